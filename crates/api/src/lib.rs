@@ -1,0 +1,1 @@
+//! The 1Password Connect REST surface

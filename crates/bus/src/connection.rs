@@ -1,0 +1,151 @@
+//! A byte stream on which both sides have proved who they are.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::Duration;
+
+use sidevault_keys::BusKey;
+use snow::StatelessTransportState;
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::frame::{Cipher, FrameReader, FrameWriter, LinkError};
+use crate::handshake::{self, HandshakeError};
+use crate::message::{self, Kind};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long the other side may be silent before it counts as dead: three of its pings lost.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// What the bus runs on: a TCP connection, a Unix socket, a pipe in memory.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type BoxStream = Box<dyn Stream>;
+
+/// An authenticated, encrypted connection. [`peer::start`](crate::peer::start) makes it useful.
+pub struct Connection {
+    pub(crate) reader: FrameReader<ReadHalf<BoxStream>>,
+    pub(crate) writer: FrameWriter<WriteHalf<BoxStream>>,
+    pub(crate) remote: String,
+    /// Dropped together with the connection: tells whoever made it that it has ended.
+    pub(crate) ended: Option<oneshot::Sender<Infallible>>,
+}
+
+impl Connection {
+    /// Makes a link of a stream this side opened.
+    ///
+    /// # Errors
+    /// [`HandshakeError`], within 5 seconds at most.
+    pub async fn connect<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        in_time(async {
+            let state = handshake::dial(&mut stream, key).await?;
+            let mut connection = Self::encrypted(Box::new(stream), state);
+            // The first frame completes the handshake: see `accept`.
+            let hello = connection.writer.write(&Kind::Ping.head(), &[]).await;
+            hello.map_err(lost)?;
+            connection.writer.flush().await.map_err(lost)?;
+            Ok(connection)
+        })
+        .await
+    }
+
+    /// Makes a link of a stream the other side opened.
+    ///
+    /// # Errors
+    /// [`HandshakeError`], within 5 seconds at most and after reading 1 KiB at most.
+    pub async fn accept<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        in_time(async {
+            let state = handshake::accept(&mut stream, key).await?;
+            let mut connection = Self::encrypted(Box::new(stream), state);
+            // Only who holds the fresh keys of this very handshake can send a frame that decrypts.
+            let hello = connection.reader.read().await.map_err(lost)?;
+            match message::parse(hello).map_err(lost)? {
+                (Kind::Ping, _) => Ok(connection),
+                _ => Err(HandshakeError::NotBus),
+            }
+        })
+        .await
+    }
+
+    fn encrypted(stream: BoxStream, state: StatelessTransportState) -> Self {
+        let (write, read) = Cipher::noise(state);
+        Self::new(stream, write, read, Some(SILENCE))
+    }
+
+    fn new(stream: BoxStream, write: Cipher, read: Cipher, patience: Option<Duration>) -> Self {
+        let (read_half, write_half) = tokio::io::split(stream);
+        Self {
+            reader: FrameReader::new(read_half, read, patience),
+            writer: FrameWriter::new(write_half, write),
+            remote: String::new(),
+            ended: None,
+        }
+    }
+
+    /// Where the other side is, for logs; empty where nobody said.
+    pub fn remote(&self) -> &str {
+        &self.remote
+    }
+
+    pub(crate) fn with_remote(mut self, remote: impl fmt::Display) -> Self {
+        self.remote = remote.to_string();
+        self
+    }
+
+    /// A future that resolves when the connection, or the link made of it, is gone.
+    pub(crate) fn watch_end(&mut self) -> oneshot::Receiver<Infallible> {
+        let (ended, watcher) = oneshot::channel();
+        self.ended = Some(ended);
+        watcher
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Both ends of a link within one process: the same frames, not encrypted. It never counts as dead for being
+/// silent, for then the whole process is, and nobody could connect it again.
+pub fn in_memory() -> (Connection, Connection) {
+    let (a, b) = tokio::io::duplex(256 * 1024);
+    let end =
+        |stream| Connection::new(Box::new(stream), Cipher::plain(), Cipher::plain(), None).with_remote("in memory");
+    (end(a), end(b))
+}
+
+async fn in_time(
+    handshake: impl Future<Output = Result<Connection, HandshakeError>>,
+) -> Result<Connection, HandshakeError> {
+    timeout(HANDSHAKE, handshake)
+        .await
+        .unwrap_or(Err(HandshakeError::TimedOut))
+}
+
+/// What a failure of the first frame means.
+fn lost(error: LinkError) -> HandshakeError {
+    match error {
+        LinkError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
+        LinkError::Io(error) => HandshakeError::Io(error),
+        LinkError::Closed => HandshakeError::Closed,
+        LinkError::Silent(_) => HandshakeError::TimedOut,
+        LinkError::Forged => HandshakeError::WrongKey,
+        LinkError::TooLarge | LinkError::Protocol(_) => HandshakeError::NotBus,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Accepting connections, from strangers too.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sidevault_keys::BusKey;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use crate::connection::Connection;
+use crate::handshake::HandshakeError;
+
+/// How many handshakes may be going on at a time. One more ends the oldest: a flood then only gets in its own way,
+/// for an honest handshake takes milliseconds.
+const MAX_HANDSHAKES: usize = 64;
+
+/// How many addresses' failures are remembered; those beyond are not logged.
+const MAX_REMEMBERED: usize = 256;
+
+/// Waiting connections the operating system may hold.
+const BACKLOG: u32 = 1024;
+
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match bind_exactly(address) {
+        // A machine without IPv6 has other words for "all addresses".
+        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_no_ipv6(&error) => {
+            bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+        }
+        result => result,
+    }
+}
+
+fn is_no_ipv6(error: &io::Error) -> bool {
+    // EAFNOSUPPORT (the kernel has no IPv6) has no kind of its own.
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    ) || error.raw_os_error() == Some(97)
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    // A restart must not fail over connections of the time before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until nobody takes connections any more.
+pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<Connection>) {
+    let log = Arc::new(Log::default());
+    let mut handshakes = Handshakes::default();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, remote)) => {
+                    log.accepting();
+                    handshakes.start(handshake(stream, remote, key.clone(), Arc::clone(&log)));
+                }
+                Err(error) => {
+                    log.cannot_accept(&error);
+                    // Mostly "too many open files": it passes, and spinning would not help.
+                    sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(connection) = handshakes.next_done() => {
+                // While nobody has room for another connection, none is accepted.
+                if let Some(connection) = connection && ready.send(connection).await.is_err() {
+                    return;
+                }
+            }
+            () = ready.closed() => return,
+        }
+    }
+}
+
+async fn handshake(stream: TcpStream, remote: SocketAddr, key: BusKey, log: Arc<Log>) -> Option<Connection> {
+    // A failure shows again as soon as the stream is used.
+    let _ = stream.set_nodelay(true);
+    match Connection::accept(stream, &key).await {
+        Ok(connection) => {
+            log.connected(remote);
+            Some(connection.with_remote(remote))
+        }
+        Err(error) => {
+            log.refused(remote, &error);
+            None
+        }
+    }
+}
+
+/// The handshakes going on. Dropping it ends them all.
+#[derive(Default)]
+struct Handshakes {
+    tasks: JoinSet<Option<Connection>>,
+    /// Oldest first.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Handshakes {
+    fn start(&mut self, handshake: impl Future<Output = Option<Connection>> + Send + 'static) {
+        self.order.retain(|task| !task.is_finished());
+        if self.order.len() >= MAX_HANDSHAKES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            oldest.abort();
+        }
+        self.order.push_back(self.tasks.spawn(handshake));
+    }
+
+    /// What became of the next handshake to end; `None` if there are none.
+    async fn next_done(&mut self) -> Option<Option<Connection>> {
+        // An error is an aborted task.
+        Some(self.tasks.join_next().await?.unwrap_or_default())
+    }
+}
+
+/// Writes a line only when something changes for an address.
+#[derive(Default)]
+struct Log(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    refused: HashSet<IpAddr>,
+    cannot_accept: bool,
+}
+
+impl Log {
+    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connected(&self, remote: SocketAddr) {
+        self.remembered().refused.remove(&remote.ip());
+        tracing::debug!(peer = %remote, "bus connection accepted");
+    }
+
+    fn refused(&self, remote: SocketAddr, error: &HandshakeError) {
+        let news = {
+            let refused = &mut self.remembered().refused;
+            error.is_wrong_key() && refused.len() < MAX_REMEMBERED && refused.insert(remote.ip())
+        };
+        if news {
+            tracing::warn!(peer = %remote, %error, "bus connection refused (further ones from there are not logged)");
+        } else {
+            tracing::debug!(peer = %remote, %error, "bus connection refused");
+        }
+    }
+
+    fn accepting(&self) {
+        self.remembered().cannot_accept = false;
+    }
+
+    fn cannot_accept(&self, error: &io::Error) {
+        if !std::mem::replace(&mut self.remembered().cannot_accept, true) {
+            tracing::warn!(%error, "cannot accept bus connections for the moment");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tracing::field::{Field, Visit};
+use tracing::{Level, Metadata, span};
+
+use super::*;
+use crate::peer::{self, Incoming, Peer};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(n: u8) -> BusKey {
+    BusKey::from_bytes(&[n; 32])
+}
+
+fn listening(n: u8, port: u16) -> (mpsc::Receiver<Connection>, SocketAddr) {
+    let listen = Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    let (connections, local) = connections(Options { listen, dial: vec![] }, key(n)).unwrap();
+    (connections, local.unwrap())
+}
+
+fn dialling(n: u8, target: SocketAddr) -> mpsc::Receiver<Connection> {
+    connections(
+        Options {
+            listen: None,
+            dial: vec![target.to_string()],
+        },
+        key(n),
+    )
+    .unwrap()
+    .0
+}
+
+async fn next(connections: &mut mpsc::Receiver<Connection>) -> Connection {
+    timeout(PATIENCE, connections.recv()).await.unwrap().unwrap()
+}
+
+/// Starts both ends and lets one call go through.
+async fn exchange(a: Connection, b: Connection) -> [(Peer, mpsc::Receiver<Incoming>); 2] {
+    let ((a, from_b), (b, mut from_a)) = (peer::start(a), peer::start(b));
+    let (answer, ()) = tokio::join!(a.call("ask".into()), async {
+        match from_a.recv().await.unwrap() {
+            Incoming::Request { reply, .. } => reply.send("answer".into()),
+            Incoming::Notice(_) => panic!("a notice"),
+        }
+    });
+    assert_eq!(answer.unwrap(), "answer");
+    [(a, from_b), (b, from_a)]
+}
+
+/// Keeps the warnings written while it is the subscriber.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Text(String);
+        impl Visit for Text {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{field}={value:?} ");
+            }
+        }
+        if *event.metadata().level() == Level::WARN {
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// A port that nobody listens on, most likely.
+async fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn either_side_may_start_first() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(1, address);
+    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+
+    let address = free_port().await;
+    let mut dialled = dialling(1, address);
+    sleep(Duration::from_millis(300)).await;
+    let (mut accepted, _) = listening(1, address.port());
+    let connection = next(&mut dialled).await;
+    assert_eq!(connection.remote(), address.to_string());
+    exchange(connection, next(&mut accepted).await).await;
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up() {
+    let (mut accepted, address) = listening(1, 0);
+    let dial = vec![format!("localhost:{}", address.port())];
+    let (mut dialled, local) = connections(Options { listen: None, dial }, key(1)).unwrap();
+    assert!(local.is_none());
+    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_dialled_again() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(1, address);
+    for _ in 0..3 {
+        let [a, b] = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+        // The accepting side goes away; the dialling side notices and comes back.
+        drop(b);
+        timeout(PATIENCE, a.0.closed()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_listener_is_found_again() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(1, address);
+    let [a, b] = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+    drop((accepted, b));
+    timeout(PATIENCE, a.0.closed()).await.unwrap();
+    let mut accepted = loop {
+        // The old listener's task needs a moment to go.
+        let listen = Some(address);
+        match connections(Options { listen, dial: vec![] }, key(1)) {
+            Ok((accepted, _)) => break accepted,
+            Err(_) => sleep(Duration::from_millis(10)).await,
+        }
+    };
+    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+}
+
+#[tokio::test]
+async fn another_key_gets_nobody_in() {
+    let warnings = Warnings::default();
+    // Holds for this thread, and this test's runtime has no other.
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(2, address);
+    // Time for three attempts at least.
+    sleep(Duration::from_millis(900)).await;
+    assert!(accepted.try_recv().is_err() && dialled.try_recv().is_err());
+    // One line on each side, which names the peer and the cause.
+    let lines = warnings.0.lock().unwrap().clone();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("127.0.0.1") && line.contains("another credentials file")),
+        "{lines:#?}"
+    );
+    // And keeps nobody out.
+    let mut right = dialling(1, address);
+    exchange(next(&mut right).await, next(&mut accepted).await).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_idle_connections_keeps_nobody_out() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut flood = Vec::new();
+    for _ in 0..300 {
+        flood.push(TcpStream::connect(address).await.unwrap());
+    }
+    let begin = Instant::now();
+    let mut dialled = dialling(1, address);
+    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(4),
+        "waited for the flood's handshakes to time out"
+    );
+    // Of the flood, no more than the limit is still open.
+    sleep(Duration::from_millis(200)).await;
+    let mut open = 0;
+    for stream in &mut flood {
+        let ended = timeout(Duration::from_millis(1), stream.read(&mut [0; 16])).await;
+        open += usize::from(ended.is_err());
+    }
+    assert!(open <= 64, "{open} handshakes going on");
+}
+
+#[tokio::test]
+async fn garbage_harms_nobody_else() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(1, address);
+    let links = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+    for garbage in [
+        b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+        &[0; 100],
+        &[0, 48, 1, 2],
+        &[0xFF; 5000],
+    ] {
+        let mut stranger = TcpStream::connect(address).await.unwrap();
+        let _ = stranger.write_all(garbage).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    assert!(links.iter().all(|(peer, _)| !peer.is_closed()));
+    assert!(accepted.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn dropping_the_receiver_ends_listening_and_dialling_but_no_link() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled = dialling(1, address);
+    let links = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+    drop((accepted, dialled));
+    let closed = async {
+        while TcpStream::connect(address).await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.unwrap();
+    assert!(links.iter().all(|(peer, _)| !peer.is_closed()));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_it() {
+    let (_accepted, address) = listening(1, 0);
+    let error = connections(
+        Options {
+            listen: Some(address),
+            dial: vec![],
+        },
+        key(1),
+    )
+    .unwrap_err();
+    assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn all_addresses_include_ipv4() {
+    let listen = Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0));
+    let (mut accepted, local) = connections(Options { listen, dial: vec![] }, key(1)).unwrap();
+    let target = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), local.unwrap().port());
+    let mut dialled = dialling(1, target);
+    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
+}
+
+#[tokio::test]
+async fn many_peers_may_dial_one() {
+    let (mut accepted, address) = listening(1, 0);
+    let mut dialled: VecDeque<_> = (0..20).map(|_| dialling(1, address)).collect();
+    let mut links = Vec::new();
+    while let Some(mut one) = dialled.pop_front() {
+        links.push((peer::start(next(&mut one).await), one));
+    }
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        ends.push(peer::start(next(&mut accepted).await));
+    }
+    assert!(ends.iter().all(|(peer, _)| !peer.is_closed()));
+}

@@ -1,0 +1,81 @@
+//! What a frame holds: a kind, a call's number, and the body.
+//!
+//! ```text
+//! kind (1 byte) | number of the call (8 bytes, big-endian; 0 where there is none) | body
+//! ```
+
+use bytes::{Buf as _, Bytes};
+
+use crate::frame::LinkError;
+
+/// Bytes before the body.
+pub(crate) const HEAD: usize = 9;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// "I am still here"; nobody answers it, for the other side says so too.
+    Ping,
+    /// A request that wants an answer under the same number.
+    Call(u64),
+    /// The answer to the call with this number.
+    Answer(u64),
+    /// The call with this number will never be answered.
+    NoAnswer(u64),
+    /// A message without an answer.
+    Notice,
+}
+
+impl Kind {
+    pub(crate) fn head(self) -> [u8; HEAD] {
+        let (kind, number) = match self {
+            Self::Ping => (0, 0),
+            Self::Call(number) => (1, number),
+            Self::Answer(number) => (2, number),
+            Self::NoAnswer(number) => (3, number),
+            Self::Notice => (4, 0),
+        };
+        let mut head = [kind; HEAD];
+        head[1..].copy_from_slice(&number.to_be_bytes());
+        head
+    }
+}
+
+/// Splits a frame into its kind and its body.
+pub(crate) fn parse(mut frame: Bytes) -> Result<(Kind, Bytes), LinkError> {
+    if frame.len() < HEAD {
+        return Err(LinkError::Protocol("frame without a head"));
+    }
+    let (kind, number) = (frame.get_u8(), frame.get_u64());
+    let kind = match kind {
+        0 => Kind::Ping,
+        1 => Kind::Call(number),
+        2 => Kind::Answer(number),
+        3 => Kind::NoAnswer(number),
+        4 => Kind::Notice,
+        _ => return Err(LinkError::Protocol("unknown kind of message")),
+    };
+    Ok((kind, frame))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_message_survives_its_frame(number: u64, body: Vec<u8>) {
+            for kind in [Kind::Ping, Kind::Call(number), Kind::Answer(number), Kind::NoAnswer(number), Kind::Notice] {
+                let frame = Bytes::from([kind.head().as_slice(), &body].concat());
+                prop_assert_eq!(parse(frame).unwrap(), (kind, Bytes::from(body.clone())));
+            }
+        }
+
+        #[test]
+        fn any_frame_is_judged_without_a_panic(frame: Vec<u8>) {
+            let _ = parse(frame.into());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The layout of `1password-credentials.json`, and telling it from the files people confuse it with.
+//!
+//! ```json
+//! {"format":"sidevault-credentials/1","deviceUuid":"…","root":"…","idKey":"…","verifiers":[{"kid":"…","x":"…","y":"…"}]}
+//! ```
+//!
+//! Locked, `"locked":{"kdf":"argon2id","m":65536,"t":3,"p":1,"salt":"…","nonce":"…","ciphertext":"…"}` stands in the
+//! place of `root` and `idKey`. Unknown members are ignored, so that a later version may add some.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::CredentialsError;
+use crate::lock::Locked;
+use crate::public_key::VerificationKey;
+use crate::secret::Secret;
+
+pub(crate) const CREDENTIALS_FORMAT: &str = "sidevault-credentials/1";
+pub(crate) const ISSUER_FORMAT: &str = "sidevault-issuer/1";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CredentialsFile {
+    pub(crate) format: String,
+    pub(crate) device_uuid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id_key: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) locked: Option<Locked>,
+    pub(crate) verifiers: Vec<VerificationKey>,
+}
+
+/// The members that tell whose file this is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Origin {
+    format: Option<String>,
+    version: Option<IgnoredAny>,
+    enc_credentials: Option<IgnoredAny>,
+}
+
+/// Checks that `json` has the wanted format, and otherwise says what it is instead.
+pub(crate) fn expect_format(json: &str, wanted: &str, what: &'static str) -> Result<(), CredentialsError> {
+    let origin: Origin = serde_json::from_str(json).map_err(|error| CredentialsError::json(what, &error))?;
+    let kind = |format: &str| format.rsplit_once('/').map(|(kind, _)| kind.to_owned());
+    match origin.format {
+        Some(format) if format == wanted => Ok(()),
+        Some(format) if kind(&format) == kind(wanted) => Err(CredentialsError::NewerFormat { what }),
+        Some(format) if format.starts_with("sidevault-") => Err(CredentialsError::OtherFile),
+        _ if origin.enc_credentials.is_some() || origin.version.is_some() => Err(CredentialsError::OnePassword),
+        _ => Err(CredentialsError::NotOurs { what }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(json: &str) -> Result<(), CredentialsError> {
+        expect_format(json, CREDENTIALS_FORMAT, "the file")
+    }
+
+    #[test]
+    fn the_origin_of_a_file_is_told_from_its_members() {
+        assert!(verdict(r#"{"format":"sidevault-credentials/1"}"#).is_ok());
+        assert!(matches!(
+            verdict(r#"{"format":"sidevault-credentials/2"}"#),
+            Err(CredentialsError::NewerFormat { .. })
+        ));
+        assert!(matches!(
+            verdict(r#"{"format":"sidevault-issuer/1"}"#),
+            Err(CredentialsError::OtherFile)
+        ));
+        let genuine = r#"{"verifier":{"salt":"a"},"encCredentials":{"kid":"b"},"version":"2","deviceUuid":"c"}"#;
+        assert!(matches!(verdict(genuine), Err(CredentialsError::OnePassword)));
+        assert!(matches!(
+            verdict(r#"{"type":"service_account"}"#),
+            Err(CredentialsError::NotOurs { .. })
+        ));
+        assert!(matches!(
+            verdict(r#"{"format":"sidevault-cred"#),
+            Err(CredentialsError::Truncated { .. })
+        ));
+        assert!(matches!(
+            verdict(r#"{"format":}"#),
+            Err(CredentialsError::NotJson { .. })
+        ));
+    }
+}

@@ -1,0 +1,267 @@
+//! Locking the credentials file with a passphrase: Argon2id makes a key of it, AES-256-GCM does the rest.
+
+use std::fmt;
+
+use aes_gcm::aead::Aead as _;
+use aes_gcm::aead::Payload;
+use aes_gcm::{Aes256Gcm, KeyInit as _, Nonce};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::length_prefix;
+use crate::passphrase::Passphrase;
+use crate::secret::Secret;
+
+/// How dear one guess is. Written into the file, so that later versions can raise it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Memory in KiB.
+    m: u32,
+    /// Passes over that memory.
+    t: u32,
+    /// Lanes.
+    p: u32,
+}
+
+impl Cost {
+    /// RFC 9106's second recommended option, with one lane as OWASP advises: 64 MiB, 3 passes.
+    pub(crate) const DEFAULT: Self = Self {
+        m: 64 * 1024,
+        t: 3,
+        p: 1,
+    };
+
+    /// What a file may ask for at most: a forged one must not exhaust the machine's memory or hold up its start
+    /// for long (1 GiB, 16 passes, 16 lanes).
+    const LIMIT: Self = Self {
+        m: 1024 * 1024,
+        t: 16,
+        p: 16,
+    };
+
+    fn params(self) -> Option<Params> {
+        let within = self.m <= Self::LIMIT.m && self.t <= Self::LIMIT.t && self.p <= Self::LIMIT.p;
+        within
+            .then(|| Params::new(self.m, self.t, self.p, Some(32)).ok())
+            .flatten()
+    }
+}
+
+/// What a locked credentials file holds instead of its secrets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Locked {
+    kdf: String,
+    #[serde(flatten)]
+    cost: Cost,
+    salt: Base64<16>,
+    nonce: Base64<12>,
+    ciphertext: Base64<80>,
+}
+
+/// Why a lock did not open.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum UnlockError {
+    /// Another key derivation, or one that costs more than [`Cost::LIMIT`].
+    Unacceptable,
+    WrongPassphrase,
+}
+
+const KDF: &str = "argon2id";
+
+/// Locks two secrets. `bound` is what else in the file must not be altered.
+///
+/// # Panics
+/// If the memory `cost` asks for cannot be had.
+pub(crate) fn lock(secrets: [&Secret; 2], passphrase: &Passphrase, cost: Cost, bound: &[u8]) -> Locked {
+    let (salt, nonce) = (Base64(rand::random()), Base64(rand::random()));
+    let mut plaintext = Zeroizing::new([0_u8; 64]);
+    plaintext[..32].copy_from_slice(secrets[0].as_bytes());
+    plaintext[32..].copy_from_slice(secrets[1].as_bytes());
+    let mut locked = Locked {
+        kdf: KDF.into(),
+        cost,
+        salt,
+        nonce,
+        ciphertext: Base64([0; 80]),
+    };
+    let aad = locked.associated(bound);
+    let ciphertext = locked.cipher(passphrase).and_then(|cipher| {
+        cipher
+            .encrypt(
+                &Nonce::from(nonce.0),
+                Payload {
+                    msg: plaintext.as_slice(),
+                    aad: &aad,
+                },
+            )
+            .ok()
+    });
+    match ciphertext.and_then(|bytes| bytes.try_into().ok()) {
+        Some(bytes) => locked.ciphertext = Base64(bytes),
+        None => panic!("no memory to lock the credentials: Argon2id wants {} KiB", cost.m),
+    }
+    locked
+}
+
+impl Locked {
+    pub(crate) fn unlock(&self, passphrase: &Passphrase, bound: &[u8]) -> Result<[Secret; 2], UnlockError> {
+        if self.kdf != KDF {
+            return Err(UnlockError::Unacceptable);
+        }
+        let cipher = self.cipher(passphrase).ok_or(UnlockError::Unacceptable)?;
+        let aad = self.associated(bound);
+        let opened = cipher.decrypt(
+            &Nonce::from(self.nonce.0),
+            Payload {
+                msg: &self.ciphertext.0,
+                aad: &aad,
+            },
+        );
+        let opened = Zeroizing::new(opened.map_err(|_| UnlockError::WrongPassphrase)?);
+        let (first, second) = opened.split_first_chunk().ok_or(UnlockError::Unacceptable)?;
+        let second = second.try_into().map_err(|_| UnlockError::Unacceptable)?;
+        Ok([Secret::from_bytes(first), Secret::from_bytes(second)])
+    }
+
+    fn cipher(&self, passphrase: &Passphrase) -> Option<Aes256Gcm> {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.cost.params()?);
+        let mut key = Secret::zero();
+        argon2
+            .hash_password_into(passphrase.as_bytes(), &self.salt.0, key.as_mut_bytes())
+            .ok()?;
+        Some(Aes256Gcm::new(key.as_bytes().into()))
+    }
+
+    fn associated(&self, bound: &[u8]) -> Vec<u8> {
+        let Cost { m, t, p } = self.cost;
+        let cost = [m, t, p].map(u32::to_be_bytes).concat();
+        length_prefix::join(&[
+            b"sidevault/1 locked credentials",
+            self.kdf.as_bytes(),
+            &cost,
+            &self.salt.0,
+            bound,
+        ])
+    }
+}
+
+/// Public bytes of a fixed length; in JSON base64url without padding.
+#[derive(Clone, Copy)]
+struct Base64<const N: usize>([u8; N]);
+
+impl<const N: usize> fmt::Debug for Base64<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({N} bytes)")
+    }
+}
+
+impl<const N: usize> Serialize for Base64<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Base64<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| D::Error::custom(format_args!("not {N} bytes as base64url")))
+    }
+}
+
+#[cfg(test)]
+impl Cost {
+    /// For tests that lock many times.
+    pub(crate) const CHEAP: Self = Self { m: 8, t: 1, p: 1 };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text).unwrap()
+    }
+
+    fn locked() -> Locked {
+        let (root, id_key) = (Secret::from_bytes(&[1; 32]), Secret::from_bytes(&[2; 32]));
+        lock([&root, &id_key], &passphrase("open"), Cost::CHEAP, b"bound")
+    }
+
+    /// RFC 9106, section 5.3 (Argon2id).
+    #[test]
+    fn rfc_9106_vector() {
+        let params = argon2::ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .data(argon2::AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let argon2 = Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params).unwrap();
+        let mut tag = [0; 32];
+        argon2.hash_password_into(&[1; 32], &[2; 16], &mut tag).unwrap();
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&tag),
+            "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"
+        );
+    }
+
+    #[test]
+    fn only_the_right_passphrase_and_the_unaltered_file_unlock() {
+        let locked = locked();
+        let [root, id_key] = locked.unlock(&passphrase("open"), b"bound").unwrap();
+        assert_eq!((root.as_bytes(), id_key.as_bytes()), (&[1; 32], &[2; 32]));
+        let refused = Some(UnlockError::WrongPassphrase);
+        assert_eq!(locked.unlock(&passphrase("Open"), b"bound").err(), refused);
+        assert_eq!(locked.unlock(&passphrase("open"), b"other").err(), refused);
+        let mut altered = locked;
+        altered.ciphertext.0[79] ^= 1;
+        assert_eq!(altered.unlock(&passphrase("open"), b"bound").err(), refused);
+    }
+
+    #[test]
+    fn a_file_that_asks_for_too_much_or_the_impossible_is_refused_at_once() {
+        let hostile = [
+            Cost {
+                m: 100 * 1024 * 1024,
+                ..Cost::DEFAULT
+            },
+            Cost {
+                t: u32::MAX,
+                ..Cost::DEFAULT
+            },
+            Cost {
+                p: 0xFF_FFFF,
+                ..Cost::DEFAULT
+            },
+            Cost { m: 1, ..Cost::DEFAULT },
+            Cost { t: 0, ..Cost::DEFAULT },
+            Cost { p: 0, ..Cost::DEFAULT },
+        ];
+        for cost in hostile {
+            let locked = Locked { cost, ..locked() };
+            assert_eq!(
+                locked.unlock(&passphrase("open"), b"bound").err(),
+                Some(UnlockError::Unacceptable),
+                "{cost:?}"
+            );
+        }
+        let other = Locked {
+            kdf: "scrypt".into(),
+            ..locked()
+        };
+        assert_eq!(
+            other.unlock(&passphrase("open"), b"bound").err(),
+            Some(UnlockError::Unacceptable)
+        );
+    }
+}

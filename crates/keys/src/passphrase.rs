@@ -1,0 +1,85 @@
+//! The passphrase that may lock a credentials file.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::CredentialsError;
+
+/// Longest passphrase in bytes: far more than a person or a generator would use.
+const MAX_LEN: usize = 1024;
+
+/// A passphrase, wiped on drop, never shown.
+#[derive(Clone)]
+pub struct Passphrase(Zeroizing<String>);
+
+impl Passphrase {
+    /// A passphrase typed by a person.
+    ///
+    /// # Errors
+    /// [`CredentialsError::Passphrase`] if it is empty or longer than 1,024 bytes.
+    pub fn new(text: impl Into<String>) -> Result<Self, CredentialsError> {
+        let text = Zeroizing::new(text.into());
+        match text.len() {
+            1..=MAX_LEN => Ok(Self(text)),
+            _ => Err(CredentialsError::Passphrase),
+        }
+    }
+
+    /// Reads the file `SIDEVAULT_PASSPHRASE_FILE` names. One line break at its end does not count: editors and
+    /// `echo` add it.
+    ///
+    /// # Errors
+    /// Why the file cannot be read, or [`CredentialsError::Passphrase`] for one that holds no passphrase.
+    pub fn from_file(path: &Path) -> Result<Self, CredentialsError> {
+        let mut text = Zeroizing::new(String::with_capacity(MAX_LEN + 3));
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_LEN as u64 + 3).read_to_string(&mut text))
+            .map_err(|error| CredentialsError::reading(path, &error))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        Self::new(line.strip_suffix('\r').unwrap_or(line))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_loses_one_line_break_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        for (content, expected) in [("a b", "a b"), ("a b\n", "a b"), ("a b\r\n", "a b"), (" a\n\n", " a\n")] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(Passphrase::from_file(&path).unwrap().as_bytes(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn empty_and_endless_ones_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        for content in [String::new(), "\n".into(), "x".repeat(1025)] {
+            std::fs::write(&path, content).unwrap();
+            assert!(matches!(
+                Passphrase::from_file(&path),
+                Err(CredentialsError::Passphrase)
+            ));
+        }
+        let missing = Passphrase::from_file(&folder.path().join("none"));
+        assert!(matches!(missing, Err(CredentialsError::Missing { .. })));
+    }
+}

@@ -1,0 +1,390 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac as _;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sidevault_model::{Access, Timestamp, VaultId};
+
+use super::*;
+use crate::index_key::hmac_sha256;
+use crate::{Credentials, Issuer, TokenSpec};
+
+const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+
+/// A server, the issuer it trusts, and a token of it.
+struct World {
+    verifier: Verifier,
+    issuer: Issuer,
+    jwt: String,
+}
+
+fn world() -> World {
+    let (credentials, issuer) = Credentials::generate();
+    let vaults = BTreeMap::from([(vault(1), Access::READ), (vault(2), Access::READ_WRITE)]);
+    let spec = TokenSpec {
+        name: "ci".into(),
+        vaults,
+        ..TokenSpec::default()
+    };
+    let jwt = issuer.issue(&spec, NOW).unwrap().0.to_string();
+    World {
+        verifier: credentials.verifier(),
+        issuer,
+        jwt,
+    }
+}
+
+fn vault(n: u8) -> VaultId {
+    VaultId::from_digest(&[n; 32])
+}
+
+fn after(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(NOW.as_millis() + seconds * 1000)
+}
+
+/// The parts of a JWT: header, payload, signature.
+fn parts(jwt: &str) -> [String; 3] {
+    let parts: Vec<String> = jwt.split('.').map(str::to_owned).collect();
+    parts.try_into().unwrap()
+}
+
+fn decoded(part: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+fn encoded(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+impl World {
+    /// What the server says to a genuine token whose claims were changed before signing.
+    fn verdict(&self, change: impl FnOnce(&mut Value)) -> Result<Token, TokenError> {
+        let mut claims = decoded(&parts(&self.jwt)[1]);
+        change(&mut claims);
+        self.verifier.verify(&self.issuer.sign(&claims).unwrap(), NOW)
+    }
+
+    fn refused(&self, jwt: &str) -> TokenError {
+        self.verifier.verify(jwt, NOW).unwrap_err()
+    }
+}
+
+#[test]
+fn a_genuine_token_says_what_was_granted() {
+    let world = world();
+    let token = world.verifier.clone().verify(&world.jwt, NOW).unwrap();
+    assert_eq!((token.name.as_str(), token.kid.as_str()), ("ci", world.issuer.kid()));
+    assert_eq!(token.vaults[&vault(1)], Access::READ);
+    assert_eq!(token.vaults[&vault(2)], Access::READ_WRITE);
+    assert_eq!((token.issued_at, token.expires_at, token.jti.len()), (NOW, None, 26));
+    // Without `exp` it works for ever.
+    assert!(world.verifier.verify(&world.jwt, after(1_000_000_000)).is_ok());
+}
+
+#[test]
+fn the_claims_are_those_connect_tokens_carry() {
+    let world = world();
+    let [header, payload, _] = parts(&world.jwt);
+    assert_eq!(
+        decoded(&header),
+        json!({"typ": "JWT", "alg": "ES256", "kid": world.issuer.kid()})
+    );
+    let mut claims = decoded(&payload);
+    let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
+    assert!(
+        jti.as_str()
+            .unwrap()
+            .bytes()
+            .all(|c| matches!(c, b'a'..=b'z' | b'2'..=b'7'))
+    );
+    let expected = json!({
+        "iss": "sidevault",
+        "aud": ["com.1password.connect"],
+        "sub": world.issuer.kid(),
+        "iat": 1_750_000_000,
+        "name": "ci",
+        "1password.com/fts": ["vaultaccess"],
+        "1password.com/vts": claims["1password.com/vts"],
+    });
+    assert_eq!(claims, expected);
+    let bits: BTreeMap<&str, i64> = claims["1password.com/vts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["u"].as_str().unwrap(), entry["a"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(bits, BTreeMap::from([(vault(1).as_str(), 16), (vault(2).as_str(), 48)]));
+}
+
+#[test]
+fn vaults_are_read_in_capitals_and_foreign_bits_ignored() {
+    let token = world()
+        .verdict(|claims| {
+            claims["1password.com/vts"] = json!([
+                {"u": vault(3).as_str().to_uppercase(), "a": 49152 + 32},
+                {"u": vault(4).as_str(), "a": 49152},
+            ]);
+        })
+        .unwrap();
+    assert_eq!(token.vaults[&vault(3)], Access::WRITE);
+    assert_eq!(token.vaults[&vault(4)], Access::default());
+}
+
+#[test]
+fn alg_none_is_refused() {
+    let world = world();
+    let payload = &parts(&world.jwt)[1];
+    for (alg, signature) in [("none", ""), ("none", "AAAA"), ("None", "")] {
+        let header = encoded(&json!({"alg": alg, "typ": "JWT", "kid": world.issuer.kid()}));
+        world.refused(&format!("{header}.{payload}.{signature}"));
+    }
+}
+
+#[test]
+fn hs256_with_the_public_key_as_its_secret_is_refused() {
+    let world = world();
+    let payload = &parts(&world.jwt)[1];
+    let header = encoded(&json!({"alg": "HS256", "typ": "JWT", "kid": world.issuer.kid()}));
+    let public = world.issuer.verification_key();
+    let point = [
+        vec![4],
+        URL_SAFE_NO_PAD.decode(&public.x).unwrap(),
+        URL_SAFE_NO_PAD.decode(&public.y).unwrap(),
+    ]
+    .concat();
+    for secret in [point.as_slice(), &point[1..], public.x.as_bytes()] {
+        let mac = hmac_sha256(secret)
+            .chain_update(format!("{header}.{payload}"))
+            .finalize()
+            .into_bytes();
+        let error = world.refused(&format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(mac)));
+        assert_eq!(
+            (error.clone(), error.public_message()),
+            (TokenError::Algorithm, "Invalid token signature")
+        );
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_named() {
+    let world = world();
+    let (_, foreign) = Credentials::generate();
+    let jwt = foreign.sign(&decoded(&parts(&world.jwt)[1])).unwrap();
+    let error = world.refused(&jwt);
+    assert_eq!(
+        error,
+        TokenError::UnknownKey {
+            kid: foreign.kid().into()
+        }
+    );
+    assert_eq!(error.public_message(), "Invalid token signature");
+
+    // Under the known key's name the foreign signature is just wrong.
+    let [_, payload, signature] = parts(&jwt);
+    let header = &parts(&world.jwt)[0];
+    assert_eq!(
+        world.refused(&format!("{header}.{payload}.{signature}")),
+        TokenError::Signature
+    );
+
+    // Neither no name nor a hostile one reaches the log.
+    for header in [json!({"alg": "ES256"}), json!({"alg": "ES256", "kid": "a\nb"})] {
+        let error = world.refused(&format!("{}.{payload}.{signature}", encoded(&header)));
+        assert_eq!(error, TokenError::UnknownKey { kid: String::new() });
+    }
+}
+
+#[test]
+fn a_key_inside_the_token_is_not_trusted() {
+    let world = world();
+    let (_, foreign) = Credentials::generate();
+    let [_, payload, signature] = parts(&foreign.sign(&decoded(&parts(&world.jwt)[1])).unwrap());
+    let public = foreign.verification_key();
+    let jwk = json!({"kty": "EC", "crv": "P-256", "x": public.x, "y": public.y});
+    let header = encoded(&json!({"alg": "ES256", "kid": world.issuer.kid(), "jwk": jwk}));
+    assert_eq!(
+        world.refused(&format!("{header}.{payload}.{signature}")),
+        TokenError::Signature
+    );
+}
+
+#[test]
+fn a_swapped_payload_or_changed_signature_is_refused() {
+    let world = world();
+    let [header, payload, signature] = parts(&world.jwt);
+    let mut claims = decoded(&payload);
+    claims["1password.com/vts"][0]["a"] = json!(48);
+    assert_eq!(
+        world.refused(&format!("{header}.{}.{signature}", encoded(&claims))),
+        TokenError::Signature
+    );
+
+    let mut bytes = URL_SAFE_NO_PAD.decode(&signature).unwrap();
+    bytes[40] ^= 1;
+    let error = world.refused(&format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(&bytes)));
+    assert_eq!(
+        (error.clone(), error.public_message()),
+        (TokenError::Signature, "Invalid token signature")
+    );
+    for degenerate in [vec![0; 64], vec![0xFF; 64], vec![], bytes[..63].to_vec()] {
+        let jwt = format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(degenerate));
+        assert_eq!(world.refused(&jwt), TokenError::Signature);
+    }
+}
+
+#[test]
+fn a_cut_token_is_malformed() {
+    let world = world();
+    let error = world.refused(&world.jwt[..83]);
+    assert_eq!(
+        (error.clone(), error.public_message()),
+        (TokenError::Malformed, "Invalid bearer token")
+    );
+    for garbage in ["", ".", "..", "...", "a.b.c", "ops_abc", &format!("{}.x", world.jwt)] {
+        assert_eq!(world.refused(garbage), TokenError::Malformed, "{garbage}");
+    }
+    assert_eq!(world.refused(&"a".repeat(MAX_TOKEN_LEN + 1)), TokenError::TooLong);
+}
+
+#[test]
+fn a_critical_extension_nobody_here_knows_is_refused() {
+    let world = world();
+    let [_, payload, signature] = parts(&world.jwt);
+    let header = encoded(&json!({"alg": "ES256", "kid": world.issuer.kid(), "crit": ["b64"], "b64": false}));
+    assert_eq!(
+        world.refused(&format!("{header}.{payload}.{signature}")),
+        TokenError::Malformed
+    );
+}
+
+#[test]
+fn expiry_has_no_grace() {
+    let world = world();
+    let expires_at = Some(after(10));
+    let spec = TokenSpec {
+        name: "short".into(),
+        expires_at,
+        ..TokenSpec::default()
+    };
+    let (jwt, token) = world.issuer.issue(&spec, NOW).unwrap();
+    assert_eq!(token.expires_at, expires_at);
+    assert!(world.verifier.verify(&jwt, after(9)).is_ok());
+    let error = world.verifier.verify(&jwt, after(10)).unwrap_err();
+    assert_eq!(
+        error,
+        TokenError::Expired {
+            name: "short".into(),
+            jti: token.jti.clone(),
+            at: after(10)
+        }
+    );
+    assert_eq!(error.public_message(), "Invalid bearer token");
+    let log = error.to_string();
+    assert!(
+        log.contains("short") && log.contains(&token.jti) && log.contains("2025-06-15T15:06:50"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_token_from_the_future_is_refused_beyond_a_minute() {
+    let world = world();
+    for claim in ["nbf", "iat"] {
+        assert!(world.verdict(|claims| claims[claim] = json!(1_750_000_060)).is_ok());
+        let error = world
+            .verdict(|claims| claims[claim] = json!(1_750_000_061))
+            .unwrap_err();
+        assert!(
+            matches!(&error, TokenError::NotYetValid { at, .. } if *at == after(61)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn audience_and_issuer_must_fit() {
+    let world = world();
+    assert!(
+        world
+            .verdict(|claims| claims["aud"] = json!("com.1password.connect"))
+            .is_ok()
+    );
+    assert!(
+        world
+            .verdict(|claims| claims["aud"] = json!(["other", "com.1password.connect"]))
+            .is_ok()
+    );
+    for aud in [json!(["other"]), json!([]), Value::Null] {
+        let error = world.verdict(|claims| claims["aud"] = aud).unwrap_err();
+        assert_eq!(
+            (error.clone(), error.public_message()),
+            (TokenError::Audience, "Invalid bearer token")
+        );
+    }
+    assert_eq!(
+        world
+            .verdict(|claims| claims["iss"] = json!("com.1password.b5"))
+            .unwrap_err(),
+        TokenError::Issuer
+    );
+    let without_issuer = world.verdict(|claims| _ = claims.as_object_mut().unwrap().remove("iss"));
+    assert_eq!(without_issuer.unwrap_err(), TokenError::Issuer);
+}
+
+#[test]
+fn claims_of_impossible_shape_are_refused_even_when_signed() {
+    let world = world();
+    let changes = [
+        ("1password.com/vts", json!("all")),
+        ("1password.com/vts", json!([{"u": "short", "a": 16}])),
+        ("1password.com/vts", json!([{"u": vault(1).as_str(), "a": -1}])),
+        ("exp", json!("tomorrow")),
+        ("exp", json!(i64::MAX)),
+        ("iat", json!(-1)),
+        ("iat", Value::Null),
+        ("jti", Value::Null),
+    ];
+    for (claim, value) in changes {
+        let verdict = world.verdict(|claims| claims[claim] = value.clone());
+        assert_eq!(verdict.unwrap_err(), TokenError::Malformed, "{claim}: {value}");
+    }
+}
+
+#[test]
+fn a_second_issuer_can_be_accepted_beside_the_first() {
+    let (mut credentials, first) = Credentials::generate();
+    let (_, second) = Credentials::generate();
+    credentials.accept(&second);
+    credentials.accept(&second);
+    let verifier = Credentials::load(&credentials.to_json(None), None).unwrap().verifier();
+    assert_eq!(verifier.key_ids().collect::<Vec<_>>(), [first.kid(), second.kid()]);
+    for issuer in [first, second] {
+        let spec = TokenSpec {
+            name: "a".into(),
+            ..TokenSpec::default()
+        };
+        assert!(verifier.verify(&issuer.issue(&spec, NOW).unwrap().0, NOW).is_ok());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_single_changed_character_is_believed(at in 0_usize..10_000, with in "[A-Za-z0-9_.-]") {
+        let world = world();
+        let at = at % world.jwt.len();
+        let mut jwt = world.jwt.clone();
+        jwt.replace_range(at..=at, &with);
+        prop_assert_eq!(world.verifier.verify(&jwt, NOW).is_ok(), jwt == world.jwt);
+    }
+
+    #[test]
+    fn any_text_is_judged_without_a_panic(text in "\\PC{0,300}") {
+        prop_assert!(world().verifier.verify(&text, NOW).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! Which sections an item has: those it declares, and those its fields name.
+
+use std::collections::HashMap;
+
+use crate::field::Field;
+use crate::ids;
+use crate::input::{Edit, SectionInput};
+use crate::item::Item;
+use crate::limits;
+use crate::section::{Section, SectionRef};
+
+use super::{Fault, Part};
+
+/// The sections gathered so far, found by id.
+pub(super) struct Sections<'a> {
+    list: Vec<Section>,
+    by_id: HashMap<String, usize>,
+    old: &'a [Section],
+}
+
+impl<'a> Sections<'a> {
+    /// Takes the declared sections, in their order. One declared twice counts once.
+    pub(super) fn declare(
+        inputs: Vec<SectionInput>,
+        old: Option<&'a Item>,
+        edit: &mut Edit<'_>,
+    ) -> Result<Self, Fault> {
+        let old = old.map_or(&[][..], |old| &old.sections);
+        let mut sections = Self {
+            list: Vec::new(),
+            by_id: HashMap::new(),
+            old,
+        };
+        for (index, input) in inputs.into_iter().enumerate() {
+            let fault = |reason| Fault::new(Part::Section(index), reason);
+            check(&input).map_err(fault)?;
+            if input == SectionInput::default() {
+                continue;
+            }
+            let id = input.id.unwrap_or_else(|| ids::fresh_from(&mut *edit.rng));
+            sections.put(id, input.label.unwrap_or_default());
+        }
+        Ok(sections)
+    }
+
+    /// The section a field names; made if no one declared it (Terraform sends the label along for that).
+    pub(super) fn resolve(&mut self, input: SectionInput, edit: &mut Edit<'_>) -> Result<SectionRef, String> {
+        check(&input)?;
+        let label = input.label.unwrap_or_default();
+        let id = match input.id {
+            Some(id) => id,
+            // A label alone: the section that is called so, or a new one.
+            None => match self.list.iter().find(|section| section.label == label) {
+                Some(section) => section.id.clone(),
+                None => ids::fresh_from(&mut *edit.rng),
+            },
+        };
+        self.put(id.clone(), label);
+        Ok(SectionRef { id, label: None })
+    }
+
+    /// Adds a section, or gives a label to one that has none.
+    fn put(&mut self, id: String, label: String) {
+        match self.by_id.get(&id) {
+            Some(index) => {
+                let section = &mut self.list[*index];
+                if section.label.is_empty() {
+                    section.label = label;
+                }
+            }
+            None => {
+                let old_label = || {
+                    self.old
+                        .iter()
+                        .find(|section| section.id == id)
+                        .map(|section| section.label.clone())
+                };
+                let label = Some(label).filter(|label| !label.is_empty());
+                self.by_id.insert(id.clone(), self.list.len());
+                self.list.push(Section {
+                    label: label.or_else(old_label).unwrap_or_default(),
+                    id,
+                });
+            }
+        }
+    }
+
+    /// The sections, with their labels written into the fields that stand in them.
+    pub(super) fn finish(self, fields: &mut [Field]) -> Result<Vec<Section>, Fault> {
+        if self.list.len() > limits::SECTIONS {
+            return Err(Fault::new(
+                Part::Sections,
+                format!("are more than {}", limits::SECTIONS),
+            ));
+        }
+        for pointer in fields.iter_mut().filter_map(|field| field.section.as_mut()) {
+            let section = self.by_id.get(&pointer.id).map(|index| &self.list[*index]);
+            pointer.label = section
+                .map(|section| section.label.clone())
+                .filter(|label| !label.is_empty());
+        }
+        Ok(self.list)
+    }
+}
+
+fn check(input: &SectionInput) -> Result<(), String> {
+    if input.id.as_ref().is_some_and(|id| id.len() > limits::ID_BYTES) {
+        return Err(format!("has a section id longer than {} bytes", limits::ID_BYTES));
+    }
+    if input
+        .label
+        .as_ref()
+        .is_some_and(|label| label.chars().count() > limits::LABEL_CHARS)
+    {
+        return Err(format!(
+            "has a section label longer than {} characters",
+            limits::LABEL_CHARS
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! The `filter` of list requests: a small part of SCIM's filters (RFC 7644, 3.4.2.2), as Connect's clients write them.
+//!
+//! ```text
+//! title eq "Wi-Fi"      name co "prod"      tag eq "a" and not (category eq "LOGIN" or favorite eq true)
+//! ```
+//!
+//! Operators: `eq ne co sw ew pr`, `and or not`, parentheses; words in any case. Text compares without regard to case
+//! and Unicode composition ([`fold`]).
+//!
+//! No client escapes quotes or backslashes in a value. So a value runs to the first quote behind which the rest is a
+//! filter again, usually the last one: `title eq "say "hi""` asks for `say "hi"`. One who does escape is understood as
+//! well: where `\"` or `\\` occur, both readings match.
+
+mod fold;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use fold::{fold, prefer_exact};
+
+use crate::category::Category;
+use crate::item::{Item, State};
+use crate::vault::Vault;
+
+/// What is filtered, which decides the attributes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `name`, `title`, `id`.
+    Vaults,
+    /// `title`, `name`, `id`, `tag`, `tags`, `category`, `favorite`, `state`.
+    Items,
+}
+
+/// A filter that is none; answered with status 400. The message never repeats the filter, which may hold a title.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid filter: {reason}")]
+pub struct InvalidFilter {
+    reason: String,
+}
+
+/// A parsed filter.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Filter {
+    expression: Expression,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Expression {
+    /// An empty filter: everything.
+    All,
+    Compare(Attribute, Operator, Value),
+    Present(Attribute),
+    And(Vec<Expression>),
+    Or(Vec<Expression>),
+    Not(Box<Expression>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribute {
+    Title,
+    Id,
+    Tag,
+    Category,
+    Favorite,
+    State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Equal,
+    NotEqual,
+    Contains,
+    StartsWith,
+    EndsWith,
+}
+
+/// What an attribute is compared with, as it was written and, where that differs, as it reads without escapes.
+#[derive(Clone, PartialEq, Eq)]
+struct Value {
+    written: String,
+    folded: String,
+    unescaped: Option<String>,
+}
+
+/// What a filter looks at.
+pub trait Attributes {
+    /// The title of an item or the name of a vault.
+    fn title(&self) -> &str;
+    /// The id.
+    fn id(&self) -> &str;
+    /// Tags.
+    fn tags(&self) -> &[String] {
+        &[]
+    }
+    /// The category of an item.
+    fn category(&self) -> Option<Category> {
+        None
+    }
+    /// Whether it is a favourite.
+    fn favorite(&self) -> bool {
+        false
+    }
+    /// `None` for an active item, which `state eq "ACTIVE"` finds.
+    fn state(&self) -> Option<State> {
+        None
+    }
+}
+
+impl Filter {
+    /// Parses a filter, already percent-decoded. A blank one matches everything.
+    ///
+    /// # Errors
+    /// [`InvalidFilter`] for a value without a closing quote, an attribute the subject does not have, an unknown
+    /// operator, unbalanced parentheses, and beyond [`crate::limits::FILTER_BYTES`] or
+    /// [`crate::limits::FILTER_DEPTH`].
+    ///
+    /// ```
+    /// use sidevault_model::filter::{Filter, Subject};
+    /// let filter = Filter::parse(r#"title eq "say "hi"""#, Subject::Items)?;
+    /// assert_eq!(filter.exact_title(), Some(r#"say "hi""#));
+    /// assert!(Filter::parse(r#"title eq "R"#, Subject::Items).is_err());
+    /// # Ok::<(), sidevault_model::InvalidFilter>(())
+    /// ```
+    pub fn parse(text: &str, subject: Subject) -> Result<Self, InvalidFilter> {
+        Ok(Self {
+            expression: parse::parse(text, subject)?,
+        })
+    }
+
+    /// The title, when the whole filter asks for exactly one, so that an index can answer: whatever has the same
+    /// [`fold`] matches, and nothing else. `None` too when the value has two readings.
+    pub fn exact_title(&self) -> Option<&str> {
+        match &self.expression {
+            Expression::Compare(Attribute::Title, Operator::Equal, value) if value.unescaped.is_none() => {
+                Some(&value.written)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether this one is asked for.
+    pub fn matches(&self, subject: &impl Attributes) -> bool {
+        self.expression.matches(subject)
+    }
+}
+
+/// Hides values, which may be titles.
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter(…)")
+    }
+}
+
+impl Expression {
+    fn matches(&self, subject: &impl Attributes) -> bool {
+        match self {
+            Self::All => true,
+            Self::Compare(attribute, operator, value) => match operator {
+                Operator::NotEqual => !any(*attribute, subject, |text| value.compare(Operator::Equal, text)),
+                operator => any(*attribute, subject, |text| value.compare(*operator, text)),
+            },
+            Self::Present(Attribute::Favorite) => subject.favorite(),
+            Self::Present(Attribute::State) => subject.state().is_some(),
+            Self::Present(attribute) => any(*attribute, subject, |text| !text.is_empty()),
+            Self::And(parts) => parts.iter().all(|part| part.matches(subject)),
+            Self::Or(parts) => parts.iter().any(|part| part.matches(subject)),
+            Self::Not(part) => !part.matches(subject),
+        }
+    }
+}
+
+/// Whether one of the attribute's values passes: a tag is any of the tags.
+fn any(attribute: Attribute, subject: &impl Attributes, passes: impl Fn(&str) -> bool) -> bool {
+    match attribute {
+        Attribute::Title => passes(subject.title()),
+        Attribute::Id => passes(subject.id()),
+        Attribute::Tag => subject.tags().iter().any(|tag| passes(tag)),
+        Attribute::Category => subject.category().is_some_and(|category| passes(category.as_str())),
+        Attribute::Favorite => passes(if subject.favorite() { "true" } else { "false" }),
+        Attribute::State => passes(subject.state().map_or("ACTIVE", State::as_str)),
+    }
+}
+
+impl Value {
+    fn new(written: String, unescaped: Option<String>) -> Self {
+        Self {
+            folded: fold(&written),
+            unescaped: unescaped.map(|text| fold(&text)),
+            written,
+        }
+    }
+
+    fn compare(&self, operator: Operator, text: &str) -> bool {
+        let text = fold(text);
+        let passes = |value: &str| match operator {
+            Operator::Equal | Operator::NotEqual => text == value,
+            Operator::Contains => text.contains(value),
+            Operator::StartsWith => text.starts_with(value),
+            Operator::EndsWith => text.ends_with(value),
+        };
+        passes(&self.folded) || self.unescaped.as_deref().is_some_and(passes)
+    }
+}
+
+impl Attributes for Item {
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    fn category(&self) -> Option<Category> {
+        Some(self.category)
+    }
+
+    fn favorite(&self) -> bool {
+        self.favorite
+    }
+
+    fn state(&self) -> Option<State> {
+        self.state
+    }
+}
+
+impl Attributes for Vault {
+    fn title(&self) -> &str {
+        &self.name
+    }
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}

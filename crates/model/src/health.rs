@@ -1,0 +1,94 @@
+//! The body of `GET /health`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CONNECT_VERSION;
+
+/// A server and what it hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerHealth {
+    /// `1Password Connect API` or `1Password Connect Sync`: what probes and scripts know.
+    pub name: String,
+    /// The Connect release it behaves like.
+    pub version: String,
+    /// What it hangs on.
+    #[serde(default, deserialize_with = "crate::wire::null_as_default")]
+    pub dependencies: Vec<Dependency>,
+}
+
+impl ServerHealth {
+    /// The API server's health.
+    pub fn api(dependencies: Vec<Dependency>) -> Self {
+        Self {
+            name: "1Password Connect API".into(),
+            version: CONNECT_VERSION.into(),
+            dependencies,
+        }
+    }
+
+    /// The sync server's health.
+    pub fn sync(dependencies: Vec<Dependency>) -> Self {
+        Self {
+            name: "1Password Connect Sync".into(),
+            version: CONNECT_VERSION.into(),
+            dependencies,
+        }
+    }
+}
+
+/// One thing a server hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// `sqlite`, `sync`, `account_data`, or a source's name.
+    pub service: String,
+    /// `ACTIVE`, `INITIALIZED`, `TOKEN_NEEDED`, …
+    pub status: String,
+    /// More, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Dependency {
+    /// A dependency in this state, without a message.
+    pub fn new(service: impl Into<String>, status: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            status: status.into(),
+            message: None,
+        }
+    }
+
+    /// The same with a message.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    // Check 182.
+    #[test]
+    fn health_names_server_version_and_dependencies() {
+        let health = ServerHealth::api(vec![
+            Dependency::new("sync", "TOKEN_NEEDED"),
+            Dependency::new("sqlite", "ACTIVE").with_message("Connected"),
+        ]);
+        let json = serde_json::to_string(&health).unwrap();
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"name":"1Password Connect API","version":"1.8.0","dependencies":["#,
+                r#"{"service":"sync","status":"TOKEN_NEEDED"},"#,
+                r#"{"service":"sqlite","status":"ACTIVE","message":"Connected"}]}"#
+            )
+        );
+        assert_eq!(serde_json::from_str::<ServerHealth>(&json).unwrap(), health);
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading JSON from clients: strict in form, lenient in content, silent about values.
+//!
+//! The parser of the `serde_json` crate takes the last of two equal keys and quotes what it read in its errors. Here
+//! two equal keys are an error, and a message only ever says where and what was expected.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::error::Invalid;
+
+/// Parses a whole body.
+///
+/// # Errors
+/// Not UTF-8, not JSON, cut short, nested deeper than the parser's 128 levels, or a key twice in one object.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        Invalid::new(format!("the body is not UTF-8 at line {line} column {column}"))
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Strict
+        .deserialize(&mut deserializer)
+        .map_err(|error| describe(&error))?;
+    deserializer.end().map_err(|error| describe(&error))?;
+    Ok(value)
+}
+
+/// What is wrong with the form of a body. The parser's own texts are about syntax alone and hold nothing of the input.
+fn describe(error: &serde_json::Error) -> Invalid {
+    match error.classify() {
+        serde_json::error::Category::Eof => Invalid::new(format!(
+            "the body is cut short: its JSON ends at line {} column {}",
+            error.line(),
+            error.column()
+        )),
+        _ => Invalid::new(format!("the body is not valid JSON: {error}")),
+    }
+}
+
+/// Where and what kind of error, for JSON whose errors could quote values.
+pub(crate) fn position(error: &serde_json::Error) -> String {
+    format!("line {} column {}", error.line(), error.column())
+}
+
+/// Builds a [`Value`], refusing equal keys.
+pub(crate) struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element_seed(Strict)? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if map.contains_key(&key) {
+                return Err(A::Error::custom("a key appears twice in one object"));
+            }
+            map.insert(key, entries.next_value_seed(Strict)?);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// Where in a body a value stands, for messages: `fields[2].section`.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The whole body, or the named whole of it.
+    Root(&'a str),
+    /// A member of an object.
+    Member(&'a Place<'a>, &'static str),
+    /// An element of a list.
+    Element(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(name) => f.write_str(name),
+            Self::Member(Place::Root(""), name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Element(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl Place<'_> {
+    /// "{place} {reason}".
+    pub(crate) fn invalid(&self, reason: &str) -> Invalid {
+        match self {
+            Self::Root("") => Invalid::new(format!("the body {reason}")),
+            place => Invalid::new(format!("{place} {reason}")),
+        }
+    }
+}
+
+/// An object whose members are taken one by one; what is left over is ignored, and `null` is the same as absent.
+pub(crate) struct Object<'a> {
+    members: Map<String, Value>,
+    place: &'a Place<'a>,
+}
+
+impl<'a> Object<'a> {
+    /// The value as an object.
+    pub(crate) fn new(value: Value, place: &'a Place<'a>) -> Result<Self, Invalid> {
+        match value {
+            Value::Object(members) => Ok(Self { members, place }),
+            _ => Err(place.invalid("must be a JSON object")),
+        }
+    }
+
+    /// Where a member of this object stands.
+    pub(crate) fn at(&self, name: &'static str) -> Place<'a> {
+        Place::Member(self.place, name)
+    }
+
+    /// A member's value; with `_` in front of upper-case letters if the client wrote it so.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        let value = self
+            .members
+            .remove(name)
+            .or_else(|| self.members.remove(&snake_case(name)));
+        value.filter(|value| !value.is_null())
+    }
+
+    /// A member that must be text.
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Invalid> {
+        self.take(name).map(|value| text(value, &self.at(name))).transpose()
+    }
+
+    /// A member that must be `true` or `false`.
+    pub(crate) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Invalid> {
+        self.take(name).map(|value| flag(&value, &self.at(name))).transpose()
+    }
+
+    /// A member that must be a list, each element read by `read`.
+    pub(crate) fn list<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+    ) -> Result<Option<Vec<T>>, Invalid> {
+        self.take(name)
+            .map(|value| list(value, &self.at(name), read))
+            .transpose()
+    }
+}
+
+/// The value as text. Numbers are refused rather than converted: `0123` or 30 digits would not survive.
+pub(crate) fn text(value: Value, place: &Place<'_>) -> Result<String, Invalid> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(place.invalid("must be a string")),
+    }
+}
+
+/// The value as `true` or `false`.
+pub(crate) fn flag(value: &Value, place: &Place<'_>) -> Result<bool, Invalid> {
+    value.as_bool().ok_or_else(|| place.invalid("must be true or false"))
+}
+
+/// The value as a list.
+pub(crate) fn list<T>(
+    value: Value,
+    place: &Place<'_>,
+    read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+) -> Result<Vec<T>, Invalid> {
+    let Value::Array(elements) = value else {
+        return Err(place.invalid("must be a list"));
+    };
+    let read_one = |(index, element)| read(element, &Place::Element(place, index));
+    elements.into_iter().enumerate().map(read_one).collect()
+}
+
+/// `characterSets` → `character_sets`, which Connect 1.5 understood too.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(bytes: &[u8]) -> String {
+        parse(bytes).unwrap_err().to_string()
+    }
+
+    // Checks 117, 123 and 126.
+    #[test]
+    fn what_is_not_json_is_refused_with_a_place() {
+        assert_eq!(
+            message(b"{\"a\":\n \"hunter2\""),
+            "the body is cut short: its JSON ends at line 2 column 10"
+        );
+        assert_eq!(
+            message(b"{\"a\":\n\"\xff\"}"),
+            "the body is not UTF-8 at line 2 column 2"
+        );
+        assert!(message(b"").starts_with("the body is cut short"));
+        assert!(message(b"{} {}").contains("line 1 column 4"));
+        assert!(message(br#"{"a": hunter2}"#).contains("line 1 column 7"));
+        let deep = "[".repeat(10_000);
+        assert!(message(deep.as_bytes()).contains("recursion limit exceeded"));
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_at_any_depth() {
+        for body in [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":"hunter2","\u0061":"hunter3"}]}"#] {
+            let message = message(body.as_bytes());
+            assert!(message.contains("twice") && message.contains("line 1"), "{message}");
+            assert!(!message.contains("hunter"));
+        }
+    }
+
+    #[test]
+    fn places_read_like_paths() {
+        let root = Place::Root("");
+        let fields = Place::Member(&root, "fields");
+        let field = Place::Element(&fields, 2);
+        assert_eq!(Place::Member(&field, "value").to_string(), "fields[2].value");
+        assert_eq!(root.invalid("must be x").to_string(), "the body must be x");
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn agrees_with_serde_json(text in "[\\[\\]{}\",:0-9a-c. ]{0,20}") {
+            if let Ok(value) = parse(text.as_bytes()) {
+                prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap());
+            }
+        }
+    }
+}

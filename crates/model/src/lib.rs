@@ -1,0 +1,50 @@
+//! Vaults, items, fields, files, ids, filters, patches, password recipes, TOTP: pure rules, no I/O.
+//!
+//! Everything here is a function of its arguments: time, randomness and ids come in from outside, and nothing is read
+//! or written. The JSON these types serialise to *is* the answer of the Connect API (1.8.0 behaviour), so what a store
+//! seals can be sent as it is.
+//!
+//! The doors, where text from outside becomes a type that needs no further checks:
+//! [`ItemInput::from_json`], [`patch::parse`], [`Filter::parse`], [`ItemId::parse`], [`Access::parse`].
+
+pub mod access;
+pub mod activity;
+pub mod category;
+mod change;
+mod compose;
+mod date;
+pub mod error;
+pub mod field;
+pub mod file;
+pub mod filter;
+pub mod health;
+pub mod ids;
+pub mod input;
+pub mod item;
+mod json;
+pub mod limits;
+pub mod patch;
+pub mod recipe;
+pub mod section;
+pub mod time;
+pub mod totp;
+pub mod url;
+pub mod vault;
+mod wire;
+
+pub use access::Access;
+pub use activity::ApiRequest;
+pub use category::Category;
+pub use error::{CONNECT_VERSION, ErrorBody, Invalid};
+pub use field::{Field, FieldType, PasswordDetails, Purpose};
+pub use file::File;
+pub use filter::{Filter, InvalidFilter};
+pub use health::{Dependency, ServerHealth};
+pub use ids::{FileId, InvalidId, ItemId, VaultId};
+pub use input::{Edit, FieldInput, ItemInput, SectionInput, UrlInput};
+pub use item::{Item, State};
+pub use recipe::{CharacterSet, Recipe};
+pub use section::{Section, SectionRef};
+pub use time::Timestamp;
+pub use url::Url;
+pub use vault::{Vault, VaultType};

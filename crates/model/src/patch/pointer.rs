@@ -1,0 +1,58 @@
+//! JSON Pointer (RFC 6901), as far as paths of a PATCH need it.
+
+/// The parts of a path, unescaped; none for the whole item (`/` or empty).
+pub(super) fn parse(path: &str) -> Result<Vec<String>, &'static str> {
+    if path.is_empty() || path == "/" {
+        return Ok(Vec::new());
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err("the path must start with /");
+    };
+    rest.split('/').map(unescape).collect()
+}
+
+/// `~1` is `/` and `~0` is `~`; any other `~` is a mistake.
+fn unescape(part: &str) -> Result<String, &'static str> {
+    let mut pieces = part.split('~');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (character, rest) = match (piece.strip_prefix('0'), piece.strip_prefix('1')) {
+            (Some(rest), _) => ('~', rest),
+            (_, Some(rest)) => ('/', rest),
+            _ => return Err("in the path, ~ must be followed by 0 or 1"),
+        };
+        text.push(character);
+        text.push_str(rest);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    // Checks 150 and 154.
+    #[test]
+    fn escapes_are_decoded_and_bad_paths_refused() {
+        assert_eq!(
+            parse("/fields/a~1b~0c~01/value").unwrap(),
+            ["fields", "a/b~c~1", "value"]
+        );
+        assert_eq!(parse("/").unwrap(), parse("").unwrap());
+        assert_eq!(parse("/fields//value").unwrap(), ["fields", "", "value"]);
+        for bad in ["title", "fields/x", "/fields/~", "/fields/~2", "#/title"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_parts_survive_escaping(parts in prop::collection::vec(".+", 1..4)) {
+            let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
+            let path: String = escaped.map(|part| format!("/{part}")).collect();
+            prop_assert_eq!(parse(&path).unwrap(), parts);
+        }
+    }
+}

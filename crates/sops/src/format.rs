@@ -1,0 +1,69 @@
+//! The formats sops knows, and which of them a path means.
+
+use std::fmt;
+use std::path::Path;
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `.yaml`, `.yml`
+    Yaml,
+    /// `.json`
+    Json,
+    /// `.env`
+    Dotenv,
+    /// `.ini`
+    Ini,
+    /// Anything else: sealed as a whole into a JSON envelope.
+    Binary,
+}
+
+impl Format {
+    /// The format sops picks for this path: by its ending, in lower case only.
+    pub fn from_path(path: &Path) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        // By ending, not by extension: a file called just `.env` counts.
+        match name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("yaml" | "yml") => Self::Yaml,
+            Some("json") => Self::Json,
+            Some("env") => Self::Dotenv,
+            Some("ini") => Self::Ini,
+            _ => Self::Binary,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Yaml => "YAML",
+            Self::Json => "JSON",
+            Self::Dotenv => "dotenv",
+            Self::Ini => "INI",
+            Self::Binary => "binary",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_follow_the_ending() {
+        for (path, format) in [
+            ("a/b.yaml", Format::Yaml),
+            ("b.yml", Format::Yaml),
+            ("b.json", Format::Json),
+            (".env", Format::Dotenv),
+            ("prod.env", Format::Dotenv),
+            ("b.ini", Format::Ini),
+            ("b.YAML", Format::Binary),
+            ("yaml", Format::Binary),
+            ("b.yaml.enc", Format::Binary),
+            ("/", Format::Binary),
+        ] {
+            assert_eq!(Format::from_path(Path::new(path)), format, "{path}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! INI, in the dialect sops reads and writes.
+//!
+//! Sections hold `name = value` or `name: value` lines. Values may stand in `"""` or backquotes
+//! (over several lines), lose one pair of plain quotes around them, and go on to the next line
+//! after a trailing backslash; an unquoted `#` or `;` starts a comment.
+
+use crate::limits::{Budget, repeated_key};
+use crate::{Format, SopsError, Value, text};
+
+/// The section of names that stand before any header.
+const DEFAULT_SECTION: &str = "DEFAULT";
+
+/// Parses an INI file into one mapping of sections, each a mapping of strings.
+///
+/// Names before the first header land in a section called `DEFAULT`, which is left out when it is
+/// empty. A name given twice in one section takes its last value, as in sops.
+///
+/// # Errors
+/// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] for a section given twice (sops
+/// would keep both), or a limit.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
+    let mut parser = Parser {
+        lines: text::utf8(bytes, Format::Ini)?.split_inclusive('\n'),
+        line: 0,
+    };
+    let mut sections = vec![Section::named(DEFAULT_SECTION)];
+    let mut budget = Budget::default();
+    while let Some(line) = parser.next_line() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        budget.spend(2)?;
+        if let Some(header) = line.strip_prefix('[') {
+            // The last bracket of the line ends the name.
+            let name = header.rfind(']').map(|end| &header[..end]).unwrap_or_default();
+            if name.is_empty() {
+                return Err(parser.error("expected a section as [name]"));
+            }
+            sections.push(Section::named(name));
+        } else if let Some(section) = sections.last_mut() {
+            let (name, rest) = parser.name(line)?;
+            let value = parser.value(rest)?;
+            section.set(name, value);
+        }
+    }
+    let kept = sections
+        .into_iter()
+        .enumerate()
+        .filter(|(index, section)| *index > 0 || !section.entries.is_empty());
+    let tree: Vec<_> = kept
+        .map(|(_, section)| (section.name, Value::Mapping(section.entries)))
+        .collect();
+    match repeated_key(&tree) {
+        Some(key) => Err(SopsError::DuplicateKey {
+            format: Format::Ini,
+            line: parser.line,
+            key: text::shown(key),
+        }),
+        None => Ok(vec![Value::Mapping(tree)]),
+    }
+}
+
+struct Section {
+    name: String,
+    entries: Vec<(String, Value)>,
+    positions: std::collections::HashMap<String, usize>,
+    /// Names of lines that start with `-`, which count up from `#1`.
+    unnamed: usize,
+}
+
+impl Section {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            entries: Vec::new(),
+            positions: Default::default(),
+            unnamed: 0,
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        let name = if name == "-" {
+            self.unnamed += 1;
+            format!("#{}", self.unnamed)
+        } else {
+            name.to_owned()
+        };
+        match self.positions.get(&name).and_then(|at| self.entries.get_mut(*at)) {
+            Some((_, earlier)) => *earlier = Value::String(value),
+            None => {
+                self.positions.insert(name.clone(), self.entries.len());
+                self.entries.push((name, Value::String(value)));
+            }
+        }
+    }
+}
+
+struct Parser<'a> {
+    lines: std::str::SplitInclusive<'a, char>,
+    line: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// The next line with its line break, if it has one.
+    fn next_line(&mut self) -> Option<&'a str> {
+        let line = self.lines.next()?;
+        self.line += 1;
+        Some(line)
+    }
+
+    fn error(&self, problem: &str) -> SopsError {
+        SopsError::Syntax {
+            format: Format::Ini,
+            line: self.line,
+            problem: problem.to_owned(),
+        }
+    }
+
+    /// Splits `line` into the name and what follows the delimiter.
+    fn name<'l>(&self, line: &'l str) -> Result<(&'l str, &'l str), SopsError> {
+        let quote = ["\"\"\"", "\"", "`"].into_iter().find(|quote| line.starts_with(quote));
+        let (name, rest) = match quote {
+            Some(quote) => line[quote.len()..]
+                .split_once(quote)
+                .ok_or_else(|| self.error("the quote around the name does not end"))?,
+            None => line.split_at(line.find(['=', ':']).unwrap_or(line.len())),
+        };
+        let at = rest
+            .find(['=', ':'])
+            .ok_or_else(|| self.error("expected name = value"))?;
+        match name.trim() {
+            "" => Err(self.error("the name before the = is empty")),
+            name => Ok((name, &rest[at + 1..])),
+        }
+    }
+
+    fn value(&mut self, rest: &str) -> Result<String, SopsError> {
+        let rest = rest.trim_start();
+        for quote in ["\"\"\"", "`"] {
+            if let Some(inner) = rest.strip_prefix(quote) {
+                // The last quote of the line ends the value, so it may hold others.
+                return match inner.rfind(quote) {
+                    Some(end) => Ok(inner[..end].to_owned()),
+                    None => self.quoted_lines(inner, quote),
+                };
+            }
+        }
+        let rest = rest.trim_end();
+        if let Some(start) = rest.strip_suffix('\\') {
+            return Ok(self.continued_lines(start));
+        }
+        let rest = rest.split(['#', ';']).next().unwrap_or_default().trim();
+        Ok(without_quotes(rest).to_owned())
+    }
+
+    fn quoted_lines(&mut self, first: &str, quote: &str) -> Result<String, SopsError> {
+        let mut value = first.to_owned();
+        while let Some(line) = self.next_line() {
+            match line.rfind(quote) {
+                // A backslash after the quote takes the quote back.
+                Some(end) if !line[end + quote.len()..].trim_end().ends_with('\\') => {
+                    value.push_str(&line[..end]);
+                    return Ok(value);
+                }
+                _ => value.push_str(line),
+            }
+        }
+        Err(self.error("a quoted value does not end"))
+    }
+
+    fn continued_lines(&mut self, first: &str) -> String {
+        let mut value = first.to_owned();
+        while let Some(line) = self.next_line().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.strip_suffix('\\') {
+                Some(start) => value.push_str(start),
+                None => {
+                    value.push_str(line);
+                    break;
+                }
+            }
+        }
+        value
+    }
+}
+
+/// Takes one pair of quotes off, unless the same quote stands in between as well.
+fn without_quotes(text: &str) -> &str {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| {
+            text.strip_prefix(quote)?
+                .strip_suffix(quote)
+                .filter(|inner| !inner.contains(quote))
+        })
+        .unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scalar_text;
+
+    fn read(text: &str) -> String {
+        scalar_text(&parse(text.as_bytes()).unwrap()[0])
+    }
+
+    #[test]
+    fn sections_and_values_are_read_in_order() {
+        assert_eq!(
+            read(
+                "top = 1\n; note\n[db]\nuser: admin ; who\npass = \"a b\"\nempty=\nuser = root\n[]x]\n- = one\n- = two\n"
+            ),
+            r##"{"DEFAULT":{"top":"1"},"db":{"user":"root","pass":"a b","empty":""},"]x":{"#1":"one","#2":"two"}}"##
+        );
+    }
+
+    #[test]
+    fn quoted_and_continued_values_span_lines() {
+        assert_eq!(
+            read("[a]\nb = \"\"\"one\ntwo # in\n\"\"\" # out\nc = one \\\n  two\\\n three\n\nd = `x;y`\n`e=f` = 'g'\n"),
+            r##"{"a":{"b":"one\ntwo # in\n","c":"one twothree","d":"x;y","e=f":"g"}}"##
+        );
+    }
+
+    #[test]
+    fn broken_lines_are_refused_without_showing_them() {
+        for text in [
+            "[a]\nhunter2",
+            "[a]\n[hunter2",
+            "[a]\n=hunter2",
+            "[a]\n\"hunter2=1",
+            "[a]\nb=`hunter2",
+            "[a]\n[]",
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, SopsError::Syntax { line: 2, .. }), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_section_given_twice_is_refused() {
+        assert!(matches!(
+            parse(b"[a]\nx=1\n[a]\ny=1\n"),
+            Err(SopsError::DuplicateKey { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn near_ini_never_panics(text in "[\\[\\]a=:#;\"'`\\\\é \n\r-]{0,60}") {
+            let _ = parse(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Reads [SOPS](https://getsops.io) files with age keys: YAML, JSON, dotenv, INI and binary.
+//!
+//! [`read`] takes a file's bytes and gives its content in order, decrypted and verified if it is
+//! encrypted, as it is if not. Nothing here writes files, starts programs or asks the network.
+//!
+//! ```
+//! use sidevault_sops::{Document, Format, Identities, read, scalar_text};
+//!
+//! let file = read(Format::Yaml, b"user: admin\nport: 0x1F90\n", &Identities::default())?;
+//! assert!(!file.encrypted);
+//! let Document::Tree(documents) = &file.document else { unreachable!() };
+//! let port = documents[0].get("port").map(scalar_text);
+//! assert_eq!(port.as_deref(), Some("8080"));
+//! # Ok::<(), sidevault_sops::SopsError>(())
+//! ```
+//!
+//! # What is supported
+//!
+//! Everything sops 3 writes for age's X25519 recipients: all five formats, every value type, multi-document
+//! YAML, the four suffix and regex rules, the two comment rules, MACs over all or over encrypted values
+//! only, and key groups. Not supported are other key services, SSH keys (the `age` crate's RSA is open to
+//! the timing attack of RUSTSEC-2023-0071, and a server that opens what a repository brings is just where
+//! that matters), plugins and post-quantum identities: the error names them. The `rops` crate was weighed
+//! and left: it has no comments, comment rules, key groups, dotenv or INI.
+//!
+//! # What SOPS promises, and what it does not
+//!
+//! A value opens only under the keys it was sealed at, and the MAC covers all values in order. Key names
+//! are covered only as far as values under them are sealed; comments, nulls and empty collections are not
+//! covered at all; and a value's noted type is covered only through its text, so `42` may be made `"42"`.
+//! Two things are stricter here than in sops: a repeated key is refused in every format (sops refuses it
+//! in YAML only; within an INI section the last one counts, as in sops), and so is base64 that is not
+//! canonical. One is laxer, and gains an attacker nothing: under a comment rule, whether a value is sealed
+//! is read off the value, since the comments that say so are not covered by the MAC.
+
+mod binary;
+mod cipher;
+mod data_key;
+mod decrypt;
+pub mod dotenv;
+mod error;
+mod flatten;
+mod format;
+mod go_regex;
+mod identities;
+pub mod ini;
+pub mod json;
+mod limits;
+mod metadata;
+mod number;
+mod rule;
+mod text;
+mod value;
+pub mod yaml;
+
+use std::fmt;
+
+pub use error::SopsError;
+pub use format::Format;
+pub use identities::Identities;
+pub use limits::{MAX_ALIASED_BYTES, MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES};
+pub use value::{Value, scalar_text};
+
+use metadata::Metadata;
+
+/// A file's content.
+#[derive(PartialEq)]
+pub enum Document {
+    /// The documents of the file: any number for YAML, one for the other structured formats.
+    Tree(Vec<Value>),
+    /// The bytes of a binary file. Wiping them is up to the caller.
+    Binary(Vec<u8>),
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tree(documents) => f.debug_tuple("Tree").field(documents).finish(),
+            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// What [`read`] gives.
+#[derive(Debug, PartialEq)]
+pub struct Decrypted {
+    /// The content, without the `sops` metadata.
+    pub document: Document,
+    /// Whether the file was encrypted, and so decrypted and verified.
+    pub encrypted: bool,
+    /// When sops last wrote the file, in RFC 3339, if it was encrypted.
+    pub lastmodified: Option<String>,
+}
+
+/// Reads a file: decrypts and verifies it if it has `sops` metadata, else returns it as it is.
+///
+/// # Errors
+/// [`SopsError`]: the file is malformed, beyond a limit (its size: [`MAX_FILE_BYTES`]), encrypted
+/// to others, changed since it was sealed, or holds encrypted values without the metadata for them.
+pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Decrypted, SopsError> {
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(SopsError::Limit {
+            what: "bytes",
+            limit: MAX_FILE_BYTES,
+        });
+    }
+    let (mut documents, block) = match format {
+        Format::Binary => return binary::read(bytes, identities),
+        Format::Dotenv => with_metadata(dotenv::parse(bytes)?, metadata::take_dotenv)?,
+        Format::Ini => with_metadata(ini::parse(bytes)?, metadata::take_ini)?,
+        Format::Json => with_metadata(json::parse(bytes)?, |tree| Ok(metadata::take_nested(tree)))?,
+        Format::Yaml => with_metadata(yaml::parse(bytes)?, |tree| Ok(metadata::take_nested(tree)))?,
+    };
+    let lastmodified = match block {
+        Some(block) => Some(open(&mut documents, &block, identities)?),
+        None if documents.iter().any(holds_sealed) => return Err(SopsError::MissingMetadata),
+        None => None,
+    };
+    Ok(Decrypted {
+        document: Document::Tree(documents),
+        encrypted: lastmodified.is_some(),
+        lastmodified,
+    })
+}
+
+fn with_metadata(
+    mut documents: Vec<Value>,
+    take: impl FnOnce(&mut [Value]) -> Result<Option<Value>, SopsError>,
+) -> Result<(Vec<Value>, Option<Value>), SopsError> {
+    let block = take(&mut documents)?;
+    Ok((documents, block))
+}
+
+/// Decrypts in place and gives the time of the last change.
+fn open(documents: &mut [Value], block: &Value, identities: &Identities) -> Result<String, SopsError> {
+    let metadata = Metadata::parse(block)?;
+    decrypt::decrypt(documents, &metadata, identities)?;
+    Ok(metadata.lastmodified)
+}
+
+fn holds_sealed(value: &Value) -> bool {
+    match value {
+        Value::String(text) => cipher::looks_sealed(text),
+        Value::Sequence(items) => items.iter().any(holds_sealed),
+        Value::Mapping(entries) => entries.iter().any(|(_, item)| holds_sealed(item)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn plain(format: Format, text: &[u8]) -> Result<Decrypted, SopsError> {
+        read(format, text, &Identities::default())
+    }
+
+    #[test]
+    fn plain_files_are_returned_as_they_are() {
+        let file = plain(Format::Binary, b"{\"no\": \"sops\"}").unwrap();
+        assert_eq!(file.document, Document::Binary(b"{\"no\": \"sops\"}".to_vec()));
+        let file = plain(Format::Dotenv, b"A=1").unwrap();
+        assert!(!file.encrypted && file.lastmodified.is_none());
+        assert_eq!(plain(Format::Yaml, b"").unwrap().document, Document::Tree(Vec::new()));
+        assert!(plain(Format::Yaml, b"- a\n- b\n").is_ok());
+    }
+
+    #[test]
+    fn sealed_values_without_metadata_are_refused() {
+        let sealed = "ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]";
+        for (format, text) in [
+            (Format::Yaml, format!("a: {sealed}\n")),
+            (Format::Json, format!("{{\"a\": [\"{sealed}\"]}}")),
+            (Format::Dotenv, format!("A={sealed}\n")),
+            (Format::Ini, format!("[a]\nb = {sealed}\n")),
+            (Format::Binary, format!("{{\"data\": \"{sealed}\", \"so")),
+            (Format::Binary, format!("a: {sealed}\n")),
+        ] {
+            assert_eq!(
+                plain(format, text.as_bytes()).unwrap_err(),
+                SopsError::MissingMetadata,
+                "{format}"
+            );
+        }
+    }
+
+    #[test]
+    fn broken_metadata_is_refused() {
+        for text in [
+            "sops: 1",
+            "sops:",
+            "sops: {}",
+            "sops: {mac: x, lastmodified: y}",
+            "sops: {age: [], pgp: []}",
+        ] {
+            assert!(
+                matches!(plain(Format::Yaml, text.as_bytes()), Err(SopsError::Metadata { .. })),
+                "{text}"
+            );
+        }
+        let no_mac = "sops: {age: [{recipient: age1x, enc: y}], lastmodified: z}";
+        assert_eq!(
+            plain(Format::Yaml, no_mac.as_bytes()).unwrap_err(),
+            SopsError::MissingMac
+        );
+        assert!(matches!(
+            plain(Format::Dotenv, b"sops_mac=x"),
+            Err(SopsError::Metadata { .. })
+        ));
+        assert!(matches!(
+            plain(Format::Ini, b"[sops]\nmac=x"),
+            Err(SopsError::Metadata { .. })
+        ));
+    }
+
+    #[test]
+    fn other_key_services_are_named() {
+        let text = "sops: {mac: m, lastmodified: t, pgp: [{fp: ABCD, enc: x}], kms: [{arn: 'arn:aws:k\nx'}]}";
+        let error = plain(Format::Yaml, text.as_bytes()).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("PGP ABCD") && told.contains("AWS KMS arn:aws:k"),
+            "{told}"
+        );
+        assert!(!told.contains('\n'), "{told}");
+    }
+}

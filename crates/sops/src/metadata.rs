@@ -1,0 +1,199 @@
+//! The `sops` block: who can decrypt the file, and what is sealed in it.
+
+use crate::cipher::boolean;
+use crate::rule::Rule;
+use crate::text::shown;
+use crate::{SopsError, Value, flatten, scalar_text};
+
+/// The key, section or (with `_`) prefix that holds the metadata.
+const KEY: &str = "sops";
+const FLAT_PREFIX: &str = "sops_";
+
+/// More recipients than any real file has; each costs public-key operations.
+const MAX_RECIPIENTS: usize = 1000;
+
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    pub(crate) groups: Vec<KeyGroup>,
+    /// How many groups must open when there are several.
+    pub(crate) threshold: usize,
+    pub(crate) rule: Rule,
+    pub(crate) mac: String,
+    pub(crate) mac_only_encrypted: bool,
+    pub(crate) lastmodified: String,
+}
+
+/// Recipients that each open the same part of the data key.
+#[derive(Debug, Default)]
+pub(crate) struct KeyGroup {
+    pub(crate) age: Vec<AgeRecipient>,
+    /// Public names of recipients of other kinds, which we cannot use.
+    pub(crate) others: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct AgeRecipient {
+    pub(crate) recipient: String,
+    /// An armored age file that holds the part.
+    pub(crate) enc: String,
+}
+
+impl Metadata {
+    pub(crate) fn parse(block: &Value) -> Result<Self, SopsError> {
+        if block.as_mapping().is_none() {
+            return Err(unusable("it is not a mapping"));
+        }
+        let mut groups = Vec::new();
+        let own = KeyGroup::parse(block);
+        // As in sops, key groups only count when no recipient stands outside of them.
+        if !own.is_empty() {
+            groups.push(own);
+        } else if let Some(listed) = block.get("key_groups").and_then(Value::as_sequence) {
+            groups.extend(listed.iter().map(KeyGroup::parse));
+        }
+        if groups.iter().all(KeyGroup::is_empty) {
+            return Err(unusable("it names no recipients"));
+        }
+        if groups.iter().map(|group| group.age.len()).sum::<usize>() > MAX_RECIPIENTS {
+            return Err(SopsError::Limit {
+                what: "recipients",
+                limit: MAX_RECIPIENTS,
+            });
+        }
+        let threshold = match text(block, "shamir_threshold") {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| unusable("shamir_threshold is not a number"))?,
+        };
+        let mac_only_encrypted = match text(block, "mac_only_encrypted") {
+            None => false,
+            Some(text) => boolean(&text).ok_or_else(|| unusable("mac_only_encrypted is neither true nor false"))?,
+        };
+        Ok(Self {
+            // Fewer than two shares never make a secret; with none given sops asks for all groups.
+            threshold: if threshold == 0 { groups.len() } else { threshold.max(2) },
+            groups,
+            rule: Rule::from_metadata(|name| text(block, name))?,
+            mac: text(block, "mac")
+                .filter(|mac| !mac.is_empty())
+                .ok_or(SopsError::MissingMac)?,
+            mac_only_encrypted,
+            lastmodified: text(block, "lastmodified").ok_or_else(|| unusable("lastmodified is missing"))?,
+        })
+    }
+
+    /// Public names of everything the file is encrypted to.
+    pub(crate) fn recipients(&self) -> Vec<String> {
+        let names = |group: &KeyGroup| {
+            let age = group.age.iter().map(|entry| entry.recipient.clone());
+            age.chain(group.others.iter().cloned()).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(names).collect()
+    }
+}
+
+impl KeyGroup {
+    fn parse(block: &Value) -> Self {
+        let entries = |kind: &str| block.get(kind).and_then(Value::as_sequence).unwrap_or_default();
+        let age = entries("age").iter().map(|entry| AgeRecipient {
+            recipient: shown(&text(entry, "recipient").unwrap_or_default()),
+            enc: text(entry, "enc").unwrap_or_default(),
+        });
+        let others = [
+            ("pgp", "PGP", &["fp"][..]),
+            ("kms", "AWS KMS", &["arn"]),
+            ("gcp_kms", "GCP KMS", &["resource_id"]),
+            ("hckms", "HuaweiCloud KMS", &["key_id"]),
+            ("azure_kv", "Azure Key Vault", &["vault_url", "name"]),
+            (
+                "hc_vault",
+                "HashiCorp Vault",
+                &["vault_address", "engine_path", "key_name"],
+            ),
+        ];
+        let others = others.iter().flat_map(|(kind, title, fields)| {
+            entries(kind).iter().map(move |entry| {
+                let parts: Vec<_> = fields.iter().filter_map(|field| text(entry, field)).collect();
+                shown(&format!("{title} {}", parts.join(" ")))
+            })
+        });
+        Self {
+            age: age.collect(),
+            others: others.collect(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.age.is_empty() && self.others.is_empty()
+    }
+}
+
+/// Takes the `sops` key out of every document; the first document's counts.
+///
+/// `None` if the first document has none: the file is not encrypted.
+pub(crate) fn take_nested(documents: &mut [Value]) -> Option<Value> {
+    let mut found = None;
+    for (position, document) in documents.iter_mut().enumerate() {
+        let Value::Mapping(entries) = document else {
+            continue;
+        };
+        let Some(at) = entries.iter().position(|(key, _)| key == KEY) else {
+            continue;
+        };
+        let (_, block) = entries.remove(at);
+        if position == 0 {
+            found = Some(block);
+        }
+    }
+    found
+}
+
+/// As [`take_nested`], for the INI section whose names are flat and whose line breaks are `\n`.
+pub(crate) fn take_ini(documents: &mut [Value]) -> Result<Option<Value>, SopsError> {
+    let Some(mut section) = take_nested(documents) else {
+        return Ok(None);
+    };
+    let Value::Mapping(entries) = &mut section else {
+        return Err(unusable("it is not a section"));
+    };
+    for (_, value) in entries.iter_mut() {
+        if let Value::String(text) = value {
+            *text = text.replace("\\n", "\n");
+        }
+    }
+    flatten::unflatten(std::mem::take(entries)).map(Some)
+}
+
+/// As [`take_nested`], for the `sops_…` names of a dotenv file.
+pub(crate) fn take_dotenv(documents: &mut [Value]) -> Result<Option<Value>, SopsError> {
+    let Some(Value::Mapping(entries)) = documents.first_mut() else {
+        return Ok(None);
+    };
+    let mut flat = Vec::new();
+    let mut kept = Vec::with_capacity(entries.len());
+    for (key, value) in std::mem::take(entries) {
+        match key.strip_prefix(FLAT_PREFIX) {
+            Some(name) => flat.push((name.to_owned(), value)),
+            None => kept.push((key, value)),
+        }
+    }
+    *entries = kept;
+    if flat.is_empty() {
+        Ok(None)
+    } else {
+        flatten::unflatten(flat).map(Some)
+    }
+}
+
+/// A scalar of the block as text; sops too reads `"true"` for `true` and `"2"` for `2`.
+fn text(block: &Value, key: &str) -> Option<String> {
+    match block.get(key)? {
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
+        scalar => Some(scalar_text(scalar)),
+    }
+}
+
+fn unusable(problem: &str) -> SopsError {
+    SopsError::Metadata {
+        problem: problem.to_owned(),
+    }
+}

@@ -1,0 +1,116 @@
+//! Which values of a file are sealed.
+
+use regex::bytes::Regex;
+
+use crate::{SopsError, go_regex};
+
+/// What sops assumes when the metadata names no rule.
+const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
+
+/// A file's one rule. It is asked for every key on a value's path; one match decides.
+#[derive(Debug)]
+pub(crate) enum Rule {
+    UnencryptedSuffix(String),
+    EncryptedSuffix(String),
+    UnencryptedRegex(Regex),
+    EncryptedRegex(Regex),
+    /// `encrypted_comment_regex` or `unencrypted_comment_regex`: comments above a value decide.
+    ///
+    /// Comments are outside the MAC, so anyone can edit them, and what they say is worth no more
+    /// than the look of the value itself: a value in the `ENC[…]` form is opened, any other is
+    /// taken as it is, and the MAC over all of them settles whether that was right.
+    Comments,
+}
+
+impl Rule {
+    /// Picks the rule out of the metadata; an empty text counts as absent.
+    pub(crate) fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Self, SopsError> {
+        let given = |name| get(name).filter(|text| !text.is_empty()).map(|text| (name, text));
+        let mut rules = [
+            "unencrypted_suffix",
+            "encrypted_suffix",
+            "unencrypted_regex",
+            "encrypted_regex",
+            "unencrypted_comment_regex",
+            "encrypted_comment_regex",
+        ]
+        .into_iter()
+        .filter_map(given);
+
+        let Some((name, text)) = rules.next() else {
+            return Ok(Self::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned()));
+        };
+        if let Some((other, _)) = rules.next() {
+            return Err(SopsError::Metadata {
+                problem: format!("both {name} and {other} are set, one at most is allowed"),
+            });
+        }
+        let regex = |text: &str| {
+            go_regex::compile(text).ok_or_else(|| SopsError::Metadata {
+                problem: format!("{name} is not a valid regular expression"),
+            })
+        };
+        Ok(match name {
+            "unencrypted_suffix" => Self::UnencryptedSuffix(text),
+            "encrypted_suffix" => Self::EncryptedSuffix(text),
+            "unencrypted_regex" => Self::UnencryptedRegex(regex(&text)?),
+            "encrypted_regex" => Self::EncryptedRegex(regex(&text)?),
+            _ => Self::Comments,
+        })
+    }
+
+    /// Whether `key`, anywhere on the path, matches.
+    pub(crate) fn matches(&self, key: &str) -> bool {
+        match self {
+            Self::UnencryptedSuffix(suffix) | Self::EncryptedSuffix(suffix) => key.ends_with(suffix),
+            Self::UnencryptedRegex(regex) | Self::EncryptedRegex(regex) => regex.is_match(key.as_bytes()),
+            Self::Comments => false,
+        }
+    }
+
+    /// Whether a value must be sealed, given whether any key on its path matches and whether it
+    /// looks sealed.
+    pub(crate) fn seals(&self, path_matches: bool, looks_sealed: bool) -> bool {
+        match self {
+            Self::UnencryptedSuffix(_) | Self::UnencryptedRegex(_) => !path_matches,
+            Self::EncryptedSuffix(_) | Self::EncryptedRegex(_) => path_matches,
+            Self::Comments => looks_sealed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn rule(given: &[(&str, &str)]) -> Result<Rule, SopsError> {
+        Rule::from_metadata(|name| {
+            given
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_a_rule_the_unencrypted_suffix_counts() {
+        let rule = rule(&[("encrypted_regex", "")]).unwrap();
+        assert!(rule.matches("note_unencrypted") && !rule.matches("note"));
+        assert!(rule.seals(false, false) && !rule.seals(true, true));
+    }
+
+    #[test]
+    fn an_encrypted_regex_seals_what_it_matches_only() {
+        let rule = rule(&[("encrypted_regex", "^data$")]).unwrap();
+        assert!(rule.matches("data") && !rule.matches("metadata"));
+        assert!(rule.seals(true, false) && !rule.seals(false, true));
+    }
+
+    #[test]
+    fn two_rules_or_a_broken_one_are_refused() {
+        assert!(rule(&[("encrypted_regex", "a"), ("encrypted_suffix", "b")]).is_err());
+        assert!(rule(&[("encrypted_regex", "(")]).is_err());
+    }
+}

@@ -1,0 +1,266 @@
+//! YAML as sops reads it: keys in order, aliases expanded, scalars typed as go-yaml v3 types them.
+//!
+//! `saphyr-parser` does the syntax; this module builds the tree. Comments are dropped, since they
+//! never enter a value. `<<` is a key like any other, as it is in the tree sops encrypts.
+
+mod scalar;
+pub(crate) mod timestamp;
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScanError, Span, StrInput};
+
+use crate::limits::{Budget, repeated_key};
+use crate::{Format, SopsError, Value, text};
+
+/// Parses every document of a YAML stream.
+///
+/// # Errors
+/// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`], or a limit: nesting, values
+/// and what aliases may repeat are all bounded.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
+    let text = text::utf8(bytes, Format::Yaml)?;
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        budget: Budget::default(),
+        line: 1,
+    };
+    let mut documents = Vec::new();
+    loop {
+        match builder.next()? {
+            Event::StreamEnd => return Ok(documents),
+            Event::DocumentStart(_) => {
+                // Anchors end with their document.
+                builder.anchors.clear();
+                let event = builder.next()?;
+                documents.push(builder.node(event, 0)?);
+            }
+            _ => {}
+        }
+    }
+}
+
+struct Builder<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    /// Anchored nodes that are complete, so a node can never contain itself.
+    anchors: HashMap<usize, Value>,
+    budget: Budget,
+    /// Where the latest event started, counted from 1.
+    line: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<Event<'a>, SopsError> {
+        match self.parser.next_event() {
+            Some(Ok((event, Span { start, .. }))) => {
+                self.line = start.line();
+                Ok(event)
+            }
+            Some(Err(error)) => Err(scan_error(&error)),
+            None => Ok(Event::StreamEnd),
+        }
+    }
+
+    fn error(&self, problem: &str) -> SopsError {
+        SopsError::Syntax {
+            format: Format::Yaml,
+            line: self.line,
+            problem: problem.to_owned(),
+        }
+    }
+
+    /// Builds the node that `event` starts.
+    fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Value, SopsError> {
+        self.budget.spend(depth)?;
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar::resolve(text, style, tag.as_deref()).map_err(|problem| self.error(problem))?;
+                (value, anchor)
+            }
+            Event::SequenceStart(anchor, _) => (self.sequence(depth)?, anchor),
+            Event::MappingStart(anchor, _) => (self.mapping(depth)?, anchor),
+            Event::Alias(anchor) => return self.alias(anchor, depth),
+            _ => return Err(self.error("expected a value")),
+        };
+        if anchor > 0 {
+            let copy = self.budget.copy(&value, depth)?;
+            self.anchors.insert(anchor, copy);
+        }
+        Ok(value)
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<Value, SopsError> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                Event::SequenceEnd => return Ok(Value::Sequence(items)),
+                event => items.push(self.node(event, depth + 1)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Value, SopsError> {
+        let mut entries = Vec::new();
+        loop {
+            let key = match self.next()? {
+                Event::MappingEnd => break,
+                event => self.key(event)?,
+            };
+            let event = self.next()?;
+            entries.push((key, self.node(event, depth + 1)?));
+        }
+        match repeated_key(&entries) {
+            Some(key) => Err(SopsError::DuplicateKey {
+                format: Format::Yaml,
+                line: self.line,
+                key: text::shown(key),
+            }),
+            None => Ok(Value::Mapping(entries)),
+        }
+    }
+
+    /// A key is text; a number or the like is taken as it is written.
+    fn key(&mut self, event: Event<'a>) -> Result<String, SopsError> {
+        let refused = "a key must be text; put it in quotes";
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value =
+                    scalar::resolve(text.clone(), style, tag.as_deref()).map_err(|problem| self.error(problem))?;
+                if matches!(value, Value::Null) {
+                    return Err(self.error(refused));
+                }
+                if anchor > 0 {
+                    let copy = self.budget.copy(&value, 0)?;
+                    self.anchors.insert(anchor, copy);
+                }
+                Ok(text.into_owned())
+            }
+            Event::Alias(anchor) => match self.alias(anchor, 0)? {
+                Value::Null | Value::Sequence(_) | Value::Mapping(_) => Err(self.error(refused)),
+                scalar => Ok(crate::scalar_text(&scalar)),
+            },
+            _ => Err(self.error(refused)),
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, depth: usize) -> Result<Value, SopsError> {
+        match self.anchors.get(&anchor) {
+            Some(value) => self.budget.copy(value, depth),
+            None => Err(self.error("an alias stands inside the very node it names")),
+        }
+    }
+}
+
+fn scan_error(error: &ScanError) -> SopsError {
+    // Fixed texts of the parser; the one that quotes its input does so in backquotes.
+    let problem = error
+        .info()
+        .split('`')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches([':', ' ']);
+    SopsError::Syntax {
+        format: Format::Yaml,
+        line: error.marker().line(),
+        problem: problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scalar_text;
+
+    fn read(text: &str) -> String {
+        let documents = parse(text.as_bytes()).unwrap();
+        documents.iter().map(scalar_text).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn order_nesting_and_documents_are_kept() {
+        assert_eq!(
+            read("b:\n  - 1\n  - {z: x, y: [ ]}\na: |\n  one\n  two\n---\nc: ~\n"),
+            "{\"b\":[1,{\"z\":\"x\",\"y\":[]}],\"a\":\"one\\ntwo\\n\"}\n{\"c\":null}"
+        );
+    }
+
+    #[test]
+    fn aliases_are_expanded_and_merge_keys_are_plain_keys() {
+        assert_eq!(
+            read(
+                "base: &b {k: 1}\n<<: *b\nlist: [*b, *b]\n&n name: x\n*n : y\n"
+                    .replace("*n : y", "again: *n")
+                    .as_str()
+            ),
+            r#"{"base":{"k":1},"<<":{"k":1},"list":[{"k":1},{"k":1}],"name":"x","again":"name"}"#
+        );
+    }
+
+    #[test]
+    fn keys_are_taken_as_written() {
+        assert_eq!(read("1: a\ntrue: b\n0x1F: c\n"), r#"{"1":"a","true":"b","0x1F":"c"}"#);
+        for text in ["~: a", "[a]: b", "{a: b}: c", "? \n: a"] {
+            assert!(
+                matches!(parse(text.as_bytes()), Err(SopsError::Syntax { line: 1 | 2, .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_refused() {
+        assert!(matches!(
+            parse(b"a:\n  b: 1\n  b: 2\n"),
+            Err(SopsError::DuplicateKey { .. })
+        ));
+    }
+
+    #[test]
+    fn errors_name_the_line_and_no_content() {
+        for text in [
+            "a: 1\nb: \"hunter2",
+            "a: 1\nb: [hunter2",
+            "a: 1\nb: @hunter2",
+            "a: 1\nhunter2",
+            "a: 1\nb: *hunter2",
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, SopsError::Syntax { line: 2 | 3, .. }), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn alias_bombs_self_reference_and_deep_nesting_are_refused() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..12 {
+            let inner = format!("*a{}", level - 1);
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [inner.as_str(); 10].join(",")));
+        }
+        assert!(matches!(parse(bomb.as_bytes()), Err(SopsError::Limit { .. })));
+
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), ["*a"; 1000].join(","));
+        assert!(matches!(parse(long.as_bytes()), Err(SopsError::Limit { .. })));
+
+        assert!(matches!(parse(b"a: &a [*a]\n"), Err(SopsError::Syntax { .. })));
+        assert!(parse("[".repeat(100_000).as_bytes()).is_err());
+        assert!(parse(format!("a: {}", "- ".repeat(5_000)).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn near_yaml_never_panics(text in "[a1\\-:?,\\[\\]{}#&*!|>'\"%@`~.\\\\ \n\t]{0,80}") {
+            let _ = parse(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What type a YAML scalar has: the rules of go-yaml v3, which sops decodes with.
+//!
+//! They are YAML 1.2's core schema with some of 1.1 kept: `0777` and `0o777` are octal, `0b1` is
+//! binary, underscores may part digits, bare dates are times, while `yes`, `on` and `1:30` are text.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use saphyr_parser::{ScalarStyle, Tag};
+
+use super::timestamp;
+use crate::{Value, number};
+
+/// Gives a scalar its value.
+pub(super) fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'static str> {
+    let quoted = style != ScalarStyle::Plain;
+    let tag = tag.map_or(Tagged::None, Tagged::from_tag);
+    match tag {
+        Tagged::Text => Ok(Value::String(text.into_owned())),
+        Tagged::None if quoted => Ok(Value::String(text.into_owned())),
+        Tagged::None => Ok(untagged(&text, true).unwrap_or_else(|| Value::String(text.into_owned()))),
+        Tagged::Binary => {
+            let packed: String = text.split_whitespace().collect();
+            let bytes = STANDARD
+                .decode(packed)
+                .map_err(|_| "what follows !!binary is not base64")?;
+            Ok(Value::from_bytes(bytes))
+        }
+        Tagged::Typed(kind) => typed(&text, kind).ok_or("the value does not fit the tag before it"),
+        // Tags nobody resolves leave the text.
+        Tagged::Other => Ok(Value::String(text.into_owned())),
+    }
+}
+
+enum Tagged {
+    None,
+    Text,
+    Binary,
+    Typed(Kind),
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Null,
+    Bool,
+    Int,
+    Float,
+    Timestamp,
+}
+
+impl Tagged {
+    fn from_tag(tag: &Tag) -> Self {
+        if !tag.is_yaml_core_schema() {
+            // A lone `!` says nothing.
+            let lone = (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty());
+            return if lone { Self::None } else { Self::Other };
+        }
+        match tag.suffix.as_str() {
+            "str" => Self::Text,
+            "binary" => Self::Binary,
+            "null" => Self::Typed(Kind::Null),
+            "bool" => Self::Typed(Kind::Bool),
+            "int" => Self::Typed(Kind::Int),
+            "float" => Self::Typed(Kind::Float),
+            "timestamp" => Self::Typed(Kind::Timestamp),
+            _ => Self::Other,
+        }
+    }
+}
+
+fn typed(text: &str, kind: Kind) -> Option<Value> {
+    let value = untagged(text, kind == Kind::Timestamp)?;
+    match (kind, &value) {
+        (Kind::Null, Value::Null)
+        | (Kind::Bool, Value::Bool(_))
+        | (Kind::Int, Value::Int(_))
+        | (Kind::Float, Value::Float(_))
+        | (Kind::Timestamp, Value::Time(_)) => Some(value),
+        (Kind::Float, Value::Int(digits)) => digits.parse().ok().map(number::float_value),
+        _ => None,
+    }
+}
+
+/// The type a plain scalar has by its looks; `None` for text.
+fn untagged(text: &str, dates: bool) -> Option<Value> {
+    Some(match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => number::float_value(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => number::float_value(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => number::float_value(f64::NEG_INFINITY),
+        _ => match text.as_bytes().first()? {
+            b'.' => float(text)?,
+            b'0'..=b'9' | b'+' | b'-' => {
+                if dates && let Some(time) = timestamp::parse(text) {
+                    return Some(Value::Time(time));
+                }
+                let digits = text.replace('_', "");
+                match integer(&digits) {
+                    Some(integer) => Value::Int(integer),
+                    None => float(&digits)?,
+                }
+            }
+            _ => return None,
+        },
+    })
+}
+
+/// An integer in decimal digits, if it fits 64 bits (signed, or unsigned without a sign).
+fn integer(text: &str) -> Option<String> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (radix, digits) = match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &unsigned[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &unsigned[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &unsigned[2..]),
+        [b'0', _, ..] => (8, &unsigned[1..]),
+        _ => (10, unsigned),
+    };
+    // Rust would take a second sign here.
+    if !digits.as_bytes().first()?.is_ascii_alphanumeric() {
+        return None;
+    }
+    let size = u64::from_str_radix(digits, radix).ok()?;
+    if negative {
+        0i64.checked_sub_unsigned(size).map(|number| number.to_string())
+    } else if unsigned.len() == text.len() || i64::try_from(size).is_ok() {
+        Some(size.to_string())
+    } else {
+        None
+    }
+}
+
+/// A float written with digits, one point at most and an exponent at most.
+fn float(text: &str) -> Option<Value> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
+        None => (unsigned, None),
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent_fits = exponent.is_none_or(|exponent| {
+        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        !digits.is_empty() && all_digits(digits)
+    });
+    if !all_digits(whole) || !all_digits(fraction) || (whole.is_empty() && fraction.is_empty()) || !exponent_fits {
+        return None;
+    }
+    // Go calls a number out of range an error, and go-yaml then takes it for text.
+    text.parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite())
+        .map(number::float_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(text: &str) -> Value {
+        resolve(Cow::Borrowed(text), ScalarStyle::Plain, None).unwrap_or_default()
+    }
+
+    #[test]
+    fn integers_of_every_base_become_decimal() {
+        for (text, decimal) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("+12", "12"),
+            ("1_000", "1000"),
+            ("0x1F", "31"),
+            ("-0x1f", "-31"),
+            ("0o17", "15"),
+            ("017", "15"),
+            ("0b101", "5"),
+            ("-0b101", "-5"),
+            ("9223372036854775807", "9223372036854775807"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("18446744073709551615", "18446744073709551615"),
+        ] {
+            assert!(plain(text) == Value::Int(decimal.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn floats_follow_the_core_schema() {
+        for (text, json) in [
+            ("0.1", "0.1"),
+            ("1.", "1"),
+            (".5", "0.5"),
+            ("-.5e1", "-5"),
+            ("1e10", "10000000000"),
+            ("1e+21", "1e+21"),
+            ("09", "9"),
+            ("1_0.5", "10.5"),
+            ("18446744073709551616", "18446744073709552000"),
+            ("-9223372036854775809", "-9223372036854776000"),
+            ("-.INF", "-.inf"),
+        ] {
+            assert!(plain(text) == Value::Float(json.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_number_is_text() {
+        for text in [
+            "1e400", "0x", "0xg", "--1", "+-1", "1.2.3", "1e", "e1", ".", "-", "+", "1:30", "yes", "on", "0b2", "12ab",
+            ".e1",
+        ] {
+            assert!(plain(text) == Value::String(text.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_and_quotes_overrule_looks() {
+        let core = |suffix: &str| Tag {
+            handle: "tag:yaml.org,2002:".into(),
+            suffix: suffix.into(),
+        };
+        let tagged =
+            |text: &'static str, suffix: &str| resolve(Cow::Borrowed(text), ScalarStyle::Plain, Some(&core(suffix)));
+        assert_eq!(
+            resolve(Cow::Borrowed("1"), ScalarStyle::DoubleQuoted, None),
+            Ok(Value::String("1".into()))
+        );
+        assert_eq!(tagged("1", "str"), Ok(Value::String("1".into())));
+        assert_eq!(tagged("1", "float"), Ok(Value::Float("1".into())));
+        assert_eq!(tagged("aGk=", "binary"), Ok(Value::String("hi".into())));
+        assert_eq!(tagged("/w==", "binary"), Ok(Value::Bytes(vec![0xff])));
+        assert!(tagged("x", "int").is_err() && tagged("!", "binary").is_err());
+        let custom = Tag {
+            handle: "!".into(),
+            suffix: "vault".into(),
+        };
+        assert_eq!(
+            resolve(Cow::Borrowed("1"), ScalarStyle::Plain, Some(&custom)),
+            Ok(Value::String("1".into()))
+        );
+    }
+}

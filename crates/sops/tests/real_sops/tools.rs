@@ -1,0 +1,116 @@
+//! The real programs: sops and age-keygen as `tests/tools/build.sh` builds them.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use sidevault_sops::Identities;
+use tempfile::TempDir;
+
+/// Where the programs are; `None` (said loudly) if they were not built.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+        PathBuf::from,
+    );
+    let folder = std::env::var_os("SIDEVAULT_TOOLS").map_or_else(|| target.join("tools"), PathBuf::from);
+    if ["sops", "age-keygen"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
+    {
+        return Some(folder);
+    }
+    let said = format!(
+        "SKIPPED: no sops and age-keygen in {}; run tests/tools/build.sh",
+        folder.display()
+    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
+    // Past the test harness, which would swallow it.
+    let _ = writeln!(std::io::stderr(), "{said}");
+    None
+}
+
+/// A folder with keys of its own, in which sops runs.
+pub(crate) struct World {
+    tools: PathBuf,
+    home: TempDir,
+    keys: Vec<(String, String)>,
+}
+
+impl World {
+    pub(crate) fn new(key_count: usize) -> Option<Self> {
+        let tools = folder()?;
+        let home = tempfile::tempdir().unwrap();
+        let keys = (0..key_count).map(|_| generate_key(&tools)).collect();
+        Some(Self { tools, home, keys })
+    }
+
+    pub(crate) fn recipient(&self, key: usize) -> &str {
+        &self.keys[key].1
+    }
+
+    pub(crate) fn identities(&self, keys: &[usize]) -> Identities {
+        let text: Vec<_> = keys.iter().map(|key| self.keys[*key].0.as_str()).collect();
+        Identities::parse(&text.join("\n")).unwrap()
+    }
+
+    /// Encrypts `plain` under the creation rule and gives the file.
+    pub(crate) fn encrypt(&self, file: &str, plain: &[u8], rule: &[&str]) -> Vec<u8> {
+        self.try_encrypt(file, plain, rule).unwrap()
+    }
+
+    /// As [`World::encrypt`]; an error is what sops said.
+    ///
+    /// `rule` holds lines of the rule in `.sops.yaml`. Recipient is the first key if it names none.
+    pub(crate) fn try_encrypt(&self, file: &str, plain: &[u8], rule: &[&str]) -> Result<Vec<u8>, String> {
+        let named = rule
+            .iter()
+            .any(|line| line.starts_with("age:") || line.starts_with("key_groups:"));
+        let own = format!("age: {}", self.recipient(0));
+        let lines: Vec<&str> = rule.iter().copied().chain((!named).then_some(own.as_str())).collect();
+        let config = format!("creation_rules:\n  - {}\n", lines.join("\n    "));
+        std::fs::write(self.home.path().join(".sops.yaml"), config).unwrap();
+        let path = self.home.path().join(file);
+        std::fs::write(&path, plain).unwrap();
+        let output = self.sops(&["encrypt"], &path, &[]);
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(format!("{file}: sops: {}", String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+
+    /// What sops makes of an encrypted file; `None` if it refuses.
+    pub(crate) fn decrypt(&self, file: &str, sealed: &[u8], output_type: &str, keys: &[usize]) -> Option<Vec<u8>> {
+        let path = self.home.path().join(file);
+        std::fs::write(&path, sealed).unwrap();
+        let output = self.sops(&["decrypt", "--output-type", output_type], &path, keys);
+        output.status.success().then_some(output.stdout)
+    }
+
+    fn sops(&self, arguments: &[&str], file: &Path, keys: &[usize]) -> Output {
+        let secrets: Vec<_> = keys.iter().map(|key| self.keys[*key].0.as_str()).collect();
+        Command::new(self.tools.join("sops"))
+            .arg("--disable-version-check")
+            .args(arguments)
+            .arg(file)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("TZ", "UTC")
+            .env("SOPS_AGE_KEY", secrets.join("\n"))
+            .output()
+            .unwrap()
+    }
+}
+
+fn generate_key(tools: &Path) -> (String, String) {
+    let output = Command::new(tools.join("age-keygen")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let recipient = text
+        .lines()
+        .find_map(|line| line.strip_prefix("# public key: "))
+        .unwrap()
+        .to_owned();
+    (text, recipient)
+}

@@ -1,0 +1,64 @@
+//! What readers keep in memory: rows as they are on disk, still sealed.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sidevault_model::{ItemId, Timestamp, VaultId};
+
+pub(crate) type ItemKey = (VaultId, ItemId);
+pub(crate) type TitleKey = (VaultId, [u8; 32]);
+
+/// A row of `items`, sealed.
+pub(crate) struct SealedItem {
+    pub(crate) version: u32,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) detail: Box<[u8]>,
+}
+
+/// A summary of a row of `items`, sealed.
+pub(crate) struct SealedSummary {
+    pub(crate) item: ItemId,
+    pub(crate) version: u32,
+    pub(crate) sealed: Box<[u8]>,
+}
+
+/// About what an entry costs beyond its sealed bytes, in bytes.
+const ENTRY_OVERHEAD: usize = 200;
+
+#[derive(Clone)]
+pub(crate) struct Bytes;
+
+impl Weighter<ItemKey, Arc<SealedItem>> for Bytes {
+    fn weight(&self, _: &ItemKey, item: &Arc<SealedItem>) -> u64 {
+        (item.detail.len() + ENTRY_OVERHEAD) as u64
+    }
+}
+
+impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
+    fn weight(&self, _: &TitleKey, hits: &Arc<[SealedSummary]>) -> u64 {
+        (hits.iter().map(|hit| hit.sealed.len() + 48).sum::<usize>() + ENTRY_OVERHEAD) as u64
+    }
+}
+
+/// Both caches, bounded together.
+pub(crate) struct SealedCache {
+    pub(crate) items: Cache<ItemKey, Arc<SealedItem>, Bytes>,
+    pub(crate) titles: Cache<TitleKey, Arc<[SealedSummary]>, Bytes>,
+}
+
+impl SealedCache {
+    /// `bytes` is the most that both hold together, bookkeeping included.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let entries = usize::try_from(bytes / 1500).unwrap_or(usize::MAX);
+        Self {
+            items: Cache::with_weighter(entries, bytes / 2, Bytes),
+            titles: Cache::with_weighter(entries, bytes / 2, Bytes),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.items.clear();
+        self.titles.clear();
+    }
+}

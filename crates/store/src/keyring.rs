@@ -1,0 +1,97 @@
+//! The data keys of all vaults, unwrapped, in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId, sealed_key_id};
+use sqlx::{Row, SqliteConnection};
+
+use crate::StoreError;
+use crate::place::Place;
+
+/// The vault id under which the store's own keys stand.
+pub(crate) const STORE: &str = "";
+
+/// Unwraps keys as rows are read and finds the key a sealed record names.
+pub(crate) struct Keyring {
+    kek: KeyEncryptionKey,
+    keys: RwLock<HashMap<KeyId, Arc<DataKey>>>,
+}
+
+/// One row of `vault_keys`, opened.
+pub(crate) enum VaultKey {
+    Seal { key: Arc<DataKey>, seals: i64 },
+    Index(IndexKey),
+}
+
+impl Keyring {
+    pub(crate) fn new(kek: KeyEncryptionKey) -> Self {
+        Self {
+            kek,
+            keys: RwLock::new(HashMap::new()),
+        }
+    }
+
+    /// Reads and keeps the keys of a vault, oldest first.
+    pub(crate) async fn load(&self, conn: &mut SqliteConnection, vault: &str) -> Result<Vec<VaultKey>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT purpose, wrapped, seals FROM vault_keys WHERE vault_id = $1 ORDER BY created_at, key_id",
+        )
+        .bind(vault)
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in rows {
+            let wrapped: Vec<u8> = row.try_get("wrapped")?;
+            let place = Place::key(vault);
+            found.push(match row.try_get::<String, _>("purpose")?.as_str() {
+                "seal" => {
+                    let key = self.kek.unwrap(&wrapped, place.bytes()).map_err(wrong_keys)?;
+                    VaultKey::Seal {
+                        key: self.keep(key),
+                        seals: row.try_get("seals")?,
+                    }
+                }
+                _ => VaultKey::Index(self.kek.unwrap_index(&wrapped, place.bytes()).map_err(wrong_keys)?),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Makes a data key for a vault; the caller stores the wrapped form.
+    pub(crate) fn new_data_key(&self, vault: &str) -> (Arc<DataKey>, Vec<u8>) {
+        let key = DataKey::generate();
+        let wrapped = self.kek.wrap(&key, Place::key(vault).bytes());
+        (self.keep(key), wrapped)
+    }
+
+    /// Makes an index key for a vault; the caller stores the wrapped form.
+    pub(crate) fn new_index_key(&self, vault: &str) -> (IndexKey, Vec<u8>) {
+        let key = IndexKey::generate();
+        let wrapped = self.kek.wrap_index(&key, Place::key(vault).bytes());
+        (key, wrapped)
+    }
+
+    pub(crate) fn open(&self, place: &Place, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let key = sealed_key_id(sealed).and_then(|id| self.get(id));
+        key.and_then(|key| key.open(place.bytes(), sealed).ok())
+            .ok_or_else(|| StoreError::corrupt(place.to_string()))
+    }
+
+    fn get(&self, id: KeyId) -> Option<Arc<DataKey>> {
+        self.keys.read().unwrap_or_else(|e| e.into_inner()).get(&id).cloned()
+    }
+
+    fn keep(&self, key: DataKey) -> Arc<DataKey> {
+        let key = Arc::new(key);
+        self.keys
+            .write()
+            .unwrap_or_else(|e| e.into_inner())
+            .insert(key.id(), key.clone());
+        key
+    }
+}
+
+fn wrong_keys(error: impl std::fmt::Display) -> StoreError {
+    StoreError::WrongKeys(error.to_string())
+}

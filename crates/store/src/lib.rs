@@ -1,0 +1,34 @@
+//! Sealed vaults, items, files and their history in SQLite.
+//!
+//! [`Writer`] is the one process-wide writer (sync holds it); [`Reader`] serves reads from the
+//! same database and is right at every call, however the change got there. [`Command`] and
+//! [`Answer`] are what one process asks of the process that holds the writer.
+//!
+//! Nothing a user would call content is written in the clear: titles, fields, file names and
+//! contents, vault names, token names and activity are sealed with AES-256-GCM, each bound to
+//! the place it belongs to, so that no row can be moved or swapped unnoticed.
+
+mod activity;
+mod cache;
+mod command;
+mod error;
+mod keyring;
+mod place;
+mod reader;
+mod seal;
+mod sqlite;
+mod tokens;
+mod writer;
+
+pub use activity::Activity;
+pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo};
+pub use error::StoreError;
+pub use reader::{ChangeRecord, FileContent, ItemVersion, Reader, ReaderOptions, StoredItem, Summary, VaultEntry};
+pub use tokens::TokenRecord;
+pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};
+
+/// The database's file name inside the data directory, as Connect names it.
+pub const DATABASE_FILE: &str = "1password.sqlite";
+
+/// The `source` of a vault whose truth is this store.
+pub const LOCAL_SOURCE: &str = "local";

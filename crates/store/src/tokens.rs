@@ -1,0 +1,69 @@
+//! Tokens known by name, and the ones revoked. The tokens themselves are never stored.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sidevault_keys::Token;
+use sidevault_model::{Access, Timestamp, VaultId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::StoreError;
+use crate::keyring::Keyring;
+use crate::place::Place;
+use crate::seal::from_json;
+
+/// A token, without anything that would let one use it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRecord {
+    /// The token's id.
+    pub jti: String,
+    /// The name it was made with.
+    pub name: String,
+    /// What it may do.
+    pub vaults: BTreeMap<VaultId, Access>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it expires; never, if absent.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is refused.
+    #[serde(default)]
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl From<&Token> for TokenRecord {
+    fn from(token: &Token) -> Self {
+        Self {
+            jti: token.jti.clone(),
+            name: token.name.clone(),
+            vaults: token.vaults.clone(),
+            issued_at: token.issued_at,
+            expires_at: token.expires_at,
+            revoked_at: None,
+        }
+    }
+}
+
+impl TokenRecord {
+    /// A token that was revoked without ever having been seen: all that is known is its id.
+    pub(crate) fn unseen(jti: &str, expires_at: Option<i64>) -> Self {
+        Self {
+            jti: jti.to_owned(),
+            name: String::new(),
+            vaults: BTreeMap::new(),
+            issued_at: Timestamp::from_millis(0),
+            expires_at: expires_at.map(Timestamp::from_millis),
+            revoked_at: None,
+        }
+    }
+
+    pub(crate) fn from_row(row: &SqliteRow, keyring: &Keyring) -> Result<Self, StoreError> {
+        let jti: String = row.try_get("jti")?;
+        let place = Place::token(&jti);
+        let sealed: Vec<u8> = row.try_get("sealed")?;
+        let mut record: Self = from_json(&place, &keyring.open(&place, &sealed)?)?;
+        record.revoked_at = row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_millis);
+        Ok(record)
+    }
+}

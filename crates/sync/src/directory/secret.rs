@@ -1,0 +1,100 @@
+//! Kubernetes `Secret` manifests as items.
+
+use data_encoding::BASE64;
+use sidevault_model::{Field, FieldType};
+use sidevault_sops::{Value, scalar_text};
+
+use super::draft::{Reading, get, text};
+
+/// `metadata.name` is the title; each key of `data` (base64) and `stringData` (as it is, and
+/// stronger, as in Kubernetes) a field. What is not UTF-8 becomes a file of the item.
+pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
+    let Some(Value::Mapping(metadata)) = get(entries, "metadata") else {
+        return Err("a Secret without metadata.name".to_owned());
+    };
+    let name = get(metadata, "name")
+        .and_then(text)
+        .ok_or("a Secret without metadata.name")?;
+    let mut reading = Reading {
+        title: Some(name.to_owned()),
+        sections: Vec::new(),
+        fields: Vec::new(),
+        binaries: Vec::new(),
+    };
+    let plain = mapping(entries, "stringData")?;
+    for (key, value) in mapping(entries, "data")? {
+        if plain.iter().any(|(other, _)| other == key) {
+            continue;
+        }
+        let encoded: String = scalar_text(value).split_ascii_whitespace().collect();
+        let bytes = BASE64
+            .decode(encoded.as_bytes())
+            .map_err(|_| format!("data.{key} is not base64"))?;
+        match String::from_utf8(bytes) {
+            Ok(value) => reading.fields.push(Field::new(key, FieldType::Concealed, key, value)),
+            Err(binary) => reading.binaries.push((key.clone(), binary.into_bytes())),
+        }
+    }
+    for (key, value) in plain {
+        reading
+            .fields
+            .push(Field::new(key, FieldType::Concealed, key, scalar_text(value)));
+    }
+    Ok(reading)
+}
+
+fn mapping<'a>(entries: &'a [(String, Value)], key: &str) -> Result<&'a [(String, Value)], String> {
+    match get(entries, key) {
+        Some(Value::Mapping(inner)) => Ok(inner),
+        None | Some(Value::Null) => Ok(&[]),
+        Some(_) => Err(format!("{key} of a Secret must be a mapping")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn entries(pairs: &[(&str, &str)]) -> Value {
+        Value::Mapping(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), Value::String((*v).to_owned())))
+                .collect(),
+        )
+    }
+
+    fn secret(data: &[(&str, &str)], string_data: &[(&str, &str)]) -> Result<Reading, String> {
+        read(&[
+            ("metadata".to_owned(), entries(&[("name", "db")])),
+            ("data".to_owned(), entries(data)),
+            ("stringData".to_owned(), entries(string_data)),
+        ])
+    }
+
+    #[test]
+    fn data_is_decoded_and_string_data_wins() {
+        let reading = secret(&[("a", "eA=="), ("b", "eQ==")], &[("b", "z")]).unwrap();
+        assert_eq!(reading.title.as_deref(), Some("db"));
+        let fields: Vec<_> = reading
+            .fields
+            .iter()
+            .map(|f| (f.label.as_str(), f.value.as_str()))
+            .collect();
+        assert_eq!(fields, [("a", "x"), ("b", "z")]);
+    }
+
+    #[test]
+    fn binary_data_becomes_a_file() {
+        let reading = secret(&[("jks", "/+8=")], &[]).unwrap();
+        assert!(reading.fields.is_empty());
+        assert_eq!(reading.binaries, [("jks".to_owned(), vec![0xff, 0xef])]);
+    }
+
+    #[test]
+    fn broken_base64_names_the_key_and_not_the_value() {
+        let error = secret(&[("a", "***secret***")], &[]).err().unwrap();
+        assert_eq!(error, "data.a is not base64");
+    }
+}

@@ -1,0 +1,93 @@
+//! Waiting for a tree to change: file events, and a full check behind them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// A change seldom comes alone: how long to wait for the next event of it,
+const QUIET: Duration = Duration::from_millis(20);
+/// and how long at the most.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Watches one tree.
+pub(crate) struct Watch {
+    events: mpsc::Receiver<()>,
+    sender: mpsc::Sender<()>,
+    root: Option<PathBuf>,
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        let (sender, events) = mpsc::channel(1);
+        Self {
+            events,
+            sender,
+            root: None,
+            watcher: None,
+        }
+    }
+
+    /// Watches the tree that `path` now leads to. To be called before the tree is listed, so
+    /// that no change falls between.
+    pub(crate) fn follow(&mut self, path: &Path) {
+        let root = path.canonicalize().ok();
+        if self.watcher.is_some() && root == self.root {
+            return;
+        }
+        self.root = root;
+        self.watcher = match watch(path, self.root.as_deref(), self.sender.clone()) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "no file events here; only full checks find changes");
+                None
+            }
+        };
+    }
+
+    /// Returns when something changed, and when that was first noticed; or at the deadline.
+    pub(crate) async fn changed(&mut self, full_check: Duration) -> Option<Instant> {
+        if timeout(full_check, self.events.recv()).await.is_err() {
+            return None;
+        }
+        let noticed = Instant::now();
+        let patience = sleep_until(noticed + PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                () = &mut patience => break,
+                quiet = timeout(QUIET, self.events.recv()) => if quiet.is_err() { break },
+            }
+        }
+        Some(noticed)
+    }
+}
+
+fn watch(path: &Path, root: Option<&Path>, events: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Reading the tree makes events too. A full channel means that a scan is due anyway.
+        if event.map_or(true, |event| is_change(event.kind)) {
+            let _due = events.try_send(());
+        }
+    })?;
+    // The link itself is swapped in the directory that holds it.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        watcher.watch(parent, RecursiveMode::NonRecursive)?;
+    }
+    if let Some(root) = root {
+        watcher.watch(root, RecursiveMode::Recursive)?;
+    }
+    Ok(watcher)
+}
+
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,235 @@
+//! A client's write, from what it asked to what is stored. The rules are the model's; here is
+//! only what the store has to say: is it there, may REST write to it, is the name free.
+
+use rand::rngs::ThreadRng;
+use serde_json::value::RawValue;
+
+use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId, filter};
+use sidevault_store::{Answer, Batch, Command, FailureKind, LOCAL_SOURCE, Refusal, StoreError, VaultInfo};
+
+use crate::queue::WriterContext;
+
+/// Carries out one command in the batch. An `Err` spoils the batch; everything a client could
+/// have caused is an [`Answer::Refused`].
+pub(crate) async fn command(
+    batch: &mut Batch<'_>,
+    context: &WriterContext,
+    command: &Command,
+) -> Result<Answer, StoreError> {
+    match try_command(batch, context, command).await {
+        Ok(answer) => Ok(answer),
+        Err(Stop::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        // A damaged row is met before anything was written, so the rest of the batch is good.
+        Err(Stop::Store(error @ StoreError::Corrupt { .. })) => {
+            tracing::error!(%error, "a write met a damaged row");
+            Ok(Answer::Refused(Refusal::new(FailureKind::Internal, error.to_string())))
+        }
+        Err(Stop::Store(error)) => Err(error),
+    }
+}
+
+enum Stop {
+    Refused(Refusal),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Invalid> for Stop {
+    fn from(invalid: Invalid) -> Self {
+        refuse(FailureKind::Invalid, invalid.to_string())
+    }
+}
+
+fn refuse(kind: FailureKind, message: impl Into<String>) -> Stop {
+    Stop::Refused(Refusal::new(kind, message))
+}
+
+async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<Answer, Stop> {
+    let now = Timestamp::now();
+    match command {
+        Command::CreateItem { vault, input, by } => {
+            writable(batch, *vault)?;
+            let id = ItemId::random();
+            let item = Item::create(input.clone(), *vault, id, &mut edit(now, by, &mut rand::rng()))?;
+            batch.insert_item(&item, None).await?;
+            answer_item(&item)
+        }
+        Command::ReplaceItem { vault, item, input, by } => {
+            let old = present(batch, *vault, *item).await?;
+            let new = old.replace(input.clone(), &mut edit(now, by, &mut rand::rng()))?;
+            update(batch, &old, new).await
+        }
+        Command::PatchItem {
+            vault,
+            item,
+            operations,
+            by,
+        } => {
+            let old = present(batch, *vault, *item).await?;
+            let patched = old.patch(operations, &mut edit(now, by, &mut rand::rng()))?;
+            match patched {
+                Some(new) => update(batch, &old, new).await,
+                None => answer_item(&old),
+            }
+        }
+        Command::DeleteItem { vault, item } => {
+            let old = present(batch, *vault, *item).await?;
+            batch.delete_item(&old).await?;
+            Ok(Answer::Done)
+        }
+        Command::RestoreItem {
+            vault,
+            item,
+            version,
+            by,
+        } => {
+            let old = present(batch, *vault, *item).await?;
+            let Some(wanted) = batch.item_version(*vault, *item, *version).await? else {
+                return Err(refuse(
+                    FailureKind::NotFound,
+                    format!("version {version} of item {item} not found"),
+                ));
+            };
+            let new = old.restore(&wanted, &mut edit(now, by, &mut rand::rng()));
+            update(batch, &old, new).await
+        }
+        Command::CreateVault {
+            name,
+            description,
+            allow_ephemeral,
+        } => create_vault(batch, context, name, description.clone(), *allow_ephemeral, now).await,
+        Command::RenameVault { vault, name } => {
+            let info = writable(batch, *vault)?;
+            name_is_free(batch, name, Some(*vault))?;
+            batch.rename_vault(*vault, name, now).await?;
+            Ok(Answer::Vault(VaultInfo {
+                name: name.clone(),
+                ..info
+            }))
+        }
+        Command::DeleteVault { vault } => {
+            writable(batch, *vault)?;
+            batch.delete_vault(*vault).await?;
+            Ok(Answer::Done)
+        }
+        Command::RegisterToken(record) => {
+            batch.register_token(record).await?;
+            Ok(Answer::Done)
+        }
+        Command::RevokeToken { jti, expires_at } => {
+            batch.revoke_token(jti, *expires_at, now).await?;
+            Ok(Answer::Done)
+        }
+        Command::Ping => Ok(Answer::Done),
+    }
+}
+
+fn edit<'a>(now: Timestamp, by: &'a str, rng: &'a mut ThreadRng) -> Edit<'a> {
+    Edit { now, by, rng }
+}
+
+/// The vault, if REST may write to it.
+fn writable(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Stop> {
+    let Some(info) = batch.vault(vault) else {
+        return Err(refuse(FailureKind::NotFound, format!("vault {vault} not found")));
+    };
+    if info.source != LOCAL_SOURCE {
+        return Err(refuse(
+            FailureKind::ReadOnly,
+            format!(
+                "Authorization: vault {vault} is read-only here: its truth is the source \"{}\". Change it there",
+                info.source
+            ),
+        ));
+    }
+    Ok(info.clone())
+}
+
+/// The item, in a vault that REST may write to.
+async fn present(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<Item, Stop> {
+    writable(batch, vault)?;
+    match batch.item(vault, item).await? {
+        Some(item) => Ok(item),
+        None => Err(refuse(FailureKind::NotFound, format!("item {item} not found"))),
+    }
+}
+
+async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, Stop> {
+    batch.update_item(old, &new).await?;
+    // Connect answers with the version from before the change, and Terraform counts on it.
+    answer_item(&Item {
+        version: old.version,
+        ..new
+    })
+}
+
+fn answer_item(item: &Item) -> Result<Answer, Stop> {
+    let json = String::from_utf8(item.full_json())
+        .ok()
+        .and_then(|json| RawValue::from_string(json).ok());
+    match json {
+        Some(json) => Ok(Answer::Item { json }),
+        None => Err(refuse(FailureKind::Internal, "the item was stored but can't be shown")),
+    }
+}
+
+async fn create_vault(
+    batch: &mut Batch<'_>,
+    context: &WriterContext,
+    name: &str,
+    description: Option<String>,
+    allow_ephemeral: bool,
+    now: Timestamp,
+) -> Result<Answer, Stop> {
+    name_is_free(batch, name, None)?;
+    if context.disk.is_ephemeral() && !allow_ephemeral {
+        return Err(refuse(
+            FailureKind::Ephemeral,
+            format!(
+                "the data directory is on {}: a local vault there would be gone with it. Mount a persistent volume, or say --allow-ephemeral",
+                context.disk
+            ),
+        ));
+    }
+    // The id follows from the name, so that a token can be made before the vault is; a name that
+    // was used before and renamed since leaves its id taken.
+    let id = Some(context.ids.vault(&filter::fold(name))).filter(|id| batch.vault(*id).is_none());
+    let info = VaultInfo {
+        id: id.unwrap_or_else(VaultId::random),
+        name: name.to_owned(),
+        source: LOCAL_SOURCE.to_owned(),
+    };
+    batch.create_vault(info.clone(), description, now).await?;
+    Ok(Answer::Vault(info))
+}
+
+/// The longest vault name, in characters.
+const LONGEST_NAME: usize = 256;
+
+fn name_is_free(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> Result<(), Stop> {
+    if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(refuse(
+            FailureKind::Invalid,
+            format!("a vault's name has 1 to {LONGEST_NAME} characters and no control characters"),
+        ));
+    }
+    let folded = filter::fold(name);
+    match batch
+        .vaults()
+        .find(|vault| filter::fold(&vault.name) == folded && Some(vault.id) != except)
+    {
+        Some(taken) => Err(refuse(
+            FailureKind::Exists,
+            format!(
+                "a vault named \"{}\" exists already ({}, conflict)",
+                taken.name, taken.id
+            ),
+        )),
+        None => Ok(()),
+    }
+}

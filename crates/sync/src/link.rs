@@ -1,0 +1,103 @@
+//! One link to an api, or to an administrator's command: what it asks is carried out, and it is
+//! told what changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sidevault_bus::Connection;
+use sidevault_bus::peer::{self, Incoming, Peer};
+use sidevault_store::{Answer, Command, FailureKind, Notice, Refusal};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::status::Status;
+
+/// What every link needs.
+#[derive(Clone)]
+pub(crate) struct Links {
+    pub(crate) queue: Queue,
+    pub(crate) status: Arc<Status>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) committed: watch::Receiver<i64>,
+}
+
+impl Links {
+    /// Serves a link until it ends.
+    pub(crate) async fn serve(self, connection: Connection) {
+        let (peer, mut incoming) = peer::start(connection);
+        self.metrics.linked();
+        let telling = tokio::spawn(self.clone().tell(peer));
+        while let Some(message) = incoming.recv().await {
+            match message {
+                Incoming::Request { body, reply } => {
+                    let queue = self.queue.clone();
+                    // Each on its own, so that they meet in one commit.
+                    tokio::spawn(async move { reply.send(carry_out(&queue, &body).await) });
+                }
+                Incoming::Notice(body) => self.notice(&body).await,
+            }
+        }
+        telling.abort();
+        self.metrics.unlinked();
+    }
+
+    async fn notice(&self, body: &[u8]) {
+        let taken = match serde_json::from_slice(body) {
+            Ok(Notice::Activity(requests)) => self.queue.activity(requests).await,
+            Ok(Notice::TokenSeen(record)) => self.queue.token_seen(record).await,
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "a notice of another version was not understood");
+                Ok(())
+            }
+        };
+        if taken.is_err() {
+            tracing::debug!("a notice came too late");
+        }
+    }
+
+    /// Tells the number of the newest change, and the state of the sources, whenever they change.
+    async fn tell(mut self, peer: Peer) {
+        let mut health = self.status.subscribe();
+        health.mark_changed();
+        self.committed.mark_changed();
+        loop {
+            let notice = tokio::select! {
+                changed = self.committed.changed() => match changed {
+                    Ok(()) => Notice::Changed(*self.committed.borrow_and_update()),
+                    Err(_) => return,
+                },
+                changed = health.changed() => match changed {
+                    Ok(()) => Notice::Health(self.status.dependencies()),
+                    Err(_) => return,
+                },
+            };
+            if peer.notify(encode(&notice)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
+    let answer = match serde_json::from_slice::<Command>(body) {
+        Ok(command) => queue
+            .command(command)
+            .await
+            .unwrap_or_else(|closed| Answer::Refused(Refusal::new(FailureKind::Internal, closed.to_string()))),
+        Err(error) => {
+            tracing::warn!(%error, "a command of another version was not understood");
+            Answer::Refused(Refusal::new(
+                FailureKind::Internal,
+                "sync does not understand this command: run the same version of api and sync",
+            ))
+        }
+    };
+    encode(&answer)
+}
+
+fn encode(message: &impl serde::Serialize) -> Bytes {
+    // These types have string keys only and no failing Serialize: there is nothing to fail.
+    Bytes::from(serde_json::to_vec(message).unwrap_or_default())
+}

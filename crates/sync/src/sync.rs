@@ -1,0 +1,252 @@
+//! Starting sync, and stopping it.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sidevault_bus::Connection;
+use sidevault_keys::{BusKey, Credentials, IdKey};
+use sidevault_model::{Timestamp, filter};
+use sidevault_store::{Answer, Command, LOCAL_SOURCE, VaultInfo, Writer, WriterOptions};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::directory;
+use crate::directory::Tools;
+use crate::disk::disk_of;
+use crate::error::SyncError;
+use crate::link::Links;
+use crate::metrics::Metrics;
+use crate::queue::{self, Queue, WriterContext};
+use crate::status::{SourceState, Status};
+
+/// The socket in the data directory over which administrators' commands reach a running sync.
+/// Spoken there is what is spoken on the bus, under the same key.
+pub const ADMIN_SOCKET: &str = "sync.sock";
+
+/// What sync needs to run.
+pub struct Options {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The keys.
+    pub credentials: Arc<Credentials>,
+    /// The sources.
+    pub config: Config,
+    /// Links to apis, as the bus makes them.
+    pub links: mpsc::Receiver<Connection>,
+}
+
+/// A running sync.
+pub struct Running {
+    /// The writer's queue.
+    pub queue: Queue,
+    /// How it is.
+    pub status: Arc<Status>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    writer: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops the sources and links, finishes what waits in the queue, and closes the store.
+    pub async fn stop(self) {
+        let Self {
+            queue,
+            stop,
+            tasks,
+            writer,
+            ..
+        } = self;
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        drop(queue);
+        if let Err(error) = writer.await {
+            tracing::error!(%error, "the writer ended badly");
+        }
+    }
+}
+
+/// Opens the store for writing and starts every part of sync.
+///
+/// # Errors
+/// If the store can't be opened, or a configured vault can't be had.
+pub async fn start(options: Options) -> Result<Running, SyncError> {
+    let Options {
+        dir,
+        credentials,
+        config,
+        mut links,
+    } = options;
+    let mut writer = Writer::open(
+        &dir,
+        credentials.kek(),
+        WriterOptions {
+            history: config.history,
+            ..WriterOptions::default()
+        },
+    )
+    .await?;
+    let disk = disk_of(&dir);
+    let metrics = Arc::new(Metrics::default());
+    let has_local = settle_vaults(&mut writer, &config, &disk, &credentials.id_key()).await?;
+    if has_local && disk.is_ephemeral() {
+        tracing::warn!(
+            "local vaults are on {disk}: mount a persistent volume at {}",
+            dir.display()
+        );
+    }
+    let status = Arc::new(Status::new(&disk, has_local, metrics.clone()));
+    let (committed, commits) = watch::channel(0);
+    let context = WriterContext {
+        ids: credentials.id_key(),
+        disk,
+        metrics: metrics.clone(),
+        committed,
+    };
+    let (queue, writer) = queue::start(writer, context);
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    for source in config.directories {
+        status.source(&source.name, SourceState::Starting);
+        let tools = Tools {
+            queue: queue.clone(),
+            ids: credentials.id_key(),
+            status: status.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(directory::run(source, tools, stop.clone()));
+    }
+    let serving = Links {
+        queue: queue.clone(),
+        status: status.clone(),
+        metrics: metrics.clone(),
+        committed: commits,
+    };
+    let (stopping, tracker, each) = (stop.clone(), tasks.clone(), serving.clone());
+    tasks.spawn(async move {
+        while let Some(Some(link)) = stopping.run_until_cancelled(links.recv()).await {
+            let (stop, links) = (stopping.clone(), each.clone());
+            tracker.spawn(async move { stop.run_until_cancelled(links.serve(link)).await });
+        }
+    });
+    match listen(&dir.join(ADMIN_SOCKET)) {
+        Ok(socket) => {
+            let admin = administrators(socket, credentials.bus_key(), serving, stop.clone(), tasks.clone());
+            tasks.spawn(admin);
+        }
+        Err(error) => tracing::warn!(%error, "no admin socket: commands work only while sync is stopped"),
+    }
+    Ok(Running {
+        queue,
+        status,
+        metrics,
+        stop,
+        tasks,
+        writer,
+    })
+}
+
+/// Makes the configured local vaults, and removes what belongs to sources that are configured no
+/// more. Returns whether there are local vaults.
+async fn settle_vaults(
+    writer: &mut Writer,
+    config: &Config,
+    disk: &crate::disk::Disk,
+    ids: &IdKey,
+) -> Result<bool, SyncError> {
+    let now = Timestamp::now();
+    let mut batch = writer.begin().await?;
+    let orphans: Vec<VaultInfo> = batch
+        .vaults()
+        .filter(|vault| vault.source != LOCAL_SOURCE && config.directories.iter().all(|d| d.name != vault.source))
+        .cloned()
+        .collect();
+    for vault in orphans {
+        tracing::warn!(vault = %vault.id, source = vault.source, "its source is configured no more: the vault is removed");
+        batch.delete_vault(vault.id).await?;
+    }
+    for name in &config.local_vaults {
+        let folded = filter::fold(name);
+        match batch.vaults().find(|vault| filter::fold(&vault.name) == folded) {
+            Some(vault) if vault.source == LOCAL_SOURCE => continue,
+            Some(vault) => {
+                return Err(SyncError::VaultTaken {
+                    vault: name.clone(),
+                    owner: vault.source.clone(),
+                    claimant: LOCAL_SOURCE.to_owned(),
+                });
+            }
+            None => {}
+        }
+        if disk.is_ephemeral() && !config.allow_ephemeral {
+            return Err(SyncError::Ephemeral {
+                vault: name.clone(),
+                disk: disk.to_string(),
+            });
+        }
+        let info = VaultInfo {
+            id: ids.vault(&folded),
+            name: name.clone(),
+            source: LOCAL_SOURCE.to_owned(),
+        };
+        batch.create_vault(info, None, now).await?;
+    }
+    batch.drop_orphaned_contents().await?;
+    let has_local = batch.vaults().any(|vault| vault.source == LOCAL_SOURCE);
+    batch.commit().await?;
+    Ok(has_local)
+}
+
+/// A socket file that a killed sync left behind is replaced: the writer's lock is ours by now.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(socket)
+}
+
+async fn administrators(socket: UnixListener, key: BusKey, links: Links, stop: CancellationToken, tasks: TaskTracker) {
+    let key = Arc::new(key);
+    while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
+        let Ok((stream, _)) = accepted else { continue };
+        let (key, links, stop) = (key.clone(), links.clone(), stop.clone());
+        tasks.spawn(async move {
+            stop.run_until_cancelled(async {
+                match Connection::accept(stream, &key).await {
+                    Ok(connection) => links.serve(connection).await,
+                    Err(error) => tracing::warn!(%error, "a command with other keys was refused"),
+                }
+            })
+            .await
+        });
+    }
+}
+
+/// Carries out a command without a running sync: opens the store for writing, and closes it.
+///
+/// # Errors
+/// [`sidevault_store::StoreError::Locked`] if sync runs after all.
+pub async fn command_offline(dir: &Path, credentials: &Credentials, command: Command) -> Result<Answer, SyncError> {
+    let writer = Writer::open(dir, credentials.kek(), WriterOptions::default()).await?;
+    let context = WriterContext {
+        ids: credentials.id_key(),
+        disk: disk_of(dir),
+        metrics: Arc::new(Metrics::default()),
+        committed: watch::Sender::new(0),
+    };
+    let (queue, task) = queue::start(writer, context);
+    let answer = queue.command(command).await;
+    drop(queue);
+    let _ended = task.await;
+    answer.map_err(|_| SyncError::Stopped)
+}

@@ -1,0 +1,97 @@
+-- Everything a user would call content is sealed (AES-256-GCM) before it gets here.
+-- Plain are only ids, versions, states, times and numbers that order things.
+-- Times are Unix milliseconds. The SQL stays within what SQLite and PostgreSQL share.
+
+CREATE TABLE vaults (
+    id                TEXT   NOT NULL PRIMARY KEY,
+    source            TEXT   NOT NULL,           -- 'local', or the name of the source that owns the vault
+    sealed            BLOB   NOT NULL,           -- name and description
+    attribute_version BIGINT NOT NULL,
+    content_version   BIGINT NOT NULL,
+    items             BIGINT NOT NULL,           -- active items
+    created_at        BIGINT NOT NULL,
+    updated_at        BIGINT NOT NULL
+);
+
+-- A vault's keys, wrapped by the store's key-encryption key. The vault id '' stands for the store itself.
+CREATE TABLE vault_keys (
+    vault_id   TEXT   NOT NULL,
+    key_id     BIGINT NOT NULL,
+    purpose    TEXT   NOT NULL,                  -- 'seal' or 'index'
+    wrapped    BLOB   NOT NULL,
+    seals      BIGINT NOT NULL,                  -- how often this key has sealed
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (vault_id, key_id)
+);
+
+CREATE TABLE items (
+    vault_id   TEXT   NOT NULL,
+    id         TEXT   NOT NULL,
+    version    BIGINT NOT NULL,
+    state      TEXT,                             -- NULL is active
+    title_hash BLOB   NOT NULL,                  -- HMAC-SHA-256 of the folded title under the vault's index key
+    origin     TEXT,                             -- keyed hash of the source file it comes from; NULL if local
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    summary    BLOB   NOT NULL,                  -- sealed: what lists answer
+    detail     BLOB   NOT NULL,                  -- sealed: what GET item answers
+    PRIMARY KEY (vault_id, id)
+);
+CREATE INDEX items_by_title ON items (vault_id, title_hash);
+CREATE INDEX items_in_order ON items (vault_id, created_at, id);
+CREATE INDEX items_by_origin ON items (vault_id, origin);
+
+-- Versions an item had before its present one.
+CREATE TABLE item_versions (
+    vault_id   TEXT   NOT NULL,
+    item_id    TEXT   NOT NULL,
+    version    BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    detail     BLOB   NOT NULL,
+    PRIMARY KEY (vault_id, item_id, version)
+);
+
+-- Where a file's bytes are. Its name and size stand in the item.
+CREATE TABLE files (
+    vault_id   TEXT NOT NULL,
+    item_id    TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    content_id TEXT NOT NULL,
+    PRIMARY KEY (vault_id, item_id, id)
+);
+CREATE INDEX files_by_content ON files (content_id);
+CREATE TABLE file_chunks (
+    content_id TEXT   NOT NULL,
+    n          BIGINT NOT NULL,
+    sealed     BLOB   NOT NULL,
+    PRIMARY KEY (content_id, n)
+);
+
+-- Every change has a number. Item changes name the item; vault and token changes don't.
+CREATE TABLE changes (
+    seq      BIGINT NOT NULL PRIMARY KEY,
+    at       BIGINT NOT NULL,
+    kind     TEXT   NOT NULL,
+    vault_id TEXT   NOT NULL,
+    item_id  TEXT   NOT NULL,
+    version  BIGINT NOT NULL,
+    title_hash       BLOB,                       -- the item's title, and the one it had before,
+    other_title_hash BLOB                        -- so that caches by title know what to forget
+);
+
+-- Requests to the API, in sealed batches of one vault each.
+CREATE TABLE activity (
+    seq      BIGINT NOT NULL PRIMARY KEY,
+    vault_id TEXT   NOT NULL,
+    records  BIGINT NOT NULL,
+    sealed   BLOB   NOT NULL
+);
+CREATE INDEX activity_by_vault ON activity (vault_id, seq);
+
+-- Tokens that are known by name, and those that are revoked.
+CREATE TABLE tokens (
+    jti        TEXT   NOT NULL PRIMARY KEY,
+    sealed     BLOB   NOT NULL,
+    expires_at BIGINT,
+    revoked_at BIGINT
+);

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds the pinned test programs of go.mod (sops, age, age-keygen) into target/tools, once.
+# A second run with the same go.mod and go.sum does nothing. Needs Go and, the first time, the module proxy.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../.." && pwd)
+out=${CARGO_TARGET_DIR:-$root/target}/tools
+mkdir -p "$out"
+out=$(CDPATH='' cd -- "$out" && pwd)
+
+want=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -d' ' -f1)
+if [ -f "$out/.built" ] && [ "$(cat "$out/.built")" = "$want" ]; then
+    exit 0
+fi
+
+cd "$here"
+# Every `tool` line of go.mod, so adding a program needs no change here.
+for tool in $(go list -mod=readonly tool); do
+    echo "building $tool" >&2
+    # -buildvcs=false: the module lies inside another repository; -p 2: sops alone links most of three clouds.
+    CGO_ENABLED=0 go build -mod=readonly -p 2 -trimpath -buildvcs=false -ldflags='-s -w' -o "$out/" "$tool"
+done
+printf '%s\n' "$want" > "$out/.built"
