@@ -1,1 +1,26 @@
-//! The 1Password Connect REST surface
+//! The 1Password Connect REST surface.
+//!
+//! A request's path, top to bottom: `server` accepts the connection, `edge` gives the request its
+//! id, limits and log line, the router in `routes` picks the handler, `caller` says who asks and
+//! what they may do, and the handler reads from the store or sends a command over `link` to sync.
+
+mod activity;
+mod api;
+mod caller;
+mod edge;
+mod error;
+mod json_body;
+mod limits;
+mod link;
+mod metrics;
+mod routes;
+mod server;
+mod status;
+mod tls;
+
+pub use api::{Api, Config};
+pub use error::ApiError;
+pub use link::SyncLink;
+pub use server::{Listener, Server};
+pub use status::{StatusSource, status_server};
+pub use tls::{TlsError, TlsFiles};

@@ -229,6 +229,30 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_are_the_first_thing_that_stops_a_dear_file() {
+        // Sizes that could be allocated, so that it is the limit which refuses and not the machine.
+        let limit = Cost::LIMIT;
+        assert!(limit.params().is_some() && Cost::DEFAULT.params().is_some());
+        let beyond = [
+            Cost {
+                m: limit.m + 1,
+                ..limit
+            },
+            Cost {
+                t: limit.t + 1,
+                ..limit
+            },
+            Cost {
+                p: limit.p + 1,
+                ..limit
+            },
+        ];
+        for cost in beyond {
+            assert!(cost.params().is_none(), "{cost:?}");
+        }
+    }
+
+    #[test]
     fn a_file_that_asks_for_too_much_or_the_impossible_is_refused_at_once() {
         let hostile = [
             Cost {

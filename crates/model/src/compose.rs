@@ -97,7 +97,7 @@ pub(crate) fn content(input: ItemInput, old: Option<&Item>, edit: &mut Edit<'_>)
     if old.is_none() && category.comes_with_notes() {
         fields::add_notes(&mut fields);
     }
-    let sections = sections.finish(&mut fields)?;
+    let sections = sections.finish(&mut fields);
     Ok(Content {
         title,
         category,

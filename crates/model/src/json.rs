@@ -180,7 +180,7 @@ impl<'a> Object<'a> {
 
     /// A member that must be `true` or `false`.
     pub(crate) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Invalid> {
-        self.take(name).map(|value| flag(&value, &self.at(name))).transpose()
+        self.take(name).map(|value| flag(value, &self.at(name))).transpose()
     }
 
     /// A member that must be a list, each element read by `read`.
@@ -204,7 +204,7 @@ pub(crate) fn text(value: Value, place: &Place<'_>) -> Result<String, Invalid> {
 }
 
 /// The value as `true` or `false`.
-pub(crate) fn flag(value: &Value, place: &Place<'_>) -> Result<bool, Invalid> {
+pub(crate) fn flag(value: Value, place: &Place<'_>) -> Result<bool, Invalid> {
     value.as_bool().ok_or_else(|| place.invalid("must be true or false"))
 }
 

@@ -16,7 +16,10 @@
 //! `null` is removed.
 
 mod apply;
+mod attribute;
+mod blame;
 mod pointer;
+mod value;
 
 use std::fmt;
 

@@ -211,11 +211,12 @@ pub(crate) fn estimate(password: &str) -> f64 {
     bits(characters, password.chars().count())
 }
 
+/// Two decimals: more would be a pretence, and would not survive every reader of JSON unchanged.
 #[allow(clippy::cast_precision_loss)] // Both are far below 2^52.
 fn bits(characters: usize, length: usize) -> f64 {
     match characters {
         0 => 0.0,
-        _ => (characters as f64).log2() * length as f64,
+        _ => ((characters as f64).log2() * length as f64 * 100.0).round() / 100.0,
     }
 }
 

@@ -218,6 +218,12 @@ mod tests {
     }
 
     #[test]
+    fn careless_last_bits_do_not_count() {
+        assert_eq!(code("GEZDGNBVGY3TQOJQGF", at(59)), code("GEZDGNBVGY3TQOJQGE", at(59)));
+        assert!(code("GEZDGNBVGY3TQOJQGF", at(59)).is_some());
+    }
+
+    #[test]
     fn period_and_digits_are_honoured() {
         let uri = "otpauth://totp/x?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
         assert_eq!(code(&format!("{uri}&digits=7"), at(59)).unwrap(), "4287082");

@@ -125,11 +125,33 @@ pub struct FileContent {
     content: FileId,
 }
 
-/// What all vaults and tokens looked like at one change.
-struct View {
+/// What all vaults and tokens looked like after one change.
+pub struct View {
     vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
     revoked: HashSet<String>,
     seq: i64,
+}
+
+impl View {
+    /// All vaults, by id.
+    pub fn vaults(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
+        self.vaults.values()
+    }
+
+    /// One vault.
+    pub fn vault(&self, id: VaultId) -> Option<&Arc<VaultEntry>> {
+        self.vaults.get(&id)
+    }
+
+    /// Whether a token is refused although its signature is good.
+    pub fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked.contains(jti)
+    }
+
+    /// The number of the change.
+    pub fn sequence(&self) -> i64 {
+        self.seq
+    }
 }
 
 /// Reads a store that a [`crate::Writer`], in this process or another, may be writing to.
@@ -175,29 +197,17 @@ impl Reader {
         Ok(reader)
     }
 
-    /// All vaults, by id.
-    pub async fn vaults(&self) -> Result<Vec<Arc<VaultEntry>>, StoreError> {
-        Ok(self.fresh().await?.vaults.values().cloned().collect())
-    }
-
-    /// One vault.
-    pub async fn vault(&self, id: VaultId) -> Result<Option<Arc<VaultEntry>>, StoreError> {
-        Ok(self.fresh().await?.vaults.get(&id).cloned())
-    }
-
-    /// The number of the newest change.
-    pub async fn sequence(&self) -> Result<i64, StoreError> {
-        Ok(self.fresh().await?.seq)
-    }
-
-    /// Whether a token is refused although its signature is good.
-    pub async fn is_revoked(&self, jti: &str) -> Result<bool, StoreError> {
-        Ok(self.fresh().await?.revoked.contains(jti))
+    /// The view after everything that is committed by now.
+    pub async fn view(&self) -> Result<Arc<View>, StoreError> {
+        let now = self.clock.read()?;
+        if *read(&self.stamp) == now {
+            return Ok(read(&self.view).clone());
+        }
+        self.refresh().await
     }
 
     /// An item by id.
-    pub async fn item(&self, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
-        let view = self.fresh().await?;
+    pub async fn item(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open(&self.keyring, vault, item, &row).map(Some);
         }
@@ -211,7 +221,7 @@ impl Reader {
         let found = self
             .open_with_keys(vault, || StoredItem::open(&self.keyring, vault, item, &row))
             .await?;
-        self.keep(&view, |cache| cache.items.insert((vault, item), row));
+        self.keep(view, |cache| cache.items.insert((vault, item), row));
         Ok(Some(found))
     }
 
@@ -222,7 +232,6 @@ impl Reader {
         item: ItemId,
         version: u32,
     ) -> Result<Option<StoredItem>, StoreError> {
-        self.fresh().await?;
         let row = sqlx::query(
             "SELECT version, updated_at, detail FROM item_versions
              WHERE vault_id = $1 AND item_id = $2 AND version = $3
@@ -243,7 +252,6 @@ impl Reader {
 
     /// An item's versions, newest first; empty if there is no such item.
     pub async fn versions(&self, vault: VaultId, item: ItemId) -> Result<Vec<ItemVersion>, StoreError> {
-        self.fresh().await?;
         let rows = sqlx::query(
             "SELECT version, updated_at FROM items WHERE vault_id = $1 AND id = $2
              UNION ALL SELECT version, updated_at FROM item_versions WHERE vault_id = $1 AND item_id = $2
@@ -265,8 +273,7 @@ impl Reader {
 
     /// The active items with this title, oldest first. Compared without regard to case, but if
     /// some match to the letter, only they count.
-    pub async fn items_titled(&self, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
-        let view = self.fresh().await?;
+    pub async fn items_titled(&self, view: &View, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
         let Some(entry) = view.vaults.get(&vault) else {
             return Ok(Vec::new());
         };
@@ -283,7 +290,7 @@ impl Reader {
                 .fetch_all(&self.pool)
                 .await?;
                 let hits: Arc<[SealedSummary]> = rows.iter().map(sealed_summary).collect::<Result<_, _>>()?;
-                self.keep(&view, |cache| cache.titles.insert((vault, hash), hits.clone()));
+                self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
                 hits
             }
         };
@@ -310,7 +317,6 @@ impl Reader {
         after: Option<(i64, ItemId)>,
         limit: u32,
     ) -> Result<(Vec<Summary>, Option<(i64, ItemId)>), StoreError> {
-        self.fresh().await?;
         let (created, id) = after.map_or((i64::MIN, String::new()), |(at, id)| (at, id.as_str().to_owned()));
         let rows = sqlx::query(
             "SELECT id, version, created_at, summary FROM items
@@ -400,7 +406,6 @@ impl Reader {
 
     /// The activity of these vaults, newest first.
     pub async fn activity(&self, vaults: &[VaultId], offset: u64, limit: u32) -> Result<Activity, StoreError> {
-        self.fresh().await?;
         let mut batches: Vec<(i64, VaultId, i64)> = Vec::new();
         for vault in vaults {
             let rows = sqlx::query("SELECT seq, records FROM activity WHERE vault_id = $1")
@@ -452,7 +457,6 @@ impl Reader {
 
     /// The tokens known by name, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.fresh().await?;
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
             .fetch_all(&self.pool)
             .await?;
@@ -469,7 +473,7 @@ impl Reader {
 
     /// How many items there are, and the size of the database file in bytes.
     pub async fn size(&self) -> Result<(u64, u64), StoreError> {
-        let items: i64 = self.fresh().await?.vaults.values().map(|v| v.vault.items as i64).sum();
+        let items: i64 = self.view().await?.vaults.values().map(|v| v.vault.items as i64).sum();
         let pages: i64 = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             .fetch_one(&self.pool)
             .await?;
@@ -479,15 +483,6 @@ impl Reader {
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-
-    /// The view, after everything committed so far.
-    async fn fresh(&self) -> Result<Arc<View>, StoreError> {
-        let now = self.clock.read()?;
-        if *read(&self.stamp) == now {
-            return Ok(read(&self.view).clone());
-        }
-        self.refresh().await
     }
 
     async fn refresh(&self) -> Result<Arc<View>, StoreError> {

@@ -25,7 +25,7 @@ pub(super) fn compose(
     }
     let old = Old::new(old);
     let mut ids = Ids::of(&inputs)?;
-    let claimed: Vec<Purpose> = inputs.iter().filter_map(|input| input.purpose.flatten()).collect();
+    let claimed: HashSet<Purpose> = inputs.iter().filter_map(|input| input.purpose.flatten()).collect();
     let mut fields: Vec<Field> = Vec::with_capacity(inputs.len());
     let mut used: Vec<Purpose> = Vec::new();
     for (index, input) in inputs.into_iter().enumerate() {
@@ -134,7 +134,13 @@ impl Ids {
                 }
             }
         }
-        ids::fresh_from(&mut *edit.rng)
+        loop {
+            // Differs at once, unless two edits were given the same randomness.
+            let id = ids::fresh_from(&mut *edit.rng);
+            if self.0.insert(id.clone()) {
+                return id;
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which sections an item has: those it declares, and those its fields name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::field::Field;
 use crate::ids;
@@ -15,6 +15,8 @@ use super::{Fault, Part};
 pub(super) struct Sections<'a> {
     list: Vec<Section>,
     by_id: HashMap<String, usize>,
+    /// Ids of declared sections, so that a fresh one is none of those that come later.
+    sent: HashSet<String>,
     old: &'a [Section],
 }
 
@@ -25,11 +27,17 @@ impl<'a> Sections<'a> {
         old: Option<&'a Item>,
         edit: &mut Edit<'_>,
     ) -> Result<Self, Fault> {
-        let old = old.map_or(&[][..], |old| &old.sections);
+        if inputs.len() > limits::SECTIONS {
+            return Err(Fault::new(
+                Part::Sections,
+                format!("are more than {}", limits::SECTIONS),
+            ));
+        }
         let mut sections = Self {
             list: Vec::new(),
             by_id: HashMap::new(),
-            old,
+            sent: inputs.iter().filter_map(|input| input.id.clone()).collect(),
+            old: old.map_or(&[][..], |old| &old.sections),
         };
         for (index, input) in inputs.into_iter().enumerate() {
             let fault = |reason| Fault::new(Part::Section(index), reason);
@@ -37,7 +45,7 @@ impl<'a> Sections<'a> {
             if input == SectionInput::default() {
                 continue;
             }
-            let id = input.id.unwrap_or_else(|| ids::fresh_from(&mut *edit.rng));
+            let id = input.id.unwrap_or_else(|| sections.fresh(edit));
             sections.put(id, input.label.unwrap_or_default());
         }
         Ok(sections)
@@ -52,11 +60,24 @@ impl<'a> Sections<'a> {
             // A label alone: the section that is called so, or a new one.
             None => match self.list.iter().find(|section| section.label == label) {
                 Some(section) => section.id.clone(),
-                None => ids::fresh_from(&mut *edit.rng),
+                None => self.fresh(edit),
             },
         };
         self.put(id.clone(), label);
-        Ok(SectionRef { id, label: None })
+        match self.list.len() <= limits::SECTIONS {
+            true => Ok(SectionRef { id, label: None }),
+            false => Err(format!("is in one section more than the {} allowed", limits::SECTIONS)),
+        }
+    }
+
+    /// An id no section has. Drawing twice is needed only if two edits were given the same randomness.
+    fn fresh(&self, edit: &mut Edit<'_>) -> String {
+        loop {
+            let id = ids::fresh_from(&mut *edit.rng);
+            if !self.by_id.contains_key(&id) && !self.sent.contains(&id) {
+                return id;
+            }
+        }
     }
 
     /// Adds a section, or gives a label to one that has none.
@@ -86,20 +107,14 @@ impl<'a> Sections<'a> {
     }
 
     /// The sections, with their labels written into the fields that stand in them.
-    pub(super) fn finish(self, fields: &mut [Field]) -> Result<Vec<Section>, Fault> {
-        if self.list.len() > limits::SECTIONS {
-            return Err(Fault::new(
-                Part::Sections,
-                format!("are more than {}", limits::SECTIONS),
-            ));
-        }
+    pub(super) fn finish(self, fields: &mut [Field]) -> Vec<Section> {
         for pointer in fields.iter_mut().filter_map(|field| field.section.as_mut()) {
             let section = self.by_id.get(&pointer.id).map(|index| &self.list[*index]);
             pointer.label = section
                 .map(|section| section.label.clone())
                 .filter(|label| !label.is_empty());
         }
-        Ok(self.list)
+        self.list
     }
 }
 

@@ -98,6 +98,8 @@ fn quotes_inside_a_value_need_no_escape() {
         (r#"title eq "f("x")""#, r#"f("x")"#),
         (r#"title eq "a" b"c""#, r#"a" b"c"#),
         (r#"title eq "a" and b""#, r#"a" and b"#),
+        // A parenthesis that nothing opened closes nothing.
+        (r#"title eq "x") and tag eq "y""#, r#"x") and tag eq "y"#),
         (r#"(title eq "x" or "y")"#, r#"x" or "y"#),
     ] {
         assert_eq!(items(filter).exact_title(), Some(title), "{filter}");
@@ -208,6 +210,7 @@ fn long_and_deep_filters_are_bounded() {
     assert!(refusal(&"x".repeat(20_000)).contains("16384"));
     assert!(refusal(&"(".repeat(10_000)).contains("nested too deeply"));
     assert!(refusal(&"not ".repeat(4_000)).contains("nested too deeply"));
+    assert!(refusal(&format!("{}title pr{}", "(".repeat(33), ")".repeat(33))).contains("nested too deeply"));
     let deep = format!("{}title pr{}", "(".repeat(32), ")".repeat(32));
     assert!(finds(&deep, "x"));
     // Whatever the quotes are followed by, each is looked at once.

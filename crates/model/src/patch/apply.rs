@@ -1,20 +1,19 @@
 //! Applying operations to what a client would have to send to leave the item as it is.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::change::check_vault;
-use crate::compose::{Fault, Part};
 use crate::error::Invalid;
-use crate::input::{self, FieldInput, ItemInput, SectionInput, UrlInput};
+use crate::input::{FieldInput, ItemInput, SectionInput, UrlInput};
 use crate::item::Item;
 use crate::json::{self, Place};
 use crate::limits;
-use crate::recipe::Recipe;
 
-use super::{Op, Operation, pointer};
-
-/// Why an operation cannot be applied; the caller adds which.
-type Reason = String;
+use super::blame::{Blame, named};
+use super::value::{Change, Reason, edit_list, existing, read};
+use super::{Op, Operation, attribute, pointer};
 
 /// A field and the operation that last touched it.
 struct Touched {
@@ -28,11 +27,6 @@ struct Working<'a> {
     /// All but the fields.
     input: ItemInput,
     fields: Vec<Touched>,
-}
-
-/// Which operation is to blame for a rule broken by the result.
-pub(crate) struct Blame {
-    fields: Vec<Option<usize>>,
 }
 
 /// Applies all operations in turn. Rules about the whole are left to [`crate::compose`].
@@ -56,70 +50,6 @@ pub(crate) fn apply(item: &Item, operations: &[Operation]) -> Result<(ItemInput,
     Ok((working.input, blame))
 }
 
-fn named(operations: &[Operation], index: usize, reason: &str) -> Invalid {
-    match operations.get(index) {
-        Some(operation) => Invalid::new(format!("operations[{index}] ({operation}): {reason}")),
-        None => Invalid::new(reason),
-    }
-}
-
-impl Blame {
-    /// The fault as an error that names the operation which brought it in.
-    pub(crate) fn name(&self, fault: &Fault, operations: &[Operation]) -> Invalid {
-        let subject = match fault.part {
-            Part::Category => String::new(),
-            Part::Section(_) => "the section ".to_owned(),
-            Part::Field(_) => "the field ".to_owned(),
-            part => format!("{} ", part.member()),
-        };
-        let touched = match fault.part {
-            Part::Field(index) => self.fields.get(index).copied().flatten(),
-            _ => None,
-        };
-        // Else the last operation on that member of the item, else the last of all.
-        let touches = |operation: &Operation| {
-            let parts = pointer::parse(&operation.path).unwrap_or_default();
-            parts.first().is_none_or(|part| part == fault.part.member())
-        };
-        let index = touched
-            .or_else(|| operations.iter().rposition(touches))
-            .unwrap_or(operations.len().saturating_sub(1));
-        named(operations, index, &format!("{subject}{}", fault.reason))
-    }
-}
-
-/// An operation without its path.
-struct Change<'a> {
-    op: Op,
-    value: &'a Option<Value>,
-}
-
-impl Change<'_> {
-    /// The value to put in.
-    fn needed(&self) -> Result<Value, Reason> {
-        self.value.clone().ok_or_else(|| "the value is missing".to_owned())
-    }
-
-    /// The value of an attribute, `None` when it is to be removed.
-    fn attribute<T>(&self, read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>) -> Result<Option<T>, Reason> {
-        match self.op {
-            Op::Remove => Ok(None),
-            Op::Add | Op::Replace => match self.needed()? {
-                Value::Null => Ok(None),
-                value => Ok(Some(self::read(value, read)?)),
-            },
-        }
-    }
-}
-
-fn read<T>(value: Value, read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>) -> Result<T, Reason> {
-    read(value, &Place::Root("the value")).map_err(|error| error.to_string())
-}
-
-fn boolean(value: Value, place: &Place<'_>) -> Result<bool, Invalid> {
-    json::flag(&value, place)
-}
-
 fn section(value: Value, place: &Place<'_>) -> Result<SectionInput, Invalid> {
     SectionInput::from_value(value, place)?.ok_or_else(|| place.invalid("must have an id or a label"))
 }
@@ -135,7 +65,7 @@ impl Working<'_> {
         match parts.as_slice() {
             [] => self.whole(&change, index)?,
             ["title"] => self.input.title = change.attribute(json::text)?,
-            ["favorite"] => self.input.favorite = change.attribute(boolean)?,
+            ["favorite"] => self.input.favorite = change.attribute(json::flag)?,
             ["category"] => self.input.category = change.attribute(json::text)?,
             ["tags", rest @ ..] => match rest {
                 [] | [_] => edit_list(&mut self.input.tags, &change, rest.first().copied(), json::text)?,
@@ -196,7 +126,7 @@ impl Working<'_> {
         match *attribute {
             // Removed, not left out: an empty label replaces the one there is.
             "label" => url.label = Some(change.attribute(json::text)?.unwrap_or_default()),
-            "primary" => url.primary = change.attribute(boolean)?.unwrap_or_default(),
+            "primary" => url.primary = change.attribute(json::flag)?.unwrap_or_default(),
             "href" => url.href = change.attribute(json::text)?.ok_or("a URL must have an href")?,
             _ => return Err("a URL has href, label and primary".to_owned()),
         }
@@ -205,30 +135,25 @@ impl Working<'_> {
 
     /// `/sections`, `/sections/{id}`, `/sections/{id}/label`.
     fn sections(&mut self, change: &Change<'_>, rest: &[&str]) -> Result<(), Reason> {
-        let before: Vec<String> = self
-            .input
-            .sections
-            .iter()
-            .filter_map(|section| section.id.clone())
-            .collect();
-        let find = |id: &str| before.iter().position(|known| known == id);
+        let before = self.section_ids();
         let sections = &mut self.input.sections;
         match rest {
             [] | ["-"] => edit_list(sections, change, rest.first().copied(), section)?,
-            [id] => match (find(id), change.op) {
-                (Some(_), Op::Remove) => sections.retain(|section| section.id.as_deref() != Some(id)),
-                (None, Op::Remove | Op::Replace) => {
+            [id] => match (before.contains(*id), change.op) {
+                (true, Op::Remove) => sections.retain(|section| section.id.as_deref() != Some(id)),
+                (false, Op::Remove | Op::Replace) => {
                     return Err("the item has no section with this id".to_owned());
                 }
-                (at, Op::Add | Op::Replace) => {
+                (known, Op::Add | Op::Replace) => {
                     let mut new = read(change.needed()?, section)?;
                     same_id(&mut new.id, id)?;
-                    match at {
-                        Some(_) => sections
+                    let same = |section: &&mut SectionInput| section.id == new.id;
+                    match known {
+                        true => sections
                             .iter_mut()
-                            .filter(|section| section.id == new.id)
+                            .filter(same)
                             .for_each(|section| *section = new.clone()),
-                        None => sections.push(new),
+                        false => sections.push(new),
                     }
                 }
             },
@@ -241,19 +166,20 @@ impl Working<'_> {
             _ => return Err("a section has a label".to_owned()),
         }
         // The fields of a section that went away stay, outside any section.
-        let after = &self.input.sections;
-        let gone = |id: &String| before.contains(id) && !after.iter().any(|section| section.id.as_ref() == Some(id));
-        for Touched { field, .. } in &mut self.fields {
-            if field
-                .section
-                .as_ref()
-                .and_then(|section| section.id.as_ref())
-                .is_some_and(gone)
-            {
-                field.section = None;
+        let after = self.section_ids();
+        let gone: HashSet<&String> = before.difference(&after).collect();
+        if !gone.is_empty() {
+            let is_gone = |section: &mut SectionInput| section.id.as_ref().is_some_and(|id| gone.contains(id));
+            for Touched { field, .. } in &mut self.fields {
+                field.section.take_if(is_gone);
             }
         }
         Ok(())
+    }
+
+    fn section_ids(&self) -> HashSet<String> {
+        let sections = self.input.sections.iter();
+        sections.filter_map(|section| section.id.clone()).collect()
     }
 
     /// `/fields`, `/fields/{id}`, `/fields/{id}/{attribute}`.
@@ -291,45 +217,11 @@ impl Working<'_> {
             [id, attribute] => {
                 let at = find(id, fields).ok_or("the item has no field with this id")?;
                 fields[at].by = Some(index);
-                field_attribute(&mut fields[at].field, attribute, change)
+                attribute::set(&mut fields[at].field, attribute, change)
             }
             _ => Err("a field's attributes have no parts that can be changed".to_owned()),
         }
     }
-}
-
-fn field_attribute(field: &mut FieldInput, attribute: &str, change: &Change<'_>) -> Result<(), Reason> {
-    match attribute {
-        "label" => field.label = change.attribute(json::text)?,
-        "value" => field.value = change.attribute(json::text)?,
-        "type" => {
-            let word = change.attribute(json::text)?.filter(|word| !word.is_empty());
-            field.field_type = word
-                .map(|word| input::field_type(&word))
-                .transpose()
-                .map_err(|why| format!("the field {why}"))?;
-        }
-        "purpose" => {
-            let word = change.attribute(json::text)?.unwrap_or_default();
-            field.purpose = Some(input::purpose(&word).map_err(|why| format!("the field {why}"))?);
-        }
-        "section" => field.section = change.attribute(SectionInput::from_value)?.flatten(),
-        "generate" => {
-            field.generate = change.attribute(boolean)?.unwrap_or_default();
-            // Asked for by name, a new value is wanted in place of the old one.
-            if field.generate {
-                field.value = None;
-            }
-        }
-        "recipe" => field.recipe = change.attribute(Recipe::from_value)?,
-        "id" | "entropy" | "totp" | "passwordDetails" => {
-            return Err("this cannot be changed".to_owned());
-        }
-        _ => {
-            return Err("a field has label, value, type, purpose, section, generate and recipe".to_owned());
-        }
-    }
-    Ok(())
 }
 
 /// What is put in at an id has that id; one that says otherwise is a mistake.
@@ -340,56 +232,5 @@ fn same_id(id: &mut Option<String>, wanted: &str) -> Result<(), Reason> {
             *id = Some(wanted.to_owned());
             Ok(())
         }
-    }
-}
-
-/// An operation on a list or, with `spot`, on an element of it by index.
-fn edit_list<T>(
-    list: &mut Vec<T>,
-    change: &Change<'_>,
-    spot: Option<&str>,
-    read_one: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
-) -> Result<(), Reason> {
-    match (spot, change.op) {
-        (None, Op::Remove) => list.clear(),
-        (None, Op::Replace) => *list = read(change.needed()?, |value, place| json::list(value, place, &read_one))?,
-        // `add` never takes anything away: a list is appended, as one element is.
-        (None | Some("-"), Op::Add) => match change.needed()? {
-            value @ Value::Array(_) if spot.is_none() => {
-                list.extend(read(value, |value, place| json::list(value, place, &read_one))?);
-            }
-            value => list.push(read(value, &read_one)?),
-        },
-        (Some(spot), Op::Add) => {
-            let at = match index(spot)? {
-                at if at <= list.len() => at,
-                _ => return Err("there is no element with this index".to_owned()),
-            };
-            list.insert(at, read(change.needed()?, &read_one)?);
-        }
-        (Some(spot), Op::Replace) => {
-            let at = existing(spot, list.len())?;
-            list[at] = read(change.needed()?, &read_one)?;
-        }
-        (Some(spot), Op::Remove) => {
-            list.remove(existing(spot, list.len())?);
-        }
-    }
-    Ok(())
-}
-
-fn existing(spot: &str, len: usize) -> Result<usize, Reason> {
-    match index(spot)? {
-        at if at < len => Ok(at),
-        _ => Err("there is no element with this index".to_owned()),
-    }
-}
-
-/// An index as RFC 6901 writes it: digits without leading zeros.
-fn index(spot: &str) -> Result<usize, Reason> {
-    let plain = spot == "0" || !spot.starts_with('0') && spot.bytes().all(|byte| byte.is_ascii_digit());
-    match spot.parse() {
-        Ok(index) if plain => Ok(index),
-        _ => Err("elements of this list are named by index: 0, 1, … or - for the end".to_owned()),
     }
 }

@@ -432,3 +432,20 @@ fn limits_hold() {
     // Characters, not bytes.
     assert!(post(&format!(r#"{{"category":"LOGIN","title":"{}"}}"#, "ü".repeat(1_024))).is_ok());
 }
+
+#[test]
+fn sections_are_bounded_however_they_are_named() {
+    let declared: Vec<String> = (0..1_001).map(|at| format!(r#"{{"id":"{at}"}}"#)).collect();
+    assert!(
+        refusal(&format!(
+            r#"{{"category":"LOGIN","sections":[{}]}}"#,
+            declared.join(",")
+        ))
+        .contains("1000")
+    );
+    let named: Vec<String> = declared
+        .iter()
+        .map(|section| format!(r#"{{"section":{section}}}"#))
+        .collect();
+    assert!(refusal(&format!(r#"{{"category":"LOGIN","fields":[{}]}}"#, named.join(","))).starts_with("fields[1000]"));
+}

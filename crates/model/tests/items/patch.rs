@@ -109,6 +109,9 @@ fn tags_by_index() {
     );
     assert_eq!(good(r#"[{"op":"replace","path":"/tags","value":["x"]}]"#).tags, ["x"]);
     assert!(good(r#"[{"op":"remove","path":"/tags"}]"#).tags.is_empty());
+    let behind_the_last = r#"[{"op":"add","path":"/tags/2","value":"x"}]"#;
+    assert_eq!(good(behind_the_last).tags, ["work", "mail", "x"]);
+    assert!(refusal(&behind_the_last.replace('2', "3")).contains("index"));
     for bad in ["2", "01", "+1", "-1", "x", "99999999999999999999", ""] {
         assert!(
             refusal(&format!(r#"[{{"op":"remove","path":"/tags/{bad}"}}]"#)).contains("index"),
@@ -344,6 +347,17 @@ fn a_rule_broken_by_the_result_names_the_operation_that_broke_it() {
         assert!(message.contains(reason) && !message.contains("hunter"), "{message}");
         assert!(message.starts_with("operations[1]"), "{message}");
     }
+}
+
+#[test]
+fn the_operation_on_the_very_field_is_named_and_not_a_later_one() {
+    let message = refusal(
+        r#"[{"op":"replace","path":"/fields/since/value","value":"x"},{"op":"replace","path":"/fields/otp/label","value":"y"}]"#,
+    );
+    assert!(
+        message.starts_with("operations[0] (replace /fields/since/value)"),
+        "{message}"
+    );
 }
 
 #[test]

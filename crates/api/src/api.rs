@@ -1,0 +1,178 @@
+//! What all requests share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sidevault_keys::{Credentials, KeyEncryptionKey, Verifier};
+use sidevault_store::{Reader, ReaderOptions, StoreError};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::activity::Recorder;
+use crate::caller::Tokens;
+use crate::error::ApiError;
+use crate::limits;
+use crate::link::SyncLink;
+use crate::metrics::Metrics;
+
+/// How often the store is tried while it can't be opened.
+const OPEN_AGAIN: Duration = Duration::from_millis(50);
+
+/// How often commits are looked for when sync does not tell of them.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What the api is told from outside.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// How long a request waits for the first sync (OP_SYNC_TIMEOUT).
+    pub sync_timeout: Duration,
+    /// The largest file that `inline_files=true` shows, in bytes (OP_MAX_INLINE_FILE_SIZE_KB).
+    pub inline_file_bytes: u64,
+    /// How the store is read.
+    pub reader: ReaderOptions,
+}
+
+/// The api: everything a request needs that is not the request's own.
+pub struct Api {
+    pub(crate) config: Config,
+    pub(crate) tokens: Tokens,
+    pub(crate) link: Arc<SyncLink>,
+    pub(crate) activity: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) event_streams: Arc<Semaphore>,
+    pub(crate) stopping: CancellationToken,
+    store: OnceLock<Reader>,
+    opened: watch::Sender<bool>,
+    /// The number of the newest change that is known here.
+    sequence: watch::Sender<i64>,
+    started: Instant,
+}
+
+impl Api {
+    /// An api with these keys, linked to sync by `link`. Nothing runs yet: see [`Api::run`].
+    pub fn new(config: Config, credentials: &Credentials, link: Arc<SyncLink>) -> Arc<Self> {
+        let verifier: Verifier = credentials.verifier();
+        Arc::new(Self {
+            tokens: Tokens::new(verifier),
+            link,
+            activity: Recorder::default(),
+            metrics: Metrics::default(),
+            event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS)),
+            stopping: CancellationToken::new(),
+            store: OnceLock::new(),
+            opened: watch::Sender::new(false),
+            sequence: watch::Sender::new(0),
+            started: Instant::now(),
+            config,
+        })
+    }
+
+    /// Opens the store as soon as sync has made it, then watches it and hands the activity to
+    /// sync, until the api stops.
+    pub async fn run(self: Arc<Self>, kek: KeyEncryptionKey) {
+        let stopping = self.stopping.clone();
+        stopping
+            .run_until_cancelled(async {
+                self.open(kek).await;
+                tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
+            })
+            .await;
+        // What was recorded last must not get lost by an orderly stop.
+        self.activity.flush(&self.link, &self.metrics).await;
+        if let Some(store) = self.store.get() {
+            store.close().await;
+        }
+    }
+
+    async fn open(&self, kek: KeyEncryptionKey) {
+        let mut complained = false;
+        loop {
+            match Reader::open(&self.config.data, kek.clone(), self.config.reader.clone()).await {
+                Ok(reader) => {
+                    tracing::info!(path = %self.config.data.display(), "the store is open");
+                    if self.store.set(reader).is_ok() {
+                        self.opened.send_replace(true);
+                    }
+                    return;
+                }
+                Err(error) if !complained => {
+                    complained = true;
+                    match error {
+                        StoreError::Missing(_) => tracing::info!("{error}; waiting for it"),
+                        error => tracing::error!(%error, "the store can't be opened; trying again"),
+                    }
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(OPEN_AGAIN).await;
+        }
+    }
+
+    async fn watch_store(&self) {
+        let mut told = self.link.changes();
+        loop {
+            let _either = tokio::time::timeout(LOOK_AGAIN, told.changed()).await;
+            match self.store.get() {
+                Some(store) => match store.view().await {
+                    Ok(view) => {
+                        self.sequence.send_if_modified(|known| {
+                            std::mem::replace(known, view.sequence()) != view.sequence()
+                        });
+                    }
+                    Err(error) => tracing::warn!(%error, "the store could not be read"),
+                },
+                None => return,
+            }
+        }
+    }
+
+    /// The store. Waits for it if sync has not made it yet.
+    ///
+    /// # Errors
+    /// Connect's own 500 after OP_SYNC_TIMEOUT.
+    pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let mut opened = self.opened.subscribe();
+        let waited = tokio::time::timeout(self.config.sync_timeout, opened.wait_for(|opened| *opened)).await;
+        match (waited, self.store.get()) {
+            (Ok(Ok(_)), Some(store)) => Ok(store),
+            _ => Err(ApiError::new(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                "failed to initiate, review service logs for details",
+            )),
+        }
+    }
+
+    /// The store if it is open.
+    pub(crate) fn open_store(&self) -> Option<&Reader> {
+        self.store.get()
+    }
+
+    /// Tells of the newest change's number.
+    pub(crate) fn sequence(&self) -> watch::Receiver<i64> {
+        self.sequence.subscribe()
+    }
+
+    /// While sync reads its sources for the first time, what is missing may only be late. Waits
+    /// until that is over, and says whether it is worth looking again.
+    pub(crate) async fn warmed_up(&self) -> bool {
+        let deadline = self.started + self.config.sync_timeout;
+        !self.link.is_settled() && tokio::time::timeout_at(deadline, self.link.settled()).await.is_ok()
+    }
+
+    /// Tells everything that runs to come to an end.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// The link to sync.
+    pub fn link(&self) -> &SyncLink {
+        &self.link
+    }
+}

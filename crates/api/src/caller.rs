@@ -1,0 +1,254 @@
+//! Who asks, and what they may do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use sidevault_keys::{Token, TokenError, Verifier};
+use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, Resource, ResourceType, VaultRef};
+use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
+use sidevault_store::{Notice, Reader, TokenRecord, VaultEntry, View};
+
+use crate::api::Api;
+use crate::edge::RequestContext;
+use crate::error::ApiError;
+use crate::limits;
+
+/// Verified tokens. Checking a signature takes a hundred times as long as all else of a read, so
+/// each token is checked once; bad ones are not kept, so they can't push out good ones.
+pub(crate) struct Tokens {
+    verifier: Verifier,
+    /// By the token's SHA-256: the token itself does not stay in memory.
+    verified: Cache<[u8; 32], Arc<Token>>,
+}
+
+impl Tokens {
+    pub(crate) fn new(verifier: Verifier) -> Self {
+        Self { verifier, verified: Cache::new(limits::VERIFIED_TOKENS) }
+    }
+
+    /// The token behind this text, and whether it was seen for the first time.
+    fn verify(&self, text: &str, now: Timestamp) -> Result<(Arc<Token>, bool), TokenError> {
+        let hash: [u8; 32] = Sha256::digest(text).into();
+        if let Some(token) = self.verified.get(&hash) {
+            return match token.expires_at {
+                Some(at) if at <= now => {
+                    self.verified.remove(&hash);
+                    Err(TokenError::Expired { name: token.name.clone(), jti: token.jti.clone(), at })
+                }
+                _ => Ok((token, false)),
+            };
+        }
+        let token = Arc::new(self.verifier.verify(text, now)?);
+        self.verified.insert(hash, token.clone());
+        Ok((token, true))
+    }
+
+    /// Whether any token was ever verified here.
+    pub(crate) fn any(&self) -> bool {
+        !self.verified.is_empty()
+    }
+}
+
+/// Whoever sent a request with a good token, and the store as it is for this request.
+pub(crate) struct Caller {
+    pub(crate) api: Arc<Api>,
+    pub(crate) token: Arc<Token>,
+    pub(crate) view: Arc<View>,
+    context: Arc<RequestContext>,
+    user_agent: Option<http::HeaderValue>,
+}
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<Arc<RequestContext>>().cloned().unwrap_or_default();
+        let token = authenticate(api, &parts.headers, &context)?;
+        let view = api.store().await?.view().await?;
+        if view.is_revoked(&token.jti) {
+            tracing::info!(jti = token.jti, name = token.name, "a revoked token was refused");
+            api.metrics.auth_failed("revoked");
+            return Err(unauthorized("Invalid bearer token"));
+        }
+        let user_agent = parts.headers.get(header::USER_AGENT).cloned();
+        Ok(Self { api: api.clone(), token, view, context, user_agent })
+    }
+}
+
+impl OptionalFromRequestParts<Arc<Api>> for Caller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Option<Self>, Self::Rejection> {
+        if !parts.headers.contains_key(header::AUTHORIZATION) || api.open_store().is_none() {
+            return Ok(None);
+        }
+        Ok(<Self as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await.ok())
+    }
+}
+
+fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Result<Arc<Token>, ApiError> {
+    let refuse = |reason: &'static str, message: &'static str| {
+        api.metrics.auth_failed(reason);
+        unauthorized(message)
+    };
+    let Some(text) = bearer(headers) else { return Err(refuse("missing", "Invalid bearer token")) };
+    match api.tokens.verify(text, Timestamp::now()) {
+        Ok((token, first_time)) => {
+            context.jti.get_or_init(|| token.jti.clone());
+            if first_time {
+                api.metrics.token_seen(&token);
+                announce(api, &token);
+            }
+            Ok(token)
+        }
+        Err(error) => {
+            tracing::info!(request_id = %context.id, reason = %error, "a token was refused");
+            let reason = match error {
+                TokenError::Expired { .. } => "expired",
+                TokenError::Signature | TokenError::Algorithm | TokenError::UnknownKey { .. } => "signature",
+                _ => "malformed",
+            };
+            Err(refuse(reason, error.public_message()))
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+fn unauthorized(message: &str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, message)
+}
+
+/// Makes the token known by name; nobody waits for it.
+fn announce(api: &Api, token: &Token) {
+    let link = api.link.clone();
+    let notice = Notice::TokenSeen(TokenRecord::from(token));
+    tokio::spawn(async move { link.notify(&notice).await });
+}
+
+impl Caller {
+    pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
+        self.api.store().await
+    }
+
+    /// What the token may do with a vault.
+    pub(crate) fn access(&self, vault: VaultId) -> Access {
+        self.token.vaults.get(&vault).copied().unwrap_or_default()
+    }
+
+    /// The vaults that are in the token's scope, by id.
+    pub(crate) fn vaults_in_scope(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
+        self.view.vaults().filter(|entry| self.token.vaults.contains_key(&entry.vault.id))
+    }
+
+    /// The vault that a path names, by id or by name, if the token may read it.
+    pub(crate) async fn readable(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
+        let entry = self.vault(segment).await?;
+        if self.access(entry.vault.id).read {
+            return Ok(entry);
+        }
+        Err(self.deny(Action::Read, entry.vault.id, None, "read"))
+    }
+
+    /// The vault that a path names, by id or by name, if the token may write to it.
+    pub(crate) async fn writable(&mut self, segment: &str, action: Action) -> Result<Arc<VaultEntry>, ApiError> {
+        let entry = self.vault(segment).await?;
+        if self.access(entry.vault.id).write {
+            return Ok(entry);
+        }
+        Err(self.deny(action, entry.vault.id, None, "write"))
+    }
+
+    fn deny(&self, action: Action, vault: VaultId, item: Option<ItemId>, right: &str) -> ApiError {
+        self.record(action, Outcome::Deny, vault, item, None);
+        ApiError::forbidden(format_args!("token does not have {right} access to vault {vault}"))
+    }
+
+    /// The vault that a path names and that is in the token's scope.
+    ///
+    /// A vault that is not in scope is refused the same way whether or not it exists.
+    async fn vault(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
+        let Ok(id) = VaultId::parse(segment) else {
+            return self.vault_named(segment).await?.ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
+        };
+        if !self.token.vaults.contains_key(&id) {
+            // A name may look like an id.
+            if let Some(named) = self.vault_named(segment).await? {
+                return Ok(named);
+            }
+            self.record(Action::Read, Outcome::Deny, id, None, None);
+            return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
+        }
+        if self.view.vault(id).is_none() && self.api.warmed_up().await {
+            self.view = self.store().await?.view().await?;
+        }
+        self.view.vault(id).cloned().ok_or_else(|| ApiError::not_found("vault", id))
+    }
+
+    /// A vault in scope by name: in any case, but to the letter if one matches so.
+    async fn vault_named(&mut self, name: &str) -> Result<Option<Arc<VaultEntry>>, ApiError> {
+        let folded = filter::fold(name);
+        let find = |caller: &Self| {
+            let hits: Vec<_> = caller
+                .vaults_in_scope()
+                .filter(|entry| filter::fold(&entry.vault.name) == folded)
+                .cloned()
+                .collect();
+            filter::prefer_exact(hits, name, |entry| &entry.vault.name).into_iter().next()
+        };
+        if let Some(found) = find(self) {
+            return Ok(Some(found));
+        }
+        // Only worth waiting for if a vault of the token is still missing.
+        let all_there = self.token.vaults.keys().all(|id| self.view.vault(*id).is_some());
+        if !all_there && self.api.warmed_up().await {
+            self.view = self.store().await?.view().await?;
+        }
+        Ok(find(self))
+    }
+
+    /// Notes what was asked for, for `/v1/activity`.
+    pub(crate) fn record(
+        &self,
+        action: Action,
+        result: Outcome,
+        vault: VaultId,
+        item: Option<ItemId>,
+        version: Option<u32>,
+    ) {
+        self.api.activity.record(|| ApiRequest {
+            request_id: self.context.id.to_string(),
+            timestamp: Timestamp::now(),
+            action,
+            result,
+            actor: Actor {
+                id: self.token.kid.clone(),
+                account: self.token.name.clone(),
+                jti: self.token.jti.clone(),
+                user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("").to_owned(),
+                request_ip: self.context.remote.map(|ip: IpAddr| ip.to_string()).unwrap_or_default(),
+            },
+            resource: Resource {
+                resource_type: if item.is_some() { ResourceType::Item } else { ResourceType::Vault },
+                vault: VaultRef { id: vault },
+                item: item.map(|id| ItemRef { id }),
+                item_version: version,
+            },
+        });
+    }
+
+    /// What becomes an item's `lastEditedBy`: the token's id, as Connect shows the integration's.
+    pub(crate) fn editor(&self) -> String {
+        self.token.jti.to_ascii_uppercase()
+    }
+}

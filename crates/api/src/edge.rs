@@ -1,0 +1,242 @@
+//! The edge of the api: what every request and every answer gets, whatever its path.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use sidevault_model::CONNECT_VERSION;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use crate::api::Api;
+use crate::error::ApiError;
+use crate::limits;
+use crate::routes::{self, Route};
+
+const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that is taken over from a client.
+const LONGEST_ID: usize = 64;
+
+/// What is known of a request beside the request itself.
+#[derive(Default)]
+pub(crate) struct RequestContext {
+    pub(crate) id: RequestId,
+    pub(crate) remote: Option<IpAddr>,
+    /// The token's id, once it is known.
+    pub(crate) jti: OnceLock<String>,
+}
+
+/// A request's id: the client's, or a new UUID.
+#[derive(Default)]
+pub(crate) enum RequestId {
+    Given(HeaderValue),
+    New(uuid::Uuid),
+    #[default]
+    None,
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
+            Self::New(id) => id.fmt(f),
+            Self::None => Ok(()),
+        }
+    }
+}
+
+impl RequestId {
+    /// Taken over only if it can do no harm in a log or a header.
+    fn of(headers: &http::HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).filter(|id| {
+            let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(byte);
+            (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)
+        });
+        match given {
+            Some(id) => Self::Given(id.clone()),
+            None => Self::New(uuid::Builder::from_random_bytes(rand::random()).into_uuid()),
+        }
+    }
+
+    fn header(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Given(id) => Some(id.clone()),
+            Self::New(id) => {
+                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)).ok()
+            }
+            Self::None => None,
+        }
+    }
+}
+
+/// The whole api as one service for hyper.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    api: Arc<Api>,
+    router: Router,
+    working: Arc<Semaphore>,
+}
+
+impl Edge {
+    pub(crate) fn new(api: Arc<Api>) -> Self {
+        let router = routes::router(api.clone());
+        Self { api, router, working: Arc::new(Semaphore::new(limits::REQUESTS)) }
+    }
+
+    /// Answers a request. Never fails: what goes wrong is an answer too.
+    pub(crate) async fn answer(
+        self,
+        mut request: Request<hyper::body::Incoming>,
+        remote: Option<IpAddr>,
+    ) -> Result<Response, Infallible> {
+        let started = Instant::now();
+        let context =
+            Arc::new(RequestContext { id: RequestId::of(request.headers()), remote, jti: OnceLock::new() });
+        if let Some(uri) = normal_path(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        let route = Route::of(request.uri().path());
+        let method = request.method().clone();
+        let mut response = match self.admit(&request) {
+            Ok(_place) => {
+                request.extensions_mut().insert(context.clone());
+                self.dispatch(request.map(Body::new)).await
+            }
+            Err(error) => error.into_response(),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CONNECT_VERSION_HEADER, HeaderValue::from_static(CONNECT_VERSION));
+        if let Some(id) = context.id.header() {
+            headers.insert(REQUEST_ID, id);
+        }
+        let took = started.elapsed();
+        let status = response.status();
+        self.api.metrics.answered(route, &method, status.as_u16(), took);
+        log(route, &method, status, took, &context);
+        Ok(response)
+    }
+
+    fn admit<B>(&self, request: &Request<B>) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+        let uri = request.uri();
+        if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
+            let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
+        }
+        let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if head > limits::HEADER_BYTES {
+            let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
+            return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
+        }
+        self.working
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ApiError::unavailable("too many requests are in work already. Try again in a moment"))
+    }
+
+    async fn dispatch(self, request: Request<Body>) -> Response {
+        let answer = AssertUnwindSafe(self.router.oneshot(request)).catch_unwind();
+        match tokio::time::timeout(limits::ANSWER_TIME, answer).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(_panic)) => {
+                tracing::error!("a request met a bug: please report what was asked and the lines above");
+                ApiError::internal().into_response()
+            }
+            Err(_elapsed) => {
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no answer was found in time. Try again").into_response()
+            }
+        }
+    }
+}
+
+/// The path without doubled and trailing slashes, if it has any: the Go SDK doubles the first
+/// one, the JS SDK adds a last one, and neither follows a redirect for a POST.
+fn normal_path(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") && (path.len() == 1 || !path.ends_with('/')) {
+        return None;
+    }
+    let mut normal = String::with_capacity(path.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if normal.is_empty() {
+        normal.push('/');
+    }
+    if let Some(query) = uri.query() {
+        normal.push('?');
+        normal.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(normal).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// One line a request. Reads that went well only at debug: there are thousands a second, and
+/// `/v1/activity` knows them. Never a path, a query or a header: titles and tokens stand there.
+fn log(
+    route: Route,
+    method: &http::Method,
+    status: StatusCode,
+    took: std::time::Duration,
+    context: &RequestContext,
+) {
+    let jti = context.jti.get().map(String::as_str);
+    let dur_ms = took.as_micros() as f64 / 1000.0;
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id = %context.id, jti, route = route.label(), %method, status = status.as_u16(), dur_ms,
+                "request"
+            )
+        };
+    }
+    if status.is_server_error() {
+        line!(error);
+    } else if status.is_client_error() || !method.is_safe() {
+        line!(info);
+    } else {
+        line!(debug);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn normal(uri: &str) -> Option<String> {
+        normal_path(&uri.parse().unwrap()).map(|uri| uri.to_string())
+    }
+
+    #[test]
+    fn slashes_are_folded_and_the_query_stays() {
+        assert_eq!(normal("/v1/vaults"), None);
+        assert_eq!(normal("/"), None);
+        assert_eq!(normal("/v1/vaults/?filter=a//b/").as_deref(), Some("/v1/vaults?filter=a//b/"));
+        assert_eq!(normal("/v1//vaults///x/").as_deref(), Some("/v1/vaults/x"));
+        assert_eq!(normal("http://host//v1/vaults").as_deref(), Some("http://host/v1/vaults"));
+    }
+
+    #[test]
+    fn a_request_id_that_could_break_a_log_is_replaced() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
+        assert_eq!(RequestId::of(&headers).to_string(), "abc-1");
+        for bad in ["a b", "a\"b", "{}"] {
+            headers.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
+            assert_eq!(RequestId::of(&headers).to_string().len(), 36, "{bad}");
+        }
+    }
+}

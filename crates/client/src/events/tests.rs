@@ -1,0 +1,160 @@
+//! The stream of changes, through breaks and refusals.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::*;
+use crate::testing::*;
+use futures_util::TryStreamExt;
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nConnection: close\r\n\r\n";
+
+fn event(id: u64, kind: &str) -> String {
+    format!("id: {id}\nevent: {kind}\ndata: {{\"vault\":\"{VAULT}\",\"item\":\"{ITEM}\",\"version\":{id}}}\n\n")
+}
+
+fn stream_of(text: &str) -> Reply {
+    raw(format!("{HEAD}{text}"))
+}
+
+/// A client that does not wait long.
+fn quick(server: &Server) -> Client {
+    let mut builder = server.builder();
+    builder.events.reconnect = Duration::from_millis(5);
+    builder.events.silence = Duration::from_millis(150);
+    builder.build().unwrap()
+}
+
+async fn sequences(events: Events, count: usize) -> Vec<u64> {
+    let events: Vec<Event> = events.take(count).try_collect().await.unwrap();
+    events.into_iter().filter_map(|event| event.sequence).collect()
+}
+
+#[tokio::test]
+async fn an_event_says_what_changed() {
+    let server = Server::always(stream_of(&event(7, "item.updated"))).await;
+    let event = quick(&server).events(Some(6)).next().await.unwrap().unwrap();
+    assert_eq!(
+        event,
+        Event {
+            sequence: Some(7),
+            kind: EventKind::ItemUpdated,
+            vault: Some(vault_id()),
+            item: Some(item_id()),
+            version: Some(7),
+        }
+    );
+    let seen = &server.seen()[0];
+    assert_eq!(
+        (seen.line.as_str(), seen.header("accept")),
+        ("GET /v1/events", Some("text/event-stream"))
+    );
+    assert_eq!(seen.header("last-event-id"), Some("6"));
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_made_anew_after_the_last_whole_event() {
+    let server = Server::start(|_, before| match before {
+        // The second event is cut in its middle, so it has not happened yet.
+        0 => stream_of(&format!(
+            "{}{}",
+            event(7, "item.updated"),
+            event(8, "item.deleted").trim_end()
+        )),
+        1 => stream_of(&format!("{}: still here\n\nid: 9\n\n", event(8, "item.deleted"))),
+        _ => stream_of(&event(10, "vault.changed")),
+    })
+    .await;
+    assert_eq!(sequences(quick(&server).events(Some(6)), 3).await, [7, 8, 10]);
+    let seen = server.seen();
+    let resumed: Vec<Option<&str>> = seen.iter().map(|seen| seen.header("last-event-id")).collect();
+    assert_eq!(resumed, [Some("6"), Some("7"), Some("9")]);
+}
+
+#[tokio::test]
+async fn silence_is_a_broken_connection_and_comments_are_no_silence() {
+    let server = Server::start(|_, before| match before {
+        0 => {
+            let mut reply = stream_of("");
+            reply.extend((0..4).map(|_| (Duration::from_millis(80), b":\n".to_vec())));
+            reply.push((Duration::ZERO, event(7, "item.updated").into_bytes()));
+            reply.push((Duration::from_secs(60), vec![]));
+            reply
+        }
+        _ => stream_of(&event(8, "item.updated")),
+    })
+    .await;
+    assert_eq!(sequences(quick(&server).events(Some(6)), 2).await, [7, 8]);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn without_a_number_to_go_on_from_everything_is_to_be_read() {
+    let server = Server::start(|_, before| match before {
+        0 => stream_of(": nothing yet\n\n"),
+        _ => stream_of(&event(8, "item.created")),
+    })
+    .await;
+    let events: Vec<Event> = quick(&server).events(None).take(3).try_collect().await.unwrap();
+    // Once at the start, and once more since something may have happened between the two connections.
+    assert_eq!(events[0], Event::reset(None));
+    assert_eq!(events[1], Event::reset(None));
+    assert_eq!(events[2].kind, EventKind::ItemCreated);
+    assert_eq!(server.seen()[1].header("last-event-id"), None);
+}
+
+#[tokio::test]
+async fn an_outage_is_seen_and_outlived() {
+    let server = Server::start(|_, before| match before {
+        0 => refuse(503, "sync is not there"),
+        1 => Reply::new(),
+        2 => refuse(429, "slow down"),
+        _ => stream_of(&event(7, "item.updated")),
+    })
+    .await;
+    let mut events = quick(&server).events(Some(6));
+    assert_eq!(events.next().await.unwrap().unwrap_err().status(), Some(503));
+    assert!(events.next().await.unwrap().unwrap_err().is_unreachable());
+    assert_eq!(events.next().await.unwrap().unwrap_err().status(), Some(429));
+    assert_eq!(events.next().await.unwrap().unwrap().sequence, Some(7));
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_ends_the_stream() {
+    for reply in [
+        refuse(401, "Invalid bearer token"),
+        refuse(404, "not found"),
+        answer(200, "text/html", "<html>"),
+    ] {
+        let server = Server::always(reply).await;
+        let mut events = quick(&server).events(None);
+        assert!(events.next().await.unwrap().is_err());
+        assert!(events.next().await.is_none());
+        assert_eq!(server.seen().len(), 1);
+    }
+    let server = Server::always(raw("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")).await;
+    assert!(quick(&server).events(None).next().await.is_none());
+}
+
+#[test]
+fn what_cannot_be_read_is_a_reset_and_what_is_new_is_kept() {
+    let frame = |event: &str, data: &str| Frame {
+        event: event.into(),
+        data: data.into(),
+        last_id: Some("7".into()),
+    };
+    for (event, data) in [
+        ("reset", ""),
+        ("item.updated", "{"),
+        ("item.updated", ""),
+        ("item.deleted", r#"{"vault":"","item":""}"#),
+        ("item.updated", r#"{"vault":"Homelab","item":"x"}"#),
+        ("", "[]"),
+    ] {
+        assert_eq!(read(&frame(event, data)), Event::reset(Some(7)), "{event} {data}");
+    }
+    let new = read(&frame(
+        "token.changed",
+        r#"{"vault":"","item":null,"version":0,"more":1}"#,
+    ));
+    assert_eq!(new.kind, EventKind::Other("token.changed".into()));
+    assert_eq!((new.vault, new.item, new.version), (None, None, None));
+}

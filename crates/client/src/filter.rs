@@ -1,0 +1,118 @@
+//! The `filter` of list requests.
+
+use std::fmt;
+
+use sidevault_model::filter::{Attributes, Filter as Parsed, Subject};
+
+/// A filter for [`Client::vaults`](crate::Client::vaults) or [`Client::items`](crate::Client::items).
+///
+/// Values may be any text, quotes included; percent-encoding is the client's part. `Debug` hides values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Filter {
+    /// Items with this title. Servers compare without regard to case.
+    pub fn title(title: &str) -> Self {
+        Self::compare("title", "eq", title)
+    }
+
+    /// Items whose title contains this.
+    pub fn title_contains(part: &str) -> Self {
+        Self::compare("title", "co", part)
+    }
+
+    /// Items that have this tag.
+    pub fn tag(tag: &str) -> Self {
+        Self::compare("tag", "eq", tag)
+    }
+
+    /// Vaults with this name. Servers compare without regard to case.
+    pub fn name(name: &str) -> Self {
+        Self::compare("name", "eq", name)
+    }
+
+    /// A filter as it stands, for what a server understands beyond the above: `title sw "db-" and not tag eq "old"`.
+    pub fn raw(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The filter's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Connect's SDKs escape nothing, and servers read a value up to its last quote. So nothing is escaped here either,
+    /// but where a title reads like the rest of a filter: `a" or tag eq "b`.
+    fn compare(attribute: &str, operator: &str, value: &str) -> Self {
+        match value.contains('"') && !is_read_whole(value) {
+            false => Self(format!("{attribute} {operator} \"{value}\"")),
+            true => {
+                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                Self(format!("{attribute} {operator} \"{escaped}\""))
+            }
+        }
+    }
+}
+
+/// Whether the value finds itself when it is written without escapes.
+fn is_read_whole(value: &str) -> bool {
+    struct Titled<'a>(&'a str);
+    impl Attributes for Titled<'_> {
+        fn title(&self) -> &str {
+            self.0
+        }
+        fn id(&self) -> &str {
+            ""
+        }
+    }
+    Parsed::parse(&format!("title eq \"{value}\""), Subject::Items).is_ok_and(|filter| filter.matches(&Titled(value)))
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_is_escaped_as_with_connects_sdks() {
+        assert_eq!(Filter::title("Wi-Fi").as_str(), r#"title eq "Wi-Fi""#);
+        assert_eq!(Filter::title(r#"say "hi""#).as_str(), r#"title eq "say "hi"""#);
+        assert_eq!(Filter::title(r"C:\dir\").as_str(), r#"title eq "C:\dir\""#);
+        assert_eq!(Filter::title_contains("i-").as_str(), r#"title co "i-""#);
+        assert_eq!(Filter::tag("a").as_str(), r#"tag eq "a""#);
+        assert_eq!(Filter::name("Home lab").as_str(), r#"name eq "Home lab""#);
+    }
+
+    #[test]
+    fn a_title_that_reads_like_a_filter_is_escaped() {
+        assert_eq!(
+            Filter::title(r#"a" and tag eq "b"#).as_str(),
+            r#"title eq "a\" and tag eq \"b""#
+        );
+    }
+
+    #[test]
+    fn debug_hides_the_value() {
+        assert!(!format!("{:?}", Filter::title("hunter2")).contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_title_is_found(title in "\\PC{0,20}|[ab\"\\\\() ]{0,12}|(a|\"| and tag eq | or |\\\\|not ){0,8}") {
+            let filter = Parsed::parse(Filter::title(&title).as_str(), Subject::Items).unwrap();
+            struct Item(String);
+            impl Attributes for Item {
+                fn title(&self) -> &str { &self.0 }
+                fn id(&self) -> &str { "" }
+            }
+            prop_assert!(filter.matches(&Item(title)));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From names to things. A name never becomes part of a path: other Connect servers only look up ids there.
+
+use sidevault_model::filter::{fold, prefer_exact};
+use sidevault_model::{Item, ItemId, Vault, VaultId};
+
+use crate::client::Client;
+use crate::error::{ClientError, Kind};
+use crate::filter::Filter;
+
+impl Client {
+    /// The one vault with this name, without regard to case; a vault written exactly so is preferred to others.
+    ///
+    /// # Errors
+    /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`vaults`](Self::vaults).
+    pub async fn vault_by_name(&self, name: &str) -> Result<Vault, ClientError> {
+        let vaults = match self.vaults(Some(&Filter::name(name))).await {
+            Err(error) if may_be_misread(name, &error) => self.vaults(None).await?,
+            outcome => outcome?,
+        };
+        only(Kind::Vault, vaults, name, |vault| &vault.name)
+    }
+
+    /// The one item of a vault with this title, without regard to case; an item written exactly so is preferred to
+    /// others. With everything in it.
+    ///
+    /// # Errors
+    /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`items`](Self::items) and
+    /// [`item`](Self::item).
+    pub async fn item_by_title(&self, vault: VaultId, title: &str) -> Result<Item, ClientError> {
+        let items = match self.items(vault, Some(&Filter::title(title))).await {
+            Err(error) if may_be_misread(title, &error) => self.items(vault, None).await?,
+            outcome => outcome?,
+        };
+        let found = only(Kind::Item, items, title, |item| &item.title)?;
+        self.item(vault, found.id).await
+    }
+
+    /// The vault with this id or name. What has the form of an id is an id if there is such a vault.
+    ///
+    /// # Errors
+    /// Those of [`vault`](Self::vault) and [`vault_by_name`](Self::vault_by_name).
+    pub async fn resolve_vault(&self, vault: &str) -> Result<Vault, ClientError> {
+        let Ok(id) = VaultId::parse(vault) else {
+            return self.vault_by_name(vault).await;
+        };
+        match self.vault(id).await {
+            Err(error) if may_be_a_name(&error) => unless_unknown(self.vault_by_name(vault).await, error),
+            outcome => outcome,
+        }
+    }
+
+    /// The item with this id or title in the vault with this id or name. What has the form of an id is an id if there
+    /// is such a thing.
+    ///
+    /// # Errors
+    /// Those of [`vault_by_name`](Self::vault_by_name) and [`item_by_title`](Self::item_by_title).
+    pub async fn resolve(&self, vault: &str, item: &str) -> Result<Item, ClientError> {
+        // Two ids are one request, not two.
+        if let (Ok(vault), Ok(item)) = (VaultId::parse(vault), ItemId::parse(item)) {
+            match self.item(vault, item).await {
+                Err(error) if may_be_a_name(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        let vault = self.resolve_vault(vault).await?.id;
+        let Ok(id) = ItemId::parse(item) else {
+            return self.item_by_title(vault, item).await;
+        };
+        match self.item(vault, id).await {
+            Err(error) if may_be_a_name(&error) => unless_unknown(self.item_by_title(vault, item).await, error),
+            outcome => outcome,
+        }
+    }
+}
+
+/// The only one called so. Servers may match more loosely than by name.
+fn only<T>(what: Kind, mut found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Result<T, ClientError> {
+    let wanted = fold(name);
+    found.retain(|one| fold(name_of(one)) == wanted);
+    let mut found = prefer_exact(found, name, name_of);
+    match (found.pop(), found.len()) {
+        (None, _) => Err(ClientError::NoMatch(what)),
+        (Some(one), 0) => Ok(one),
+        (Some(_), others) => Err(ClientError::Ambiguous {
+            what,
+            count: others + 1,
+        }),
+    }
+}
+
+/// Whether the server may have stumbled over quotes or backslashes in a filter. Then the whole list is asked for.
+fn may_be_misread(name: &str, error: &ClientError) -> bool {
+    error.status() == Some(400) && name.contains(['"', '\\'])
+}
+
+/// Whether an id that was not accepted may be a name that looks like one. A vault that is not there is a 403.
+fn may_be_a_name(error: &ClientError) -> bool {
+    matches!(error.status(), Some(400 | 403 | 404))
+}
+
+/// If there is no such name either, what was said about the id tells more.
+fn unless_unknown<T>(by_name: Result<T, ClientError>, by_id: ClientError) -> Result<T, ClientError> {
+    by_name.map_err(|error| match error {
+        ClientError::NoMatch(_) => by_id,
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::*;
+
+    const OTHER: &str = "oooooooooooooooooooooooooo";
+
+    /// A server with vault `Homelab` and these items; what it does not know is a 404.
+    async fn with_items(titles: &'static [(&'static str, &'static str)]) -> Server {
+        Server::start(move |seen, _| {
+            let items = format!("/v1/vaults/{VAULT}/items");
+            let path = seen
+                .line
+                .trim_start_matches("GET ")
+                .split('?')
+                .next()
+                .unwrap_or_default();
+            match path.strip_prefix(items.as_str()) {
+                Some("") => {
+                    let found: Vec<String> = titles.iter().map(|(id, title)| item_json(id, title, 1)).collect();
+                    json(&format!("[{}]", found.join(",")))
+                }
+                Some(id) => match titles.iter().find(|(known, _)| id.strip_prefix('/') == Some(known)) {
+                    Some((id, title)) => json(&item_json(id, title, 1)),
+                    None => refuse(404, "item not found"),
+                },
+                None if path == "/v1/vaults" => json(&format!("[{}]", vault_json(VAULT, "Homelab"))),
+                None if path == format!("/v1/vaults/{VAULT}") => json(&vault_json(VAULT, "Homelab")),
+                None => refuse(403, "vault is not in scope"),
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn names_are_looked_up_by_filter_and_the_item_is_then_read_by_id() {
+        let server = with_items(&[(ITEM, "Wi-Fi"), (OTHER, "Wi-Fi guest")]).await;
+        let item = server.client().resolve("homelab", "wi-fi").await.unwrap();
+        assert_eq!((item.id, item.fields.len()), (item_id(), 1));
+        let seen = server.seen();
+        assert_eq!(seen[0].filter().unwrap(), r#"name eq "homelab""#);
+        assert_eq!(seen[1].filter().unwrap(), r#"title eq "wi-fi""#);
+        assert_eq!(seen[2].line, format!("GET /v1/vaults/{VAULT}/items/{ITEM}"));
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn two_ids_are_one_request() {
+        let server = with_items(&[(ITEM, "Wi-Fi")]).await;
+        server.client().resolve(VAULT, ITEM).await.unwrap();
+        assert_eq!(server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_looks_like_an_id_may_be_a_name() {
+        let server = with_items(&[(ITEM, OTHER)]).await;
+        assert_eq!(server.client().resolve(VAULT, OTHER).await.unwrap().id, item_id());
+        assert_eq!(server.client().resolve("Homelab", OTHER).await.unwrap().id, item_id());
+        // And if it is neither, the answer about the id is the one that tells.
+        let missing = "mmmmmmmmmmmmmmmmmmmmmmmmmm";
+        let error = server.client().resolve(VAULT, missing).await.unwrap_err();
+        assert_eq!(error.status(), Some(404));
+        let error = server.client().resolve(missing, ITEM).await.unwrap_err();
+        assert!(error.is_denied());
+    }
+
+    #[tokio::test]
+    async fn no_hit_and_several_are_errors_and_an_exact_hit_wins() {
+        let server = with_items(&[(ITEM, "Dev"), (OTHER, "dev")]).await;
+        let client = server.client();
+        assert_eq!(client.item_by_title(vault_id(), "Dev").await.unwrap().id, item_id());
+        let twins = ClientError::Ambiguous {
+            what: Kind::Item,
+            count: 2,
+        };
+        assert_eq!(client.item_by_title(vault_id(), "DEV").await.unwrap_err(), twins);
+        let none = ClientError::NoMatch(Kind::Item);
+        assert_eq!(client.item_by_title(vault_id(), "prod").await.unwrap_err(), none);
+        let none = ClientError::NoMatch(Kind::Vault);
+        assert_eq!(client.vault_by_name("prod").await.unwrap_err(), none);
+        assert_eq!(client.resolve_vault("HomeLab").await.unwrap().id, vault_id());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stumbles_over_quotes_is_asked_for_the_whole_list() {
+        let server = Server::start(|seen, _| match seen.filter() {
+            Some(_) => refuse(400, "Invalid filter"),
+            None => json(&format!("[{}]", vault_json(VAULT, "say \"hi\""))),
+        })
+        .await;
+        assert_eq!(
+            server.client().vault_by_name("say \"hi\"").await.unwrap().id,
+            vault_id()
+        );
+        let error = server.client().vault_by_name("plain").await.unwrap_err();
+        assert_eq!(error.status(), Some(400));
+    }
+
+    #[tokio::test]
+    async fn other_errors_end_the_search() {
+        let server = Server::always(refuse(500, "Something went wrong")).await;
+        assert_eq!(
+            server.client().resolve(VAULT, ITEM).await.unwrap_err().status(),
+            Some(500)
+        );
+        assert_eq!(server.seen().len(), 1);
+    }
+}

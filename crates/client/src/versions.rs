@@ -1,0 +1,95 @@
+//! Earlier versions of items: Sidevault's own, not part of Connect.
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use sidevault_model::{Item, ItemId, Timestamp, VaultId};
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::items::written;
+
+/// A version of an item that can be read or restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemVersion {
+    /// The version's number.
+    pub version: u32,
+    /// When it was made.
+    #[serde(default)]
+    pub updated_at: Timestamp,
+}
+
+impl Client {
+    /// The versions the server keeps of an item, in the server's order.
+    ///
+    /// # Errors
+    /// [`is_not_found`](ClientError::is_not_found) also on servers without versions; see [`ClientError`].
+    pub async fn versions(&self, vault: VaultId, item: ItemId) -> Result<Vec<ItemVersion>, ClientError> {
+        self.get_list(self.item_url(vault, item, &["versions"]), "list of versions")
+            .await
+    }
+
+    /// An item as it was in a version.
+    ///
+    /// # Errors
+    /// [`is_not_found`](ClientError::is_not_found) for a version that is not kept; [`ClientError::Unexpected`] on
+    /// servers without versions, which answer with the present one.
+    pub async fn item_version(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
+        let mut url = self.item_url(vault, item, &[]);
+        url.query_pairs_mut().append_pair("version", &version.to_string());
+        let item: Item = self.get(url, "item").await?;
+        match item.version == version {
+            true => Ok(item),
+            false => Err(ClientError::Unexpected("another version than the one asked for")),
+        }
+    }
+
+    /// Makes a new version of an item with the content of an earlier one.
+    ///
+    /// # Errors
+    /// [`is_not_found`](ClientError::is_not_found) for a version that is not kept; as
+    /// [`replace_item`](Self::replace_item).
+    pub async fn restore_version(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
+        let url = self.item_url(vault, item, &["versions", &version.to_string(), "restore"]);
+        written(&self.change::<()>(Method::POST, url, None).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::*;
+
+    #[tokio::test]
+    async fn versions_are_listed_read_and_restored() {
+        let server = Server::start(|seen, _| match seen.line.ends_with("/versions") {
+            true => json(r#"[{"version":2,"updatedAt":"2022-01-17T23:41:32Z","more":1},{"version":1}]"#),
+            false => json(&item_json(ITEM, "Wi-Fi", 2)),
+        })
+        .await;
+        let client = server.client();
+        let versions = client.versions(vault_id(), item_id()).await.unwrap();
+        assert_eq!((versions[0].version, versions[1].version), (2, 1));
+        assert_eq!(versions[0].updated_at.to_string(), "2022-01-17T23:41:32Z");
+        assert_eq!(client.item_version(vault_id(), item_id(), 2).await.unwrap().version, 2);
+        client.restore_version(vault_id(), item_id(), 1).await.unwrap();
+        let path = format!("/v1/vaults/{VAULT}/items/{ITEM}");
+        assert_eq!(
+            server.lines(),
+            [
+                format!("GET {path}/versions"),
+                format!("GET {path}?version=2"),
+                format!("POST {path}/versions/1/restore"),
+            ]
+        );
+        assert_eq!(server.seen()[2].header("content-length"), Some("0"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ignores_the_version_is_not_believed() {
+        let client = Server::always(json(&item_json(ITEM, "Wi-Fi", 9))).await.client();
+        let error = client.item_version(vault_id(), item_id(), 2).await.unwrap_err();
+        assert!(matches!(error, ClientError::Unexpected(_)));
+    }
+}
