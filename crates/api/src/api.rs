@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sidevault_keys::{Credentials, KeyEncryptionKey, Verifier};
+use sidevault_keys::Credentials;
 use sidevault_store::{Reader, ReaderOptions, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -55,9 +55,8 @@ pub struct Api {
 impl Api {
     /// An api with these keys, linked to sync by `link`. Nothing runs yet: see [`Api::run`].
     pub fn new(config: Config, credentials: &Credentials, link: Arc<SyncLink>) -> Arc<Self> {
-        let verifier: Verifier = credentials.verifier();
         Arc::new(Self {
-            tokens: Tokens::new(verifier),
+            tokens: Tokens::new(credentials.verifier()),
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
@@ -73,11 +72,11 @@ impl Api {
 
     /// Opens the store as soon as sync has made it, then watches it and hands the activity to
     /// sync, until the api stops.
-    pub async fn run(self: Arc<Self>, kek: KeyEncryptionKey) {
+    pub async fn run(self: Arc<Self>, credentials: Arc<Credentials>) {
         let stopping = self.stopping.clone();
         stopping
             .run_until_cancelled(async {
-                self.open(kek).await;
+                self.open(&credentials).await;
                 tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
             })
             .await;
@@ -88,10 +87,10 @@ impl Api {
         }
     }
 
-    async fn open(&self, kek: KeyEncryptionKey) {
+    async fn open(&self, credentials: &Credentials) {
         let mut complained = false;
         loop {
-            match Reader::open(&self.config.data, kek.clone(), self.config.reader.clone()).await {
+            match Reader::open(&self.config.data, credentials.kek(), self.config.reader.clone()).await {
                 Ok(reader) => {
                     tracing::info!(path = %self.config.data.display(), "the store is open");
                     if self.store.set(reader).is_ok() {

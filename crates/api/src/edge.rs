@@ -101,6 +101,7 @@ impl Edge {
         remote: Option<IpAddr>,
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
+        let api = self.api.clone();
         let context =
             Arc::new(RequestContext { id: RequestId::of(request.headers()), remote, jti: OnceLock::new() });
         if let Some(uri) = normal_path(request.uri()) {
@@ -122,7 +123,7 @@ impl Edge {
         }
         let took = started.elapsed();
         let status = response.status();
-        self.api.metrics.answered(route, &method, status.as_u16(), took);
+        api.metrics.answered(route, &method, status.as_u16(), took);
         log(route, &method, status, took, &context);
         Ok(response)
     }

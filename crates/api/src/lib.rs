@@ -21,6 +21,6 @@ mod tls;
 pub use api::{Api, Config};
 pub use error::ApiError;
 pub use link::SyncLink;
-pub use server::{Listener, Server};
+pub use server::{Listener, serve};
 pub use status::{StatusSource, status_server};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -136,7 +136,8 @@ impl SyncLink {
     /// Returns once it has.
     pub async fn settled(&self) {
         // The sender is ours: it can't be gone.
-        let _always = self.settled.subscribe().wait_for(|settled| *settled).await;
+        let mut settled = self.settled.subscribe();
+        let _always = settled.wait_for(|settled| *settled).await;
     }
 
     fn peer(&self) -> Option<Peer> {

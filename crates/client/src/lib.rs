@@ -16,7 +16,7 @@
 //! statically linked program can use it in an empty container. Redirects are not followed: a token goes to the host it
 //! was given for and to no other.
 //!
-//! [`Client::versions`], [`Client::item_version`], [`Client::restore_version`] and [`Client::events`] are Sidevault's
+//! [`Client::versions`], [`Client::item_version`], [`Client::restore`] and [`Client::events`] are Sidevault's
 //! own and "not found" elsewhere.
 
 mod activity;

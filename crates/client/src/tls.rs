@@ -124,10 +124,9 @@ mod tests {
     async fn http_2_is_spoken_where_both_can_and_http_1_elsewhere() {
         for (protocol, version) in [(&b"h2"[..], "HTTP/2.0"), (b"http/1.1", "HTTP/1.1")] {
             let (host, authority) = server(protocol).await;
-            let client = Client::builder(host, "t")
-                .add_root_certificates(authority)
-                .build()
-                .unwrap();
+            let base = crate::builder::base_url(&host).unwrap();
+            let builder = Client::builder(host, "t").add_root_certificates(authority);
+            let client = builder.build_with(base, None).unwrap();
             assert_eq!(client.health().await.unwrap().version, version);
         }
     }

@@ -49,7 +49,7 @@ impl Client {
     /// # Errors
     /// [`is_not_found`](ClientError::is_not_found) for a version that is not kept; as
     /// [`replace_item`](Self::replace_item).
-    pub async fn restore_version(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
+    pub async fn restore(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
         let url = self.item_url(vault, item, &["versions", &version.to_string(), "restore"]);
         written(&self.change::<()>(Method::POST, url, None).await?)
     }
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!((versions[0].version, versions[1].version), (2, 1));
         assert_eq!(versions[0].updated_at.to_string(), "2022-01-17T23:41:32Z");
         assert_eq!(client.item_version(vault_id(), item_id(), 2).await.unwrap().version, 2);
-        client.restore_version(vault_id(), item_id(), 1).await.unwrap();
+        client.restore(vault_id(), item_id(), 1).await.unwrap();
         let path = format!("/v1/vaults/{VAULT}/items/{ITEM}");
         assert_eq!(
             server.lines(),

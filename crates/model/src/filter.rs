@@ -140,6 +140,11 @@ impl Filter {
         }
     }
 
+    /// Whether it is blank and asks for everything.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.expression, Expression::All)
+    }
+
     /// Whether this one is asked for.
     pub fn matches(&self, subject: &impl Attributes) -> bool {
         self.expression.matches(subject)

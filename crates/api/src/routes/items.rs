@@ -1,0 +1,322 @@
+//! `/v1/vaults/{vault}/items` and `/v1/vaults/{vault}/items/{item}`.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use serde::Deserialize;
+use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::filter::{Attributes, Filter, Subject};
+use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
+use sidevault_store::{Answer, Command, StoredItem, Summary, VaultEntry};
+
+use crate::caller::Caller;
+use crate::error::ApiError;
+use crate::json_body::JsonBody;
+
+use super::{json, query};
+
+/// How many summaries are read and sent at once.
+const PAGE: u32 = 500;
+
+/// What a filter looks at in a summary.
+#[derive(Deserialize)]
+struct Attributed {
+    id: ItemId,
+    title: String,
+    category: Category,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    favorite: bool,
+    #[serde(default)]
+    state: Option<State>,
+}
+
+impl Attributes for Attributed {
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    fn category(&self) -> Option<Category> {
+        Some(self.category)
+    }
+
+    fn favorite(&self) -> bool {
+        self.favorite
+    }
+
+    fn state(&self) -> Option<State> {
+        self.state
+    }
+}
+
+/// Summaries of the active items that match the filter, oldest first.
+pub(super) async fn list(mut caller: Caller, Path(vault): Path<String>, uri: Uri) -> Result<Response, ApiError> {
+    let entry = caller.readable(&vault).await?;
+    let id = entry.vault.id;
+    let text = query(&uri, "filter").next().unwrap_or_default();
+    let wanted = Filter::parse(&text, Subject::Items)?;
+    caller.record(Action::Read, Outcome::Success, id, None, None);
+    if let Some(title) = wanted.exact_title() {
+        return Ok(json(array(titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]))));
+    }
+    if entry.vault.items == 0 && caller.api.warmed_up().await {
+        caller.view = caller.store().await?.view().await?;
+    }
+    stream_list(caller, id, wanted).await
+}
+
+/// The items with this title, by the index; or the one with this id, as the op CLI asks for it.
+async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
+    let mut found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+    if found.is_empty() && caller.api.warmed_up().await {
+        caller.view = caller.store().await?.view().await?;
+        found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+    }
+    if found.is_empty()
+        && let Ok(id) = ItemId::parse(title)
+        && let Some(item) = caller.store().await?.item(&caller.view, vault, id).await?
+    {
+        let item = Item::from_json(item.json()).map_err(|_| ApiError::internal())?;
+        if item.state.is_none() {
+            found.push(Summary { id, json: item.summary_json() });
+        }
+    }
+    Ok(found)
+}
+
+fn array<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut body = vec![b'['];
+    for (n, element) in elements.enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(element);
+    }
+    body.push(b']');
+    body
+}
+
+/// A whole vault's list may be large: it is sent page by page, and never stands in memory.
+async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<Response, ApiError> {
+    let (first, after) = caller.store().await?.summaries(vault, None, PAGE).await?;
+    let mut separator = "[";
+    let mut encode = move |page: Vec<Summary>, last: bool| {
+        let mut bytes = Vec::new();
+        for summary in page.iter().filter(|summary| matches(&wanted, summary)) {
+            bytes.extend_from_slice(std::mem::replace(&mut separator, ",").as_bytes());
+            bytes.extend_from_slice(&summary.json);
+        }
+        if last {
+            bytes.extend_from_slice(if separator == "[" { b"[]" } else { b"]" });
+        }
+        Bytes::from(bytes)
+    };
+    let head = encode(first, after.is_none());
+    let Some(after) = after else { return Ok(json(head)) };
+    let tail = stream::unfold(Some(after), move |after| {
+        let caller_api = caller.api.clone();
+        async move {
+            let after = after?;
+            let page = match caller_api.store().await {
+                Ok(store) => store.summaries(vault, Some(after), PAGE).await.map_err(|error| error.to_string()),
+                Err(_) => Err("the store is closed".to_owned()),
+            };
+            match page {
+                Ok((page, next)) => Some((Ok((page, next.is_none())), next)),
+                Err(error) => {
+                    tracing::error!(error, "a list could not be finished; its connection is closed");
+                    Some((Err(std::io::Error::other(error)), None))
+                }
+            }
+        }
+    })
+    .map(move |page| page.map(|(page, last)| encode(page, last)));
+    let body = stream::once(std::future::ready(Ok::<_, std::io::Error>(head))).chain(tail);
+    Ok(json(Body::from_stream(body)))
+}
+
+fn matches(wanted: &Filter, summary: &Summary) -> bool {
+    wanted.is_everything() || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item))
+}
+
+/// One item, or with `?version=N` as it was then.
+pub(super) async fn one(
+    mut caller: Caller,
+    Path((vault, item)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let entry = caller.readable(&vault).await?;
+    let vault = entry.vault.id;
+    let id = item_id(&mut caller, vault, &item).await?;
+    let found = match query(&uri, "version").next() {
+        None => read(&mut caller, vault, id).await?,
+        Some(version) => version_of(&caller, vault, id, &version).await?,
+    };
+    caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+    if found.has_codes {
+        let now = Timestamp::now();
+        return Ok(json(totp::insert_codes(found.json(), now)));
+    }
+    let tag = entity_tag(&found);
+    let mut response = if is_known(&headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(found.into_json())
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// Version and time together: a store that is built anew from its source counts from 1 again.
+fn entity_tag(item: &StoredItem) -> String {
+    format!("\"{}-{:x}\"", item.version, item.updated_at.as_millis())
+}
+
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag || known == "*")
+    })
+}
+
+/// The item; a missing one is looked for again once sync has read its sources.
+pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Result<StoredItem, ApiError> {
+    let found = caller.store().await?.item(&caller.view, vault, id).await?;
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    if caller.api.warmed_up().await {
+        caller.view = caller.store().await?.view().await?;
+        if let Some(found) = caller.store().await?.item(&caller.view, vault, id).await? {
+            return Ok(found);
+        }
+    }
+    Err(ApiError::not_found("item", id))
+}
+
+async fn version_of(caller: &Caller, vault: VaultId, id: ItemId, version: &str) -> Result<StoredItem, ApiError> {
+    let number = super::versions::number(version)?;
+    let found = caller.store().await?.item_version(vault, id, number).await?;
+    found.ok_or_else(|| ApiError::not_found(&format!("version {number} of item"), id))
+}
+
+/// The item that a path names: by id, or by a title that only one item has.
+pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) -> Result<ItemId, ApiError> {
+    if let Ok(id) = ItemId::parse(segment) {
+        return Ok(id);
+    }
+    match &titled(caller, vault, segment).await?[..] {
+        [only] => Ok(only.id),
+        [] => Err(ApiError::bad_request("Invalid Item UUID")),
+        many => Err(ApiError::bad_request(format!(
+            "Invalid Item UUID: {} items have this title; ask for one of them by its id",
+            many.len()
+        ))),
+    }
+}
+
+pub(super) async fn create(
+    mut caller: Caller,
+    Path(vault): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let entry = caller.writable(&vault, Action::Create).await?;
+    let input = ItemInput::from_json(&body)?;
+    let command = Command::CreateItem { vault: entry.vault.id, input, by: caller.editor() };
+    write(&caller, &entry, Action::Create, command).await
+}
+
+pub(super) async fn replace(
+    mut caller: Caller,
+    Path((vault, item)): Path<(String, String)>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let entry = caller.writable(&vault, Action::Update).await?;
+    let vault = entry.vault.id;
+    let item = item_id(&mut caller, vault, &item).await?;
+    let input = ItemInput::from_json(&body)?;
+    let command = Command::ReplaceItem { vault, item, input, by: caller.editor() };
+    write(&caller, &entry, Action::Update, command).await
+}
+
+pub(super) async fn patch(
+    mut caller: Caller,
+    Path((vault, item)): Path<(String, String)>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let entry = caller.writable(&vault, Action::Update).await?;
+    // Connect 1.7.1: a token that may not read must not learn what it patched.
+    let entry = if caller.access(entry.vault.id).read { entry } else { caller.readable(&vault).await? };
+    let vault = entry.vault.id;
+    let item = item_id(&mut caller, vault, &item).await?;
+    let operations = patch::parse(&body)?;
+    let command = Command::PatchItem { vault, item, operations, by: caller.editor() };
+    write(&caller, &entry, Action::Update, command).await
+}
+
+pub(super) async fn delete(
+    mut caller: Caller,
+    Path((vault, item)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let entry = caller.writable(&vault, Action::Delete).await?;
+    let vault = entry.vault.id;
+    let item = item_id(&mut caller, vault, &item).await?;
+    caller.api.link.command(&Command::DeleteItem { vault, item }).await?;
+    caller.record(Action::Delete, Outcome::Success, vault, Some(item), None);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Has sync write, and shows what came of it.
+pub(super) async fn write(
+    caller: &Caller,
+    entry: &Arc<VaultEntry>,
+    action: Action,
+    command: Command,
+) -> Result<Response, ApiError> {
+    let sent = match &command {
+        Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
+        _ => None,
+    };
+    let Answer::Item { json: answer } = caller.api.link.command(&command).await? else {
+        return Err(ApiError::internal());
+    };
+    let item = Item::from_json(answer.get().as_bytes()).map_err(|_| ApiError::internal())?;
+    caller.record(action, Outcome::Success, entry.vault.id, Some(item.id), Some(item.version));
+    if !caller.access(entry.vault.id).read {
+        return Ok(json(without_unsent(item, sent).full_json()));
+    }
+    if item.has_otp() {
+        return Ok(json(totp::insert_codes(answer.get().as_bytes(), Timestamp::now())));
+    }
+    Ok(json(answer.get().to_owned()))
+}
+
+/// What a token that may not read is shown of an item it wrote: only values it sent itself, so
+/// neither what was generated nor what was there before.
+fn without_unsent(mut item: Item, sent: Option<ItemInput>) -> Item {
+    let sent: Vec<String> =
+        sent.map(|input| input.fields.into_iter().filter_map(|field| field.value).collect()).unwrap_or_default();
+    for field in &mut item.fields {
+        field.password_details = None;
+        if !sent.contains(&field.value) {
+            field.value.clear();
+        }
+    }
+    item.files.clear();
+    item
+}

@@ -1,0 +1,55 @@
+//! `/heartbeat`, `/health` and `/metrics`: no token needed.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
+use sidevault_model::{Dependency, ServerHealth};
+
+use crate::api::Api;
+use crate::caller::Caller;
+use crate::status::{heartbeat_body, metrics_body};
+
+pub(super) async fn heartbeat() -> Response {
+    heartbeat_body()
+}
+
+/// 200 whenever reads can be served, a token seen or not: a fresh Pod must become ready before
+/// any client can send one. A token is welcome here too, and counts as seen.
+pub(super) async fn health(State(api): State<Arc<Api>>, _caller: Option<Caller>) -> Response {
+    let mut response = Json(ServerHealth::api(dependencies(&api))).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn dependencies(api: &Api) -> Vec<Dependency> {
+    let sync = if !api.link.is_up() {
+        let message = "sync can't be reached: reads go on, nothing can be written";
+        Dependency::new("sync", "FAILED").with_message(message)
+    } else if api.tokens.any() {
+        Dependency::new("sync", "ACTIVE")
+    } else {
+        Dependency::new("sync", "TOKEN_NEEDED").with_message("no token was used yet")
+    };
+    let mut dependencies = vec![sync];
+    match api.link.dependencies() {
+        Some(parts) => dependencies.extend(parts),
+        None if api.open_store().is_some() => {
+            dependencies.push(Dependency::new("sqlite", "ACTIVE").with_message("Connected to ./1password.sqlite"));
+        }
+        None => dependencies.push(
+            Dependency::new("sqlite", "INITIALIZED").with_message("waiting for sync to make the database"),
+        ),
+    }
+    dependencies
+}
+
+pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let view = match api.open_store() {
+        Some(store) => store.view().await.ok(),
+        None => None,
+    };
+    metrics_body(api.metrics.encode(view.as_deref(), api.link.is_up()))
+}

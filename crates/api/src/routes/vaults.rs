@@ -1,0 +1,56 @@
+//! `GET /v1/vaults` and `GET /v1/vaults/{vault}`.
+
+use axum::Json;
+use axum::extract::Path;
+use http::Uri;
+use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::filter::{self, Attributes, Filter, Subject};
+use sidevault_model::Vault;
+
+use crate::caller::Caller;
+use crate::error::ApiError;
+
+use super::query;
+
+struct Named<'a>(&'a Vault);
+
+impl Attributes for Named<'_> {
+    fn title(&self) -> &str {
+        &self.0.name
+    }
+
+    fn id(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+/// The vaults in the token's scope that match the filter, oldest first, then by id.
+pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>>, ApiError> {
+    let text = query(&uri, "filter").next().unwrap_or_default();
+    let wanted = Filter::parse(&text, Subject::Vaults)?;
+    let mut found = matching(&caller, &wanted);
+    let all_there = caller.token.vaults.keys().all(|id| caller.view.vault(*id).is_some());
+    if found.is_empty() && !all_there && caller.api.warmed_up().await {
+        caller.view = caller.store().await?.view().await?;
+        found = matching(&caller, &wanted);
+    }
+    found.sort_by_key(|vault| (vault.created_at, vault.id));
+    Ok(Json(found))
+}
+
+fn matching(caller: &Caller, wanted: &Filter) -> Vec<Vault> {
+    let vaults = || caller.vaults_in_scope().map(|entry| entry.vault.clone());
+    let hits: Vec<Vault> = vaults().filter(|vault| wanted.matches(&Named(vault))).collect();
+    let Some(title) = wanted.exact_title() else { return hits };
+    if hits.is_empty() {
+        // The op CLI asks for an id in the words of a name.
+        return vaults().filter(|vault| vault.id.as_str() == title).collect();
+    }
+    filter::prefer_exact(hits, title, |vault| &vault.name)
+}
+
+pub(super) async fn one(mut caller: Caller, Path(vault): Path<String>) -> Result<Json<Vault>, ApiError> {
+    let entry = caller.readable(&vault).await?;
+    caller.record(Action::Read, Outcome::Success, entry.vault.id, None, None);
+    Ok(Json(entry.vault.clone()))
+}

@@ -1,0 +1,54 @@
+//! An item's history, beyond Connect: `…/versions`, and restoring one.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::response::Response;
+use serde::Serialize;
+use sidevault_model::Timestamp;
+use sidevault_model::activity::Action;
+use sidevault_store::Command;
+
+use crate::caller::Caller;
+use crate::error::ApiError;
+
+use super::items::{item_id, write};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Version {
+    version: u32,
+    updated_at: Timestamp,
+}
+
+/// Newest first; the first one is the present version.
+pub(super) async fn list(
+    mut caller: Caller,
+    Path((vault, item)): Path<(String, String)>,
+) -> Result<Json<Vec<Version>>, ApiError> {
+    let entry = caller.readable(&vault).await?;
+    let item = item_id(&mut caller, entry.vault.id, &item).await?;
+    let versions = caller.store().await?.versions(entry.vault.id, item).await?;
+    if versions.is_empty() {
+        return Err(ApiError::not_found("item", item));
+    }
+    Ok(Json(
+        versions.into_iter().map(|kept| Version { version: kept.version, updated_at: kept.updated_at }).collect(),
+    ))
+}
+
+/// An old version's content as a new version. Needs read and write, as PATCH does.
+pub(super) async fn restore(
+    mut caller: Caller,
+    Path((vault, item, version)): Path<(String, String, String)>,
+) -> Result<Response, ApiError> {
+    let entry = caller.writable(&vault, Action::Update).await?;
+    let entry = if caller.access(entry.vault.id).read { entry } else { caller.readable(&vault).await? };
+    let vault = entry.vault.id;
+    let item = item_id(&mut caller, vault, &item).await?;
+    let command = Command::RestoreItem { vault, item, version: number(&version)?, by: caller.editor() };
+    write(&caller, &entry, Action::Update, command).await
+}
+
+pub(super) fn number(version: &str) -> Result<u32, ApiError> {
+    version.parse().map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
+}

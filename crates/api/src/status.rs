@@ -1,0 +1,55 @@
+//! The three status routes for a process that is not the api: sync.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use sidevault_model::{CONNECT_VERSION, ServerHealth};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::ApiError;
+use crate::server::{Listener, serve_router};
+
+/// Where a process's status comes from.
+pub trait StatusSource: Send + Sync + 'static {
+    /// The body of `/health`.
+    fn health(&self) -> ServerHealth;
+    /// The body of `/metrics`, in Prometheus' text format.
+    fn metrics(&self) -> String;
+}
+
+/// Serves `/heartbeat`, `/health` and `/metrics` until `stop`.
+pub async fn status_server(source: Arc<dyn StatusSource>, listener: Listener, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/heartbeat", get(async || heartbeat_body()))
+        .route("/health", get(async |State(source): State<Arc<dyn StatusSource>>| Json(source.health())))
+        .route("/metrics", get(async |State(source): State<Arc<dyn StatusSource>>| metrics_body(source.metrics())))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "path not found: this is sync, not the api"))
+        .layer(axum::middleware::map_response(with_version))
+        .with_state(source);
+    serve_router(router, listener, stop).await;
+}
+
+async fn with_version(mut response: Response) -> Response {
+    let name = HeaderName::from_static("1password-connect-version");
+    response.headers_mut().insert(name, HeaderValue::from_static(CONNECT_VERSION));
+    response
+}
+
+pub(crate) fn heartbeat_body() -> Response {
+    text(".", "text/plain; charset=utf-8")
+}
+
+pub(crate) fn metrics_body(metrics: String) -> Response {
+    // OpenMetrics reads as the older format too, and Connect promises text/plain.
+    text(metrics, "text/plain; version=0.0.4; charset=utf-8")
+}
+
+fn text(body: impl IntoResponse, kind: &'static str) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
