@@ -1,0 +1,56 @@
+//! `vault=rights`, as `token create` takes it.
+
+use std::str::FromStr;
+
+use sidevault_model::Access;
+
+/// A vault and what a token may do in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// A name or an id.
+    pub(crate) vault: String,
+    pub(crate) access: Access,
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    /// The last `=` splits: a vault's name may hold one, rights do not.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (vault, rights) = text
+            .rsplit_once('=')
+            .ok_or("write the vault's name, `=`, and read, write or read,write: --vault secrets=read")?;
+        if vault.trim().is_empty() {
+            return Err("the vault's name is missing in front of `=`".to_owned());
+        }
+        Ok(Self {
+            vault: vault.to_owned(),
+            access: Access::parse(rights).map_err(|invalid| invalid.to_string())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_vault_and_its_rights_are_split_at_the_last_equals_sign() {
+        for (text, vault, access) in [
+            ("secrets=read", "secrets", Access::READ),
+            ("apps=read,write", "apps", Access::READ_WRITE),
+            ("a=b=w", "a=b", Access::WRITE),
+            ("My Vault=rw", "My Vault", Access::READ_WRITE),
+        ] {
+            assert_eq!(text.parse::<Grant>().unwrap(), Grant { vault: vault.into(), access }, "{text}");
+        }
+    }
+
+    #[test]
+    fn rights_must_be_spelled_out() {
+        for text in ["secrets", "secrets=", "=read", "secrets=all", "secrets=read,", " =r"] {
+            assert!(text.parse::<Grant>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The log: on stderr, one line an event; JSON for machines, words for people.
+
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal as _;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt as layer};
+
+use crate::settings::LogSettings;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// One object: `ts`, `level`, `msg`, `target`, and the event's own fields beside them.
+    Json,
+    /// For eyes.
+    Human,
+}
+
+/// Starts the log, then says what was wrong with its own settings.
+pub(crate) fn start(settings: &LogSettings) {
+    let terminal = std::io::stderr().is_terminal();
+    let format = settings.format.unwrap_or(match terminal {
+        true => LogFormat::Human,
+        false => LogFormat::Json,
+    });
+    let level = settings.level;
+    let lines = layer::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        .event_format(Lines(format))
+        .with_filter(filter_fn(move |event| is_wanted(event, level)));
+    // Fails only if there is a log already, which is fine too.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
+    for complaint in &settings.complaints {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// Other people's code may log headers and statements when it is asked for details. Those hold
+/// tokens and titles; so it is heard only when something is wrong.
+fn is_wanted(event: &Metadata<'_>, level: LevelFilter) -> bool {
+    let most = match event.target().starts_with("sidevault") {
+        true => level,
+        false => level.min(LevelFilter::WARN),
+    };
+    *event.level() <= most
+}
+
+struct Lines(LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let meta = event.metadata();
+        let now = jiff::Timestamp::now();
+        match self.0 {
+            LogFormat::Json => writeln!(writer, "{}", json_line(meta, now, fields)),
+            LogFormat::Human => human_line(&mut writer, meta, now, &fields),
+        }
+    }
+}
+
+fn json_line(meta: &Metadata<'_>, now: jiff::Timestamp, fields: Fields) -> Value {
+    let mut line = Map::new();
+    line.insert("ts".into(), now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into());
+    line.insert("level".into(), word(*meta.level()).into());
+    line.insert("msg".into(), fields.message.into());
+    line.insert("target".into(), meta.target().into());
+    for (name, value) in fields.others {
+        line.entry(name).or_insert(value);
+    }
+    Value::Object(line)
+}
+
+fn human_line(writer: &mut Writer<'_>, meta: &Metadata<'_>, now: jiff::Timestamp, fields: &Fields) -> fmt::Result {
+    let (colour, plain) = match (writer.has_ansi_escapes(), *meta.level()) {
+        (false, _) => ("", ""),
+        (true, Level::ERROR) => ("\x1b[31m", "\x1b[0m"),
+        (true, Level::WARN) => ("\x1b[33m", "\x1b[0m"),
+        (true, Level::INFO) => ("\x1b[32m", "\x1b[0m"),
+        (true, _) => ("\x1b[2m", "\x1b[0m"),
+    };
+    let level = word(*meta.level());
+    write!(writer, "{} {colour}{level:<5}{plain} ", now.strftime("%H:%M:%S%.3f"))?;
+    for c in fields.message.chars() {
+        // A message may quote a file's name: no escape sequence gets from there to a terminal.
+        match c.is_control() {
+            true => writer.write_char('\u{fffd}')?,
+            false => writer.write_char(c)?,
+        }
+    }
+    for (name, value) in &fields.others {
+        write!(writer, " {name}={value}")?;
+    }
+    writeln!(writer)
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// An event's message, and its other fields in the order they were given.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: impl Into<Value>) {
+        self.others.push((field.name(), value.into()));
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            // A String takes everything.
+            "message" => drop(write!(self.message, "{value:?}")),
+            _ => self.add(field, format!("{value:?}")),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message.push_str(value),
+            _ => self.add(field, value),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.add(field, value.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, event: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = layer::layer()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .event_format(Lines(format))
+            .with_filter(filter_fn(|event| is_wanted(event, LevelFilter::INFO)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), event);
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_flat_object() {
+        let line = logged(LogFormat::Json, || {
+            tracing::info!(request_id = "r1", jti = Some("j"), status = 200_u16, dur_ms = 1.5, "two\nlines");
+        });
+        assert_eq!(line.lines().count(), 1);
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["msg"], "two\nlines");
+        assert_eq!((&line["request_id"], &line["jti"]), (&"r1".into(), &"j".into()));
+        assert_eq!((&line["status"], &line["dur_ms"]), (&200.into(), &1.5.into()));
+        assert!(line["target"].as_str().unwrap().starts_with("sidevault"));
+        let ts = line["ts"].as_str().unwrap();
+        assert!(ts.len() == 24 && ts.ends_with('Z'), "{ts}");
+    }
+
+    #[test]
+    fn others_are_heard_only_when_something_is_wrong() {
+        let lines = logged(LogFormat::Json, || {
+            tracing::info!(target: "h2::codec", "authorization: Bearer x");
+            tracing::warn!(target: "h2::codec", "broken");
+            tracing::debug!("too much");
+        });
+        assert_eq!(lines.lines().count(), 1);
+        assert!(lines.contains("broken"));
+    }
+
+    #[test]
+    fn a_line_for_people_holds_no_escape_sequence_of_others() {
+        let line = logged(LogFormat::Human, || tracing::warn!(file = "\x1b[2Jx", "bad \x1b[2J"));
+        assert!(!line.contains('\x1b'), "{line}");
+        assert!(line.contains("warn"));
+    }
+}

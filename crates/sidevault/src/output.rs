@@ -1,0 +1,105 @@
+//! What a command prints on stdout: lines, tables for people, JSON for programs.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// Prints a line. That nobody reads it any more is [`Failure::Unread`].
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Prints one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    line(&serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?)
+}
+
+/// Whether to use colours on stdout (see no-color.org).
+pub(crate) fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text with a colour or weight (an SGR code), where that is wanted.
+pub(crate) fn styled(text: &str, code: &str) -> String {
+    match colours() {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    }
+}
+
+/// Rows under a heading.
+pub(crate) struct Table {
+    heading: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(heading: impl Into<Vec<&'static str>>) -> Self {
+        Self {
+            heading: heading.into(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    pub(crate) fn print(&self) -> Result<(), Failure> {
+        let widths: Vec<usize> = (0..self.heading.len())
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column));
+                cells
+                    .map(|cell| cell.chars().count())
+                    .chain([self.heading[column].len()])
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let heading = aligned(self.heading.iter().copied(), &widths);
+        line(&styled(&heading, "1"))?;
+        for row in &self.rows {
+            line(&aligned(row.iter().map(String::as_str), &widths))?;
+        }
+        Ok(())
+    }
+}
+
+fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
+    let cells: Vec<String> = cells
+        .zip(widths)
+        .map(|(cell, &width)| format!("{cell:<width$}"))
+        .collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+/// One line, without what could drive a terminal: a title may hold anything.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_harmless_line() {
+        assert_eq!(printable("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        assert_eq!(aligned(["a", "ü", ""].into_iter(), &[3, 2, 1]), "a    ü");
+    }
+}

@@ -1,0 +1,53 @@
+//! The name the program was called by may say which half it is: container images of api and
+//! sync differ in nothing else, and neither 1Password's chart nor its examples pass a command.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// The sub-command a program name stands for.
+fn role(program: &OsStr) -> Option<&'static str> {
+    match Path::new(program).file_name()?.to_str()? {
+        "sidevault-api" => Some("api"),
+        "sidevault-sync" => Some("sync"),
+        _ => None,
+    }
+}
+
+/// The command line with the role in it, if the program's name says one. A role that is spelled
+/// out, as in `sidevault-api api`, is not doubled.
+pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.into_iter().collect();
+    let Some(role) = arguments.first().and_then(|program| role(program)) else {
+        return arguments;
+    };
+    if arguments.get(1).is_none_or(|word| word != role) {
+        arguments.insert(1, role.into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Vec<String> {
+        let words = words.iter().map(OsString::from);
+        let arguments = arguments(words);
+        arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_name_with_a_role_is_a_sub_command() {
+        assert_eq!(read(&["/usr/bin/sidevault-api"])[1..], ["api"]);
+        assert_eq!(read(&["sidevault-sync", "--dir", "/git"])[1..], ["sync", "--dir", "/git"]);
+        assert_eq!(read(&["sidevault-sync", "--version"])[1..], ["sync", "--version"]);
+        assert_eq!(read(&["sidevault-api", "api"])[1..], ["api"]);
+    }
+
+    #[test]
+    fn any_other_name_changes_nothing() {
+        assert_eq!(read(&["sidevault", "api"])[1..], ["api"]);
+        assert_eq!(read(&["/sidevault-api/sidevault", "token"])[1..], ["token"]);
+        assert!(read(&[]).is_empty());
+    }
+}

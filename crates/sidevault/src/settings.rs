@@ -1,0 +1,300 @@
+//! What the daemons are told by their environment. The variables are Connect's own
+//! (`docs/configuration.md` of 1Password/connect); what is new here is called `SIDEVAULT_*`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use crate::duration;
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::logs::LogFormat;
+
+/// Where the credentials are if nobody says otherwise. It does not hang on `$HOME`: in a
+/// container that is often `/`.
+pub(crate) const DEFAULT_SESSION: &str = "/home/opuser/.op/1password-credentials.json";
+
+/// Where `.op/data` is if `XDG_DATA_HOME` is not set.
+const DEFAULT_HOME: &str = "/home/opuser";
+
+/// The api's bus port: the one the deployment examples of Connect use.
+pub(crate) const API_BUS_PORT: u16 = 11220;
+
+/// Which half of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Api,
+    Sync,
+}
+
+/// The settings of a daemon.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// OP_SESSION: a path, JSON, or base64.
+    pub(crate) session: String,
+    pub(crate) data: PathBuf,
+    pub(crate) http_port: u16,
+    pub(crate) https_port: u16,
+    /// Where the bus listens, if it does.
+    pub(crate) bus_port: Option<u16>,
+    /// Whom the bus dials, as `host:port`.
+    pub(crate) bus_peers: Vec<String>,
+    pub(crate) sync_timeout: Duration,
+    pub(crate) inline_file_bytes: u64,
+    pub(crate) tls: TlsSetting,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    pub(crate) sync_config: Option<PathBuf>,
+}
+
+/// Where the api's certificate comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TlsSetting {
+    Off,
+    Files { certificate: PathBuf, key: PathBuf },
+    Acme { domain: String },
+}
+
+impl Settings {
+    /// Reads the settings for a role.
+    ///
+    /// # Errors
+    /// A value that can't be what it should; it names the variable.
+    pub(crate) fn read(environment: &Environment, role: Role) -> Result<Self, Failure> {
+        let (http_port, bus_port, bus_peers) = match role {
+            Role::Api => (8080, Some(API_BUS_PORT), Vec::new()),
+            Role::Sync => (8081, None, vec![format!("localhost:{API_BUS_PORT}")]),
+        };
+        let peers = match environment.get("OP_BUS_PEERS") {
+            Some(list) => peers(list)?,
+            None => bus_peers,
+        };
+        Ok(Self {
+            session: environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned(),
+            data: data_directory(environment),
+            http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
+            https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
+            bus_port: port(environment, "OP_BUS_PORT")?.or(bus_port),
+            bus_peers: peers,
+            sync_timeout: match environment.get("OP_SYNC_TIMEOUT") {
+                Some(text) => {
+                    duration::parse(text).map_err(|error| Failure::Config(format!("OP_SYNC_TIMEOUT: {error}")))?
+                }
+                None => Duration::from_secs(10),
+            },
+            inline_file_bytes: match environment.get("OP_MAX_INLINE_FILE_SIZE_KB") {
+                Some(text) => number::<u32>("OP_MAX_INLINE_FILE_SIZE_KB", text, "a number of kilobytes")?,
+                None => 100,
+            } as u64
+                * 1024,
+            tls: tls(environment)?,
+            passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
+            sync_config: environment.get("SIDEVAULT_SYNC_CONFIG").map(PathBuf::from),
+        })
+    }
+}
+
+/// The daemons' data directory.
+pub(crate) fn data_directory(environment: &Environment) -> PathBuf {
+    PathBuf::from(environment.get("XDG_DATA_HOME").unwrap_or(DEFAULT_HOME)).join(".op/data")
+}
+
+/// How the log is written.
+pub(crate) struct LogSettings {
+    pub(crate) level: LevelFilter,
+    pub(crate) format: Option<LogFormat>,
+    /// What is to be said about the settings once there is a log.
+    pub(crate) complaints: Vec<String>,
+}
+
+impl LogSettings {
+    /// Never fails: a log that can't be set up as asked is still a log.
+    pub(crate) fn read(environment: &Environment, default: LevelFilter) -> Self {
+        let mut complaints = Vec::new();
+        let level = match environment.get("OP_LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
+            None => default,
+            Some("trace") => LevelFilter::TRACE,
+            Some("debug") => LevelFilter::DEBUG,
+            Some("info") => LevelFilter::INFO,
+            Some("warn" | "warning") => LevelFilter::WARN,
+            Some("error") => LevelFilter::ERROR,
+            Some(_) => {
+                complaints.push("OP_LOG_LEVEL is none of trace, debug, info, warn, error: info is used".to_owned());
+                LevelFilter::INFO
+            }
+        };
+        let format = match environment.get("SIDEVAULT_LOG_FORMAT") {
+            None => None,
+            Some("json") => Some(LogFormat::Json),
+            Some("human") => Some(LogFormat::Human),
+            Some(_) => {
+                complaints.push("SIDEVAULT_LOG_FORMAT is neither json nor human, and is ignored".to_owned());
+                None
+            }
+        };
+        Self { level, format, complaints }
+    }
+}
+
+/// Connect's variables, and the ones its clients read.
+const KNOWN: [&str; 20] = [
+    "OP_SESSION",
+    "OP_HTTP_PORT",
+    "OP_HTTPS_PORT",
+    "OP_LOG_LEVEL",
+    "OP_BUS_PORT",
+    "OP_BUS_PEERS",
+    "OP_SYNC_TIMEOUT",
+    "OP_TLS_CERT_FILE",
+    "OP_TLS_KEY_FILE",
+    "OP_TLS_USE_LETSENCRYPT",
+    "OP_TLS_DOMAIN",
+    "OP_MAX_INLINE_FILE_SIZE_KB",
+    "OP_PROFILER_OUTPUT_DIR",
+    "OP_PROFILER_INTERVAL",
+    "OP_PROFILER_KEEP_LAST",
+    "OP_CONNECT_HOST",
+    "OP_CONNECT_TOKEN",
+    "OP_VAULT",
+    "OP_ACCOUNT",
+    "OP_SERVICE_ACCOUNT_TOKEN",
+];
+
+/// The variables that look like Connect's and are none, in one sentence. A Kubernetes Service
+/// named `op-…` sets some; so it is a warning.
+pub(crate) fn unknown_variables(environment: &Environment) -> Option<String> {
+    let unknown: Vec<&str> = environment
+        .names()
+        .filter(|name| name.starts_with("OP_") && !KNOWN.contains(name))
+        .collect();
+    (!unknown.is_empty()).then(|| format!("these variables are not known and are ignored: {}", unknown.join(", ")))
+}
+
+fn port(environment: &Environment, name: &str) -> Result<Option<u16>, Failure> {
+    environment
+        .get(name)
+        .map(|text| number(name, text, "a port, 0 to 65535"))
+        .transpose()
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str, what: &str) -> Result<T, Failure> {
+    text.parse()
+        .map_err(|_| Failure::Config(format!("{name}: \"{}\" is not {what}", shortened(text))))
+}
+
+/// Enough of a wrong value to recognize it by.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn peers(list: &str) -> Result<Vec<String>, Failure> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|peer| !peer.is_empty())
+        .map(|peer| {
+            let port = peer.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+                Some(_) => Ok(peer.to_owned()),
+                None => Err(Failure::Config(format!(
+                    "OP_BUS_PEERS: \"{}\" is not host:port",
+                    shortened(peer)
+                ))),
+            }
+        })
+        .collect()
+}
+
+fn tls(environment: &Environment) -> Result<TlsSetting, Failure> {
+    let file = |name| environment.get(name).map(PathBuf::from);
+    let refuse = |message: &str| Err(Failure::Config(message.to_owned()));
+    let domain = environment.get("OP_TLS_DOMAIN");
+    match (
+        file("OP_TLS_CERT_FILE"),
+        file("OP_TLS_KEY_FILE"),
+        environment.get("OP_TLS_USE_LETSENCRYPT"),
+        domain,
+    ) {
+        (Some(_), None, ..) => refuse("OP_TLS_CERT_FILE is set but OP_TLS_KEY_FILE is not: TLS needs both"),
+        (None, Some(_), ..) => refuse("OP_TLS_KEY_FILE is set but OP_TLS_CERT_FILE is not: TLS needs both"),
+        (Some(_), Some(_), Some(_), _) => {
+            refuse("OP_TLS_CERT_FILE and OP_TLS_USE_LETSENCRYPT are both set: choose one source of certificates")
+        }
+        (Some(certificate), Some(key), None, _) => Ok(TlsSetting::Files { certificate, key }),
+        (None, None, Some(_), None) => {
+            refuse("OP_TLS_USE_LETSENCRYPT is set but OP_TLS_DOMAIN is not: a certificate is for a name")
+        }
+        (None, None, _, Some(domain)) => Ok(TlsSetting::Acme {
+            domain: domain.to_owned(),
+        }),
+        (None, None, None, None) => Ok(TlsSetting::Off),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn with_nothing_set_the_two_halves_find_each_other() {
+        let none = Environment::default();
+        let api = Settings::read(&none, Role::Api).unwrap();
+        let sync = Settings::read(&none, Role::Sync).unwrap();
+        assert_eq!((api.http_port, api.bus_port, api.bus_peers.len()), (8080, Some(11220), 0));
+        assert_eq!((sync.http_port, sync.bus_port), (8081, None));
+        assert_eq!(sync.bus_peers, ["localhost:11220"]);
+        assert_eq!(api.data, PathBuf::from("/home/opuser/.op/data"));
+        assert_eq!(api.session, DEFAULT_SESSION);
+        assert_eq!(api.inline_file_bytes, 102_400);
+    }
+
+    #[test]
+    fn the_charts_values_are_taken() {
+        let environment = Environment::from([
+            ("OP_BUS_PORT", "11221"),
+            ("OP_BUS_PEERS", "localhost:11220, [::1]:11222,"),
+            ("XDG_DATA_HOME", "/data"),
+            ("OP_SYNC_TIMEOUT", "1m"),
+            ("OP_HTTP_PORT", ""),
+        ]);
+        let sync = Settings::read(&environment, Role::Sync).unwrap();
+        assert_eq!(sync.bus_port, Some(11221));
+        assert_eq!(sync.bus_peers, ["localhost:11220", "[::1]:11222"]);
+        assert_eq!(sync.data, PathBuf::from("/data/.op/data"));
+        assert_eq!(sync.sync_timeout, Duration::from_secs(60));
+        assert_eq!(sync.http_port, 8081);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (name, value) in [
+            ("OP_HTTP_PORT", "80a"),
+            ("OP_BUS_PORT", "70000"),
+            ("OP_BUS_PEERS", "localhost"),
+            ("OP_SYNC_TIMEOUT", "10"),
+            ("OP_MAX_INLINE_FILE_SIZE_KB", "-1"),
+            ("OP_TLS_CERT_FILE", "/c.pem"),
+            ("OP_TLS_KEY_FILE", "/k.pem"),
+            ("OP_TLS_USE_LETSENCRYPT", "1"),
+        ] {
+            let failure = Settings::read(&Environment::from([(name, value)]), Role::Api).unwrap_err();
+            assert!(failure.to_string().contains(name), "{failure}");
+            assert_eq!(failure.code(), 78);
+        }
+    }
+
+    #[test]
+    fn a_junk_log_level_means_info_and_is_complained_about() {
+        let junk = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "loud")]), LevelFilter::WARN);
+        assert_eq!((junk.level, junk.complaints.len()), (LevelFilter::INFO, 1));
+        let good = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "Debug")]), LevelFilter::INFO);
+        assert_eq!((good.level, good.complaints.len()), (LevelFilter::DEBUG, 0));
+    }
+
+    #[test]
+    fn unknown_variables_are_named_once() {
+        let environment = Environment::from([("OP_HTTP_PROT", "1"), ("OP_SESSION", "x"), ("OPAL", "y")]);
+        let complaint = unknown_variables(&environment).unwrap();
+        assert!(complaint.ends_with(": OP_HTTP_PROT"), "{complaint}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Making a batch durable.
+
+use sidevault_model::{Timestamp, VaultId};
+
+use super::state::insert_key;
+use super::{Batch, SealKey, State, VaultState};
+use crate::StoreError;
+use crate::keyring::STORE;
+
+/// How many changes are kept for readers that resume; each takes about 150 bytes.
+const KEPT_CHANGES: i64 = 100_000;
+
+impl Batch<'_> {
+    /// Makes all of it durable: when this returns, it is on disk. Returns the number of the
+    /// newest change.
+    pub async fn commit(mut self) -> Result<i64, StoreError> {
+        let now = Timestamp::now().as_millis();
+        self.write_changes(now).await?;
+        for (vault, touched) in std::mem::take(&mut self.touched) {
+            sqlx::query(
+                "UPDATE vaults SET content_version = content_version + 1, items = items + $2, updated_at = $3
+                 WHERE id = $1",
+            )
+            .bind(vault.as_str())
+            .bind(touched.items)
+            .bind(now)
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        self.save_seals().await?;
+        self.tx.commit().await?;
+        self.state.stale = false;
+        Ok(self.state.next_change - 1)
+    }
+
+    async fn write_changes(&mut self, now: i64) -> Result<(), StoreError> {
+        let first = self.state.next_change;
+        for change in &self.changes {
+            let [old, new] = &change.titles;
+            sqlx::query(
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(self.state.next_change)
+            .bind(now)
+            .bind(change.kind.as_str())
+            .bind(&change.vault)
+            .bind(&change.item)
+            .bind(i64::from(change.version))
+            .bind(old.as_ref().map(|hash| &hash[..]))
+            .bind(
+                new.as_ref()
+                    .filter(|hash| Some(*hash) != old.as_ref())
+                    .map(|hash| &hash[..]),
+            )
+            .execute(&mut *self.tx)
+            .await?;
+            self.state.next_change += 1;
+        }
+        // Pruned rarely: once per thousand changes.
+        if first / 1000 != self.state.next_change / 1000 {
+            sqlx::query("DELETE FROM changes WHERE seq < $1")
+                .bind(self.state.next_change - KEPT_CHANGES)
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes how often each key has sealed by now, and replaces the ones that are worn.
+    async fn save_seals(&mut self) -> Result<(), StoreError> {
+        let State {
+            keyring,
+            options,
+            vaults,
+            store_key,
+            ..
+        } = &mut *self.state;
+        let keys = vaults.iter_mut().map(|(id, vault)| (id.as_str(), &mut vault.key));
+        for (vault, key) in keys.chain([(STORE, store_key)]) {
+            if key.seals == key.saved {
+                continue;
+            }
+            sqlx::query("UPDATE vault_keys SET seals = $3 WHERE vault_id = $1 AND key_id = $2")
+                .bind(vault)
+                .bind(key.key.id().0.cast_signed())
+                .bind(key.seals)
+                .execute(&mut *self.tx)
+                .await?;
+            key.saved = key.seals;
+            if key.seals >= options.seals_per_key {
+                let (fresh, wrapped) = keyring.new_data_key(vault);
+                insert_key(&mut self.tx, vault, &fresh, "seal", wrapped).await?;
+                *key = SealKey {
+                    key: fresh,
+                    seals: 0,
+                    saved: 0,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn vault_state(&mut self, vault: VaultId) -> Result<&mut VaultState, StoreError> {
+        self.state
+            .vaults
+            .get_mut(&vault)
+            .ok_or_else(|| StoreError::corrupt(format!("vault {vault} is not known")))
+    }
+}

@@ -1,0 +1,202 @@
+//! Items and their history.
+
+use sidevault_model::{Item, ItemId, VaultId, filter};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Batch, Change, ChangeKind};
+use crate::StoreError;
+use crate::place::{Part, Place};
+use crate::seal;
+
+impl Batch<'_> {
+    /// A vault's items, each with the origin it was inserted with.
+    pub async fn origins(&mut self, vault: VaultId) -> Result<Vec<(ItemId, Option<String>)>, StoreError> {
+        let rows = sqlx::query("SELECT id, origin FROM items WHERE vault_id = $1")
+            .bind(vault.as_str())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((item_id(row)?, row.try_get("origin")?)))
+            .collect()
+    }
+
+    /// The items of one origin.
+    pub async fn items_of(&mut self, vault: VaultId, origin: &str) -> Result<Vec<ItemId>, StoreError> {
+        let rows = sqlx::query("SELECT id FROM items WHERE vault_id = $1 AND origin = $2")
+            .bind(vault.as_str())
+            .bind(origin)
+            .fetch_all(&mut *self.tx)
+            .await?;
+        rows.iter().map(item_id).collect()
+    }
+
+    /// An item as it is now, within this batch.
+    pub async fn item(&mut self, vault: VaultId, item: ItemId) -> Result<Option<Item>, StoreError> {
+        let row = sqlx::query("SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2")
+            .bind(vault.as_str())
+            .bind(item.as_str())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        self.open_item(vault, item, row)
+    }
+
+    /// An item as it was at `version`.
+    pub async fn item_version(
+        &mut self,
+        vault: VaultId,
+        item: ItemId,
+        version: u32,
+    ) -> Result<Option<Item>, StoreError> {
+        let row = sqlx::query(
+            "SELECT version, detail FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version = $3
+             UNION ALL SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2 AND version = $3",
+        )
+        .bind(vault.as_str())
+        .bind(item.as_str())
+        .bind(i64::from(version))
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        self.open_item(vault, item, row)
+    }
+
+    fn open_item(&self, vault: VaultId, item: ItemId, row: Option<SqliteRow>) -> Result<Option<Item>, StoreError> {
+        let Some(row) = row else { return Ok(None) };
+        let version = row.try_get::<u32, _>("version")?;
+        let place = Place::item(vault, item, version, Part::Detail);
+        let plaintext = self.state.keyring.open(&place, row.try_get("detail")?)?;
+        seal::parse_detail(&place, &plaintext).map(Some)
+    }
+
+    /// A new item. Its vault must exist and its id be free. `origin` is what a source knows it
+    /// by, nothing readable; None for an item whose truth is here.
+    pub async fn insert_item(&mut self, item: &Item, origin: Option<&str>) -> Result<(), StoreError> {
+        let sealed = self.seal_item(item)?;
+        sqlx::query(
+            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail,
+                                origin)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(item.vault.as_str())
+        .bind(item.id.as_str())
+        .bind(i64::from(item.version))
+        .bind(state_text(item))
+        .bind(&sealed.title_hash[..])
+        .bind(item.created_at.as_millis())
+        .bind(item.updated_at.as_millis())
+        .bind(sealed.summary)
+        .bind(sealed.detail)
+        .bind(origin)
+        .execute(&mut *self.tx)
+        .await?;
+        self.touched.entry(item.vault).or_default().items += active(item);
+        self.note_item(ChangeKind::ItemCreated, item, [Some(sealed.title_hash), None]);
+        Ok(())
+    }
+
+    /// A new version of `old`, which joins the history.
+    pub async fn update_item(&mut self, old: &Item, new: &Item) -> Result<(), StoreError> {
+        let sealed = self.seal_item(new)?;
+        let old_title = self.title_hash(old.vault, &old.title)?;
+        if self.state.options.history > 1 {
+            sqlx::query(
+                "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail)
+                 SELECT vault_id, id, version, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2",
+            )
+            .bind(old.vault.as_str())
+            .bind(old.id.as_str())
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        let oldest_kept = i64::from(new.version) - i64::from(self.state.options.history) + 1;
+        if oldest_kept > 1 {
+            sqlx::query("DELETE FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version < $3")
+                .bind(old.vault.as_str())
+                .bind(old.id.as_str())
+                .bind(oldest_kept)
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        sqlx::query(
+            "UPDATE items SET version = $3, state = $4, title_hash = $5, updated_at = $6, summary = $7, detail = $8
+             WHERE vault_id = $1 AND id = $2",
+        )
+        .bind(new.vault.as_str())
+        .bind(new.id.as_str())
+        .bind(i64::from(new.version))
+        .bind(state_text(new))
+        .bind(&sealed.title_hash[..])
+        .bind(new.updated_at.as_millis())
+        .bind(sealed.summary)
+        .bind(sealed.detail)
+        .execute(&mut *self.tx)
+        .await?;
+        self.touched.entry(new.vault).or_default().items += active(new) - active(old);
+        self.note_item(ChangeKind::ItemUpdated, new, [Some(old_title), Some(sealed.title_hash)]);
+        Ok(())
+    }
+
+    /// Removes an item with its history and files, for good (Connect 1.1.0).
+    pub async fn delete_item(&mut self, old: &Item) -> Result<(), StoreError> {
+        let title = self.title_hash(old.vault, &old.title)?;
+        for sql in [
+            "DELETE FROM file_chunks WHERE content_id IN
+             (SELECT content_id FROM files WHERE vault_id = $1 AND item_id = $2)",
+            "DELETE FROM files WHERE vault_id = $1 AND item_id = $2",
+            "DELETE FROM item_versions WHERE vault_id = $1 AND item_id = $2",
+            "DELETE FROM items WHERE vault_id = $1 AND id = $2",
+        ] {
+            sqlx::query(sql)
+                .bind(old.vault.as_str())
+                .bind(old.id.as_str())
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        self.touched.entry(old.vault).or_default().items -= active(old);
+        self.note_item(ChangeKind::ItemDeleted, old, [Some(title), None]);
+        Ok(())
+    }
+
+    fn title_hash(&mut self, vault: VaultId, title: &str) -> Result<[u8; 32], StoreError> {
+        Ok(self.vault_state(vault)?.index.hash(filter::fold(title).as_bytes()))
+    }
+
+    fn seal_item(&mut self, item: &Item) -> Result<SealedItem, StoreError> {
+        let title_hash = self.title_hash(item.vault, &item.title)?;
+        let key = &mut self.vault_state(item.vault)?.key;
+        let place = |part| Place::item(item.vault, item.id, item.version, part);
+        Ok(SealedItem {
+            title_hash,
+            summary: key.seal(&place(Part::Summary), &item.summary_json()),
+            detail: key.seal(&place(Part::Detail), &seal::detail(item)),
+        })
+    }
+
+    fn note_item(&mut self, kind: ChangeKind, item: &Item, titles: [Option<[u8; 32]>; 2]) {
+        self.changes.push(Change {
+            kind,
+            vault: item.vault.as_str().to_owned(),
+            item: item.id.as_str().to_owned(),
+            version: item.version,
+            titles,
+        });
+    }
+}
+
+struct SealedItem {
+    title_hash: [u8; 32],
+    summary: Vec<u8>,
+    detail: Vec<u8>,
+}
+
+fn item_id(row: &SqliteRow) -> Result<ItemId, StoreError> {
+    ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))
+}
+
+fn active(item: &Item) -> i64 {
+    i64::from(item.state.is_none())
+}
+
+fn state_text(item: &Item) -> Option<&'static str> {
+    item.state.map(|state| state.as_str())
+}

@@ -1,0 +1,124 @@
+//! Vaults and their keys.
+
+use std::sync::Arc;
+
+use sidevault_model::{Timestamp, VaultId};
+
+use super::state::{insert_key, insert_wrapped};
+use super::{Batch, Change, ChangeKind, SealKey, VaultState};
+use crate::StoreError;
+use crate::command::VaultInfo;
+use crate::place::Place;
+use crate::seal::{self, VaultNames};
+
+impl Batch<'_> {
+    /// All vaults, by id.
+    pub fn vaults(&self) -> impl Iterator<Item = &VaultInfo> {
+        self.state.vaults.values().map(|vault| &vault.info)
+    }
+
+    /// A vault, if there is one by this id.
+    pub fn vault(&self, id: VaultId) -> Option<&VaultInfo> {
+        self.state.vaults.get(&id).map(|vault| &vault.info)
+    }
+
+    /// A new, empty vault with keys of its own. The id must be free.
+    pub async fn create_vault(
+        &mut self,
+        info: VaultInfo,
+        description: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = info.id.as_str();
+        let (key, wrapped) = self.state.keyring.new_data_key(id);
+        insert_key(&mut self.tx, id, &key, "seal", wrapped).await?;
+        let (index, wrapped) = self.state.keyring.new_index_key(id);
+        // An index key never seals; its row needs an id that no data key has.
+        insert_wrapped(&mut self.tx, id, 0, "index", wrapped).await?;
+        let names = seal::to_json(&VaultNames {
+            name: info.name.clone(),
+            description,
+        });
+        let mut key = SealKey {
+            key,
+            seals: 0,
+            saved: 0,
+        };
+        let sealed = key.seal(&Place::vault(id), &names);
+        sqlx::query(
+            "INSERT INTO vaults (id, source, sealed, attribute_version, content_version, items, created_at, updated_at)
+             VALUES ($1, $2, $3, 1, 1, 0, $4, $4)",
+        )
+        .bind(id)
+        .bind(&info.source)
+        .bind(sealed)
+        .bind(now.as_millis())
+        .execute(&mut *self.tx)
+        .await?;
+        self.note_vault(info.id);
+        self.state.vaults.insert(
+            info.id,
+            VaultState {
+                info,
+                key,
+                index: Arc::new(index),
+            },
+        );
+        Ok(())
+    }
+
+    /// Another name for a vault. Nothing happens if there is no such vault.
+    pub async fn rename_vault(&mut self, id: VaultId, name: &str, now: Timestamp) -> Result<(), StoreError> {
+        let place = Place::vault(id.as_str());
+        let Some(vault) = self.state.vaults.get_mut(&id) else {
+            return Ok(());
+        };
+        let old: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM vaults WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_one(&mut *self.tx)
+            .await?;
+        let mut names: VaultNames = seal::from_json(&place, &self.state.keyring.open(&place, &old)?)?;
+        names.name = name.to_owned();
+        vault.info.name = name.to_owned();
+        let sealed = vault.key.seal(&place, &seal::to_json(&names));
+        sqlx::query(
+            "UPDATE vaults SET sealed = $2, attribute_version = attribute_version + 1, updated_at = $3 WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .bind(sealed)
+        .bind(now.as_millis())
+        .execute(&mut *self.tx)
+        .await?;
+        self.note_vault(id);
+        Ok(())
+    }
+
+    /// Removes a vault and all in it, its keys included: nothing of it can be opened again.
+    pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
+        for sql in [
+            "DELETE FROM file_chunks WHERE content_id IN (SELECT content_id FROM files WHERE vault_id = $1)",
+            "DELETE FROM files WHERE vault_id = $1",
+            "DELETE FROM item_versions WHERE vault_id = $1",
+            "DELETE FROM items WHERE vault_id = $1",
+            "DELETE FROM activity WHERE vault_id = $1",
+            "DELETE FROM vault_keys WHERE vault_id = $1",
+            "DELETE FROM vaults WHERE id = $1",
+        ] {
+            sqlx::query(sql).bind(id.as_str()).execute(&mut *self.tx).await?;
+        }
+        self.state.vaults.remove(&id);
+        self.touched.remove(&id);
+        self.note_vault(id);
+        Ok(())
+    }
+
+    fn note_vault(&mut self, id: VaultId) {
+        self.changes.push(Change {
+            kind: ChangeKind::VaultChanged,
+            vault: id.as_str().to_owned(),
+            item: String::new(),
+            version: 0,
+            titles: [None, None],
+        });
+    }
+}
