@@ -87,7 +87,9 @@ impl Wire {
             if (100..200).contains(&status) {
                 continue;
             }
-            if !(bodiless || status == 204 || status == 304) {
+            // A stream of events never ends.
+            let endless = reply.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+            if !(bodiless || endless || status == 204 || status == 304) {
                 reply.body = self.body(&reply)?;
             }
             return Ok(reply);

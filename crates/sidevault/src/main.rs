@@ -1,1 +1,86 @@
-fn main() {}
+//! Sidevault: a self-hosted server that speaks the 1Password Connect API, in one binary.
+//!
+//! This crate wires the others together and holds no business rules: `cli` says what can be
+//! asked, `commands` has one module a command, `settings` reads the daemons' environment.
+
+mod admin;
+mod cli;
+mod commands;
+mod duration;
+mod environment;
+mod exit;
+mod fields;
+mod grants;
+mod installation;
+mod listening;
+mod logs;
+mod output;
+mod roles;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing::level_filters::LevelFilter;
+
+use crate::cli::{Cli, Command};
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::settings::{LogSettings, unknown_variables};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(roles::arguments(std::env::args_os()));
+    match run(cli.command, &Environment::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
+    let daemon = matches!(command, Command::Api | Command::Sync(_));
+    let level = match daemon {
+        true => LevelFilter::INFO,
+        false => LevelFilter::WARN,
+    };
+    logs::start(&LogSettings::read(environment, level));
+    // Every command but three handles keys; core dumps help nobody with those either.
+    if let Err(error) = sidevault_keys::harden_process() {
+        tracing::warn!(%error, "core dumps could not be turned off");
+    }
+    if daemon && let Some(complaint) = unknown_variables(environment) {
+        tracing::warn!("{complaint}");
+    }
+    let outcome = match command {
+        Command::Init(arguments) => commands::init::run(&arguments),
+        Command::Completion { shell } => commands::completion::completion(shell),
+        Command::Man { out } => commands::completion::man(out.as_deref()),
+        command => runtime()?.block_on(run_async(command, environment)),
+    };
+    match &outcome {
+        // What ends a daemon belongs into its log, where people look.
+        Err(failure) if daemon => tracing::error!("{failure}"),
+        _ => {}
+    }
+    outcome
+}
+
+async fn run_async(command: Command, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        Command::Quickstart(arguments) => commands::quickstart::run(arguments, environment).await,
+        Command::Api => commands::api::run(environment).await,
+        Command::Sync(arguments) => commands::sync::run(arguments, environment).await,
+        Command::Token(command) => commands::token::run(command, environment).await,
+        Command::Vault(command) => commands::vault::run(command, environment).await,
+        Command::Item(command) => commands::item::run(command, environment).await,
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,
+        Command::Init(_) | Command::Completion { .. } | Command::Man { .. } => Ok(()),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("no runtime: {error}")))
+}

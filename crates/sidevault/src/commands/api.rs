@@ -1,0 +1,95 @@
+//! `sidevault api`: one half of a server.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use sidevault_api::{Api, Config, SyncLink, Tls, TlsFiles, serve};
+use sidevault_bus::mesh;
+use sidevault_store::ReaderOptions;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::installation::load_credentials;
+use crate::listening;
+use crate::settings::{Role, Settings, TlsSetting};
+use crate::signals::Signals;
+
+/// Serves until a signal says stop, then finishes what is in work.
+pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
+    let settings = Settings::read(environment, Role::Api)?;
+    let stop = Signals::catch()?.into_token();
+    let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
+    let credentials = Arc::new(credentials);
+    let (port, variable) = match settings.tls {
+        TlsSetting::Off => (settings.http_port, "OP_HTTP_PORT"),
+        _ => (settings.https_port, "OP_HTTPS_PORT"),
+    };
+    let tls = tls(settings.tls, &stop)?;
+    let listener = listening::everywhere(port, variable).await?;
+    let options = mesh::Options {
+        listen: settings.bus_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        dial: settings.bus_peers,
+    };
+    let (links, bus) = mesh::connections(options, credentials.bus_key())
+        .map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))?;
+    let config = Config {
+        data: settings.data,
+        sync_timeout: settings.sync_timeout,
+        inline_file_bytes: settings.inline_file_bytes,
+        reader: ReaderOptions::default(),
+    };
+    let link = Arc::new(SyncLink::default());
+    let api = Api::new(config, &credentials, link.clone());
+    tokio::spawn(link.run(links));
+    let running = tokio::spawn(api.clone().run(credentials));
+    tracing::info!(
+        address = %listener.local_addr(),
+        bus = bus.map(|address| address.to_string()),
+        tls = matches!(tls, Tls::On(_)),
+        version = env!("CARGO_PKG_VERSION"),
+        "api is listening"
+    );
+    serve_until(api, listener, tls, stop).await;
+    running.await.map_err(|error| Failure::Failed(format!("the api ended badly: {error}")))?;
+    tracing::info!("api has stopped");
+    Ok(())
+}
+
+/// Serves until `stop`, then lets the api's own tasks come to their end too.
+pub(crate) async fn serve_until(
+    api: Arc<Api>,
+    listener: sidevault_api::Listener,
+    tls: Tls,
+    stop: CancellationToken,
+) {
+    // Event streams never end by themselves: the api has to end them, or draining would wait.
+    let (ending, stopping) = (api.clone(), stop.clone());
+    let ender = tokio::spawn(async move {
+        stopping.cancelled().await;
+        ending.stop();
+    });
+    serve(api, listener, tls, stop).await;
+    let _done = ender.await;
+}
+
+fn tls(setting: TlsSetting, stop: &CancellationToken) -> Result<Tls, Failure> {
+    match setting {
+        TlsSetting::Off => {
+            tracing::warn!("serving plain HTTP: keep it inside the Pod's network, or set OP_TLS_CERT_FILE and OP_TLS_KEY_FILE");
+            Ok(Tls::Off)
+        }
+        TlsSetting::Files { certificate, key } => {
+            let files = TlsFiles { cert: certificate, key };
+            files
+                .start(stop.clone())
+                .map_err(|error| Failure::Config(format!("TLS (OP_TLS_CERT_FILE, OP_TLS_KEY_FILE): {error}")))
+        }
+        TlsSetting::Acme { domain } => Err(Failure::Config(format!(
+            "this version can't fetch a certificate for {} by itself (OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN): have \
+             cert-manager or certbot write one, and set OP_TLS_CERT_FILE and OP_TLS_KEY_FILE; changed files are \
+             taken up without a restart",
+            crate::output::printable(&domain)
+        ))),
+    }
+}

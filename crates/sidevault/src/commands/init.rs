@@ -1,0 +1,69 @@
+//! `sidevault init`: the keys of a new server.
+
+use std::path::Path;
+
+use sidevault_keys::{Credentials, Passphrase, write_new};
+
+use crate::cli;
+use crate::exit::Failure;
+use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE};
+use crate::output;
+
+/// Writes both files, or none.
+pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
+    let passphrase = arguments.passphrase_file.as_deref().map(Passphrase::from_file).transpose()?;
+    std::fs::create_dir_all(&arguments.out)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", arguments.out.display())))?;
+    write_keys(&arguments.out, passphrase.as_ref())?;
+    let (credentials, issuer) = (arguments.out.join(CREDENTIALS_FILE), arguments.out.join(ISSUER_FILE));
+    let (credentials, issuer) = (credentials.display(), issuer.display());
+    output::line(&format!(
+        "Wrote {credentials} (for the server) and {issuer} (for you: whoever has it can read everything \
+         through the server; keep it away from there, and keep a copy of both).
+
+Next:
+  kubectl create secret generic op-credentials --from-file={CREDENTIALS_FILE}={credentials}
+  sidevault token create my-app --issuer {issuer} --vault secrets=read
+or, on this machine:
+  OP_SESSION={credentials} sidevault sync --vault secrets &
+  OP_SESSION={credentials} sidevault api"
+    ))
+}
+
+/// Makes a pair of files in `dir`.
+pub(crate) fn write_keys(dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
+    let (credentials, issuer) = Credentials::generate();
+    // The issuer first: without it the other file is of no use, and the other way round it is.
+    let (server, own) = (dir.join(CREDENTIALS_FILE), dir.join(ISSUER_FILE));
+    if server.symlink_metadata().is_ok() {
+        return Err(sidevault_keys::CredentialsError::AlreadyExists { path: server }.into());
+    }
+    write_new(&own, issuer.to_json().as_bytes())?;
+    write_new(&server, credentials.to_json(passphrase).as_bytes()).inspect_err(|_| {
+        // Best effort: half a pair would only be in the way of the next try.
+        let _ = std::fs::remove_file(&own);
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_private_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        write_keys(dir.path(), None).unwrap();
+        let before = std::fs::read(dir.path().join(CREDENTIALS_FILE)).unwrap();
+        assert_eq!(write_keys(dir.path(), None).unwrap_err().code(), 5);
+        std::fs::remove_file(dir.path().join(ISSUER_FILE)).unwrap();
+        assert_eq!(write_keys(dir.path(), None).unwrap_err().code(), 5);
+        assert!(!dir.path().join(ISSUER_FILE).exists());
+        let file = dir.path().join(CREDENTIALS_FILE);
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,49 @@
+//! Whose keys quickstart uses: its own, made once; or the published ones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sidevault_keys::{Credentials, Issuer, Passphrase};
+
+use crate::commands::init::write_keys;
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE, load_credentials};
+
+/// The seed of the published development keys. Everybody knows it: that is its purpose.
+const DEV_SEED: &[u8; 32] = b"sidevault: for development only!";
+
+pub(super) struct Keys {
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) issuer: Issuer,
+    /// This is the first start.
+    pub(super) are_new: bool,
+}
+
+pub(super) fn published() -> Keys {
+    Keys {
+        credentials: Arc::new(Credentials::from_seed(DEV_SEED)),
+        issuer: Issuer::from_seed(DEV_SEED),
+        are_new: true,
+    }
+}
+
+pub(super) fn load_or_make(data: &Path, environment: &Environment) -> Result<Keys, Failure> {
+    let (server, own) = (data.join(CREDENTIALS_FILE), data.join(ISSUER_FILE));
+    let passphrase_file = environment.get("SIDEVAULT_PASSPHRASE_FILE").map(Path::new);
+    let are_new = !server.exists();
+    if are_new {
+        if data.join(sidevault_store::DATABASE_FILE).exists() {
+            return Err(Failure::Config(format!(
+                "there is a database in {} but no {CREDENTIALS_FILE}: put the file back, or use another --data",
+                data.display()
+            )));
+        }
+        write_keys(data, passphrase_file.map(Passphrase::from_file).transpose()?.as_ref())?;
+    }
+    Ok(Keys {
+        credentials: Arc::new(load_credentials(&server.to_string_lossy(), passphrase_file)?),
+        issuer: Issuer::load(&own)?,
+        are_new,
+    })
+}

@@ -1,0 +1,146 @@
+//! Quickstart's token: for all its vaults, kept and used again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sidevault_keys::{IssueError, Token, TokenSpec, write_new};
+use sidevault_model::{Access, Timestamp, VaultId};
+use sidevault_store::{Command, LOCAL_SOURCE, TokenRecord, VaultEntry};
+use zeroize::Zeroizing;
+
+use super::keys::Keys;
+use crate::exit::Failure;
+use crate::installation::TOKEN_FILE;
+
+/// When the published token was "issued": it must not change from run to run.
+const DEV_ISSUED: Timestamp = Timestamp::from_millis(1_735_689_600_000);
+
+/// Its id; equal specifications give equal tokens.
+const DEV_JTI: &str = "sidevaultdevelopmenttoken0";
+
+/// A token and what it says.
+pub(super) struct Issued {
+    pub(super) jwt: Zeroizing<String>,
+    pub(super) jti: String,
+    record: TokenRecord,
+}
+
+impl Issued {
+    fn new((jwt, token): (Zeroizing<String>, Token)) -> Self {
+        Self {
+            jwt,
+            jti: token.jti.clone(),
+            record: TokenRecord::from(&token),
+        }
+    }
+
+    /// Makes the token known by name.
+    pub(super) fn registration(&self) -> Command {
+        Command::RegisterToken(self.record.clone())
+    }
+}
+
+/// The published token. It grants everything: nothing here is worth protecting.
+pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
+    let vaults = vaults.iter().map(|entry| (entry.vault.id, Access::READ_WRITE)).collect();
+    let spec = TokenSpec {
+        name: "development".to_owned(),
+        vaults,
+        expires_at: None,
+        jti: Some(DEV_JTI.to_owned()),
+    };
+    Ok(Issued::new(keys.issuer.issue(&spec, DEV_ISSUED)?))
+}
+
+/// The token of the last run if it is good for all vaults there are, else a new one.
+pub(super) fn kept(data: &Path, keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
+    let wanted: BTreeMap<VaultId, Access> = vaults
+        .iter()
+        .map(|entry| (entry.vault.id, access(entry)))
+        .collect();
+    let path = data.join(TOKEN_FILE);
+    if let Ok(jwt) = std::fs::read_to_string(&path) {
+        let jwt = Zeroizing::new(jwt.trim().to_owned());
+        if let Ok(token) = keys.credentials.verifier().verify(&jwt, Timestamp::now())
+            && covers(&token, &wanted)
+        {
+            return Ok(Issued::new((jwt, token)));
+        }
+    }
+    let spec = TokenSpec {
+        name: "quickstart".to_owned(),
+        vaults: wanted,
+        ..TokenSpec::default()
+    };
+    let issued = keys.issuer.issue(&spec, Timestamp::now()).map_err(|error| match error {
+        IssueError::TooManyVaults(count) => Failure::Config(format!(
+            "a token can't hold rights on {count} vaults: serve fewer directories"
+        )),
+        error => error.into(),
+    })?;
+    let issued = Issued::new(issued);
+    replace(&path, &issued.jwt)?;
+    Ok(issued)
+}
+
+/// A directory's truth is the directory.
+fn access(entry: &VaultEntry) -> Access {
+    match entry.source.as_str() {
+        LOCAL_SOURCE => Access::READ_WRITE,
+        _ => Access::READ,
+    }
+}
+
+fn covers(token: &Token, wanted: &BTreeMap<VaultId, Access>) -> bool {
+    wanted.iter().all(|(vault, access)| {
+        let granted = token.vaults.get(vault).copied().unwrap_or_default();
+        granted.intersect(*access) == *access
+    })
+}
+
+/// Readable for nobody else at any moment, and never half-written.
+fn replace(path: &Path, jwt: &str) -> Result<(), Failure> {
+    let fresh = path.with_extension("token.new");
+    // Left behind by a run that was killed right here.
+    let _ = std::fs::remove_file(&fresh);
+    write_new(&fresh, format!("{jwt}\n").as_bytes())?;
+    Ok(std::fs::rename(&fresh, path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_token_covers_what_it_grants_at_least() {
+        let keys = super::super::keys::published();
+        let [a, b] = ["a", "b"].map(|name| keys.issuer.id_key().vault(name));
+        let spec = TokenSpec {
+            name: "x".into(),
+            vaults: [(a, Access::READ_WRITE)].into(),
+            ..TokenSpec::default()
+        };
+        let (_, token) = keys.issuer.issue(&spec, Timestamp::now()).unwrap();
+        assert!(covers(&token, &[(a, Access::READ)].into()));
+        assert!(!covers(&token, &[(a, Access::READ), (b, Access::READ)].into()));
+    }
+
+    #[test]
+    fn the_published_token_is_the_same_each_time() {
+        let make = || published(&super::super::keys::published(), &[]).unwrap();
+        assert_eq!(make().jwt, make().jwt);
+    }
+
+    #[test]
+    fn a_token_file_is_private_and_can_be_replaced() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(TOKEN_FILE);
+        replace(&path, "one").unwrap();
+        replace(&path, "two").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,93 @@
+//! `sidevault sync`: the other half, the only one that writes.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use sidevault_api::{StatusSource, status_server};
+use sidevault_bus::mesh;
+use sidevault_model::ServerHealth;
+use sidevault_sync::{Config, DirectorySource, Metrics, Options, Status, start};
+
+use crate::cli;
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::installation::load_credentials;
+use crate::listening;
+use crate::settings::{Role, Settings};
+use crate::signals::Signals;
+
+/// Syncs until a signal says stop, then finishes what is in work.
+pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Result<(), Failure> {
+    let settings = Settings::read(environment, Role::Sync)?;
+    let stop = Signals::catch()?.into_token();
+    let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
+    let mut config = match arguments.config.or(settings.sync_config) {
+        Some(path) => Config::load(&path)?,
+        None => Config::default(),
+    };
+    config.local_vaults.extend(arguments.vaults);
+    config.allow_ephemeral |= arguments.allow_ephemeral;
+    for path in arguments.dirs {
+        add_directory(&mut config, DirectorySource::new(path))?;
+    }
+    let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
+    let options = mesh::Options {
+        listen: settings.bus_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        dial: settings.bus_peers,
+    };
+    let (links, bus) = mesh::connections(options, credentials.bus_key())
+        .map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))?;
+    let running = start(Options {
+        dir: settings.data,
+        credentials: Arc::new(credentials),
+        config,
+        links,
+    })
+    .await?;
+    tracing::info!(
+        address = %listener.local_addr(),
+        bus = bus.map(|address| address.to_string()),
+        version = env!("CARGO_PKG_VERSION"),
+        "sync is running"
+    );
+    let source = SyncStatus {
+        status: running.status.clone(),
+        metrics: running.metrics.clone(),
+    };
+    status_server(Arc::new(source), listener, stop).await;
+    running.stop().await;
+    tracing::info!("sync has stopped");
+    Ok(())
+}
+
+/// Adds a directory, unless its name is taken: names are what vaults belong to.
+pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Result<(), Failure> {
+    let path = source.path.display();
+    if !source.path.is_dir() {
+        return Err(Failure::Config(format!("--dir {path}: there is no such directory")));
+    }
+    let taken = config.directories.iter().any(|other| other.name == source.name);
+    if taken || source.name == sidevault_store::LOCAL_SOURCE {
+        return Err(Failure::Config(format!(
+            "--dir {path}: the name \"{}\" is taken; give this directory another one, or a `name` in the sources file",
+            source.name
+        )));
+    }
+    config.directories.push(source);
+    Ok(())
+}
+
+struct SyncStatus {
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+}
+
+impl StatusSource for SyncStatus {
+    fn health(&self) -> ServerHealth {
+        ServerHealth::sync(self.status.dependencies())
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+}

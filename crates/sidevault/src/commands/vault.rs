@@ -1,0 +1,143 @@
+//! `sidevault vault`: local vaults.
+
+use serde::Serialize;
+use sidevault_keys::Credentials;
+use sidevault_model::filter::{fold, prefer_exact};
+use sidevault_model::{Timestamp, VaultId};
+use sidevault_store::{Answer, Command, LOCAL_SOURCE};
+
+use crate::admin;
+use crate::cli::{self, Place};
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::installation::Installation;
+use crate::output::{self, Table};
+
+/// A vault as `vault list` shows it.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Row {
+    pub(crate) id: VaultId,
+    pub(crate) name: String,
+    /// `local`, or the source that owns it.
+    pub(crate) source: String,
+    pub(crate) items: u64,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// Runs one of the sub-commands.
+pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Result<(), Failure> {
+    let open = |place: &Place| -> Result<(Installation, Credentials), Failure> {
+        let installation = Installation::find(place, environment);
+        let credentials = installation.credentials()?;
+        Ok((installation, credentials))
+    };
+    match command {
+        cli::Vault::Create {
+            name,
+            description,
+            allow_ephemeral,
+            place,
+        } => {
+            let (installation, credentials) = open(&place)?;
+            let command = Command::CreateVault {
+                name,
+                description,
+                allow_ephemeral,
+            };
+            done("created", admin::command(&installation, &credentials, command).await?)
+        }
+        cli::Vault::List { place, json } => {
+            let (installation, credentials) = open(&place)?;
+            list(&all(&installation, &credentials).await?, json)
+        }
+        cli::Vault::Rename { old, new, place } => {
+            let (installation, credentials) = open(&place)?;
+            let vault = find(&installation, &credentials, &old).await?.id;
+            let command = Command::RenameVault { vault, name: new };
+            done("renamed", admin::command(&installation, &credentials, command).await?)
+        }
+        cli::Vault::Delete { name, yes, place } => {
+            let (installation, credentials) = open(&place)?;
+            let vault = find(&installation, &credentials, &name).await?;
+            if !yes {
+                return Err(Failure::Usage(format!(
+                    "this deletes the vault with its {} items and their history for good: say --yes if you want that",
+                    vault.items
+                )));
+            }
+            let command = Command::DeleteVault { vault: vault.id };
+            admin::command(&installation, &credentials, command).await?;
+            output::line(&format!("deleted {} {}", vault.id, output::printable(&vault.name)))
+        }
+    }
+}
+
+/// All vaults of the store, by name.
+pub(crate) async fn all(installation: &Installation, credentials: &Credentials) -> Result<Vec<Row>, Failure> {
+    let reader = installation.reader(credentials).await?;
+    let view = reader.view().await?;
+    let mut rows: Vec<Row> = view
+        .vaults()
+        .map(|entry| Row {
+            id: entry.vault.id,
+            name: entry.vault.name.clone(),
+            source: entry.source.clone(),
+            items: entry.vault.items,
+            updated_at: entry.vault.updated_at,
+        })
+        .collect();
+    reader.close().await;
+    rows.sort_by_cached_key(|row| (fold(&row.name), row.id));
+    Ok(rows)
+}
+
+/// The one vault with this name or id.
+async fn find(installation: &Installation, credentials: &Credentials, wanted: &str) -> Result<Row, Failure> {
+    let rows = all(installation, credentials).await?;
+    if let Some(row) = rows.iter().find(|row| row.id.as_str() == wanted) {
+        return Ok(row.clone());
+    }
+    let folded = fold(wanted);
+    let named: Vec<Row> = rows.into_iter().filter(|row| fold(&row.name) == folded).collect();
+    let mut named = prefer_exact(named, wanted, |row| &row.name);
+    match (named.pop(), named.is_empty()) {
+        (Some(row), true) => Ok(row),
+        (Some(_), false) => Err(Failure::Conflict(
+            "several vaults have this name: say which by its id (sidevault vault list)".to_owned(),
+        )),
+        (None, _) => Err(Failure::NotFound(format!(
+            "vault \"{}\" not found in {} (sidevault vault list shows all)",
+            output::printable(wanted),
+            installation.data.display()
+        ))),
+    }
+}
+
+fn done(what: &str, answer: Answer) -> Result<(), Failure> {
+    match answer {
+        Answer::Vault(info) => output::line(&format!("{what} {} {}", info.id, output::printable(&info.name))),
+        _ => output::line(what),
+    }
+}
+
+fn list(rows: &[Row], json: bool) -> Result<(), Failure> {
+    if json {
+        return output::json(&rows);
+    }
+    let mut table = Table::new(["ID", "NAME", "SOURCE", "ITEMS", "UPDATED"]);
+    for row in rows {
+        let source = match row.source.as_str() {
+            LOCAL_SOURCE => LOCAL_SOURCE.to_owned(),
+            directory => format!("{directory} (read-only)"),
+        };
+        table.row([
+            row.id.to_string(),
+            row.name.clone(),
+            source,
+            row.items.to_string(),
+            row.updated_at.to_string(),
+        ]);
+    }
+    table.print()
+}

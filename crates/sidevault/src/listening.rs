@@ -1,0 +1,33 @@
+//! Listening on every address of the machine, whichever protocols it has.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use sidevault_api::Listener;
+
+use crate::exit::Failure;
+
+/// Listens on `[::]`, which takes IPv4 too; on `0.0.0.0` where there is no IPv6.
+///
+/// # Errors
+/// Names `variable`, which sets the port.
+pub(crate) async fn everywhere(port: u16, variable: &str) -> Result<Listener, Failure> {
+    let listener = match Listener::bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            Listener::bind((Ipv4Addr::UNSPECIFIED, port).into()).await
+        }
+        outcome => outcome,
+    };
+    listener.map_err(|error| Failure::Config(format!("can't listen on port {port} ({variable}): {error}")))
+}
+
+/// Listens on one address.
+pub(crate) async fn on(address: SocketAddr, argument: &str) -> Result<Listener, Failure> {
+    Listener::bind(address).await.map_err(|error| {
+        let next = match error.kind() {
+            io::ErrorKind::AddrInUse => format!("; something listens there already: choose another {argument}"),
+            _ => String::new(),
+        };
+        Failure::Failed(format!("can't listen on {address}: {error}{next}"))
+    })
+}

@@ -1,0 +1,198 @@
+//! Reads. Every call first makes sure that nothing was committed since the caches were right;
+//! that costs one `pread`, and no trust in any message from the writer.
+
+mod files;
+mod items;
+mod records;
+mod refresh;
+
+pub use files::FileContent;
+pub use items::{ItemVersion, StoredItem, Summary};
+pub use records::ChangeRecord;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use sidevault_keys::{IndexKey, KeyEncryptionKey};
+use sidevault_model::{Vault, VaultId};
+use sqlx::SqlitePool;
+use tokio::sync::Mutex;
+
+use crate::cache::SealedCache;
+use crate::keyring::{Keyring, STORE};
+use crate::sqlite::{self, CommitClock, Stamp};
+use crate::{DATABASE_FILE, StoreError};
+
+/// How a [`Reader`] works.
+#[derive(Clone, Debug)]
+pub struct ReaderOptions {
+    /// The most memory that sealed rows may take, in bytes.
+    pub cache_bytes: u64,
+    /// Connections to the database.
+    pub connections: u32,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32 << 20,
+            connections: 4,
+        }
+    }
+}
+
+/// A vault as readers know it.
+pub struct VaultEntry {
+    /// As Connect shows it.
+    pub vault: Vault,
+    /// [`crate::LOCAL_SOURCE`], or the source that owns it.
+    pub source: String,
+    index: Arc<IndexKey>,
+    sealed: Vec<u8>,
+}
+
+impl VaultEntry {
+    /// Whether REST may write to it.
+    pub fn is_local(&self) -> bool {
+        self.source == crate::LOCAL_SOURCE
+    }
+}
+
+/// What all vaults and tokens looked like after one change.
+pub struct View {
+    vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
+    revoked: HashSet<String>,
+    seq: i64,
+}
+
+impl View {
+    /// All vaults, by id.
+    pub fn vaults(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
+        self.vaults.values()
+    }
+
+    /// One vault.
+    pub fn vault(&self, id: VaultId) -> Option<&Arc<VaultEntry>> {
+        self.vaults.get(&id)
+    }
+
+    /// Whether a token is refused although its signature is good.
+    pub fn is_revoked(&self, jti: &str) -> bool {
+        self.revoked.contains(jti)
+    }
+
+    /// The number of the change.
+    pub fn sequence(&self) -> i64 {
+        self.seq
+    }
+}
+
+/// Reads a store that a [`crate::Writer`], in this process or another, may be writing to.
+pub struct Reader {
+    view: RwLock<Arc<View>>,
+    stamp: RwLock<Stamp>,
+    refreshing: Mutex<()>,
+    clock: CommitClock,
+    keyring: Keyring,
+    cache: SealedCache,
+    pool: SqlitePool,
+}
+
+impl Reader {
+    /// Opens the store in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] until a writer has made it; [`StoreError::WrongKeys`] for another
+    /// credentials file's store.
+    pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
+        let database = dir.join(DATABASE_FILE);
+        let pool = sqlite::open_readers(&database, options.connections).await?;
+        if !sqlite::has_schema(&pool).await? {
+            return Err(StoreError::Missing(database));
+        }
+        let reader = Self {
+            view: RwLock::new(Arc::new(View {
+                vaults: BTreeMap::new(),
+                revoked: HashSet::new(),
+                seq: -1,
+            })),
+            stamp: RwLock::new(Stamp::NEVER),
+            refreshing: Mutex::new(()),
+            clock: CommitClock::open(&database)?,
+            keyring: Keyring::new(kek),
+            cache: SealedCache::new(options.cache_bytes),
+            pool,
+        };
+        let mut conn = reader.pool.acquire().await?;
+        reader.keyring.load(&mut conn, STORE).await?;
+        drop(conn);
+        reader.refresh().await?;
+        Ok(reader)
+    }
+
+    /// The view after everything that is committed by now.
+    pub async fn view(&self) -> Result<Arc<View>, StoreError> {
+        let now = self.clock.read()?;
+        if *read(&self.stamp) == now {
+            return Ok(read(&self.view).clone());
+        }
+        self.refresh().await
+    }
+
+    /// How many items there are, and the size of the database file in bytes.
+    pub async fn size(&self) -> Result<(u64, u64), StoreError> {
+        let items: i64 = self.view().await?.vaults.values().map(|v| v.vault.items as i64).sum();
+        let pages: i64 = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok((items.unsigned_abs(), pages.unsigned_abs()))
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn open_with_keys<T>(
+        &self,
+        vault: VaultId,
+        open: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.open_with_keys_of(vault.as_str(), open).await
+    }
+
+    /// Opens, and if that fails reads the vault's keys anew: its key may have been replaced
+    /// since they were last read.
+    async fn open_with_keys_of<T>(
+        &self,
+        vault: &str,
+        open: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match open() {
+            Err(StoreError::Corrupt { .. }) => {
+                let mut conn = self.pool.acquire().await?;
+                self.keyring.load(&mut conn, vault).await?;
+                open()
+            }
+            done => done,
+        }
+    }
+
+    /// Puts a row into the cache, unless a change came since `view`: the row may be older.
+    fn keep(&self, view: &View, insert: impl FnOnce(&SealedCache)) {
+        let now = read(&self.view);
+        if now.seq == view.seq {
+            insert(&self.cache);
+        }
+    }
+}
+
+// A poisoned lock here guards plain data that is replaced whole: it is as good as before.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

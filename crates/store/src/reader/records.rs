@@ -1,0 +1,129 @@
+//! Changes, activity, tokens.
+
+use sidevault_model::{ApiRequest, Timestamp, VaultId};
+use sqlx::Row;
+
+use super::Reader;
+use crate::activity::Activity;
+use crate::keyring::STORE;
+use crate::place::Place;
+use crate::{StoreError, TokenRecord, seal};
+
+/// A change, as `/v1/events` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// Its number; they grow, without gaps.
+    pub seq: i64,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// As [`crate::ChangeKind::as_str`] spells it.
+    pub kind: String,
+    /// In which vault; empty for tokens.
+    pub vault: String,
+    /// To which item; empty for vaults and tokens.
+    pub item: String,
+    /// The item's version; 0 where there is none.
+    pub version: u32,
+}
+
+impl Reader {
+    /// Changes after number `after`, oldest first, at most `limit`. None if changes after that
+    /// number are no longer kept: whoever resumes there has to read everything anew.
+    pub async fn changes(&self, after: i64, limit: u32) -> Result<Option<Vec<ChangeRecord>>, StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM changes")
+            .fetch_one(&mut *conn)
+            .await?;
+        if oldest.is_some_and(|oldest| after + 1 < oldest) {
+            return Ok(None);
+        }
+        let rows = sqlx::query(
+            "SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *conn)
+        .await?;
+        let changes = rows
+            .iter()
+            .map(|row| {
+                Ok(ChangeRecord {
+                    seq: row.try_get("seq")?,
+                    at: Timestamp::from_millis(row.try_get("at")?),
+                    kind: row.try_get("kind")?,
+                    vault: row.try_get("vault_id")?,
+                    item: row.try_get("item_id")?,
+                    version: row.try_get("version")?,
+                })
+            })
+            .collect::<Result<_, sqlx::Error>>()?;
+        Ok(Some(changes))
+    }
+
+    /// The activity of these vaults, newest first.
+    pub async fn activity(&self, vaults: &[VaultId], offset: u64, limit: u32) -> Result<Activity, StoreError> {
+        let mut batches: Vec<(i64, VaultId, i64)> = Vec::new();
+        for vault in vaults {
+            let rows = sqlx::query("SELECT seq, records FROM activity WHERE vault_id = $1")
+                .bind(vault.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+            for row in rows {
+                batches.push((row.try_get("seq")?, *vault, row.try_get("records")?));
+            }
+        }
+        batches.sort_unstable_by_key(|(seq, ..)| std::cmp::Reverse(*seq));
+        let total = batches.iter().map(|(_, _, records)| records.unsigned_abs()).sum();
+        let mut skip = offset;
+        let mut records = Vec::new();
+        for (seq, vault, count) in batches {
+            if records.len() >= limit as usize {
+                break;
+            }
+            if skip >= count.unsigned_abs() {
+                skip -= count.unsigned_abs();
+                continue;
+            }
+            let batch = self.activity_batch(seq, vault).await?;
+            let rest = limit as usize - records.len();
+            records.extend(
+                batch
+                    .into_iter()
+                    .rev()
+                    .skip(usize::try_from(skip).unwrap_or(usize::MAX))
+                    .take(rest),
+            );
+            skip = 0;
+        }
+        Ok(Activity { records, total })
+    }
+
+    async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<ApiRequest>, StoreError> {
+        let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM activity WHERE seq = $1")
+            .bind(seq)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(sealed) = sealed else { return Ok(Vec::new()) };
+        let place = Place::activity(vault.as_str(), seq);
+        let plaintext = self
+            .open_with_keys(vault, || self.keyring.open(&place, &sealed))
+            .await?;
+        seal::from_json(&place, &plaintext)
+    }
+
+    /// The tokens known by name, oldest first.
+    pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
+            .fetch_all(&self.pool)
+            .await?;
+        let mut tokens = Vec::with_capacity(rows.len());
+        for row in &rows {
+            tokens.push(
+                self.open_with_keys_of(STORE, || TokenRecord::from_row(row, &self.keyring))
+                    .await?,
+            );
+        }
+        tokens.sort_by(|a, b| (a.issued_at, &a.jti).cmp(&(b.issued_at, &b.jti)));
+        Ok(tokens)
+    }
+}

@@ -1,0 +1,212 @@
+//! Catching up with the writer.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use sidevault_keys::IndexKey;
+use sidevault_model::{ItemId, Timestamp, Vault, VaultId, VaultType};
+use sqlx::{Row, SqliteConnection};
+
+use super::{Reader, VaultEntry, View, read, write};
+use crate::StoreError;
+use crate::cache::SealedCache;
+use crate::keyring::VaultKey;
+use crate::place::Place;
+use crate::seal::{self, VaultNames};
+
+impl Reader {
+    pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
+        let _alone = self.refreshing.lock().await;
+        // Read before the changes are: what is committed in between makes the stamp differ again.
+        let now = self.clock.read()?;
+        if *read(&self.stamp) != now {
+            self.catch_up().await?;
+            *write(&self.stamp) = now;
+        }
+        Ok(read(&self.view).clone())
+    }
+
+    /// Applies the changes since the view's number: forgets what they touched, and moves the
+    /// view on, in one step for [`Reader::keep`].
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        let old = read(&self.view).clone();
+        let rows = if old.seq < 0 {
+            None
+        } else {
+            changed_rows(&mut conn, old.seq).await?
+        };
+        let Some(rows) = rows else {
+            return self.start_over(&mut conn).await;
+        };
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut view = View {
+            vaults: old.vaults.clone(),
+            revoked: old.revoked.clone(),
+            seq: old.seq,
+        };
+        let mut touched = HashSet::new();
+        for row in &rows {
+            view.seq = view.seq.max(row.seq);
+            if let Some(vault) = row.vault {
+                touched.insert(vault);
+            } else {
+                view.revoked = revoked(&mut conn).await?;
+            }
+        }
+        for id in touched {
+            match self.load_vault(&mut conn, id, old.vaults.get(&id)).await? {
+                Some(entry) => view.vaults.insert(id, Arc::new(entry)),
+                None => view.vaults.remove(&id),
+            };
+        }
+        let mut guard = write(&self.view);
+        for row in &rows {
+            row.forget(&self.cache);
+        }
+        *guard = Arc::new(view);
+        Ok(())
+    }
+
+    async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let seq: Option<i64> = sqlx::query_scalar("SELECT MAX(seq) FROM changes")
+            .fetch_one(&mut *conn)
+            .await?;
+        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
+            .fetch_all(&mut *conn)
+            .await?;
+        let mut vaults = BTreeMap::new();
+        for id in ids {
+            let id = VaultId::parse(&id).map_err(|_| StoreError::corrupt("vault id"))?;
+            if let Some(entry) = self.load_vault(conn, id, None).await? {
+                vaults.insert(id, Arc::new(entry));
+            }
+        }
+        let revoked = revoked(conn).await?;
+        let mut guard = write(&self.view);
+        self.cache.clear();
+        *guard = Arc::new(View {
+            vaults,
+            revoked,
+            seq: seq.unwrap_or(0),
+        });
+        Ok(())
+    }
+
+    async fn load_vault(
+        &self,
+        conn: &mut SqliteConnection,
+        id: VaultId,
+        known: Option<&Arc<VaultEntry>>,
+    ) -> Result<Option<VaultEntry>, StoreError> {
+        let row = sqlx::query(
+            "SELECT source, sealed, attribute_version, content_version, items, created_at, updated_at
+             FROM vaults WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .fetch_optional(&mut *conn)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let sealed: Vec<u8> = row.try_get("sealed")?;
+        let (name, description, index) = match known {
+            Some(known) if known.sealed == sealed => (
+                known.vault.name.clone(),
+                known.vault.description.clone(),
+                known.index.clone(),
+            ),
+            _ => {
+                let index = self.index_key(conn, id).await?;
+                let place = Place::vault(id.as_str());
+                let names: VaultNames = seal::from_json(&place, &self.keyring.open(&place, &sealed)?)?;
+                (names.name, names.description, index)
+            }
+        };
+        let vault = Vault {
+            id,
+            name,
+            description,
+            attribute_version: row.try_get("attribute_version")?,
+            content_version: row.try_get("content_version")?,
+            items: row.try_get::<i64, _>("items")?.unsigned_abs(),
+            vault_type: VaultType::UserCreated,
+            created_at: Timestamp::from_millis(row.try_get("created_at")?),
+            updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
+        };
+        Ok(Some(VaultEntry {
+            vault,
+            source: row.try_get("source")?,
+            index,
+            sealed,
+        }))
+    }
+
+    async fn index_key(&self, conn: &mut SqliteConnection, id: VaultId) -> Result<Arc<IndexKey>, StoreError> {
+        let keys = self.keyring.load(conn, id.as_str()).await?;
+        keys.into_iter()
+            .find_map(|key| match key {
+                VaultKey::Index(index) => Some(Arc::new(index)),
+                VaultKey::Seal { .. } => None,
+            })
+            .ok_or_else(|| StoreError::corrupt(format!("index key of vault {id}")))
+    }
+}
+
+/// What a row of `changes` makes a reader forget.
+struct Changed {
+    seq: i64,
+    vault: Option<VaultId>,
+    item: Option<ItemId>,
+    titles: [Option<[u8; 32]>; 2],
+}
+
+impl Changed {
+    fn forget(&self, cache: &SealedCache) {
+        let Some(vault) = self.vault else { return };
+        if let Some(item) = self.item {
+            cache.items.remove(&(vault, item));
+        } else {
+            // A vault that is gone: its rows are the only ones whose keys are, too.
+            cache.clear();
+        }
+        for title in self.titles.into_iter().flatten() {
+            cache.titles.remove(&(vault, title));
+        }
+    }
+}
+
+/// The changes after `seq`; None if some of them are no longer kept.
+async fn changed_rows(conn: &mut SqliteConnection, seq: i64) -> Result<Option<Vec<Changed>>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT seq, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq > $1 ORDER BY seq",
+    )
+    .bind(seq)
+    .fetch_all(conn)
+    .await?;
+    let mut changed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let title = |column: &str| -> Result<Option<[u8; 32]>, StoreError> {
+            Ok(row
+                .try_get::<Option<Vec<u8>>, _>(column)?
+                .and_then(|hash| hash.try_into().ok()))
+        };
+        changed.push(Changed {
+            seq: row.try_get("seq")?,
+            vault: VaultId::parse(row.try_get("vault_id")?).ok(),
+            item: ItemId::parse(row.try_get("item_id")?).ok(),
+            titles: [title("title_hash")?, title("other_title_hash")?],
+        });
+    }
+    if changed.first().is_some_and(|first| first.seq != seq + 1) {
+        return Ok(None);
+    }
+    Ok(Some(changed))
+}
+
+async fn revoked(conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
+    let jtis: Vec<String> = sqlx::query_scalar("SELECT jti FROM tokens WHERE revoked_at IS NOT NULL")
+        .fetch_all(conn)
+        .await?;
+    Ok(jtis.into_iter().collect())
+}

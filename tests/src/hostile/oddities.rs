@@ -1,0 +1,139 @@
+//! Parameters and headers that may hold nonsense.
+
+use super::{Case, Ground, any, case};
+
+pub(super) fn cases(ground: &Ground) -> Vec<Case> {
+    [ranges(ground), pages(ground), conditions(ground), events(ground), request_ids(ground)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn ranges(ground: &Ground) -> Vec<Case> {
+    let ranges = [
+        ("bytes=0-0", 206, "a"),
+        ("bytes=-1", 206, "z"),
+        ("bytes=25-99999999", 206, "z"),
+        ("bytes=0-18446744073709551615", 206, "abc"),
+        ("bytes=-18446744073709551615", 206, "abc"),
+        ("bytes=26-", 416, "outside the file's 26 bytes"),
+        ("bytes=18446744073709551615-", 416, "outside"),
+        ("bytes=18446744073709551615-18446744073709551615", 416, "outside"),
+        ("bytes=-0", 416, "outside"),
+        ("bytes=5-2", 200, "abc"),
+        ("bytes=0-99999999999999999999999999", 200, "abc"),
+        ("bytes=", 200, "abc"),
+        ("bytes=-", 200, "abc"),
+        ("bytes=a-b", 200, "abc"),
+        ("bytes=0--5", 200, "abc"),
+        ("bytes=0-1,3-4,6-7", 200, "abc"),
+        ("lines=1-2", 200, "abc"),
+        ("nonsense", 200, "abc"),
+        ("bytes=\u{663}-\u{664}", 200, "abc"),
+        ("", 200, "abc"),
+    ];
+    ranges
+        .into_iter()
+        .map(|(range, status, text)| {
+            case(format!("Range {range:?}"), ground.ask("GET", ground.content()).header("Range", range), status, text)
+        })
+        .collect()
+}
+
+fn pages(ground: &Ground) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=abc",
+        "limit=",
+        "limit=1e3",
+        "limit=1.5",
+        "limit=0x10",
+        "limit=%00",
+        "limit=99999999999999999999999999",
+        "limit=1;DROP",
+        "offset=-1",
+        "offset=abc",
+        "offset=99999999999999999999999999",
+        "limit=%D9%A1",
+    ] {
+        cases.push(case(format!("activity?{query}"), ground.ask("GET", format!("/v1/activity?{query}")), 400, "must be"));
+    }
+    for query in ["limit=4294967296", "limit=18446744073709551615", "offset=4294967296", "limit=1&limit=x"] {
+        cases.push(case(format!("activity?{query}"), ground.ask("GET", format!("/v1/activity?{query}")), 200, "["));
+    }
+    for query in ["offset=9223372036854775807", "offset=9223372036854775808", "offset=18446744073709551615"] {
+        let request = ground.ask("GET", format!("/v1/activity?{query}"));
+        cases.push(any(format!("activity?{query}"), request, &[200, 400], ""));
+    }
+    for version in ["abc", "-1", "1e3", "", "4294967296", "1%00", "1;x"] {
+        let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
+        cases.push(case(format!("version={version}"), request, 400, "version must be a number"));
+    }
+    for version in ["0", "99999", "4294967295"] {
+        let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
+        cases.push(case(format!("version={version}"), request, 404, "not found"));
+        let request = ground.ask("POST", format!("{}/versions/{version}/restore", ground.item_path()));
+        cases.push(case(format!("restore {version}"), request, 404, "not found"));
+    }
+    let request = ground.ask("POST", format!("{}/versions/latest/restore", ground.item_path()));
+    cases.push(case("restore latest", request, 400, "version must be a number"));
+    for inline in ["banana", "TRUE", "2", "%00"] {
+        let target = format!("/v1/vaults/{}/items/{}/files?inline_files={inline}", ground.own_files, ground.document);
+        cases.push(case(format!("inline_files={inline}"), ground.ask("GET", target), 400, "must be true or false"));
+    }
+    cases
+}
+
+fn conditions(ground: &Ground) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for tag in ["\"", "W/", "\"\"", "x", "\"1", ",,,,", "W/W/\"x\"", "\"\u{fc}\"", "", "**"] {
+        let request = ground.ask("GET", ground.item_path()).header("If-None-Match", tag);
+        cases.push(case(format!("If-None-Match {tag:?}"), request, 200, "\"title\""));
+    }
+    let star = ground.ask("GET", ground.item_path()).header("If-None-Match", "*");
+    cases.push(case("If-None-Match *", star, 304, ""));
+    for (name, value) in [
+        ("If-Modified-Since", "yesterday"),
+        ("If-Range", "nonsense"),
+        ("Accept", "text/html;q=banana"),
+        ("Accept-Encoding", "gzip;q=999, br, *;q=-1"),
+        ("Content-Type", "text/\"; drop"),
+        ("Cookie", "a=b; a=b; ;;;="),
+        ("X-Forwarded-For", "127.0.0.1, ${jndi:ldap://x}"),
+        ("User-Agent", "() { :;}; echo vulnerable"),
+        ("Origin", "http://evil.example"),
+    ] {
+        let request = ground.ask("GET", ground.item_path()).header(name, value);
+        cases.push(case(format!("{name}: {value}"), request, 200, "\"title\""));
+    }
+    cases
+}
+
+fn events(ground: &Ground) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for id in ["abc", "", "1e3", "1.5", "99999999999999999999", "-", "1 OR 1=1", "0x1"] {
+        let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
+        cases.push(case(format!("Last-Event-ID {id:?}"), request, 400, "Last-Event-ID must be"));
+    }
+    for id in ["-1", "-9223372036854775808", "9223372036854775807", "999999"] {
+        let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
+        cases.push(any(format!("Last-Event-ID {id:?}"), request, &[200, 400], ""));
+    }
+    cases.push(case("lastEventId=x", ground.ask("GET", "/v1/events?lastEventId=x"), 400, "Last-Event-ID must be"));
+    cases
+}
+
+/// That none of them comes back is checked for every answer.
+fn request_ids(ground: &Ground) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for id in [
+        "evil evil", "evil\"evil", "{\"evil\":1}", "evil%0d%0aSet-Cookie:%20evil=1", "evil\tevil", "evil\u{fc}",
+        "evil;evil", "<evil>", "evil\\nevil",
+    ] {
+        let request = ground.ask("GET", "/v1/vaults").header("X-Request-Id", id);
+        cases.push(case(format!("X-Request-Id {id:?}"), request, 200, &ground.own));
+    }
+    cases
+}

@@ -1,0 +1,321 @@
+//! An api and a sync as two processes on one data directory, as they run in a Pod; each can be
+//! killed and started again.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::wire::{Reply, Request, exchange};
+
+/// How long anything may take to come true, on a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Serves reads.
+    Api,
+    /// Writes.
+    Sync,
+}
+
+impl Half {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// The two processes and all they use, gone with the value.
+pub struct Pair {
+    root: tempfile::TempDir,
+    api: Option<Child>,
+    sync: Option<Child>,
+    api_port: u16,
+    sync_port: u16,
+    bus_port: u16,
+    sync_arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// Where the binary is: `SIDEVAULT_BIN`, or beside this test.
+pub fn binary() -> PathBuf {
+    match std::env::var_os("SIDEVAULT_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let mut path = std::env::current_exe().unwrap_or_default();
+            // target/debug/deps/hostile-… stands two below target/debug.
+            path.pop();
+            path.pop();
+            path.join("sidevault")
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    socket.local_addr().expect("its address").port()
+}
+
+impl Pair {
+    /// Makes keys and starts both. `sync_arguments` follow `sidevault sync`; `{root}` in them is
+    /// the pair's own directory.
+    ///
+    /// # Panics
+    /// If anything of it fails: then there is nothing to test.
+    pub fn start(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut pair = Self::prepare(sync_arguments, environment);
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        pair.wait_linked();
+        pair
+    }
+
+    /// Makes the keys, and starts nothing.
+    ///
+    /// # Panics
+    /// If there is no binary, or it makes no keys.
+    pub fn prepare(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        assert!(binary().is_file(), "no binary at {}: cargo build -p sidevault", binary().display());
+        let root = tempfile::Builder::new().prefix("sidevault-pair-").tempdir().expect("a directory");
+        for directory in ["keys", "home", "data", "tmp", "logs", "secrets"] {
+            fs::create_dir(root.path().join(directory)).expect("a directory");
+        }
+        let place = root.path().to_string_lossy().into_owned();
+        let pair = Self {
+            api: None,
+            sync: None,
+            api_port: free_port(),
+            sync_port: free_port(),
+            bus_port: free_port(),
+            sync_arguments: sync_arguments.iter().map(|argument| argument.replace("{root}", &place)).collect(),
+            environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{root}", &place))).collect(),
+            root,
+        };
+        pair.command(&["init", "--out", &pair.path("keys").to_string_lossy()]);
+        pair
+    }
+
+    /// A path in the pair's own directory: `keys`, `data`, `tmp`, `logs`, `secrets`.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// Where the api listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.api_port).into()
+    }
+
+    /// Where sync listens, for its health and metrics.
+    pub fn sync_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.sync_port).into()
+    }
+
+    fn bare(&self) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("OP_SESSION", self.path("keys/1password-credentials.json"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the binary to its end and gives what it printed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let output = self.bare().args(arguments).output().expect("the binary runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "sidevault {arguments:?}: {}: {errors}", output.status);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A token with these grants, as `NAME=RIGHTS`.
+    pub fn token(&self, name: &str, grants: &[&str]) -> String {
+        let issuer = self.path("keys/issuer.json");
+        let issuer = issuer.to_string_lossy();
+        let mut arguments = vec!["token", "create", name, "--expires", "1h", "--issuer", &issuer];
+        for grant in grants {
+            arguments.extend(["--vault", grant]);
+        }
+        self.command(&arguments)
+    }
+
+    /// Starts a half, and does not wait for it.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run(&mut self, half: Half) {
+        let log = File::options().create(true).append(true).open(self.log_path(half)).expect("a log file");
+        let mut command = self.bare();
+        match half {
+            Half::Api => {
+                command.arg("api").env("OP_HTTP_PORT", self.api_port.to_string());
+                command.env("OP_BUS_PORT", self.bus_port.to_string());
+            }
+            Half::Sync => {
+                command.arg("sync").args(&self.sync_arguments).env("OP_HTTP_PORT", self.sync_port.to_string());
+                command.env("OP_BUS_PEERS", format!("localhost:{}", self.bus_port));
+            }
+        }
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = command.spawn().expect("the binary runs");
+        *self.slot(half) = Some(child);
+    }
+
+    fn slot(&mut self, half: Half) -> &mut Option<Child> {
+        match half {
+            Half::Api => &mut self.api,
+            Half::Sync => &mut self.sync,
+        }
+    }
+
+    /// The process's id, if it was started.
+    pub fn pid(&self, half: Half) -> Option<u32> {
+        match half {
+            Half::Api => self.api.as_ref(),
+            Half::Sync => self.sync.as_ref(),
+        }
+        .map(Child::id)
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub fn kill(&mut self, half: Half) {
+        if let Some(mut child) = self.slot(half).take() {
+            // It may have ended on its own; either way it is gone then.
+            let _gone = child.kill();
+            let _status = child.wait();
+        }
+    }
+
+    fn log_path(&self, half: Half) -> PathBuf {
+        self.path("logs").join(format!("{}.log", half.name()))
+    }
+
+    /// All a half has logged.
+    pub fn log(&self, half: Half) -> String {
+        fs::read(self.log_path(half)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the api answers and sync is linked to it and has read its sources.
+    ///
+    /// # Panics
+    /// If that never happens.
+    pub fn wait_linked(&self) {
+        let linked = wait_until(|| {
+            let health = self.health();
+            let parts = health["dependencies"].as_array()?;
+            let status = |name: &str| parts.iter().find(|part| part["service"] == name).map(|part| &part["status"]);
+            let starting = parts.iter().any(|part| part["status"] == "INITIALIZED");
+            // Without a store there is no link that could tell.
+            (status("sqlite")? == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting).then_some(())
+        });
+        assert!(linked.is_some(), "not linked: {}\n{}\n{}", self.health(), self.log(Half::Api), self.log(Half::Sync));
+    }
+
+    /// What `/health` says; null while nothing answers.
+    pub fn health(&self) -> serde_json::Value {
+        exchange(self.address(), &Request::new("GET", "/health").bytes()).map(|reply| reply.json()).unwrap_or_default()
+    }
+
+    /// Asks the api, with a body or an empty one.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    pub fn ask(&self, token: &str, method: &str, target: &str, body: &str) -> io::Result<Reply> {
+        let mut request = Request::new(method, target).bearer(token);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        exchange(self.address(), &request.bytes())
+    }
+
+    /// `GET`, which must be answered.
+    ///
+    /// # Panics
+    /// If the connection fails.
+    pub fn get(&self, token: &str, target: &str) -> Reply {
+        self.ask(token, "GET", target, "").unwrap_or_else(|error| panic!("GET {target}: {error}"))
+    }
+
+    /// The id of a vault the token may read.
+    ///
+    /// # Panics
+    /// If it does not appear.
+    pub fn vault(&self, token: &str, name: &str) -> String {
+        let found = wait_until(|| {
+            let vaults = self.ask(token, "GET", "/v1/vaults", "").ok()?.json();
+            let vault = vaults.as_array()?.iter().find(|vault| vault["name"] == name)?.clone();
+            vault["id"].as_str().map(str::to_owned)
+        });
+        found.unwrap_or_else(|| panic!("no vault {name}\n{}\n{}", self.log(Half::Api), self.log(Half::Sync)))
+    }
+
+    /// An item by its title, as it is in full.
+    pub fn item(&self, token: &str, vault: &str, title: &str) -> Option<serde_json::Value> {
+        let list = self.ask(token, "GET", &format!("/v1/vaults/{vault}/items"), "").ok()?.json();
+        let id = list.as_array()?.iter().find(|item| item["title"] == title)?["id"].as_str()?.to_owned();
+        let reply = self.ask(token, "GET", &format!("/v1/vaults/{vault}/items/{id}"), "").ok()?;
+        (reply.status == 200).then(|| reply.json())
+    }
+
+    /// The most memory a half ever had, in bytes (`VmHWM`, proc(5)).
+    pub fn most_memory(&self, half: Half) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid(half)?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.kill(Half::Api);
+        self.kill(Half::Sync);
+    }
+}
+
+/// Tries again until something comes of it, or patience ends.
+pub fn wait_until<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = attempt() {
+            return Some(found);
+        }
+        if started.elapsed() > PATIENCE {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Every file below a directory, with its bytes. Links are not followed.
+pub fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(directory) else { return found };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files_below(&path)),
+            Ok(kind) if kind.is_file() => {
+                let mut bytes = Vec::new();
+                // A file that vanished meanwhile holds nothing.
+                if File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).is_ok() {
+                    found.push((path, bytes));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
