@@ -37,7 +37,7 @@ CREATE TABLE items (
     detail     BLOB   NOT NULL,                  -- sealed: what GET item answers
     PRIMARY KEY (vault_id, id)
 );
-CREATE INDEX items_by_title ON items (vault_id, title_hash);
+CREATE INDEX items_by_title ON items (vault_id, title_hash, created_at, id);
 CREATE INDEX items_in_order ON items (vault_id, created_at, id);
 CREATE INDEX items_by_origin ON items (vault_id, origin);
 

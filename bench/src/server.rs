@@ -163,7 +163,7 @@ impl Pair {
         let pair = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), bus, api, sync };
         let probe = if fixture.directory { "/v1/vaults/tree" } else { "/v1/vaults/apps" };
         for _ in 0..1000 {
-            if load_ready(pair.address, &fixture.token, probe).await {
+            if load_ready(pair.address, &fixture.token, probe).await && linked(pair.address).await {
                 return pair;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -186,6 +186,11 @@ impl Pair {
 
 async fn load_ready(address: SocketAddr, token: &str, path: &str) -> bool {
     tokio::net::TcpStream::connect(address).await.is_ok() && load::try_get(address, token, path).await.is_some()
+}
+
+async fn linked(address: SocketAddr) -> bool {
+    let health = load::try_get(address, "", "/health").await.unwrap_or_default();
+    !String::from_utf8_lossy(&health).contains("FAILED")
 }
 
 fn resident(pid: u32) -> Option<f64> {

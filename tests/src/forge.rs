@@ -1,4 +1,6 @@
 //! Tokens nobody issued, or that say what they should not.
+// Where a test's world can't be made, the test ends.
+#![allow(clippy::expect_used)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,13 +65,23 @@ impl Forge {
         let compressed = public.to_sec1_point(true).as_bytes().to_vec();
         let (x, y) = (BASE64.encode(&point[1..33]), BASE64.encode(&point[33..65]));
         let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
-        vec![point, compressed, jwk.into_bytes(), self.kid.clone().into_bytes(), Vec::new()]
+        vec![
+            point,
+            compressed,
+            jwk.into_bytes(),
+            self.kid.clone().into_bytes(),
+            Vec::new(),
+        ]
     }
 }
 
 /// `header.claims`, both encoded.
 pub fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()))
+    format!(
+        "{}.{}",
+        BASE64.encode(header.to_string()),
+        BASE64.encode(claims.to_string())
+    )
 }
 
 /// Signs with HMAC-SHA-256.
@@ -85,5 +97,8 @@ pub fn hs256(header: &Value, claims: &Value, key: &[u8]) -> String {
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }

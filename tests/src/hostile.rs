@@ -116,7 +116,10 @@ impl Ground {
 
     /// The path of the file's content.
     pub(crate) fn content(&self) -> String {
-        format!("/v1/vaults/{}/items/{}/files/{}/content", self.own_files, self.document, self.file)
+        format!(
+            "/v1/vaults/{}/items/{}/files/{}/content",
+            self.own_files, self.document, self.file
+        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! An api and a sync as two processes on one data directory, as they run in a Pod; each can be
 //! killed and started again.
+// Where a test's world can't be made, the test ends.
+#![allow(clippy::expect_used)]
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -81,8 +83,15 @@ impl Pair {
     /// # Panics
     /// If there is no binary, or it makes no keys.
     pub fn prepare(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        assert!(binary().is_file(), "no binary at {}: cargo build -p sidevault", binary().display());
-        let root = tempfile::Builder::new().prefix("sidevault-pair-").tempdir().expect("a directory");
+        assert!(
+            binary().is_file(),
+            "no binary at {}: cargo build -p sidevault",
+            binary().display()
+        );
+        let root = tempfile::Builder::new()
+            .prefix("sidevault-pair-")
+            .tempdir()
+            .expect("a directory");
         for directory in ["keys", "home", "data", "tmp", "logs", "secrets"] {
             fs::create_dir(root.path().join(directory)).expect("a directory");
         }
@@ -93,8 +102,14 @@ impl Pair {
             api_port: free_port(),
             sync_port: free_port(),
             bus_port: free_port(),
-            sync_arguments: sync_arguments.iter().map(|argument| argument.replace("{root}", &place)).collect(),
-            environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.replace("{root}", &place))).collect(),
+            sync_arguments: sync_arguments
+                .iter()
+                .map(|argument| argument.replace("{root}", &place))
+                .collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.replace("{root}", &place)))
+                .collect(),
             root,
         };
         pair.command(&["init", "--out", &pair.path("keys").to_string_lossy()]);
@@ -137,8 +152,21 @@ impl Pair {
     pub fn command(&self, arguments: &[&str]) -> String {
         let output = self.bare().args(arguments).output().expect("the binary runs");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "sidevault {arguments:?}: {}: {errors}", output.status);
+        assert!(
+            output.status.success(),
+            "sidevault {arguments:?}: {}: {errors}",
+            output.status
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs a command that may well fail, and gives what it printed on standard output.
+    ///
+    /// # Panics
+    /// If it can't be run at all.
+    pub fn output(&self, arguments: &[&str]) -> String {
+        let output = self.bare().args(arguments).output().expect("the binary runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// A token with these grants, as `NAME=RIGHTS`.
@@ -157,7 +185,11 @@ impl Pair {
     /// # Panics
     /// If it can't be started.
     pub fn run(&mut self, half: Half) {
-        let log = File::options().create(true).append(true).open(self.log_path(half)).expect("a log file");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path(half))
+            .expect("a log file");
         let mut command = self.bare();
         match half {
             Half::Api => {
@@ -165,7 +197,10 @@ impl Pair {
                 command.env("OP_BUS_PORT", self.bus_port.to_string());
             }
             Half::Sync => {
-                command.arg("sync").args(&self.sync_arguments).env("OP_HTTP_PORT", self.sync_port.to_string());
+                command
+                    .arg("sync")
+                    .args(&self.sync_arguments)
+                    .env("OP_HTTP_PORT", self.sync_port.to_string());
                 command.env("OP_BUS_PEERS", format!("localhost:{}", self.bus_port));
             }
         }
@@ -205,7 +240,9 @@ impl Pair {
 
     /// All a half has logged.
     pub fn log(&self, half: Half) -> String {
-        fs::read(self.log_path(half)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path(half))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Waits until the api answers and sync is linked to it and has read its sources.
@@ -216,17 +253,31 @@ impl Pair {
         let linked = wait_until(|| {
             let health = self.health();
             let parts = health["dependencies"].as_array()?;
-            let status = |name: &str| parts.iter().find(|part| part["service"] == name).map(|part| &part["status"]);
+            let status = |name: &str| {
+                parts
+                    .iter()
+                    .find(|part| part["service"] == name)
+                    .map(|part| &part["status"])
+            };
             let starting = parts.iter().any(|part| part["status"] == "INITIALIZED");
             // Without a store there is no link that could tell.
-            (status("sqlite")? == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting).then_some(())
+            (status("sqlite")? == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting)
+                .then_some(())
         });
-        assert!(linked.is_some(), "not linked: {}\n{}\n{}", self.health(), self.log(Half::Api), self.log(Half::Sync));
+        assert!(
+            linked.is_some(),
+            "not linked: {}\n{}\n{}",
+            self.health(),
+            self.log(Half::Api),
+            self.log(Half::Sync)
+        );
     }
 
     /// What `/health` says; null while nothing answers.
     pub fn health(&self) -> serde_json::Value {
-        exchange(self.address(), &Request::new("GET", "/health").bytes()).map(|reply| reply.json()).unwrap_or_default()
+        exchange(self.address(), &Request::new("GET", "/health").bytes())
+            .map(|reply| reply.json())
+            .unwrap_or_default()
     }
 
     /// Asks the api, with a body or an empty one.
@@ -246,7 +297,8 @@ impl Pair {
     /// # Panics
     /// If the connection fails.
     pub fn get(&self, token: &str, target: &str) -> Reply {
-        self.ask(token, "GET", target, "").unwrap_or_else(|error| panic!("GET {target}: {error}"))
+        self.ask(token, "GET", target, "")
+            .unwrap_or_else(|error| panic!("GET {target}: {error}"))
     }
 
     /// The id of a vault the token may read.
@@ -264,9 +316,16 @@ impl Pair {
 
     /// An item by its title, as it is in full.
     pub fn item(&self, token: &str, vault: &str, title: &str) -> Option<serde_json::Value> {
-        let list = self.ask(token, "GET", &format!("/v1/vaults/{vault}/items"), "").ok()?.json();
-        let id = list.as_array()?.iter().find(|item| item["title"] == title)?["id"].as_str()?.to_owned();
-        let reply = self.ask(token, "GET", &format!("/v1/vaults/{vault}/items/{id}"), "").ok()?;
+        let list = self
+            .ask(token, "GET", &format!("/v1/vaults/{vault}/items"), "")
+            .ok()?
+            .json();
+        let id = list.as_array()?.iter().find(|item| item["title"] == title)?["id"]
+            .as_str()?
+            .to_owned();
+        let reply = self
+            .ask(token, "GET", &format!("/v1/vaults/{vault}/items/{id}"), "")
+            .ok()?;
         (reply.status == 200).then(|| reply.json())
     }
 
@@ -302,7 +361,9 @@ pub fn wait_until<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
 /// Every file below a directory, with its bytes. Links are not followed.
 pub fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(directory) else { return found };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return found;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         match entry.file_type() {
@@ -310,7 +371,10 @@ pub fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             Ok(kind) if kind.is_file() => {
                 let mut bytes = Vec::new();
                 // A file that vanished meanwhile holds nothing.
-                if File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).is_ok() {
+                if File::open(&path)
+                    .and_then(|mut file| file.read_to_end(&mut bytes))
+                    .is_ok()
+                {
                     found.push((path, bytes));
                 }
             }

@@ -21,7 +21,10 @@ pub struct Reply {
 impl Reply {
     /// The first header of this name, which is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text; what is not UTF-8 in it is replaced.
@@ -48,18 +51,17 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+        })
     }
 
     /// Sends bytes as they are. A server that has had enough may close before all is sent: then
     /// its answer counts, not the failed write.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.stream.write_all(bytes) {
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-            {
-                Ok(())
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
             other => other,
         }
     }
@@ -73,22 +75,33 @@ impl Wire {
     /// Reads the next answer; interim ones (1xx) are passed over.
     pub fn reply(&mut self, bodiless: bool) -> io::Result<Reply> {
         loop {
-            let Some(end) = self.until_head()? else { return Ok(Reply::default()) };
+            let Some(end) = self.until_head()? else {
+                return Ok(Reply::default());
+            };
             let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
             self.buffer.drain(..end + 4);
             let mut lines = head.split("\r\n");
-            let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+            let status = lines
+                .next()
+                .and_then(|line| line.split(' ').nth(1))
+                .and_then(|code| code.parse().ok());
             let status: u16 = status.ok_or_else(|| io::Error::other(format!("no status line: {head:?}")))?;
             let headers = lines
                 .filter_map(|line| line.split_once(':'))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect();
-            let mut reply = Reply { status, headers, body: Vec::new() };
+            let mut reply = Reply {
+                status,
+                headers,
+                body: Vec::new(),
+            };
             if (100..200).contains(&status) {
                 continue;
             }
             // A stream of events never ends.
-            let endless = reply.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+            let endless = reply
+                .header("content-type")
+                .is_some_and(|kind| kind.starts_with("text/event-stream"));
             if !(bodiless || endless || status == 204 || status == 304) {
                 reply.body = self.body(&reply)?;
             }
@@ -97,10 +110,16 @@ impl Wire {
     }
 
     fn body(&mut self, reply: &Reply) -> io::Result<Vec<u8>> {
-        if reply.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        if reply
+            .header("transfer-encoding")
+            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
             return self.chunks();
         }
-        match reply.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
+        match reply
+            .header("content-length")
+            .and_then(|length| length.parse::<usize>().ok())
+        {
             Some(length) => self.take(length),
             None => {
                 while self.more()? {}
@@ -136,7 +155,8 @@ impl Wire {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(self.buffer.drain(..length).collect())
+        let rest = self.buffer.split_off(length);
+        Ok(std::mem::replace(&mut self.buffer, rest))
     }
 
     fn until_head(&mut self) -> io::Result<Option<usize>> {
@@ -156,8 +176,14 @@ impl Wire {
         Ok(std::mem::take(&mut self.buffer))
     }
 
+    /// Everything until it is enough, or the other side closes.
+    pub fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+        while !enough(&self.buffer) && self.more()? {}
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     fn more(&mut self) -> io::Result<bool> {
-        let mut block = [0; 16 << 10];
+        let mut block = [0; 64 << 10];
         match self.stream.read(&mut block) {
             Ok(0) => Ok(false),
             Ok(n) => {
@@ -190,7 +216,11 @@ impl Request {
         let mut head = format!("{method} ").into_bytes();
         head.extend_from_slice(target.as_ref());
         head.extend_from_slice(b" HTTP/1.1\r\nHost: localhost\r\n");
-        Self { head, body: None, counted: true }
+        Self {
+            head,
+            body: None,
+            counted: true,
+        }
     }
 
     /// Adds a header line as it is.

@@ -118,15 +118,24 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
     }
 }
 
-/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110, 11.1).
+/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110, 11.1). Two such
+/// headers are none: what stands before this server may have looked at the other one.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
 fn unauthorized(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
+}
+
+/// The issuer as the UUID that Connect 1.7.1 promises for an actor's id; its key id is none.
+fn issuer_id(kid: &str) -> String {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(kid)[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 /// Makes the token known by name; nobody waits for it.
@@ -232,7 +241,7 @@ impl Caller {
             action,
             result,
             actor: Actor {
-                id: self.token.kid.clone(),
+                id: issuer_id(&self.token.kid),
                 account: self.token.name.clone(),
                 jti: self.token.jti.clone(),
                 user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("").to_owned(),

@@ -148,7 +148,7 @@ impl Edge {
     async fn dispatch(self, request: Request<Body>) -> Response {
         let answer = AssertUnwindSafe(self.router.oneshot(request)).catch_unwind();
         match tokio::time::timeout(limits::ANSWER_TIME, answer).await {
-            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Ok(response))) => in_our_form(response),
             Ok(Err(_panic)) => {
                 tracing::error!("a request met a bug: please report what was asked and the lines above");
                 ApiError::internal().into_response()
@@ -157,6 +157,17 @@ impl Edge {
                 ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no answer was found in time. Try again").into_response()
             }
         }
+    }
+}
+
+/// The router's own refusals are plain text: of a path that is not UTF-8 once it is decoded.
+fn in_our_form(response: Response) -> Response {
+    let plain = response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+    match response.status() {
+        status if status.is_client_error() && plain => {
+            ApiError::new(status, "the path can't be read: it is not UTF-8").into_response()
+        }
+        _ => response,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bodies of writes: JSON, whatever the content type says.
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -17,13 +17,18 @@ impl FromRequest<Arc<Api>> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &Arc<Api>) -> Result<Self, ApiError> {
+        let too_large = || {
+            let message = format!("the body is larger than {} bytes, the most an item may have", limits::BODY_BYTES);
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        };
+        // What says that it is too large need not be waited for.
+        if request.body().size_hint().lower() > limits::BODY_BYTES as u64 {
+            return Err(too_large());
+        }
         let body = Limited::new(request.into_body(), limits::BODY_BYTES).collect();
         match tokio::time::timeout(limits::BODY_TIME, body).await {
             Ok(Ok(body)) => Ok(Self(body.to_bytes())),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the body is larger than {} bytes, the most an item may have", limits::BODY_BYTES),
-            )),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(ApiError::bad_request("the body did not arrive whole")),
             Err(_) => Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,

@@ -33,8 +33,8 @@ struct Reason {
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct TokenLabel {
+    /// Not the name: anyone may read `/metrics`, and `sidevault token list` knows both.
     jti: String,
-    name: String,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -139,7 +139,7 @@ impl Metrics {
 
     pub(crate) fn token_seen(&self, token: &Token) {
         if let Some(at) = token.expires_at {
-            let label = TokenLabel { jti: token.jti.clone(), name: token.name.clone() };
+            let label = TokenLabel { jti: token.jti.clone() };
             self.token_expiry.get_or_create(&label).set(at.as_millis() / 1000);
         }
     }

@@ -58,11 +58,13 @@ pub(crate) async fn connect(installation: &Installation) -> Result<Option<UnixSt
 
 /// Asks the sync behind the socket.
 pub(crate) async fn over(stream: UnixStream, credentials: &Credentials, command: &Command) -> Result<Answer, Failure> {
-    let connection = Connection::connect(stream, &credentials.bus_key()).await.map_err(|error| {
-        Failure::Denied(format!(
-            "sync does not accept these credentials ({error}): use the file it runs with (--session)"
-        ))
-    })?;
+    let connection = Connection::connect(stream, &credentials.bus_key())
+        .await
+        .map_err(|error| {
+            Failure::Denied(format!(
+                "sync does not accept these credentials ({error}): use the file it runs with (--session)"
+            ))
+        })?;
     let (peer, _notices) = peer::start(connection);
     let body = serde_json::to_vec(command).map_err(|error| Failure::Failed(error.to_string()))?;
     let answer = match tokio::time::timeout(ANSWER_TIME, peer.call(Bytes::from(body))).await {

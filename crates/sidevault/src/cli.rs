@@ -16,7 +16,6 @@ use crate::grants::Grant;
 #[command(
     name = "sidevault",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_long_help = EXIT_STATUS,
     max_term_width = 100
@@ -39,12 +38,14 @@ pub(crate) enum Command {
     /// OP_LOG_LEVEL, OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT (10s), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE,
     /// OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME; and by SIDEVAULT_PASSPHRASE_FILE and
     /// SIDEVAULT_LOG_FORMAT=json|human.
+    #[command(version)]
     Api,
     /// Run sync: reads the sources, and is the only one that writes
     ///
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8081), OP_LOG_LEVEL, OP_BUS_PORT,
     /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME; and by SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE and
     /// SIDEVAULT_LOG_FORMAT=json|human.
+    #[command(version)]
     Sync(Sync),
     /// Make, list, revoke and read access tokens
     #[command(subcommand)]
@@ -154,7 +155,9 @@ pub(crate) enum Token {
     /// Make a token and print it
     ///
     /// The server needs not run, nor the vault be there yet: a vault's id follows from its name.
-    #[command(after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d")]
+    #[command(
+        after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d"
+    )]
     Create(TokenCreate),
     /// List the tokens the server knows
     List {

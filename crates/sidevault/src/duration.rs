@@ -36,9 +36,13 @@ pub(crate) fn parse(text: &str) -> Result<Duration, InvalidDuration> {
         return Err(invalid());
     }
     while !rest.is_empty() {
-        let number_ends = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(invalid)?;
+        let number_ends = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .ok_or_else(invalid)?;
         let (number, after) = rest.split_at(number_ends);
-        let unit_ends = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let unit_ends = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let (word, next) = after.split_at(unit_ends);
         let number: f64 = number.parse().map_err(|_| invalid())?;
         nanos += number * unit(word).ok_or_else(invalid)?;
@@ -80,7 +84,20 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "10", "s", "-1s", "10 s", "1x", "1.2.3s", "ten", "never", "1e9s", ".s", "99999999999999999999w"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "10 s",
+            "1x",
+            "1.2.3s",
+            "ten",
+            "never",
+            "1e9s",
+            ".s",
+            "99999999999999999999w",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

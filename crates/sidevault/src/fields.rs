@@ -17,7 +17,10 @@ pub(crate) struct FieldArgument {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Content {
     /// This text; of the usual type for the label if none is named.
-    Value { value: String, field_type: Option<FieldType> },
+    Value {
+        value: String,
+        field_type: Option<FieldType>,
+    },
     /// Whatever the recipe gives.
     Generated(Recipe),
     /// Nothing: the field goes.
@@ -26,7 +29,9 @@ pub(crate) enum Content {
 
 impl fmt::Debug for FieldArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FieldArgument").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("FieldArgument")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,7 +76,10 @@ fn field_type(word: &str) -> Result<FieldType, String> {
         "text" => Ok(FieldType::String),
         "password" => Ok(FieldType::Concealed),
         word => FieldType::from_word(word).ok_or_else(|| {
-            let known: Vec<String> = FieldType::ALL.iter().map(|known| known.as_str().to_ascii_lowercase()).collect();
+            let known: Vec<String> = FieldType::ALL
+                .iter()
+                .map(|known| known.as_str().to_ascii_lowercase())
+                .collect();
             format!("a field's type is one of {}, or `generate`", known.join(", "))
         }),
     }
@@ -85,7 +93,9 @@ fn recipe(text: &str) -> Result<Recipe, String> {
         match (CharacterSet::from_word(word), word.parse()) {
             (Some(set), _) => sets.push(set),
             (None, Ok(number)) => length = number,
-            (None, Err(_)) => return Err("a recipe holds letters, digits, symbols and a length: letters,digits,20".into()),
+            (None, Err(_)) => {
+                return Err("a recipe holds letters, digits, symbols and a length: letters,digits,20".into());
+            }
         }
     }
     Recipe::new(length, sets, "").map_err(|invalid| invalid.to_string())
@@ -180,7 +190,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in ["x", "=x", "x[nonsense]=y", "x[generate]=vowels", "x[generate]=65", "x[delete]=y", "[otp]=x"] {
+        for text in [
+            "x",
+            "=x",
+            "x[nonsense]=y",
+            "x[generate]=vowels",
+            "x[generate]=65",
+            "x[delete]=y",
+            "[otp]=x",
+        ] {
             assert!(text.parse::<FieldArgument>().is_err(), "{text}");
         }
     }

@@ -43,7 +43,14 @@ mod tests {
             ("a=b=w", "a=b", Access::WRITE),
             ("My Vault=rw", "My Vault", Access::READ_WRITE),
         ] {
-            assert_eq!(text.parse::<Grant>().unwrap(), Grant { vault: vault.into(), access }, "{text}");
+            assert_eq!(
+                text.parse::<Grant>().unwrap(),
+                Grant {
+                    vault: vault.into(),
+                    access
+                },
+                "{text}"
+            );
         }
     }
 

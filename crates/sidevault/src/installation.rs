@@ -51,7 +51,10 @@ impl Installation {
         });
         Self {
             data,
-            session: place.session.clone().or(environment.get("OP_SESSION").map(str::to_owned)),
+            session: place
+                .session
+                .clone()
+                .or(environment.get("OP_SESSION").map(str::to_owned)),
             passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
         }
     }

@@ -206,7 +206,13 @@ mod tests {
     #[test]
     fn a_json_line_is_one_flat_object() {
         let line = logged(LogFormat::Json, || {
-            tracing::info!(request_id = "r1", jti = Some("j"), status = 200_u16, dur_ms = 1.5, "two\nlines");
+            tracing::info!(
+                request_id = "r1",
+                jti = Some("j"),
+                status = 200_u16,
+                dur_ms = 1.5,
+                "two\nlines"
+            );
         });
         assert_eq!(line.lines().count(), 1);
         let line: Value = serde_json::from_str(&line).unwrap();

@@ -33,13 +33,19 @@ mod tests {
     fn read(words: &[&str]) -> Vec<String> {
         let words = words.iter().map(OsString::from);
         let arguments = arguments(words);
-        arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+        arguments
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
     }
 
     #[test]
     fn a_name_with_a_role_is_a_sub_command() {
         assert_eq!(read(&["/usr/bin/sidevault-api"])[1..], ["api"]);
-        assert_eq!(read(&["sidevault-sync", "--dir", "/git"])[1..], ["sync", "--dir", "/git"]);
+        assert_eq!(
+            read(&["sidevault-sync", "--dir", "/git"])[1..],
+            ["sync", "--dir", "/git"]
+        );
         assert_eq!(read(&["sidevault-sync", "--version"])[1..], ["sync", "--version"]);
         assert_eq!(read(&["sidevault-api", "api"])[1..], ["api"]);
     }

@@ -132,7 +132,11 @@ impl LogSettings {
                 None
             }
         };
-        Self { level, format, complaints }
+        Self {
+            level,
+            format,
+            complaints,
+        }
     }
 }
 
@@ -240,7 +244,10 @@ mod tests {
         let none = Environment::default();
         let api = Settings::read(&none, Role::Api).unwrap();
         let sync = Settings::read(&none, Role::Sync).unwrap();
-        assert_eq!((api.http_port, api.bus_port, api.bus_peers.len()), (8080, Some(11220), 0));
+        assert_eq!(
+            (api.http_port, api.bus_port, api.bus_peers.len()),
+            (8080, Some(11220), 0)
+        );
         assert_eq!((sync.http_port, sync.bus_port), (8081, None));
         assert_eq!(sync.bus_peers, ["localhost:11220"]);
         assert_eq!(api.data, PathBuf::from("/home/opuser/.op/data"));

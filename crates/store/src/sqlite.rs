@@ -1,9 +1,12 @@
 //! All that is SQLite's own: how a connection is opened, and how a reader learns of a commit
 //! without asking the database.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -51,8 +54,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .busy_timeout(Duration::from_secs(10))
         .pragma("temp_store", "MEMORY")
-        // Pages come from the page cache of the system, not from a copy per connection.
-        .pragma("mmap_size", "268435456")
+        // Pages come from the page cache of the system, not from a copy per connection. Only a part
+        // is mapped: each connection's mapped pages count as the process's memory, and one large
+        // file read through would be all of it.
+        .pragma("mmap_size", "16777216")
         .pragma("cache_size", "-1024")
         .statement_cache_capacity(64)
         .disable_statement_logging()
@@ -79,7 +84,7 @@ pub(crate) async fn close(conn: SqliteConnection) -> Result<(), StoreError> {
 /// transactions and the checksum of the last frame. Comparing its 48 bytes is what
 /// `PRAGMA data_version` does, without the way to the connection's thread.
 pub(crate) struct CommitClock {
-    file: File,
+    file: &'static File,
     path: PathBuf,
 }
 
@@ -92,18 +97,28 @@ impl Stamp {
     pub(crate) const NEVER: Self = Self([0; 48]);
 }
 
+/// The `-shm` files this process ever opened here, by device and inode, never closed: closing
+/// any descriptor of such a file would drop SQLite's own POSIX locks on it in this process.
+static OPENED: Mutex<BTreeMap<(u64, u64), &'static File>> = Mutex::new(BTreeMap::new());
+
 impl CommitClock {
     /// Opens the clock. A connection to the database must be open already and outlive it.
-    ///
-    /// The file stays open as long as this value: closing any descriptor of it would drop
-    /// SQLite's own POSIX locks on it in this process.
     pub(crate) fn open(database: &Path) -> Result<Self, StoreError> {
         let mut path = database.as_os_str().to_owned();
         path.push("-shm");
         let path = PathBuf::from(path);
-        match File::open(&path) {
+        match Self::opened_once(&path) {
             Ok(file) => Ok(Self { file, path }),
             Err(cause) => Err(StoreError::Io { path, cause }),
+        }
+    }
+
+    fn opened_once(path: &Path) -> std::io::Result<&'static File> {
+        let mut opened = OPENED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let metadata = std::fs::metadata(path)?;
+        match opened.entry((metadata.dev(), metadata.ino())) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(place) => Ok(*place.insert(Box::leak(Box::new(File::open(path)?)))),
         }
     }
 

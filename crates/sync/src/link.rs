@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, Incoming, Peer};
 use sidevault_store::{Answer, Command, FailureKind, Notice, Refusal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -23,11 +23,18 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Serves a link until it ends.
+    /// Serves a link until it ends, or this future is dropped.
     pub(crate) async fn serve(self, connection: Connection) {
-        let (peer, mut incoming) = peer::start(connection);
-        self.metrics.linked();
-        let telling = tokio::spawn(self.clone().tell(peer));
+        let (peer, incoming) = peer::start(connection);
+        let _counted = Linked::new(self.metrics.clone());
+        let telling = self.clone().tell(peer);
+        tokio::select! {
+            () = self.take(incoming) => {}
+            () = telling => {}
+        }
+    }
+
+    async fn take(&self, mut incoming: mpsc::Receiver<Incoming>) {
         while let Some(message) = incoming.recv().await {
             match message {
                 Incoming::Request { body, reply } => {
@@ -38,8 +45,6 @@ impl Links {
                 Incoming::Notice(body) => self.notice(&body).await,
             }
         }
-        telling.abort();
-        self.metrics.unlinked();
     }
 
     async fn notice(&self, body: &[u8]) {
@@ -77,6 +82,22 @@ impl Links {
                 return;
             }
         }
+    }
+}
+
+/// Counts a link for as long as it is served.
+struct Linked(Arc<Metrics>);
+
+impl Linked {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.linked();
+        Self(metrics)
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        self.0.unlinked();
     }
 }
 

@@ -7,7 +7,16 @@ const SCOPE: &str = "is not in scope";
 const NEW: &str = r#"{"title":"x","category":"LOGIN"}"#;
 
 pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [vaults(ground), items(ground), filters(ground), spellings(ground), rights(ground)].into_iter().flatten().collect()
+    [
+        vaults(ground),
+        items(ground),
+        filters(ground),
+        spellings(ground),
+        rights(ground),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The foreign vaults themselves, and what is below them.
@@ -15,30 +24,88 @@ fn vaults(ground: &Ground) -> Vec<Case> {
     let (vault, item) = (&ground.foreign, &ground.foreign_item);
     let at = |rest: &str| format!("/v1/vaults/{vault}{rest}");
     let one = format!("/items/{item}");
-    let files = format!("/v1/vaults/{}/items/{}/files", ground.foreign_files, ground.foreign_document);
+    let files = format!(
+        "/v1/vaults/{}/items/{}/files",
+        ground.foreign_files, ground.foreign_document
+    );
     let mut cases = vec![
         case("a foreign vault", ground.ask("GET", at("")), 403, SCOPE),
         case("its items", ground.ask("GET", at("/items")), 403, SCOPE),
         case("its item", ground.ask("GET", at(&one)), 403, SCOPE),
         case("its item, HEAD", ground.ask("HEAD", at(&one)), 403, ""),
-        case("its item's old version", ground.ask("GET", at(&format!("{one}?version=1"))), 403, SCOPE),
-        case("its item's versions", ground.ask("GET", at(&format!("{one}/versions"))), 403, SCOPE),
-        case("its item restored", ground.ask("POST", at(&format!("{one}/versions/1/restore"))), 403, SCOPE),
-        case("a new item in it", ground.ask("POST", at("/items")).body(NEW), 403, SCOPE),
+        case(
+            "its item's old version",
+            ground.ask("GET", at(&format!("{one}?version=1"))),
+            403,
+            SCOPE,
+        ),
+        case(
+            "its item's versions",
+            ground.ask("GET", at(&format!("{one}/versions"))),
+            403,
+            SCOPE,
+        ),
+        case(
+            "its item restored",
+            ground.ask("POST", at(&format!("{one}/versions/1/restore"))),
+            403,
+            SCOPE,
+        ),
+        case(
+            "a new item in it",
+            ground.ask("POST", at("/items")).body(NEW),
+            403,
+            SCOPE,
+        ),
         case("nonsense in it", ground.ask("POST", at("/items")).body("{"), 403, SCOPE),
         case("its item replaced", ground.ask("PUT", at(&one)).body(NEW), 403, SCOPE),
         case("its item patched", ground.ask("PATCH", at(&one)).body("[]"), 403, SCOPE),
         case("its item deleted", ground.ask("DELETE", at(&one)), 403, SCOPE),
         case("a foreign item's files", ground.ask("GET", &files), 403, SCOPE),
-        case("a foreign file", ground.ask("GET", format!("{files}/{}", ground.foreign_file)), 403, SCOPE),
-        case("a foreign content", ground.ask("GET", format!("{files}/{}/content", ground.foreign_file)), 403, SCOPE),
-        case("a foreign vault filtered", ground.ask("GET", at("/items?filter=title%20pr")), 403, SCOPE),
+        case(
+            "a foreign file",
+            ground.ask("GET", format!("{files}/{}", ground.foreign_file)),
+            403,
+            SCOPE,
+        ),
+        case(
+            "a foreign content",
+            ground.ask("GET", format!("{files}/{}/content", ground.foreign_file)),
+            403,
+            SCOPE,
+        ),
+        case(
+            "a foreign vault filtered",
+            ground.ask("GET", at("/items?filter=title%20pr")),
+            403,
+            SCOPE,
+        ),
     ];
     // Whether it exists does not show.
-    cases.push(case("no vault at all", ground.ask("GET", format!("/v1/vaults/{}", "q".repeat(26))), 403, SCOPE));
-    for name in [&ground.foreign_name, "*", "%25", "null", "0", "-1", "..", ".", "'%20OR%20'1'='1"] {
+    cases.push(case(
+        "no vault at all",
+        ground.ask("GET", format!("/v1/vaults/{}", "q".repeat(26))),
+        403,
+        SCOPE,
+    ));
+    for name in [
+        &ground.foreign_name,
+        "*",
+        "%25",
+        "null",
+        "0",
+        "-1",
+        "..",
+        ".",
+        "'%20OR%20'1'='1",
+    ] {
         let path = format!("/v1/vaults/{name}/items");
-        cases.push(case(format!("a vault named {name}"), ground.ask("GET", path), 400, "Invalid Vault UUID"));
+        cases.push(case(
+            format!("a vault named {name}"),
+            ground.ask("GET", path),
+            400,
+            "Invalid Vault UUID",
+        ));
     }
     cases
 }
@@ -51,17 +118,65 @@ fn items(ground: &Ground) -> Vec<Case> {
     let document = format!("/v1/vaults/{}/items/{}", ground.own_files, ground.document);
     let no_file = format!("file {} not found", ground.foreign_file);
     let file = &ground.foreign_file;
-    let moved = format!(r#"{{"title":"x","category":"LOGIN","vault":{{"id":"{}"}}}}"#, ground.foreign);
+    let moved = format!(
+        r#"{{"title":"x","category":"LOGIN","vault":{{"id":"{}"}}}}"#,
+        ground.foreign
+    );
     vec![
-        case("a foreign item through the own vault", ground.ask("GET", at("")), 404, &missing),
-        case("its version through the own vault", ground.ask("GET", at("?version=1")), 404, "not found"),
-        case("its versions through the own vault", ground.ask("GET", at("/versions")), 404, &missing),
-        case("its restore through the own vault", ground.ask("POST", at("/versions/1/restore")), 404, &missing),
-        case("its files through the own vault", ground.ask("GET", at("/files")), 404, &missing),
-        case("put through the own vault", ground.ask("PUT", at("")).body(NEW), 404, &missing),
-        case("patched through the own vault", ground.ask("PATCH", at("")).body("[]"), 404, &missing),
-        case("deleted through the own vault", ground.ask("DELETE", at("")), 404, &missing),
-        case("a foreign file of an own item", ground.ask("GET", format!("{document}/files/{file}")), 404, &no_file),
+        case(
+            "a foreign item through the own vault",
+            ground.ask("GET", at("")),
+            404,
+            &missing,
+        ),
+        case(
+            "its version through the own vault",
+            ground.ask("GET", at("?version=1")),
+            404,
+            "not found",
+        ),
+        case(
+            "its versions through the own vault",
+            ground.ask("GET", at("/versions")),
+            404,
+            &missing,
+        ),
+        case(
+            "its restore through the own vault",
+            ground.ask("POST", at("/versions/1/restore")),
+            404,
+            &missing,
+        ),
+        case(
+            "its files through the own vault",
+            ground.ask("GET", at("/files")),
+            404,
+            &missing,
+        ),
+        case(
+            "put through the own vault",
+            ground.ask("PUT", at("")).body(NEW),
+            404,
+            &missing,
+        ),
+        case(
+            "patched through the own vault",
+            ground.ask("PATCH", at("")).body("[]"),
+            404,
+            &missing,
+        ),
+        case(
+            "deleted through the own vault",
+            ground.ask("DELETE", at("")),
+            404,
+            &missing,
+        ),
+        case(
+            "a foreign file of an own item",
+            ground.ask("GET", format!("{document}/files/{file}")),
+            404,
+            &no_file,
+        ),
         case(
             "a foreign content of an own item",
             ground.ask("GET", format!("{document}/files/{file}/content")),
@@ -76,21 +191,40 @@ fn items(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "a foreign document through the own directory",
-            ground.ask("GET", format!("/v1/vaults/{}/items/{theirs}/files/{file}/content", ground.own_files)),
+            ground.ask(
+                "GET",
+                format!("/v1/vaults/{}/items/{theirs}/files/{file}/content", ground.own_files),
+            ),
             404,
             "not found",
         ),
-        case("a new item for a foreign vault", ground.ask("POST", ground.items()).body(moved.clone()), 400, "vault"),
-        case("an item moved to a foreign vault", ground.ask("PUT", ground.item_path()).body(moved), 400, "vault"),
+        case(
+            "a new item for a foreign vault",
+            ground.ask("POST", ground.items()).body(moved.clone()),
+            400,
+            "vault",
+        ),
+        case(
+            "an item moved to a foreign vault",
+            ground.ask("PUT", ground.item_path()).body(moved),
+            400,
+            "vault",
+        ),
         case(
             "an item patched into a foreign vault",
-            ground
-                .ask("PATCH", ground.item_path())
-                .body(format!(r#"[{{"op":"replace","path":"/vault","value":{{"id":"{}"}}}}]"#, ground.foreign)),
+            ground.ask("PATCH", ground.item_path()).body(format!(
+                r#"[{{"op":"replace","path":"/vault","value":{{"id":"{}"}}}}]"#,
+                ground.foreign
+            )),
             400,
             "operations[0]",
         ),
-        case("a file name that climbs", ground.ask("GET", format!("{document}/files/..%2f..%2fx/content")), 400, "File"),
+        case(
+            "a file name that climbs",
+            ground.ask("GET", format!("{document}/files/..%2f..%2fx/content")),
+            400,
+            "File",
+        ),
     ]
 }
 
@@ -99,24 +233,99 @@ fn filters(ground: &Ground) -> Vec<Case> {
     let vaults = |filter: String| ground.ask("GET", format!("/v1/vaults?filter={filter}"));
     let items = |filter: String| ground.ask("GET", format!("{}?filter={filter}", ground.items()));
     vec![
-        case("a foreign vault by name", vaults(format!("name+eq+%22{}%22", ground.foreign_name)), 200, "[]"),
-        case("a foreign vault by title", vaults(format!("title+eq+%22{}%22", ground.foreign_name)), 200, "[]"),
-        case("a foreign vault by id", vaults(format!("id+eq+%22{}%22", ground.foreign)), 200, "[]"),
-        case("a foreign vault by id as a name", vaults(format!("name+eq+%22{}%22", ground.foreign)), 200, "[]"),
-        case("a foreign item by id", items(format!("id+eq+%22{}%22", ground.foreign_item)), 200, "[]"),
-        case("a foreign item by id as a title", items(format!("title+eq+%22{}%22", ground.foreign_item)), 200, "[]"),
-        case("a foreign item by its title", items("title+eq+%22theirs%22".to_owned()), 200, "[]"),
+        case(
+            "a foreign vault by name",
+            vaults(format!("name+eq+%22{}%22", ground.foreign_name)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign vault by title",
+            vaults(format!("title+eq+%22{}%22", ground.foreign_name)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign vault by id",
+            vaults(format!("id+eq+%22{}%22", ground.foreign)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign vault by id as a name",
+            vaults(format!("name+eq+%22{}%22", ground.foreign)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign item by id",
+            items(format!("id+eq+%22{}%22", ground.foreign_item)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign item by id as a title",
+            items(format!("title+eq+%22{}%22", ground.foreign_item)),
+            200,
+            "[]",
+        ),
+        case(
+            "a foreign item by its title",
+            items("title+eq+%22theirs%22".to_owned()),
+            200,
+            "[]",
+        ),
         case("a lone quote", items("%22".to_owned()), 400, "filter"),
-        case("a filter that never ends", items("title+eq+%22R".to_owned()), 400, "closing quote"),
-        case("an unknown attribute", items("password+eq+%22x%22".to_owned()), 400, "unknown attribute"),
-        case("an unknown operator", items("title+like+%22x%22".to_owned()), 400, "expected eq"),
-        case("SQL in a filter", items("title+eq+%22x%22;+DROP+TABLE+items;--".to_owned()), 400, "filter"),
-        case("SQL in a value", items("title+eq+%22x'+OR+'1'='1%22".to_owned()), 200, "[]"),
-        case("an unclosed parenthesis", items("(title+eq+%22x%22".to_owned()), 400, "filter"),
+        case(
+            "a filter that never ends",
+            items("title+eq+%22R".to_owned()),
+            400,
+            "closing quote",
+        ),
+        case(
+            "an unknown attribute",
+            items("password+eq+%22x%22".to_owned()),
+            400,
+            "unknown attribute",
+        ),
+        case(
+            "an unknown operator",
+            items("title+like+%22x%22".to_owned()),
+            400,
+            "expected eq",
+        ),
+        case(
+            "SQL in a filter",
+            items("title+eq+%22x%22;+DROP+TABLE+items;--".to_owned()),
+            400,
+            "filter",
+        ),
+        case(
+            "SQL in a value",
+            items("title+eq+%22x'+OR+'1'='1%22".to_owned()),
+            200,
+            "[]",
+        ),
+        case(
+            "an unclosed parenthesis",
+            items("(title+eq+%22x%22".to_owned()),
+            400,
+            "filter",
+        ),
         case("nothing but operators", items("and+or+not".to_owned()), 400, "filter"),
-        case("a filter of control characters", items("%00%01%02".to_owned()), 400, "filter"),
+        case(
+            "a filter of control characters",
+            items("%00%01%02".to_owned()),
+            400,
+            "filter",
+        ),
         case("a filter that is not UTF-8", items("%ff%fe".to_owned()), 400, "filter"),
-        case("a vault filter with an item's attribute", vaults("tag+eq+%22x%22".to_owned()), 400, "unknown attribute"),
+        case(
+            "a vault filter with an item's attribute",
+            vaults("tag+eq+%22x%22".to_owned()),
+            400,
+            "unknown attribute",
+        ),
     ]
 }
 
@@ -127,41 +336,141 @@ fn spellings(ground: &Ground) -> Vec<Case> {
     let bad_vault = "Invalid Vault UUID";
     let get = |target: String| ground.ask("GET", target);
     let mut cases = vec![
-        case("dots up", get(format!("/v1/vaults/{own}/../{theirs}/items/{item}")), 404, no_path),
-        case("coded dots up", get(format!("/v1/vaults/{own}/%2e%2e/{theirs}/items")), 404, no_path),
-        case("coded dots as an item", get(format!("{}/%2e%2e", ground.items())), 400, "Invalid Item UUID"),
-        case("coded dots and slashes", get(format!("{}/%2e%2e%2f%2e%2e%2f{theirs}", ground.items())), 400, "Item UUID"),
-        case("twice coded", get(format!("{}/%252e%252e%252f{theirs}", ground.items())), 400, "Invalid Item UUID"),
-        case("a coded slash in the vault", get(format!("/v1/vaults/{own}%2fitems%2f{item}")), 400, bad_vault),
-        case("a coded slash to climb", get(format!("/v1/vaults/{own}%2f..%2f{theirs}")), 400, bad_vault),
+        case(
+            "dots up",
+            get(format!("/v1/vaults/{own}/../{theirs}/items/{item}")),
+            404,
+            no_path,
+        ),
+        case(
+            "coded dots up",
+            get(format!("/v1/vaults/{own}/%2e%2e/{theirs}/items")),
+            404,
+            no_path,
+        ),
+        case(
+            "coded dots as an item",
+            get(format!("{}/%2e%2e", ground.items())),
+            400,
+            "Invalid Item UUID",
+        ),
+        case(
+            "coded dots and slashes",
+            get(format!("{}/%2e%2e%2f%2e%2e%2f{theirs}", ground.items())),
+            400,
+            "Item UUID",
+        ),
+        case(
+            "twice coded",
+            get(format!("{}/%252e%252e%252f{theirs}", ground.items())),
+            400,
+            "Invalid Item UUID",
+        ),
+        case(
+            "a coded slash in the vault",
+            get(format!("/v1/vaults/{own}%2fitems%2f{item}")),
+            400,
+            bad_vault,
+        ),
+        case(
+            "a coded slash to climb",
+            get(format!("/v1/vaults/{own}%2f..%2f{theirs}")),
+            400,
+            bad_vault,
+        ),
         case("a backslash", get(format!("/v1/vaults/{own}\\..\\{theirs}")), 400, ""),
-        case("doubled slashes", get(format!("//v1//vaults//{theirs}//items")), 403, SCOPE),
+        case(
+            "doubled slashes",
+            get(format!("//v1//vaults//{theirs}//items")),
+            403,
+            SCOPE,
+        ),
         case("doubled slashes at home", get(format!("//v1//vaults//{own}")), 200, own),
         case("a trailing slash", get(format!("/v1/vaults/{theirs}/")), 403, SCOPE),
         case("nothing but slashes", get("/".repeat(500)), 404, no_path),
         case("an empty vault", get("/v1/vaults//items".to_owned()), 400, bad_vault),
-        case("a vault id in capitals", get(format!("/v1/vaults/{}", theirs.to_uppercase())), 400, bad_vault),
+        case(
+            "a vault id in capitals",
+            get(format!("/v1/vaults/{}", theirs.to_uppercase())),
+            400,
+            bad_vault,
+        ),
         case("a path in capitals", get(format!("/V1/VAULTS/{own}")), 404, no_path),
         case("a coded letter", get(format!("/%76%31/vaults/{own}")), 404, no_path),
         case("a parameter", get(format!("/v1/vaults/{own};x=y")), 400, bad_vault),
         case("a coded NUL", get(format!("/v1/vaults/{own}%00")), 400, bad_vault),
-        case("a coded new line", get(format!("/v1/vaults/{own}%0d%0aX-Evil:%201")), 400, bad_vault),
-        case("coded bytes that are not UTF-8", get("/v1/vaults/%ff%fe".to_owned()), 400, ""),
-        case("over-long UTF-8", get(format!("/v1/vaults/{own}/items/%c0%ae%c0%ae")), 400, ""),
+        case(
+            "a coded new line",
+            get(format!("/v1/vaults/{own}%0d%0aX-Evil:%201")),
+            400,
+            bad_vault,
+        ),
+        case(
+            "coded bytes that are not UTF-8",
+            get("/v1/vaults/%ff%fe".to_owned()),
+            400,
+            "",
+        ),
+        case(
+            "over-long UTF-8",
+            get(format!("/v1/vaults/{own}/items/%c0%ae%c0%ae")),
+            400,
+            "",
+        ),
         any("a half percent", get("/v1/vaults/%".to_owned()), &[400], ""),
         any("a percent of letters", get("/v1/vaults/%zz".to_owned()), &[400], ""),
         case("a NUL in the path", ground.ask("GET", b"/v1/vaults/\0"), 400, ""),
-        case("a byte over 127 in the path", ground.ask("GET", b"/v1/vaults/\xff\xff"), 400, ""),
+        case(
+            "a byte over 127 in the path",
+            ground.ask("GET", b"/v1/vaults/\xff\xff"),
+            400,
+            "",
+        ),
         any("a fragment", get(format!("/v1/vaults/{own}#{theirs}")), &[200, 400], ""),
-        any("a second question mark", get(format!("/v1/vaults/{own}?a?b=c&&=&%")), &[200], own),
-        case("an override of the path", get("/v1/vaults".to_owned()).header("X-Original-URL", "/metrics"), 200, own),
-        case("an override of the method", ground.ask("GET", ground.item_path()).header("X-HTTP-Method-Override", "DELETE"), 200, own),
+        any(
+            "a second question mark",
+            get(format!("/v1/vaults/{own}?a?b=c&&=&%")),
+            &[200],
+            own,
+        ),
+        case(
+            "an override of the path",
+            get("/v1/vaults".to_owned()).header("X-Original-URL", "/metrics"),
+            200,
+            own,
+        ),
+        case(
+            "an override of the method",
+            ground
+                .ask("GET", ground.item_path())
+                .header("X-HTTP-Method-Override", "DELETE"),
+            200,
+            own,
+        ),
         case("an unknown path", get("/admin".to_owned()), 404, no_path),
         case("another version", get("/v2/vaults".to_owned()), 404, no_path),
-        case("something below an item", get(format!("{}/secrets", ground.item_path())), 404, no_path),
-        case("a restore of nothing", ground.ask("POST", format!("{}/versions//restore", ground.item_path())), 404, ""),
+        case(
+            "something below an item",
+            get(format!("{}/secrets", ground.item_path())),
+            404,
+            no_path,
+        ),
+        case(
+            "a restore of nothing",
+            ground.ask("POST", format!("{}/versions//restore", ground.item_path())),
+            404,
+            "",
+        ),
     ];
-    for path in ["/.env", "/.git/config", "/etc/passwd", "/1password.sqlite", "/debug/pprof", "/v1/files", "/v1"] {
+    for path in [
+        "/.env",
+        "/.git/config",
+        "/etc/passwd",
+        "/1password.sqlite",
+        "/debug/pprof",
+        "/v1/files",
+        "/v1",
+    ] {
         cases.push(case(format!("GET {path}"), get(path.to_owned()), 404, no_path));
     }
     cases
@@ -179,13 +488,45 @@ fn rights(ground: &Ground) -> Vec<Case> {
         case("a reader replaces", only_read("PUT", &item).body(NEW), 403, write),
         case("a reader patches", only_read("PATCH", &item).body("[]"), 403, write),
         case("a reader deletes", only_read("DELETE", &item), 403, write),
-        case("a reader restores", only_read("POST", &format!("{item}/versions/1/restore")), 403, write),
+        case(
+            "a reader restores",
+            only_read("POST", &format!("{item}/versions/1/restore")),
+            403,
+            write,
+        ),
         case("a writer lists", only_write("GET", &items), 403, read),
         case("a writer reads", only_write("GET", &item), 403, read),
-        case("a writer reads files", only_write("GET", &format!("{item}/files")), 403, read),
-        case("a writer reads versions", only_write("GET", &format!("{item}/versions")), 403, read),
-        case("a writer patches to read", only_write("PATCH", &item).body("[]"), 403, read),
-        case("a writer restores to read", only_write("POST", &format!("{item}/versions/1/restore")), 403, read),
-        case("a write to a directory's vault", ground.ask("POST", format!("/v1/vaults/{}/items", ground.own_files)).body(NEW), 403, write),
+        case(
+            "a writer reads files",
+            only_write("GET", &format!("{item}/files")),
+            403,
+            read,
+        ),
+        case(
+            "a writer reads versions",
+            only_write("GET", &format!("{item}/versions")),
+            403,
+            read,
+        ),
+        case(
+            "a writer patches to read",
+            only_write("PATCH", &item).body("[]"),
+            403,
+            read,
+        ),
+        case(
+            "a writer restores to read",
+            only_write("POST", &format!("{item}/versions/1/restore")),
+            403,
+            read,
+        ),
+        case(
+            "a write to a directory's vault",
+            ground
+                .ask("POST", format!("/v1/vaults/{}/items", ground.own_files))
+                .body(NEW),
+            403,
+            write,
+        ),
     ]
 }

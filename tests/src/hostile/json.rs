@@ -3,11 +3,22 @@
 use super::{Case, Ground, case};
 
 pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [syntax(ground), types(ground), rules(ground)].into_iter().flatten().collect()
+    [syntax(ground), types(ground), rules(ground)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn post(ground: &Ground, name: impl Into<String>, body: impl Into<Vec<u8>>, message: &str) -> Case {
-    case(name, ground.ask("POST", ground.items()).header("Content-Type", "application/json").body(body), 400, message)
+    case(
+        name,
+        ground
+            .ask("POST", ground.items())
+            .header("Content-Type", "application/json")
+            .body(body),
+        400,
+        message,
+    )
 }
 
 fn syntax(ground: &Ground) -> Vec<Case> {
@@ -19,51 +30,125 @@ fn syntax(ground: &Ground) -> Vec<Case> {
         ("an open brace", b"{".to_vec(), "cut short"),
         ("cut in a key", b"{\"tit".to_vec(), "cut short"),
         ("cut in a value", b"{\"title\":\"x".to_vec(), "cut short"),
-        ("cut before the brace", item.as_bytes()[..item.len() - 1].to_vec(), "cut short"),
+        (
+            "cut before the brace",
+            item.as_bytes()[..item.len() - 1].to_vec(),
+            "cut short",
+        ),
         ("a list", b"[]".to_vec(), "must be a JSON object"),
-        ("a list of one item", format!("[{item}]").into_bytes(), "must be a JSON object"),
+        (
+            "a list of one item",
+            format!("[{item}]").into_bytes(),
+            "must be a JSON object",
+        ),
         ("null", b"null".to_vec(), "must be a JSON object"),
         ("true", b"true".to_vec(), "must be a JSON object"),
         ("a number", b"5".to_vec(), "must be a JSON object"),
         ("text", b"\"x\"".to_vec(), "must be a JSON object"),
         ("words", b"title=x&category=LOGIN".to_vec(), "not valid JSON"),
-        ("XML", b"<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>".to_vec(), "not valid JSON"),
+        (
+            "XML",
+            b"<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>".to_vec(),
+            "not valid JSON",
+        ),
         ("YAML", b"title: x\ncategory: LOGIN\n".to_vec(), "not valid JSON"),
         ("two items", format!("{item}{item}").into_bytes(), "not valid JSON"),
         ("something behind", format!("{item} x").into_bytes(), "not valid JSON"),
-        ("a trailing comma", br#"{"title":"x","category":"LOGIN",}"#.to_vec(), "not valid JSON"),
-        ("a comment", br#"{/**/"title":"x","category":"LOGIN"}"#.to_vec(), "not valid JSON"),
+        (
+            "a trailing comma",
+            br#"{"title":"x","category":"LOGIN",}"#.to_vec(),
+            "not valid JSON",
+        ),
+        (
+            "a comment",
+            br#"{/**/"title":"x","category":"LOGIN"}"#.to_vec(),
+            "not valid JSON",
+        ),
         ("single quotes", b"{'title':'x'}".to_vec(), "not valid JSON"),
         ("NaN", br#"{"favorite":NaN}"#.to_vec(), "not valid JSON"),
         ("a leading zero", br#"{"version":012}"#.to_vec(), "not valid JSON"),
         ("a plus sign", br#"{"version":+1}"#.to_vec(), "not valid JSON"),
-        ("a number beyond all", br#"{"version":1e999}"#.to_vec(), "not valid JSON"),
-        ("a key twice", br#"{"title":"a","title":"b","category":"LOGIN"}"#.to_vec(), "twice"),
-        ("a key twice, once escaped", br#"{"title":"a","\u0074itle":"b","category":"LOGIN"}"#.to_vec(), "twice"),
-        ("a key twice, deep down", br#"{"x":[{"y":1,"y":2}],"category":"LOGIN"}"#.to_vec(), "twice"),
-        ("bytes that are not UTF-8", b"{\"title\":\"\xff\xfe\"}".to_vec(), "not UTF-8"),
+        (
+            "a number beyond all",
+            br#"{"version":1e999}"#.to_vec(),
+            "not valid JSON",
+        ),
+        (
+            "a key twice",
+            br#"{"title":"a","title":"b","category":"LOGIN"}"#.to_vec(),
+            "twice",
+        ),
+        (
+            "a key twice, once escaped",
+            br#"{"title":"a","\u0074itle":"b","category":"LOGIN"}"#.to_vec(),
+            "twice",
+        ),
+        (
+            "a key twice, deep down",
+            br#"{"x":[{"y":1,"y":2}],"category":"LOGIN"}"#.to_vec(),
+            "twice",
+        ),
+        (
+            "bytes that are not UTF-8",
+            b"{\"title\":\"\xff\xfe\"}".to_vec(),
+            "not UTF-8",
+        ),
         ("over-long UTF-8", b"{\"title\":\"\xc0\x80\"}".to_vec(), "not UTF-8"),
-        ("a surrogate in UTF-8", b"{\"title\":\"\xed\xa0\x80\"}".to_vec(), "not UTF-8"),
+        (
+            "a surrogate in UTF-8",
+            b"{\"title\":\"\xed\xa0\x80\"}".to_vec(),
+            "not UTF-8",
+        ),
         ("UTF-16", utf16, ""),
         ("a lone surrogate", br#"{"title":"\ud800"}"#.to_vec(), "not valid JSON"),
-        ("surrogates the wrong way round", br#"{"title":"\udc00\ud800"}"#.to_vec(), "not valid JSON"),
+        (
+            "surrogates the wrong way round",
+            br#"{"title":"\udc00\ud800"}"#.to_vec(),
+            "not valid JSON",
+        ),
         ("a bad escape", br#"{"title":"\x41"}"#.to_vec(), "not valid JSON"),
         ("half an escape", br#"{"title":"\u12"}"#.to_vec(), "not valid JSON"),
         ("a NUL in text", b"{\"title\":\"a\0b\"}".to_vec(), "not valid JSON"),
         ("a NUL before", b"\0{}".to_vec(), "not valid JSON"),
         ("a new line in text", b"{\"title\":\"a\nb\"}".to_vec(), "not valid JSON"),
-        ("a byte order mark", [b"\xef\xbb\xbf", item.as_bytes()].concat(), "not valid JSON"),
+        (
+            "a byte order mark",
+            [b"\xef\xbb\xbf", item.as_bytes()].concat(),
+            "not valid JSON",
+        ),
         ("lists 10,000 deep", "[".repeat(10_000).into_bytes(), "recursion limit"),
-        ("lists 100,000 deep", "[".repeat(100_000).into_bytes(), "recursion limit"),
-        ("objects 10,000 deep", "{\"a\":".repeat(10_000).into_bytes(), "recursion limit"),
-        ("objects 100,000 deep", "{\"a\":".repeat(100_000).into_bytes(), "recursion limit"),
-        ("depth in an unknown member", format!("{{\"x\":{}{}}}", "[".repeat(5000), "]".repeat(5000)).into_bytes(), "recursion limit"),
-        ("a megabyte of opening quotes", "\"".repeat(1 << 20).into_bytes(), "not valid JSON"),
+        (
+            "lists 100,000 deep",
+            "[".repeat(100_000).into_bytes(),
+            "recursion limit",
+        ),
+        (
+            "objects 10,000 deep",
+            "{\"a\":".repeat(10_000).into_bytes(),
+            "recursion limit",
+        ),
+        (
+            "objects 100,000 deep",
+            "{\"a\":".repeat(100_000).into_bytes(),
+            "recursion limit",
+        ),
+        (
+            "depth in an unknown member",
+            format!("{{\"x\":{}{}}}", "[".repeat(5000), "]".repeat(5000)).into_bytes(),
+            "recursion limit",
+        ),
+        (
+            "a megabyte of opening quotes",
+            "\"".repeat(1 << 20).into_bytes(),
+            "not valid JSON",
+        ),
         ("a megabyte of zeros", vec![0; 1 << 20], "not valid JSON"),
         ("gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03".to_vec(), ""),
     ];
-    let mut cases: Vec<Case> =
-        bodies.into_iter().map(|(name, body, message)| post(ground, format!("body: {name}"), body, message)).collect();
+    let mut cases: Vec<Case> = bodies
+        .into_iter()
+        .map(|(name, body, message)| post(ground, format!("body: {name}"), body, message))
+        .collect();
     cases.push(case(
         "PUT with a list",
         ground.ask("PUT", ground.item_path()).body("[]"),
@@ -133,7 +218,10 @@ fn types(ground: &Ground) -> Vec<Case> {
         ("recipe", "{\"characterSets\":\"LETTERS\"}"),
         ("recipe", "{\"characterSets\":[\"EMOJI\"]}"),
         ("recipe", "{\"characterSets\":[5]}"),
-        ("recipe", "{\"characterSets\":[\"DIGITS\"],\"excludeCharacters\":\"0123456789\"}"),
+        (
+            "recipe",
+            "{\"characterSets\":[\"DIGITS\"],\"excludeCharacters\":\"0123456789\"}",
+        ),
         ("recipe", "{\"excludeCharacters\":5}"),
     ];
     let mut cases = Vec::new();
@@ -144,11 +232,20 @@ fn types(ground: &Ground) -> Vec<Case> {
             _ => "\"title\":\"x\",\"category\":\"LOGIN\"",
         };
         let shown: String = value.chars().take(40).collect();
-        cases.push(post(ground, format!("{member} is {shown}"), format!("{{{rest},\"{member}\":{value}}}"), member));
+        cases.push(post(
+            ground,
+            format!("{member} is {shown}"),
+            format!("{{{rest},\"{member}\":{value}}}"),
+            member,
+        ));
     }
     for (member, value) in fields {
         let body = format!("{{\"title\":\"x\",\"category\":\"LOGIN\",\"fields\":[{{\"{member}\":{value}}}]}}");
-        let message = if value == "1e400" { "not valid JSON" } else { "fields[0]" };
+        let message = if value == "1e400" {
+            "not valid JSON"
+        } else {
+            "fields[0]"
+        };
         cases.push(post(ground, format!("a field's {member} is {value}"), body, message));
     }
     cases
@@ -156,7 +253,12 @@ fn types(ground: &Ground) -> Vec<Case> {
 
 fn rules(ground: &Ground) -> Vec<Case> {
     let with = |name: &str, members: &str, message: &str| {
-        post(ground, name, format!("{{\"title\":\"x\",\"category\":\"LOGIN\",{members}}}"), message)
+        post(
+            ground,
+            name,
+            format!("{{\"title\":\"x\",\"category\":\"LOGIN\",{members}}}"),
+            message,
+        )
     };
     let fields = |count: usize| vec!["{}"; count].join(",");
     let many: Vec<String> = (0..1001).map(|n| format!("\"{n}\"")).collect();
@@ -166,35 +268,97 @@ fn rules(ground: &Ground) -> Vec<Case> {
     vec![
         post(ground, "no category", r#"{"title":"x"}"#, "category"),
         post(ground, "an empty object", "{}", "category"),
-        post(ground, "an unknown category", r#"{"title":"x","category":"FOO"}"#, "Invalid item category"),
-        post(ground, "category CUSTOM", r#"{"title":"x","category":"CUSTOM"}"#, "CUSTOM"),
-        post(ground, "category DOCUMENT", r#"{"title":"x","category":"DOCUMENT"}"#, "DOCUMENT"),
-        with("a vault that is not the path's", &format!("\"vault\":{{\"id\":\"{}\"}}", "z".repeat(26)), "vault"),
-        with("two equal field ids", "\"fields\":[{\"id\":\"a\"},{\"id\":\"a\"}]", "fields[1] has the id of another"),
-        with("two passwords", "\"fields\":[{\"purpose\":\"PASSWORD\"},{\"purpose\":\"PASSWORD\"}]", "only use one \"password\""),
-        with("two usernames", "\"fields\":[{\"purpose\":\"USERNAME\"},{\"purpose\":\"USERNAME\"}]", "only use one \"username\""),
+        post(
+            ground,
+            "an unknown category",
+            r#"{"title":"x","category":"FOO"}"#,
+            "Invalid item category",
+        ),
+        post(
+            ground,
+            "category CUSTOM",
+            r#"{"title":"x","category":"CUSTOM"}"#,
+            "CUSTOM",
+        ),
+        post(
+            ground,
+            "category DOCUMENT",
+            r#"{"title":"x","category":"DOCUMENT"}"#,
+            "DOCUMENT",
+        ),
+        with(
+            "a vault that is not the path's",
+            &format!("\"vault\":{{\"id\":\"{}\"}}", "z".repeat(26)),
+            "vault",
+        ),
+        with(
+            "two equal field ids",
+            "\"fields\":[{\"id\":\"a\"},{\"id\":\"a\"}]",
+            "fields[1] has the id of another",
+        ),
+        with(
+            "two passwords",
+            "\"fields\":[{\"purpose\":\"PASSWORD\"},{\"purpose\":\"PASSWORD\"}]",
+            "You can only use one",
+        ),
+        with(
+            "two usernames",
+            "\"fields\":[{\"purpose\":\"USERNAME\"},{\"purpose\":\"USERNAME\"}]",
+            "You can only use one",
+        ),
         with("a date of words", &date("DATE", "abc"), "fields[0]"),
         with("a date that is none", &date("DATE", "2024-02-30"), "fields[0]"),
-        with("a date beyond all years", &date("DATE", "99999999999999999999"), "fields[0]"),
+        with(
+            "a date beyond all years",
+            &date("DATE", "99999999999999999999"),
+            "fields[0]",
+        ),
         with("a 13th month", &date("MONTH_YEAR", "202213"), "fields[0]"),
         with("a month of words", &date("MONTH_YEAR", "May"), "fields[0]"),
-        with("a long field id", &format!("\"fields\":[{{\"id\":\"{}\"}}]", "i".repeat(257)), "fields[0]"),
-        with("a long label", &format!("\"fields\":[{{\"label\":\"{}\"}}]", "l".repeat(1025)), "fields[0]"),
+        with(
+            "a long field id",
+            &format!("\"fields\":[{{\"id\":\"{}\"}}]", "i".repeat(257)),
+            "fields[0]",
+        ),
+        with(
+            "a long label",
+            &format!("\"fields\":[{{\"label\":\"{}\"}}]", "l".repeat(1025)),
+            "fields[0]",
+        ),
         with("a long tag", &format!("\"tags\":[\"{}\"]", "t".repeat(257)), "tags"),
         with("many tags", &format!("\"tags\":[{}]", many.join(",")), "tags"),
         with("many urls", &format!("\"urls\":[{urls}]"), "urls"),
-        with("many sections", &format!("\"sections\":[{}]", sections.join(",")), "sections"),
+        with(
+            "many sections",
+            &format!("\"sections\":[{}]", sections.join(",")),
+            "sections",
+        ),
         with("10,001 fields", &format!("\"fields\":[{}]", fields(10_001)), "fields"),
-        with("a million fields", &format!("\"fields\":[{}]", fields(1_000_000)), "fields"),
-        post(ground, "a long title", format!("{{\"title\":\"{}\",\"category\":\"LOGIN\"}}", "t".repeat(1025)), "title"),
+        with(
+            "a million fields",
+            &format!("\"fields\":[{}]", fields(1_000_000)),
+            "fields",
+        ),
+        post(
+            ground,
+            "a long title",
+            format!("{{\"title\":\"{}\",\"category\":\"LOGIN\"}}", "t".repeat(1025)),
+            "title",
+        ),
         case(
             "a PUT with another id",
-            ground
-                .ask("PUT", ground.item_path())
-                .body(format!("{{\"id\":\"{}\",\"title\":\"x\",\"category\":\"LOGIN\"}}", "y".repeat(26))),
+            ground.ask("PUT", ground.item_path()).body(format!(
+                "{{\"id\":\"{}\",\"title\":\"x\",\"category\":\"LOGIN\"}}",
+                "y".repeat(26)
+            )),
             400,
             "id",
         ),
-        case("a PUT without a category", ground.ask("PUT", ground.item_path()).body("{\"title\":\"x\"}"), 400, "category"),
+        case(
+            "a PUT without a category",
+            ground.ask("PUT", ground.item_path()).body("{\"title\":\"x\"}"),
+            400,
+            "category",
+        ),
     ]
 }

@@ -3,10 +3,16 @@
 use super::{Case, Ground, any, case};
 
 pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [ranges(ground), pages(ground), conditions(ground), events(ground), request_ids(ground)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        ranges(ground),
+        pages(ground),
+        conditions(ground),
+        events(ground),
+        request_ids(ground),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn ranges(ground: &Ground) -> Vec<Case> {
@@ -35,7 +41,12 @@ fn ranges(ground: &Ground) -> Vec<Case> {
     ranges
         .into_iter()
         .map(|(range, status, text)| {
-            case(format!("Range {range:?}"), ground.ask("GET", ground.content()).header("Range", range), status, text)
+            case(
+                format!("Range {range:?}"),
+                ground.ask("GET", ground.content()).header("Range", range),
+                status,
+                text,
+            )
         })
         .collect()
 }
@@ -58,18 +69,42 @@ fn pages(ground: &Ground) -> Vec<Case> {
         "offset=99999999999999999999999999",
         "limit=%D9%A1",
     ] {
-        cases.push(case(format!("activity?{query}"), ground.ask("GET", format!("/v1/activity?{query}")), 400, "must be"));
+        cases.push(case(
+            format!("activity?{query}"),
+            ground.ask("GET", format!("/v1/activity?{query}")),
+            400,
+            "must be",
+        ));
     }
-    for query in ["limit=4294967296", "limit=18446744073709551615", "offset=4294967296", "limit=1&limit=x"] {
-        cases.push(case(format!("activity?{query}"), ground.ask("GET", format!("/v1/activity?{query}")), 200, "["));
+    for query in [
+        "limit=4294967296",
+        "limit=18446744073709551615",
+        "offset=4294967296",
+        "limit=1&limit=x",
+    ] {
+        cases.push(case(
+            format!("activity?{query}"),
+            ground.ask("GET", format!("/v1/activity?{query}")),
+            200,
+            "[",
+        ));
     }
-    for query in ["offset=9223372036854775807", "offset=9223372036854775808", "offset=18446744073709551615"] {
+    for query in [
+        "offset=9223372036854775807",
+        "offset=9223372036854775808",
+        "offset=18446744073709551615",
+    ] {
         let request = ground.ask("GET", format!("/v1/activity?{query}"));
         cases.push(any(format!("activity?{query}"), request, &[200, 400], ""));
     }
     for version in ["abc", "-1", "1e3", "", "4294967296", "1%00", "1;x"] {
         let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
-        cases.push(case(format!("version={version}"), request, 400, "version must be a number"));
+        cases.push(case(
+            format!("version={version}"),
+            request,
+            400,
+            "version must be a number",
+        ));
     }
     for version in ["0", "99999", "4294967295"] {
         let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
@@ -80,15 +115,34 @@ fn pages(ground: &Ground) -> Vec<Case> {
     let request = ground.ask("POST", format!("{}/versions/latest/restore", ground.item_path()));
     cases.push(case("restore latest", request, 400, "version must be a number"));
     for inline in ["banana", "TRUE", "2", "%00"] {
-        let target = format!("/v1/vaults/{}/items/{}/files?inline_files={inline}", ground.own_files, ground.document);
-        cases.push(case(format!("inline_files={inline}"), ground.ask("GET", target), 400, "must be true or false"));
+        let target = format!(
+            "/v1/vaults/{}/items/{}/files?inline_files={inline}",
+            ground.own_files, ground.document
+        );
+        cases.push(case(
+            format!("inline_files={inline}"),
+            ground.ask("GET", target),
+            400,
+            "must be true or false",
+        ));
     }
     cases
 }
 
 fn conditions(ground: &Ground) -> Vec<Case> {
     let mut cases = Vec::new();
-    for tag in ["\"", "W/", "\"\"", "x", "\"1", ",,,,", "W/W/\"x\"", "\"\u{fc}\"", "", "**"] {
+    for tag in [
+        "\"",
+        "W/",
+        "\"\"",
+        "x",
+        "\"1",
+        ",,,,",
+        "W/W/\"x\"",
+        "\"\u{fc}\"",
+        "",
+        "**",
+    ] {
         let request = ground.ask("GET", ground.item_path()).header("If-None-Match", tag);
         cases.push(case(format!("If-None-Match {tag:?}"), request, 200, "\"title\""));
     }
@@ -115,13 +169,23 @@ fn events(ground: &Ground) -> Vec<Case> {
     let mut cases = Vec::new();
     for id in ["abc", "", "1e3", "1.5", "99999999999999999999", "-", "1 OR 1=1", "0x1"] {
         let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
-        cases.push(case(format!("Last-Event-ID {id:?}"), request, 400, "Last-Event-ID must be"));
+        cases.push(case(
+            format!("Last-Event-ID {id:?}"),
+            request,
+            400,
+            "Last-Event-ID must be",
+        ));
     }
     for id in ["-1", "-9223372036854775808", "9223372036854775807", "999999"] {
         let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
         cases.push(any(format!("Last-Event-ID {id:?}"), request, &[200, 400], ""));
     }
-    cases.push(case("lastEventId=x", ground.ask("GET", "/v1/events?lastEventId=x"), 400, "Last-Event-ID must be"));
+    cases.push(case(
+        "lastEventId=x",
+        ground.ask("GET", "/v1/events?lastEventId=x"),
+        400,
+        "Last-Event-ID must be",
+    ));
     cases
 }
 
@@ -129,8 +193,15 @@ fn events(ground: &Ground) -> Vec<Case> {
 fn request_ids(ground: &Ground) -> Vec<Case> {
     let mut cases = Vec::new();
     for id in [
-        "evil evil", "evil\"evil", "{\"evil\":1}", "evil%0d%0aSet-Cookie:%20evil=1", "evil\tevil", "evil\u{fc}",
-        "evil;evil", "<evil>", "evil\\nevil",
+        "evil evil",
+        "evil\"evil",
+        "{\"evil\":1}",
+        "evil%0d%0aSet-Cookie:%20evil=1",
+        "evil\tevil",
+        "evil\u{fc}",
+        "evil;evil",
+        "<evil>",
+        "evil\\nevil",
     ] {
         let request = ground.ask("GET", "/v1/vaults").header("X-Request-Id", id);
         cases.push(case(format!("X-Request-Id {id:?}"), request, 200, &ground.own));

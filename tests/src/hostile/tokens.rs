@@ -13,7 +13,16 @@ const SIGNATURE: &str = "Invalid token signature";
 const TARGET: &str = "/v1/vaults";
 
 pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [algorithms(ground), keys(ground), claims(ground), texts(ground), schemes(ground)].into_iter().flatten().collect()
+    [
+        algorithms(ground),
+        keys(ground),
+        claims(ground),
+        texts(ground),
+        schemes(ground),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn with(name: impl Into<String>, token: &str, message: &str) -> Case {
@@ -38,19 +47,34 @@ fn algorithms(ground: &Ground) -> Vec<Case> {
         let header = but(header.clone(), "alg", spelling.into());
         let bare = format!("{}.", unsigned(&header, &claims));
         cases.push(with(format!("alg {spelling:?}, no signature"), &bare, FORM));
-        cases.push(with(format!("alg {spelling:?}, good signature"), &forge.sign(&header, &claims), FORM));
+        cases.push(with(
+            format!("alg {spelling:?}, good signature"),
+            &forge.sign(&header, &claims),
+            FORM,
+        ));
     }
     for (n, key) in forge.public_forms().iter().enumerate() {
         let header = but(header.clone(), "alg", "HS256".into());
-        cases.push(with(format!("HS256 with the public key, form {n}"), &hs256(&header, &claims, key), SIGNATURE));
+        cases.push(with(
+            format!("HS256 with the public key, form {n}"),
+            &hs256(&header, &claims, key),
+            SIGNATURE,
+        ));
     }
     for algorithm in ["HS384", "HS512", "ES384", "RS256", "RS512", "PS256", "EdDSA"] {
         let header = but(header.clone(), "alg", algorithm.into());
-        cases.push(with(format!("alg {algorithm} over an ES256 signature"), &forge.sign(&header, &claims), SIGNATURE));
+        cases.push(with(
+            format!("alg {algorithm} over an ES256 signature"),
+            &forge.sign(&header, &claims),
+            SIGNATURE,
+        ));
     }
-    for (name, algorithm) in
-        [("absent", Value::Null), ("a list", json!(["ES256"])), ("a number", json!(256)), ("lower", json!("es256"))]
-    {
+    for (name, algorithm) in [
+        ("absent", Value::Null),
+        ("a list", json!(["ES256"])),
+        ("a number", json!(256)),
+        ("lower", json!("es256")),
+    ] {
         let header = but(header.clone(), "alg", algorithm);
         cases.push(with(format!("alg is {name}"), &forge.sign(&header, &claims), FORM));
     }
@@ -72,24 +96,50 @@ fn keys(ground: &Ground) -> Vec<Case> {
         ("with a new line", json!("a\nb\r\nc")),
         ("long", json!(long)),
     ] {
-        cases.push(with(format!("kid is {name}"), &forge.sign(&but(header.clone(), "kid", kid), &claims), SIGNATURE));
+        cases.push(with(
+            format!("kid is {name}"),
+            &forge.sign(&but(header.clone(), "kid", kid), &claims),
+            SIGNATURE,
+        ));
     }
     for (name, kid) in [("a number", json!(1)), ("a list", json!([forge.header()["kid"]]))] {
-        cases.push(with(format!("kid is {name}"), &forge.sign(&but(header.clone(), "kid", kid), &claims), FORM));
+        cases.push(with(
+            format!("kid is {name}"),
+            &forge.sign(&but(header.clone(), "kid", kid), &claims),
+            FORM,
+        ));
     }
     let stranger = crate::forge::Forge::new(
-        json!({ "kid": header["kid"], "d": URL_SAFE_NO_PAD.encode([7; 32]) }).to_string().as_bytes(),
+        json!({ "kid": header["kid"], "d": URL_SAFE_NO_PAD.encode([7; 32]) })
+            .to_string()
+            .as_bytes(),
     );
-    cases.push(with("a stranger's key under the right kid", &stranger.sign(&header, &claims), SIGNATURE));
+    cases.push(with(
+        "a stranger's key under the right kid",
+        &stranger.sign(&header, &claims),
+        SIGNATURE,
+    ));
     let jwk: Value = serde_json::from_slice(&stranger.public_forms()[2]).unwrap_or_default();
     let carried = but(header.clone(), "jwk", jwk);
-    cases.push(with("a stranger's key carried in jwk", &stranger.sign(&carried, &claims), SIGNATURE));
+    cases.push(with(
+        "a stranger's key carried in jwk",
+        &stranger.sign(&carried, &claims),
+        SIGNATURE,
+    ));
     for link in ["jku", "x5u"] {
         let header = but(header.clone(), link, "http://127.0.0.1:1/keys.json".into());
-        cases.push(with(format!("a stranger's key behind {link}"), &stranger.sign(&header, &claims), SIGNATURE));
+        cases.push(with(
+            format!("a stranger's key behind {link}"),
+            &stranger.sign(&header, &claims),
+            SIGNATURE,
+        ));
     }
     let critical = but(header, "crit", json!(["b64"]));
-    cases.push(with("an unknown critical extension", &forge.sign(&critical, &claims), FORM));
+    cases.push(with(
+        "an unknown critical extension",
+        &forge.sign(&critical, &claims),
+        FORM,
+    ));
     cases
 }
 
@@ -132,7 +182,12 @@ fn claims(ground: &Ground) -> Vec<Case> {
         .into_iter()
         .map(|(name, member, value)| with(name, &forge.sign(&header, &but(claims.clone(), member, value)), FORM))
         .collect();
-    for (name, whole) in [("null", Value::Null), ("a list", json!([1])), ("text", json!("x")), ("empty", json!({}))] {
+    for (name, whole) in [
+        ("null", Value::Null),
+        ("a list", json!([1])),
+        ("text", json!("x")),
+        ("empty", json!({})),
+    ] {
         cases.push(with(format!("claims are {name}"), &forge.sign(&header, &whole), FORM));
     }
     cases
@@ -149,76 +204,147 @@ fn texts(ground: &Ground) -> Vec<Case> {
     flipped[10] ^= 1;
     let flipped = URL_SAFE_NO_PAD.encode(flipped);
     let of = |bytes: &[u8]| format!("{head}.{payload}.{}", URL_SAFE_NO_PAD.encode(bytes));
-    cases.push(with("one bit of the signature flipped", &format!("{head}.{payload}.{flipped}"), SIGNATURE));
+    cases.push(with(
+        "one bit of the signature flipped",
+        &format!("{head}.{payload}.{flipped}"),
+        SIGNATURE,
+    ));
     cases.push(with("a signature of zeros", &of(&[0; 64]), SIGNATURE));
     cases.push(with("a signature of ones", &of(&[0xff; 64]), SIGNATURE));
     cases.push(with("a short signature", &of(&[1; 63]), SIGNATURE));
     cases.push(with("a long signature", &of(&[1; 65]), SIGNATURE));
     cases.push(with("no signature", &format!("{head}.{payload}."), SIGNATURE));
     let swapped = others.split('.').nth(1).unwrap_or_default();
-    cases.push(with("another token's payload", &format!("{head}.{swapped}.{signature}"), SIGNATURE));
+    cases.push(with(
+        "another token's payload",
+        &format!("{head}.{swapped}.{signature}"),
+        SIGNATURE,
+    ));
     cases.push(with("cut at 83", &good[..83], FORM));
     cases.push(with("cut by one", &good[..good.len() - 1], ""));
     cases.push(with("cut after the second dot", &format!("{head}.{payload}"), FORM));
     cases.push(with("five parts", &format!("{good}.x.y"), ""));
     cases.push(with("four parts", &format!("{good}.x"), ""));
-    for text in ["null", "undefined", "a.b.c", "..", ".", "{\"a\":1}", "%00", "../../etc/passwd", "' OR 1=1 --"] {
+    for text in [
+        "null",
+        "undefined",
+        "a.b.c",
+        "..",
+        ".",
+        "{\"a\":1}",
+        "%00",
+        "../../etc/passwd",
+        "' OR 1=1 --",
+    ] {
         cases.push(with(format!("the text {text:?}"), text, FORM));
     }
     cases.push(with("a blank within", &format!("{head}. {payload}.{signature}"), ""));
     cases.push(with("padded base64", &format!("{head}.{payload}=.{signature}=="), ""));
-    cases.push(with("a header that is not JSON", &format!("{}.{payload}.{signature}", STANDARD.encode("hi")), FORM));
+    cases.push(with(
+        "a header that is not JSON",
+        &format!("{}.{payload}.{signature}", STANDARD.encode("hi")),
+        FORM,
+    ));
     let twice = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","alg":"ES256"}"#);
     cases.push(with("alg twice", &format!("{twice}.{payload}.{signature}"), ""));
     cases.push(with("longer than a token can be", &"a".repeat(17_000), FORM));
     let deep = URL_SAFE_NO_PAD.encode("[".repeat(8000));
-    cases.push(with("a deeply nested header", &format!("{deep}.{payload}.{signature}"), FORM));
+    cases.push(with(
+        "a deeply nested header",
+        &format!("{deep}.{payload}.{signature}"),
+        FORM,
+    ));
     cases
 }
 
 fn schemes(ground: &Ground) -> Vec<Case> {
     let token = &ground.token;
     let auth = |name: &str, value: &[u8]| {
-        case(name, Request::new("GET", TARGET).header("Authorization", value), 401, FORM)
+        case(
+            name,
+            Request::new("GET", TARGET).header("Authorization", value),
+            401,
+            FORM,
+        )
     };
     vec![
         case("no Authorization", Request::new("GET", TARGET), 401, FORM),
         auth("an empty Authorization", b""),
         auth("Bearer and nothing", b"Bearer"),
         auth("Bearer and a blank", b"Bearer "),
-        auth("Basic", format!("Basic {}", STANDARD.encode(format!("x:{token}"))).as_bytes()),
+        auth(
+            "Basic",
+            format!("Basic {}", STANDARD.encode(format!("x:{token}"))).as_bytes(),
+        ),
         auth("another scheme", format!("Token {token}").as_bytes()),
         auth("the token alone", token.as_bytes()),
         auth("a tab between", format!("Bearer\t{token}").as_bytes()),
         auth("Bearer twice", format!("Bearer Bearer {token}").as_bytes()),
-        auth("two tokens in one header", format!("Bearer {token}, Bearer {token}").as_bytes()),
+        auth(
+            "two tokens in one header",
+            format!("Bearer {token}, Bearer {token}").as_bytes(),
+        ),
         auth("not ASCII", "Bearer tökén".as_bytes()),
         auth("not UTF-8", b"Bearer \xff\xfe\x80"),
         case(
             "two Authorization headers, the second good",
-            Request::new("GET", TARGET).header("Authorization", "Bearer x").bearer(token),
+            Request::new("GET", TARGET)
+                .header("Authorization", "Bearer x")
+                .bearer(token),
             401,
             FORM,
         ),
         case(
             "two Authorization headers, the first good",
-            Request::new("GET", TARGET).bearer(token).header("Authorization", "Bearer x"),
+            Request::new("GET", TARGET)
+                .bearer(token)
+                .header("Authorization", "Bearer x"),
             401,
             FORM,
         ),
-        case("the token in the query", Request::new("GET", format!("{TARGET}?access_token={token}")), 401, FORM),
-        case("the token in a cookie", Request::new("GET", TARGET).header("Cookie", format!("token={token}")), 401, FORM),
+        case(
+            "the token in the query",
+            Request::new("GET", format!("{TARGET}?access_token={token}")),
+            401,
+            FORM,
+        ),
+        case(
+            "the token in a cookie",
+            Request::new("GET", TARGET).header("Cookie", format!("token={token}")),
+            401,
+            FORM,
+        ),
         case(
             "the token in another header",
             Request::new("GET", TARGET).header("X-Authorization", format!("Bearer {token}")),
             401,
             FORM,
         ),
-        case("a NUL in the token", Request::new("GET", TARGET).header("Authorization", b"Bearer a\0b"), 400, ""),
+        case(
+            "a NUL in the token",
+            Request::new("GET", TARGET).header("Authorization", b"Bearer a\0b"),
+            400,
+            "",
+        ),
         case("no token for activity", Request::new("GET", "/v1/activity"), 401, FORM),
         case("no token for events", Request::new("GET", "/v1/events"), 401, FORM),
-        case("no token for a write", Request::new("POST", ground.items()).body("{}"), 401, FORM),
-        case("no token for a delete", Request::new("DELETE", ground.item_path()), 401, FORM),
-        case("no token for a content", Request::new("GET", ground.content()), 401, FORM),
+        case(
+            "no token for a write",
+            Request::new("POST", ground.items()).body("{}"),
+            401,
+            FORM,
+        ),
+        case(
+            "no token for a delete",
+            Request::new("DELETE", ground.item_path()),
+            401,
+            FORM,
+        ),
+        case(
+            "no token for a content",
+            Request::new("GET", ground.content()),
+            401,
+            FORM,
+        ),
     ]
 }

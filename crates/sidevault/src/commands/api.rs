@@ -28,7 +28,9 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     let tls = tls(settings.tls, &stop)?;
     let listener = listening::everywhere(port, variable).await?;
     let options = mesh::Options {
-        listen: settings.bus_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        listen: settings
+            .bus_port
+            .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
         dial: settings.bus_peers,
     };
     let (links, bus) = mesh::connections(options, credentials.bus_key())
@@ -51,18 +53,15 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         "api is listening"
     );
     serve_until(api, listener, tls, stop).await;
-    running.await.map_err(|error| Failure::Failed(format!("the api ended badly: {error}")))?;
+    running
+        .await
+        .map_err(|error| Failure::Failed(format!("the api ended badly: {error}")))?;
     tracing::info!("api has stopped");
     Ok(())
 }
 
 /// Serves until `stop`, then lets the api's own tasks come to their end too.
-pub(crate) async fn serve_until(
-    api: Arc<Api>,
-    listener: sidevault_api::Listener,
-    tls: Tls,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve_until(api: Arc<Api>, listener: sidevault_api::Listener, tls: Tls, stop: CancellationToken) {
     // Event streams never end by themselves: the api has to end them, or draining would wait.
     let (ending, stopping) = (api.clone(), stop.clone());
     let ender = tokio::spawn(async move {
@@ -76,7 +75,9 @@ pub(crate) async fn serve_until(
 fn tls(setting: TlsSetting, stop: &CancellationToken) -> Result<Tls, Failure> {
     match setting {
         TlsSetting::Off => {
-            tracing::warn!("serving plain HTTP: keep it inside the Pod's network, or set OP_TLS_CERT_FILE and OP_TLS_KEY_FILE");
+            tracing::warn!(
+                "serving plain HTTP: keep it inside the Pod's network, or set OP_TLS_CERT_FILE and OP_TLS_KEY_FILE"
+            );
             Ok(Tls::Off)
         }
         TlsSetting::Files { certificate, key } => {

@@ -11,7 +11,11 @@ use crate::output;
 
 /// Writes both files, or none.
 pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
-    let passphrase = arguments.passphrase_file.as_deref().map(Passphrase::from_file).transpose()?;
+    let passphrase = arguments
+        .passphrase_file
+        .as_deref()
+        .map(Passphrase::from_file)
+        .transpose()?;
     std::fs::create_dir_all(&arguments.out)
         .map_err(|error| Failure::Failed(format!("{}: {error}", arguments.out.display())))?;
     write_keys(&arguments.out, passphrase.as_ref())?;

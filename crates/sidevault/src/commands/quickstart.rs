@@ -226,13 +226,17 @@ impl Server {
         sync.command(token.registration())
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
-        if keys.are_new && let Some(vault) = ready::vault_for_sample(&vaults, locals) {
+        // Who named vaults wants them as they are, empty.
+        if keys.are_new
+            && arguments.vaults.is_empty()
+            && let Some(vault) = ready::vault_for_sample(&vaults, locals)
+        {
             ready::add_sample(sync, vault, &token.jti).await?;
         }
         if matches!(home, Home::Kept(_)) {
             std::fs::write(home.path().join(URL_FILE), url)?;
         }
-        Ok(ready::Ready::new(url, &token, &vaults, home.path()))
+        Ok(ready::Ready::new(url, &token, &vaults, home))
     }
 
     async fn vaults(&self, data: &Path, keys: &Keys) -> Result<Vec<Arc<VaultEntry>>, Failure> {

@@ -32,7 +32,9 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
     let options = mesh::Options {
-        listen: settings.bus_port.map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        listen: settings
+            .bus_port
+            .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
         dial: settings.bus_peers,
     };
     let (links, bus) = mesh::connections(options, credentials.bus_key())

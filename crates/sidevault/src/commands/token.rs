@@ -119,8 +119,7 @@ fn later(now: Timestamp, after: std::time::Duration) -> Result<Timestamp, Failur
 
 /// A server knows a token's name only if it is told; the token works all the same.
 async fn register(installation: &Installation, credentials: &Credentials, token: &Token) {
-    let runs = matches!(admin::connect(installation).await, Ok(Some(_)));
-    if !runs && !installation.has_store() {
+    if !installation.has_store() {
         eprintln!(
             "note: there is no {DATABASE_FILE} in {} yet, so the token is not listed until it is used",
             installation.data.display()

@@ -1,6 +1,6 @@
 //! What quickstart says when it is ready, and the sample it makes on its first start.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,9 +11,11 @@ use sidevault_store::{Answer, Command, VaultEntry};
 use sidevault_sync::Queue;
 use zeroize::Zeroizing;
 
+use super::Home;
 use super::token::Issued;
 use crate::cli;
 use crate::exit::Failure;
+use crate::installation::TOKEN_FILE;
 use crate::output;
 
 /// For `--dev-token`.
@@ -32,6 +34,8 @@ pub(super) struct Ready {
     token: Zeroizing<String>,
     vaults: Vec<Vault>,
     data_dir: PathBuf,
+    #[serde(skip)]
+    is_kept: bool,
 }
 
 fn text<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -45,7 +49,7 @@ struct Vault {
 }
 
 impl Ready {
-    pub(super) fn new(url: &str, token: &Issued, vaults: &[Arc<VaultEntry>], data: &Path) -> Self {
+    pub(super) fn new(url: &str, token: &Issued, vaults: &[Arc<VaultEntry>], home: &Home) -> Self {
         let mut vaults: Vec<Vault> = vaults
             .iter()
             .map(|entry| Vault {
@@ -58,7 +62,8 @@ impl Ready {
             url: url.to_owned(),
             token: token.jwt.clone(),
             vaults,
-            data_dir: data.to_owned(),
+            data_dir: home.path().to_owned(),
+            is_kept: matches!(home, Home::Kept(_)),
         }
     }
 
@@ -89,6 +94,10 @@ impl Ready {
             Some(first) => (names.join(", "), format!("vaults/{}/items", path_segment(first))),
             None => ("none yet".to_owned(), "vaults".to_owned()),
         };
+        let export = match self.is_kept {
+            true => format!("\"$(cat {})\"", self.data_dir.join(TOKEN_FILE).display()),
+            false => self.token.to_string(),
+        };
         format!(
             "Sidevault is ready.
 
@@ -101,7 +110,7 @@ Try it:
   curl -H \"Authorization: Bearer {token}\" {url}/v1/{curl}
 
 Any Connect client:
-  export OP_CONNECT_HOST={url} OP_CONNECT_TOKEN={token}
+  export OP_CONNECT_HOST={url} OP_CONNECT_TOKEN={export}
 
 Stop with Ctrl-C.",
             url = self.url,

@@ -43,7 +43,10 @@ impl Issued {
 
 /// The published token. It grants everything: nothing here is worth protecting.
 pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
-    let vaults = vaults.iter().map(|entry| (entry.vault.id, Access::READ_WRITE)).collect();
+    let vaults = vaults
+        .iter()
+        .map(|entry| (entry.vault.id, Access::READ_WRITE))
+        .collect();
     let spec = TokenSpec {
         name: "development".to_owned(),
         vaults,
@@ -55,10 +58,7 @@ pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issue
 
 /// The token of the last run if it is good for all vaults there are, else a new one.
 pub(super) fn kept(data: &Path, keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
-    let wanted: BTreeMap<VaultId, Access> = vaults
-        .iter()
-        .map(|entry| (entry.vault.id, access(entry)))
-        .collect();
+    let wanted: BTreeMap<VaultId, Access> = vaults.iter().map(|entry| (entry.vault.id, access(entry))).collect();
     let path = data.join(TOKEN_FILE);
     if let Ok(jwt) = std::fs::read_to_string(&path) {
         let jwt = Zeroizing::new(jwt.trim().to_owned());
@@ -73,12 +73,15 @@ pub(super) fn kept(data: &Path, keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Resu
         vaults: wanted,
         ..TokenSpec::default()
     };
-    let issued = keys.issuer.issue(&spec, Timestamp::now()).map_err(|error| match error {
-        IssueError::TooManyVaults(count) => Failure::Config(format!(
-            "a token can't hold rights on {count} vaults: serve fewer directories"
-        )),
-        error => error.into(),
-    })?;
+    let issued = keys
+        .issuer
+        .issue(&spec, Timestamp::now())
+        .map_err(|error| match error {
+            IssueError::TooManyVaults(count) => Failure::Config(format!(
+                "a token can't hold rights on {count} vaults: serve fewer directories"
+            )),
+            error => error.into(),
+        })?;
     let issued = Issued::new(issued);
     replace(&path, &issued.jwt)?;
     Ok(issued)

@@ -72,7 +72,9 @@ pub(crate) async fn run(
 fn read_stdin() -> Result<String, Failure> {
     let mut text = String::new();
     // A token is short; whatever is piped in by mistake need not be read to its end.
-    std::io::stdin().take(4 * MAX_TOKEN_LEN as u64).read_to_string(&mut text)?;
+    std::io::stdin()
+        .take(4 * MAX_TOKEN_LEN as u64)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -1,0 +1,134 @@
+//! The credentials file, and the token at hand.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use sidevault_keys::{Credentials, CredentialsError, TokenError};
+use sidevault_model::Timestamp;
+
+use super::Findings;
+use crate::commands::item::token;
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::installation::Installation;
+
+/// Tokens that expire within so many milliseconds are worth a word.
+const SOON: i64 = 14 * 24 * 3600 * 1000;
+
+/// Whether a server could use the credentials; and the credentials.
+pub(super) fn check(findings: &mut Findings, installation: &Installation) -> Option<Credentials> {
+    let session = installation.session();
+    let path = Path::new(&session);
+    let is_file = path.is_file();
+    if is_file {
+        mode(findings, path);
+    }
+    match installation.credentials() {
+        Ok(credentials) => {
+            // The content itself may stand in OP_SESSION: then it must not be shown.
+            let place = match is_file {
+                true => session,
+                false => "OP_SESSION holds them".to_owned(),
+            };
+            findings.ok(
+                "credentials",
+                format!("{place}, installation {}", credentials.device_uuid()),
+            );
+            Some(credentials)
+        }
+        Err(failure) => {
+            findings.fail("credentials", failure.to_string(), fix(&failure));
+            None
+        }
+    }
+}
+
+fn fix(failure: &Failure) -> &'static str {
+    let text = failure.to_string();
+    match failure {
+        Failure::Integrity(_) => "put the right passphrase into the file SIDEVAULT_PASSPHRASE_FILE names",
+        _ if text == CredentialsError::PassphraseNeeded.to_string() => {
+            "export SIDEVAULT_PASSPHRASE_FILE=/path/to/passphrase"
+        }
+        _ if text.contains("does not exist") => "sidevault init, or OP_SESSION=/path/to/1password-credentials.json",
+        _ => "copy the file again from where `sidevault init` wrote it",
+    }
+}
+
+fn mode(findings: &mut Findings, path: &Path) {
+    let Ok(metadata) = path.metadata() else { return };
+    let mode = metadata.mode() & 0o777;
+    let what = format!(
+        "{} belongs to uid {} with mode {mode:04o}",
+        path.display(),
+        metadata.uid()
+    );
+    // A Secret volume in Kubernetes is group-readable where fsGroup is set.
+    match mode & 0o007 {
+        0 => findings.ok("key file", what),
+        _ => findings.warn(
+            "key file",
+            format!("{what}: every user of this machine can read the keys"),
+            format!("chmod 600 {}", path.display()),
+        ),
+    }
+}
+
+/// The token that clients on this machine would send.
+pub(super) fn own_token(findings: &mut Findings, environment: &Environment, credentials: &Credentials) {
+    let Ok(jwt) = token(environment) else { return };
+    let now = Timestamp::now();
+    match credentials.verifier().verify(jwt.trim(), now) {
+        Ok(token) => match token.expires_at {
+            Some(at) if at.as_millis() - now.as_millis() < SOON => findings.warn(
+                "token",
+                format!("\"{}\" expires at {at}", token.name),
+                "sidevault token create NAME --vault VAULT=RIGHTS --expires 90d",
+            ),
+            _ => findings.ok("token", format!("\"{}\" is accepted", token.name)),
+        },
+        Err(error @ TokenError::NotYetValid { .. }) => findings.fail(
+            "token",
+            error.to_string(),
+            format!("set the clock: this machine says it is {now}"),
+        ),
+        Err(error) => findings.fail(
+            "token",
+            error.to_string(),
+            "sidevault token create NAME --vault VAULT=RIGHTS, and set OP_CONNECT_TOKEN to it",
+        ),
+    }
+}
+
+/// Tokens the server knows, and whether the clock fits them.
+pub(super) fn known_tokens(findings: &mut Findings, tokens: &[sidevault_store::TokenRecord]) {
+    let now = Timestamp::now();
+    let live = || tokens.iter().filter(|token| token.revoked_at.is_none());
+    let ending: Vec<String> = live()
+        .filter_map(|token| {
+            let at = token.expires_at?;
+            let left = at.as_millis() - now.as_millis();
+            (0..SOON).contains(&left).then(|| format!("\"{}\" ({at})", token.name))
+        })
+        .collect();
+    match ending.is_empty() {
+        true => findings.ok(
+            "tokens",
+            format!("{} known, none expires within 14 days", live().count()),
+        ),
+        false => findings.warn(
+            "tokens",
+            format!("expire within 14 days: {}", ending.join(", ")),
+            "sidevault token create NAME --vault VAULT=RIGHTS --expires 90d",
+        ),
+    }
+    let newest = live().map(|token| token.issued_at).max();
+    match newest.filter(|at| at.as_millis() > now.as_millis() + 60_000) {
+        Some(at) => findings.fail(
+            "clock",
+            format!("a token was issued at {at}, but here it is {now}: a clock is wrong"),
+            "set this machine's clock, or the one where tokens are made",
+        ),
+        None => findings.ok("clock", format!("{now}, later than every token")),
+    }
+}

@@ -1,0 +1,257 @@
+"""Asks for everything in the document once, and has both contracts judge each answer.
+
+Usage: happy_path.py READY, where READY is what `sidevault quickstart --json` printed. The server must have a local
+vault `apps` and a directory vault `files` with the items that run.sh makes.
+"""
+
+import base64
+import json
+import sys
+import time
+from urllib.parse import quote
+
+import requests
+
+from contract import Document, Published
+
+PLAIN_SUCCESS = ("200", "204", "206", "304")
+
+
+class Story:
+    """A client that remembers what was asked, and whatever was wrong with an answer."""
+
+    def __init__(self, url, token):
+        self.url, self.token = url, token
+        self.document, self.published = Document(), Published()
+        self.session = requests.Session()
+        self.seen, self.wrong = set(), []
+
+    def ask(self, operation_id, expected=200, names=(), token=None, **request):
+        """Asks, and judges the answer. `names` fill the path's parameters in their order."""
+        method, path, _ = self.document.operations[operation_id]
+        filled = path
+        for name in names:
+            start, end = filled.index("{"), filled.index("}")
+            filled = filled[:start] + quote(str(name), safe="") + filled[end + 1 :]
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}", **request.pop("headers", {})}
+        response = self.session.request(method, self.url + filled, headers=headers, timeout=20, **request)
+        self.check(response.status_code == expected, f"{operation_id}: {response.status_code}, not {expected}")
+        self.seen.add((operation_id, str(response.status_code)))
+        if not request.get("stream"):
+            self.wrong += self.document.problems(operation_id, response)
+            self.wrong += self.published.problems(method, path, response)
+        return response
+
+    def check(self, holds, otherwise):
+        if not holds:
+            self.wrong.append(otherwise)
+
+    def untold(self):
+        """Every success that is documented and was not asked for."""
+        return [
+            f"{operation_id}: nothing here asks for its {status}"
+            for operation_id in self.document.operations
+            for status in self.document.answers(operation_id)
+            if status in PLAIN_SUCCESS and (operation_id, status) not in self.seen
+        ]
+
+
+def rich_item(vault):
+    """One of everything that Connect 1.7.1 knows."""
+    return {
+        "title": "Everything",
+        "category": "LOGIN",
+        "vault": {"id": vault},
+        "favorite": True,
+        "tags": ["prod", "a b"],
+        "urls": [{"href": "https://example.com", "label": "site", "primary": True}, {"href": "https://example.org"}],
+        "sections": [{"id": "s1", "label": "Section one"}],
+        "fields": [
+            {"purpose": "USERNAME", "value": "ann"},
+            {"purpose": "PASSWORD", "generate": True, "recipe": {"length": 20, "characterSets": ["LETTERS", "DIGITS"]}},
+            {"purpose": "NOTES", "value": "line one\nline two"},
+            {"id": "mail", "type": "EMAIL", "label": "mail", "value": "ann@example.com"},
+            {"id": "key", "type": "CONCEALED", "label": "key", "value": "\u0000 \r\n \U0001f511", "section": {"id": "s1"}},
+            {"type": "URL", "label": "link", "value": "https://example.com/x", "section": {"id": "made", "label": "Made"}},
+            {"type": "OTP", "label": "code", "value": "JBSWY3DPEHPK3PXP"},
+            {"type": "DATE", "label": "day", "value": "2024-05-03"},
+            {"type": "MONTH_YEAR", "label": "month", "value": "202405"},
+            {"type": "MENU", "label": "choice", "value": "b"},
+            {"type": "STRING", "label": "empty"},
+        ],
+    }
+
+
+def items(story, vault):
+    """Create, read, replace, patch, restore, delete."""
+    made = story.ask("createItem", names=[vault], json=rich_item(vault)).json()
+    item = made["id"]
+    story.check(made["version"] == 1, "a new item's version is not 1")
+    fields = {field["label"]: field for field in made["fields"]}
+    story.check(len(fields["password"]["value"]) == 20, "the recipe was not followed")
+    story.check(fields["code"].get("totp", "").isdigit(), "no code for the OTP field")
+    story.check(fields["day"]["value"].isdigit(), "a DATE is not in seconds")
+
+    read = story.ask("getItem", names=[vault, item])
+    story.check("ETag" not in read.headers, "an item with a one-time password has an ETag")
+    replaced = story.ask("replaceItem", names=[vault, item], json={**read.json(), "title": "Replaced"}).json()
+    story.check(replaced["version"] == 1, "PUT does not answer with the version from before")
+    operations = [
+        {"op": "replace", "path": "/fields/password/value", "value": "another"},
+        {"op": "remove", "path": "/tags/1"},
+        {"op": "add", "path": "/fields", "value": {"label": "added", "value": "x"}},
+    ]
+    patched = story.ask("patchItem", names=[vault, item], json=operations).json()
+    story.check(patched["version"] == 2 and patched["tags"] == ["prod"], "PATCH did not do what it was told")
+    password = next(field for field in patched["fields"] if field.get("purpose") == "PASSWORD")
+    story.check("passwordDetails" in password, "a changed password left no history")
+    story.ask("patchItem", names=[vault, item], json=[])
+
+    versions = story.ask("listVersions", names=[vault, item]).json()
+    story.check([v["version"] for v in versions] == [3, 2, 1], f"versions {versions}")
+    old = story.ask("getItem", names=[vault, item], params={"version": 1}).json()
+    story.check(old["title"] == "Everything" and old["version"] == 1, "?version=1 is not the first version")
+    story.ask("restoreVersion", names=[vault, item, 1])
+    story.check(story.ask("getItem", names=[vault, item]).json()["title"] == "Everything", "nothing was restored")
+
+    story.ask("listItems", names=["APPS"])
+    by_title = story.ask("listItems", names=[vault], params={"filter": 'title eq "everything"'}).json()
+    story.check([hit["id"] for hit in by_title] == [item], "the item is not found by its title")
+    story.check(story.ask("getItem", names=["apps", "Everything"]).json()["id"] == item, "names are no ids")
+    story.ask("deleteItem", 204, names=[vault, item])
+    story.ask("getItem", 404, names=[vault, item])
+    story.ask("deleteItem", 404, names=[vault, item])
+
+
+def caching(story, vault):
+    plain = story.ask("createItem", names=[vault], json={"title": "Plain", "category": "SERVER"}).json()
+    tag = story.ask("getItem", names=[vault, plain["id"]]).headers.get("ETag")
+    story.check(tag is not None, "no ETag")
+    story.ask("getItem", 304, names=[vault, plain["id"]], headers={"If-None-Match": tag or "*"})
+    story.ask("patchItem", names=[vault, plain["id"]], json=[{"op": "replace", "path": "/favorite", "value": True}])
+    story.ask("getItem", names=[vault, plain["id"]], headers={"If-None-Match": tag or "x"})
+
+
+def files(story, vault):
+    listed = story.ask("listItems", names=[vault]).json()
+    found = {item["title"]: item for item in listed}
+    small, large = found["small.bin"], found["large.bin"]
+    names = [vault, small["id"], small["files"][0]["id"]]
+    whole = bytes(range(256))
+
+    story.ask("getItem", names=names[:2])
+    shown = story.ask("listFiles", names=names[:2]).json()
+    story.check("content" not in shown[0], "content that nobody asked for")
+    inline = {"inline_files": "true"}
+    for answer in (
+        story.ask("listFiles", names=names[:2], params=inline).json()[0],
+        story.ask("getFile", names=names, params=inline).json(),
+    ):
+        story.check(base64.b64decode(answer.get("content", "")) == whole, "the inlined content is another")
+    story.ask("getFile", names=names)
+    content = story.ask("getFileContent", names=names)
+    story.check(content.content == whole, "the content is another")
+    path = requests.get(
+        story.url + shown[0]["content_path"], headers={"Authorization": f"Bearer {story.token}"}, timeout=20
+    )
+    story.check(path.content == whole, "content_path leads elsewhere")
+    part = story.ask("getFileContent", 206, names=names, headers={"Range": "bytes=10-19"})
+    story.check(part.content == whole[10:20], "the range is another")
+    story.ask("getFileContent", 416, names=names, headers={"Range": "bytes=256-"})
+    by_name = story.ask("getFileContent", names=["files", "small.bin", "small.bin"])
+    story.check(by_name.content == whole, "names are no ids for files")
+
+    too_large = [vault, large["id"], large["files"][0]["id"]]
+    story.ask("listFiles", 413, names=too_large[:2], params=inline)
+    story.ask("getFile", 413, names=too_large, params=inline)
+    story.ask("getFile", 404, names=[vault, small["id"], "a" * 26])
+    story.ask("createItem", 403, names=[vault], json={"category": "LOGIN"})
+
+
+def activity(story):
+    page = story.ask("listActivity", params={"limit": 5})
+    story.check(len(page.json()) == 5, "activity has not 5 records")
+    story.check(page.headers.get("Content-Range", "").startswith("1-5/"), "Content-Range does not count from 1")
+    behind = story.ask("listActivity", params={"offset": 10**9})
+    story.check(behind.json() == [], "records behind the end")
+    every = story.ask("listActivity", params={"limit": 1000}).json()
+    for member, values in {"action": {"READ", "CREATE", "UPDATE", "DELETE"}, "result": {"SUCCESS", "DENY"}}.items():
+        story.check({record[member] for record in every} == values, f"activity shows not every {member}")
+
+
+def events(story, vault):
+    with story.ask("streamEvents", stream=True) as stream:
+        story.wrong += story.document.header_problems(
+            story.document.answers("streamEvents")["200"], stream, "streamEvents"
+        )
+        kind = stream.headers.get("Content-Type", "")
+        story.check(kind.split(";")[0] == "text/event-stream", f"events come as {kind}")
+        made = story.ask("createItem", names=[vault], json={"title": "Told", "category": "SERVER"}).json()
+        for line in stream.iter_lines(chunk_size=1, decode_unicode=True):
+            if line.startswith("data:") and line[5:].strip():
+                told = json.loads(line[5:])
+                schema = {"$ref": "#/components/schemas/ChangeEvent"}
+                story.wrong += story.document.schemas.problems(schema, told, "streamEvents")
+                if told.get("item") == made["id"]:
+                    return
+        story.check(False, "the change was not told")
+
+
+def errors(story, vault):
+    for operation_id in story.document.operations:
+        if "401" not in story.document.answers(operation_id):
+            continue
+        count = story.document.operations[operation_id][1].count("{")
+        names = [vault, "a" * 26, "1"][:count]
+        story.ask(operation_id, 401, names=names, token="nonsense")
+    story.ask("getVault", 400, names=["no such vault"])
+    story.ask("getVault", 403, names=["a" * 26])
+    story.ask("listVaults", 400, params={"filter": 'name eq "'})
+    story.ask("listItems", 400, names=[vault], params={"filter": "colour eq 1"})
+    story.ask("createItem", 400, names=[vault], data="{")
+    story.ask("createItem", 400, names=[vault], json={"category": "NO_SUCH"})
+    story.ask("createItem", 413, names=[vault], data=b" " * (5 << 20))
+    story.ask("listActivity", 400, params={"limit": "many"})
+    story.ask("streamEvents", 400, headers={"Last-Event-ID": "x"})
+    for method, path, status in (("GET", "/v1/nothing", 404), ("DELETE", "/v1/vaults", 405), ("POST", "/health", 405)):
+        response = story.session.request(method, story.url + path, timeout=20)
+        story.check(response.status_code == status, f"{method} {path}: {response.status_code}")
+        story.wrong += story.published.problems(method, path, response)
+        schema = {"$ref": "#/components/schemas/Error"}
+        story.wrong += story.document.schemas.problems(schema, response.json(), f"{method} {path}")
+        story.check("Allow" in response.headers or status != 405, f"{method} {path}: no Allow")
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as ready:
+        server = json.load(ready)
+    story = Story(server["url"].replace("localhost", "127.0.0.1"), server["token"])
+    vaults = {vault["name"]: vault["id"] for vault in server["vaults"]}
+
+    for status_only in ("getHeartbeat", "getHeartbeatUnderV1", "getHealth", "getHealthUnderV1", "getMetrics"):
+        story.ask(status_only)
+    story.ask("listVaults")
+    story.ask("listVaults", params={"filter": 'name eq "APPS"'})
+    story.ask("getVault", names=[vaults["apps"]])
+    story.ask("getVault", names=[vaults["files"]])
+    items(story, vaults["apps"])
+    caching(story, vaults["apps"])
+    files(story, vaults["files"])
+    events(story, vaults["apps"])
+    errors(story, vaults["apps"])
+    # What was recorded reaches the store a moment later.
+    for _ in range(100):
+        if len(story.ask("listActivity").json()) >= 5:
+            break
+        time.sleep(0.1)
+    activity(story)
+
+    wrong = story.wrong + story.untold()
+    for problem in dict.fromkeys(wrong):
+        print(f"  {problem}")
+    print(f"happy path: {len(story.seen)} kinds of answer judged, {len(wrong)} problems")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+//! Looking for secrets where none may be.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// One secret, and all the forms it could be found in.
+pub struct Marker {
+    /// Where it was put.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    forms: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Marker {
+    /// A marker for a place. Its text occurs nowhere else.
+    pub fn new(name: &str, seed: u64) -> Self {
+        let text: String = name
+            .bytes()
+            .filter(u8::is_ascii_alphanumeric)
+            .take(8)
+            .map(char::from)
+            .collect();
+        let text = format!("Mk{text}{:016x}Zq", seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Self {
+            name: name.to_owned(),
+            forms: forms(&text),
+            text,
+        }
+    }
+}
+
+/// How many bytes of a form are looked up before it is compared whole. Every form is longer.
+const START: usize = 8;
+
+/// Finds all markers in one pass over the bytes, in either case of letters.
+pub struct Search<'a> {
+    starts: HashMap<[u8; START], Vec<(&'a Marker, &'static str, Vec<u8>)>>,
+}
+
+impl<'a> Search<'a> {
+    /// A search for these.
+    pub fn new(markers: &'a [Marker]) -> Self {
+        let mut starts: HashMap<_, Vec<_>> = HashMap::new();
+        for marker in markers {
+            for (name, form) in &marker.forms {
+                let form = form.to_ascii_lowercase();
+                if let Some(start) = form.first_chunk() {
+                    starts.entry(*start).or_default().push((marker, *name, form));
+                }
+            }
+        }
+        Self { starts }
+    }
+
+    /// Which markers are in these bytes, and in which form.
+    pub fn find(&self, bytes: &[u8]) -> Vec<(&'a Marker, &'static str)> {
+        let bytes = bytes.to_ascii_lowercase();
+        let mut found: Vec<(&Marker, &str)> = Vec::new();
+        for (at, start) in bytes.windows(START).enumerate() {
+            let Some(candidates) = <&[u8; START]>::try_from(start)
+                .ok()
+                .and_then(|start| self.starts.get(start))
+            else {
+                continue;
+            };
+            for (marker, name, form) in candidates {
+                let known = found.iter().any(|(other, _)| other.text == marker.text);
+                if !known && bytes[at..].starts_with(form) {
+                    found.push((marker, name));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let bytes = text.as_bytes();
+    let mut forms = vec![
+        ("plain", bytes.to_vec()),
+        (
+            "UTF-16, little end first",
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        ),
+        (
+            "UTF-16, big end first",
+            text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        ),
+        ("backwards", bytes.iter().rev().copied().collect()),
+    ];
+    let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    });
+    forms.push(("hex", hex.into_bytes()));
+    // In base64 the text looks different for each of the three places it may start at; what
+    // depends on the neighbours is left out.
+    for skip in 0..3 {
+        let from = if skip == 0 { 0 } else { 3 - skip };
+        let whole = (bytes.len() - from) / 3 * 3;
+        forms.push((
+            "base64",
+            STANDARD_NO_PAD.encode(&bytes[from..from + whole]).into_bytes(),
+        ));
+        forms.push((
+            "base64url",
+            URL_SAFE_NO_PAD.encode(&bytes[from..from + whole]).into_bytes(),
+        ));
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_marker_is_found_in_every_form() {
+        let markers = [Marker::new("a title", 7), Marker::new("a title", 8)];
+        let search = Search::new(&markers);
+        let form = |bytes: &[u8]| search.find(bytes).first().map(|(_, form)| *form);
+        for before in ["", "x", "xy", "xyz"] {
+            let text = format!("{before}{} and more", markers[0].text);
+            assert_eq!(form(text.as_bytes()), Some("plain"));
+            assert_eq!(
+                form(STANDARD_NO_PAD.encode(&text).as_bytes()),
+                Some("base64"),
+                "{before}"
+            );
+            let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            assert!(form(&utf16).is_some());
+            let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+            assert_eq!(form(hex.as_bytes()), Some("hex"));
+        }
+        assert_eq!(form(Marker::new("a title", 9).text.as_bytes()), None);
+        assert_eq!(
+            search
+                .find(format!("{} {}", markers[1].text, markers[0].text).as_bytes())
+                .len(),
+            2
+        );
+    }
+}

@@ -1,0 +1,410 @@
+//! Nothing secret rests in the clear: not in the database, its logs or any other file, not in
+//! the log, not in the metrics; neither while the server runs nor after it was killed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::{Value, json};
+use sidevault_tests::markers::{Marker, Search};
+use sidevault_tests::pair::{Half, Pair, files_below, wait_until};
+use sidevault_tests::wire::{Request, exchange};
+
+/// Hands out a new marker for each place.
+#[derive(Default)]
+struct Markers(Vec<Marker>);
+
+impl Markers {
+    fn put(&mut self, name: &str) -> String {
+        let marker = Marker::new(name, self.0.len() as u64 + 1);
+        let text = marker.text.clone();
+        self.0.push(marker);
+        text
+    }
+}
+
+/// Fails if any marker is in any of the named bytes.
+fn assert_none(markers: &[Marker], places: &[(String, Vec<u8>)], when: &str) {
+    let mut found = Vec::new();
+    let search = Search::new(markers);
+    for (place, bytes) in places {
+        for (marker, form) in search.find(bytes) {
+            found.push(format!("{}: in {place}, {form}", marker.name));
+        }
+    }
+    let bytes: usize = places.iter().map(|(_, bytes)| bytes.len()).sum();
+    println!(
+        "{when}: {} markers, {} places, {bytes} bytes searched",
+        markers.len(),
+        places.len()
+    );
+    assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
+}
+
+/// Everything the server leaves anywhere. `secrets` is what it was given, so it is left out.
+fn traces(pair: &Pair) -> Vec<(String, Vec<u8>)> {
+    let mut places = Vec::new();
+    for directory in ["data", "tmp", "home", "logs", "keys"] {
+        for (path, bytes) in files_below(&pair.path(directory)) {
+            places.push((path.to_string_lossy().into_owned(), bytes));
+        }
+    }
+    for (name, address) in [("api", pair.address()), ("sync", pair.sync_address())] {
+        for path in ["/metrics", "/health", "/nowhere"] {
+            let reply = exchange(address, &Request::new("GET", path).bytes());
+            places.push((
+                format!("{name} {path}"),
+                reply.map(|reply| reply.body).unwrap_or_default(),
+            ));
+        }
+    }
+    for half in [Half::Api, Half::Sync] {
+        let Some(pid) = pair.pid(half) else { continue };
+        for file in ["cmdline", "environ", "comm"] {
+            places.push((
+                format!("{half:?} {file}"),
+                fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default(),
+            ));
+        }
+    }
+    places
+}
+
+/// An item with a marker in everything an item has.
+fn marked_item(markers: &mut Markers, round: &str) -> Value {
+    let mut put = |name: &str| markers.put(&format!("{round} {name}"));
+    let section = json!({ "id": "s", "label": put("section label") });
+    let mut fields = vec![
+        json!({ "id": "username", "purpose": "USERNAME", "value": put("username") }),
+        json!({ "id": "password", "purpose": "PASSWORD", "value": put("password") }),
+        json!({ "id": "notesPlain", "purpose": "NOTES", "value": put("notes") }),
+        json!({ "id": put("field id"), "value": "x" }),
+        json!({ "id": "otp", "type": "OTP", "value": format!("otpauth://totp/{}?secret=JBSWY3DPEHPK3PXP", put("otp label")) }),
+    ];
+    for kind in [
+        "STRING",
+        "EMAIL",
+        "CONCEALED",
+        "URL",
+        "PHONE",
+        "ADDRESS",
+        "GENDER",
+        "MENU",
+        "REFERENCE",
+        "SSHKEY",
+        "CREDIT_CARD_TYPE",
+        "CREDIT_CARD_NUMBER",
+    ] {
+        let (label, value) = (put(&format!("{kind} label")), put(&format!("{kind} value")));
+        fields.push(json!({ "type": kind, "label": label, "value": value, "section": { "id": "s" } }));
+    }
+    json!({
+        "title": put("title"),
+        "category": "LOGIN",
+        "tags": [put("tag"), "b"],
+        "urls": [{ "href": format!("https://{}.example/{}", put("url host"), put("url path")), "label": put("url label") }],
+        "sections": [section],
+        "fields": fields,
+    })
+}
+
+/// Writes marked items in every way there is. Types a server does not take are left out.
+fn write_all(pair: &Pair, token: &str, vault: &str, markers: &mut Markers, round: &str) -> String {
+    let items = format!("/v1/vaults/{vault}/items");
+    let ask = |method: &str, target: &str, body: &Value| {
+        let reply = pair.ask(token, method, target, &body.to_string()).unwrap();
+        assert_eq!(reply.status, 200, "{method}: {}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let mut item = marked_item(markers, round);
+    let known = |field: &Value| {
+        let probe =
+            json!({ "title": "probe", "category": "LOGIN", "fields": [{ "type": field["type"], "value": "" }] });
+        let reply = pair.ask(token, "POST", &items, &probe.to_string()).unwrap();
+        if reply.status == 200 {
+            let id = reply.json()["id"].as_str().unwrap().to_owned();
+            assert_eq!(
+                pair.ask(token, "DELETE", &format!("{items}/{id}"), "").unwrap().status,
+                204
+            );
+        }
+        reply.status == 200
+    };
+    item["fields"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|field| field["type"].is_null() || known(field));
+    let id = ask("POST", &items, &item);
+    let target = format!("{items}/{id}");
+    // Replaced, so that the first values are history; then patched, and one item deleted.
+    let again = marked_item(markers, &format!("{round} replaced"));
+    let mut again = again;
+    again["fields"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|field| field["type"].is_null() || known(field));
+    ask("PUT", &target, &again);
+    let patch = json!([
+        { "op": "replace", "path": "/title", "value": markers.put(&format!("{round} patched title")) },
+        { "op": "replace", "path": "/fields/password/value", "value": markers.put(&format!("{round} patched value")) },
+        { "op": "add", "path": "/tags/-", "value": markers.put(&format!("{round} patched tag")) },
+        { "op": "add", "path": "/fields", "value": { "label": markers.put(&format!("{round} added label")), "value": "x" } },
+    ]);
+    ask("PATCH", &target, &patch);
+    let gone = ask(
+        "POST",
+        &items,
+        &marked_item_of_known(markers, &format!("{round} deleted")),
+    );
+    assert_eq!(
+        pair.ask(token, "DELETE", &format!("{items}/{gone}"), "")
+            .unwrap()
+            .status,
+        204
+    );
+    // Refused writes and filters hold secrets too.
+    let bad = json!({ "title": markers.put(&format!("{round} refused title")), "category": markers.put(&format!("{round} refused category")) });
+    assert_eq!(pair.ask(token, "POST", &items, &bad.to_string()).unwrap().status, 400);
+    let cut = format!("{{\"title\":\"{}\",", markers.put(&format!("{round} cut body")));
+    assert_eq!(pair.ask(token, "POST", &items, &cut).unwrap().status, 400);
+    let title = markers.put(&format!("{round} filtered title"));
+    assert_eq!(
+        pair.get(token, &format!("{items}?filter=title+eq+%22{title}%22"))
+            .status,
+        200
+    );
+    assert_eq!(pair.get(token, &format!("{items}?filter={title}")).status, 400);
+    assert_eq!(pair.get(token, &format!("{items}/{title}")).status, 400);
+    let name = markers.put(&format!("{round} vault in a path"));
+    assert_eq!(pair.get(token, &format!("/v1/vaults/{name}/items/{title}")).status, 400);
+    assert_eq!(
+        pair.get(&markers.put(&format!("{round} bad token")), "/v1/vaults")
+            .status,
+        401
+    );
+    let agent = Request::new("GET", target.as_str())
+        .bearer(token)
+        .header("User-Agent", markers.put(&format!("{round} user agent")));
+    assert_eq!(exchange(pair.address(), &agent.bytes()).unwrap().status, 200);
+    target
+}
+
+fn marked_item_of_known(markers: &mut Markers, round: &str) -> Value {
+    let title = markers.put(&format!("{round} title"));
+    let value = markers.put(&format!("{round} value"));
+    json!({ "title": title, "category": "PASSWORD", "fields": [{ "purpose": "PASSWORD", "value": value }] })
+}
+
+#[test]
+fn no_secret_rests_in_the_clear() {
+    let mut markers = Markers::default();
+    let local = markers.put("vault name");
+    let mut pair = Pair::prepare(
+        &[
+            "--dir",
+            "{root}/secrets",
+            "--allow-ephemeral",
+            "--config",
+            "{root}/sources.yaml",
+        ],
+        &[("OP_LOG_LEVEL", "trace"), ("SIDEVAULT_LOG_FORMAT", "json")],
+    );
+    // The vault's name comes from a file: on a command line, anyone could read it.
+    fs::write(
+        pair.path("sources.yaml"),
+        format!("sources:\n  - local:\n      vaults: [{local}]\n"),
+    )
+    .unwrap();
+    let secrets = pair.path("secrets");
+    let yaml = markers.put("directory yaml value");
+    let label = markers.put("directory yaml label");
+    let below = markers.put("directory nested value");
+    let stem = markers.put("directory file name");
+    fs::write(
+        secrets.join(format!("{stem}.yaml")),
+        format!("{label}: {yaml}\ndb:\n  host: {below}\n"),
+    )
+    .unwrap();
+    let manifest_name = markers.put("manifest name");
+    let manifest_value = markers.put("manifest value");
+    let manifest = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {manifest_name}\nstringData:\n  k: {manifest_value}\n"
+    );
+    fs::write(secrets.join("manifest.yaml"), manifest).unwrap();
+    fs::write(
+        secrets.join("app.env"),
+        format!("KEY={}\n", markers.put("directory env value")),
+    )
+    .unwrap();
+    fs::write(
+        secrets.join("other.ini"),
+        format!("[s]\nk = {}\n", markers.put("directory ini value")),
+    )
+    .unwrap();
+    let binary_name = markers.put("directory binary name");
+    let content = markers.put("directory binary content");
+    fs::write(secrets.join(format!("{binary_name}.bin")), content.repeat(10_000)).unwrap();
+    let folder = markers.put("directory vault name");
+    fs::create_dir(secrets.join(&folder)).unwrap();
+    fs::write(
+        secrets.join(&folder).join("a.yaml"),
+        format!("k: {}\n", markers.put("directory vault value")),
+    )
+    .unwrap();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+
+    let name = markers.put("token name");
+    let token = pair.token(
+        &name,
+        &[
+            &format!("{local}=read,write"),
+            "secrets=read",
+            &format!("{folder}=read"),
+        ],
+    );
+    let vault = pair.vault(&token, &local);
+    let directory = pair.vault(&token, "secrets");
+    let document = pair
+        .item(&token, &directory, &format!("{binary_name}.bin"))
+        .expect("the binary file");
+    let at = document["files"][0]["content_path"].as_str().unwrap();
+    assert_eq!(pair.get(&token, at).body, content.repeat(10_000).as_bytes());
+    let inlined = at.trim_end_matches("/content").to_owned() + "?inline_files=true";
+    assert!([200, 413].contains(&pair.get(&token, &inlined).status));
+    assert!(pair.item(&token, &directory, &stem).is_some() && pair.item(&token, &directory, &manifest_name).is_some());
+    let description = markers.put("vault description");
+    let described = markers.put("second vault name");
+    // The command line is not the server's: what matters is what the server keeps.
+    pair.command(&[
+        "vault",
+        "create",
+        &described,
+        "--description",
+        &description,
+        "--allow-ephemeral",
+    ]);
+
+    let target = write_all(&pair, &token, &vault, &mut markers, "first");
+    let known = wait_until(|| pair.get(&token, "/v1/activity").text().contains(&name).then_some(()));
+    assert!(
+        known.is_some(),
+        "the activity does not know the token's name: {}",
+        pair.get(&token, "/v1/activity").text()
+    );
+    wait_for_activity(&pair, &token);
+    assert_none(&markers.0, &traces(&pair), "while it runs");
+
+    pair.kill(Half::Sync);
+    pair.kill(Half::Api);
+    assert_none(&markers.0, &traces(&pair), "after kill -9");
+
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    assert_eq!(pair.get(&token, &target).status, 200);
+    fs::write(
+        secrets.join("app.env"),
+        format!("KEY={}\n", markers.put("changed env value")),
+    )
+    .unwrap();
+    let changed = markers.0.last().unwrap().text.clone();
+    let seen = wait_until(|| {
+        pair.item(&token, &directory, "app")
+            .filter(|item| item.to_string().contains(&changed))
+    });
+    assert!(seen.is_some(), "the change did not arrive");
+    write_all(&pair, &token, &vault, &mut markers, "second");
+    wait_for_activity(&pair, &token);
+    assert_none(&markers.0, &traces(&pair), "in a second run");
+    pair.kill(Half::Api);
+    pair.kill(Half::Sync);
+    assert_none(&markers.0, &traces(&pair), "after a second kill -9");
+
+    let log = format!("{}{}", pair.log(Half::Api), pair.log(Half::Sync));
+    assert!(
+        !log.contains(&token) && log.contains("\"trace\"") | log.contains("\"debug\""),
+        "the log says too much, or nothing"
+    );
+    for (path, bytes) in files_below(&pair.path("data")) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(&token), "the token is in {}", path.display());
+    }
+}
+
+/// Paths may be logged, but only of files that can't be read; what is in them never.
+#[test]
+fn the_log_names_bad_files_and_not_what_is_in_them() {
+    let mut markers = Markers::default();
+    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[("OP_LOG_LEVEL", "trace")]);
+    let secrets = pair.path("secrets");
+    let mut bad = |file: &str, before: &str, after: &str| {
+        let marker = markers.put(file);
+        fs::write(secrets.join(file), format!("{before}{marker}{after}")).unwrap();
+    };
+    bad("bad.yaml", "a: [", "\n");
+    bad("tab.yaml", "a:\n\t- ", "\n");
+    bad("key.yaml", "a: 1\na: ", "\n");
+    bad("alias.yaml", "a: *", "\n");
+    bad("tag.yaml", "a: !!binary ", "*\n");
+    bad("scalar.yaml", "", "\n");
+    bad("bad.json", "{\"a\": \"", "\n");
+    bad("word.json", "{\"a\": ", "}\n");
+    bad("bad.ini", "[", "\n");
+    bad("bad.env", "", "\n");
+    bad(
+        "secret.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata:\n  k: \"***",
+        "\"\n",
+    );
+    bad(
+        "list.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: y}\nstringData: [",
+        "]\n",
+    );
+    // A recipient is public, so it may be named; the rest may not.
+    let sealed = "sops:\n  mac: ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]\n  lastmodified: \"2026-01-01T00:00:00Z\"\n  version: 3.9.0\n  age:\n    - recipient: age1x\n      enc: ";
+    bad(
+        "sealed.yaml",
+        &format!("a: ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]\n{sealed}"),
+        "\n",
+    );
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let health = wait_until(|| Some(pair.health()).filter(|health| health.to_string().contains("DEGRADED"))).unwrap();
+    let message = health.to_string();
+    let log = pair.log(Half::Sync);
+    let named: BTreeMap<&str, bool> = [
+        "bad.yaml",
+        "key.yaml",
+        "scalar.yaml",
+        "bad.json",
+        "secret.yaml",
+        "sealed.yaml",
+    ]
+    .iter()
+    .map(|file| (*file, log.contains(file)))
+    .collect();
+    assert!(
+        named.values().all(|named| *named),
+        "not all bad files are named in the log: {named:?}"
+    );
+    assert!(message.contains("bad.yaml"), "{message}");
+    assert_none(&markers.0, &traces(&pair), "with bad files");
+}
+
+fn wait_for_activity(pair: &Pair, token: &str) {
+    // Activity is written behind the answers; what is to be searched must be on disk.
+    let mut last = None;
+    let settled = wait_until(|| {
+        let reply = pair.ask(token, "GET", "/v1/activity?limit=1", "").ok()?;
+        let total = reply.header("content-range")?.split('/').nth(1)?.to_owned();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let same = last.as_ref() == Some(&total);
+        last = Some(total);
+        same.then_some(())
+    });
+    assert!(settled.is_some(), "the activity never settles");
+}

@@ -1,0 +1,626 @@
+//! A directory of SOPS files, as GitOps keeps it, becomes vaults: with the real `sops` and `age`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::sops::{Key, Sops};
+use sidevault_tests::wire::{Request, exchange};
+
+const MANIFEST: &str = "apiVersion: v1
+kind: Secret
+metadata:
+  name: web-tls
+data:
+  user: YWRh
+  store.jks: /+8A/w==
+stringData:
+  password: p4ss
+";
+
+/// A pair that serves `secrets`, and the key its files are sealed with.
+struct World {
+    pair: Pair,
+    sops: Sops,
+    key: Key,
+}
+
+impl World {
+    fn prepare(arguments: &[&str]) -> Option<Self> {
+        let sops = Sops::find()?;
+        let key = sops.key();
+        let pair = Pair::prepare(arguments, &[("SOPS_AGE_KEY_FILE", "{root}/keys/age.txt")]);
+        fs::write(pair.path("keys/age.txt"), &key.secret).unwrap();
+        Some(Self { pair, sops, key })
+    }
+
+    /// With one good file, `db.yaml`, and everything running.
+    fn start() -> Option<(Self, String, String)> {
+        let mut world = Self::prepare(&["--dir", "{root}/secrets"])?;
+        world.seal("db.yaml", "password: first\n");
+        let (token, vault) = world.run("secrets");
+        world.wait_value(&token, &vault, "db", "password", "first");
+        Some((world, token, vault))
+    }
+
+    fn run(&mut self, name: &str) -> (String, String) {
+        self.pair.run(Half::Api);
+        self.pair.run(Half::Sync);
+        self.pair.wait_linked();
+        let token = self.pair.token("reader", &[&format!("{name}=read,write"), "prod=read"]);
+        let vault = self.pair.vault(&token, name);
+        (token, vault)
+    }
+
+    fn secrets(&self) -> PathBuf {
+        self.pair.path("secrets")
+    }
+
+    fn sealed(&self, name: &str, plain: &str) -> Vec<u8> {
+        self.sops.encrypt(&self.key, name, plain, &[])
+    }
+
+    /// As careful tools write: beside, then renamed.
+    fn seal(&self, name: &str, plain: &str) {
+        replace(&self.secrets().join(name), &self.sealed(name, plain));
+    }
+
+    fn wait_value(&self, token: &str, vault: &str, title: &str, label: &str, wanted: &str) {
+        let seen = wait_until(|| (value(&self.pair.item(token, vault, title)?, label)? == wanted).then_some(()));
+        let item = self.pair.item(token, vault, title);
+        assert!(
+            seen.is_some(),
+            "{title}/{label} never was {wanted}: {item:?}\n{}",
+            self.pair.log(Half::Sync)
+        );
+    }
+
+    /// What `/health` says of the source, once it has this status and says this.
+    fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
+        let find = || {
+            let health = self.pair.health();
+            let parts = health["dependencies"].as_array()?;
+            let source = parts.iter().find(|part| part["service"] == name)?;
+            let message = source["message"].as_str().unwrap_or_default().to_owned();
+            (source["status"] == status && message.contains(words)).then_some(message)
+        };
+        wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.pair.health()))
+    }
+
+    fn sync_metric(&self, line: &str) -> bool {
+        let metrics = exchange(self.pair.sync_address(), &Request::new("GET", "/metrics").bytes())
+            .unwrap()
+            .text();
+        metrics.lines().any(|known| known == line)
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    let beside = path.with_file_name(".new");
+    fs::write(&beside, bytes).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+fn field<'a>(item: &'a Value, label: &str) -> Option<&'a Value> {
+    item["fields"].as_array()?.iter().find(|field| field["label"] == label)
+}
+
+fn value(item: &Value, label: &str) -> Option<String> {
+    field(item, label)?["value"].as_str().map(str::to_owned)
+}
+
+fn labelled(item: &Value) -> Vec<(String, String)> {
+    let fields = item["fields"].as_array().unwrap();
+    fields
+        .iter()
+        .map(|field| {
+            (
+                field["label"].as_str().unwrap().to_owned(),
+                field["value"].as_str().unwrap_or_default().to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(label, value)| ((*label).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
+    let Some(mut world) = World::prepare(&["--dir", "{root}/secrets"]) else {
+        return;
+    };
+    fs::create_dir(world.secrets().join("prod")).unwrap();
+    let yaml = "username: ada\npassword: s3cret\nport: 5432\nratio: 1.50\nempty: \"\"\nhosts: [a, true, null]\n\
+                db:\n  host: h\n  tls:\n    ca: c\n";
+    world.seal("db.sops.yaml", yaml);
+    world.seal(
+        "api.enc.json",
+        r#"{"password":"j\u00fcst","n":1,"deep":{"er":{"still":"x"}}}"#,
+    );
+    world.seal("app.env", "A=1\nB=two words\n");
+    world.seal("conf.ini", "[main]\nkey = v\n[other]\nkey = w\n");
+    let binary: Vec<u8> = (0..=255).collect();
+    let sealed = world.sops.encrypt(&world.key, "license.bin", &binary, &[]);
+    fs::write(world.secrets().join("license.bin"), sealed).unwrap();
+    let sealed = world.sops.encrypt(
+        &world.key,
+        "web.yaml",
+        MANIFEST,
+        &["--encrypted-regex", "^(data|stringData)$"],
+    );
+    fs::write(world.secrets().join("web.yaml"), sealed).unwrap();
+    fs::write(world.secrets().join("README.md"), "# not a secret\n").unwrap();
+    fs::write(world.secrets().join("prod/plain.yaml"), "k: v\n").unwrap();
+    let (token, vault) = world.run("secrets");
+    world.wait_source("secrets", "ACTIVE", "files");
+    let pair = &world.pair;
+    let item = |title: &str| {
+        pair.item(&token, &vault, title)
+            .unwrap_or_else(|| panic!("no {title}: {}", pair.log(Half::Sync)))
+    };
+
+    let db = item("db");
+    assert_eq!(db["category"], "LOGIN");
+    assert_eq!(
+        labelled(&db),
+        pairs(&[
+            ("username", "ada"),
+            ("password", "s3cret"),
+            ("port", "5432"),
+            ("ratio", "1.5"),
+            ("empty", ""),
+            ("hosts", r#"["a",true,null]"#),
+            ("host", "h"),
+            ("tls.ca", "c"),
+        ])
+    );
+    let username = field(&db, "username").unwrap();
+    assert_eq!(
+        (&username["type"], &username["purpose"]),
+        (&json!("STRING"), &json!("USERNAME"))
+    );
+    let password = field(&db, "password").unwrap();
+    assert_eq!(
+        (&password["type"], &password["purpose"]),
+        (&json!("CONCEALED"), &json!("PASSWORD"))
+    );
+    assert_eq!(field(&db, "tls.ca").unwrap()["section"]["id"], "db");
+    assert_eq!(
+        db["sections"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|section| section["id"] == "db")
+            .count(),
+        1
+    );
+
+    let api = item("api");
+    assert_eq!(api["category"], "PASSWORD");
+    assert_eq!(
+        labelled(&api),
+        pairs(&[("password", "j\u{fc}st"), ("n", "1"), ("er.still", "x")])
+    );
+    assert_eq!(labelled(&item("app")), pairs(&[("A", "1"), ("B", "two words")]));
+    assert_eq!(item("app")["category"], "SECURE_NOTE");
+    let conf = item("conf");
+    assert_eq!(labelled(&conf), pairs(&[("key", "v"), ("key", "w")]));
+    let sections: Vec<&str> = conf["sections"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|s| s["label"].as_str())
+        .collect();
+    assert_eq!(sections, ["main", "other"]);
+
+    let license = item("license.bin");
+    assert_eq!(license["category"], "DOCUMENT");
+    let path = license["files"][0]["content_path"].as_str().unwrap().to_owned();
+    assert_eq!(pair.get(&token, &path).body, binary);
+
+    let web = item("web-tls");
+    assert_eq!(
+        (value(&web, "user").as_deref(), value(&web, "password").as_deref()),
+        (Some("ada"), Some("p4ss"))
+    );
+    assert_eq!(web["files"][0]["name"], "store.jks");
+    assert_eq!(
+        pair.get(&token, web["files"][0]["content_path"].as_str().unwrap()).body,
+        [0xff, 0xef, 0, 0xff]
+    );
+    let prod = pair.vault(&token, "prod");
+    assert_eq!(
+        labelled(&pair.item(&token, &prod, "plain").unwrap()),
+        pairs(&[("k", "v")])
+    );
+    let list = |vault: &str| {
+        let list = pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
+        let mut ids: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| format!("{} {} {}", item["id"], item["title"], item["files"][0]["id"]))
+            .collect();
+        ids.sort();
+        ids
+    };
+    let before = (vault.clone(), list(&vault), prod.clone(), list(&prod));
+    assert_eq!(before.1.len(), 6, "{:?}", before.1);
+
+    world.pair.kill(Half::Api);
+    world.pair.kill(Half::Sync);
+    fs::remove_dir_all(world.pair.path("data")).unwrap();
+    fs::create_dir(world.pair.path("data")).unwrap();
+    let (token, vault) = world.run("secrets");
+    world.wait_source("secrets", "ACTIVE", "files");
+    let pair = &world.pair;
+    let prod = pair.vault(&token, "prod");
+    let list = |vault: &str| {
+        let list = pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
+        let mut ids: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| format!("{} {} {}", item["id"], item["title"], item["files"][0]["id"]))
+            .collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(
+        (vault.clone(), list(&vault), prod.clone(), list(&prod)),
+        before,
+        "ids changed with the store"
+    );
+}
+
+#[test]
+fn a_change_is_visible_soon() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    let id = world.pair.item(&token, &vault, "db").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let target = format!("/v1/vaults/{vault}/items/{id}");
+    let mut times = Vec::new();
+    for n in 0..10 {
+        let sealed = world.sealed("db.yaml", &format!("password: v{n}\n"));
+        std::thread::sleep(Duration::from_millis(50));
+        let started = Instant::now();
+        replace(&world.secrets().join("db.yaml"), &sealed);
+        let seen = wait_until(|| {
+            let item = world.pair.ask(&token, "GET", &target, "").ok()?.json();
+            (value(&item, "password")? == format!("v{n}")).then_some(())
+        });
+        assert!(seen.is_some(), "v{n} never came");
+        times.push(started.elapsed());
+    }
+    times.sort();
+    println!(
+        "source to api: median {:?}, slowest {:?}; promised: under 250 ms and 1 s",
+        times[5], times[9]
+    );
+    let item = world.pair.get(&token, &target).json();
+    assert_eq!(item["id"], id.as_str(), "a change makes no new item");
+    assert_eq!(item["version"], 11);
+}
+
+#[test]
+fn a_swapped_link_changes_everything_at_once() {
+    let Some(mut world) = World::prepare(&["--dir", "{root}/current"]) else {
+        return;
+    };
+    let revision = |n: u32| world.pair.path(&format!("rev{n}"));
+    for n in 0..6 {
+        fs::create_dir(revision(n)).unwrap();
+        for file in ["a.yaml", "b.yaml"] {
+            fs::write(revision(n).join(file), world.sealed(file, &format!("k: rev{n}\n"))).unwrap();
+        }
+        fs::write(revision(n).join(format!("only{n}.yaml")), "k: v\n").unwrap();
+    }
+    symlink(revision(0), world.pair.path("current")).unwrap();
+    let (token, vault) = world.run("current");
+    world.wait_value(&token, &vault, "a", "k", "rev0");
+    let id = world.pair.item(&token, &vault, "a").unwrap()["id"].clone();
+    for n in 1..6 {
+        symlink(world.pair.path(&format!("rev{n}")), world.pair.path("current.new")).unwrap();
+        fs::rename(world.pair.path("current.new"), world.pair.path("current")).unwrap();
+        if n % 2 == 0 {
+            fs::remove_dir_all(world.pair.path(&format!("rev{}", n - 1))).unwrap();
+        }
+        let arrived = wait_until(|| {
+            let item = world.pair.item(&token, &vault, "a").expect("never gone in between");
+            (value(&item, "k").unwrap() == format!("rev{n}")).then_some(())
+        });
+        assert!(arrived.is_some(), "rev{n} never came: {}", world.pair.log(Half::Sync));
+        world.wait_value(&token, &vault, "b", "k", &format!("rev{n}"));
+        let gone = wait_until(|| {
+            world
+                .pair
+                .item(&token, &vault, &format!("only{}", n - 1))
+                .is_none()
+                .then_some(())
+        });
+        assert!(gone.is_some(), "what only rev{} had is still there", n - 1);
+    }
+    assert_eq!(world.pair.item(&token, &vault, "a").unwrap()["id"], id);
+}
+
+#[test]
+fn a_bad_file_keeps_the_old_item_and_is_named() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    world.seal("other.yaml", "k: v\n");
+    world.wait_value(&token, &vault, "other", "k", "v");
+    let path = world.secrets().join("db.yaml");
+    let good = world.sealed("db.yaml", "password: second\nextra: e\n");
+    let text = String::from_utf8(good.clone()).unwrap();
+    let without_a_line: String = text
+        .lines()
+        .filter(|line| !line.starts_with("extra:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mac = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("mac:"))
+        .unwrap()
+        .to_owned();
+    let other = String::from_utf8(world.sealed("db.yaml", "password: x\n")).unwrap();
+    let other_mac = other
+        .lines()
+        .find(|line| line.trim_start().starts_with("mac:"))
+        .unwrap();
+    let cut = text.find("sops:").unwrap();
+    let bad: Vec<(&str, Vec<u8>)> = vec![
+        ("nonsense", b"password: [\n".to_vec()),
+        ("half written", good[..good.len() / 2].to_vec()),
+        ("cut within a value", good[..30].to_vec()),
+        ("nothing but ciphertext", text[..cut].as_bytes().to_vec()),
+        ("a line taken out: the MAC is wrong", without_a_line.into_bytes()),
+        ("another file's MAC", text.replace(&mac, other_mac).into_bytes()),
+        ("a value changed", text.replacen("data:", "data:AA", 1).into_bytes()),
+        ("bytes", vec![0xff; 100]),
+    ];
+    for (name, bytes) in bad {
+        replace(&path, &bytes);
+        let message = world.wait_source("secrets", "DEGRADED", "db.yaml");
+        assert!(
+            !message.contains("other.yaml") && !message.contains("second"),
+            "{name}: {message}"
+        );
+        println!("{name}: {message}");
+        world.wait_value(&token, &vault, "db", "password", "first");
+        assert!(
+            world.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 1"),
+            "{name}"
+        );
+        // Others are served and changed meanwhile.
+        world.seal("other.yaml", &format!("k: {name}\n").replace(": the", " the"));
+        world.wait_value(&token, &vault, "other", "k", &name.replace(": the", " the"));
+        // The good one again, so that each is bad on its own.
+        world.seal("db.yaml", "password: first\n");
+        world.wait_source("secrets", "ACTIVE", "files");
+    }
+    let log = world.pair.log(Half::Sync);
+    assert!(
+        log.contains("db.yaml") && log.contains("its items stay as they were"),
+        "{log}"
+    );
+    assert!(world.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 0"));
+    replace(&path, &good);
+    world.wait_value(&token, &vault, "db", "password", "second");
+}
+
+/// A file that is written in place, slowly: what is seen is the old item or the new one.
+#[test]
+fn a_file_written_bit_by_bit_is_never_half_seen() {
+    use std::io::Write as _;
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    let sealed = world.sealed("db.yaml", "password: second\n");
+    let mut file = fs::File::create(world.secrets().join("db.yaml")).unwrap();
+    for part in sealed.chunks(sealed.len() / 8 + 1) {
+        file.write_all(part).unwrap();
+        file.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(40));
+        let item = world.pair.item(&token, &vault, "db").expect("never gone");
+        assert!(
+            ["first", "second"].contains(&value(&item, "password").unwrap().as_str()),
+            "{item}"
+        );
+    }
+    drop(file);
+    world.wait_value(&token, &vault, "db", "password", "second");
+    world.wait_source("secrets", "ACTIVE", "1 files");
+}
+
+#[test]
+fn a_removed_file_is_gone_but_an_emptied_or_vanished_tree_keeps_everything() {
+    let Some((mut world, token, vault)) = World::start() else {
+        return;
+    };
+    world.seal("other.yaml", "k: v\n");
+    world.wait_value(&token, &vault, "other", "k", "v");
+    let id = world.pair.item(&token, &vault, "other").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    fs::remove_file(world.secrets().join("other.yaml")).unwrap();
+    let target = format!("/v1/vaults/{vault}/items/{id}");
+    let gone = wait_until(|| (world.pair.get(&token, &target).status == 404).then(|| world.pair.get(&token, &target)));
+    assert_eq!(gone.expect("404").json()["message"], format!("item {id} not found"));
+
+    // The last file goes: that looks like a volume that was not mounted.
+    let away = world.pair.path("away");
+    fs::create_dir(&away).unwrap();
+    fs::rename(world.secrets().join("db.yaml"), away.join("db.yaml")).unwrap();
+    world.wait_source("secrets", "ACTIVE", "0 files");
+    world.wait_value(&token, &vault, "db", "password", "first");
+    fs::rename(away.join("db.yaml"), world.secrets().join("db.yaml")).unwrap();
+    world.wait_source("secrets", "ACTIVE", "1 files");
+
+    fs::rename(world.secrets(), world.pair.path("elsewhere")).unwrap();
+    world.wait_source("secrets", "FAILED", "what was read before is still served");
+    world.wait_value(&token, &vault, "db", "password", "first");
+    assert!(world.sync_metric("sidevault_source_up{source=\"secrets\"} 0"));
+    // Even api's restart does not lose it.
+    world.pair.kill(Half::Api);
+    world.pair.run(Half::Api);
+    world.wait_value(&token, &vault, "db", "password", "first");
+    fs::rename(world.pair.path("elsewhere"), world.secrets()).unwrap();
+    world.wait_source("secrets", "ACTIVE", "1 files");
+    world.seal("db.yaml", "password: back\n");
+    world.wait_value(&token, &vault, "db", "password", "back");
+}
+
+#[test]
+fn a_key_that_is_added_later_opens_what_was_closed() {
+    let Some(sops) = Sops::find() else { return };
+    let (old, new) = (sops.key(), sops.key());
+    let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+    let sources = "sources:\n  - directory: { path: secrets, ageKeyFile: keys/age.txt, fullCheckSeconds: 1 }\n";
+    fs::write(pair.path("sources.yaml"), sources).unwrap();
+    fs::write(pair.path("keys/age.txt"), &old.secret).unwrap();
+    fs::write(
+        pair.path("secrets/a.yaml"),
+        sops.encrypt(&old, "a.yaml", "k: old\n", &[]),
+    )
+    .unwrap();
+    fs::write(
+        pair.path("secrets/b.yaml"),
+        sops.encrypt(&new, "b.yaml", "k: new\n", &[]),
+    )
+    .unwrap();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("reader", &["secrets=read"]);
+    let vault = pair.vault(&token, "secrets");
+    let world = World { pair, sops, key: old };
+    world.wait_value(&token, &vault, "a", "k", "old");
+    let message = world.wait_source("secrets", "DEGRADED", "b.yaml");
+    assert!(!message.contains("AGE-SECRET-KEY"), "{message}");
+    assert!(world.pair.item(&token, &vault, "b").is_none());
+    fs::write(
+        world.pair.path("keys/age.txt"),
+        format!("{}{}", world.key.secret, new.secret),
+    )
+    .unwrap();
+    world.wait_value(&token, &vault, "b", "k", "new");
+    world.wait_source("secrets", "ACTIVE", "2 files");
+}
+
+#[test]
+fn a_write_through_rest_is_refused_with_the_reason() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    let id = world.pair.item(&token, &vault, "db").unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let items = format!("/v1/vaults/{vault}/items");
+    let target = format!("{items}/{id}");
+    let item = r#"{"title":"x","category":"LOGIN"}"#;
+    for (method, target, body) in [
+        ("POST", &items, item),
+        ("PUT", &target, item),
+        ("PATCH", &target, r#"[{"op":"replace","path":"/title","value":"x"}]"#),
+        ("DELETE", &target, ""),
+        ("POST", &format!("{target}/versions/1/restore"), ""),
+    ] {
+        let reply = world.pair.ask(&token, method, target, body).unwrap();
+        let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(reply.status, 403, "{method} {target}: {message}");
+        assert!(
+            message.starts_with("Authorization:") && message.contains("\"secrets\"") && message.contains("read-only"),
+            "{message}"
+        );
+    }
+    world.wait_value(&token, &vault, "db", "password", "first");
+}
+
+#[test]
+fn a_link_out_of_the_tree_is_not_followed() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    fs::write(world.pair.path("outside.yaml"), "k: outside\n").unwrap();
+    fs::create_dir(world.pair.path("outer")).unwrap();
+    fs::write(world.pair.path("outer/inner.yaml"), "k: outside\n").unwrap();
+    symlink("../outside.yaml", world.secrets().join("file.yaml")).unwrap();
+    symlink("/etc/passwd", world.secrets().join("passwd.yaml")).unwrap();
+    symlink("../outer", world.secrets().join("folder")).unwrap();
+    symlink("/proc/self/environ", world.secrets().join("environ")).unwrap();
+    symlink(".", world.secrets().join("circle")).unwrap();
+    symlink("nowhere", world.secrets().join("broken.yaml")).unwrap();
+    let message = world.wait_source("secrets", "DEGRADED", "file.yaml (a link that leads out of the tree");
+    for name in ["passwd.yaml", "folder", "environ"] {
+        assert!(message.contains(name), "{name}: {message}");
+    }
+    // A link within is as good as the file.
+    symlink("db.yaml", world.secrets().join("same.yaml")).unwrap();
+    world.wait_value(&token, &vault, "same", "password", "first");
+    let list = world.pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
+    let mut titles: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|item| item["title"].as_str())
+        .collect();
+    titles.sort_unstable();
+    assert_eq!(titles, ["db", "same"]);
+    let vaults = world.pair.get(&token, "/v1/vaults").json();
+    assert_eq!(vaults.as_array().unwrap().len(), 1, "{vaults}");
+}
+
+/// 120 MB: far more than either needs, far less than the file with anything beside it.
+const MOST: u64 = 120_000_000;
+
+#[test]
+fn a_file_of_100_mb_is_streamed() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    // Not all zeros, and different in each of its blocks.
+    let mut content = vec![0; 100_000_000];
+    for (n, part) in content.chunks_mut(1000).enumerate() {
+        part[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    }
+    let started = Instant::now();
+    replace(&world.secrets().join("large.bin"), &content);
+    let item = wait_until(|| world.pair.item(&token, &vault, "large.bin")).expect("the large file");
+    println!("100 MB stored after {:?}", started.elapsed());
+    assert_eq!(item["files"][0]["size"], 100_000_000);
+    let path = item["files"][0]["content_path"].as_str().unwrap().to_owned();
+    let started = Instant::now();
+    for _ in 0..2 {
+        let reply = world.pair.get(&token, &path);
+        assert!(
+            reply.status == 200 && reply.body == content,
+            "{} with {} bytes",
+            reply.status,
+            reply.body.len()
+        );
+    }
+    println!("100 MB read twice in {:?}", started.elapsed());
+    let most = [Half::Api, Half::Sync].map(|half| world.pair.most_memory(half).unwrap());
+    println!(
+        "at most {:.1} MB in api, {:.1} MB in sync",
+        most[0] as f64 / 1e6,
+        most[1] as f64 / 1e6
+    );
+    assert!(most.iter().all(|most| *most < MOST), "{most:?} bytes");
+}

@@ -1,0 +1,408 @@
+//! Requests that nobody should send. Whatever comes, the answer is the right one, in Connect's
+//! form, and the server lives on.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sidevault_tests::forge::Forge;
+use sidevault_tests::hostile::{Case, Ground, cases};
+use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::wire::{Reply, Request, Wire, exchange};
+
+const CONTENT: &str = "abcdefghijklmnopqrstuvwxyz";
+
+/// Two local vaults and two of a directory; the token knows one of each.
+fn ground() -> (Pair, Ground) {
+    let mut pair = Pair::prepare(
+        &[
+            "--vault",
+            "apps",
+            "--vault",
+            "others",
+            "--dir",
+            "{root}/secrets",
+            "--allow-ephemeral",
+        ],
+        &[("OP_LOG_LEVEL", "debug")],
+    );
+    let theirs = pair.path("secrets/theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::write(pair.path("secrets/letters.bin"), CONTENT).unwrap();
+    fs::write(theirs.join("private.bin"), "private").unwrap();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let everything = pair.token(
+        "everything",
+        &["apps=read,write", "others=read,write", "secrets=read", "theirs=read"],
+    );
+    let vault = |name| pair.vault(&everything, name);
+    let create = |vault: &str, item: serde_json::Value| {
+        let reply = pair
+            .ask(
+                &everything,
+                "POST",
+                &format!("/v1/vaults/{vault}/items"),
+                &item.to_string(),
+            )
+            .unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["id"].as_str().unwrap().to_owned()
+    };
+    let document = |vault: &str, title| {
+        let item = pair.item(&everything, vault, title).expect("the directory's item");
+        let file = item["files"][0]["id"].as_str().unwrap().to_owned();
+        (item["id"].as_str().unwrap().to_owned(), file)
+    };
+    let (own, foreign, own_files, foreign_files) = (vault("apps"), vault("others"), vault("secrets"), vault("theirs"));
+    let fields = json!([{ "id": "username", "label": "username", "purpose": "USERNAME", "value": "u" }]);
+    let item = create(
+        &own,
+        json!({ "title": "whole", "category": "LOGIN", "tags": ["a", "b"], "urls": [{ "href": "http://x" }], "fields": fields }),
+    );
+    let foreign_item = create(
+        &foreign,
+        json!({ "title": "theirs", "category": "LOGIN", "fields": fields }),
+    );
+    let (document_id, file) = document(&own_files, "letters.bin");
+    let (foreign_document, foreign_file) = document(&foreign_files, "private.bin");
+    let ground = Ground {
+        address: pair.address(),
+        token: pair.token("owner", &["apps=read,write", "secrets=read"]),
+        reader: pair.token("reader", &["apps=read"]),
+        writer: pair.token("writer", &["apps=write"]),
+        forge: Forge::new(&fs::read(pair.path("keys/issuer.json")).unwrap()),
+        own,
+        foreign,
+        foreign_name: "others".to_owned(),
+        item,
+        foreign_item,
+        own_files,
+        document: document_id,
+        file,
+        foreign_files,
+        foreign_document,
+        foreign_file,
+    };
+    (pair, ground)
+}
+
+fn heartbeat(address: SocketAddr) -> Result<(), String> {
+    let reply = exchange(address, &Request::new("GET", "/heartbeat").bytes()).map_err(|error| error.to_string())?;
+    match (reply.status, &reply.body[..]) {
+        (200, b".") => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// What is wrong with an answer, in words.
+fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !case.statuses.contains(&reply.status) {
+        faults.push(format!("status {} is not one of {:?}", reply.status, case.statuses));
+    }
+    let text = reply.text();
+    if !text.contains(&case.message) {
+        faults.push(format!("{:?} is not in the body", case.message));
+    }
+    // What the HTTP library refuses by itself carries no header of ours.
+    let ours = reply.header("1password-connect-version").is_some();
+    if ours && reply.status >= 400 && !case.request.starts_with(b"HEAD ") {
+        let body = reply.json();
+        if body["status"] != reply.status || !body["message"].is_string() {
+            faults.push("the body is not {status, message}".to_owned());
+        }
+        if reply.header("content-type") != Some("application/json") {
+            faults.push(format!("content type {:?}", reply.header("content-type")));
+        }
+    }
+    if ours
+        && reply
+            .header("x-request-id")
+            .is_none_or(|id| id.contains("evil") || id.len() > 64)
+    {
+        faults.push(format!("request id {:?}", reply.header("x-request-id")));
+    }
+    if reply
+        .headers
+        .iter()
+        .any(|(name, _)| name == "set-cookie" || name == "x-evil" || name == "server")
+    {
+        faults.push("a header that was smuggled in".to_owned());
+    }
+    if !reply.status.to_string().starts_with('2') {
+        for secret in [&ground.token, &ground.foreign_name, &"theirs".to_owned()] {
+            if text.contains(secret.as_str()) {
+                faults.push(format!("the error says {secret:?}"));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_hostile_request_gets_its_answer_and_the_server_lives_on() {
+    let (pair, ground) = ground();
+    let cases = cases(&ground);
+    assert!(cases.len() >= 150, "{}", cases.len());
+    let before = pair.get(&ground.token, &ground_item(&ground)).body;
+    let mut failed = Vec::new();
+    for case in &cases {
+        let started = Instant::now();
+        let found = match exchange(ground.address, &case.request) {
+            Ok(reply) => {
+                let mut found = faults(case, &reply, &ground);
+                if !found.is_empty() {
+                    found.push(format!(
+                        "it was {} {}",
+                        reply.status,
+                        reply.text().chars().take(200).collect::<String>()
+                    ));
+                }
+                found
+            }
+            Err(error) => vec![error.to_string()],
+        };
+        if started.elapsed() > Duration::from_secs(20) {
+            failed.push(format!("{}: took {:?}", case.name, started.elapsed()));
+        }
+        if !found.is_empty() {
+            failed.push(format!("{}: {}", case.name, found.join("; ")));
+        }
+        if let Err(error) = heartbeat(ground.address) {
+            panic!("no heartbeat after {}: {error}\n{}", case.name, pair.log(Half::Api));
+        }
+    }
+    println!(
+        "{} hostile requests, {} not answered as they should be",
+        cases.len(),
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert_eq!(
+        pair.get(&ground.token, &ground_item(&ground)).body,
+        before,
+        "the item was changed"
+    );
+    let items = pair
+        .get(&ground.token, &format!("/v1/vaults/{}/items", ground.own))
+        .json();
+    assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
+    for half in [Half::Api, Half::Sync] {
+        let log = pair.log(half);
+        for bad in ["panicked", "evil", "met a bug", &ground.token] {
+            assert!(!log.contains(bad), "{bad:?} in the log of {half:?}");
+        }
+    }
+}
+
+fn ground_item(ground: &Ground) -> String {
+    format!("/v1/vaults/{}/items/{}", ground.own, ground.item)
+}
+
+#[test]
+fn values_of_any_text_survive_to_the_byte() {
+    let (pair, ground) = ground();
+    let path = format!("/v1/vaults/{}/items", ground.own);
+    for value in [
+        "\u{0}",
+        "a\r\nb\tc",
+        "\u{1f511}\u{10ffff}\u{fffe}",
+        "\u{202e}evil",
+        "e\u{301}",
+        "\"\\\u{2028}</script>",
+        "' OR 1=1; --",
+        "{{.Values.x}}${HOME}%s%n",
+    ] {
+        let item =
+            json!({ "title": value, "category": "LOGIN", "fields": [{ "id": "f", "label": value, "value": value }] });
+        let created = pair.ask(&ground.token, "POST", &path, &item.to_string()).unwrap();
+        assert_eq!(created.status, 200, "{value:?}: {}", created.text());
+        let id = created.json()["id"].as_str().unwrap().to_owned();
+        let read = pair.get(&ground.token, &format!("{path}/{id}")).json();
+        let field = read["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|field| field["id"] == "f")
+            .unwrap()
+            .clone();
+        assert_eq!(
+            (&read["title"], &field["label"], &field["value"]),
+            (&json!(value), &json!(value), &json!(value))
+        );
+        assert_eq!(
+            pair.ask(&ground.token, "DELETE", &format!("{path}/{id}"), "")
+                .unwrap()
+                .status,
+            204
+        );
+    }
+}
+
+#[test]
+fn slow_clients_do_not_keep_others_waiting() {
+    let (_pair, ground) = ground();
+    let head = Request::new("GET", "/v1/vaults").bearer(&ground.token).bytes();
+    let post = Request::new("POST", format!("/v1/vaults/{}/items", ground.own)).bearer(&ground.token);
+    let post = post.header("Content-Length", "1000").raw_body("{\"title\":").bytes();
+    let mut slow = Vec::new();
+    for n in 0..200 {
+        let mut wire = Wire::open(ground.address).unwrap();
+        match n % 3 {
+            0 => wire.send(&head[..head.len() / 2]).unwrap(),
+            1 => wire.send(&post).unwrap(),
+            _ => {}
+        }
+        slow.push(wire);
+    }
+    for _ in 0..20 {
+        heartbeat(ground.address).unwrap();
+        let reply = exchange(ground.address, &head).unwrap();
+        assert_eq!(reply.status, 200);
+    }
+    // The first of them had only half a head; the rest of it makes a request.
+    slow[0].send(&head[head.len() / 2..]).unwrap();
+    assert_eq!(slow[0].reply(false).unwrap().status, 200);
+    // Half a body, and then nobody: no answer is needed, nor anything stored.
+    slow[1].finish();
+    let _any = slow[1].reply(false);
+    drop(slow);
+    heartbeat(ground.address).unwrap();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let (_pair, ground) = ground();
+    let mut all = Request::new("GET", "/v1/vaults").bearer(&ground.token).bytes();
+    all.extend(Request::new("GET", "/v1/vaults").bytes());
+    all.extend(Request::new("GET", "/nowhere").bytes());
+    all.extend(
+        Request::new("POST", format!("/v1/vaults/{}/items", ground.own))
+            .bearer(&ground.token)
+            .body("[]")
+            .bytes(),
+    );
+    all.extend(Request::new("GET", "/heartbeat").bytes());
+    let mut wire = Wire::open(ground.address).unwrap();
+    wire.send(&all).unwrap();
+    let statuses: Vec<u16> = (0..5).map(|_| wire.reply(false).unwrap().status).collect();
+    assert_eq!(statuses, [200, 401, 404, 400, 200]);
+}
+
+/// A refused body must not be read as the next request.
+#[test]
+fn a_refused_body_is_no_next_request() {
+    let (_pair, ground) = ground();
+    let inner = String::from_utf8(
+        Request::new("DELETE", ground_item(&ground))
+            .bearer(&ground.token)
+            .bytes(),
+    )
+    .unwrap();
+    for target in ["/nowhere", "/v1/vaults", "/heartbeat"] {
+        let mut wire = Wire::open(ground.address).unwrap();
+        wire.send(&Request::new("POST", target).body(inner.clone()).bytes())
+            .unwrap();
+        assert!([401, 404, 405].contains(&wire.reply(false).unwrap().status), "{target}");
+        wire.send(&Request::new("GET", "/heartbeat").bytes()).unwrap();
+        // Either the connection goes on with the next request, or it is closed.
+        assert!([0, 200].contains(&wire.reply(false).unwrap().status), "{target}");
+        let item = Request::new("GET", ground_item(&ground)).bearer(&ground.token).bytes();
+        assert_eq!(exchange(ground.address, &item).unwrap().status, 200, "{target}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_gets_it() {
+    let (_pair, ground) = ground();
+    let body = br#"{"title":"x","category":"FOO"}"#;
+    let head = Request::new("POST", format!("/v1/vaults/{}/items", ground.own))
+        .bearer(&ground.token)
+        .header("Expect", "100-continue")
+        .header("Content-Length", body.len().to_string());
+    let mut wire = Wire::open(ground.address).unwrap();
+    wire.send(&head.bytes()).unwrap();
+    wire.send(body).unwrap();
+    let reply = wire.reply(false).unwrap();
+    assert_eq!(reply.status, 400, "{}", reply.text());
+}
+
+/// One HTTP/2 frame (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// `GET /heartbeat` in HPACK, without Huffman codes.
+fn heartbeat_headers() -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x44, 10];
+    block.extend_from_slice(b"/heartbeat");
+    block.extend_from_slice(&[0x41, 9]);
+    block.extend_from_slice(b"localhost");
+    block
+}
+
+#[test]
+fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
+    let (_pair, ground) = ground();
+    let mut wire = Wire::open(ground.address).unwrap();
+    let mut request = PREFACE.to_vec();
+    request.extend(frame(4, 0, 0, &[]));
+    request.extend(frame(1, 5, 1, &heartbeat_headers()));
+    wire.send(&request).unwrap();
+    // One byte of DATA that ends the stream.
+    let data = frame(0, 1, 1, b".");
+    let answered = |bytes: &[u8]| bytes.windows(data.len()).any(|part| part == data);
+    let split = frame(0, 0, 1, b".");
+    let answered = |bytes: &[u8]| answered(bytes) || bytes.windows(split.len()).any(|part| part == split);
+    let bytes = wire.until(answered).unwrap();
+    assert!(answered(&bytes), "{bytes:?}");
+
+    let floods: Vec<(&str, Vec<u8>)> = vec![
+        ("a frame larger than allowed", frame(0, 0, 1, &[0; 100_000])),
+        ("headers on stream 0", frame(1, 5, 0, &heartbeat_headers())),
+        ("an even stream", frame(1, 5, 2, &heartbeat_headers())),
+        ("nonsense in HPACK", frame(1, 5, 1, &[0xff; 100])),
+        ("continuations without headers", frame(9, 4, 1, &heartbeat_headers())),
+        ("a window beyond all", frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])),
+        ("settings of odd length", frame(4, 0, 0, &[0; 5])),
+        ("a ping of odd length", frame(6, 0, 0, &[0; 3])),
+        ("an endless header block", {
+            let mut flood = frame(1, 0, 1, &heartbeat_headers());
+            for _ in 0..2000 {
+                flood.extend(frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b']));
+            }
+            flood
+        }),
+        ("streams opened and reset", {
+            let mut flood = Vec::new();
+            for stream in (1..4001).step_by(2) {
+                flood.extend(frame(1, 5, stream, &heartbeat_headers()));
+                flood.extend(frame(3, 0, stream, &[0, 0, 0, 8]));
+            }
+            flood
+        }),
+        ("10,000 pings", frame(6, 0, 0, &[0; 8]).repeat(10_000)),
+        ("10,000 settings", frame(4, 0, 0, &[]).repeat(10_000)),
+    ];
+    for (name, bytes) in floods {
+        let mut wire = Wire::open(ground.address).unwrap();
+        let mut flood = PREFACE.to_vec();
+        flood.extend(frame(4, 0, 0, &[]));
+        flood.extend(bytes);
+        // The server may stop reading: then it has said why, or closed.
+        let _closed = wire.send(&flood);
+        wire.finish();
+        let _answer = wire.rest();
+        heartbeat(ground.address).unwrap_or_else(|error| panic!("after {name}: {error}"));
+    }
+}
