@@ -23,15 +23,18 @@ ID = re.compile(r"[0-9a-z]{26}")
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    names = case.path_parameters
-    if not names or any(ID.fullmatch(str(name)) for name in names.values()):
-        return  # Of an item that an earlier step has made, or of nothing on purpose.
-    if case.operation.method.upper() == "DELETE":
-        names = {"vault": names["vault"]}  # What was made for all must not go.
-    wanted = "files" if "file" in names else "apps"
-    if case.operation.method.upper() == "GET" and crc32(repr(names).encode()) % 4 == 0:
-        wanted = "files"
+    texts = case.path_parameters
+    if not texts or "vault" not in texts:
+        return
+    reads = case.operation.method.upper() == "GET"
+    ids = [str(text) for name, text in texts.items() if name != "version"]
+    served = VAULTS.values() if reads else [VAULTS["apps"]]
+    if ids[0] in served and all(ID.fullmatch(text) for text in ids):
+        return  # What an earlier step has made, or has shown.
+    wanted = "files" if "file" in texts or (reads and crc32(repr(ids).encode()) % 4 == 0) else "apps"
     known = {"vault": VAULTS[wanted], **SEEDS[wanted]}
-    for name, text in names.items():
+    if case.operation.method.upper() == "DELETE":
+        known["item"] = "a" * 26  # What was made for all must not go.
+    for name, text in texts.items():
         if name in known and crc32(f"{name} {text}".encode()) % 8 != 0:
-            case.path_parameters[name] = known[name]
+            texts[name] = known[name]

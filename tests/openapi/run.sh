@@ -25,15 +25,21 @@ fi
 export PYTHONDONTWRITEBYTECODE=1
 
 work=$(mktemp -d)
-server=
-stop() {
-    if [ -n "$server" ]; then
-        kill "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-        server=
-    fi
+server= failed=0
+stop() { # Fails if the server does not come to an end in the time it gives requests to finish.
+    [ -n "$server" ] || return 0
+    local stopping=$server
+    server=
+    kill "$stopping" 2>/dev/null || true
+    for _ in $(seq 300); do
+        kill -0 "$stopping" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -9 "$stopping" 2>/dev/null || true
+    echo "openapi: the server did not stop within 30 s of SIGTERM" >&2
+    return 1
 }
-trap 'stop; rm -rf "$work"' EXIT
+trap 'stop || true; rm -rf "$work"' EXIT
 
 mkdir "$work/files"
 for byte in $(seq 0 255); do printf "\\$(printf %03o "$byte")"; done >"$work/files/small.bin"
@@ -55,10 +61,9 @@ start() {
 }
 ready() { "$tools/bin/python" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/ready" "$1"; }
 
-failed=0
 start
 "$tools/bin/python" "$here/happy_path.py" "$work/ready" || failed=1
-stop
+stop || failed=1
 
 start
 export SIDEVAULT_READY=$work/ready SIDEVAULT_SEEDS=$work/seeds
@@ -71,4 +76,5 @@ SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here timeout 300 "$tools/bin/schemathesis" 
     --url "${url/localhost/127.0.0.1}" --header "Authorization: Bearer $(ready token)" \
     --exclude-operation-id streamEvents --no-color "$@" || failed=1
 kill -0 "$server" 2>/dev/null || { echo "openapi: the server died" >&2; tail -n 20 "$work/log" >&2; failed=1; }
+stop || failed=1
 exit $failed

@@ -36,9 +36,12 @@ impl Marker {
 /// How many bytes of a form are looked up before it is compared whole. Every form is longer.
 const START: usize = 8;
 
+/// A marker, one of its forms by name, and that form in small letters.
+type Wanted<'a> = (&'a Marker, &'static str, Vec<u8>);
+
 /// Finds all markers in one pass over the bytes, in either case of letters.
 pub struct Search<'a> {
-    starts: HashMap<[u8; START], Vec<(&'a Marker, &'static str, Vec<u8>)>>,
+    starts: HashMap<[u8; START], Vec<Wanted<'a>>>,
 }
 
 impl<'a> Search<'a> {

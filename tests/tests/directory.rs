@@ -386,7 +386,7 @@ fn a_bad_file_keeps_the_old_item_and_is_named() {
         ("nonsense", b"password: [\n".to_vec()),
         ("half written", good[..good.len() / 2].to_vec()),
         ("cut within a value", good[..30].to_vec()),
-        ("nothing but ciphertext", text[..cut].as_bytes().to_vec()),
+        ("nothing but ciphertext", text.as_bytes()[..cut].to_vec()),
         ("a line taken out: the MAC is wrong", without_a_line.into_bytes()),
         ("another file's MAC", text.replace(&mac, other_mac).into_bytes()),
         ("a value changed", text.replacen("data:", "data:AA", 1).into_bytes()),

@@ -62,7 +62,21 @@ pub(crate) fn parse_expiry(text: &str) -> Result<Option<Duration>, InvalidDurati
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_a_panic(text: String) {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn whole_numbers_of_a_unit_are_exact(seconds in 0..1_000_000_u64) {
+            prop_assert_eq!(parse(&format!("{seconds}s")).unwrap(), Duration::from_secs(seconds));
+        }
+    }
 
     #[test]
     fn gos_durations_are_read() {

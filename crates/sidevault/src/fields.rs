@@ -149,7 +149,22 @@ impl FieldArgument {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_judged_without_a_panic(text: String) {
+            let _ = text.parse::<FieldArgument>();
+        }
+
+        #[test]
+        fn any_value_arrives_as_it_is(value: String) {
+            let field = input(&format!("label={value}"));
+            prop_assert_eq!(field.value, Some(value));
+        }
+    }
 
     fn input(text: &str) -> FieldInput {
         text.parse::<FieldArgument>().unwrap().to_input()

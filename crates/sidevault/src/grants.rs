@@ -33,7 +33,17 @@ impl FromStr for Grant {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_name_can_be_granted(name in "[^\\s]{1,20}") {
+            let grant: Grant = format!("{name}=read").parse().unwrap();
+            prop_assert_eq!(grant.vault, name);
+        }
+    }
 
     #[test]
     fn a_vault_and_its_rights_are_split_at_the_last_equals_sign() {

@@ -31,14 +31,19 @@ use crate::settings::{LogSettings, unknown_variables};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(roles::arguments(std::env::args_os()));
-    match run(cli.command, &Environment::of_process()) {
+    let daemon = matches!(cli.command, Command::Api | Command::Sync(_));
+    match run(cli.command, daemon, &Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
+        // What ends a daemon belongs into its log, in the log's format.
+        Err(failure) if daemon => {
+            tracing::error!("{failure}");
+            ExitCode::from(failure.code())
+        }
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
-    let daemon = matches!(command, Command::Api | Command::Sync(_));
+fn run(command: Command, daemon: bool, environment: &Environment) -> Result<(), Failure> {
     let level = match daemon {
         true => LevelFilter::INFO,
         false => LevelFilter::WARN,
@@ -51,18 +56,12 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     if daemon && let Some(complaint) = unknown_variables(environment) {
         tracing::warn!("{complaint}");
     }
-    let outcome = match command {
+    match command {
         Command::Init(arguments) => commands::init::run(&arguments),
         Command::Completion { shell } => commands::completion::completion(shell),
         Command::Man { out } => commands::completion::man(out.as_deref()),
         command => runtime()?.block_on(run_async(command, environment)),
-    };
-    match &outcome {
-        // What ends a daemon belongs into its log, where people look.
-        Err(failure) if daemon => tracing::error!("{failure}"),
-        _ => {}
     }
-    outcome
 }
 
 async fn run_async(command: Command, environment: &Environment) -> Result<(), Failure> {

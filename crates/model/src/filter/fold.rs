@@ -6,6 +6,10 @@ use unicode_normalization::UnicodeNormalization;
 ///
 /// Applying it twice changes nothing more. A keyed hash of it is what a store indexes.
 pub fn fold(text: &str) -> String {
+    // Most names are ASCII, which is composed already.
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     // One character at a time: the whole-string function of the standard library lowers Σ by its neighbours, and `co`
     // must find parts. Lowering may leave something to compose.
     let lower = |character: char| match character {

@@ -127,6 +127,12 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
         ..Config::default()
     };
     for path in &arguments.dirs {
+        if !path.is_dir() {
+            return Err(Failure::Config(format!(
+                "--dir {}: there is no such directory",
+                path.display()
+            )));
+        }
         let mut source = DirectorySource::new(path);
         source.age_key_file.clone_from(&arguments.age_key_file);
         add_directory(&mut config, source)?;

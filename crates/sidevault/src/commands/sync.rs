@@ -28,6 +28,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     config.local_vaults.extend(arguments.vaults);
     config.allow_ephemeral |= arguments.allow_ephemeral;
     for path in arguments.dirs {
+        // It need not be there yet: git-sync may still be at work in the container beside this one.
         add_directory(&mut config, DirectorySource::new(path))?;
     }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
@@ -65,9 +66,6 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
 /// Adds a directory, unless its name is taken: names are what vaults belong to.
 pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Result<(), Failure> {
     let path = source.path.display();
-    if !source.path.is_dir() {
-        return Err(Failure::Config(format!("--dir {path}: there is no such directory")));
-    }
     let taken = config.directories.iter().any(|other| other.name == source.name);
     if taken || source.name == sidevault_store::LOCAL_SOURCE {
         return Err(Failure::Config(format!(

@@ -20,10 +20,10 @@ use crate::output;
 
 /// For `--dev-token`.
 pub(super) const DEV_BANNER: &str = "\
-*****************************************************************
+******************************************************************
 *  DEVELOPMENT KEYS: everybody knows them. Whoever reaches this  *
 *  port can read and change everything in it. No real secrets!   *
-*****************************************************************";
+******************************************************************";
 
 /// All there is to say. What `--json` prints is this.
 #[derive(Serialize)]
