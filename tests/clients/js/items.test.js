@@ -125,7 +125,7 @@ test("generated values", async (t) => {
             label: "password", type: FieldType.Concealed, purpose: FieldPurpose.Password, generate: true,
             recipe: { length: 40, characterSets: ["LETTERS", "DIGITS"], excludeCharacters: "aab9" },
         })
-        .addField({ label: "any", type: FieldType.Concealed, generate: true })
+        .addField({ label: "any", type: FieldType.Concealed, generate: true, recipe: {} })
         .addField({ label: "symbols", sectionName: "more", generate: true, recipe: { length: 8, characterSets: ["SYMBOLS"] } })
         .build());
     const password = field(created, "password").value;
