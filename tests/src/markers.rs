@@ -117,36 +117,3 @@ fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     }
     forms
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_marker_is_found_in_every_form() {
-        let markers = [Marker::new("a title", 7), Marker::new("a title", 8)];
-        let search = Search::new(&markers);
-        let form = |bytes: &[u8]| search.find(bytes).first().map(|(_, form)| *form);
-        for before in ["", "x", "xy", "xyz"] {
-            let text = format!("{before}{} and more", markers[0].text);
-            assert_eq!(form(text.as_bytes()), Some("plain"));
-            assert_eq!(
-                form(STANDARD_NO_PAD.encode(&text).as_bytes()),
-                Some("base64"),
-                "{before}"
-            );
-            let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-            assert!(form(&utf16).is_some());
-            let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
-            assert_eq!(form(hex.as_bytes()), Some("hex"));
-        }
-        assert_eq!(form(Marker::new("a title", 9).text.as_bytes()), None);
-        assert_eq!(
-            search
-                .find(format!("{} {}", markers[1].text, markers[0].text).as_bytes())
-                .len(),
-            2
-        );
-    }
-}

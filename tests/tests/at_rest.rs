@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::markers::{Marker, Search};
 use sidevault_tests::pair::{Half, Pair, files_below, wait_until};
@@ -407,4 +409,24 @@ fn wait_for_activity(pair: &Pair, token: &str) {
         same.then_some(())
     });
     assert!(settled.is_some(), "the activity never settles");
+}
+
+/// A search that finds nothing proves nothing unless it would have found something.
+#[test]
+fn a_marker_is_found_in_every_form() {
+    let markers = [Marker::new("a title", 7), Marker::new("a title", 8)];
+    let search = Search::new(&markers);
+    let form = |bytes: &[u8]| search.find(bytes).first().map(|(_, form)| *form);
+    for before in ["", "x", "xy", "xyz"] {
+        let text = format!("{before}{} and more", markers[0].text);
+        assert_eq!(form(text.as_bytes()), Some("plain"));
+        assert_eq!(form(STANDARD.encode(&text).as_bytes()), Some("base64"), "{before}");
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(form(&utf16).is_some());
+        let hex: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+        assert_eq!(form(hex.as_bytes()), Some("hex"));
+    }
+    assert_eq!(form(Marker::new("a title", 9).text.as_bytes()), None);
+    let both = format!("{} {}", markers[1].text, markers[0].text);
+    assert_eq!(search.find(both.as_bytes()).len(), 2);
 }

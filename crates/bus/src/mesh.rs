@@ -3,6 +3,7 @@
 mod backoff;
 mod dial;
 mod listen;
+mod resolve;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 // Package clients drives External Secrets' own 1Password provider against a running server, the way its controller
 // does: a store, a Kubernetes client that holds the token's Secret, and what NewClient makes of them.
 //
-// The server, its two vaults and the tokens are set up by the caller; see run.sh and README.md beside this folder.
+// The server, its two vaults and the tokens are set up by the caller; see run.sh here and README.md one folder up.
 package clients
 
 import (

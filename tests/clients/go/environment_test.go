@@ -1,6 +1,6 @@
 // Package clients drives the published Go client for Connect against a running server and asserts what its user sees.
 //
-// The server, its two vaults and the tokens are set up by the caller; see run.sh and README.md beside this folder.
+// The server, its two vaults and the tokens are set up by the caller; see run.sh here and README.md one folder up.
 package clients
 
 import (

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
+use super::resolve::resolve;
 use crate::connection::Connection;
 use crate::handshake::HandshakeError;
 
@@ -50,7 +51,8 @@ async fn keep_connected(target: &str, key: &BusKey, ready: &mpsc::Sender<Connect
 }
 
 async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
-    let stream = timeout(CONNECT, TcpStream::connect(target))
+    let connect = async { TcpStream::connect(&resolve(target).await?[..]).await };
+    let stream = timeout(CONNECT, connect)
         .await
         .map_err(|_| DialError::TimedOut)?;
     let stream = stream.map_err(DialError::Unreachable)?;
