@@ -23,7 +23,10 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(address: SocketAddr, token: &str, paths: &[String]) -> Self {
         let requests = paths.iter().map(|path| get(token, path)).collect();
-        Self { address, requests: Arc::new(requests) }
+        Self {
+            address,
+            requests: Arc::new(requests),
+        }
     }
 
     pub(crate) fn posting(address: SocketAddr, token: &str, vault: VaultId) -> Self {
@@ -32,7 +35,10 @@ impl Load {
             "POST /v1/vaults/{vault}/items HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        Self { address, requests: Arc::new(vec![request.into_bytes()]) }
+        Self {
+            address,
+            requests: Arc::new(vec![request.into_bytes()]),
+        }
     }
 
     pub(crate) async fn run(&self, connections: usize, time: Duration) -> Measured {
@@ -47,7 +53,10 @@ impl Load {
         let elapsed = started.elapsed().as_secs_f64();
         let middle = took.len() / 2;
         let p50 = *took.select_nth_unstable(middle).1;
-        Measured { rate: took.len() as f64 / elapsed, p50: Duration::from_nanos(p50) }
+        Measured {
+            rate: took.len() as f64 / elapsed,
+            p50: Duration::from_nanos(p50),
+        }
     }
 }
 
@@ -76,7 +85,9 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
     buffer.clear();
     loop {
         assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the connection was closed");
-        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
         let head = std::str::from_utf8(&buffer[..end]).unwrap();
         let length: usize = head
             .lines()

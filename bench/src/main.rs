@@ -3,7 +3,11 @@
 //! `cargo build --release -p sidevault && cargo run --release -p sidevault-bench`. Absolute
 //! numbers depend on the machine; the ratios are what the project promises. `QUICK=1` makes the
 //! stores smaller and the rounds shorter.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that can't go on should stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark that can't go on should stop"
+)]
 
 mod load;
 mod server;
@@ -47,30 +51,61 @@ async fn reads(round: Duration) {
     let bare_list = Bare::start(listed.len()).await;
     let (mut ids, mut titles, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let peer = Load::new(bare.address, &fixture.token, &by_id).run(CONNECTIONS, round).await;
-        let ours = Load::new(pair.address, &fixture.token, &by_id).run(CONNECTIONS, round).await;
+        let peer = Load::new(bare.address, &fixture.token, &by_id)
+            .run(CONNECTIONS, round)
+            .await;
+        let ours = Load::new(pair.address, &fixture.token, &by_id)
+            .run(CONNECTIONS, round)
+            .await;
         ids.push(ours.rate / peer.rate);
         rates.push(ours.rate);
-        let peer = Load::new(bare_list.address, &fixture.token, &by_title).run(CONNECTIONS, round).await;
-        let ours = Load::new(pair.address, &fixture.token, &by_title).run(CONNECTIONS, round).await;
+        let peer = Load::new(bare_list.address, &fixture.token, &by_title)
+            .run(CONNECTIONS, round)
+            .await;
+        let ours = Load::new(pair.address, &fixture.token, &by_title)
+            .run(CONNECTIONS, round)
+            .await;
         titles.push(ours.rate / peer.rate);
     }
-    row("GET item by id / bare handler, requests/s", format!("{:.2}", median(&mut ids)), ">= 0.80");
-    row("GET items by title filter / bare handler", format!("{:.2}", median(&mut titles)), ">= 0.60");
-    row("  (GET item by id, requests/s here)", format!("{:.0}", median(&mut rates)), "");
+    row(
+        "GET item by id / bare handler, requests/s",
+        format!("{:.2}", median(&mut ids)),
+        ">= 0.80",
+    );
+    row(
+        "GET items by title filter / bare handler",
+        format!("{:.2}", median(&mut titles)),
+        ">= 0.60",
+    );
+    row(
+        "  (GET item by id, requests/s here)",
+        format!("{:.0}", median(&mut rates)),
+        "",
+    );
     let everything = fixture.item_paths(10_000);
-    Load::new(pair.address, &fixture.token, &everything).run(CONNECTIONS, round).await;
+    Load::new(pair.address, &fixture.token, &everything)
+        .run(CONNECTIONS, round)
+        .await;
     let memory = pair.memory_mib();
-    row("resident memory, api + sync, 10,000 items, after load", format!("{memory:.0} MiB"), "<= 60 MiB");
+    row(
+        "resident memory, api + sync, 10,000 items, after load",
+        format!("{memory:.0} MiB"),
+        "<= 60 MiB",
+    );
 }
 
 async fn growth(large: usize, round: Duration) {
     let small = Fixture::seed(1000).await;
     let big = Fixture::seed(large).await;
     let (one, two) = (Pair::start(&small).await, Pair::start(&big).await);
-    for (what, paths) in [("item by id", Fixture::item_paths as fn(&Fixture, usize) -> _), ("by title", Fixture::title_paths)]
-    {
-        for (kind, count) in [("the same number of items asked for", 1000), ("uniformly over all items", large)] {
+    for (what, paths) in [
+        ("item by id", Fixture::item_paths as fn(&Fixture, usize) -> _),
+        ("by title", Fixture::title_paths),
+    ] {
+        for (kind, count) in [
+            ("the same number of items asked for", 1000),
+            ("uniformly over all items", large),
+        ] {
             let (few, many) = (paths(&small, 1000), paths(&big, count));
             let mut ratios = Vec::new();
             for _ in 0..ROUNDS {
@@ -90,13 +125,25 @@ async fn writes(round: Duration) {
     let mut ratios = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        let one = Load::posting(pair.address, &fixture.token, fixture.vault).run(1, round).await;
-        let many = Load::posting(pair.address, &fixture.token, fixture.vault).run(CONNECTIONS, round).await;
+        let one = Load::posting(pair.address, &fixture.token, fixture.vault)
+            .run(1, round)
+            .await;
+        let many = Load::posting(pair.address, &fixture.token, fixture.vault)
+            .run(CONNECTIONS, round)
+            .await;
         ratios.push(many.rate / one.rate);
         rates.push(many.rate);
     }
-    row("durable writes, 64 writers / 1 writer", format!("{:.1}", median(&mut ratios)), ">= 20");
-    row("  (durable writes/s of 64 writers here)", format!("{:.0}", median(&mut rates)), "");
+    row(
+        "durable writes, 64 writers / 1 writer",
+        format!("{:.1}", median(&mut ratios)),
+        ">= 20",
+    );
+    row(
+        "  (durable writes/s of 64 writers here)",
+        format!("{:.0}", median(&mut rates)),
+        "",
+    );
 }
 
 /// From writing a file until the API answers with its new content.
@@ -121,7 +168,11 @@ async fn propagation(changes: usize) {
     }
     took.sort_by(f64::total_cmp);
     let p99 = took[(took.len() * 99 / 100).min(took.len() - 1)];
-    row("change in a directory -> readable, p99", format!("{p99:.0} ms"), "< 250 ms");
+    row(
+        "change in a directory -> readable, p99",
+        format!("{p99:.0} ms"),
+        "< 250 ms",
+    );
 }
 
 async fn first_answer(items: usize) {
@@ -138,5 +189,9 @@ async fn first_answer(items: usize) {
         }
         took.push(started.elapsed().as_secs_f64() * 1000.0);
     }
-    row(&format!("start -> first answer, {items} items"), format!("{:.0} ms", median(&mut took)), "<= 150 ms");
+    row(
+        &format!("start -> first answer, {items} items"),
+        format!("{:.0} ms", median(&mut took)),
+        "<= 150 ms",
+    );
 }

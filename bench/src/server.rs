@@ -19,8 +19,9 @@ use crate::load;
 /// A handler that sends `size` bytes and does nothing else.
 pub(crate) async fn bare(size: usize) {
     let body = axum::body::Bytes::from(vec![b'x'; size]);
-    let router =
-        Router::new().fallback(get(move || async move { ([(header::CONTENT_TYPE, "application/json")], body) }));
+    let router = Router::new().fallback(get(move || async move {
+        ([(header::CONTENT_TYPE, "application/json")], body)
+    }));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     axum::serve(listener, router).await.unwrap();
@@ -42,8 +43,13 @@ impl Bare {
             .unwrap();
         let mut line = String::new();
         let mut stdout = tokio::io::BufReader::new(process.stdout.take().unwrap());
-        tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line).await.unwrap();
-        Self { address: line.trim().parse().unwrap(), _process: process }
+        tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line)
+            .await
+            .unwrap();
+        Self {
+            address: line.trim().parse().unwrap(),
+            _process: process,
+        }
     }
 }
 
@@ -62,7 +68,11 @@ impl Fixture {
         let data = fixture.data();
         let mut writer = Writer::open(&data, keys.kek(), WriterOptions::default()).await.unwrap();
         let mut batch = writer.begin().await.unwrap();
-        let info = VaultInfo { id: fixture.vault, name: "apps".into(), source: LOCAL_SOURCE.into() };
+        let info = VaultInfo {
+            id: fixture.vault,
+            name: "apps".into(),
+            source: LOCAL_SOURCE.into(),
+        };
         batch.create_vault(info, None, Timestamp::now()).await.unwrap();
         batch.commit().await.unwrap();
         for first in (0..count).step_by(5000) {
@@ -92,9 +102,23 @@ impl Fixture {
         std::fs::write(dir.path().join("credentials.json"), keys.to_json(None).as_bytes()).unwrap();
         let (vault, tree) = (keys.id_key().vault("apps"), keys.id_key().vault("tree"));
         let vaults = [(vault, Access::READ_WRITE), (tree, Access::READ)].into();
-        let spec = TokenSpec { name: "bench".into(), vaults, expires_at: None, jti: None };
+        let spec = TokenSpec {
+            name: "bench".into(),
+            vaults,
+            expires_at: None,
+            jti: None,
+        };
         let (token, _) = issuer.issue(&spec, Timestamp::now()).unwrap();
-        (Self { token: token.to_string(), vault, items: Vec::new(), directory: false, dir }, keys)
+        (
+            Self {
+                token: token.to_string(),
+                vault,
+                items: Vec::new(),
+                directory: false,
+                dir,
+            },
+            keys,
+        )
     }
 
     pub(crate) fn tree(&self) -> PathBuf {
@@ -107,7 +131,9 @@ impl Fixture {
 
     /// Paths of `count` items, spread over all of them.
     pub(crate) fn item_paths(&self, count: usize) -> Vec<String> {
-        self.spread(count).map(|n| format!("/v1/vaults/{}/items/{}", self.vault, self.items[n])).collect()
+        self.spread(count)
+            .map(|n| format!("/v1/vaults/{}/items/{}", self.vault, self.items[n]))
+            .collect()
     }
 
     pub(crate) fn title_paths(&self, count: usize) -> Vec<String> {
@@ -137,7 +163,11 @@ fn item(vault: VaultId, n: usize) -> Item {
     });
     let input = ItemInput::from_json(body.to_string().as_bytes()).unwrap();
     let mut rng = rand::rng();
-    let mut edit = Edit { now: Timestamp::now(), by: "BENCH", rng: &mut rng };
+    let mut edit = Edit {
+        now: Timestamp::now(),
+        by: "BENCH",
+        rng: &mut rng,
+    };
     Item::create(input, vault, ItemId::random(), &mut edit).unwrap()
 }
 
@@ -153,15 +183,25 @@ impl Pair {
     pub(crate) async fn start(fixture: &Fixture) -> Self {
         let (port, bus) = (free_port(), free_port());
         let mut sync = command(fixture, "sync");
-        sync.env("OP_HTTP_PORT", free_port().to_string()).env("OP_BUS_PEERS", format!("127.0.0.1:{bus}"));
+        sync.env("OP_HTTP_PORT", free_port().to_string())
+            .env("OP_BUS_PEERS", format!("127.0.0.1:{bus}"));
         sync.arg("--allow-ephemeral");
         if fixture.directory {
             sync.arg("--dir").arg(fixture.tree());
         }
         let sync = sync.spawn().unwrap();
         let api = api(fixture, port, bus);
-        let pair = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), bus, api, sync };
-        let probe = if fixture.directory { "/v1/vaults/tree" } else { "/v1/vaults/apps" };
+        let pair = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            bus,
+            api,
+            sync,
+        };
+        let probe = if fixture.directory {
+            "/v1/vaults/tree"
+        } else {
+            "/v1/vaults/apps"
+        };
         for _ in 0..1000 {
             if load_ready(pair.address, &fixture.token, probe).await && linked(pair.address).await {
                 return pair;
@@ -180,7 +220,11 @@ impl Pair {
     }
 
     pub(crate) fn memory_mib(&self) -> f64 {
-        [&self.api, &self.sync].into_iter().filter_map(|process| resident(process.id()?)).sum::<f64>() / 1024.0
+        [&self.api, &self.sync]
+            .into_iter()
+            .filter_map(|process| resident(process.id()?))
+            .sum::<f64>()
+            / 1024.0
     }
 }
 
@@ -195,12 +239,19 @@ async fn linked(address: SocketAddr) -> bool {
 
 fn resident(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().trim_end_matches(" kB").parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .ok()
 }
 
 fn api(fixture: &Fixture, port: u16, bus: u16) -> Child {
     let mut api = command(fixture, "api");
-    api.env("OP_HTTP_PORT", port.to_string()).env("OP_BUS_PORT", bus.to_string());
+    api.env("OP_HTTP_PORT", port.to_string())
+        .env("OP_BUS_PORT", bus.to_string());
     api.spawn().unwrap()
 }
 

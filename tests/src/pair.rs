@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rand::RngExt as _;
+
 use crate::wire::{Reply, Request, exchange};
 
 /// How long anything may take to come true, on a machine that is busy.
@@ -59,9 +61,12 @@ pub fn binary() -> PathBuf {
     }
 }
 
+/// A port nobody listens on, and below those the system gives to outgoing connections: else a
+/// client that asks a server just killed could be given its port, or be connected to itself.
 fn free_port() -> u16 {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    socket.local_addr().expect("its address").port()
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    let mut ports = (0..1000).map(|_| rand::rng().random_range(15_000..32_000));
+    ports.find(free).expect("a free port")
 }
 
 impl Pair {

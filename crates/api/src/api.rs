@@ -45,6 +45,8 @@ pub struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) event_streams: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
+    /// Every request that was in work is answered.
+    pub(crate) drained: CancellationToken,
     store: OnceLock<Reader>,
     opened: watch::Sender<bool>,
     /// The number of the newest change that is known here.
@@ -62,6 +64,7 @@ impl Api {
             metrics: Metrics::default(),
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS)),
             stopping: CancellationToken::new(),
+            drained: CancellationToken::new(),
             store: OnceLock::new(),
             opened: watch::Sender::new(false),
             sequence: watch::Sender::new(0),
@@ -80,7 +83,8 @@ impl Api {
                 tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
             })
             .await;
-        // What was recorded last must not get lost by an orderly stop.
+        // Requests in work still read, and what they note must not get lost by an orderly stop.
+        let _at_most = tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await;
         self.activity.flush(&self.link, &self.metrics).await;
         if let Some(store) = self.store.get() {
             store.close().await;
@@ -118,9 +122,8 @@ impl Api {
             match self.store.get() {
                 Some(store) => match store.view().await {
                     Ok(view) => {
-                        self.sequence.send_if_modified(|known| {
-                            std::mem::replace(known, view.sequence()) != view.sequence()
-                        });
+                        self.sequence
+                            .send_if_modified(|known| std::mem::replace(known, view.sequence()) != view.sequence());
                     }
                     Err(error) => tracing::warn!(%error, "the store could not be read"),
                 },
@@ -167,6 +170,7 @@ impl Api {
 
     /// Tells everything that runs to come to an end.
     pub fn stop(&self) {
+        self.link.expect_end();
         self.stopping.cancel();
     }
 

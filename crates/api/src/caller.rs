@@ -28,7 +28,10 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     pub(crate) fn new(verifier: Verifier) -> Self {
-        Self { verifier, verified: Cache::new(limits::VERIFIED_TOKENS) }
+        Self {
+            verifier,
+            verified: Cache::new(limits::VERIFIED_TOKENS),
+        }
     }
 
     /// The token behind this text, and whether it was seen for the first time.
@@ -38,7 +41,11 @@ impl Tokens {
             return match token.expires_at {
                 Some(at) if at <= now => {
                     self.verified.remove(&hash);
-                    Err(TokenError::Expired { name: token.name.clone(), jti: token.jti.clone(), at })
+                    Err(TokenError::Expired {
+                        name: token.name.clone(),
+                        jti: token.jti.clone(),
+                        at,
+                    })
                 }
                 _ => Ok((token, false)),
             };
@@ -67,7 +74,11 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let context = parts.extensions.get::<Arc<RequestContext>>().cloned().unwrap_or_default();
+        let context = parts
+            .extensions
+            .get::<Arc<RequestContext>>()
+            .cloned()
+            .unwrap_or_default();
         let token = authenticate(api, &parts.headers, &context)?;
         let view = api.store().await?.view().await?;
         if view.is_revoked(&token.jti) {
@@ -76,7 +87,13 @@ impl FromRequestParts<Arc<Api>> for Caller {
             return Err(unauthorized("Invalid bearer token"));
         }
         let user_agent = parts.headers.get(header::USER_AGENT).cloned();
-        Ok(Self { api: api.clone(), token, view, context, user_agent })
+        Ok(Self {
+            api: api.clone(),
+            token,
+            view,
+            context,
+            user_agent,
+        })
     }
 }
 
@@ -87,7 +104,9 @@ impl OptionalFromRequestParts<Arc<Api>> for Caller {
         if !parts.headers.contains_key(header::AUTHORIZATION) || api.open_store().is_none() {
             return Ok(None);
         }
-        Ok(<Self as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api).await.ok())
+        Ok(<Self as FromRequestParts<Arc<Api>>>::from_request_parts(parts, api)
+            .await
+            .ok())
     }
 }
 
@@ -96,7 +115,9 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
         api.metrics.auth_failed(reason);
         unauthorized(message)
     };
-    let Some(text) = bearer(headers) else { return Err(refuse("missing", "Invalid bearer token")) };
+    let Some(text) = bearer(headers) else {
+        return Err(refuse("missing", "Invalid bearer token"));
+    };
     match api.tokens.verify(text, Timestamp::now()) {
         Ok((token, first_time)) => {
             context.jti.get_or_init(|| token.jti.clone());
@@ -124,7 +145,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }
 
 fn unauthorized(message: &str) -> ApiError {
@@ -157,7 +181,9 @@ impl Caller {
 
     /// The vaults that are in the token's scope, by id.
     pub(crate) fn vaults_in_scope(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
-        self.view.vaults().filter(|entry| self.token.vaults.contains_key(&entry.vault.id))
+        self.view
+            .vaults()
+            .filter(|entry| self.token.vaults.contains_key(&entry.vault.id))
     }
 
     /// The vault that a path names, by id or by name, if the token may read it.
@@ -188,7 +214,10 @@ impl Caller {
     /// A vault that is not in scope is refused the same way whether or not it exists.
     async fn vault(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         let Ok(id) = VaultId::parse(segment) else {
-            return self.vault_named(segment).await?.ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
+            return self
+                .vault_named(segment)
+                .await?
+                .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
         if !self.token.vaults.contains_key(&id) {
             // A name may look like an id.
@@ -201,7 +230,10 @@ impl Caller {
         if self.view.vault(id).is_none() && self.api.warmed_up().await {
             self.view = self.store().await?.view().await?;
         }
-        self.view.vault(id).cloned().ok_or_else(|| ApiError::not_found("vault", id))
+        self.view
+            .vault(id)
+            .cloned()
+            .ok_or_else(|| ApiError::not_found("vault", id))
     }
 
     /// A vault in scope by name: in any case, but to the letter if one matches so.
@@ -213,7 +245,9 @@ impl Caller {
                 .filter(|entry| filter::fold(&entry.vault.name) == folded)
                 .cloned()
                 .collect();
-            filter::prefer_exact(hits, name, |entry| &entry.vault.name).into_iter().next()
+            filter::prefer_exact(hits, name, |entry| &entry.vault.name)
+                .into_iter()
+                .next()
         };
         if let Some(found) = find(self) {
             return Ok(Some(found));
@@ -244,11 +278,20 @@ impl Caller {
                 id: issuer_id(&self.token.kid),
                 account: self.token.name.clone(),
                 jti: self.token.jti.clone(),
-                user_agent: self.user_agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or("").to_owned(),
+                user_agent: self
+                    .user_agent
+                    .as_ref()
+                    .and_then(|agent| agent.to_str().ok())
+                    .unwrap_or("")
+                    .to_owned(),
                 request_ip: self.context.remote.map(|ip: IpAddr| ip.to_string()).unwrap_or_default(),
             },
             resource: Resource {
-                resource_type: if item.is_some() { ResourceType::Item } else { ResourceType::Vault },
+                resource_type: if item.is_some() {
+                    ResourceType::Item
+                } else {
+                    ResourceType::Vault
+                },
                 vault: VaultRef { id: vault },
                 item: item.map(|id| ItemRef { id }),
                 item_version: version,

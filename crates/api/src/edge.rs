@@ -91,7 +91,11 @@ pub(crate) struct Edge {
 impl Edge {
     pub(crate) fn new(api: Arc<Api>) -> Self {
         let router = routes::router(api.clone());
-        Self { api, router, working: Arc::new(Semaphore::new(limits::REQUESTS)) }
+        Self {
+            api,
+            router,
+            working: Arc::new(Semaphore::new(limits::REQUESTS)),
+        }
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer too.
@@ -102,8 +106,11 @@ impl Edge {
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
         let api = self.api.clone();
-        let context =
-            Arc::new(RequestContext { id: RequestId::of(request.headers()), remote, jti: OnceLock::new() });
+        let context = Arc::new(RequestContext {
+            id: RequestId::of(request.headers()),
+            remote,
+            jti: OnceLock::new(),
+        });
         if let Some(uri) = normal_path(request.uri()) {
             *request.uri_mut() = uri;
         }
@@ -134,7 +141,11 @@ impl Edge {
             let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
             return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
         }
-        let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let head: usize = request
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
         if head > limits::HEADER_BYTES {
             let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
             return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
@@ -162,7 +173,10 @@ impl Edge {
 
 /// The router's own refusals are plain text: of a path that is not UTF-8 once it is decoded.
 fn in_our_form(response: Response) -> Response {
-    let plain = response.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+    let plain = response
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
     match response.status() {
         status if status.is_client_error() && plain => {
             ApiError::new(status, "the path can't be read: it is not UTF-8").into_response()
@@ -197,13 +211,7 @@ fn normal_path(uri: &Uri) -> Option<Uri> {
 
 /// One line a request. Reads that went well only at debug: there are thousands a second, and
 /// `/v1/activity` knows them. Never a path, a query or a header: titles and tokens stand there.
-fn log(
-    route: Route,
-    method: &http::Method,
-    status: StatusCode,
-    took: std::time::Duration,
-    context: &RequestContext,
-) {
+fn log(route: Route, method: &http::Method, status: StatusCode, took: std::time::Duration, context: &RequestContext) {
     let jti = context.jti.get().map(String::as_str);
     let dur_ms = took.as_micros() as f64 / 1000.0;
     macro_rules! line {
@@ -214,7 +222,9 @@ fn log(
             )
         };
     }
-    if status.is_server_error() {
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        line!(warn);
+    } else if status.is_server_error() {
         line!(error);
     } else if status.is_client_error() || !method.is_safe() {
         line!(info);
@@ -236,9 +246,15 @@ mod tests {
     fn slashes_are_folded_and_the_query_stays() {
         assert_eq!(normal("/v1/vaults"), None);
         assert_eq!(normal("/"), None);
-        assert_eq!(normal("/v1/vaults/?filter=a//b/").as_deref(), Some("/v1/vaults?filter=a//b/"));
+        assert_eq!(
+            normal("/v1/vaults/?filter=a//b/").as_deref(),
+            Some("/v1/vaults?filter=a//b/")
+        );
         assert_eq!(normal("/v1//vaults///x/").as_deref(), Some("/v1/vaults/x"));
-        assert_eq!(normal("http://host//v1/vaults").as_deref(), Some("http://host/v1/vaults"));
+        assert_eq!(
+            normal("http://host//v1/vaults").as_deref(),
+            Some("http://host/v1/vaults")
+        );
     }
 
     #[test]

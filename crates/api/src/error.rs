@@ -16,7 +16,10 @@ pub struct ApiError {
 impl ApiError {
     /// An answer with this status and these words.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     /// 400.
@@ -41,7 +44,10 @@ impl ApiError {
 
     /// 500. What really happened goes to the log.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error; the server's log says more")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal server error; the server's log says more",
+        )
     }
 }
 
@@ -51,7 +57,9 @@ impl IntoResponse for ApiError {
         let mut response = axum::Json(body).into_response();
         *response.status_mut() = self.status;
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

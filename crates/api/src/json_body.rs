@@ -18,7 +18,10 @@ impl FromRequest<Arc<Api>> for JsonBody {
 
     async fn from_request(request: Request, _: &Arc<Api>) -> Result<Self, ApiError> {
         let too_large = || {
-            let message = format!("the body is larger than {} bytes, the most an item may have", limits::BODY_BYTES);
+            let message = format!(
+                "the body is larger than {} bytes, the most an item may have",
+                limits::BODY_BYTES
+            );
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
         };
         // What says that it is too large need not be waited for.

@@ -1,5 +1,6 @@
 //! The api's side of the bus: commands to sync, and what sync tells.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct SyncLink {
     changed: watch::Sender<i64>,
     /// Whether sync has looked at each of its sources once.
     settled: watch::Sender<bool>,
+    /// The process is stopping: a link that ends now is no trouble.
+    ending: AtomicBool,
 }
 
 impl Default for SyncLink {
@@ -33,6 +36,7 @@ impl Default for SyncLink {
             health: RwLock::default(),
             changed: watch::Sender::new(0),
             settled: watch::Sender::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 }
@@ -58,7 +62,8 @@ impl SyncLink {
                 Ok(Notice::Health(dependencies)) => {
                     let settled = dependencies.iter().all(|part| part.status != "INITIALIZED");
                     *self.health.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(dependencies);
-                    self.settled.send_if_modified(|was| !*was && std::mem::replace(was, settled) != settled);
+                    self.settled
+                        .send_if_modified(|was| !*was && std::mem::replace(was, settled) != settled);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "sync is of another version: a notice was not understood"),
@@ -67,7 +72,7 @@ impl SyncLink {
         drop(peer);
         let mut peers = self.peers();
         peers.retain(|peer| !peer.is_closed());
-        if peers.is_empty() {
+        if peers.is_empty() && !self.ending.load(Ordering::Relaxed) {
             tracing::warn!("the link to sync is down: reads go on, writes are answered with 503");
         }
     }
@@ -86,10 +91,15 @@ impl SyncLink {
         let answer = match tokio::time::timeout(WRITE_TIME, peer.call(body)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
-                return Err(ApiError::unavailable("the link to sync broke before the write was sent. Try again"));
+                return Err(ApiError::unavailable(
+                    "the link to sync broke before the write was sent. Try again",
+                ));
             }
             Ok(Err(CallError::TooLarge)) => {
-                return Err(ApiError::new(http::StatusCode::PAYLOAD_TOO_LARGE, "the item is too large to be stored"));
+                return Err(ApiError::new(
+                    http::StatusCode::PAYLOAD_TOO_LARGE,
+                    "the item is too large to be stored",
+                ));
             }
             Ok(Err(_)) | Err(_) => {
                 return Err(ApiError::unavailable(
@@ -109,13 +119,20 @@ impl SyncLink {
 
     /// Tells sync something. Lost if there is no link; says whether it was sent.
     pub(crate) async fn notify(&self, notice: &Notice) -> bool {
-        let (Some(peer), Ok(body)) = (self.peer(), serde_json::to_vec(notice)) else { return false };
+        let (Some(peer), Ok(body)) = (self.peer(), serde_json::to_vec(notice)) else {
+            return false;
+        };
         peer.notify(Bytes::from(body)).await.is_ok()
     }
 
     /// Tells when sync has committed something.
     pub(crate) fn changes(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
+    }
+
+    /// Tells that the process is stopping.
+    pub(crate) fn expect_end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is a link.
@@ -125,7 +142,10 @@ impl SyncLink {
 
     /// What sync last said of its parts.
     pub(crate) fn dependencies(&self) -> Option<Vec<Dependency>> {
-        self.health.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.health
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// Whether sync has looked at each of its sources once.

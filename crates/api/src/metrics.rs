@@ -80,7 +80,11 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.duration.clone(),
         );
-        r.register("auth_failures", "Requests refused for their token", metrics.auth_failures.clone());
+        r.register(
+            "auth_failures",
+            "Requests refused for their token",
+            metrics.auth_failures.clone(),
+        );
         r.register(
             "token_expiry_timestamp_seconds",
             "When tokens that were used here expire, Unix time",
@@ -91,10 +95,18 @@ impl Default for Metrics {
             "Requests missing in the activity log because there were too many",
             metrics.activity_dropped.clone(),
         );
-        r.register("events_subscribers", "Open event streams", metrics.event_streams.clone());
+        r.register(
+            "events_subscribers",
+            "Open event streams",
+            metrics.event_streams.clone(),
+        );
         r.register("bus_connected", "1 if sync can be reached", metrics.sync_linked.clone());
         r.register("items", "Active items of a vault", metrics.items.clone());
-        r.register("events_sequence", "Number of the newest change", metrics.sequence.clone());
+        r.register(
+            "events_sequence",
+            "Number of the newest change",
+            metrics.sequence.clone(),
+        );
         metrics
     }
 }
@@ -107,8 +119,12 @@ impl Metrics {
             self.sequence.set(view.sequence());
             self.items.clear();
             for entry in view.vaults() {
-                let vault = VaultLabel { vault: entry.vault.id.to_string() };
-                self.items.get_or_create(&vault).set(i64::try_from(entry.vault.items).unwrap_or(i64::MAX));
+                let vault = VaultLabel {
+                    vault: entry.vault.id.to_string(),
+                };
+                self.items
+                    .get_or_create(&vault)
+                    .set(i64::try_from(entry.vault.items).unwrap_or(i64::MAX));
             }
         }
         let mut text = String::new();
@@ -130,7 +146,9 @@ impl Metrics {
         };
         let route = route.label();
         self.requests.get_or_create(&Request { route, method, status }).inc();
-        self.duration.get_or_create(&RouteLabel { route }).observe(took.as_secs_f64());
+        self.duration
+            .get_or_create(&RouteLabel { route })
+            .observe(took.as_secs_f64());
     }
 
     pub(crate) fn auth_failed(&self, reason: &'static str) {

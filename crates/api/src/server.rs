@@ -50,9 +50,10 @@ impl Listener {
 
 /// Serves the api until `stop`; then finishes what is in work, for 25 seconds at the most.
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
-    let edge = Edge::new(api);
+    let edge = Edge::new(api.clone());
     let answer = move |request, remote| edge.clone().answer(request, remote);
     accept(listener, tls, stop, answer).await;
+    api.drained.cancel();
 }
 
 /// Serves a router without the api's edge, plain: for sync's three status routes.
@@ -92,7 +93,10 @@ where
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits::DRAIN_TIME, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits::DRAIN_TIME, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests were not finished in time and are cut off");
     }
 }

@@ -25,8 +25,14 @@ pub trait StatusSource: Send + Sync + 'static {
 pub async fn status_server(source: Arc<dyn StatusSource>, listener: Listener, stop: CancellationToken) {
     let router = Router::new()
         .route("/heartbeat", get(async || heartbeat_body()))
-        .route("/health", get(async |State(source): State<Arc<dyn StatusSource>>| Json(source.health())))
-        .route("/metrics", get(async |State(source): State<Arc<dyn StatusSource>>| metrics_body(source.metrics())))
+        .route(
+            "/health",
+            get(async |State(source): State<Arc<dyn StatusSource>>| Json(source.health())),
+        )
+        .route(
+            "/metrics",
+            get(async |State(source): State<Arc<dyn StatusSource>>| metrics_body(source.metrics())),
+        )
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "path not found: this is sync, not the api"))
         .layer(axum::middleware::map_response(with_version))
         .with_state(source);
@@ -35,7 +41,9 @@ pub async fn status_server(source: Arc<dyn StatusSource>, listener: Listener, st
 
 async fn with_version(mut response: Response) -> Response {
     let name = HeaderName::from_static("1password-connect-version");
-    response.headers_mut().insert(name, HeaderValue::from_static(CONNECT_VERSION));
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(CONNECT_VERSION));
     response
 }
 
@@ -50,6 +58,8 @@ pub(crate) fn metrics_body(metrics: String) -> Response {
 
 fn text(body: impl IntoResponse, kind: &'static str) -> Response {
     let mut response = body.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -75,8 +75,10 @@ impl TlsFiles {
             return Err(file(&self.cert, &"no certificate in it"));
         }
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| file(&self.key, &error))?;
-        CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|cause| TlsError::Pair { path: self.key.clone(), cause })
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|cause| TlsError::Pair {
+            path: self.key.clone(),
+            cause,
+        })
     }
 
     fn contents(&self) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -85,14 +87,17 @@ impl TlsFiles {
 }
 
 fn file(path: &Path, cause: &dyn std::fmt::Display) -> TlsError {
-    TlsError::File { path: path.to_owned(), cause: cause.to_string() }
+    TlsError::File {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    }
 }
 
 impl Tls {
     fn on(resolver: Arc<dyn ResolvesServerCert>) -> Self {
         // ring has both protocol versions: there is nothing to fail.
-        let Ok(builder) = ServerConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
+        let Ok(builder) =
+            ServerConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions()
         else {
             return Self::Off;
         };

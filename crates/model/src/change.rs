@@ -125,10 +125,13 @@ impl Item {
     }
 }
 
-/// The vault in a body must be the path's, or absent.
+/// The vault in a body must be the path's, or absent. External Secrets 2.9 pushes the name that
+/// stands in its store instead of the id; only an id can be a wrong one.
 pub(crate) fn check_vault(input: &ItemInput, vault: VaultId) -> Result<(), Invalid> {
     match &input.vault {
-        Some(named) if !named.eq_ignore_ascii_case(vault.as_str()) => {
+        Some(named)
+            if VaultId::parse(&named.to_ascii_lowercase()).is_ok() && !named.eq_ignore_ascii_case(vault.as_str()) =>
+        {
             Err(Invalid::new("the item's vault.id is not the vault in the URL"))
         }
         _ => Ok(()),

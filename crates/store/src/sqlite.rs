@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,6 +17,17 @@ use crate::StoreError;
 
 /// The writer's connection. `synchronous=FULL`: a commit is on disk before it is acknowledged.
 pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
+    // SQLite gives its other files the same mode. Only ever a new file is opened here: closing
+    // one that SQLite uses in this process would drop its locks.
+    match File::options().create_new(true).write(true).mode(0o600).open(path) {
+        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
+            return Err(StoreError::Io {
+                path: path.to_owned(),
+                cause,
+            });
+        }
+        _ => {}
+    }
     let mut conn = options(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)

@@ -23,8 +23,11 @@ pub(super) async fn list(caller: Caller, uri: Uri) -> Result<Response, ApiError>
         return Err(ApiError::bad_request("limit must be at least 1"));
     }
     let limit = u32::try_from(limit).unwrap_or(LARGEST_LIMIT).min(LARGEST_LIMIT);
-    let vaults: Vec<VaultId> =
-        caller.vaults_in_scope().map(|entry| entry.vault.id).filter(|id| caller.access(*id).read).collect();
+    let vaults: Vec<VaultId> = caller
+        .vaults_in_scope()
+        .map(|entry| entry.vault.id)
+        .filter(|id| caller.access(*id).read)
+        .collect();
     let page = caller.store().await?.activity(&vaults, offset, limit).await?;
     // Connect counts from 1 and writes no unit; a page without records has no first and last.
     let range = match page.records.len() as u64 {
@@ -41,6 +44,9 @@ pub(super) async fn list(caller: Caller, uri: Uri) -> Result<Response, ApiError>
 fn number(uri: &Uri, name: &'static str) -> Result<Option<u64>, ApiError> {
     query(uri, name)
         .next()
-        .map(|text| text.parse().map_err(|_| ApiError::bad_request(format!("{name} must be a number, 0 or more"))))
+        .map(|text| {
+            text.parse()
+                .map_err(|_| ApiError::bad_request(format!("{name} must be a number, 0 or more")))
+        })
         .transpose()
 }

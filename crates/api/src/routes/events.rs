@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::IntoResponse;
 use futures_util::stream;
 use http::{HeaderMap, Uri};
 use sidevault_model::{Timestamp, VaultId};
@@ -32,7 +32,9 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         None => query(&uri, "lastEventId").next(),
     };
     let after = match last {
-        Some(id) => id.parse().map_err(|_| ApiError::bad_request("Last-Event-ID must be the number of a change"))?,
+        Some(id) => id
+            .parse()
+            .map_err(|_| ApiError::bad_request("Last-Event-ID must be the number of a change"))?,
         None => caller.view.sequence(),
     };
     let place = caller
@@ -43,12 +45,21 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         .map_err(|_| ApiError::unavailable("too many event streams are open already"))?;
     caller.api.metrics.event_streams.inc();
     let sequence = caller.api.sequence();
-    let follower = Follower { caller, sequence, after, waiting: VecDeque::new(), greeted: false, _place: place };
+    let follower = Follower {
+        caller,
+        sequence,
+        after,
+        waiting: VecDeque::new(),
+        greeted: false,
+        _place: place,
+    };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok::<_, Infallible>(event), follower))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(ALIVE))
+        .into_response())
 }
 
 /// One open stream.
@@ -102,10 +113,15 @@ impl Follower {
             return Some(());
         }
         // A number from before the store was built anew may be higher than any here.
-        let changes = if self.after > view.sequence() { None } else { store.changes(self.after, PAGE).await.ok()? };
+        let changes = if self.after > view.sequence() {
+            None
+        } else {
+            store.changes(self.after, PAGE).await.ok()?
+        };
         let Some(changes) = changes else {
             self.after = view.sequence();
-            self.waiting.push_back(Event::default().event("reset").id(self.after.to_string()).data("{}"));
+            self.waiting
+                .push_back(Event::default().event("reset").id(self.after.to_string()).data("{}"));
             return Some(());
         };
         for change in changes {
@@ -126,5 +142,8 @@ fn event(change: &ChangeRecord) -> Event {
         data["version"] = change.version.into();
     }
     data["at"] = change.at.to_string().into();
-    Event::default().event(&change.kind).id(change.seq.to_string()).data(data.to_string())
+    Event::default()
+        .event(&change.kind)
+        .id(change.seq.to_string())
+        .data(data.to_string())
 }

@@ -89,7 +89,11 @@ pub(super) async fn content(
     set(&mut response, header::ACCEPT_RANGES, "bytes");
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if status == StatusCode::PARTIAL_CONTENT {
-        set(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{}/{}", end - 1, file.size));
+        set(
+            &mut response,
+            header::CONTENT_RANGE,
+            &format!("bytes {first}-{}/{}", end - 1, file.size),
+        );
     }
     Ok(response)
 }
@@ -133,13 +137,7 @@ fn wants_inline(uri: &Uri) -> Result<bool, ApiError> {
     }
 }
 
-async fn show(
-    caller: &Caller,
-    vault: VaultId,
-    item: ItemId,
-    file: File,
-    inline: bool,
-) -> Result<Inlined, ApiError> {
+async fn show(caller: &Caller, vault: VaultId, item: ItemId, file: File, inline: bool) -> Result<Inlined, ApiError> {
     if !inline {
         return Ok(Inlined { file, content: None });
     }
@@ -154,11 +152,19 @@ async fn show(
     let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default());
     let mut n = 0;
     while (bytes.len() as u64) < file.size {
-        let chunk = caller.store().await?.chunk(place, n).await?.ok_or_else(|| ApiError::not_found("file", file.id))?;
+        let chunk = caller
+            .store()
+            .await?
+            .chunk(place, n)
+            .await?
+            .ok_or_else(|| ApiError::not_found("file", file.id))?;
         bytes.extend_from_slice(&chunk);
         n += 1;
     }
-    Ok(Inlined { file, content: Some(STANDARD.encode(bytes)) })
+    Ok(Inlined {
+        file,
+        content: Some(STANDARD.encode(bytes)),
+    })
 }
 
 async fn place_of(caller: &Caller, vault: VaultId, item: ItemId, file: FileId) -> Result<FileContent, ApiError> {
@@ -195,7 +201,9 @@ fn chunks(
 
 async fn read_chunk(api: &Api, place: FileContent, at: u64, end: u64) -> io::Result<Bytes> {
     let size = CHUNK_BYTES as u64;
-    let store = api.open_store().ok_or_else(|| io::Error::other("the store is closed"))?;
+    let store = api
+        .open_store()
+        .ok_or_else(|| io::Error::other("the store is closed"))?;
     let n = i64::try_from(at / size).map_err(io::Error::other)?;
     let chunk = store.chunk(place, n).await.map_err(io::Error::other)?;
     let chunk = Bytes::from(chunk.ok_or_else(|| io::Error::other("the file was replaced meanwhile"))?);
@@ -213,7 +221,10 @@ enum Range {
     /// All of it: also for several ranges, other units and nonsense, as the RFC allows.
     Whole,
     /// From `first` up to, not including, `end`.
-    Part { first: u64, end: u64 },
+    Part {
+        first: u64,
+        end: u64,
+    },
     Outside,
 }
 
@@ -227,15 +238,19 @@ impl Range {
             ("", suffix) => match number(suffix) {
                 Some(0) => Self::Outside,
                 Some(_) if size == 0 => Self::Outside,
-                Some(length) => Self::Part { first: size.saturating_sub(length), end: size },
+                Some(length) => Self::Part {
+                    first: size.saturating_sub(length),
+                    end: size,
+                },
                 None => Self::Whole,
             },
             (first, last) => match (number(first), number(last)) {
                 (Some(first), _) if first >= size => Self::Outside,
                 (Some(first), None) if last.is_empty() => Self::Part { first, end: size },
-                (Some(first), Some(last)) if last >= first => {
-                    Self::Part { first, end: last.saturating_add(1).min(size) }
-                }
+                (Some(first), Some(last)) if last >= first => Self::Part {
+                    first,
+                    end: last.saturating_add(1).min(size),
+                },
                 _ => Self::Whole,
             },
         }
@@ -246,7 +261,13 @@ impl Range {
 fn disposition(name: &str) -> String {
     let ascii: String = name
         .chars()
-        .map(|c| if c.is_ascii_graphic() && !"\"\\%/".contains(c) || c == ' ' { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_graphic() && !"\"\\%/".contains(c) || c == ' ' {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     if ascii == name {
         return format!("attachment; filename=\"{ascii}\"");
@@ -292,6 +313,9 @@ mod tests {
         let hostile = disposition("a\"\r\nSet-Cookie: x/ü");
         assert!(!hostile.contains('\r') && !hostile.contains('\n'), "{hostile}");
         assert_eq!(hostile.matches('"').count(), 2, "{hostile}");
-        assert!(hostile.ends_with("filename*=UTF-8''a%22%0D%0ASet-Cookie%3A%20x%2F%C3%BC"), "{hostile}");
+        assert!(
+            hostile.ends_with("filename*=UTF-8''a%22%0D%0ASet-Cookie%3A%20x%2F%C3%BC"),
+            "{hostile}"
+        );
     }
 }

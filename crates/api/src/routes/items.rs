@@ -70,7 +70,9 @@ pub(super) async fn list(mut caller: Caller, Path(vault): Path<String>, uri: Uri
     let wanted = Filter::parse(&text, Subject::Items)?;
     caller.record(Action::Read, Outcome::Success, id, None, None);
     if let Some(title) = wanted.exact_title() {
-        return Ok(json(array(titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]))));
+        return Ok(json(array(
+            titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]),
+        )));
     }
     if entry.vault.items == 0 && caller.api.warmed_up().await {
         caller.view = caller.store().await?.view().await?;
@@ -91,7 +93,10 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
     {
         let item = Item::from_json(item.json()).map_err(|_| ApiError::internal())?;
         if item.state.is_none() {
-            found.push(Summary { id, json: item.summary_json() });
+            found.push(Summary {
+                id,
+                json: item.summary_json(),
+            });
         }
     }
     Ok(found)
@@ -131,7 +136,10 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
         async move {
             let after = after?;
             let page = match caller_api.store().await {
-                Ok(store) => store.summaries(vault, Some(after), PAGE).await.map_err(|error| error.to_string()),
+                Ok(store) => store
+                    .summaries(vault, Some(after), PAGE)
+                    .await
+                    .map_err(|error| error.to_string()),
                 Err(_) => Err("the store is closed".to_owned()),
             };
             match page {
@@ -149,7 +157,8 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
 }
 
 fn matches(wanted: &Filter, summary: &Summary) -> bool {
-    wanted.is_everything() || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item))
+    wanted.is_everything()
+        || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item))
 }
 
 /// One item, or with `?version=N` as it was then.
@@ -189,9 +198,16 @@ fn entity_tag(item: &StoredItem) -> String {
 }
 
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag || known == "*")
-    })
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .map(|known| known.trim().trim_start_matches("W/"))
+                .any(|known| known == tag || known == "*")
+        })
 }
 
 /// The item; a missing one is looked for again once sync has read its sources.
@@ -237,7 +253,11 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Create).await?;
     let input = ItemInput::from_json(&body)?;
-    let command = Command::CreateItem { vault: entry.vault.id, input, by: caller.editor() };
+    let command = Command::CreateItem {
+        vault: entry.vault.id,
+        input,
+        by: caller.editor(),
+    };
     write(&caller, &entry, Action::Create, command).await
 }
 
@@ -250,7 +270,12 @@ pub(super) async fn replace(
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let input = ItemInput::from_json(&body)?;
-    let command = Command::ReplaceItem { vault, item, input, by: caller.editor() };
+    let command = Command::ReplaceItem {
+        vault,
+        item,
+        input,
+        by: caller.editor(),
+    };
     write(&caller, &entry, Action::Update, command).await
 }
 
@@ -261,11 +286,20 @@ pub(super) async fn patch(
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
     // Connect 1.7.1: a token that may not read must not learn what it patched.
-    let entry = if caller.access(entry.vault.id).read { entry } else { caller.readable(&vault).await? };
+    let entry = if caller.access(entry.vault.id).read {
+        entry
+    } else {
+        caller.readable(&vault).await?
+    };
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let operations = patch::parse(&body)?;
-    let command = Command::PatchItem { vault, item, operations, by: caller.editor() };
+    let command = Command::PatchItem {
+        vault,
+        item,
+        operations,
+        by: caller.editor(),
+    };
     write(&caller, &entry, Action::Update, command).await
 }
 
@@ -296,7 +330,13 @@ pub(super) async fn write(
         return Err(ApiError::internal());
     };
     let item = Item::from_json(answer.get().as_bytes()).map_err(|_| ApiError::internal())?;
-    caller.record(action, Outcome::Success, entry.vault.id, Some(item.id), Some(item.version));
+    caller.record(
+        action,
+        Outcome::Success,
+        entry.vault.id,
+        Some(item.id),
+        Some(item.version),
+    );
     if !caller.access(entry.vault.id).read {
         return Ok(json(without_unsent(item, sent).full_json()));
     }
@@ -309,8 +349,9 @@ pub(super) async fn write(
 /// What a token that may not read is shown of an item it wrote: only values it sent itself, so
 /// neither what was generated nor what was there before.
 fn without_unsent(mut item: Item, sent: Option<ItemInput>) -> Item {
-    let sent: Vec<String> =
-        sent.map(|input| input.fields.into_iter().filter_map(|field| field.value).collect()).unwrap_or_default();
+    let sent: Vec<String> = sent
+        .map(|input| input.fields.into_iter().filter_map(|field| field.value).collect())
+        .unwrap_or_default();
     for field in &mut item.fields {
         field.password_details = None;
         if !sent.contains(&field.value) {

@@ -28,13 +28,22 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/v1/vaults/{vault}/items", get(items::list).post(items::create))
         .route(
             "/v1/vaults/{vault}/items/{item}",
-            get(items::one).put(items::replace).patch(items::patch).delete(items::delete),
+            get(items::one)
+                .put(items::replace)
+                .patch(items::patch)
+                .delete(items::delete),
         )
         .route("/v1/vaults/{vault}/items/{item}/versions", get(versions::list))
-        .route("/v1/vaults/{vault}/items/{item}/versions/{version}/restore", post(versions::restore))
+        .route(
+            "/v1/vaults/{vault}/items/{item}/versions/{version}/restore",
+            post(versions::restore),
+        )
         .route("/v1/vaults/{vault}/items/{item}/files", get(files::list))
         .route("/v1/vaults/{vault}/items/{item}/files/{file}", get(files::one))
-        .route("/v1/vaults/{vault}/items/{item}/files/{file}/content", get(files::content))
+        .route(
+            "/v1/vaults/{vault}/items/{item}/files/{file}/content",
+            get(files::content),
+        )
         .route("/heartbeat", get(status::heartbeat))
         .route("/v1/heartbeat", get(status::heartbeat))
         .route("/health", get(status::health))
@@ -142,6 +151,8 @@ pub(crate) fn query<'a>(uri: &'a http::Uri, name: &'a str) -> impl Iterator<Item
 /// A JSON answer from bytes that are JSON already.
 pub(crate) fn json(body: impl Into<axum::body::Body>) -> axum::response::Response {
     let mut response = axum::response::Response::new(body.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -20,7 +20,9 @@ pub(super) async fn heartbeat() -> Response {
 /// any client can send one. A token is welcome here too, and counts as seen.
 pub(super) async fn health(State(api): State<Arc<Api>>, _caller: Option<Caller>) -> Response {
     let mut response = Json(ServerHealth::api(dependencies(&api))).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -39,9 +41,8 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
         None if api.open_store().is_some() => {
             dependencies.push(Dependency::new("sqlite", "ACTIVE").with_message("Connected to ./1password.sqlite"));
         }
-        None => dependencies.push(
-            Dependency::new("sqlite", "INITIALIZED").with_message("waiting for sync to make the database"),
-        ),
+        None => dependencies
+            .push(Dependency::new("sqlite", "INITIALIZED").with_message("waiting for sync to make the database")),
     }
     dependencies
 }

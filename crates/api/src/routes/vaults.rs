@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::Path;
 use http::Uri;
+use sidevault_model::Vault;
 use sidevault_model::activity::{Action, Outcome};
 use sidevault_model::filter::{self, Attributes, Filter, Subject};
-use sidevault_model::Vault;
 
 use crate::caller::Caller;
 use crate::error::ApiError;

@@ -32,7 +32,13 @@ pub(super) async fn list(
         return Err(ApiError::not_found("item", item));
     }
     Ok(Json(
-        versions.into_iter().map(|kept| Version { version: kept.version, updated_at: kept.updated_at }).collect(),
+        versions
+            .into_iter()
+            .map(|kept| Version {
+                version: kept.version,
+                updated_at: kept.updated_at,
+            })
+            .collect(),
     ))
 }
 
@@ -42,13 +48,24 @@ pub(super) async fn restore(
     Path((vault, item, version)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
-    let entry = if caller.access(entry.vault.id).read { entry } else { caller.readable(&vault).await? };
+    let entry = if caller.access(entry.vault.id).read {
+        entry
+    } else {
+        caller.readable(&vault).await?
+    };
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
-    let command = Command::RestoreItem { vault, item, version: number(&version)?, by: caller.editor() };
+    let command = Command::RestoreItem {
+        vault,
+        item,
+        version: number(&version)?,
+        by: caller.editor(),
+    };
     write(&caller, &entry, Action::Update, command).await
 }
 
 pub(super) fn number(version: &str) -> Result<u32, ApiError> {
-    version.parse().map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
+    version
+        .parse()
+        .map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
 }

@@ -52,9 +52,7 @@ async fn keep_connected(target: &str, key: &BusKey, ready: &mpsc::Sender<Connect
 
 async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
     let connect = async { TcpStream::connect(&resolve(target).await?[..]).await };
-    let stream = timeout(CONNECT, connect)
-        .await
-        .map_err(|_| DialError::TimedOut)?;
+    let stream = timeout(CONNECT, connect).await.map_err(|_| DialError::TimedOut)?;
     let stream = stream.map_err(DialError::Unreachable)?;
     // Calls are small and somebody waits for each.
     stream.set_nodelay(true).map_err(DialError::Unreachable)?;

@@ -21,9 +21,17 @@ pub(super) async fn resolve(target: &str) -> io::Result<Vec<SocketAddr>> {
         let mut builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         let resolver = builder.build().map_err(io::Error::other)?;
-        resolver.lookup_ip(host).await.map_err(io::Error::other)?.iter().collect()
+        resolver
+            .lookup_ip(host)
+            .await
+            .map_err(io::Error::other)?
+            .iter()
+            .collect()
     };
-    Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    Ok(addresses
+        .into_iter()
+        .map(|address| SocketAddr::new(address, port))
+        .collect())
 }
 
 #[cfg(test)]
