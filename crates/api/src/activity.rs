@@ -52,11 +52,13 @@ impl Recorder {
         if !link.is_up() {
             return;
         }
-        let requests = {
+        let mut requests = {
             let mut collected = self.collected.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             self.full.store(false, Ordering::Relaxed);
             std::mem::take(&mut *collected)
         };
+        // Requests that were answered at the same time may have got here in any order.
+        requests.sort_by_key(|request| request.timestamp);
         let count = requests.len() as u64;
         if count > 0 && !link.notify(&Notice::Activity(requests)).await {
             metrics.activity_dropped(count);

@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::place::Place;
 
 impl Batch<'_> {
-    /// Seals chunk `n` (from 0, each but the last [`CHUNK_BYTES`] long) of a file's content.
+    /// Seals chunk `n` (from 0, each but the last [`crate::CHUNK_BYTES`] long) of a file's content.
     ///
     /// A content that no item's file points at by the end is cleaned up by
     /// [`Batch::drop_orphaned_contents`].

@@ -1,0 +1,201 @@
+//! What Connect's clients count on, check by check. `tests/CONFORMANCE.md` lists all checks by
+//! number; a test's name begins with the numbers it bears.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "conformance/auth.rs"]
+mod auth;
+#[path = "conformance/change.rs"]
+mod change;
+#[path = "conformance/create.rs"]
+mod create;
+#[path = "conformance/files.rs"]
+mod files;
+#[path = "conformance/lists.rs"]
+mod lists;
+#[path = "conformance/operations.rs"]
+mod operations;
+#[path = "conformance/read.rs"]
+mod read;
+#[path = "conformance/table.rs"]
+mod table;
+#[path = "conformance/transport.rs"]
+mod transport;
+#[path = "conformance/vaults.rs"]
+mod vaults;
+
+use std::fs;
+use std::sync::{Arc, Mutex, Weak};
+
+use serde_json::{Value, json};
+use sidevault_tests::forge::Forge;
+use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::wire::{Reply, Request, exchange};
+
+/// A running pair with a few vaults, and tokens for them.
+struct World {
+    pair: Pair,
+    /// Reads and writes all of this pair's vaults but `foreign`.
+    token: String,
+    reader: String,
+    writer: String,
+    forge: Forge,
+    own: String,
+    other: String,
+    foreign: String,
+    files: String,
+}
+
+/// The pair all tests share while any of them runs. Not a static value: those are never dropped,
+/// and the processes would outlive the tests.
+fn world() -> Arc<World> {
+    static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(world) = shared.upgrade() {
+        return world;
+    }
+    let world = Arc::new(World::start());
+    *shared = Arc::downgrade(&world);
+    world
+}
+
+impl World {
+    fn start() -> Self {
+        let names = ["apps", "others", "foreign", "Homelab"];
+        let mut arguments = vec!["--dir", "{root}/secrets", "--allow-ephemeral"];
+        for name in names {
+            arguments.extend(["--vault", name]);
+        }
+        let mut pair = Pair::prepare(
+            &arguments,
+            &[("OP_LOG_LEVEL", "debug"), ("OP_MAX_INLINE_FILE_SIZE_KB", "1")],
+        );
+        let secrets = pair.path("secrets");
+        fs::write(secrets.join("letters.bin"), files::LETTERS).unwrap();
+        fs::write(secrets.join("bytes.bin"), files::every_byte()).unwrap();
+        fs::write(secrets.join("large.bin"), vec![0xff; 5000]).unwrap();
+        fs::write(secrets.join("naïve \"q\".bin"), [0xff, 0]).unwrap();
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        pair.wait_linked();
+        let all = pair.token(
+            "all",
+            &["foreign=read,write", "apps=read", "others=read", "secrets=read"],
+        );
+        let token = pair.token(
+            "owner",
+            &["apps=read,write", "others=read,write", "Homelab=read", "secrets=read"],
+        );
+        Self {
+            reader: pair.token("reader", &["apps=read"]),
+            writer: pair.token("writer", &["apps=write"]),
+            forge: Forge::new(&fs::read(pair.path("keys/issuer.json")).unwrap()),
+            own: pair.vault(&all, "apps"),
+            other: pair.vault(&all, "others"),
+            foreign: pair.vault(&all, "foreign"),
+            files: pair.vault(&all, "secrets"),
+            token,
+            pair,
+        }
+    }
+
+    /// `/v1/vaults/{own}/items`.
+    fn items(&self) -> String {
+        format!("/v1/vaults/{}/items", self.own)
+    }
+
+    fn path(&self, item: &Value) -> String {
+        format!("{}/{}", self.items(), item["id"].as_str().unwrap())
+    }
+
+    fn get(&self, target: &str) -> Reply {
+        self.pair.get(&self.token, target)
+    }
+
+    fn send(&self, method: &str, target: &str, body: &Value) -> Reply {
+        self.pair.ask(&self.token, method, target, &body.to_string()).unwrap()
+    }
+
+    fn delete(&self, target: &str) -> Reply {
+        self.pair.ask(&self.token, "DELETE", target, "").unwrap()
+    }
+
+    fn post(&self, item: &Value) -> Reply {
+        self.send("POST", &self.items(), item)
+    }
+
+    /// Creates, which must work, and reads the item back.
+    fn made(&self, item: &Value) -> Value {
+        let reply = self.post(item);
+        assert_eq!(reply.status, 200, "{item}: {}", reply.text());
+        self.get(&self.path(&reply.json())).json()
+    }
+
+    /// The titles of what a filter on items finds; it is sent percent-encoded.
+    fn found(&self, filter: &str) -> Vec<String> {
+        let reply = self.get(&format!("{}?filter={}", self.items(), encoded(filter)));
+        assert_eq!(reply.status, 200, "{filter}: {}", reply.text());
+        titles(&reply.json(), "title")
+    }
+}
+
+fn titles(list: &Value, member: &str) -> Vec<String> {
+    let list = list.as_array().unwrap();
+    list.iter()
+        .map(|entry| entry[member].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Percent-encoding of all that is no letter or digit.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// A LOGIN with a user name and a password.
+fn login(title: &str) -> Value {
+    json!({
+        "title": title,
+        "category": "LOGIN",
+        "fields": [
+            { "id": "username", "purpose": "USERNAME", "type": "STRING", "value": "ada" },
+            { "id": "password", "purpose": "PASSWORD", "type": "CONCEALED", "value": "first" },
+        ],
+    })
+}
+
+/// A LOGIN with this one field.
+fn with_field(title: &str, field: &Value) -> Value {
+    json!({ "title": title, "category": "LOGIN", "fields": [field] })
+}
+
+fn field<'a>(item: &'a Value, id: &str) -> Option<&'a Value> {
+    item["fields"].as_array()?.iter().find(|field| field["id"] == id)
+}
+
+fn value(item: &Value, id: &str) -> String {
+    let field = field(item, id).unwrap_or_else(|| panic!("no {id}: {item}"));
+    field["value"].as_str().unwrap().to_owned()
+}
+
+/// The answer is this error, in Connect's form.
+fn refused(reply: &Reply, status: u16, message: &str) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    assert_eq!(reply.json()["status"], status, "{}", reply.text());
+    let said = reply.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(said.contains(message), "{said:?} lacks {message:?}");
+    if matches!(status, 401 | 403 | 500..) {
+        let said = said.to_lowercase();
+        for misread in ["404", "not found", "409", "conflict", "rate limit"] {
+            assert!(!said.contains(misread), "{said}");
+        }
+    }
+}
+
+/// Sends bytes as they are.
+fn raw(world: &World, request: Request) -> Reply {
+    exchange(world.pair.address(), &request.bytes()).unwrap()
+}

@@ -1,0 +1,91 @@
+//! Checks 1–17: transport and routing.
+
+use super::{login, raw, refused, world};
+use sidevault_tests::wire::{Request, Wire};
+
+#[test]
+fn c001_the_version_header_is_three_integers() {
+    let world = world();
+    for target in ["/v1/vaults", "/v1/nothing", "/v1/vaults/x"] {
+        let reply = world.get(target);
+        let version = reply.header("1password-connect-version").unwrap();
+        assert_eq!(version.split('.').count(), 3, "{version}");
+        assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}");
+    }
+}
+
+#[test]
+fn c002_003_004_005_slashes() {
+    let world = world();
+    let plain = world.get("/v1/vaults");
+    assert_eq!(plain.status, 200);
+    for target in ["/v1/vaults/", "//v1/vaults"] {
+        let reply = world.get(target);
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.json().as_array().map(Vec::len),
+            plain.json().as_array().map(Vec::len)
+        );
+    }
+    let made = world.send("POST", &format!("{}/", world.items()), &login("slash"));
+    assert_eq!(made.status, 200, "{}", made.text());
+    let files = format!("{}/files", world.path(&made.json()));
+    assert_eq!(world.get(&files).body, world.get(&format!("{files}/")).body);
+}
+
+#[test]
+fn c006_007_012_013_content_types() {
+    let world = world();
+    let typed = |method: &str, target: &str| {
+        Request::new(method, target)
+            .bearer(&world.token)
+            .header("Content-Type", "application/json")
+    };
+    let reply = raw(&world, typed("GET", "/v1/vaults").header("Accept", "application/json"));
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let post = Request::new("POST", world.items())
+        .bearer(&world.token)
+        .header("Content-Type", "text/plain");
+    let made = raw(&world, post.body(login("plain type").to_string()));
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(raw(&world, typed("DELETE", &world.path(&made.json()))).status, 204);
+}
+
+#[test]
+fn c008_009_015_016_errors_are_connects() {
+    let world = world();
+    refused(&world.get("/v1/nothing"), 404, "");
+    refused(&world.get("/nothing"), 404, "");
+    let wrong = world.delete("/v1/vaults");
+    refused(&wrong, 405, "");
+    assert!(wrong.header("allow").is_some_and(|allow| allow.contains("GET")));
+    refused(&world.get(&format!("/v1/vaults/{}", world.foreign)), 403, "");
+    refused(&world.pair.get("x", "/v1/vaults"), 401, "");
+}
+
+#[test]
+fn c010_tracing_headers_are_ignored() {
+    let world = world();
+    let request = Request::new("GET", "/v1/vaults")
+        .bearer(&world.token)
+        .header("X-B3-TraceId", "80f198ee56343ba864fe8b2a57d3eff7")
+        .header("X-B3-SpanId", "e457b5a2e4d86bd1")
+        .header("X-B3-Sampled", "1");
+    assert_eq!(raw(&world, request).status, 200);
+}
+
+#[test]
+fn c014_a_hundred_connections_are_kept() {
+    let world = world();
+    let mut wires: Vec<_> = (0..100).map(|_| Wire::open(world.pair.address()).unwrap()).collect();
+    let request = Request::new("GET", "/v1/vaults").bearer(&world.token).bytes();
+    for _ in 0..2 {
+        for wire in &mut wires {
+            wire.send(&request).unwrap();
+        }
+        for wire in &mut wires {
+            assert_eq!(wire.reply(false).unwrap().status, 200);
+        }
+    }
+}

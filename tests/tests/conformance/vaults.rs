@@ -1,0 +1,67 @@
+//! Checks 44–57: vaults.
+
+use super::{encoded, login, refused, titles, world};
+use serde_json::json;
+
+#[test]
+fn c044_045_a_vault_has_all_its_members() {
+    let world = world();
+    let vault = world.get(&format!("/v1/vaults/{}", world.own)).json();
+    for member in ["id", "name", "type", "createdAt", "updatedAt"] {
+        assert!(vault[member].is_string(), "{member}: {vault}");
+    }
+    for member in ["attributeVersion", "contentVersion", "items"] {
+        assert!(vault[member].is_u64(), "{member}: {vault}");
+    }
+    for vault in world.get("/v1/vaults").json().as_array().unwrap() {
+        let kind = vault["type"].as_str().unwrap();
+        assert!(
+            ["USER_CREATED", "PERSONAL", "EVERYONE", "TRANSFER"].contains(&kind),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn c046_047_048_050_052_vault_filters() {
+    let world = world();
+    let found = |filter: &str| {
+        let reply = world.get(&format!("/v1/vaults?filter={filter}"));
+        assert_eq!(reply.status, 200, "{filter}: {}", reply.text());
+        titles(&reply.json(), "name")
+    };
+    assert_eq!(found("title+eq+%22apps%22"), ["apps"]);
+    assert_eq!(found("name%20eq%20%22apps%22"), ["apps"]);
+    assert_eq!(found("title%20eq%20%22apps%22"), ["apps"]);
+    assert_eq!(found("title+eq+%22homelab%22"), ["Homelab"]);
+    assert_eq!(found("name+eq+%22nowhere%22").len(), 0);
+}
+
+#[test]
+fn c053_054_counts_follow_writes() {
+    let world = world();
+    let vault = || world.get(&format!("/v1/vaults/{}", world.other)).json();
+    let items = format!("/v1/vaults/{}/items", world.other);
+    let number = |member: &str| vault()[member].as_u64().unwrap();
+    let (version, count) = (number("contentVersion"), number("items"));
+    let made = world.send("POST", &items, &login("counted")).json();
+    assert!(number("contentVersion") > version);
+    assert_eq!(number("items"), count + 1);
+    assert_eq!(
+        world
+            .delete(&format!("{items}/{}", made["id"].as_str().unwrap()))
+            .status,
+        204
+    );
+    assert_eq!(number("items"), count);
+}
+
+#[test]
+fn c055_056_057_bad_filters_and_order() {
+    let world = world();
+    for filter in ["\"", "name eq", "name eq \"x", "colour eq \"red\""] {
+        refused(&world.get(&format!("/v1/vaults?filter={}", encoded(filter))), 400, "");
+    }
+    let order = || titles(&world.get("/v1/vaults").json(), "id");
+    assert_eq!(json!(order()), json!(order()));
+}
