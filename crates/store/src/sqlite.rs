@@ -66,10 +66,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .busy_timeout(Duration::from_secs(10))
         .pragma("temp_store", "MEMORY")
-        // Pages come from the page cache of the system, not from a copy per connection. Only a part
-        // is mapped: each connection's mapped pages count as the process's memory, and one large
-        // file read through would be all of it.
-        .pragma("mmap_size", "16777216")
+        // Not mapped: mapped pages count as resident memory once for each connection.
         .pragma("cache_size", "-1024")
         .statement_cache_capacity(64)
         .disable_statement_logging()
