@@ -3,7 +3,8 @@
 
 use sidevault_tests::pair::{Half, Pair, wait_until};
 
-const ITEM: &str = r#"{"title":"kept","category":"LOGIN","fields":[{"id":"password","purpose":"PASSWORD","value":"p"}]}"#;
+const ITEM: &str =
+    r#"{"title":"kept","category":"LOGIN","fields":[{"id":"password","purpose":"PASSWORD","value":"p"}]}"#;
 
 #[test]
 fn a_revoked_token_is_refused_at_once_and_after_restarts() {
@@ -28,7 +29,9 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
 fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
     let mut pair = Pair::start(&["--vault", "apps"], &[]);
     let token = pair.token("app", &["apps=read,write"]);
-    let posted = pair.ask(&token, "POST", "/v1/vaults/apps/items", ITEM).expect("an answer");
+    let posted = pair
+        .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
+        .expect("an answer");
     assert_eq!(posted.status, 200);
     pair.kill(Half::Sync);
     pair.kill(Half::Api);
@@ -38,10 +41,14 @@ fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
         (reply.status == 200).then_some(())
     });
     assert!(read.is_some(), "the api alone serves what is there");
-    let refused = pair.ask(&token, "POST", "/v1/vaults/apps/items", ITEM).expect("an answer");
+    let refused = pair
+        .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
+        .expect("an answer");
     assert_eq!(refused.status, 503);
     pair.run(Half::Sync);
     pair.wait_linked();
-    let posted = pair.ask(&token, "POST", "/v1/vaults/apps/items", ITEM).expect("an answer");
+    let posted = pair
+        .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
+        .expect("an answer");
     assert_eq!(posted.status, 200);
 }
