@@ -204,6 +204,13 @@ impl Caller {
         Err(self.deny(action, entry.vault.id, None, "write"))
     }
 
+    /// The vault that a path names, if the token may write to it and read what it wrote.
+    /// Connect 1.7.1: a token that may not read must not learn what it patched.
+    pub(crate) async fn editable(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
+        self.writable(segment, Action::Update).await?;
+        self.readable(segment).await
+    }
+
     fn deny(&self, action: Action, vault: VaultId, item: Option<ItemId>, right: &str) -> ApiError {
         self.record(action, Outcome::Deny, vault, item, None);
         ApiError::forbidden(format_args!("token does not have {right} access to vault {vault}"))

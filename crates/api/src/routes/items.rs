@@ -284,13 +284,7 @@ pub(super) async fn patch(
     Path((vault, item)): Path<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    let entry = caller.writable(&vault, Action::Update).await?;
-    // Connect 1.7.1: a token that may not read must not learn what it patched.
-    let entry = if caller.access(entry.vault.id).read {
-        entry
-    } else {
-        caller.readable(&vault).await?
-    };
+    let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let operations = patch::parse(&body)?;

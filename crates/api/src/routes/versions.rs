@@ -47,12 +47,7 @@ pub(super) async fn restore(
     mut caller: Caller,
     Path((vault, item, version)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
-    let entry = caller.writable(&vault, Action::Update).await?;
-    let entry = if caller.access(entry.vault.id).read {
-        entry
-    } else {
-        caller.readable(&vault).await?
-    };
+    let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let command = Command::RestoreItem {

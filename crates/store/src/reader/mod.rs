@@ -140,15 +140,6 @@ impl Reader {
         self.refresh().await
     }
 
-    /// How many items there are, and the size of the database file in bytes.
-    pub async fn size(&self) -> Result<(u64, u64), StoreError> {
-        let items: i64 = self.view().await?.vaults.values().map(|v| v.vault.items as i64).sum();
-        let pages: i64 = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok((items.unsigned_abs(), pages.unsigned_abs()))
-    }
-
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
