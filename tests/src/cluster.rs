@@ -1,0 +1,281 @@
+//! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as `tests/cluster/build.sh` builds
+//! them. There are no nodes: objects are stored, checked, watched, authorised and garbage-collected, and no Pod runs.
+// Where a test's world can't be made, the test ends.
+#![allow(clippy::expect_used)]
+
+mod certificates;
+mod external_secrets;
+mod herd;
+mod kubectl;
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rand::RngExt as _;
+use serde_json::json;
+
+use crate::pair::{binary, wait_until};
+use herd::Herd;
+
+pub use external_secrets::{controllers, definitions};
+pub use herd::Running;
+
+const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+
+/// What the controller manager does here: what an operator's objects meet without nodes. Deleted owners take what they
+/// own with them, deleted namespaces empty, and each namespace has its `default` service account.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
+                           clusterrole-aggregation-controller";
+
+/// The control plane and all it uses, gone with the value, and with the test process however it ends.
+pub struct Cluster {
+    tools: PathBuf,
+    /// An address of its own out of 127.0.0.0/8, where all ports are free: the usual ones are used.
+    address: Ipv4Addr,
+    server: Mutex<Option<Running>>,
+    manager: Mutex<Running>,
+    _etcd: Running,
+    _proxy: Running,
+    herd: Herd,
+}
+
+impl Cluster {
+    /// Starts one, ready for use. `None`, said loudly, if the programs were not built; under `CI=true` that is a
+    /// failure.
+    ///
+    /// # Panics
+    /// If the programs are missing and must not be, or do not start.
+    pub fn start() -> Option<Self> {
+        let tools = find_tools(&PROGRAMS)?;
+        let herd = Herd::new();
+        let address = free_address();
+        certificates::write(herd.root(), address.into());
+        write_admin_kubeconfig(herd.root(), address);
+        let etcd = start_etcd(&herd, &tools, address);
+        let server = start_server(&herd, &tools, address);
+        let manager = start_manager(&herd, &tools);
+        let proxy = kubectl::start_proxy(&herd, &tools, address);
+        let cluster = Self {
+            tools,
+            address,
+            server: Mutex::new(Some(server)),
+            manager: Mutex::new(manager),
+            _etcd: etcd,
+            _proxy: proxy,
+            herd,
+        };
+        cluster.wait_ready();
+        Some(cluster)
+    }
+
+    /// The one that all tests of this binary share, each in a namespace of its own; as [`Cluster::start`].
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+        SHARED.get_or_init(Self::start).as_ref()
+    }
+
+    /// A path in the cluster's own directory, which goes with it.
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.herd.root().join(below)
+    }
+
+    /// The address that is this cluster's alone. A program started beside it may take any port there but 2379, 2380,
+    /// 6443 and 8001.
+    pub fn address(&self) -> IpAddr {
+        self.address.into()
+    }
+
+    /// Starts a program that ends with the cluster. It speaks to the API server as administrator, unless `command`
+    /// says otherwise; its output goes to a log of this name.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run(&self, name: &str, command: &mut Command) -> Running {
+        if !command.get_envs().any(|(name, _)| name == "KUBECONFIG") {
+            command.env("KUBECONFIG", self.kubeconfig());
+        }
+        self.herd.run(name, command)
+    }
+
+    /// SIGKILL to the API server, and waits until it is gone. etcd keeps what it holds.
+    pub fn stop_apiserver(&self) {
+        *self.server() = None;
+    }
+
+    /// Starts the API server again, and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_apiserver(&self) {
+        *self.server() = Some(start_server(&self.herd, &self.tools, self.address));
+        self.wait_ready();
+    }
+
+    /// Applies resource definitions, a file or a directory of them, and waits until they are served and the garbage
+    /// collector knows of them.
+    ///
+    /// # Panics
+    /// If they are refused, or never served.
+    pub fn install_definitions(&self, path: &Path) {
+        let path = path.to_string_lossy();
+        self.must(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
+        self.must(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]);
+        // It looks for new kinds every 30 seconds, and when it starts.
+        let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
+        manager.kill();
+        *manager = start_manager(&self.herd, &self.tools);
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Running>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that the API server and the controller manager have logged.
+    pub fn log(&self) -> String {
+        let read = |name: &str| fs::read(self.path("logs").join(name)).unwrap_or_default();
+        ["kube-apiserver.log", "kube-controller-manager.log"]
+            .map(|name| String::from_utf8_lossy(&read(name)).into_owned())
+            .concat()
+    }
+
+    fn wait_ready(&self) {
+        let ready = wait_until(|| {
+            let alive = self.server().as_mut().is_some_and(Running::alive);
+            assert!(alive, "the API server has ended\n{}", self.log());
+            self.get("/readyz")?;
+            // Made a moment after the server says it is ready.
+            self.get("/api/v1/namespaces/default")
+        });
+        assert!(ready.is_some(), "the API server is not ready\n{}", self.log());
+    }
+}
+
+/// Where these programs of `tests/cluster/build.sh` are: `SIDEVAULT_TOOLS`, or beside the binary under test, in
+/// `cluster`. `None`, said loudly, if one was not built; under `CI=true` that is a failure.
+///
+/// # Panics
+/// If one is missing and must not be.
+pub fn find_tools(programs: &[&str]) -> Option<PathBuf> {
+    let beside = || {
+        binary()
+            .parent()
+            .and_then(Path::parent)
+            .map(|target| target.join("tools"))
+    };
+    let tools = env::var_os("SIDEVAULT_TOOLS").map(PathBuf::from).or_else(beside)?;
+    let tools = tools.join("cluster");
+    let Some(missing) = programs.iter().find(|program| !tools.join(program).is_file()) else {
+        return Some(tools);
+    };
+    let said = format!(
+        "SKIPPED: no {missing} in {}; run tests/cluster/build.sh",
+        tools.display()
+    );
+    assert!(env::var("CI").as_deref() != Ok("true"), "{said}");
+    // Past the test harness, which would swallow it.
+    let _unheard = writeln!(std::io::stderr(), "{said}");
+    None
+}
+
+fn free_address() -> Ipv4Addr {
+    let mut random = rand::rng();
+    let mut addresses = (0..100).map(|_| {
+        let [a, b, c] = [0; 3].map(|_: u8| random.random_range(1..=254));
+        Ipv4Addr::new(127, a, b, c)
+    });
+    let free = |address: &Ipv4Addr| {
+        [2379, 2380, 6443, 8001]
+            .iter()
+            .all(|port| TcpListener::bind((*address, *port)).is_ok())
+    };
+    addresses.find(free).expect("a free address")
+}
+
+fn start_etcd(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
+    let clients = format!("http://{address}:2379");
+    let peers = format!("http://{address}:2380");
+    let mut etcd = Command::new(tools.join("etcd"));
+    etcd.args(["--name=test", "--log-level=warn", "--unsafe-no-fsync"])
+        .arg(format!("--data-dir={}", herd.root().join("etcd").display()))
+        .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+        .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+        .args(["--initial-cluster", &format!("test={peers}")]);
+    herd.run("etcd", &mut etcd)
+}
+
+/// The API server waits for etcd by itself.
+fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
+    let file = |name: &str| herd.root().join(name).display().to_string();
+    let mut server = Command::new(tools.join("kube-apiserver"));
+    server
+        .arg(format!("--etcd-servers=http://{address}:2379"))
+        .arg(format!("--bind-address={address}"))
+        .arg(format!("--advertise-address={address}"))
+        .args(["--secure-port=6443", "--service-cluster-ip-range=10.0.0.0/24"])
+        // A loopback address may not be an endpoint of the `kubernetes` service, and nobody asks for it.
+        .arg("--endpoint-reconciler-type=none")
+        .arg("--authorization-mode=RBAC")
+        .arg(format!("--client-ca-file={}", file("ca.crt")))
+        .arg(format!("--tls-cert-file={}", file("server.crt")))
+        .arg(format!("--tls-private-key-file={}", file("server.key")))
+        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .arg(format!("--service-account-key-file={}", file("service-accounts.pub")))
+        .arg(format!(
+            "--service-account-signing-key-file={}",
+            file("service-accounts.key")
+        ))
+        // Nothing here asks other servers, or for the caches a large cluster needs.
+        .args(["--delete-collection-workers=1", "--default-watch-cache-size=10"])
+        .arg(format!("--cert-dir={}", file("generated")));
+    herd.run("kube-apiserver", &mut server)
+}
+
+/// Waits for the API server by itself.
+fn start_manager(herd: &Herd, tools: &Path) -> Running {
+    let mut manager = Command::new(tools.join("kube-controller-manager"));
+    manager
+        .arg(format!("--kubeconfig={}", admin_kubeconfig(herd.root()).display()))
+        .args(["--leader-elect=false", "--secure-port=0"])
+        .arg(format!("--controllers={CONTROLLERS}"));
+    herd.run("kube-controller-manager", &mut manager)
+}
+
+fn admin_kubeconfig(root: &Path) -> PathBuf {
+    root.join("admin.kubeconfig")
+}
+
+fn write_admin_kubeconfig(root: &Path, address: Ipv4Addr) {
+    let encoded = |name: &str| STANDARD.encode(fs::read(root.join(name)).expect("a certificate or key"));
+    let user = json!({
+        "client-certificate-data": encoded("admin.crt"),
+        "client-key-data": encoded("admin.key"),
+    });
+    write_kubeconfig(root, address, &user, "default", &admin_kubeconfig(root));
+}
+
+/// A kubeconfig is YAML, and so may be JSON.
+fn write_kubeconfig(root: &Path, address: Ipv4Addr, user: &serde_json::Value, namespace: &str, path: &Path) {
+    let authority = STANDARD.encode(fs::read(root.join("ca.crt")).expect("the authority"));
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {
+            "server": format!("https://{address}:6443"),
+            "certificate-authority-data": authority,
+        }}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    });
+    fs::write(path, config.to_string()).expect("a kubeconfig");
+}

@@ -1,0 +1,53 @@
+//! The External Secrets controller, to compare with.
+// Where a test's world can't be made, the test ends.
+#![allow(clippy::expect_used)]
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Cluster, Running, find_tools};
+
+/// The controllers to compare with: the one that `tests/cluster/build.sh` builds, then those that
+/// `SIDEVAULT_ESO_CONTROLLERS` names, with `:` between. Each has its resource definitions beside it, in a directory of
+/// its own name with `.crds` behind. `None`, said loudly, if the first was not built; under `CI=true` that is a failure.
+///
+/// Releases differ in their definitions, so a cluster can hold one at a time.
+///
+/// # Panics
+/// If the first is missing and must not be.
+pub fn controllers() -> Option<Vec<PathBuf>> {
+    let built = find_tools(&["external-secrets"])?.join("external-secrets");
+    let named = env::var_os("SIDEVAULT_ESO_CONTROLLERS").unwrap_or_default();
+    let named = env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
+    Some(std::iter::once(built).chain(named).collect())
+}
+
+/// Where a controller's resource definitions are, for [`Cluster::install_definitions`].
+pub fn definitions(controller: &Path) -> PathBuf {
+    let mut beside = controller.as_os_str().to_owned();
+    beside.push(".crds");
+    beside.into()
+}
+
+impl Cluster {
+    /// Starts a controller as administrator. No webhooks, no certificates: a release's definitions name no conversion,
+    /// and its checks on admission are made by a program of its own.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run_external_secrets(&self, controller: &Path, arguments: &[&str]) -> Running {
+        let help = Command::new(controller)
+            .arg("--help")
+            .output()
+            .expect("the controller runs");
+        let address = self.address();
+        let mut command = Command::new(controller);
+        command.args([&format!("--metrics-addr={address}:8080"), "--concurrent=4"]);
+        // Of later releases.
+        if String::from_utf8_lossy(&help.stdout).contains("--live-addr") {
+            command.arg(format!("--live-addr={address}:8082"));
+        }
+        self.run("external-secrets", command.args(arguments))
+    }
+}
