@@ -1,0 +1,307 @@
+//! Runs a template: Go's `text/template/exec.go`, with bounds.
+
+mod eval;
+
+use std::time::SystemTime;
+
+use crate::TemplateError;
+use crate::ast::{Branch, Call, Command, Expr, Node, Pipe, Tree};
+use crate::funcs::{Ctx, Fault};
+use crate::go::fmt;
+use crate::go::strconv::quote_text;
+use crate::go::val::Val;
+use crate::limits::{MAX_ACTION_DEPTH, MAX_OUTPUT, MAX_TEMPLATE_DEPTH, MAX_VALUE_DEPTH};
+use crate::template::Inner;
+use crate::value::Values;
+
+/// Renders with `data` as `.`.
+pub(crate) fn render(template: &Inner, data: &Values, now: SystemTime) -> Result<Vec<u8>, TemplateError> {
+    let mut ctx = Ctx::new(now);
+    let Some(dot) = Val::from_values(data, MAX_VALUE_DEPTH, &mut |items| ctx.map(items)) else {
+        return Err(TemplateError::Limit(format!(
+            "template: {}: the data is nested too deeply",
+            template.name
+        )));
+    };
+    let mut state = State {
+        template,
+        ctx,
+        out: Vec::new(),
+        variables: vec![("$", dot.clone())],
+        tree_name: &template.name,
+        at: At::Start,
+        template_depth: 0,
+        action_depth: 0,
+    };
+    let Some(tree) = template.trees.get(&template.name) else {
+        return state.error("incomplete or empty template");
+    };
+    state.list(&dot, &tree.nodes)?;
+    Ok(state.out)
+}
+
+/// Where execution is, for error messages.
+#[derive(Clone, Copy)]
+enum At<'t> {
+    Start,
+    Expr(&'t Expr),
+    Command(&'t Command),
+    Pipe(&'t Pipe),
+    Call(&'t Call),
+}
+
+/// How a list of nodes ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+struct State<'t> {
+    template: &'t Inner,
+    ctx: Ctx,
+    out: Vec<u8>,
+    variables: Vec<(&'t str, Val)>,
+    tree_name: &'t str,
+    at: At<'t>,
+    template_depth: usize,
+    action_depth: usize,
+}
+
+type Run<T> = Result<T, TemplateError>;
+
+impl<'t> State<'t> {
+    fn describe(&self, message: &str) -> String {
+        let (pos, context) = match self.at {
+            At::Start => return format!("template: {}: {message}", self.tree_name),
+            At::Expr(expr) => (expr.pos, expr.to_string()),
+            At::Command(command) => (command.first.pos, command.to_string()),
+            At::Pipe(pipe) => (pipe.pos, pipe.to_string()),
+            At::Call(call) => (call.pos, call.to_string()),
+        };
+        let before = self.template.source.get(..pos).unwrap_or_default();
+        let line = 1 + before.matches('\n').count();
+        let column = before.rfind('\n').map_or(pos, |at| pos - at - 1);
+        format!(
+            "template: {}:{line}:{column}: executing {} at <{context}>: {message}",
+            self.template.name,
+            quote_text(self.tree_name)
+        )
+    }
+
+    fn error<T>(&self, message: impl AsRef<str>) -> Run<T> {
+        Err(TemplateError::Execute(self.describe(message.as_ref())))
+    }
+
+    fn limit<T>(&self, message: &str) -> Run<T> {
+        Err(TemplateError::Limit(self.describe(message)))
+    }
+
+    /// A function's fault, at the place where it was called.
+    fn fault(&self, name: &str, fault: &Fault) -> TemplateError {
+        match fault {
+            Fault::Error(message) => TemplateError::Execute(self.describe(&format!("error calling {name}: {message}"))),
+            Fault::Limit(message) => TemplateError::Limit(self.describe(message)),
+        }
+    }
+
+    fn work(&mut self) -> Run<()> {
+        match self.ctx.work(1) {
+            Ok(()) => Ok(()),
+            Err(_) => self.limit("the template does too much"),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Run<()> {
+        if self.out.len() + bytes.len() > MAX_OUTPUT {
+            return self.limit(&format!("the output has more than {MAX_OUTPUT} bytes"));
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn list(&mut self, dot: &Val, nodes: &'t [Node]) -> Run<Flow> {
+        if self.action_depth >= MAX_ACTION_DEPTH {
+            return self.limit("the template is nested too deeply");
+        }
+        self.action_depth += 1;
+        for node in nodes {
+            let flow = self.node(dot, node)?;
+            if flow != Flow::Next {
+                self.action_depth -= 1;
+                return Ok(flow);
+            }
+        }
+        self.action_depth -= 1;
+        Ok(Flow::Next)
+    }
+
+    fn node(&mut self, dot: &Val, node: &'t Node) -> Run<Flow> {
+        self.work()?;
+        match node {
+            Node::Text(text) => self.write(text.as_bytes())?,
+            Node::Action(pipe) => {
+                let value = self.pipeline(dot, pipe)?;
+                if pipe.declared.is_empty() {
+                    self.at = At::Pipe(pipe);
+                    self.print(&value)?;
+                }
+            }
+            Node::If(branch) => return self.if_or_with(dot, branch, false),
+            Node::With(branch) => return self.if_or_with(dot, branch, true),
+            Node::Range(branch) => return self.range(dot, branch),
+            Node::Template(call) => self.call_template(dot, call)?,
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn print(&mut self, value: &Val) -> Run<()> {
+        let text = match value {
+            Val::Nil => b"<no value>".to_vec(),
+            Val::Str(text) => return self.write(&text.clone()),
+            value => match fmt::value(&mut self.ctx, value) {
+                Ok(text) => text,
+                Err(fault) => return Err(self.fault("print", &fault)),
+            },
+        };
+        self.write(&text)
+    }
+
+    fn if_or_with(&mut self, dot: &Val, branch: &'t Branch, with: bool) -> Run<Flow> {
+        let mark = self.variables.len();
+        let value = self.pipeline(dot, &branch.pipe)?;
+        let flow = if value.truth() {
+            self.list(if with { &value } else { dot }, &branch.list)?
+        } else if let Some(otherwise) = &branch.otherwise {
+            self.list(dot, otherwise)?
+        } else {
+            Flow::Next
+        };
+        self.variables.truncate(mark);
+        Ok(flow)
+    }
+
+    fn range(&mut self, dot: &Val, branch: &'t Branch) -> Run<Flow> {
+        let before = self.variables.len();
+        let value = self.pipeline(dot, &branch.pipe)?;
+        let ran = match &value {
+            Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => {
+                if branch.pipe.declared.len() > 1 {
+                    return self.error("can't use an integer to iterate over more than one variable");
+                }
+                let end = value.as_int().unwrap_or_default();
+                self.iterate(branch, (0..end).map(|i| (Val::Nil, like(&value, i))))?
+            }
+            Val::List(list) => {
+                let items = list.items.iter().enumerate();
+                self.iterate(branch, items.map(|(i, item)| (Val::Int(i as i64), item.clone())))?
+            }
+            Val::Map(map) => {
+                // Go sorts once, before the first turn; the body may change the map.
+                let items: Vec<(Val, Val)> = map
+                    .items
+                    .borrow()
+                    .iter()
+                    .map(|(key, item)| (Val::Str(key.clone()), item.clone()))
+                    .collect();
+                self.iterate(branch, items.into_iter())?
+            }
+            Val::Nil => false,
+            other => {
+                return self.error(format!(
+                    "range can't iterate over a value of type {}",
+                    other.type_name()
+                ));
+            }
+        };
+        let mut flow = Flow::Next;
+        if !ran && let Some(otherwise) = &branch.otherwise {
+            flow = self.list(dot, otherwise)?;
+        }
+        self.variables.truncate(before);
+        // As in Go, a `break` in the `else` of a range ends that range and no other.
+        Ok(if flow == Flow::Break { Flow::Next } else { flow })
+    }
+
+    /// Whether there was anything to iterate over.
+    fn iterate(&mut self, branch: &'t Branch, items: impl Iterator<Item = (Val, Val)>) -> Run<bool> {
+        let mark = self.variables.len();
+        let declared = &branch.pipe.declared;
+        let mut ran = false;
+        for (index, item) in items {
+            self.work()?;
+            ran = true;
+            match (declared.as_slice(), branch.pipe.is_assign) {
+                ([], _) => {}
+                ([one], true) => self.set_variable(one, item.clone())?,
+                ([first, second, ..], true) => {
+                    self.set_variable(first, index)?;
+                    self.set_variable(second, item.clone())?;
+                }
+                ([_], false) => self.set_top(1, item.clone()),
+                (_, false) => {
+                    self.set_top(1, item.clone());
+                    self.set_top(2, index);
+                }
+            }
+            let flow = self.list(&item, &branch.list)?;
+            self.variables.truncate(mark);
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        Ok(ran)
+    }
+
+    fn set_top(&mut self, from_top: usize, value: Val) {
+        let at = self.variables.len().checked_sub(from_top);
+        if let Some(slot) = at.and_then(|at| self.variables.get_mut(at)) {
+            slot.1 = value;
+        }
+    }
+
+    fn set_variable(&mut self, name: &str, value: Val) -> Run<()> {
+        match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
+            Some(slot) => {
+                slot.1 = value;
+                Ok(())
+            }
+            None => self.error(format!("undefined variable: {name}")),
+        }
+    }
+
+    fn call_template(&mut self, dot: &Val, call: &'t Call) -> Run<()> {
+        self.at = At::Call(call);
+        let Some(tree): Option<&'t Tree> = self.template.trees.get(&call.name) else {
+            return self.error(format!("template {} not defined", quote_text(&call.name)));
+        };
+        if self.template_depth == MAX_TEMPLATE_DEPTH {
+            return self.limit(&format!("exceeded maximum template depth ({MAX_TEMPLATE_DEPTH})"));
+        }
+        let dot = match &call.pipe {
+            Some(pipe) => self.pipeline(dot, pipe)?,
+            None => Val::Nil,
+        };
+        let variables = std::mem::replace(&mut self.variables, vec![("$", dot.clone())]);
+        let name = std::mem::replace(&mut self.tree_name, &tree.name);
+        self.template_depth += 1;
+        self.list(&dot, &tree.nodes)?;
+        self.template_depth -= 1;
+        self.tree_name = name;
+        self.variables = variables;
+        Ok(())
+    }
+}
+
+/// `i` in the integer type of `like`.
+fn like(like: &Val, i: i128) -> Val {
+    match like {
+        Val::Int64(_) => Val::Int64(i as i64),
+        Val::Uint64(_) => Val::Uint64(i as u64),
+        Val::Byte(_) => Val::Byte(i as u8),
+        _ => Val::Int(i as i64),
+    }
+}

@@ -1,0 +1,138 @@
+//! External Secrets: PKCS#12 stores.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use p12_keystore::{
+    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12Archive, PrivateKeyChain,
+};
+use sha1::{Digest as _, Sha1};
+
+use super::crypto::SLOW;
+use super::keys::PrivateKey;
+use super::{Ctx, Fault, Func, Ran, Ty, f, text, utf8};
+use crate::go::pem;
+use crate::go::val::Val;
+
+pub(super) const TABLE: &[Func] = &[
+    f("pkcs12key", &[Ty::Str], |ctx, args| key(ctx, "", text(args, 0))),
+    f("pkcs12keyPass", &[Ty::Str, Ty::Str], |ctx, args| {
+        key(ctx, &utf8(args, 0), text(args, 1))
+    }),
+    f("pkcs12cert", &[Ty::Str], |ctx, args| {
+        certificates(ctx, "", text(args, 0))
+    }),
+    f("pkcs12certPass", &[Ty::Str, Ty::Str], |ctx, args| {
+        certificates(ctx, &utf8(args, 0), text(args, 1))
+    }),
+    f("pemToPkcs12", &[Ty::Str, Ty::Str], |ctx, args| {
+        store(ctx, args, "", false)
+    }),
+    f("pemToPkcs12Pass", &[Ty::Str, Ty::Str, Ty::Str], |ctx, args| {
+        store(ctx, args, &utf8(args, 2), false)
+    }),
+    f("fullPemToPkcs12", &[Ty::Str, Ty::Str], |ctx, args| {
+        store(ctx, args, "", true)
+    }),
+    f("fullPemToPkcs12Pass", &[Ty::Str, Ty::Str, Ty::Str], |ctx, args| {
+        store(ctx, args, &utf8(args, 2), true)
+    }),
+    f("pemTruststoreToPKCS12", &[Ty::Str], |ctx, args| {
+        trust_store(ctx, args, "")
+    }),
+    f("pemTruststoreToPKCS12Pass", &[Ty::Str, Ty::Str], |ctx, args| {
+        trust_store(ctx, args, &utf8(args, 1))
+    }),
+];
+
+/// Rounds of key derivation, as the engine's "modern" stores have them.
+const ROUNDS: u32 = 2048;
+
+/// The key and the certificates; the first is the key's own.
+fn open(ctx: &mut Ctx, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
+    ctx.work(SLOW / 4)?;
+    let archive = Pkcs12Archive::from_pkcs12(store, password).map_err(|_| Fault::from("unable to decode pkcs12"))?;
+    let [key] = archive.keys.as_slice() else {
+        return Err("pkcs12: expected exactly one private key".into());
+    };
+    let key = PrivateKey::pkcs8(key.key.as_der()).ok_or("unable to parse private key type")?;
+    let certificates: Vec<Vec<u8>> = archive.certs.iter().map(|bag| bag.cert.as_der().to_vec()).collect();
+    if certificates.is_empty() {
+        return Err("pkcs12: certificate missing".into());
+    }
+    Ok((key, certificates))
+}
+
+fn key(ctx: &mut Ctx, password: &str, store: &[u8]) -> Ran {
+    let (key, _) = open(ctx, password, store)?;
+    let der = key.to_pkcs8().ok_or("unable to encode the private key")?;
+    ctx.text(pem::of("PRIVATE KEY", &der))
+}
+
+fn certificates(ctx: &mut Ctx, password: &str, store: &[u8]) -> Ran {
+    let (_, certificates) = open(ctx, password, store)?;
+    ctx.text(super::pem::ordered_pem(&certificates))
+}
+
+/// The certificates in `input`; anything between or behind them is an error, as the engine has it.
+fn authorities(ctx: &mut Ctx, input: &[u8]) -> Result<Vec<Certificate>, Fault> {
+    let mut rest = input;
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        ctx.work(1 + rest.len() as u64 / 256)?;
+        let (block, after) = pem::decode(rest);
+        rest = after;
+        all.push(certificate(&block.ok_or("failed to decode PEM block")?.bytes)?);
+    }
+    Ok(all)
+}
+
+fn certificate(der: &[u8]) -> Result<Certificate, Fault> {
+    if !super::pem::is_certificate(der) {
+        return Err("failed to parse certificate".into());
+    }
+    Certificate::from_der(der).map_err(|_| Fault::from("failed to parse certificate"))
+}
+
+fn store(ctx: &mut Ctx, args: &[Val], password: &str, full: bool) -> Ran {
+    let (leaf, rest) = pem::decode(text(args, 0));
+    let leaf = leaf.ok_or("failed to decode PEM block")?;
+    let id = Sha1::digest(&leaf.bytes);
+    let mut chain = vec![certificate(&leaf.bytes)?];
+    if full {
+        chain.extend(authorities(ctx, rest)?);
+    }
+    let key = pem::decode(text(args, 1)).0.ok_or("failed to decode PEM block")?;
+    let key = PrivateKey::any(&key.bytes).ok_or("unable to parse private key type")?;
+    let der = key.to_pkcs8().ok_or("unable to encode the private key")?;
+    let key = p12_keystore::PrivateKey::from_der(&der).map_err(|_| Fault::from("unable to encode the private key"))?;
+    let mut store = KeyStore::new();
+    let entry = PrivateKeyChain::new(id.as_slice(), key, chain);
+    store.add_entry("1", KeyStoreEntry::PrivateKeyChain(entry));
+    seal(ctx, &store, password)
+}
+
+fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
+    let mut store = KeyStore::new();
+    for (i, certificate) in authorities(ctx, text(args, 0))?.into_iter().enumerate() {
+        // Aliases must differ; the engine's are subjects.
+        let mut alias = certificate.subject().to_owned();
+        if store.entry(&alias).is_some() {
+            alias = format!("{alias} ({i})");
+        }
+        store.add_entry(&alias, KeyStoreEntry::Certificate(certificate));
+    }
+    seal(ctx, &store, password)
+}
+
+fn seal(ctx: &mut Ctx, store: &KeyStore, password: &str) -> Ran {
+    ctx.work(SLOW / 4)?;
+    let sealed = store
+        .writer(password)
+        .encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256)
+        .encryption_iterations(ROUNDS)
+        .mac_algorithm(MacAlgorithm::HmacSha256)
+        .mac_iterations(ROUNDS)
+        .write()
+        .map_err(|_| Fault::from("unable to encode pkcs12"))?;
+    ctx.text(STANDARD.encode(sealed))
+}

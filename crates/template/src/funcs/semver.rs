@@ -1,0 +1,310 @@
+//! sprig: semantic versions and constraints, as `Masterminds/semver` v3.4 has them.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use ::regex::Regex;
+
+use super::{Ctx, Fault, Func, Ran, Ty, any, f, utf8};
+use crate::go::val::Val;
+
+pub(super) const TABLE: &[Func] = &[
+    f("semver", &[Ty::Str], |_, args| {
+        let version = Version::parse(&utf8(args, 0)).ok_or("invalid semantic version")?;
+        Ok(Val::Version(Rc::new(version)))
+    }),
+    f("semverCompare", &[Ty::Str, Ty::Str], compare),
+];
+
+pub(super) const METHODS: &[Func] = &[
+    f("Major", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[0]))),
+    f("Minor", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[1]))),
+    f("Patch", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[2]))),
+    f("Prerelease", &[], |_, args| {
+        Ok(Val::str(receiver(args)?.prerelease.clone()))
+    }),
+    f("Metadata", &[], |_, args| {
+        Ok(Val::str(receiver(args)?.metadata.clone()))
+    }),
+    f("Original", &[], |_, args| {
+        Ok(Val::str(receiver(args)?.original.clone()))
+    }),
+    f("String", &[], |_, args| Ok(Val::str(receiver(args)?.to_string()))),
+];
+
+fn receiver(args: &[Val]) -> Result<Rc<Version>, Fault> {
+    match any(args, 0) {
+        Val::Version(version) => Ok(version),
+        _ => Err("not a version".into()),
+    }
+}
+
+/// A version; minor and patch may have been left out.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    numbers: [u64; 3],
+    prerelease: String,
+    metadata: String,
+    original: String,
+}
+
+static VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(concat!(
+        // Leading zeros are forgiven in the numbers, but not behind the dash.
+        r"^v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?",
+        r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?",
+        r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$",
+    ))
+    .ok()
+});
+
+impl Version {
+    fn parse(text: &str) -> Option<Self> {
+        let captures = VERSION.as_ref()?.captures(text)?;
+        let group = |index: usize| captures.get(index).map_or("", |group| group.as_str());
+        let number = |index: usize| match group(index) {
+            "" => Some(0),
+            digits => digits.parse().ok(),
+        };
+        Some(Self {
+            numbers: [number(1)?, number(2)?, number(3)?],
+            prerelease: group(4).to_owned(),
+            metadata: group(5).to_owned(),
+            original: text.to_owned(),
+        })
+    }
+
+    /// Metadata does not count.
+    fn order(&self, other: &Self) -> Ordering {
+        self.numbers
+            .cmp(&other.numbers)
+            .then_with(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
+                (true, true) => Ordering::Equal,
+                (true, false) => Ordering::Greater,
+                (false, true) => Ordering::Less,
+                (false, false) => order_prerelease(&self.prerelease, &other.prerelease),
+            })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.numbers;
+        write!(f, "{major}.{minor}.{patch}")?;
+        if !self.prerelease.is_empty() {
+            write!(f, "-{}", self.prerelease)?;
+        }
+        if !self.metadata.is_empty() {
+            write!(f, "+{}", self.metadata)?;
+        }
+        Ok(())
+    }
+}
+
+fn order_prerelease(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.split('.'), b.split('.'));
+    loop {
+        let ordering = match (a.next(), b.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => return Ordering::Less,
+            (Some(_), None) => return Ordering::Greater,
+            (Some(a), Some(b)) => match (a.parse::<u64>(), b.parse::<u64>()) {
+                (Ok(a), Ok(b)) => a.cmp(&b),
+                (Ok(_), Err(_)) => Ordering::Less,
+                (Err(_), Ok(_)) => Ordering::Greater,
+                (Err(_), Err(_)) => a.cmp(b),
+            },
+        };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+    }
+}
+
+const OPERATORS: &str = r"=||!=|>|<|>=|=>|<=|=<|~|~>|\^";
+const LOOSE: &str = concat!(
+    r"v?([0-9xX*|]+)(\.[0-9xX*|]+)?(\.[0-9xX*|]+)?",
+    r"(-([0-9A-Za-z\-]+(\.[0-9A-Za-z\-]+)*))?",
+    r"(\+([0-9A-Za-z\-]+(\.[0-9A-Za-z\-]+)*))?",
+);
+
+struct Patterns {
+    one: Regex,
+    range: Regex,
+    find: Regex,
+    valid: Regex,
+}
+
+static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
+    let space = r"[\t\n\x0c\r ]";
+    Some(Patterns {
+        one: Regex::new(&format!("^{space}*({OPERATORS}){space}*({LOOSE}){space}*$")).ok()?,
+        range: Regex::new(&format!("{space}*({LOOSE}){space}+-{space}+({LOOSE}){space}*")).ok()?,
+        find: Regex::new(&format!("({OPERATORS}){space}*({LOOSE})")).ok()?,
+        valid: Regex::new(&format!(
+            "^({space}*({OPERATORS}){space}*({LOOSE}){space}*)((?:{space}+|,{space}*)({OPERATORS}){space}*({LOOSE}){space}*)*$"
+        ))
+        .ok()?,
+    })
+});
+
+fn compare(ctx: &mut Ctx, args: &[Val]) -> Ran {
+    ctx.work(200 + super::text(args, 0).len() as u64)?;
+    let constraints = parse(&utf8(args, 0)).ok_or("improper constraint")?;
+    let version = Version::parse(&utf8(args, 1)).ok_or("invalid semantic version")?;
+    Ok(Val::Bool(constraints.iter().any(|all| {
+        let prereleases = all.iter().any(|constraint| !constraint.version.prerelease.is_empty());
+        all.iter().all(|constraint| constraint.check(&version, prereleases))
+    })))
+}
+
+struct Constraint {
+    operator: String,
+    version: Version,
+    /// A wildcard, or a part left out: anywhere, from the minor part on, at the patch part.
+    dirty: bool,
+    minor_dirty: bool,
+    patch_dirty: bool,
+}
+
+/// Alternatives of constraints that all must hold.
+fn parse(text: &str) -> Option<Vec<Vec<Constraint>>> {
+    let patterns = PATTERNS.as_ref()?;
+    let mut text = text.to_owned();
+    // `1.2 - 1.4` is `>= 1.2, <= 1.4`.
+    let original = text.clone();
+    for captures in patterns.range.captures_iter(&original) {
+        let (low, high) = (captures.get(1)?.as_str(), captures.get(11)?.as_str());
+        text = text.replacen(captures.get(0)?.as_str(), &format!(">= {low}, <= {high} "), 1);
+    }
+    text.split("||")
+        .map(|part| {
+            if !patterns.valid.is_match(part) {
+                return None;
+            }
+            let found: Vec<&str> = patterns.find.find_iter(part).map(|found| found.as_str()).collect();
+            let parts = if found.is_empty() { vec![part] } else { found };
+            parts
+                .into_iter()
+                .map(|part| Constraint::parse(part, &patterns.one))
+                .collect()
+        })
+        .collect()
+}
+
+impl Constraint {
+    fn parse(text: &str, pattern: &Regex) -> Option<Self> {
+        let captures = pattern.captures(text)?;
+        let group = |index: usize| captures.get(index).map_or("", |group| group.as_str());
+        let open = |part: &str| matches!(part.trim_start_matches('.'), "x" | "X" | "*" | "");
+        let (major, minor, patch, pre) = (group(3), group(4), group(5), group(6));
+        let (version, dirty, minor_dirty, patch_dirty) = if open(major) {
+            (format!("0.0.0{pre}"), true, false, false)
+        } else if open(minor) {
+            (format!("{major}.0.0{pre}"), true, true, false)
+        } else if open(patch) {
+            (format!("{major}{minor}.0{pre}"), true, false, true)
+        } else {
+            (group(2).to_owned(), false, false, false)
+        };
+        Some(Self {
+            operator: group(1).to_owned(),
+            version: Version::parse(&version)?,
+            dirty,
+            minor_dirty,
+            patch_dirty,
+        })
+    }
+
+    fn check(&self, version: &Version, prereleases: bool) -> bool {
+        if !version.prerelease.is_empty() && !prereleases {
+            return false;
+        }
+        let order = version.order(&self.version);
+        match self.operator.as_str() {
+            "!=" => self.not_equal(version),
+            ">" => self.greater(version),
+            "<" => order == Ordering::Less,
+            ">=" | "=>" => order != Ordering::Less,
+            "<=" | "=<" => self.at_most(version),
+            "~" | "~>" => self.tilde(version),
+            "^" => self.caret(version),
+            _ if self.dirty => self.tilde(version),
+            _ => order == Ordering::Equal,
+        }
+    }
+
+    fn not_equal(&self, version: &Version) -> bool {
+        let ([a, b, c], [x, y, z]) = (version.numbers, self.version.numbers);
+        if self.dirty {
+            if a != x {
+                return true;
+            }
+            if b != y && !self.minor_dirty {
+                return true;
+            }
+            if self.minor_dirty {
+                return false;
+            }
+            if c != z && !self.patch_dirty {
+                return true;
+            }
+            if self.patch_dirty {
+                return version.prerelease != self.version.prerelease;
+            }
+        }
+        version.order(&self.version) != Ordering::Equal
+    }
+
+    fn greater(&self, version: &Version) -> bool {
+        let ([a, b, _], [x, y, _]) = (version.numbers, self.version.numbers);
+        if !self.dirty {
+            return version.order(&self.version) == Ordering::Greater;
+        }
+        match a.cmp(&x) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if self.minor_dirty => false,
+            Ordering::Equal if self.patch_dirty => b > y,
+            Ordering::Equal => version.order(&self.version) == Ordering::Greater,
+        }
+    }
+
+    fn at_most(&self, version: &Version) -> bool {
+        let ([a, b, _], [x, y, _]) = (version.numbers, self.version.numbers);
+        if !self.dirty {
+            return version.order(&self.version) != Ordering::Greater;
+        }
+        !(a > x || a == x && b > y && !self.minor_dirty)
+    }
+
+    fn tilde(&self, version: &Version) -> bool {
+        if version.order(&self.version) == Ordering::Less {
+            return false;
+        }
+        let ([a, b, _], [x, y, z]) = (version.numbers, self.version.numbers);
+        if [x, y, z] == [0, 0, 0] && !self.minor_dirty && !self.patch_dirty {
+            return true;
+        }
+        a == x && (b == y || self.minor_dirty)
+    }
+
+    fn caret(&self, version: &Version) -> bool {
+        if version.order(&self.version) == Ordering::Less {
+            return false;
+        }
+        let ([a, b, c], [x, y, z]) = (version.numbers, self.version.numbers);
+        if x > 0 || self.minor_dirty {
+            return a == x;
+        }
+        if a > 0 {
+            return false;
+        }
+        if y > 0 || self.patch_dirty {
+            return b == y;
+        }
+        b == 0 && c == z
+    }
+}

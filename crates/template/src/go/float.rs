@@ -1,0 +1,63 @@
+//! `strconv.FormatFloat`.
+
+/// The verbs `e`, `f` and `g`; without `precision`, as many digits as tell the number from its neighbours.
+pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    match verb {
+        'e' => exponent(value, precision),
+        'f' => match precision {
+            Some(precision) => format!("{value:.precision$}"),
+            None => format!("{value}"),
+        },
+        _ => general(value, precision),
+    }
+}
+
+fn exponent(value: f64, precision: Option<usize>) -> String {
+    let text = match precision {
+        Some(precision) => format!("{value:.precision$e}"),
+        None => format!("{value:e}"),
+    };
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => ('+', exponent),
+    };
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+fn general(value: f64, precision: Option<usize>) -> String {
+    let shortest = precision.is_none();
+    let precision = precision.map(|precision| precision.max(1));
+    let text = match precision {
+        Some(precision) => format!("{value:.*e}", precision - 1),
+        None => format!("{value:e}"),
+    };
+    let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let power: i64 = power.parse().unwrap_or(0);
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_end_matches('0');
+    let count = digits.len().max(1) as i64;
+    // With the shortest digits the threshold is that of the default precision.
+    let mut limit = precision.map_or(6, |precision| precision as i64);
+    if !shortest && limit > count && count > power {
+        limit = count;
+    }
+    if power < -4 || power >= limit {
+        let mantissa = if digits.len() > 1 {
+            format!("{}.{}", &digits[..1], &digits[1..])
+        } else {
+            format!("{digits:0>1}")
+        };
+        let sign = if power < 0 { '-' } else { '+' };
+        let minus = if value.is_sign_negative() { "-" } else { "" };
+        return format!("{minus}{mantissa}e{sign}{:02}", power.abs());
+    }
+    let decimals = (count - 1 - power).max(0) as usize;
+    format!("{value:.decimals$}")
+}

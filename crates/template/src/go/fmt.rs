@@ -1,0 +1,39 @@
+//! Go's `fmt`: `Sprint`, `Sprintln`, `Sprintf`.
+
+mod directive;
+mod print;
+
+pub(crate) use directive::sprintf;
+
+use super::val::Val;
+use crate::funcs::{Ctx, Fault};
+
+/// `fmt.Sprint`: spaces between operands neither of which is a string.
+pub(crate) fn sprint(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
+    let mut printer = print::Printer::new(ctx);
+    for (i, arg) in args.iter().enumerate() {
+        if i > 0 && !matches!(arg, Val::Str(_)) && !matches!(args[i - 1], Val::Str(_)) {
+            printer.out.push(b' ');
+        }
+        printer.arg(arg, 'v')?;
+    }
+    Ok(printer.out)
+}
+
+/// `fmt.Sprintln`.
+pub(crate) fn sprintln(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
+    let mut printer = print::Printer::new(ctx);
+    for (i, arg) in args.iter().enumerate() {
+        if i > 0 {
+            printer.out.push(b' ');
+        }
+        printer.arg(arg, 'v')?;
+    }
+    printer.out.push(b'\n');
+    Ok(printer.out)
+}
+
+/// `%v` alone.
+pub(crate) fn value(ctx: &mut Ctx, arg: &Val) -> Result<Vec<u8>, Fault> {
+    sprint(ctx, std::slice::from_ref(arg))
+}

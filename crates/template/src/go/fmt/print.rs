@@ -1,0 +1,444 @@
+//! Values under verbs.
+
+use crate::funcs::{Ctx, Fault};
+use crate::go::float;
+use crate::go::strconv::{quote_rune, quote_with};
+use crate::go::unicode::{Rune, is_print, push, runes};
+use crate::go::val::{Basic, Val};
+use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub(super) sharp: bool,
+    pub(super) zero: bool,
+    pub(super) plus: bool,
+    pub(super) minus: bool,
+    pub(super) space: bool,
+    /// `%+v` and `%#v`.
+    pub(super) plus_v: bool,
+    pub(super) sharp_v: bool,
+    pub(super) width: Option<usize>,
+    pub(super) precision: Option<usize>,
+}
+
+pub(super) struct Printer<'c> {
+    ctx: &'c mut Ctx,
+    pub(super) out: Vec<u8>,
+    pub(super) flags: Flags,
+}
+
+type Done = Result<(), Fault>;
+
+impl<'c> Printer<'c> {
+    pub(super) fn new(ctx: &'c mut Ctx) -> Self {
+        Self {
+            ctx,
+            out: Vec::new(),
+            flags: Flags::default(),
+        }
+    }
+
+    pub(super) fn check(&mut self) -> Done {
+        if self.out.len() > MAX_OUTPUT {
+            return Err(Fault::Limit("a string is too long"));
+        }
+        self.ctx.work(1)
+    }
+
+    /// An argument of `Printf`.
+    pub(super) fn verb(&mut self, arg: &Val, verb: char) -> Done {
+        if verb == 'v' {
+            self.flags.sharp_v = std::mem::take(&mut self.flags.sharp);
+            self.flags.plus_v = std::mem::take(&mut self.flags.plus);
+        }
+        self.arg(arg, verb)
+    }
+
+    pub(super) fn arg(&mut self, arg: &Val, verb: char) -> Done {
+        match (arg, verb) {
+            (_, 'T') => self.text(arg.type_name().as_bytes(), 's'),
+            (Val::Nil, 'v') => {
+                self.pad(b"<nil>");
+                self.check()
+            }
+            _ => self.value(arg, verb, 0),
+        }
+    }
+
+    fn value(&mut self, arg: &Val, verb: char, depth: usize) -> Done {
+        self.check()?;
+        if depth > MAX_VALUE_DEPTH {
+            return Err(Fault::Limit("a value is nested too deeply"));
+        }
+        match arg {
+            Val::Nil if depth > 0 => {
+                let text: &[u8] = if self.flags.sharp_v {
+                    b"interface {}(nil)"
+                } else {
+                    b"<nil>"
+                };
+                self.out.extend_from_slice(text);
+                Ok(())
+            }
+            Val::Nil => self.bad_verb(arg, verb),
+            Val::Bool(value) => match verb {
+                't' | 'v' => {
+                    self.pad(if *value { b"true" } else { b"false" });
+                    Ok(())
+                }
+                _ => self.bad_verb(arg, verb),
+            },
+            Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => self.integer(arg, verb),
+            Val::Float(value) => self.float(*value, arg, verb),
+            Val::Str(value) => {
+                if !matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') {
+                    return self.bad_verb(arg, verb);
+                }
+                self.text(value, verb)
+            }
+            Val::Time(_) | Val::Version(_) if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') && !self.flags.sharp_v => {
+                let text = crate::funcs::stringer(arg);
+                self.text(text.as_bytes(), verb)
+            }
+            Val::Time(_) | Val::Version(_) => self.bad_verb(arg, verb),
+            Val::Cert(cert) => {
+                let (open, close): (&[u8], &[u8]) = if self.flags.plus_v {
+                    (b"{Cert:", b" Key:")
+                } else {
+                    (b"{", b" ")
+                };
+                self.out.extend_from_slice(open);
+                self.value(&Val::Str(cert.cert.clone()), verb, depth + 1)?;
+                self.out.extend_from_slice(close);
+                self.value(&Val::Str(cert.key.clone()), verb, depth + 1)?;
+                self.out.push(b'}');
+                Ok(())
+            }
+            Val::List(list) => {
+                if self.flags.sharp_v {
+                    self.out.extend_from_slice(arg.type_name().as_bytes());
+                    if list.nil {
+                        self.out.extend_from_slice(b"(nil)");
+                        return Ok(());
+                    }
+                }
+                self.out.push(if self.flags.sharp_v { b'{' } else { b'[' });
+                for (i, item) in list.items.iter().enumerate() {
+                    if i > 0 {
+                        let between: &[u8] = if self.flags.sharp_v { b", " } else { b" " };
+                        self.out.extend_from_slice(between);
+                    }
+                    self.value(item, verb, depth + 1)?;
+                }
+                self.out.push(if self.flags.sharp_v { b'}' } else { b']' });
+                Ok(())
+            }
+            Val::Map(map) => {
+                if self.flags.sharp_v {
+                    self.out.extend_from_slice(arg.type_name().as_bytes());
+                    if map.nil {
+                        self.out.extend_from_slice(b"(nil)");
+                        return Ok(());
+                    }
+                    self.out.push(b'{');
+                } else {
+                    self.out.extend_from_slice(b"map[");
+                }
+                for (i, (key, item)) in map.items.borrow().iter().enumerate() {
+                    if i > 0 {
+                        let between: &[u8] = if self.flags.sharp_v { b", " } else { b" " };
+                        self.out.extend_from_slice(between);
+                    }
+                    self.value(&Val::Str(key.clone()), verb, depth + 1)?;
+                    self.out.push(b':');
+                    self.value(item, verb, depth + 1)?;
+                }
+                self.out.push(if self.flags.sharp_v { b'}' } else { b']' });
+                Ok(())
+            }
+        }
+    }
+
+    fn bad_verb(&mut self, arg: &Val, verb: char) -> Done {
+        self.out.extend_from_slice(b"%!");
+        push(&mut self.out, verb);
+        self.out.push(b'(');
+        if matches!(arg, Val::Nil) {
+            self.out.extend_from_slice(b"<nil>");
+        } else {
+            self.out.extend_from_slice(arg.type_name().as_bytes());
+            self.out.push(b'=');
+            if matches!(arg, Val::Time(_) | Val::Version(_)) {
+                let text = crate::funcs::stringer(arg);
+                self.out.extend_from_slice(text.as_bytes());
+            } else {
+                self.value(arg, 'v', 0)?;
+            }
+        }
+        self.out.push(b')');
+        self.check()
+    }
+
+    /// To the width, counted in runes; zeros go on the left only.
+    fn pad(&mut self, text: &[u8]) {
+        let Some(missing) = self
+            .flags
+            .width
+            .and_then(|width| width.checked_sub(runes(text).count()))
+            .filter(|missing| *missing > 0)
+        else {
+            self.out.extend_from_slice(text);
+            return;
+        };
+        if self.flags.minus {
+            self.out.extend_from_slice(text);
+            self.out.resize(self.out.len() + missing, b' ');
+        } else {
+            let fill = if self.flags.zero { b'0' } else { b' ' };
+            self.out.resize(self.out.len() + missing, fill);
+            self.out.extend_from_slice(text);
+        }
+    }
+
+    fn text(&mut self, bytes: &[u8], verb: char) -> Done {
+        let mut bytes = bytes;
+        if matches!(verb, 's' | 'v' | 'q')
+            && let Some(precision) = self.flags.precision
+        {
+            let length: usize = runes(bytes).take(precision).map(Rune::len).sum();
+            bytes = &bytes[..length];
+        }
+        match verb {
+            'x' | 'X' => {
+                let text = self.hex(bytes, verb == 'X');
+                self.pad(&text);
+            }
+            'q' => self.quoted(bytes),
+            'v' if self.flags.sharp_v => self.quoted(bytes),
+            _ => self.pad(bytes),
+        }
+        self.check()
+    }
+
+    fn quoted(&mut self, bytes: &[u8]) {
+        let raw = self.flags.sharp
+            && runes(bytes).all(|rune| match rune {
+                Rune::Bad(_) => false,
+                Rune::Char(c) => c != '`' && c != '\u{7f}' && c != '\u{feff}' && (c >= ' ' || c == '\t'),
+            });
+        if raw {
+            self.pad(&[b"`", bytes, b"`"].concat());
+        } else {
+            let text = quote_with(bytes, b'"', self.flags.plus);
+            self.pad(&text);
+        }
+    }
+
+    fn hex(&self, bytes: &[u8], upper: bool) -> Vec<u8> {
+        let bytes = match self.flags.precision {
+            Some(precision) => &bytes[..bytes.len().min(precision)],
+            None => bytes,
+        };
+        let prefix = if upper { "0X" } else { "0x" };
+        let mut out = String::new();
+        for (i, byte) in bytes.iter().enumerate() {
+            if self.flags.space && i > 0 {
+                out.push(' ');
+            }
+            if self.flags.sharp && (self.flags.space || i == 0) {
+                out.push_str(prefix);
+            }
+            let digits = if upper {
+                format!("{byte:02X}")
+            } else {
+                format!("{byte:02x}")
+            };
+            out.push_str(&digits);
+        }
+        out.into_bytes()
+    }
+
+    fn integer(&mut self, arg: &Val, verb: char) -> Done {
+        let Some(value) = arg.as_int() else { return Ok(()) };
+        let unsigned = arg.basic() == Basic::Uint;
+        match verb {
+            'v' if self.flags.sharp_v && unsigned => {
+                self.flags.sharp = true;
+                self.digits(value, 16, false, 'v');
+                self.flags.sharp = false;
+            }
+            'v' | 'd' => self.digits(value, 10, false, verb),
+            'b' => self.digits(value, 2, false, verb),
+            'o' | 'O' => self.digits(value, 8, false, verb),
+            'x' => self.digits(value, 16, false, verb),
+            'X' => self.digits(value, 16, true, verb),
+            'c' => {
+                let mut text = Vec::new();
+                push(&mut text, rune_of(value));
+                self.pad(&text);
+            }
+            'q' => {
+                let mut text = vec![b'\''];
+                quote_rune(&mut text, Rune::Char(rune_of(value)), b'\'', self.flags.plus);
+                text.push(b'\'');
+                self.pad(&text);
+            }
+            'U' => self.unicode(value),
+            _ => return self.bad_verb(arg, verb),
+        }
+        self.check()
+    }
+
+    fn unicode(&mut self, value: i128) {
+        let digits = self.flags.precision.unwrap_or(4).max(4).min(64);
+        let code = value as u64;
+        let mut text = format!("U+{code:0digits$X}");
+        if self.flags.sharp
+            && let Some(c) = u32::try_from(value).ok().and_then(char::from_u32)
+            && is_print(c)
+        {
+            text.push_str(&format!(" '{c}'"));
+        }
+        let zero = std::mem::take(&mut self.flags.zero);
+        self.pad(text.as_bytes());
+        self.flags.zero = zero;
+    }
+
+    fn digits(&mut self, value: i128, base: u32, upper: bool, verb: char) {
+        let negative = value < 0;
+        let magnitude = value.unsigned_abs();
+        let mut digits = match (base, upper) {
+            (2, _) => format!("{magnitude:b}"),
+            (8, _) => format!("{magnitude:o}"),
+            (16, false) => format!("{magnitude:x}"),
+            (16, true) => format!("{magnitude:X}"),
+            _ => magnitude.to_string(),
+        };
+        let flags = self.flags;
+        let mut least = 0;
+        if let Some(precision) = flags.precision {
+            if precision == 0 && value == 0 {
+                let zero = std::mem::take(&mut self.flags.zero);
+                self.pad(b"");
+                self.flags.zero = zero;
+                return;
+            }
+            least = precision;
+        } else if flags.zero && !flags.minus {
+            least = flags.width.unwrap_or(0);
+            if negative || flags.plus || flags.space {
+                least = least.saturating_sub(1);
+            }
+        }
+        let least = least.min(MAX_OUTPUT);
+        if digits.len() < least {
+            digits.insert_str(0, &"0".repeat(least - digits.len()));
+        }
+        if flags.sharp {
+            match base {
+                2 => digits.insert_str(0, "0b"),
+                8 if !digits.starts_with('0') => digits.insert(0, '0'),
+                16 => digits.insert_str(0, if upper { "0X" } else { "0x" }),
+                _ => {}
+            }
+        }
+        if verb == 'O' {
+            digits.insert_str(0, "0o");
+        }
+        if negative {
+            digits.insert(0, '-');
+        } else if flags.plus {
+            digits.insert(0, '+');
+        } else if flags.space {
+            digits.insert(0, ' ');
+        }
+        let zero = std::mem::take(&mut self.flags.zero);
+        self.pad(digits.as_bytes());
+        self.flags.zero = zero;
+    }
+
+    fn float(&mut self, value: f64, arg: &Val, verb: char) -> Done {
+        let flags = self.flags;
+        let (style, precision) = match verb {
+            'v' | 'g' | 'G' => ('g', flags.precision),
+            'e' | 'E' => ('e', Some(flags.precision.unwrap_or(6))),
+            'f' | 'F' => ('f', Some(flags.precision.unwrap_or(6))),
+            _ => return self.bad_verb(arg, verb),
+        };
+        let precision = precision.map(|precision| precision.min(10_000));
+        let mut text = float::format(value, style, precision);
+        if matches!(verb, 'E' | 'G') {
+            text.make_ascii_uppercase();
+            text = text.replace("INF", "Inf").replace("NAN", "NaN");
+        }
+        let (sign, body) = match text.as_bytes().first() {
+            Some(b'-') => ("-", &text[1..]),
+            Some(b'+') => ("+", &text[1..]),
+            _ if text == "NaN" => ("+", text.as_str()),
+            _ => ("+", text.as_str()),
+        };
+        let named = matches!(body, "Inf" | "NaN");
+        let mut body = body.to_owned();
+        if flags.sharp && verb != 'b' && !named {
+            body = sharp_float(&body, style, flags.precision);
+        }
+        let shown_sign = if flags.plus || sign == "-" || (body == "Inf" && text.starts_with('+')) {
+            if body == "NaN" && !flags.plus { "" } else { sign }
+        } else if flags.space {
+            " "
+        } else {
+            ""
+        };
+        let shown_sign = if flags.space && !flags.plus && sign == "+" {
+            " "
+        } else {
+            shown_sign
+        };
+        if flags.zero && !named && !flags.minus && !shown_sign.is_empty() {
+            // The sign goes before the zeros.
+            if let Some(width) = flags.width
+                && width > body.len() + 1
+            {
+                self.out.extend_from_slice(shown_sign.as_bytes());
+                self.flags.width = Some(width - 1);
+                self.pad(body.as_bytes());
+                return self.check();
+            }
+        }
+        if named {
+            self.flags.zero = false;
+        }
+        self.pad(format!("{shown_sign}{body}").as_bytes());
+        self.flags = flags;
+        self.check()
+    }
+}
+
+fn rune_of(value: i128) -> char {
+    u32::try_from(value)
+        .ok()
+        .and_then(char::from_u32)
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// `%#g` keeps the point and the zeros.
+fn sharp_float(body: &str, style: char, precision: Option<usize>) -> String {
+    let (mantissa, exponent) = match body.find('e') {
+        Some(at) => body.split_at(at),
+        None => (body, ""),
+    };
+    let mut mantissa = mantissa.to_owned();
+    if !mantissa.contains('.') {
+        mantissa.push('.');
+    }
+    if style == 'g' {
+        let wanted = precision.unwrap_or(6).min(10_000);
+        let digits = mantissa
+            .trim_start_matches(['0', '.'])
+            .chars()
+            .filter(char::is_ascii_digit)
+            .count();
+        mantissa.push_str(&"0".repeat(wanted.saturating_sub(digits.max(1))));
+    }
+    format!("{mantissa}{exponent}")
+}

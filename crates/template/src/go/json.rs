@@ -1,0 +1,175 @@
+//! Go's `encoding/json`, for dynamic values.
+
+use super::float;
+use super::unicode::{Rune, push, runes};
+use super::val::{Items, Val};
+use crate::funcs::{Ctx, Fault};
+use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
+
+/// How to write.
+#[derive(Clone, Copy)]
+pub(crate) struct Style {
+    /// `<`, `>` and `&` as `\u003c`.
+    pub(crate) escape_html: bool,
+    /// Two spaces a level, as `MarshalIndent(v, "", "  ")`.
+    pub(crate) pretty: bool,
+}
+
+/// `None`: JSON has no such number.
+pub(crate) fn encode(ctx: &mut Ctx, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
+    let mut out = Vec::new();
+    let fine = write(ctx, &mut out, value, style, 0)?;
+    Ok(fine.then_some(out))
+}
+
+fn write(ctx: &mut Ctx, out: &mut Vec<u8>, value: &Val, style: Style, depth: usize) -> Result<bool, Fault> {
+    ctx.work(1)?;
+    if depth > MAX_VALUE_DEPTH {
+        return Err(Fault::Limit("a value is nested too deeply"));
+    }
+    if out.len() > MAX_OUTPUT {
+        return Err(Fault::Limit("a string is too long"));
+    }
+    match value {
+        Val::Nil => out.extend_from_slice(b"null"),
+        Val::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => {
+            out.extend_from_slice(value.as_int().unwrap_or_default().to_string().as_bytes());
+        }
+        Val::Float(value) if !value.is_finite() => return Ok(false),
+        Val::Float(value) => out.extend_from_slice(number(*value).as_bytes()),
+        Val::Str(text) => string(out, text, style.escape_html),
+        Val::Time(time) => string(out, &time.rfc3339(), style.escape_html),
+        Val::Version(_) => string(out, crate::funcs::stringer(value).as_bytes(), style.escape_html),
+        Val::Cert(cert) => {
+            let fields = [("Cert", &cert.cert), ("Key", &cert.key)]
+                .map(|(name, text)| (name.as_bytes(), Val::Str(text.clone())));
+            return object(ctx, out, fields.iter().map(|(name, text)| (*name, text)), style, depth);
+        }
+        Val::List(list) if list.nil => out.extend_from_slice(b"null"),
+        Val::List(list) => {
+            out.push(b'[');
+            for (i, item) in list.items.iter().enumerate() {
+                separate(out, i, style, depth);
+                if !write(ctx, out, item, style, depth + 1)? {
+                    return Ok(false);
+                }
+            }
+            close(out, list.items.is_empty(), style, depth);
+            out.push(b']');
+        }
+        Val::Map(map) if map.nil => out.extend_from_slice(b"null"),
+        Val::Map(map) => {
+            let items = map.items.borrow();
+            return object(ctx, out, items.iter().map(|(key, value)| (&**key, value)), style, depth);
+        }
+    }
+    Ok(true)
+}
+
+fn object<'v>(
+    ctx: &mut Ctx,
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = (&'v [u8], &'v Val)>,
+    style: Style,
+    depth: usize,
+) -> Result<bool, Fault> {
+    out.push(b'{');
+    let mut empty = true;
+    for (i, (key, value)) in items.enumerate() {
+        empty = false;
+        separate(out, i, style, depth);
+        string(out, key, style.escape_html);
+        out.extend_from_slice(if style.pretty { b": " } else { b":" });
+        if !write(ctx, out, value, style, depth + 1)? {
+            return Ok(false);
+        }
+    }
+    close(out, empty, style, depth);
+    out.push(b'}');
+    Ok(true)
+}
+
+fn separate(out: &mut Vec<u8>, index: usize, style: Style, depth: usize) {
+    if index > 0 {
+        out.push(b',');
+    }
+    if style.pretty {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * (depth + 1), b' ');
+    }
+}
+
+fn close(out: &mut Vec<u8>, empty: bool, style: Style, depth: usize) {
+    if style.pretty && !empty {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * depth, b' ');
+    }
+}
+
+/// ES6's way: exponents outside of 1e-6 to 1e21.
+pub(crate) fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
+        let text = float::format(value, 'e', None);
+        return text.replace("e-0", "e-");
+    }
+    float::format(value, 'f', None)
+}
+
+fn string(out: &mut Vec<u8>, text: &[u8], escape_html: bool) {
+    out.push(b'"');
+    for rune in runes(text) {
+        let Rune::Char(c) = rune else {
+            out.extend_from_slice(b"\\ufffd");
+            continue;
+        };
+        match c {
+            '"' | '\\' => {
+                out.push(b'\\');
+                push(out, c);
+            }
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if c < ' ' || matches!(c, '\u{2028}' | '\u{2029}') || escape_html && matches!(c, '<' | '>' | '&') => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
+            }
+            c => push(out, c),
+        }
+    }
+    out.push(b'"');
+}
+
+/// `json.Unmarshal` into an `interface{}`; `None` if it is no JSON.
+pub(crate) fn decode(ctx: &mut Ctx, text: &[u8]) -> Result<Option<Val>, Fault> {
+    ctx.work(text.len() as u64 / 16)?;
+    let text = String::from_utf8_lossy(text);
+    match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(value) => convert(ctx, value).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+fn convert(ctx: &mut Ctx, value: serde_json::Value) -> Result<Val, Fault> {
+    ctx.work(1)?;
+    Ok(match value {
+        serde_json::Value::Null => Val::Nil,
+        serde_json::Value::Bool(value) => Val::Bool(value),
+        serde_json::Value::Number(number) => Val::Float(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Val::str(text),
+        serde_json::Value::Array(items) => {
+            let items: Result<Vec<Val>, Fault> = items.into_iter().map(|item| convert(ctx, item)).collect();
+            Val::list(items?)
+        }
+        serde_json::Value::Object(fields) => {
+            let mut items = Items::new();
+            for (key, value) in fields {
+                items.insert(key.into_bytes().into(), convert(ctx, value)?);
+            }
+            ctx.map(items)
+        }
+    })
+}

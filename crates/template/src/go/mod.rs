@@ -1,0 +1,14 @@
+//! What a Go template borrows from Go itself: dynamic values, `fmt`, `strconv`, `time`, `encoding/json`, `net/url`.
+
+pub(crate) mod duration;
+pub(crate) mod float;
+pub(crate) mod fmt;
+pub(crate) mod json;
+pub(crate) mod layout;
+pub(crate) mod path;
+pub(crate) mod pem;
+pub(crate) mod strconv;
+pub(crate) mod time;
+pub(crate) mod unicode;
+pub(crate) mod url;
+pub(crate) mod val;

@@ -1,0 +1,123 @@
+//! Go's `unicode` and `unicode/utf8`.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+fn class(pattern: &'static str) -> Option<Regex> {
+    // A fixed pattern; if the table were missing, only ASCII would match.
+    Regex::new(pattern).ok()
+}
+
+macro_rules! classes {
+    ($($(#[$doc:meta])* $name:ident, $ascii:expr, $pattern:literal;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(c: char) -> bool {
+            if c.is_ascii() {
+                let ascii: fn(char) -> bool = $ascii;
+                return ascii(c);
+            }
+            static CLASS: LazyLock<Option<Regex>> = LazyLock::new(|| class($pattern));
+            let mut buffer = [0; 4];
+            CLASS.as_ref().is_some_and(|class| class.is_match(c.encode_utf8(&mut buffer)))
+        }
+    )*};
+}
+
+classes! {
+    is_letter, |c| c.is_ascii_alphabetic(), r"^\p{L}$";
+    is_digit, |c| c.is_ascii_digit(), r"^\p{Nd}$";
+    is_number, |c| c.is_ascii_digit(), r"^\p{N}$";
+    is_punct, |c| c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c), r"^\p{P}$";
+    is_upper, |c| c.is_ascii_uppercase(), r"^\p{Lu}$";
+    is_lower, |c| c.is_ascii_lowercase(), r"^\p{Ll}$";
+    is_title, |_| false, r"^\p{Lt}$";
+    /// Letters, marks, numbers, punctuation, symbols and the ASCII space.
+    is_print, |c| c == ' ' || c.is_ascii_graphic(), r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$";
+}
+
+pub(crate) fn is_alphanumeric(c: char) -> bool {
+    c == '_' || is_letter(c) || is_digit(c)
+}
+
+pub(crate) fn is_space(c: char) -> bool {
+    // Go's White_Space is Rust's.
+    c.is_whitespace()
+}
+
+/// One rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the rune.
+pub(crate) fn to_upper(c: char) -> char {
+    one(c, c.to_uppercase())
+}
+
+pub(crate) fn to_lower(c: char) -> char {
+    if c == '\u{130}' {
+        return 'i';
+    }
+    one(c, c.to_lowercase())
+}
+
+pub(crate) fn to_title(c: char) -> char {
+    match c {
+        'Ǆ' | 'ǅ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǈ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǋ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǲ' | 'ǳ' => 'ǲ',
+        _ => to_upper(c),
+    }
+}
+
+fn one(c: char, mut mapped: impl Iterator<Item = char>) -> char {
+    match (mapped.next(), mapped.next()) {
+        (Some(only), None) => only,
+        _ => c,
+    }
+}
+
+/// A rune, or a byte that begins none.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Rune {
+    Char(char),
+    Bad(u8),
+}
+
+impl Rune {
+    /// As Go's loops see it.
+    pub(crate) fn char(self) -> char {
+        match self {
+            Self::Char(c) => c,
+            Self::Bad(_) => char::REPLACEMENT_CHARACTER,
+        }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Char(c) => c.len_utf8(),
+            Self::Bad(_) => 1,
+        }
+    }
+}
+
+/// Go's `range` over a string: every byte of an invalid sequence is one bad rune.
+pub(crate) fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
+    bytes.utf8_chunks().flat_map(|chunk| {
+        chunk
+            .valid()
+            .chars()
+            .map(Rune::Char)
+            .chain(chunk.invalid().iter().copied().map(Rune::Bad))
+    })
+}
+
+/// `string([]rune(s))` with each rune mapped; bad bytes become U+FFFD.
+pub(crate) fn map(bytes: &[u8], mut f: impl FnMut(char) -> char) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for rune in runes(bytes) {
+        push(&mut out, f(rune.char()));
+    }
+    out
+}
+
+pub(crate) fn push(out: &mut Vec<u8>, c: char) {
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}

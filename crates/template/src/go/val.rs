@@ -1,0 +1,250 @@
+//! Values as they are while a template runs: Go's dynamic types, as far as templates can make them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::time::Time;
+use crate::funcs::Cert;
+use crate::funcs::Version;
+use crate::value::{Value, Values};
+
+pub(crate) type Str = Rc<[u8]>;
+
+/// A value with its Go type.
+#[derive(Clone)]
+pub(crate) enum Val {
+    Nil,
+    Bool(bool),
+    /// `int`
+    Int(i64),
+    Int64(i64),
+    Uint64(u64),
+    /// `uint8`: what indexing a string gives.
+    Byte(u8),
+    Float(f64),
+    Str(Str),
+    List(Rc<List>),
+    Map(Rc<Map>),
+    Time(Rc<Time>),
+    /// `*semver.Version`
+    Version(Rc<Version>),
+    /// `sprig.certificate`
+    Cert(Rc<Cert>),
+}
+
+/// The element type of a slice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Elem {
+    Any,
+    Str,
+    Int,
+    /// `[]interface {}`
+    List,
+}
+
+/// A slice. Nothing a template can call changes one in place.
+pub(crate) struct List {
+    pub(crate) elem: Elem,
+    /// A `nil` slice: JSON tells it from an empty one.
+    pub(crate) nil: bool,
+    pub(crate) items: Vec<Val>,
+}
+
+/// A map; shared, and changed in place by `set`, `unset` and `merge`.
+pub(crate) struct Map {
+    /// `map[string]string` and not `map[string]interface {}`.
+    pub(crate) strings: bool,
+    pub(crate) nil: bool,
+    pub(crate) items: RefCell<Items>,
+}
+
+pub(crate) type Items = BTreeMap<Str, Val>;
+
+// Dropped without recursion: a template can chain values deeper than the stack is.
+impl Drop for List {
+    fn drop(&mut self) {
+        dismantle(std::mem::take(&mut self.items));
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        let items = std::mem::take(self.items.get_mut());
+        dismantle(items.into_values().collect());
+    }
+}
+
+fn dismantle(mut pending: Vec<Val>) {
+    while let Some(value) = pending.pop() {
+        match value {
+            Val::List(list) => {
+                if let Some(mut list) = Rc::into_inner(list) {
+                    pending.append(&mut list.items);
+                }
+            }
+            Val::Map(map) => {
+                if let Some(mut map) = Rc::into_inner(map) {
+                    pending.extend(std::mem::take(map.items.get_mut()).into_values());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Go's `reflect.Kind`, as far as it matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Basic {
+    Invalid,
+    Bool,
+    Int,
+    Uint,
+    Float,
+    String,
+}
+
+impl Val {
+    pub(crate) fn str(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Str(bytes.into().into())
+    }
+
+    pub(crate) fn list(items: Vec<Self>) -> Self {
+        Self::of(Elem::Any, items)
+    }
+
+    pub(crate) fn of(elem: Elem, items: Vec<Self>) -> Self {
+        Self::List(Rc::new(List {
+            elem,
+            nil: false,
+            items,
+        }))
+    }
+
+    pub(crate) fn nil_list(elem: Elem) -> Self {
+        Self::List(Rc::new(List {
+            elem,
+            nil: true,
+            items: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn strings(items: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self::of(Elem::Str, items.into_iter().map(Self::str).collect())
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Nil => "<nil>",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Int64(_) => "int64",
+            Self::Uint64(_) => "uint64",
+            Self::Byte(_) => "uint8",
+            Self::Float(_) => "float64",
+            Self::Str(_) => "string",
+            Self::List(list) => match list.elem {
+                Elem::Any => "[]interface {}",
+                Elem::Str => "[]string",
+                Elem::Int => "[]int",
+                Elem::List => "[][]interface {}",
+            },
+            Self::Map(map) if map.strings => "map[string]string",
+            Self::Map(_) => "map[string]interface {}",
+            Self::Time(_) => "time.Time",
+            Self::Version(_) => "*semver.Version",
+            Self::Cert(_) => "sprig.certificate",
+        }
+    }
+
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Nil => "invalid",
+            Self::List(_) => "slice",
+            Self::Map(_) => "map",
+            Self::Time(_) | Self::Cert(_) => "struct",
+            Self::Version(_) => "ptr",
+            other => other.type_name(),
+        }
+    }
+
+    pub(crate) fn basic(&self) -> Basic {
+        match self {
+            Self::Bool(_) => Basic::Bool,
+            Self::Int(_) | Self::Int64(_) => Basic::Int,
+            Self::Uint64(_) | Self::Byte(_) => Basic::Uint,
+            Self::Float(_) => Basic::Float,
+            Self::Str(_) => Basic::String,
+            _ => Basic::Invalid,
+        }
+    }
+
+    /// Whether `if` takes it for true, which is whether sprig finds it not empty.
+    pub(crate) fn truth(&self) -> bool {
+        match self {
+            Self::Nil => false,
+            Self::Bool(value) => *value,
+            Self::Int(value) | Self::Int64(value) => *value != 0,
+            Self::Uint64(value) => *value != 0,
+            Self::Byte(value) => *value != 0,
+            Self::Float(value) => *value != 0.0,
+            Self::Str(value) => !value.is_empty(),
+            Self::List(list) => !list.items.is_empty(),
+            Self::Map(map) => !map.items.borrow().is_empty(),
+            Self::Time(_) | Self::Version(_) | Self::Cert(_) => true,
+        }
+    }
+
+    /// The value as an integer, if it is one of Go's integer kinds.
+    pub(crate) fn as_int(&self) -> Option<i128> {
+        match self {
+            Self::Int(value) | Self::Int64(value) => Some(i128::from(*value)),
+            Self::Uint64(value) => Some(i128::from(*value)),
+            Self::Byte(value) => Some(i128::from(*value)),
+            _ => None,
+        }
+    }
+
+    /// A value given to the template; `None` if it is nested deeper than `depth`.
+    fn from_value(value: &Value, depth: usize, make: &mut dyn FnMut(Items) -> Self) -> Option<Self> {
+        let depth = depth.checked_sub(1)?;
+        Some(match value {
+            Value::Nil => Self::Nil,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::Int(*value),
+            Value::Float(value) => Self::Float(*value),
+            Value::String(value) => Self::str(value.clone()),
+            Value::List(items) => {
+                let items: Option<Vec<Self>> = items.iter().map(|item| Self::from_value(item, depth, make)).collect();
+                Self::list(items?)
+            }
+            Value::Map(items) => {
+                let mut out = Items::new();
+                for (key, value) in items {
+                    out.insert(key.as_bytes().into(), Self::from_value(value, depth, make)?);
+                }
+                make(out)
+            }
+        })
+    }
+
+    /// What `.` is.
+    pub(crate) fn from_values(values: &Values, depth: usize, make: &mut dyn FnMut(Items) -> Self) -> Option<Self> {
+        if values.values().all(|value| matches!(value, Value::String(_))) {
+            let mut items = Items::new();
+            for (key, value) in values {
+                items.insert(key.as_bytes().into(), Self::from_value(value, depth, make)?);
+            }
+            return Some(Self::Map(Rc::new(Map {
+                strings: true,
+                nil: false,
+                items: RefCell::new(items),
+            })));
+        }
+        let mut items = Items::new();
+        for (key, value) in values {
+            items.insert(key.as_bytes().into(), Self::from_value(value, depth, make)?);
+        }
+        Some(make(items))
+    }
+}

@@ -1,0 +1,36 @@
+//! Go templates as External Secrets runs them: Go's `text/template` with `missingkey=error`, sprig's functions without
+//! those that read the environment or the network, and External Secrets' own for certificates, keys and YAML.
+//!
+//! The rule for every observable byte is the real engine; `tests/template` holds a table of templates and what the
+//! engine makes of them.
+//!
+//! Pure: no I/O beyond the clock and randomness that `now`, `uuidv4` and their like ask for, and nothing of Kubernetes.
+//! Work is bounded by [`limits`]. The local time zone is UTC, as it is in a container.
+//!
+//! The crate `gtmpl` does not carry this: its values are not bytes, it knows neither Go's dynamic types (which `eq`,
+//! `printf "%T"` and every function's parameters depend on) nor `break`, `else with` and range over integers, and it
+//! has no sprig.
+//!
+//! ```
+//! use sidevault_template::{Template, Value, Values};
+//!
+//! let data = Values::from([("user".to_owned(), Value::from("ada"))]);
+//! let template = Template::parse("config", "{{ .user | upper | quote }}")?;
+//! assert_eq!(template.render(&data)?, b"\"ADA\"");
+//! # Ok::<(), sidevault_template::TemplateError>(())
+//! ```
+
+mod ast;
+mod error;
+mod exec;
+mod funcs;
+mod go;
+mod lex;
+pub mod limits;
+mod parse;
+mod template;
+mod value;
+
+pub use error::TemplateError;
+pub use template::{Template, function_names};
+pub use value::{Value, Values};

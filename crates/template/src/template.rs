@@ -1,0 +1,74 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::ast::Tree;
+use crate::{TemplateError, Values};
+
+/// A parsed template, with the templates that it defines. Cheap to clone and to share between threads.
+#[derive(Clone)]
+pub struct Template {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    pub(crate) source: String,
+    pub(crate) trees: BTreeMap<String, Tree>,
+}
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Template")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Template {
+    /// Parses `source` with the delimiters `{{` and `}}`. Errors name the template as `name`.
+    ///
+    /// # Errors
+    /// [`TemplateError::Parse`] with Go's text, e.g. `template: NAME:1: function "x" not defined`, and
+    /// [`TemplateError::Limit`].
+    pub fn parse(name: &str, source: &str) -> Result<Self, TemplateError> {
+        Self::parse_with_delimiters(name, source, "", "")
+    }
+
+    /// Parses with other delimiters; an empty one stands for the usual. External Secrets has them for the whole
+    /// operator, as `--template-left-delimiter` and `--template-right-delimiter`.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_with_delimiters(name: &str, source: &str, left: &str, right: &str) -> Result<Self, TemplateError> {
+        let trees = crate::parse::parse(name, source, left, right)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                name: name.to_owned(),
+                source: source.to_owned(),
+                trees,
+            }),
+        })
+    }
+
+    /// Renders with `data` as `.`.
+    ///
+    /// # Errors
+    /// [`TemplateError::Execute`], e.g. for a key that is not there, and [`TemplateError::Limit`].
+    pub fn render(&self, data: &Values) -> Result<Vec<u8>, TemplateError> {
+        self.render_at(data, SystemTime::now())
+    }
+
+    /// Renders as if it were `now`, for `now`, `ago` and the validity of generated certificates.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_at(&self, data: &Values, now: SystemTime) -> Result<Vec<u8>, TemplateError> {
+        crate::exec::render(&self.inner, data, now)
+    }
+}
+
+/// The functions a template may call, in alphabetical order: Go's own, sprig's and External Secrets'.
+pub fn function_names() -> &'static [&'static str] {
+    crate::funcs::names()
+}

@@ -1,0 +1,296 @@
+//! Templates nobody means well with: none may panic, hang or fill the memory.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use sidevault_template::{Template, TemplateError, Value, Values, function_names};
+
+fn data() -> Values {
+    Values::from([
+        ("a".to_owned(), Value::from("text")),
+        ("n".to_owned(), Value::from("42")),
+        ("raw".to_owned(), Value::from(vec![0xff, 0x00, 0xc3])),
+        ("j".to_owned(), Value::from(r#"{"x":[1,{"y":null}],"s":"<"}"#)),
+    ])
+}
+
+fn render(source: &str) -> Result<Vec<u8>, TemplateError> {
+    Template::parse("t", source)?.render(&data())
+}
+
+/// On a thread with the stack that servers' workers have.
+fn on_a_small_stack(source: &str) -> Result<Vec<u8>, TemplateError> {
+    let source = source.to_owned();
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(move || render(&source))
+        .expect("a thread")
+        .join()
+        .expect("no panic")
+}
+
+fn refused(source: &str) {
+    match on_a_small_stack(source) {
+        Err(TemplateError::Limit(_)) => {}
+        Ok(output) => panic!("{} bytes of output", output.len()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn recursion_ends() {
+    refused(r#"{{ define "r" }}{{ template "r" . }}{{ end }}{{ template "r" . }}"#);
+    refused(
+        r#"{{ define "r" }}{{ if 1 }}{{ with 1 }}{{ range list 1 }}{{ template "r" . }}{{ end }}{{ end }}{{ end }}{{ end }}{{ template "r" . }}"#,
+    );
+}
+
+#[test]
+fn loops_end() {
+    refused("{{ range until 100000000 }}{{ end }}");
+    refused("{{ range 9223372036854775807 }}{{ end }}");
+    refused("{{ $l := until 2000 }}{{ range $l }}{{ range $l }}{{ range $l }}{{ end }}{{ end }}{{ end }}");
+}
+
+#[test]
+fn output_is_bounded() {
+    refused(r#"{{ repeat 100000000 "x" }}"#);
+    refused(r#"{{ $x := "0123456789" }}{{ range until 100 }}{{ $x = print $x $x }}{{ end }}"#);
+    refused(r#"{{ $x := repeat 1000000 "y" }}{{ range until 100 }}{{ $x }}{{ end }}"#);
+    refused(r#"{{ $x := repeat 2000 "y" }}{{ replace "" $x $x }}"#);
+    refused(r#"{{ $l := list 1 }}{{ range until 60 }}{{ $l = list $l $l }}{{ end }}{{ $l }}"#);
+    refused(r#"{{ $l := list 1 }}{{ range until 60 }}{{ $l = list $l $l }}{{ end }}{{ toJson $l }}"#);
+    refused(r#"{{ $l := list 1 }}{{ range until 60 }}{{ $l = list $l $l }}{{ end }}{{ deepEqual $l (deepCopy $l) }}"#);
+    refused(r#"{{ printf "%999999999d" 1 }}{{ range until 100 }}{{ printf "%999999d" 1 }}{{ end }}"#);
+    refused("{{ range until 100 }}{{ bcrypt \"x\" }}{{ end }}");
+}
+
+#[test]
+fn deep_values_are_refused_where_they_are_walked() {
+    let deep = "{{ $l := list 1 }}{{ range until 20000 }}{{ $l = list $l }}{{ end }}";
+    for walk in [
+        "{{ $l }}",
+        "{{ toJson $l }}",
+        "{{ toYaml $l }}",
+        "{{ deepCopy $l }}",
+        "{{ deepEqual $l $l }}",
+        "{{ printf \"%v\" $l }}",
+        "{{ join \",\" $l }}",
+    ] {
+        refused(&format!("{deep}{walk}"));
+    }
+    // Merely made and dropped, they do no harm.
+    assert!(on_a_small_stack(deep).is_ok());
+    let chain = "{{ $d := dict }}{{ $c := $d }}{{ range until 20000 }}{{ $n := dict }}{{ $_ := set $c \"k\" $n }}{{ $c = $n }}{{ end }}";
+    assert!(on_a_small_stack(chain).is_ok());
+}
+
+#[test]
+fn a_map_in_itself_is_refused_where_it_is_walked() {
+    let ring = "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}";
+    assert!(on_a_small_stack(ring).is_ok());
+    for walk in [
+        "{{ $d }}",
+        "{{ toJson $d }}",
+        "{{ toYaml $d }}",
+        "{{ deepCopy $d }}",
+        "{{ merge (dict \"d\" (dict)) $d }}",
+    ] {
+        let answer = on_a_small_stack(&format!("{ring}{walk}"));
+        assert!(!matches!(answer, Err(TemplateError::Parse(_))), "{answer:?}");
+    }
+    refused(&format!("{ring}{{{{ $d }}}}"));
+}
+
+#[test]
+fn nesting_in_the_source_is_bounded() {
+    refused(&format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000)));
+    refused(&"{{ if 1 }}".repeat(5000));
+    let fits = format!("{}x{}", "{{ if 1 }}".repeat(99), "{{ end }}".repeat(99));
+    assert_eq!(on_a_small_stack(&fits).unwrap(), b"x");
+    let parens = format!("{{{{ {}1{} }}}}", "(".repeat(99), ")".repeat(99));
+    assert_eq!(on_a_small_stack(&parens).unwrap(), b"1");
+    let json = format!("{{{{ fromJson `{}{}` }}}}", "[".repeat(50_000), "]".repeat(50_000));
+    assert!(on_a_small_stack(&json).is_ok());
+    let yaml = format!("{{{{ fromYaml `a: {}{}` }}}}", "[".repeat(5000), "]".repeat(5000));
+    let _either = on_a_small_stack(&yaml);
+    let aliases: String = (1..40)
+        .map(|i| format!("a{i}: &a{i} [*a{}, *a{}]\n", i - 1, i - 1))
+        .collect();
+    refused(&format!("{{{{ fromYaml `a0: &a0 x\n{aliases}` | toJson }}}}"));
+    assert!(
+        on_a_small_stack(&format!(
+            "{{{{ regexFind \"{}a{}\" \"a\" }}}}",
+            "(".repeat(3000),
+            ")".repeat(3000)
+        ))
+        .is_err()
+    );
+}
+
+#[test]
+fn errors_and_debug_hold_no_value() {
+    let secret = "hunter2-hunter2";
+    let data = Values::from([("s".to_owned(), Value::from(secret))]);
+    for source in [
+        "{{ range .s }}{{ end }}",
+        "{{ fail .s }}",
+        "{{ printf \"%s\" .s | fail }}",
+        "{{ index .s .s }}",
+        "{{ mustToDate \"2006\" .s }}",
+        "{{ .s.x }}",
+        "{{ mustRegexMatch (print \"[\" .s) \"a\" }}",
+        "{{ urlParse (print \"%zz\" .s) }}",
+        "{{ mustFromJson .s }}",
+        "{{ decryptAES \"k\" .s }}",
+        "{{ semver .s }}",
+        "{{ jwkPrivateKeyPem .s }}",
+        "{{ dig .s .s .s .s }}",
+        "{{ urlJoin (dict \"host\" (list .s)) }}",
+        "{{ genSelfSignedCertWithKey \"x\" (list .s) nil 1 (genPrivateKey \"ecdsa\") }}",
+    ] {
+        let error = Template::parse("t", source).unwrap().render(&data).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    assert!(!format!("{data:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_fail_says_in_the_template_is_said() {
+    let error = render(r#"{{ fail "set a password" }}"#).unwrap_err();
+    assert!(
+        error.to_string().ends_with("error calling fail: set a password"),
+        "{error}"
+    );
+}
+
+#[test]
+fn other_delimiters() {
+    let template = Template::parse_with_delimiters("t", "{{ x }} [[ .a ]] [[- /* c */ -]] !", "[[", "]]").unwrap();
+    assert_eq!(template.render(&data()).unwrap(), b"{{ x }} text!");
+}
+
+#[test]
+fn data_that_is_not_all_text_is_a_map_of_anything() {
+    let data = Values::from([
+        ("n".to_owned(), Value::Int(3)),
+        (
+            "l".to_owned(),
+            Value::List(vec![Value::Bool(true), Value::Nil, Value::Float(1.5)]),
+        ),
+    ]);
+    let rendered = Template::parse("t", "{{ add .n 1 }} {{ .l }} {{ get . \"n\" }} {{ typeOf . }}")
+        .unwrap()
+        .render(&data);
+    assert_eq!(rendered.unwrap(), b"4 [true <nil> 1.5] 3 map[string]interface {}");
+}
+
+#[test]
+fn a_template_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>(_: &T) {}
+    shared(&Template::parse("t", "").unwrap());
+}
+
+fn operand() -> impl Strategy<Value = String> {
+    let atom = prop_oneof![
+        Just(".a".to_owned()),
+        Just(".n".to_owned()),
+        Just(".raw".to_owned()),
+        Just("(fromJson .j)".to_owned()),
+        Just(".".to_owned()),
+        Just("$".to_owned()),
+        Just("nil".to_owned()),
+        Just("true".to_owned()),
+        Just("now".to_owned()),
+        Just("(list 1 \"x\" nil)".to_owned()),
+        Just("(dict \"k\" (list 1 2))".to_owned()),
+        Just("(semver \"1.2.3\")".to_owned()),
+        (-5..70_i64).prop_map(|n| n.to_string()),
+        Just("9223372036854775807".to_owned()),
+        Just("-9223372036854775808".to_owned()),
+        any::<f64>()
+            .prop_filter("Go's literals", |f| f.is_finite())
+            .prop_map(|f| format!("{f:e}")),
+        "[a-z%0-9\\[\\]{}.*+?|()^$:/@ -]{0,12}".prop_map(|s| format!("`{s}`")),
+        "\\PC{0,8}"
+            .prop_filter("no back quote", |s| !s.contains('`'))
+            .prop_map(|s| format!("`{s}`")),
+    ];
+    atom.prop_recursive(3, 24, 4, |inner| {
+        (call_name(), prop::collection::vec(inner, 0..5))
+            .prop_map(|(name, args)| format!("({name} {})", args.join(" ")))
+    })
+}
+
+/// Any function but those that are slow by nature.
+fn call_name() -> impl Strategy<Value = &'static str> {
+    let names: Vec<&'static str> = function_names()
+        .iter()
+        .copied()
+        .filter(|name| !name.starts_with("gen") && !matches!(*name, "bcrypt" | "htpasswd" | "derivePassword"))
+        .collect();
+    prop::sample::select(names)
+}
+
+fn source() -> impl Strategy<Value = String> {
+    let action = (operand(), "[a-z \n]{0,4}").prop_map(|(operand, text)| format!("{{{{ {operand} }}}}{text}"));
+    action.prop_recursive(4, 16, 3, |inner| {
+        let list = prop::collection::vec(inner, 0..3).prop_map(|parts| parts.concat());
+        (
+            prop::sample::select(vec!["if", "with", "range", "range $i, $v :="]),
+            operand(),
+            list.clone(),
+            list,
+        )
+            .prop_map(|(word, operand, body, other)| {
+                format!("{{{{ {word} {operand} }}}}{body}{{{{ else }}}}{other}{{{{- end }}}}")
+            })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_template_of_the_grammar_panics(source in source()) {
+        let _any = render(&source);
+    }
+
+    #[test]
+    fn no_text_panics(source in "(\\{\\{|\\}\\}|-|/\\*|\\*/| |\n|\"|`|'|\\$|\\.|:=|\\||\\(|\\)|,|if|end|range|else|define|\\PC){0,40}") {
+        let _any = render(&source);
+    }
+
+    #[test]
+    fn no_function_panics_on_odd_arguments(name in call_name(), args in prop::collection::vec(operand(), 0..6)) {
+        let _any = render(&format!("{{{{ {name} {} }}}}", args.join(" ")));
+    }
+
+    #[test]
+    fn no_format_panics(format in "[%a-zA-Z0-9.*#+ \\[\\]-]{0,20}", n in any::<i64>(), f in any::<f64>(), s in any::<Vec<u8>>()) {
+        let data = Values::from([
+            ("f".to_owned(), Value::from(format.as_str())),
+            ("n".to_owned(), Value::Int(n)),
+            ("x".to_owned(), Value::Float(f)),
+            ("s".to_owned(), Value::from(s)),
+        ]);
+        let _any = Template::parse("t", "{{ printf .f .n .x .s nil }}{{ printf .f .s .n .x }}{{ printf .f .x (list .n .s) }}").unwrap().render(&data);
+    }
+
+    #[test]
+    fn no_data_panics(s in any::<Vec<u8>>(), t in "\\PC{0,30}") {
+        let data = Values::from([("s".to_owned(), Value::from(s)), ("t".to_owned(), Value::from(t))]);
+        for name in function_names().iter().filter(|name| !name.starts_with("gen") && !matches!(**name, "bcrypt" | "htpasswd" | "derivePassword")) {
+            for source in [format!("{{{{ {name} .s }}}}"), format!("{{{{ {name} .t .s }}}}"), format!("{{{{ {name} 3 .s }}}}"), format!("{{{{ {name} .t .s .t }}}}")] {
+                let _any = Template::parse("t", &source).unwrap().render(&data);
+            }
+        }
+    }
+
+    #[test]
+    fn text_comes_out_as_it_was(bytes in any::<Vec<u8>>()) {
+        let data = Values::from([("s".to_owned(), Value::from(bytes.clone()))]);
+        prop_assert_eq!(Template::parse("t", "{{ .s }}").unwrap().render(&data).unwrap(), bytes.clone());
+        prop_assert_eq!(Template::parse("t", "{{ .s | b64enc | b64dec }}").unwrap().render(&data).unwrap(), bytes);
+    }
+}

@@ -1,0 +1,198 @@
+//! The table of `tests/template`, against what External Secrets' engine made of it.
+//!
+//! `golden.json` is that engine's word, so this runs without Go; `tests/template/run.sh` checks that it still is.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use regex::Regex;
+use serde::Deserialize;
+use sidevault_template::{Template, TemplateError, Value, Values};
+
+#[derive(Deserialize)]
+struct Table {
+    fixtures: BTreeMap<String, String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    template: String,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+    #[serde(default)]
+    data64: BTreeMap<String, String>,
+    #[serde(default)]
+    fixtures: Vec<String>,
+    /// Both outputs must match this, for outputs that differ at every run.
+    shape: Option<String>,
+    /// The error's text must be the engine's too.
+    #[serde(default)]
+    exact: bool,
+    /// Makes RSA keys, which takes long in a debug build.
+    #[serde(default)]
+    slow: bool,
+}
+
+#[derive(Deserialize, Clone, PartialEq)]
+struct Said {
+    output: Option<String>,
+    output64: Option<String>,
+    error: Option<String>,
+}
+
+impl Said {
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match (&self.output, &self.output64) {
+            (Some(text), _) => Some(text.clone().into_bytes()),
+            (None, Some(packed)) => Some(STANDARD.decode(packed).expect("base64")),
+            _ => None,
+        }
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/template")
+}
+
+fn table() -> Table {
+    let text = fs::read(directory().join("cases.json")).expect("the cases");
+    serde_json::from_slice(&text).expect("a table of cases")
+}
+
+fn golden() -> BTreeMap<String, Said> {
+    let text = fs::read(directory().join("golden.json")).expect("the golden file");
+    serde_json::from_slice(&text).expect("what the engine said")
+}
+
+impl Case {
+    fn render(&self, fixtures: &BTreeMap<String, String>) -> Result<Vec<u8>, TemplateError> {
+        let mut data = Values::new();
+        for (key, value) in &self.data {
+            data.insert(key.clone(), Value::from(value.as_str()));
+        }
+        for (key, value) in &self.data64 {
+            data.insert(key.clone(), Value::from(STANDARD.decode(value).expect("base64")));
+        }
+        for name in &self.fixtures {
+            data.insert(name.clone(), Value::from(fixtures[name].as_str()));
+        }
+        // The engine calls a template by the key that it is for; the Go program's is `t`.
+        Template::parse("t", &self.template)?.render(&data)
+    }
+
+    /// What is wrong with `ours`, if anything.
+    fn judge(&self, ours: &Result<Vec<u8>, TemplateError>, theirs: &Said) -> Option<String> {
+        match (ours, theirs.bytes()) {
+            (Ok(ours), Some(theirs)) => {
+                let fits = match &self.shape {
+                    Some(shape) => {
+                        let shape = Regex::new(shape).expect("a shape");
+                        [ours, &theirs]
+                            .iter()
+                            .all(|text| shape.is_match(&String::from_utf8_lossy(text)))
+                    }
+                    None => *ours == theirs,
+                };
+                (!fits).then(|| {
+                    format!(
+                        "ours   {:?}\ntheirs {:?}",
+                        String::from_utf8_lossy(ours),
+                        String::from_utf8_lossy(&theirs)
+                    )
+                })
+            }
+            (Err(ours), None) => {
+                let theirs = theirs.error.clone().unwrap_or_default();
+                let same = theirs.ends_with(&format!(": {ours}"));
+                (self.exact && !same).then(|| format!("ours   {ours}\ntheirs {theirs}"))
+            }
+            (Ok(ours), None) => Some(format!(
+                "ours   {:?}\ntheirs failed: {}",
+                String::from_utf8_lossy(ours),
+                theirs.error.clone().unwrap_or_default()
+            )),
+            (Err(ours), Some(theirs)) => Some(format!(
+                "ours failed: {ours}\ntheirs {:?}",
+                String::from_utf8_lossy(&theirs)
+            )),
+        }
+    }
+}
+
+fn check(said: &BTreeMap<String, Said>, slow: bool) {
+    let table = table();
+    let mut wrong = Vec::new();
+    for case in table.cases.iter().filter(|case| case.slow == slow) {
+        let Some(theirs) = said.get(&case.name) else {
+            continue;
+        };
+        let ours = case.render(&table.fixtures);
+        if let Some(difference) = case.judge(&ours, theirs) {
+            wrong.push(format!("== {}: {}\n{difference}", case.name, case.template));
+        }
+    }
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_case_comes_out_as_the_engine_has_it() {
+    let golden = golden();
+    for case in &table().cases {
+        assert!(
+            golden.contains_key(&case.name),
+            "{} is not in golden.json; see tests/template/README.md",
+            case.name
+        );
+    }
+    check(&golden, false);
+}
+
+#[test]
+#[ignore = "makes RSA keys, which takes long in a debug build"]
+fn slow_cases_come_out_as_the_engine_has_them() {
+    check(&golden(), true);
+}
+
+/// The engine itself, as `tests/template/run.sh` builds it: it and we over the same table, now.
+#[test]
+fn the_engine_itself_agrees() {
+    if Command::new("go").arg("version").output().is_err() {
+        let said = "SKIPPED: no Go, so the template engine of External Secrets was not run";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
+        // Past the test harness, which would swallow it.
+        let _unheard = writeln!(std::io::stderr(), "{said}");
+        return;
+    }
+    let output = Command::new("sh")
+        .arg(directory().join("run.sh"))
+        .arg("--print")
+        .output()
+        .expect("run.sh runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: BTreeMap<String, Said> = serde_json::from_slice(&output.stdout).expect("what the engine says");
+    check(&said, false);
+}
+
+#[test]
+fn every_function_is_in_the_table() {
+    let table = table();
+    let templates: Vec<&str> = table.cases.iter().map(|case| case.template.as_str()).collect();
+    let templates = templates.join("\n");
+    let missing: Vec<_> = sidevault_template::function_names()
+        .iter()
+        .filter(|name| {
+            let called = Regex::new(&format!(r"[^.$\w]{name}[^\w]")).expect("a name");
+            !called.is_match(&templates)
+        })
+        .collect();
+    assert!(missing.is_empty(), "no case calls {missing:?}");
+}
