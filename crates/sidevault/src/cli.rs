@@ -2,6 +2,7 @@
 
 mod administration;
 mod items;
+mod operator;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::exit::EXIT_STATUS;
 
 pub(crate) use administration::{Doctor, Place, Token, TokenCreate, Vault};
 pub(crate) use items::{Item, ItemCreate, ItemEdit};
+pub(crate) use operator::{Operator, without_ignored};
 
 /// A self-hosted server that speaks the 1Password Connect API.
 #[derive(Debug, Parser)]
@@ -50,6 +52,12 @@ pub(crate) enum Command {
     /// SIDEVAULT_LOG_FORMAT=json|human.
     #[command(version)]
     Sync(Sync),
+    /// Run the operator: external-secrets.io resources become Kubernetes Secrets
+    ///
+    /// A drop-in for External Secrets' onepassword provider. The API server is the one of KUBECONFIG, or the one of the
+    /// Pod it runs in.
+    #[command(version)]
+    Operator(Box<Operator>),
     /// Make, list, revoke and read access tokens
     #[command(subcommand)]
     Token(Token),

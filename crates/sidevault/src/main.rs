@@ -24,15 +24,16 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, without_ignored};
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::settings::{LogSettings, unknown_variables};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(roles::arguments(std::env::args_os()));
-    let daemon = matches!(cli.command, Command::Api | Command::Sync(_));
-    match run(cli.command, daemon, &Environment::of_process()) {
+    let (arguments, ignored) = without_ignored(roles::arguments(std::env::args_os()));
+    let cli = Cli::parse_from(arguments);
+    let daemon = matches!(cli.command, Command::Api | Command::Sync(_) | Command::Operator(_));
+    match run(cli.command, daemon, &ignored, &Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
         // What ends a daemon belongs into its log, in the log's format.
         Err(failure) if daemon => {
@@ -43,12 +44,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, daemon: bool, environment: &Environment) -> Result<(), Failure> {
+fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environment) -> Result<(), Failure> {
     let level = match daemon {
         true => LevelFilter::INFO,
         false => LevelFilter::WARN,
     };
-    logs::start(&LogSettings::read(environment, level));
+    let mut log = LogSettings::read(environment, level);
+    if let Command::Operator(arguments) = &command
+        && let Some(level) = arguments.log_level
+    {
+        log.level = level;
+    }
+    logs::start(&log);
+    if !ignored.is_empty() {
+        tracing::warn!("flags of External Secrets without a meaning here: --{}", ignored.join(", --"));
+    }
     // Every command but three handles keys; core dumps help nobody with those either.
     if let Err(error) = sidevault_keys::harden_process() {
         tracing::warn!(%error, "core dumps could not be turned off");
@@ -69,6 +79,7 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         Command::Quickstart(arguments) => commands::quickstart::run(arguments, environment).await,
         Command::Api => commands::api::run(environment).await,
         Command::Sync(arguments) => commands::sync::run(arguments, environment).await,
+        Command::Operator(arguments) => commands::operator::run(*arguments).await,
         Command::Token(command) => commands::token::run(command, environment).await,
         Command::Vault(command) => commands::vault::run(command, environment).await,
         Command::Item(command) => commands::item::run(command, environment).await,

@@ -1,5 +1,5 @@
-//! The name the program was called by may say which half it is: container images of api and
-//! sync differ in nothing else, and neither 1Password's chart nor its examples pass a command.
+//! The name the program was called by may say which part it is: container images of api, sync
+//! and operator differ in nothing else, and neither 1Password's chart nor its examples pass a command.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -9,6 +9,7 @@ fn role(program: &OsStr) -> Option<&'static str> {
     match Path::new(program).file_name()?.to_str()? {
         "sidevault-api" => Some("api"),
         "sidevault-sync" => Some("sync"),
+        "sidevault-operator" => Some("operator"),
         _ => None,
     }
 }

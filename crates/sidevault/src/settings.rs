@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sidevault_api::{Acme, DnsName};
 use tracing::level_filters::LevelFilter;
 
 use crate::duration;
@@ -51,8 +52,17 @@ pub(crate) struct Settings {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TlsSetting {
     Off,
-    Files { certificate: PathBuf, key: PathBuf },
-    Acme { domain: String },
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
+    Acme {
+        domain: DnsName<'static>,
+        /// SIDEVAULT_ACME_DIRECTORY.
+        directory: String,
+        /// SIDEVAULT_ACME_CA_FILE.
+        authority: Option<PathBuf>,
+    },
 }
 
 impl Settings {
@@ -227,11 +237,37 @@ fn tls(environment: &Environment) -> Result<TlsSetting, Failure> {
         (None, None, Some(_), None) => {
             refuse("OP_TLS_USE_LETSENCRYPT is set but OP_TLS_DOMAIN is not: a certificate is for a name")
         }
-        (None, None, _, Some(domain)) => Ok(TlsSetting::Acme {
-            domain: domain.to_owned(),
-        }),
+        // As with Connect, the name alone turns it on.
+        (None, None, _, Some(domain)) => acme(environment, domain),
         (None, None, None, None) => Ok(TlsSetting::Off),
     }
+}
+
+fn acme(environment: &Environment, domain: &str) -> Result<TlsSetting, Failure> {
+    let domain = domain.trim_end_matches('.');
+    // `*.` needs another proof than this server can give, and no authority certifies one label.
+    let name = DnsName::try_from(domain.to_owned())
+        .ok()
+        .filter(|_| domain.contains('.'));
+    let domain = name.ok_or_else(|| {
+        let shown = shortened(domain);
+        Failure::Config(format!(
+            "OP_TLS_DOMAIN: \"{shown}\" is not a full domain name, such as vault.example.com"
+        ))
+    })?;
+    let directory = environment
+        .get("SIDEVAULT_ACME_DIRECTORY")
+        .unwrap_or(Acme::LETS_ENCRYPT);
+    if !directory.starts_with("https://") {
+        return Err(Failure::Config(
+            "SIDEVAULT_ACME_DIRECTORY: not an https:// URL".to_owned(),
+        ));
+    }
+    Ok(TlsSetting::Acme {
+        domain: domain.to_lowercase_owned(),
+        directory: directory.to_owned(),
+        authority: environment.get("SIDEVAULT_ACME_CA_FILE").map(PathBuf::from),
+    })
 }
 
 #[cfg(test)]
@@ -283,11 +319,38 @@ mod tests {
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),
+            ("OP_TLS_DOMAIN", "*.example.com"),
+            ("OP_TLS_DOMAIN", "localhost"),
+            ("OP_TLS_DOMAIN", "https://vault.example.com"),
         ] {
             let failure = Settings::read(&Environment::from([(name, value)]), Role::Api).unwrap_err();
             assert!(failure.to_string().contains(name), "{failure}");
             assert_eq!(failure.code(), 78);
         }
+    }
+
+    #[test]
+    fn a_domain_means_lets_encrypt_unless_another_server_is_named() {
+        let tls = |directory| {
+            let environment = Environment::from([
+                ("OP_TLS_USE_LETSENCRYPT", "yes"),
+                ("OP_TLS_DOMAIN", "Vault.Example.com."),
+                ("SIDEVAULT_ACME_DIRECTORY", directory),
+            ]);
+            Settings::read(&environment, Role::Api).map(|settings| settings.tls)
+        };
+        let TlsSetting::Acme {
+            domain,
+            directory,
+            authority,
+        } = tls("").unwrap()
+        else {
+            panic!("not ACME");
+        };
+        assert_eq!(domain.as_ref(), "vault.example.com");
+        assert_eq!((directory.as_str(), authority), (Acme::LETS_ENCRYPT, None));
+        let failure = tls("http://ca.internal/dir").unwrap_err();
+        assert!(failure.to_string().contains("SIDEVAULT_ACME_DIRECTORY"), "{failure}");
     }
 
     #[test]

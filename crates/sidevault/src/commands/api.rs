@@ -1,9 +1,10 @@
 //! `sidevault api`: one half of a server.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
-use sidevault_api::{Api, Config, SyncLink, Tls, TlsFiles, serve};
+use sidevault_api::{Acme, Api, Config, SyncLink, Tls, TlsFiles, serve};
 use sidevault_bus::mesh;
 use sidevault_store::ReaderOptions;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         TlsSetting::Off => (settings.http_port, "OP_HTTP_PORT"),
         _ => (settings.https_port, "OP_HTTPS_PORT"),
     };
-    let tls = tls(settings.tls, &stop)?;
     let listener = listening::everywhere(port, variable).await?;
+    let tls = tls(settings.tls, &settings.data, &stop)?;
     let options = mesh::Options {
         listen: settings
             .bus_port
@@ -72,7 +73,7 @@ pub(crate) async fn serve_until(api: Arc<Api>, listener: sidevault_api::Listener
     let _done = ender.await;
 }
 
-fn tls(setting: TlsSetting, stop: &CancellationToken) -> Result<Tls, Failure> {
+fn tls(setting: TlsSetting, data: &Path, stop: &CancellationToken) -> Result<Tls, Failure> {
     match setting {
         TlsSetting::Off => {
             tracing::warn!(
@@ -86,11 +87,19 @@ fn tls(setting: TlsSetting, stop: &CancellationToken) -> Result<Tls, Failure> {
                 .start(stop.clone())
                 .map_err(|error| Failure::Config(format!("TLS (OP_TLS_CERT_FILE, OP_TLS_KEY_FILE): {error}")))
         }
-        TlsSetting::Acme { domain } => Err(Failure::Config(format!(
-            "this version can't fetch a certificate for {} by itself (OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN): have \
-             cert-manager or certbot write one, and set OP_TLS_CERT_FILE and OP_TLS_KEY_FILE; changed files are \
-             taken up without a restart",
-            crate::output::printable(&domain)
-        ))),
+        TlsSetting::Acme {
+            domain,
+            directory,
+            authority,
+        } => {
+            let acme = Acme {
+                domain,
+                directory,
+                authority,
+                data: data.to_owned(),
+            };
+            acme.start(stop.clone())
+                .map_err(|error| Failure::Config(format!("TLS (OP_TLS_DOMAIN, SIDEVAULT_ACME_CA_FILE): {error}")))
+        }
     }
 }

@@ -80,19 +80,19 @@ fn server_of(issuer: &Issuer, installation: &Installation, place: &Place) -> Opt
     believes.then_some(credentials)
 }
 
+/// A vault's name comes first, for it may look like an id; then its id; then a name that no vault
+/// has yet.
 fn resolve(grant: &Grant, known: Option<&[vault::Row]>, issuer: &Issuer) -> Result<VaultId, Failure> {
-    if let Ok(id) = VaultId::parse(&grant.vault) {
-        return Ok(id);
-    }
     let folded = fold(&grant.vault);
     let named: Vec<&vault::Row> = known
         .unwrap_or_default()
         .iter()
         .filter(|row| fold(&row.name) == folded)
         .collect();
-    match named[..] {
-        [row] => Ok(row.id),
-        [] => {
+    match (&named[..], VaultId::parse(&grant.vault)) {
+        ([row], _) => Ok(row.id),
+        ([], Ok(id)) => Ok(id),
+        ([], Err(_)) => {
             if known.is_some() {
                 eprintln!(
                     "note: there is no vault \"{}\" yet; the token is good for the one that will get this name",

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use sidevault_keys::Credentials;
-use sidevault_store::{Answer, Command, StoreError, Writer, WriterOptions};
+use sidevault_store::{Answer, Command, Reader};
 use sidevault_sync::disk_of;
 
 use super::{Findings, keys};
@@ -94,39 +94,18 @@ pub(super) async fn store(findings: &mut Findings, installation: &Installation, 
             Ok(tokens) => keys::known_tokens(findings, &tokens),
             Err(error) => findings.fail("tokens", error.to_string(), "restore the store from a backup"),
         }
+        sound(findings, &reader).await;
         reader.close().await;
     }
-    sound(findings, installation, credentials).await;
 }
 
-/// SQLite's own check. It needs the writer's lock: otherwise a change in between looks like damage.
-async fn sound(findings: &mut Findings, installation: &Installation, credentials: &Credentials) {
+/// SQLite's own check, while sync is at work too.
+async fn sound(findings: &mut Findings, reader: &Reader) {
     let check = "integrity";
-    let mut writer = match Writer::open(&installation.data, credentials.kek(), WriterOptions::default()).await {
-        Ok(writer) => writer,
-        Err(StoreError::Locked(_)) => {
-            findings.ok(
-                check,
-                "not looked at: sync is at work (stop it to have the database checked)",
-            );
-            return;
-        }
-        Err(error) => {
-            findings.fail(
-                check,
-                error.to_string(),
-                "stop everything that uses the store, then run doctor again",
-            );
-            return;
-        }
-    };
-    match writer.integrity_check().await {
+    match reader.quick_check().await {
         Ok(verdict) if verdict == "ok" => findings.ok(check, "SQLite finds nothing wrong"),
         Ok(verdict) => findings.fail(check, verdict, "restore the store from a backup"),
         Err(error) => findings.fail(check, error.to_string(), "restore the store from a backup"),
-    }
-    if let Err(error) = writer.close().await {
-        findings.warn(check, error.to_string(), "run doctor again");
     }
 }
 

@@ -1,0 +1,201 @@
+//! ClusterExternalSecret: the same ExternalSecret in many namespaces.
+
+mod namespaces;
+mod owned;
+mod wake;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use self::owned::OwnedError;
+use crate::merge_patch;
+use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::queue::{Outcome, Work};
+use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration, condition};
+
+pub(crate) use self::wake::{of_namespace, of_owned, seen};
+
+/// How often one is looked at that says nothing of it itself.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
+/// On ClusterExternalSecrets (External Secrets 2.x). Not put on here: the API server deletes what an object owns.
+const FINALIZER: &str = "externalsecrets.external-secrets.io/clusterexternalsecret-cleanup";
+
+/// Looks at a ClusterExternalSecret.
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+    let began = Instant::now();
+    let metrics = &operator.metrics.cluster_external_secrets;
+    let on = operator.options.cluster_external_secrets && operator.options.namespace.is_none();
+    if !on || operator.served.cluster_external_secret.is_none() {
+        return Outcome::Done;
+    }
+    match operator.informers.cluster_external_secrets.get(&work.key) {
+        None => {
+            metrics.forget(&work.key);
+            match namespaces::release(operator, &work.key.name, |_| true).await {
+                Ok(()) => Outcome::Done,
+                Err(error) => failed(&work.key.name, &error),
+            }
+        }
+        Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, &ces).await,
+        Some(ces) => {
+            let outcome = provision(operator, work, &ces).await;
+            metrics.reconciled(&work.key, began.elapsed());
+            outcome
+        }
+    }
+}
+
+async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret) -> Outcome {
+    let (name, wanted) = (name(ces), external_secret_name(ces));
+    let mut status = ces.status.clone().unwrap_or_default();
+    let mut failures: BTreeMap<String, OwnedError> = BTreeMap::new();
+    let renamed = !status.external_secret_name.is_empty() && status.external_secret_name != wanted;
+    if renamed {
+        // The old ones first: they make the same Secrets.
+        for namespace in &status.provisioned_namespaces {
+            if let Err(error) = owned::delete(operator, namespace, &status.external_secret_name, name).await {
+                failures.insert(namespace.clone(), error);
+            }
+        }
+    }
+    let mut unknown = None;
+    if failures.is_empty() {
+        status.external_secret_name = wanted.to_owned();
+        match namespaces::selected(operator, &ces.spec) {
+            Err(why) => unknown = Some(why),
+            Ok(selected) => {
+                for namespace in status.provisioned_namespaces.iter().filter(|known| !selected.contains(*known)) {
+                    if let Err(error) = owned::delete(operator, namespace, wanted, name).await {
+                        failures.insert(namespace.clone(), error);
+                    }
+                }
+                let mut provisioned = BTreeSet::new();
+                for namespace in selected {
+                    match owned::apply(operator, ces, &namespace, wanted).await {
+                        Ok(()) => drop(provisioned.insert(namespace)),
+                        Err(error) => drop(failures.insert(namespace, error)),
+                    }
+                }
+                let selected_still = |namespace: &str| provisioned.contains(namespace) || failures.contains_key(namespace);
+                if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
+                    tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
+                }
+                status.provisioned_namespaces = provisioned.into_iter().collect();
+            }
+        }
+    }
+    let conflict = failures.values().any(OwnedError::is_conflict);
+    let again = conflict || failures.values().any(OwnedError::may_pass);
+    let failure = |(namespace, error): (String, OwnedError)| FailedNamespace {
+        namespace,
+        reason: error.to_string(),
+    };
+    status.failed_namespaces = failures.into_iter().map(failure).collect();
+    if let Some(reason) = unknown {
+        let namespace = "unknown".to_owned();
+        status.failed_namespaces = vec![FailedNamespace { namespace, reason }];
+    }
+    let condition = condition(status.failed_namespaces.is_empty());
+    let metrics = &operator.metrics.cluster_external_secrets;
+    metrics.condition(&work.key, &condition);
+    status.conditions.retain(|known| known.type_ != condition.type_);
+    status.conditions.push(condition);
+    for failed in &status.failed_namespaces {
+        metrics.failed(&work.key);
+        let (namespace, reason) = (&failed.namespace, &failed.reason);
+        tracing::warn!(cluster_external_secret = name, namespace, reason, "the namespace could not be provisioned");
+    }
+    if let Err(outcome) = write_status(operator, ces, &status).await {
+        return outcome;
+    }
+    match (conflict, again) {
+        (true, _) => Outcome::Again,
+        (_, true) => Outcome::Failed,
+        _ => next(ces),
+    }
+}
+
+async fn write_status(
+    operator: &Operator,
+    ces: &ClusterExternalSecret,
+    status: &crate::types::ClusterExternalSecretStatus,
+) -> Result<(), Outcome> {
+    let (Some(resource), name) = (&operator.served.cluster_external_secret, name(ces)) else {
+        return Ok(());
+    };
+    let json = |status: Option<&_>| serde_json::to_value(status.unwrap_or(&Default::default())).unwrap_or_default();
+    let patch = merge_patch::between(&json(ces.status.as_ref()), &json(Some(status)));
+    if patch == serde_json::json!({}) {
+        return Ok(());
+    }
+    let key = crate::informer::key(&ces.metadata);
+    match operator.write_status(resource, &key, &patch).await {
+        Ok(object) => {
+            operator.informers.cluster_external_secrets.learn(object);
+            Ok(())
+        }
+        Err(error) if is_not_found(&error) => Err(Outcome::Done),
+        Err(error) => Err(failed(name, &error)),
+    }
+}
+
+/// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
+async fn take_leave(operator: &Operator, ces: &ClusterExternalSecret) -> Outcome {
+    let name = name(ces);
+    let finalizers = ces.metadata.finalizers.as_deref().unwrap_or_default();
+    let (Some(resource), true) =
+        (&operator.served.cluster_external_secret, finalizers.iter().any(|finalizer| finalizer == FINALIZER))
+    else {
+        return Outcome::Done;
+    };
+    let status = ces.status.clone().unwrap_or_default();
+    for namespace in &status.provisioned_namespaces {
+        if let Err(error) = owned::delete(operator, namespace, &status.external_secret_name, name).await {
+            return failed(name, &error);
+        }
+    }
+    if let Err(error) = namespaces::release(operator, name, |_| true).await {
+        return failed(name, &error);
+    }
+    let rest: Vec<String> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    match operator.write_finalizers(resource, &ces.metadata, &rest).await {
+        Ok(_) => Outcome::Done,
+        Err(error) if is_not_found(&error) => Outcome::Done,
+        Err(error) if is_conflict(&error) => Outcome::Again,
+        Err(error) => failed(name, &error),
+    }
+}
+
+fn failed(name: &str, error: &dyn std::fmt::Display) -> Outcome {
+    tracing::warn!(cluster_external_secret = name, %error, "the ClusterExternalSecret could not be worked at");
+    Outcome::Failed
+}
+
+/// External Secrets gives these neither a reason nor a time.
+fn condition(fine: bool) -> Condition {
+    Condition {
+        reason: None,
+        message: (!fine).then(|| "one or more namespaces failed".to_owned()),
+        ..Condition::ready(fine, "", "")
+    }
+}
+
+fn next(ces: &ClusterExternalSecret) -> Outcome {
+    match ces.spec.refresh_interval {
+        None => Outcome::After(DEFAULT_INTERVAL),
+        Some(GoDuration(interval)) if interval.is_zero() => Outcome::Done,
+        Some(GoDuration(interval)) => Outcome::After(interval),
+    }
+}
+
+fn name(ces: &ClusterExternalSecret) -> &str {
+    ces.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The ExternalSecrets' name.
+fn external_secret_name(ces: &ClusterExternalSecret) -> &str {
+    match ces.spec.external_secret_name.as_str() {
+        "" => name(ces),
+        name => name,
+    }
+}

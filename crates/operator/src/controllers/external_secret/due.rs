@@ -1,0 +1,141 @@
+//! When an ExternalSecret's values are read again.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::stores;
+use crate::hash;
+use crate::queue::{Outcome, Reason};
+use crate::types::{ExternalSecret, GoDuration, RefreshPolicy, StoreRef};
+
+/// The interval of a resource that got past the default of its definition.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Whether values are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// They are.
+    Yes,
+    /// Not by time or change; only if the Secret is not as it should be.
+    No,
+}
+
+impl Due {
+    pub(super) fn of(external_secret: &ExternalSecret, reason: Reason) -> Self {
+        match is_due(external_secret, reason, Timestamp::now()) {
+            true => Self::Yes,
+            false => Self::No,
+        }
+    }
+}
+
+fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> bool {
+    let status = external_secret.status.as_ref();
+    let refreshed = status.and_then(|status| status.refresh_time.as_ref());
+    let synced = status.and_then(|status| status.synced_resource_version.as_deref()).unwrap_or_default();
+    let is_new = synced.is_empty() || refreshed.is_none();
+    let changed = || synced != hash::resource_version(&external_secret.metadata);
+    match external_secret.spec.refresh_policy {
+        Some(RefreshPolicy::CreatedOnce) => is_new,
+        Some(RefreshPolicy::OnChange) => is_new || changed(),
+        None | Some(RefreshPolicy::Periodic) => {
+            let interval = interval(external_secret);
+            // 0 stands for "once".
+            if interval.is_zero() && !synced.is_empty() {
+                return false;
+            }
+            if is_new || reason == Reason::Changed || changed() {
+                return true;
+            }
+            let since = refreshed.map(|time| now.duration_since(time.0));
+            // A time to come is a clock that was set back.
+            since.is_none_or(|since| since.is_negative() || since.unsigned_abs() >= interval)
+        }
+    }
+}
+
+/// When it comes up again by itself.
+pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
+    let interval = interval(external_secret);
+    if interval.is_zero() {
+        return Outcome::Done;
+    }
+    let refreshed = external_secret.status.as_ref().and_then(|status| status.refresh_time.as_ref());
+    let Some(refreshed) = refreshed else {
+        return Outcome::After(interval);
+    };
+    let since = Timestamp::now().duration_since(refreshed.0);
+    match since.is_negative() {
+        true => Outcome::After(interval),
+        // Times are to the second; a little later is never a moment too early.
+        false => Outcome::After(interval.saturating_sub(since.unsigned_abs()).max(Duration::from_millis(100))),
+    }
+}
+
+fn interval(external_secret: &ExternalSecret) -> Duration {
+    external_secret.spec.refresh_interval.map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
+}
+
+/// The lane an ExternalSecret waits in: its store's.
+pub(crate) fn lane(external_secret: &ExternalSecret, default: Option<&StoreRef>) -> String {
+    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
+    match stores(external_secret).first().copied().or(default) {
+        Some(store) if store.is_cluster() => store.name.clone(),
+        Some(store) => format!("{namespace}/{}", store.name),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn es(spec: &str, status: &str) -> ExternalSecret {
+        let mut es: ExternalSecret = serde_json::from_str(&format!(
+            r#"{{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","metadata":{{"name":"a","namespace":"n","generation":1}},"spec":{spec},"status":{status}}}"#
+        ))
+        .unwrap();
+        let status = es.status.as_mut().unwrap();
+        if status.synced_resource_version.as_deref() == Some("current") {
+            status.synced_resource_version = Some(hash::resource_version(&es.metadata));
+        }
+        es
+    }
+
+    fn due(spec: &str, status: &str, reason: Reason) -> bool {
+        is_due(&es(spec, status), reason, "2026-01-01T01:00:00Z".parse().unwrap())
+    }
+
+    const AN_HOUR_AGO: &str = r#"{"refreshTime":"2026-01-01T00:00:00Z","syncedResourceVersion":"current"}"#;
+    const A_MINUTE_AGO: &str = r#"{"refreshTime":"2026-01-01T00:59:00Z","syncedResourceVersion":"current"}"#;
+    const FOR_AN_OLD_STATE: &str = r#"{"refreshTime":"2026-01-01T00:59:00Z","syncedResourceVersion":"0-x"}"#;
+
+    #[test]
+    fn periodic_ones_are_read_by_time_and_by_change() {
+        let spec = r#"{"refreshInterval":"1h"}"#;
+        assert!(due(spec, "{}", Reason::Look));
+        assert!(due(spec, AN_HOUR_AGO, Reason::Look));
+        assert!(!due(spec, A_MINUTE_AGO, Reason::Look));
+        assert!(due(spec, A_MINUTE_AGO, Reason::Changed));
+        assert!(due(spec, FOR_AN_OLD_STATE, Reason::Look));
+    }
+
+    #[test]
+    fn an_interval_of_zero_reads_once() {
+        let spec = r#"{"refreshInterval":"0s"}"#;
+        assert!(due(spec, "{}", Reason::Look));
+        assert!(!due(spec, FOR_AN_OLD_STATE, Reason::Changed));
+        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::Done);
+    }
+
+    #[test]
+    fn the_other_policies_ask_less() {
+        let once = r#"{"refreshPolicy":"CreatedOnce"}"#;
+        assert!(due(once, "{}", Reason::Look) && !due(once, FOR_AN_OLD_STATE, Reason::Changed));
+        let on_change = r#"{"refreshPolicy":"OnChange"}"#;
+        assert!(due(on_change, FOR_AN_OLD_STATE, Reason::Look));
+        assert!(!due(on_change, AN_HOUR_AGO, Reason::Changed));
+    }
+}

@@ -1,0 +1,206 @@
+//! The values an ExternalSecret asks for, and the templates they go into.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+
+use self::GatherError as Error;
+use crate::operator::Operator;
+use crate::provider::{Need, ProviderError, Question, Source, Uses};
+use crate::queue::{Reason, Work};
+use crate::secret::Sources;
+use crate::types::{DataFrom, ExternalSecret, SourceRef, Store, StoreRef, Template, condition};
+use crate::values::{Values, decode, keys, rewrite};
+
+/// Why values can't be had.
+#[derive(Debug)]
+pub(crate) enum GatherError {
+    /// From the store.
+    Values(String),
+    /// Templates that live elsewhere.
+    Sources(String),
+}
+
+/// Reads all values, and the ConfigMaps and Secrets that templates live in.
+pub(super) async fn gather(
+    operator: &Operator,
+    work: &Work,
+    external_secret: &ExternalSecret,
+) -> Result<(Values, Sources), Error> {
+    let namespace = &work.key.namespace;
+    let mut gatherer = Gatherer {
+        operator,
+        namespace,
+        default: external_secret.spec.secret_store_ref.as_ref(),
+        need: Need {
+            not_before: work.asked,
+            or_unchanged: work.reason == Reason::Look,
+        },
+        uses: HashMap::new(),
+    };
+    let values = gatherer.values(external_secret).await;
+    // Also after a failure: what is missing may come.
+    operator.uses().set(&work.key, gatherer.uses);
+    let values = values.map_err(Error::Values)?;
+    let template = external_secret.spec.target.template.as_ref();
+    let sources = sources(operator, namespace, template).await;
+    let sources = sources.map_err(|error| Error::Sources(format!("error fetching templateFrom data: {error}")))?;
+    Ok((values, sources))
+}
+
+struct Gatherer<'a> {
+    operator: &'a Operator,
+    namespace: &'a str,
+    default: Option<&'a StoreRef>,
+    need: Need,
+    uses: HashMap<u64, Uses>,
+}
+
+impl Gatherer<'_> {
+    async fn values(&mut self, external_secret: &ExternalSecret) -> Result<Values, String> {
+        let mut values = Values::new();
+        for (index, many) in external_secret.spec.data_from.iter().enumerate() {
+            let (what, more) = match many {
+                DataFrom { find: Some(_), .. } => ("find", self.many(many).await),
+                DataFrom { extract: Some(_), .. } => ("extract", self.many(many).await),
+                _ => ("sourceRef.generatorRef", Err("generators are not supported".to_owned())),
+            };
+            values.extend(more.map_err(|error| format!("error processing spec.dataFrom[{index}].{what}, err: {error}"))?);
+        }
+        for (index, one) in external_secret.spec.data.iter().enumerate() {
+            let reference = &one.remote_ref;
+            let store = self.store(one.source_ref.as_ref());
+            let value = match store {
+                Ok(store) => self.ask(&store, Question::Value(reference)).await,
+                Err(error) => Err(error),
+            };
+            let value = value.and_then(|mut answer| {
+                let value = answer.remove("").unwrap_or_default();
+                let strategy = reference.decoding_strategy;
+                let value = decode::decode(strategy, value)
+                    .map_err(|error| format!("error applying decoding strategy {strategy:?} to data: {error}"))?;
+                decode::check_nul(reference.null_byte_policy, &one.secret_key, &value).map_err(|e| e.to_string())?;
+                Ok(value)
+            });
+            let value = value
+                .map_err(|error| format!("error processing spec.data[{index}] (key: {}), err: {error}", reference.key))?;
+            values.insert(one.secret_key.clone(), value);
+        }
+        Ok(values)
+    }
+
+    async fn many(&mut self, many: &DataFrom) -> Result<Values, String> {
+        let store = self.store(many.source_ref.as_ref())?;
+        let (values, conversion, decoding, nul) = match (&many.extract, &many.find) {
+            (_, Some(find)) => {
+                let values = self.ask(&store, Question::Find(find)).await;
+                let values = values.map_err(|error| format!("error getting all secrets: {error}"))?;
+                (values, find.conversion_strategy, find.decoding_strategy, find.null_byte_policy)
+            }
+            (Some(extract), None) => {
+                let values = self.ask(&store, Question::Extract(extract)).await?;
+                (values, extract.conversion_strategy, extract.decoding_strategy, extract.null_byte_policy)
+            }
+            (None, None) => return Ok(Values::new()),
+        };
+        let values = match many.rewrite.is_empty() {
+            false => rewrite::rewrite(&many.rewrite, values)
+                .map_err(|error| format!("error applying rewrite to keys: {error}"))?,
+            true => keys::convert(conversion, values)
+                .map_err(|error| format!("error applying conversion strategy {conversion:?} to keys: {error}"))?,
+        };
+        let values = keys::check(values).map_err(|error| {
+            format!("invalid secret keys (TIP: use rewrite or conversionStrategy to change keys): {error}")
+        })?;
+        let values = decode::decode_all(decoding, values)
+            .map_err(|error| format!("error applying decoding strategy {decoding:?} to data: {error}"))?;
+        for (key, value) in &values {
+            decode::check_nul(nul, key, value).map_err(|error| error.to_string())?;
+        }
+        Ok(values)
+    }
+
+    /// Asks a store. A token that is refused may have been replaced: its Secret is looked at, and the store is asked
+    /// once more.
+    async fn ask(&mut self, store: &Store, question: Question<'_>) -> Result<Values, String> {
+        let first = self.ask_once(store, question).await;
+        let answer = match first {
+            Err((error, connection)) if error.is_denied() => {
+                self.operator.connections.forget_token(store);
+                let renewed = self.operator.connections.of(store).await;
+                match renewed.is_ok_and(|renewed| renewed.id != connection) {
+                    true => self.ask_once(store, question).await,
+                    false => Err((error, connection)),
+                }
+            }
+            answer => answer,
+        };
+        answer.map_err(|(error, _)| error.to_string())
+    }
+
+    async fn ask_once(&mut self, store: &Store, question: Question<'_>) -> Result<Values, (ProviderError, u64)> {
+        let connection = self.operator.connections.of(store).await.map_err(|error| (error, 0))?;
+        let Some(config) = &store.spec.provider.onepassword else {
+            return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
+        };
+        let mut source = Source::new(&connection, config, self.need);
+        let answer = source.answer(question).await;
+        self.operator.metrics.called("GetItem", answer.is_ok());
+        self.uses.entry(connection.id).or_default().extend(source.uses);
+        answer.map_err(|error| (error, connection.id))
+    }
+
+    /// The store of an entry, if it may be used here.
+    fn store(&self, source: Option<&SourceRef>) -> Result<Arc<Store>, String> {
+        let own = source.and_then(|source| source.store_ref.as_ref());
+        let Some(reference) = own.or(self.default).filter(|reference| !reference.name.is_empty()) else {
+            return Err("no store: set spec.secretStoreRef, or run the operator with --default-store".to_owned());
+        };
+        let (kind, name) = match reference.is_cluster() {
+            true => ("ClusterSecretStore", &reference.name),
+            false => ("SecretStore", &reference.name),
+        };
+        let store = self
+            .operator
+            .store(reference, self.namespace)
+            .ok_or_else(|| format!("could not get {kind} {name:?}, there is none"))?;
+        if reference.is_cluster() && !super::super::namespaces::may_use(self.operator, &store, self.namespace)? {
+            let namespace = self.namespace;
+            return Err(format!(
+                "using cluster store {name:?} is not allowed from namespace {namespace:?}: denied by spec.condition"
+            ));
+        }
+        let status = store.status.as_ref();
+        let ready = status.and_then(|status| condition::ready(&status.conditions));
+        // A store that nobody looked at yet is asked: the answer is the same.
+        if self.operator.options.flood_gate && ready.is_some_and(|ready| ready.status != "True") {
+            return Err(format!("{kind} {name:?} is not ready"));
+        }
+        Ok(store)
+    }
+}
+
+/// The ConfigMaps and Secrets that templates live in.
+pub(crate) async fn sources(
+    operator: &Operator,
+    namespace: &str,
+    template: Option<&Template>,
+) -> Result<Sources, kube::Error> {
+    let mut sources = Sources::default();
+    for from in template.iter().flat_map(|template| &template.template_from) {
+        if let Some(reference) = &from.config_map {
+            let api: Api<ConfigMap> = Api::namespaced(operator.client.clone(), namespace);
+            let config_map = api.get(&reference.name).await?;
+            sources.config_maps.insert(reference.name.clone(), config_map.data.unwrap_or_default());
+        }
+        if let Some(reference) = &from.secret {
+            let api: Api<Secret> = Api::namespaced(operator.client.clone(), namespace);
+            let data = api.get(&reference.name).await?.data.unwrap_or_default();
+            let data = data.into_iter().map(|(key, value)| (key, value.0)).collect();
+            sources.secrets.insert(reference.name.clone(), data);
+        }
+    }
+    Ok(sources)
+}

@@ -1,0 +1,215 @@
+//! The Secret itself: is it as it should be, and if not, make it so.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::ObjectMeta;
+
+use crate::hash;
+use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
+use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::queue::ObjectKey;
+use crate::secret::{Refusal, Sources, target_name, wanted};
+use crate::types::{CreationPolicy, ExternalSecret};
+use crate::values::Values;
+
+/// What was done.
+pub(super) enum Applied {
+    /// The Secret is as it should be; with the event to write, if that took something.
+    Done(Option<(&'static str, &'static str)>),
+    /// There is none, and it is not ours to make.
+    Missing,
+}
+
+/// Why it could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TargetError {
+    /// The Secret changed meanwhile.
+    #[error("the Secret changed meanwhile")]
+    Conflict,
+    /// Another ExternalSecret owns it.
+    #[error("{0}")]
+    OwnedByExternalSecret(String),
+    /// Another controller owns it.
+    #[error("{0}")]
+    OwnedByOther(String),
+    /// It can't be changed.
+    #[error("unable to update secret {0}: secret is immutable")]
+    Immutable(String),
+    /// There are no templates that work.
+    #[error("{0}")]
+    Template(String),
+    /// The API server refused.
+    #[error("unable to update secret: {0}")]
+    Api(#[source] kube::Error),
+}
+
+impl From<kube::Error> for TargetError {
+    fn from(error: kube::Error) -> Self {
+        match is_conflict(&error) {
+            true => Self::Conflict,
+            false => Self::Api(error),
+        }
+    }
+}
+
+impl From<Refusal> for TargetError {
+    fn from(refusal: Refusal) -> Self {
+        match &refusal {
+            Refusal::OwnedByExternalSecret(_) => Self::OwnedByExternalSecret(refusal.to_string()),
+            Refusal::OwnedByOther { .. } => Self::OwnedByOther(refusal.to_string()),
+            Refusal::Template(_) => Self::Template(refusal.to_string()),
+        }
+    }
+}
+
+/// Whether the Secret is as it was left. Its content is only fetched if it changed since it was last looked at.
+pub(super) async fn is_valid(
+    operator: &Operator,
+    key: &ObjectKey,
+    external_secret: &ExternalSecret,
+) -> Result<bool, kube::Error> {
+    if external_secret.spec.target.creation_policy == CreationPolicy::Orphan {
+        return Ok(true);
+    }
+    let name = target_name(external_secret);
+    let target = ObjectKey::new(&key.namespace, name);
+    let seen = operator.informers.targets.get(&target);
+    if let Some(seen) = &seen
+        && operator.verified().get(key) == Some(&identity(&seen.metadata))
+    {
+        return Ok(true);
+    }
+    let Some(secret) = secrets(operator, &key.namespace).get_opt(name).await? else {
+        return Ok(false);
+    };
+    let valid = is_intact(&secret);
+    if valid {
+        operator.verified().insert(key.clone(), identity(&secret.metadata));
+    }
+    Ok(valid)
+}
+
+fn is_intact(secret: &Secret) -> bool {
+    let meta = &secret.metadata;
+    let managed = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED));
+    let known = meta.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION_DATA_HASH));
+    let hash = hash::data(secret.data.as_ref().unwrap_or(&Default::default()));
+    managed.is_some_and(|managed| managed == "true") && known == Some(&hash)
+}
+
+/// Makes or changes the Secret.
+pub(super) async fn apply(
+    operator: &Operator,
+    key: &ObjectKey,
+    external_secret: &ExternalSecret,
+    values: &Values,
+    sources: &Sources,
+) -> Result<Applied, TargetError> {
+    let name = target_name(external_secret);
+    let api = secrets(operator, &key.namespace);
+    let api_version = &operator.served.external_secret.api_version;
+    let write = PostParams {
+        field_manager: Some(field_owner(&key.name)),
+        ..PostParams::default()
+    };
+    let Some(existing) = api.get_opt(name).await? else {
+        if external_secret.spec.target.creation_policy == CreationPolicy::Merge {
+            return Ok(Applied::Missing);
+        }
+        let empty = Secret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(key.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Secret::default()
+        };
+        let secret = wanted(external_secret, api_version, empty, values, sources)?;
+        let made = api.create(&write, &secret).await?;
+        operator.verified().insert(key.clone(), identity(&made.metadata));
+        return Ok(Applied::Done(Some(("Created", "secret created"))));
+    };
+    let secret = wanted(external_secret, api_version, existing.clone(), values, sources)?;
+    if secret == existing {
+        operator.verified().insert(key.clone(), identity(&existing.metadata));
+        return Ok(Applied::Done(None));
+    }
+    let frozen = existing.immutable == Some(true);
+    let content_changed =
+        (&secret.data, &secret.type_, secret.immutable) != (&existing.data, &existing.type_, existing.immutable);
+    let write_this = match frozen {
+        false => secret,
+        // Labels and annotations may change all the same.
+        true => Secret {
+            metadata: secret.metadata,
+            ..existing.clone()
+        },
+    };
+    if write_this != existing {
+        let written = api.replace(name, &write, &write_this).await?;
+        operator.verified().insert(key.clone(), identity(&written.metadata));
+    }
+    match frozen && content_changed {
+        true => Err(TargetError::Immutable(name.to_owned())),
+        false => Ok(Applied::Done(Some(("Updated", "secret updated")))),
+    }
+}
+
+/// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.
+pub(super) async fn delete_owned(operator: &Operator, external_secret: &ExternalSecret) -> Result<bool, kube::Error> {
+    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
+    let api = secrets(operator, namespace);
+    let name = target_name(external_secret);
+    let Some(secret) = api.get_opt(name).await? else {
+        return Ok(false);
+    };
+    let mut owners = secret.metadata.owner_references.iter().flatten();
+    let owned = owners.any(|owner| {
+        owner.controller == Some(true) && Some(owner.uid.as_str()) == external_secret.metadata.uid.as_deref()
+    });
+    match owned {
+        true => delete(&api, &secret.metadata).await.map(|()| true),
+        false => Ok(false),
+    }
+}
+
+/// Deletes Secrets this ExternalSecret made under another name.
+pub(super) async fn delete_orphans(operator: &Operator, external_secret: &ExternalSecret) -> Result<(), kube::Error> {
+    let meta = &external_secret.metadata;
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let owner = hash::owner(namespace, meta.name.as_deref().unwrap_or_default());
+    let name = target_name(external_secret);
+    for (key, secret) in operator.informers.targets.all() {
+        let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_OWNER));
+        if key.namespace == namespace && key.name != name && label == Some(&owner) {
+            delete(&secrets(operator, namespace), &secret.metadata).await?;
+            let note = "secret deleted because it was orphaned";
+            super::note(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes the Secret that was looked at, and no other of its name.
+async fn delete(api: &Api<Secret>, meta: &ObjectMeta) -> Result<(), kube::Error> {
+    let how = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: meta.uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(meta.name.as_deref().unwrap_or_default(), &how).await {
+        Err(error) if !is_not_found(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn secrets(operator: &Operator, namespace: &str) -> Api<Secret> {
+    Api::namespaced(operator.client.clone(), namespace)
+}
+
+fn identity(meta: &ObjectMeta) -> (String, String) {
+    (meta.uid.clone().unwrap_or_default(), meta.resource_version.clone().unwrap_or_default())
+}

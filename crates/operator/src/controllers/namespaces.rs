@@ -1,0 +1,58 @@
+//! Which namespaces a cluster-wide resource is for.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Selector, SelectorExt};
+use regex::Regex;
+
+use crate::operator::Operator;
+use crate::queue::ObjectKey;
+use crate::types::Store;
+
+/// Whether a ClusterSecretStore may be used from a namespace.
+///
+/// # Errors
+/// When a condition makes no sense.
+pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Result<bool, String> {
+    let conditions = &store.spec.conditions;
+    if conditions.is_empty() {
+        return Ok(true);
+    }
+    let labels = labels(operator, namespace).ok_or_else(|| format!("failed to get a namespace {namespace:?}"))?;
+    for condition in conditions {
+        if let Some(selector) = &condition.namespace_selector
+            && matches(selector, &labels)?
+        {
+            return Ok(true);
+        }
+        if condition.namespaces.iter().any(|name| name == namespace) {
+            return Ok(true);
+        }
+        for pattern in &condition.namespace_regexes {
+            let pattern = Regex::new(pattern).map_err(|error| format!("failed to compile regex {pattern}: {error}"))?;
+            if pattern.is_match(namespace) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The labels of a namespace.
+pub(super) fn labels(operator: &Operator, namespace: &str) -> Option<BTreeMap<String, String>> {
+    let namespace = operator.informers.namespaces.get(&ObjectKey::new("", namespace))?;
+    Some(namespace.metadata.labels.clone().unwrap_or_default())
+}
+
+/// Whether labels match. An empty selector matches all.
+///
+/// # Errors
+/// When the selector makes no sense.
+pub(super) fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Result<bool, String> {
+    let parsed: Selector = selector
+        .clone()
+        .try_into()
+        .map_err(|error| format!("failed to convert label selector: {error}"))?;
+    Ok(parsed.matches(labels))
+}

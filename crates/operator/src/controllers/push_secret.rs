@@ -1,0 +1,359 @@
+//! PushSecret: values of a Secret are written to stores.
+
+mod plan;
+mod source;
+mod stores;
+mod wake;
+mod write;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::ApiResource;
+use kube::runtime::events::EventType;
+
+use self::source::SourceError;
+use self::stores::Stores;
+use crate::operator::{Operator, is_conflict, is_not_found, now};
+use crate::queue::{Outcome, Work};
+use crate::types::{
+    Condition, GoDuration, PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, UpdatePolicy, condition,
+};
+use crate::{hash, merge_patch};
+
+pub(crate) use self::stores::hold;
+pub(crate) use self::wake::{of_store, seen};
+
+/// On PushSecrets whose values go with them.
+const FINALIZER: &str = "pushsecret.externalsecrets.io/finalizer";
+const SOURCE_DELETED: &str = "SourceDeleted";
+const ERRORED: &str = "Errored";
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What a turn came to.
+enum Verdict {
+    /// All is there; whether that took a write.
+    Synced(bool),
+    /// The Secret is gone, and so are its values now.
+    SourceDeleted,
+    /// Something is wrong, as the message says.
+    Errored(String),
+}
+
+/// Looks at a PushSecret.
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+    let began = Instant::now();
+    let Some(resource) = &operator.served.push_secret else {
+        return Outcome::Done;
+    };
+    let metrics = &operator.metrics.push_secrets;
+    let Some(seen) = operator.informers.push_secrets.get(&work.key) else {
+        metrics.forget(&work.key);
+        return Outcome::Done;
+    };
+    let outcome = turn(operator, resource, work, &seen).await;
+    metrics.reconciled(&work.key, began.elapsed());
+    outcome
+}
+
+async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
+    if push_secret.metadata.deletion_timestamp.is_some() {
+        return take_leave(operator, resource, work, push_secret).await;
+    }
+    let stores = stores::all(operator, push_secret);
+    if stores.as_ref().is_ok_and(|stores| stores::are_others(operator, stores)) {
+        return Outcome::Done;
+    }
+    let deletes = push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
+    if let Some(outcome) = sign(operator, resource, push_secret, deletes).await {
+        return outcome;
+    }
+    if !is_due(push_secret, Timestamp::now()) {
+        return next(push_secret, push_secret.status.as_ref());
+    }
+    let started = now();
+    let mut status = push_secret.status.clone().unwrap_or_default();
+    let verdict = sync(operator, push_secret, stores, &mut status).await;
+    let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, started).await;
+    match write_status(operator, resource, push_secret, &status).await {
+        Ok(()) => {
+            stores::wake_after(operator, push_secret);
+            outcome
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Writes all values, and takes out those that are not to be there any more.
+async fn sync(
+    operator: &Operator,
+    push_secret: &PushSecret,
+    stores: Result<Stores, String>,
+    status: &mut PushSecretStatus,
+) -> Verdict {
+    let spec = &push_secret.spec;
+    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
+    let deletes = spec.deletion_policy == PushDeletionPolicy::Delete;
+    if let Err(error) = plan::check_store_refs(spec) {
+        return Verdict::Errored(error);
+    }
+    let secrets = match source::secrets(operator, push_secret).await {
+        Ok(secrets) => secrets,
+        Err(SourceError::Missing) if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) => {
+            let nothing = SyncedPushSecrets::new();
+            return match withdraw(operator, namespace, &mut status.synced_push_secrets, &nothing).await {
+                Ok(_) => Verdict::SourceDeleted,
+                Err(error) => Verdict::Errored(format!("failed to cleanup provider secrets: {error}")),
+            };
+        }
+        Err(error) => {
+            tracing::warn!(push_secret = %crate::informer::key(&push_secret.metadata), %error, "no source Secret");
+            return Verdict::Errored(error.to_string());
+        }
+    };
+    let stores = match stores.and_then(|stores| stores::writable(operator, push_secret, stores)) {
+        Ok(stores) => stores,
+        Err(error) => return Verdict::Errored(error),
+    };
+    let (mut synced, mut changed, mut error) = (SyncedPushSecrets::new(), false, None);
+    for (key, store) in &stores {
+        let mut entries = Vec::new();
+        let mut planned = stores::check_allowed(operator, store, namespace);
+        for secret in &secrets {
+            planned = planned.and_then(|()| {
+                entries.extend(plan::plan(spec, secret, store)?);
+                Ok(())
+            });
+        }
+        match planned {
+            Ok(()) => {
+                let written = write::put(operator, store, &entries, spec.update_policy).await;
+                synced.insert(key.clone(), written.synced);
+                changed |= written.changed;
+                error = error.or(written.error);
+            }
+            Err(why) => error = error.or(Some(why)),
+        }
+    }
+    if let Some(error) = error {
+        // What was there before may still be.
+        for (key, known) in &status.synced_push_secrets {
+            let of_store = synced.entry(key.clone()).or_default();
+            known.iter().for_each(|(at, data)| drop(of_store.entry(at.clone()).or_insert_with(|| data.clone())));
+        }
+        status.synced_push_secrets = synced;
+        return Verdict::Errored(format!("set secret failed: {error}"));
+    }
+    if deletes {
+        match withdraw(operator, namespace, &mut status.synced_push_secrets, &synced).await {
+            Ok(withdrawn) => changed |= withdrawn,
+            Err(error) => {
+                for (key, of_store) in synced {
+                    status.synced_push_secrets.entry(key).or_default().extend(of_store);
+                }
+                return Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
+            }
+        }
+    }
+    status.synced_push_secrets = synced;
+    Verdict::Synced(changed)
+}
+
+/// Takes out of every store what is known to be there and not wanted. `known` loses what is gone.
+async fn withdraw(
+    operator: &Operator,
+    namespace: &str,
+    known: &mut SyncedPushSecrets,
+    wanted: &SyncedPushSecrets,
+) -> Result<bool, String> {
+    let (mut changed, nothing) = (false, write::Synced::new());
+    for (key, of_store) in known.iter_mut() {
+        let wanted = wanted.get(key).unwrap_or(&nothing);
+        if of_store.keys().all(|at| wanted.contains_key(at)) {
+            continue;
+        }
+        let store = stores::of_status(operator, key, namespace)?;
+        stores::check_allowed(operator, &store, namespace)?;
+        changed |= write::withdraw(operator, &store, of_store, wanted).await?;
+    }
+    known.retain(|key, of_store| wanted.contains_key(key) || !of_store.is_empty());
+    Ok(changed)
+}
+
+/// Puts the verdict into the status, and says when it comes up again.
+async fn conclude(
+    operator: &Operator,
+    resource: &ApiResource,
+    work: &Work,
+    push_secret: &PushSecret,
+    verdict: Verdict,
+    status: &mut PushSecretStatus,
+    started: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
+) -> Outcome {
+    let known = condition::ready(&status.conditions).cloned();
+    let (condition, type_, is_news, outcome) = match verdict {
+        Verdict::Synced(changed) => {
+            let message = match push_secret.spec.update_policy {
+                UpdatePolicy::Replace => "PushSecret synced successfully",
+                UpdatePolicy::IfNotExists => {
+                    "PushSecret synced successfully. Existing secrets in providers unchanged."
+                }
+            };
+            status.refresh_time = Some(started);
+            status.synced_resource_version = Some(hash::resource_version(&push_secret.metadata));
+            let after = next(push_secret, Some(status));
+            (Condition::ready(true, "Synced", message), EventType::Normal, changed, after)
+        }
+        Verdict::SourceDeleted => {
+            let message = "source secret deleted; provider secrets cleaned up";
+            let interval = interval(push_secret);
+            // It may be there again then.
+            let after = if interval.is_zero() { Outcome::Done } else { Outcome::After(interval) };
+            (Condition::ready(false, SOURCE_DELETED, message), EventType::Normal, false, after)
+        }
+        Verdict::Errored(message) => {
+            operator.metrics.push_secrets.failed(&work.key);
+            tracing::warn!(push_secret = %work.key, error = %message, "the values could not be pushed");
+            (Condition::ready(false, ERRORED, message), EventType::Warning, true, Outcome::Failed)
+        }
+    };
+    operator.metrics.push_secrets.condition(&work.key, &condition);
+    let says_the_same = known.is_some_and(|known| known.reason == condition.reason && known.message == condition.message);
+    if is_news || !says_the_same {
+        let reason = condition.reason.clone().unwrap_or_default();
+        let message = condition.message.clone().unwrap_or_default();
+        operator.recorder.write(resource, &push_secret.metadata, type_, &reason, message).await;
+    }
+    condition.put_into(&mut status.conditions, &now());
+    outcome
+}
+
+async fn write_status(
+    operator: &Operator,
+    resource: &ApiResource,
+    push_secret: &PushSecret,
+    status: &PushSecretStatus,
+) -> Result<(), Outcome> {
+    let json = |status: Option<&_>| serde_json::to_value(status.unwrap_or(&Default::default())).unwrap_or_default();
+    let patch = merge_patch::between(&json(push_secret.status.as_ref()), &json(Some(status)));
+    if patch == serde_json::json!({}) {
+        return Ok(());
+    }
+    let key = crate::informer::key(&push_secret.metadata);
+    match operator.write_status(resource, &key, &patch).await {
+        Ok(object) => {
+            operator.informers.push_secrets.learn(object);
+            Ok(())
+        }
+        Err(error) if is_not_found(&error) => Err(Outcome::Done),
+        Err(error) => {
+            tracing::warn!(push_secret = %key, %error, "the status could not be written");
+            Err(Outcome::Failed)
+        }
+    }
+}
+
+/// A PushSecret that is being deleted takes its values along, if it says so.
+async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
+    let mut finalizers = push_secret.metadata.finalizers.clone().unwrap_or_default();
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        return Outcome::Done;
+    }
+    if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
+        let mut status = push_secret.status.clone().unwrap_or_default();
+        let nothing = SyncedPushSecrets::new();
+        if is_foreign(operator, push_secret) {
+            return Outcome::Done;
+        }
+        if let Err(error) = withdraw(operator, &work.key.namespace, &mut status.synced_push_secrets, &nothing).await {
+            let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
+            let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
+            return write_status(operator, resource, push_secret, &status).await.err().unwrap_or(outcome);
+        }
+    }
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    match operator.write_finalizers(resource, &push_secret.metadata, &finalizers).await {
+        Ok(_) => Outcome::Done,
+        Err(error) if is_not_found(&error) => Outcome::Done,
+        Err(error) if is_conflict(&error) => Outcome::Again,
+        Err(error) => {
+            tracing::warn!(push_secret = %work.key, %error, "the finalizer could not be removed");
+            Outcome::Failed
+        }
+    }
+}
+
+/// Whether another operator wrote its values: it names stores, and all are others'.
+fn is_foreign(operator: &Operator, push_secret: &PushSecret) -> bool {
+    stores::all(operator, push_secret).is_ok_and(|stores| stores::are_others(operator, &stores))
+}
+
+/// Puts the finalizer on, or takes it off. `Some` ends the turn.
+async fn sign(operator: &Operator, resource: &ApiResource, push_secret: &PushSecret, on: bool) -> Option<Outcome> {
+    let mut finalizers = push_secret.metadata.finalizers.clone().unwrap_or_default();
+    let is_on = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+    match (is_on, on) {
+        (true, false) => finalizers.retain(|finalizer| finalizer != FINALIZER),
+        (false, true) => finalizers.push(FINALIZER.to_owned()),
+        _ => return None,
+    }
+    match operator.write_finalizers(resource, &push_secret.metadata, &finalizers).await {
+        Ok(object) => {
+            operator.informers.push_secrets.learn(object);
+            None
+        }
+        Err(error) if is_not_found(&error) => Some(Outcome::Done),
+        Err(error) if is_conflict(&error) => Some(Outcome::Again),
+        Err(error) => {
+            tracing::warn!(%error, "the finalizer could not be written");
+            Some(Outcome::Failed)
+        }
+    }
+}
+
+fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {
+    let Some(status) = &push_secret.status else {
+        return true;
+    };
+    let synced = status.synced_resource_version.as_deref().unwrap_or_default();
+    if synced != hash::resource_version(&push_secret.metadata) {
+        return true;
+    }
+    // A failure is tried again, whatever was so before.
+    if condition::ready(&status.conditions).is_some_and(|ready| ready.reason.as_deref() == Some(ERRORED)) {
+        return true;
+    }
+    let interval = interval(push_secret);
+    if interval.is_zero() {
+        return false;
+    }
+    let since = status.refresh_time.as_ref().map(|time| now.duration_since(time.0));
+    // A time to come is a clock that was set back.
+    since.is_none_or(|since| since.is_negative() || since.unsigned_abs() >= interval)
+}
+
+/// When it comes up again by itself.
+fn next(push_secret: &PushSecret, status: Option<&PushSecretStatus>) -> Outcome {
+    let interval = interval(push_secret);
+    if interval.is_zero() {
+        return Outcome::Done;
+    }
+    let refreshed = status.and_then(|status| status.refresh_time.as_ref());
+    let since = refreshed.map(|time| Timestamp::now().duration_since(time.0)).unwrap_or_default();
+    match since.is_negative() {
+        true => Outcome::After(interval),
+        // Times are to the second; a little later is never a moment too early.
+        false => Outcome::After(interval.saturating_sub(since.unsigned_abs()).max(Duration::from_millis(100))),
+    }
+}
+
+fn interval(push_secret: &PushSecret) -> Duration {
+    push_secret.spec.refresh_interval.map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
+}
+
+fn is_source_deleted(status: &PushSecretStatus) -> bool {
+    condition::ready(&status.conditions).is_some_and(|ready| ready.reason.as_deref() == Some(SOURCE_DELETED))
+}
+
+#[cfg(test)]
+mod tests;

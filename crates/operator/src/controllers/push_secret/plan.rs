@@ -1,0 +1,309 @@
+//! Which values of a Secret go where: pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::stores::{kind, selects};
+use crate::types::{
+    PushConversion, PushData, PushDataTo, PushMatch, PushRemoteRef, PushRewrite, PushSecretSpec, PushStoreRef, Store,
+};
+use crate::values::{Values, keys, rewrite};
+
+/// A value on its way.
+pub(super) struct Entry {
+    /// From where to where; what the status tells.
+    pub(super) data: PushData,
+    /// The value.
+    pub(super) value: String,
+}
+
+/// Checks the stores that `dataTo` names.
+///
+/// # Errors
+/// Says which entry is wrong.
+pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
+    for (index, many) in spec.data_to.iter().enumerate() {
+        let Some(reference) = &many.store_ref else {
+            return Err(format!("dataTo[{index}]: storeRef is required"));
+        };
+        if reference.name.is_empty() && reference.label_selector.is_none() {
+            return Err(format!("dataTo[{index}]: storeRef must have name or labelSelector"));
+        }
+        let is_same = |known: &PushStoreRef| known.name == reference.name && kind(known) == kind(reference);
+        if !reference.name.is_empty() && !spec.secret_store_refs.iter().any(is_same) {
+            let name = &reference.name;
+            return Err(format!("dataTo[{index}]: storeRef {name:?} not found in secretStoreRefs"));
+        }
+    }
+    Ok(())
+}
+
+/// All that goes from a Secret to a store.
+///
+/// # Errors
+/// Says which entry can't be had. No value is in it.
+pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Result<Vec<Entry>, String> {
+    let mut entries: Vec<(PushData, Option<Values>)> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (index, many) in spec.data_to.iter().enumerate() {
+        let failed = |error: String| format!("failed to expand dataTo: dataTo[{index}]: {error}");
+        let Some(reference) = &many.store_ref else {
+            return Err(failed("storeRef is required".to_owned()));
+        };
+        if !selects(reference, store).map_err(failed)? {
+            continue;
+        }
+        for (data, bundle) in expand(many, secret).map_err(failed)? {
+            let to = &data.match_.remote_ref.remote_key;
+            if !seen.insert(to.clone()) {
+                return Err(failed(format!("duplicate remote key {to:?} from source key {:?}", data.match_.secret_key)));
+            }
+            entries.push((data, bundle));
+        }
+    }
+    // What is written out wins over the many of the same key.
+    let own: BTreeSet<String> = spec.data.iter().map(|data| source_key(data, secret)).collect();
+    entries.retain(|(data, _)| !own.contains(&data.match_.secret_key));
+    entries.extend(spec.data.iter().map(|data| (data.clone(), None)));
+    let mut places: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for (data, _) in &entries {
+        let (to, from) = (&data.match_.remote_ref, &data.match_.secret_key);
+        if let Some(other) = places.insert((&to.remote_key, &to.property), from) {
+            let property = match to.property.as_str() {
+                "" => String::new(),
+                property => format!(" with property {property:?}"),
+            };
+            return Err(format!(
+                "failed to merge data entries: duplicate remote key {:?}{property}: source keys {other:?} and {from:?} \
+                 both map to the same destination",
+                to.remote_key
+            ));
+        }
+    }
+    entries
+        .into_iter()
+        .map(|(data, bundle)| {
+            let value = value(&data, bundle.as_ref().unwrap_or(secret))?;
+            Ok(Entry { data, value })
+        })
+        .collect()
+}
+
+/// What one entry of `dataTo` stands for; with the values that go into it, where it is many.
+fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Values>)>, String> {
+    if !many.remote_key.is_empty() && !many.rewrite.is_empty() {
+        return Err("remoteKey and rewrite are mutually exclusive: rewrite is only supported in per-key mode (without \
+                    remoteKey)"
+            .to_owned());
+    }
+    let strategy = many.conversion_strategy.unwrap_or_default();
+    reversed(strategy, secret).map_err(|error| format!("conversion failed: {error}"))?;
+    let pattern = match many.match_.as_ref().map(|match_| match_.regexp.as_str()).unwrap_or_default() {
+        "" => None,
+        pattern => Some(Regex::new(pattern).map_err(|error| {
+            format!("match failed: failed to compile regexp pattern {pattern:?}: {error}")
+        })?),
+    };
+    // By the name that is matched, so that they come in its order.
+    let matched: BTreeMap<String, &String> = secret
+        .keys()
+        .map(|key| (keys::reverse(strategy, key), key))
+        .filter(|(name, _)| pattern.as_ref().is_none_or(|pattern| pattern.is_match(name)))
+        .collect();
+    if matched.is_empty() {
+        return Ok(Vec::new());
+    }
+    let data = |secret_key: &str, remote_key: String| PushData {
+        match_: PushMatch {
+            secret_key: secret_key.to_owned(),
+            remote_ref: PushRemoteRef {
+                remote_key,
+                property: String::new(),
+            },
+        },
+        metadata: many.metadata.clone(),
+        conversion_strategy: Some(PushConversion::None),
+    };
+    if !many.remote_key.is_empty() {
+        let values = matched.iter().map(|(name, key)| (name.clone(), secret.get(*key).cloned().unwrap_or_default()));
+        return Ok(vec![(data("", many.remote_key.clone()), Some(values.collect()))]);
+    }
+    matched
+        .into_iter()
+        .map(|(name, key)| {
+            let to = renamed(&many.rewrite, name.clone()).map_err(|error| format!("rewrite failed: {error}"))?;
+            match to.is_empty() {
+                true => Err(format!("empty remote key produced for source key {name:?}")),
+                false => Ok((data(key, to), None)),
+            }
+        })
+        .collect()
+}
+
+fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, String> {
+    for (index, operation) in operations.iter().enumerate() {
+        let one = Values::from([(name.clone(), Vec::new())]);
+        let after = match operation {
+            PushRewrite { regexp: Some(with), .. } => rewrite::regexp(with, one),
+            PushRewrite { transform: Some(with), .. } => rewrite::transform(with, one),
+            _ => continue,
+        };
+        let after = after.map_err(|error| format!("rewrite[{index}] on key {name:?}: {error}"))?;
+        name = after.into_keys().next().unwrap_or_default();
+    }
+    Ok(name)
+}
+
+/// The Secret's own key of an entry whose key is a converted one.
+fn source_key(data: &PushData, secret: &Values) -> String {
+    let (key, strategy) = (&data.match_.secret_key, data.conversion_strategy.unwrap_or_default());
+    let own = secret.keys().find(|own| strategy != PushConversion::None && keys::reverse(strategy, own) == *key);
+    own.unwrap_or(key).clone()
+}
+
+fn reversed(strategy: PushConversion, values: &Values) -> Result<Values, String> {
+    let mut out = Values::new();
+    for (key, value) in values {
+        let name = keys::reverse(strategy, key);
+        if out.insert(name.clone(), value.clone()).is_some() {
+            return Err(format!("secret name collision during conversion: {name}"));
+        }
+    }
+    Ok(out)
+}
+
+fn value(data: &PushData, values: &Values) -> Result<String, String> {
+    let values = reversed(data.conversion_strategy.unwrap_or_default(), values)
+        .map_err(|error| format!("could not apply conversion strategy to keys: {error}"))?;
+    let text = |key: &str, value: &[u8]| {
+        let text = std::str::from_utf8(value).map(str::to_owned);
+        text.map_err(|_| format!("the value of secret key {key} is no text; encode it with spec.template"))
+    };
+    let key = &data.match_.secret_key;
+    if key.is_empty() {
+        // All of it. External Secrets' other providers write this JSON; its own for 1Password refuses.
+        let all: BTreeMap<&String, String> =
+            values.iter().map(|(key, value)| Ok((key, text(key, value)?))).collect::<Result<_, String>>()?;
+        return serde_json::to_string(&all).map_err(|error| error.to_string());
+    }
+    let value = values.get(key).ok_or_else(|| format!("secret key {key} does not exist"))?;
+    text(key, value)
+}
+
+/// An entry's key in the status.
+pub(super) fn status_key(data: &PushData) -> String {
+    let to = &data.match_.remote_ref;
+    match to.property.as_str() {
+        "" => to.remote_key.clone(),
+        property => format!("{}/{property}", to.remote_key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret() -> Values {
+        [("db-user", "u"), ("db-pass", "p"), ("api_U0020_key", "k")]
+            .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()))
+            .into()
+    }
+
+    fn store() -> Store {
+        serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "SecretStore",
+            "metadata": { "name": "s", "namespace": "n", "labels": { "env": "prod" } }, "spec": { "provider": {} },
+        }))
+        .unwrap()
+    }
+
+    fn planned(spec: serde_json::Value) -> Result<Vec<(String, String, String)>, String> {
+        let spec: PushSecretSpec = serde_json::from_value(spec).unwrap();
+        let entries = plan(&spec, &secret(), &store())?;
+        Ok(entries.into_iter().map(|e| (e.data.match_.secret_key.clone(), status_key(&e.data), e.value)).collect())
+    }
+
+    fn triple(key: &str, to: &str, value: &str) -> (String, String, String) {
+        (key.to_owned(), to.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn single_values_go_where_they_are_told() {
+        let spec = json!({ "data": [
+            { "match": { "secretKey": "db-user", "remoteRef": { "remoteKey": "db", "property": "user" } } },
+            { "match": { "secretKey": "api key", "remoteRef": { "remoteKey": "api" } }, "conversionStrategy": "ReverseUnicode" },
+        ] });
+        assert_eq!(planned(spec).unwrap(), [triple("db-user", "db/user", "u"), triple("api key", "api", "k")]);
+        let missing = json!({ "data": [{ "match": { "secretKey": "x", "remoteRef": { "remoteKey": "db" } } }] });
+        assert_eq!(planned(missing).unwrap_err(), "secret key x does not exist");
+    }
+
+    #[test]
+    fn many_values_become_an_item_each_or_one_bundle() {
+        let each = json!({ "dataTo": [{
+            "storeRef": { "name": "s" }, "match": { "regexp": "^db-" },
+            "rewrite": [{ "regexp": { "source": "^db-(.*)$", "target": "prod-$1" } }],
+        }] });
+        assert_eq!(planned(each).unwrap(), [triple("db-pass", "prod-pass", "p"), triple("db-user", "prod-user", "u")]);
+        let bundle = json!({ "dataTo": [{
+            "storeRef": { "labelSelector": { "matchLabels": { "env": "prod" } } }, "remoteKey": "all",
+            "conversionStrategy": "ReverseUnicode", "match": { "regexp": "user|key" },
+        }] });
+        assert_eq!(planned(bundle).unwrap(), [triple("", "all", r#"{"api key":"k","db-user":"u"}"#)]);
+        let other_store = json!({ "dataTo": [{ "storeRef": { "name": "other" }, "remoteKey": "all" }] });
+        assert!(planned(other_store).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_written_out_wins_over_the_many() {
+        let spec = json!({
+            "dataTo": [{ "storeRef": { "name": "s" }, "match": { "regexp": "^api" }, "conversionStrategy": "ReverseUnicode" },
+                       { "storeRef": { "name": "s" }, "match": { "regexp": "^db-user$" } }],
+            "data": [{ "match": { "secretKey": "api key", "remoteRef": { "remoteKey": "mine" } },
+                       "conversionStrategy": "ReverseUnicode" }],
+        });
+        assert_eq!(planned(spec).unwrap(), [triple("db-user", "db-user", "u"), triple("api key", "mine", "k")]);
+    }
+
+    #[test]
+    fn two_values_for_one_place_are_refused() {
+        let to = |key: &str| json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": "db", "property": "x" } } });
+        let error = planned(json!({ "data": [to("db-user"), to("db-pass")] })).unwrap_err();
+        assert!(error.ends_with(
+            "duplicate remote key \"db\" with property \"x\": source keys \"db-user\" and \"db-pass\" both map to the \
+             same destination"
+        ));
+        let same = json!({ "regexp": { "source": ".*", "target": "x" } });
+        let many = json!({ "dataTo": [{ "storeRef": { "name": "s" }, "match": { "regexp": "^db" }, "rewrite": [same] }] });
+        assert!(planned(many).unwrap_err().contains("duplicate remote key \"x\""));
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_refused_without_telling_it() {
+        let binary = Values::from([("k".to_owned(), vec![0xff, 0xfe])]);
+        let data = PushData {
+            match_: PushMatch {
+                secret_key: "k".to_owned(),
+                ..PushMatch::default()
+            },
+            ..PushData::default()
+        };
+        assert!(value(&data, &binary).unwrap_err().contains("secret key k is no text"));
+    }
+
+    #[test]
+    fn data_to_needs_a_store_of_the_list() {
+        let check = |spec: serde_json::Value| check_store_refs(&serde_json::from_value(spec).unwrap());
+        assert_eq!(check(json!({ "dataTo": [{}] })).unwrap_err(), "dataTo[0]: storeRef is required");
+        let refs = json!([{ "name": "s" }]);
+        let spec = |store: serde_json::Value| json!({ "secretStoreRefs": refs, "dataTo": [{ "storeRef": store }] });
+        assert!(check(spec(json!({ "name": "s", "kind": "SecretStore" }))).is_ok());
+        assert!(check(spec(json!({ "name": "s", "kind": "ClusterSecretStore" }))).is_err());
+        assert!(check(spec(json!({ "labelSelector": {} }))).is_ok());
+        assert!(check(spec(json!({}))).unwrap_err().ends_with("must have name or labelSelector"));
+    }
+}

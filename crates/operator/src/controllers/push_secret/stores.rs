@@ -1,0 +1,286 @@
+//! The stores of a PushSecret, and what holds them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::namespaces::{matches, may_use};
+use crate::controllers::store::lane;
+use crate::informer::{Informer, key};
+use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::provider::StoreKey;
+use crate::queue::{ObjectKey, Outcome, Reason};
+use crate::types::{PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
+
+/// On stores whose values are to go with a PushSecret: without the store they could not.
+const FINALIZER: &str = "secretstore.externalsecrets.io/finalizer";
+const CLUSTER: &str = "ClusterSecretStore";
+
+/// The stores of a PushSecret by their keys in its status: `SecretStore/name`.
+pub(super) type Stores = BTreeMap<String, Arc<Store>>;
+
+/// The kind a reference names.
+pub(super) fn kind(reference: &PushStoreRef) -> &'static str {
+    match reference.kind == CLUSTER {
+        true => CLUSTER,
+        false => "SecretStore",
+    }
+}
+
+/// A store's key in a PushSecret's status.
+pub(super) fn status_key(store: &Store) -> String {
+    let key = StoreKey::of(store);
+    format!("{}/{}", key.kind(), key.name)
+}
+
+/// Whether a reference means a store; of a SecretStore, one in the PushSecret's namespace.
+///
+/// # Errors
+/// When its selector makes no sense.
+pub(super) fn selects(reference: &PushStoreRef, store: &Store) -> Result<bool, String> {
+    let of_kind = StoreKey::of(store).kind() == kind(reference);
+    match (&reference.label_selector, reference.name.as_str()) {
+        (None, "") => Ok(false),
+        (Some(selector), "") => {
+            let labels = store.metadata.labels.clone().unwrap_or_default();
+            Ok(of_kind && matches(selector, &labels)?)
+        }
+        (_, name) => Ok(of_kind && store.metadata.name.as_deref() == Some(name)),
+    }
+}
+
+/// All stores it names, whosever they are.
+///
+/// # Errors
+/// When a selector makes no sense, or there is no store of a name.
+pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Stores, String> {
+    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
+    let mut stores = Stores::new();
+    for reference in &push_secret.spec.secret_store_refs {
+        // A selector wins over a name here, unlike in `dataTo`.
+        if let Some(selector) = &reference.label_selector {
+            for store in of_kind(operator, kind(reference), namespace) {
+                if matches(selector, &store.metadata.labels.clone().unwrap_or_default())? {
+                    stores.insert(status_key(&store), store);
+                }
+            }
+            continue;
+        }
+        let (name, kind) = (&reference.name, kind(reference));
+        if name.is_empty() {
+            return Err("refStore Name must be provided".to_owned());
+        }
+        let store = by_name(operator, kind, name, namespace)
+            .ok_or_else(|| format!("could not get {kind} {name:?}, there is none"))?;
+        stores.insert(status_key(&store), store);
+    }
+    Ok(stores)
+}
+
+/// Whether none of its stores is this operator's to write to.
+pub(super) fn are_others(operator: &Operator, stores: &Stores) -> bool {
+    !stores.is_empty() && !stores.values().any(|store| is_ours(operator, store))
+}
+
+/// Those of this operator that values can be written to.
+///
+/// # Errors
+/// When an entry of `dataTo` selects none of them.
+pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Stores) -> Result<Stores, String> {
+    let mut stores = all;
+    stores.retain(|_, store| store.metadata.deletion_timestamp.is_none() && is_ours(operator, store));
+    for (index, many) in push_secret.spec.data_to.iter().enumerate() {
+        let Some(reference) = many.store_ref.as_ref().filter(|reference| reference.name.is_empty()) else {
+            continue;
+        };
+        let mut any = stores.is_empty();
+        for store in stores.values() {
+            any |= selects(reference, store).map_err(|error| format!("dataTo[{index}]: {error}"))?;
+        }
+        if !any {
+            return Err(format!("dataTo[{index}]: labelSelector does not match any store in secretStoreRefs"));
+        }
+    }
+    Ok(stores)
+}
+
+/// A store that values were written to before.
+///
+/// # Errors
+/// When it is not there any more.
+pub(super) fn of_status(operator: &Operator, status_key: &str, namespace: &str) -> Result<Arc<Store>, String> {
+    let (kind, name) = status_key.split_once('/').unwrap_or(("SecretStore", status_key));
+    by_name(operator, kind, name, namespace)
+        .ok_or_else(|| format!("could not get secrets client for store {status_key}: there is none"))
+}
+
+/// Refuses a ClusterSecretStore that is not for this namespace.
+pub(super) fn check_allowed(operator: &Operator, store: &Store, namespace: &str) -> Result<(), String> {
+    let name = store.metadata.name.as_deref().unwrap_or_default();
+    match store.metadata.namespace.is_some() || may_use(operator, store, namespace)? {
+        true => Ok(()),
+        false => Err(format!(
+            "could not get secrets client for store {name}: using cluster store {name:?} is not allowed from namespace \
+             {namespace:?}: denied by spec.condition"
+        )),
+    }
+}
+
+fn is_ours(operator: &Operator, store: &Store) -> bool {
+    operator.is_own_class(store) && store.spec.provider.onepassword.is_some()
+}
+
+fn by_name(operator: &Operator, kind: &str, name: &str, namespace: &str) -> Option<Arc<Store>> {
+    let reference = StoreRef {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+    };
+    operator.store(&reference, namespace)
+}
+
+fn of_kind(operator: &Operator, kind: &str, namespace: &str) -> Vec<Arc<Store>> {
+    let (informer, namespace) = match kind == CLUSTER {
+        true => (&operator.informers.cluster_stores, ""),
+        false => (&operator.informers.secret_stores, namespace),
+    };
+    let stores = informer.all().into_iter().filter(|(key, _)| key.namespace == namespace);
+    stores.map(|(_, store)| store).collect()
+}
+
+/// Whether values in a store are to go with a PushSecret.
+fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
+    if push_secret.spec.deletion_policy != PushDeletionPolicy::Delete {
+        return false;
+    }
+    let in_reach = store.metadata.namespace.is_none() || store.metadata.namespace == push_secret.metadata.namespace;
+    let wrote = || push_secret.status.as_ref().is_some_and(|status| status.synced_push_secrets.contains_key(key));
+    let will = || {
+        let mut references = push_secret.spec.secret_store_refs.iter();
+        references.any(|reference| selects(reference, store).unwrap_or_default())
+    };
+    in_reach && (wrote() || will())
+}
+
+/// Whether the store has its finalizer, and whether it should.
+fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
+    let key = status_key(store);
+    let is = store.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let all = operator.informers.push_secrets.all();
+    (is, all.iter().any(|(_, push_secret)| is_held_by(store, &key, push_secret)))
+}
+
+/// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
+pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store: &Store) -> Option<Outcome> {
+    if operator.served.push_secret.is_none() || !operator.options.push_secrets {
+        return None;
+    }
+    let leaving = store.metadata.deletion_timestamp.is_some();
+    let (is, should_be) = holds(operator, store);
+    let unchanged = if leaving { Some(Outcome::Done) } else { None };
+    // The API server lets nothing be added to what is being deleted.
+    if is == should_be || (leaving && should_be) {
+        return unchanged;
+    }
+    let mut finalizers = store.metadata.finalizers.clone().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    if should_be {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let resource = operator.store_resource(&StoreKey::of(store));
+    match operator.write_finalizers(resource, &store.metadata, &finalizers).await {
+        Ok(object) => {
+            if !leaving {
+                informer.learn(object);
+            }
+            unchanged
+        }
+        Err(error) if is_not_found(&error) => Some(Outcome::Done),
+        Err(error) if is_conflict(&error) => Some(Outcome::Again),
+        Err(error) => {
+            tracing::warn!(store = %key(&store.metadata), %error, "the store's finalizer could not be written");
+            Some(Outcome::Failed)
+        }
+    }
+}
+
+/// Looks at the stores of a PushSecret whose status was written.
+pub(super) fn wake_after(operator: &Operator, push_secret: &PushSecret) {
+    if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
+        wake(operator, push_secret);
+    }
+}
+
+/// Looks at the stores that a PushSecret holds, or held before.
+pub(super) fn wake(operator: &Operator, push_secret: &PushSecret) {
+    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
+    for kind in ["SecretStore", CLUSTER] {
+        for store in of_kind(operator, kind, namespace) {
+            let (is, should_be) = holds(operator, &store);
+            if is != should_be {
+                let key = key(&store.metadata);
+                operator.queues.stores.add(key.clone(), &lane(&key), Reason::Look, Instant::now());
+            }
+        }
+    }
+}
+
+/// The lane a PushSecret waits in: its first store's.
+pub(super) fn lane_of(push_secret: &PushSecret) -> String {
+    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
+    match push_secret.spec.secret_store_refs.first() {
+        Some(store) if kind(store) == CLUSTER => store.name.clone(),
+        Some(store) => ObjectKey::new(namespace, &store.name).to_string(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn store(namespace: Option<&str>) -> Store {
+        serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "x",
+            "metadata": { "name": "s", "namespace": namespace, "labels": { "a": "b" } }, "spec": {},
+        }))
+        .unwrap()
+    }
+
+    fn held(spec: serde_json::Value, status: serde_json::Value, store: &Store) -> bool {
+        let push_secret = serde_json::from_value(json!({
+            "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
+            "metadata": { "name": "p", "namespace": "n" }, "spec": spec, "status": status,
+        }))
+        .unwrap();
+        is_held_by(store, &status_key(store), &push_secret)
+    }
+
+    #[test]
+    fn a_reference_means_a_store_of_its_kind_by_name_or_labels() {
+        let selects = |reference: serde_json::Value, store: &Store| {
+            selects(&serde_json::from_value(reference).unwrap(), store).unwrap()
+        };
+        assert!(selects(json!({ "name": "s" }), &store(Some("n"))));
+        assert!(!selects(json!({ "name": "s" }), &store(None)));
+        assert!(selects(json!({ "name": "s", "kind": "ClusterSecretStore" }), &store(None)));
+        assert!(selects(json!({ "labelSelector": { "matchLabels": { "a": "b" } } }), &store(Some("n"))));
+        assert!(!selects(json!({ "labelSelector": { "matchLabels": { "a": "c" } } }), &store(Some("n"))));
+        assert!(!selects(json!({}), &store(Some("n"))));
+    }
+
+    #[test]
+    fn a_store_is_held_by_what_will_be_or_was_written_to_it() {
+        let refs = json!([{ "name": "s" }]);
+        let deletes = json!({ "deletionPolicy": "Delete", "secretStoreRefs": refs });
+        assert!(held(deletes.clone(), json!({}), &store(Some("n"))));
+        assert!(!held(deletes, json!({}), &store(Some("elsewhere"))));
+        assert!(!held(json!({ "secretStoreRefs": refs }), json!({}), &store(Some("n"))));
+        let moved = json!({ "deletionPolicy": "Delete", "secretStoreRefs": [{ "name": "other" }] });
+        let wrote = json!({ "syncedPushSecrets": { "ClusterSecretStore/s": {} } });
+        assert!(held(moved.clone(), wrote.clone(), &store(None)));
+        assert!(!held(moved, wrote, &store(Some("n"))));
+    }
+}

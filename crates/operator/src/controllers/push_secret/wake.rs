@@ -1,0 +1,55 @@
+//! When a PushSecret is looked at.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::stores;
+use crate::informer::{Seen, changed};
+use crate::operator::Operator;
+use crate::queue::{ObjectKey, Queue, Reason};
+use crate::types::{PushDeletionPolicy, PushSecret, Store, condition};
+
+fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
+    queue.add(key.clone(), &stores::lane_of(push_secret), Reason::Look, Instant::now());
+}
+
+/// It changed.
+pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &ObjectKey, seen: Seen<'_, PushSecret>) {
+    let deletes = |push_secret: &PushSecret| push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
+    let held = match seen {
+        Seen::Is(now, before) => {
+            if before.as_ref().is_some_and(|before| !changed(&before.metadata, &now.metadata)) {
+                return;
+            }
+            look(queue, key, now);
+            (deletes(now) || before.is_some_and(|before| deletes(&before))).then_some(now)
+        }
+        Seen::Gone(before) => {
+            queue.forget(key);
+            look(queue, key, before);
+            deletes(before).then_some(before)
+        }
+        Seen::Unreadable(_, error) => {
+            tracing::warn!(push_secret = %key, %error, "the PushSecret can't be read");
+            None
+        }
+    };
+    // Their stores may be held now, or need not be any more.
+    if let (Some(push_secret), Some(operator)) = (held, operator) {
+        stores::wake(operator, push_secret);
+    }
+}
+
+/// A store is new or another: those that failed need not wait for their time.
+pub(crate) fn of_store(operator: &Operator, store: &Store) {
+    for (key, push_secret) in operator.informers.push_secrets.all() {
+        let in_reach = store.metadata.namespace.as_deref().is_none_or(|namespace| namespace == key.namespace);
+        let mut references = push_secret.spec.secret_store_refs.iter();
+        let names = references.any(|reference| stores::selects(reference, store).unwrap_or_default());
+        let status = push_secret.status.as_ref();
+        let ready = status.and_then(|status| condition::ready(&status.conditions));
+        if in_reach && names && ready.is_none_or(|ready| ready.status != "True") {
+            look(&operator.queues.push_secrets, &key, &push_secret);
+        }
+    }
+}

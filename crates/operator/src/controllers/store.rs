@@ -1,0 +1,102 @@
+//! SecretStore and ClusterSecretStore: are they usable?
+
+use std::time::Instant;
+
+use kube::runtime::events::EventType;
+
+use crate::controllers::push_secret;
+use crate::operator::{Operator, is_not_found, now};
+use crate::provider::{Need, ProviderError, StoreKey};
+use crate::queue::{ObjectKey, Outcome, Work};
+use crate::types::{Condition, Interval, Store, condition};
+
+/// The lane that stores wait in: each its own, since each waits for its own server.
+pub(crate) fn lane(key: &ObjectKey) -> String {
+    key.to_string()
+}
+
+/// Looks at a store.
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+    let began = Instant::now();
+    let (informer, metrics) = match work.key.namespace.is_empty() {
+        true => (&operator.informers.cluster_stores, &operator.metrics.cluster_stores),
+        false => (&operator.informers.secret_stores, &operator.metrics.stores),
+    };
+    let Some(store) = informer.get(&work.key) else {
+        return Outcome::Done;
+    };
+    if !operator.is_own_class(&store) || store.spec.provider.onepassword.is_none() {
+        return Outcome::Done;
+    }
+    if let Some(outcome) = push_secret::hold(operator, informer, &store).await {
+        return outcome;
+    }
+    let verdict = validate(operator, &store, work.asked).await;
+    let key = StoreKey::of(&store);
+    let resource = operator.store_resource(&key);
+    let condition = match &verdict {
+        Ok(()) => {
+            let (reason, message) = ("Valid", "store validated");
+            let known = store.status.as_ref().and_then(|status| condition::ready(&status.conditions));
+            // Once a change, not once an interval: events are for what is new.
+            if known.is_none_or(|known| known.status != "True") {
+                operator.recorder.write(resource, &store.metadata, EventType::Normal, reason, message).await;
+            }
+            Condition::ready(true, reason, message)
+        }
+        Err(error) => {
+            metrics.failed(&work.key);
+            tracing::warn!(kind = key.kind(), store = %work.key, %error, "the store is not usable");
+            let reason = "InvalidProviderConfig";
+            operator.recorder.write(resource, &store.metadata, EventType::Warning, reason, error.to_string()).await;
+            let message = match error {
+                ProviderError::Store(_) | ProviderError::Token(_) => "unable to create client",
+                _ => "unable to validate store",
+            };
+            Condition::ready(false, reason, message)
+        }
+    };
+    let mut status = store.status.clone().unwrap_or_default();
+    if verdict.is_ok() {
+        status.capabilities = Some("ReadWrite".to_owned());
+    }
+    metrics.condition(&work.key, &condition);
+    condition.put_into(&mut status.conditions, &now());
+    metrics.reconciled(&work.key, began.elapsed());
+    if store.status.as_ref() != Some(&status) {
+        match operator.write_status(resource, &work.key, &status).await {
+            Ok(object) => informer.learn(object),
+            Err(error) if is_not_found(&error) => return Outcome::Done,
+            Err(error) => {
+                tracing::warn!(kind = key.kind(), store = %work.key, %error, "the store's status could not be written");
+                return Outcome::Failed;
+            }
+        }
+    }
+    match verdict {
+        Ok(()) => Outcome::After(
+            store.spec.refresh_interval.and_then(Interval::duration).unwrap_or(operator.options.store_interval),
+        ),
+        Err(_) => Outcome::Failed,
+    }
+}
+
+/// Whether the server answers for every vault.
+async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<(), ProviderError> {
+    let connection = operator.connections.of(store).await?;
+    let need = Need {
+        not_before: asked,
+        or_unchanged: false,
+    };
+    for vault in store.spec.provider.onepassword.iter().flat_map(|config| config.vaults.keys()) {
+        let outcome = connection.vault(vault, need).await;
+        operator.metrics.called("GetVault", outcome.is_ok());
+        if let Err(error) = outcome {
+            if error.is_denied() {
+                operator.connections.forget_token(store);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}

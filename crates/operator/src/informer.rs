@@ -1,0 +1,234 @@
+//! The objects of a kind, as the API server has them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::DynamicObject;
+use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::queue::ObjectKey;
+
+/// A copy of the objects of a kind that follows the API server.
+pub(crate) struct Informer<T> {
+    objects: RwLock<HashMap<ObjectKey, Known<T>>>,
+    ready: watch::Sender<bool>,
+}
+
+struct Known<T> {
+    revision: u64,
+    object: Arc<T>,
+}
+
+/// What happened to an object.
+pub(crate) enum Seen<'a, T> {
+    /// It is there; with what was there before.
+    Is(&'a Arc<T>, Option<Arc<T>>),
+    /// It was.
+    Gone(&'a Arc<T>),
+    /// It is there, and can't be read: another version's, or changed by hand past its schema.
+    Unreadable(&'a DynamicObject, &'a serde_json::Error),
+}
+
+/// What the list of objects is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope {
+    /// One namespace, or all.
+    pub(crate) namespace: Option<String>,
+    /// Labels.
+    pub(crate) labels: Option<String>,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
+    /// Follows a kind until the operator ends. `seen` is told of every change; it must not wait.
+    pub(crate) fn start(
+        client: Client,
+        resource: &ApiResource,
+        scope: &Scope,
+        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+    ) -> Arc<Self> {
+        let (api, config) = scope.apply::<DynamicObject>(client, resource);
+        Self::follow(resource.kind.clone(), watcher::watcher(api, config), seen)
+    }
+
+    /// As [`start`](Self::start), but only the metadata is fetched.
+    pub(crate) fn start_metadata(
+        client: Client,
+        resource: &ApiResource,
+        scope: &Scope,
+        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+    ) -> Arc<Self> {
+        let (api, config) = scope.apply::<PartialObjectMeta<DynamicObject>>(client, resource);
+        let whole = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
+            types: partial.types,
+            metadata: partial.metadata,
+            data: serde_json::Value::Null,
+        };
+        let events = watcher::watcher(api, config).map_ok(move |event| match event {
+            Event::Init => Event::Init,
+            Event::InitApply(object) => Event::InitApply(whole(object)),
+            Event::InitDone => Event::InitDone,
+            Event::Apply(object) => Event::Apply(whole(object)),
+            Event::Delete(object) => Event::Delete(whole(object)),
+        });
+        Self::follow(resource.kind.clone(), events, seen)
+    }
+
+    fn follow(
+        kind: String,
+        events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send + 'static,
+        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+    ) -> Arc<Self> {
+        let informer = Self::empty();
+        informer.ready.send_replace(false);
+        let following = informer.clone();
+        tokio::spawn(async move {
+            let mut events = events.default_backoff().boxed();
+            let mut listed = HashSet::new();
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Init) => listed.clear(),
+                    Ok(Event::InitApply(object)) => {
+                        listed.insert(key(&object.metadata));
+                        following.put(object, &seen);
+                    }
+                    Ok(Event::InitDone) => {
+                        following.keep_only(&std::mem::take(&mut listed), &seen);
+                        following.ready.send_replace(true);
+                    }
+                    Ok(Event::Apply(object)) => following.put(object, &seen),
+                    Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
+                    Err(error) => tracing::warn!(%kind, %error, "watching failed; trying again"),
+                }
+            }
+        });
+        informer
+    }
+
+    /// Takes over what a write answered, so that the next look is not at an object from before it.
+    pub(crate) fn learn(&self, object: DynamicObject) {
+        self.put(object, &|_, _| {});
+    }
+
+    /// An informer of nothing: for kinds that are not there or not wanted.
+    pub(crate) fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            objects: RwLock::default(),
+            ready: watch::Sender::new(true),
+        })
+    }
+
+    /// Waits for the first list.
+    pub(crate) async fn wait_ready(&self) {
+        // The sender lives as long as the informer.
+        let mut ready = self.ready.subscribe();
+        let _ready = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// Whether the first list is there.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// An object.
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
+        self.read().get(key).map(|known| known.object.clone())
+    }
+
+    /// All objects.
+    pub(crate) fn all(&self) -> Vec<(ObjectKey, Arc<T>)> {
+        self.read().iter().map(|(key, known)| (key.clone(), known.object.clone())).collect()
+    }
+
+    fn put(&self, mut object: DynamicObject, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+        let key = key(&object.metadata);
+        let revision = revision(&object.metadata);
+        if self.read().get(&key).is_some_and(|known| known.revision > revision) {
+            return;
+        }
+        object.metadata.managed_fields = None;
+        let parsed = serde_json::to_value(&object).and_then(serde_json::from_value::<T>);
+        match parsed {
+            Ok(parsed) => {
+                let object = Arc::new(parsed);
+                let known = Known {
+                    revision,
+                    object: object.clone(),
+                };
+                let before = self.write().insert(key.clone(), known);
+                seen(&key, Seen::Is(&object, before.map(|known| known.object)));
+            }
+            Err(error) => {
+                self.write().remove(&key);
+                seen(&key, Seen::Unreadable(&object, &error));
+            }
+        }
+    }
+
+    fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+        let gone = self.write().remove(key);
+        if let Some(gone) = gone {
+            seen(key, Seen::Gone(&gone.object));
+        }
+    }
+
+    fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+        let gone: Vec<ObjectKey> = self.read().keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        for key in gone {
+            self.remove(&key, seen);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ObjectKey, Known<T>>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ObjectKey, Known<T>>> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The API server's count of changes. Kubernetes says since 1.35 that it may be compared; it always could.
+fn revision(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+impl Scope {
+    fn apply<K>(&self, client: Client, resource: &ApiResource) -> (Api<K>, watcher::Config)
+    where
+        K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
+        let api = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, resource),
+            None => Api::all_with(client, resource),
+        };
+        let config = watcher::Config {
+            label_selector: self.labels.clone(),
+            ..watcher::Config::default()
+        };
+        (api, config)
+    }
+}
+
+/// The key of an object.
+pub(crate) fn key(meta: &ObjectMeta) -> ObjectKey {
+    ObjectKey::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+/// Whether anything but the status changed.
+pub(crate) fn changed(before: &ObjectMeta, after: &ObjectMeta) -> bool {
+    fn parts(meta: &ObjectMeta) -> impl PartialEq + '_ {
+        let deleted: &Option<Time> = &meta.deletion_timestamp;
+        (meta.generation, &meta.labels, &meta.annotations, &meta.finalizers, deleted, &meta.uid)
+    }
+    parts(before) != parts(after)
+}

@@ -1,0 +1,28 @@
+//! external-secrets.io resources become Kubernetes Secrets: a drop-in for the External Secrets Operator's
+//! `onepassword` provider.
+
+mod controllers;
+mod discovery;
+mod hash;
+mod informer;
+mod leader;
+mod merge_patch;
+mod metrics;
+mod names;
+mod operator;
+mod options;
+mod poke;
+mod provider;
+mod queue;
+mod recorder;
+mod restart;
+mod run;
+mod secret;
+mod server;
+pub mod types;
+mod values;
+mod wake;
+
+pub use discovery::DiscoveryError;
+pub use options::{Election, Options};
+pub use run::{OperatorError, run};

@@ -1,0 +1,162 @@
+//! What all controllers share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, ObjectMeta};
+use kube::Client;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::informer::Informer;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::provider::{Connections, StoreKey, UsesIndex};
+use crate::queue::{ObjectKey, Queue};
+use crate::recorder::Recorder;
+use crate::wake::Targets;
+use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
+
+/// An object's metadata alone.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Meta {
+    /// The metadata.
+    pub(crate) metadata: ObjectMeta,
+}
+
+/// The objects the operator looks at, as far as it is told to.
+pub(crate) struct Informers {
+    pub(crate) external_secrets: Arc<Informer<ExternalSecret>>,
+    pub(crate) secret_stores: Arc<Informer<Store>>,
+    pub(crate) cluster_stores: Arc<Informer<Store>>,
+    pub(crate) cluster_external_secrets: Arc<Informer<ClusterExternalSecret>>,
+    pub(crate) push_secrets: Arc<Informer<PushSecret>>,
+    /// Metadata of the Secrets that are managed.
+    pub(crate) targets: Arc<Informer<Meta>>,
+    /// Metadata of namespaces.
+    pub(crate) namespaces: Arc<Informer<Meta>>,
+}
+
+/// One queue a kind.
+pub(crate) struct QueueSet {
+    pub(crate) external_secrets: Arc<Queue>,
+    pub(crate) stores: Arc<Queue>,
+    pub(crate) cluster_external_secrets: Arc<Queue>,
+    pub(crate) push_secrets: Arc<Queue>,
+}
+
+/// What all controllers share.
+pub(crate) struct Operator {
+    pub(crate) client: Client,
+    pub(crate) options: Options,
+    pub(crate) served: Served,
+    pub(crate) informers: Informers,
+    pub(crate) queues: QueueSet,
+    pub(crate) connections: Connections,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Recorder,
+    /// Which ExternalSecrets hang on what.
+    pub(crate) uses: Mutex<UsesIndex>,
+    /// The Secrets that were found to be as they should, by ExternalSecret: uid and resource version. While the API
+    /// server shows the same, they need not be fetched.
+    pub(crate) verified: Mutex<HashMap<ObjectKey, (String, String)>>,
+    /// Which ExternalSecrets make which Secret.
+    pub(crate) targets: Arc<Mutex<Targets>>,
+    /// When what is there was asked for.
+    pub(crate) started: Instant,
+}
+
+impl Operator {
+    /// A store by reference.
+    pub(crate) fn store(&self, reference: &StoreRef, namespace: &str) -> Option<Arc<Store>> {
+        match reference.is_cluster() {
+            true => self.informers.cluster_stores.get(&ObjectKey::new("", &reference.name)),
+            false => self.informers.secret_stores.get(&ObjectKey::new(namespace, &reference.name)),
+        }
+    }
+
+    /// The API resource of a store.
+    pub(crate) fn store_resource(&self, key: &StoreKey) -> &ApiResource {
+        match key.namespace {
+            Some(_) => &self.served.secret_store,
+            None => &self.served.cluster_secret_store,
+        }
+    }
+
+    /// Whether stores of a class are this operator's.
+    pub(crate) fn is_own_class(&self, store: &Store) -> bool {
+        store.spec.controller.is_empty() || store.spec.controller == self.options.controller_class
+    }
+
+    /// Which Secrets were found to be as they should.
+    pub(crate) fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, (String, String)>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which ExternalSecrets hang on what.
+    pub(crate) fn uses(&self) -> std::sync::MutexGuard<'_, UsesIndex> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which ExternalSecrets make which Secret.
+    pub(crate) fn targets(&self) -> std::sync::MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects of a resource, in a namespace if it has one.
+    pub(crate) fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        match namespace {
+            "" => Api::all_with(self.client.clone(), resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, resource),
+        }
+    }
+
+    /// Writes an object's status.
+    pub(crate) async fn write_status(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        status: &impl serde::Serialize,
+    ) -> Result<DynamicObject, kube::Error> {
+        let patch = json!({ "status": status });
+        let api = self.api(resource, &key.namespace);
+        api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await
+    }
+
+    /// Writes an object's finalizers, if it is still as it was seen.
+    pub(crate) async fn write_finalizers(
+        &self,
+        resource: &ApiResource,
+        meta: &ObjectMeta,
+        finalizers: &[String],
+    ) -> Result<DynamicObject, kube::Error> {
+        let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": meta.resource_version } });
+        let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
+        let name = meta.name.as_deref().unwrap_or_default();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+    }
+}
+
+/// The time, to the second as Kubernetes has it.
+pub(crate) fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// Whether the API server refused a write since the object changed meanwhile.
+pub(crate) fn is_conflict(error: &kube::Error) -> bool {
+    has_code(error, 409)
+}
+
+/// Whether there is no such object.
+pub(crate) fn is_not_found(error: &kube::Error) -> bool {
+    has_code(error, 404)
+}
+
+fn has_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}

@@ -1,0 +1,80 @@
+//! What an operator is told at start.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::types::StoreRef;
+
+/// What an operator is told at start. The names are External Secrets' flags'.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many objects of one store, and of each other kind, are worked at at a time.
+    pub concurrent: usize,
+    /// The only namespace that is looked at; all when absent. Cluster-wide kinds are left alone then.
+    pub namespace: Option<String>,
+    /// Stores of other classes are left alone.
+    pub controller_class: String,
+    /// Where metrics are served; nowhere when absent.
+    pub metrics_address: Option<SocketAddr>,
+    /// Where `/healthz` and `/readyz` are served; nowhere when absent.
+    pub health_address: Option<SocketAddr>,
+    /// Whether one of several replicas works at a time.
+    pub leader_election: Option<Election>,
+    /// ClusterSecretStores are looked at.
+    pub cluster_stores: bool,
+    /// SecretStores are looked at.
+    pub secret_stores: bool,
+    /// ClusterExternalSecrets are looked at.
+    pub cluster_external_secrets: bool,
+    /// PushSecrets are looked at.
+    pub push_secrets: bool,
+    /// How often stores are looked at that say nothing of it themselves.
+    pub store_interval: Duration,
+    /// An ExternalSecret is not synced while its store is not ready.
+    pub flood_gate: bool,
+    /// The store of ExternalSecrets that name none.
+    pub default_store: Option<StoreRef>,
+    /// Only `force-sync` is annotated, for another operator to act on.
+    pub poke_only: bool,
+    /// Workloads that use a Secret are restarted when it changes, if they ask for it.
+    pub restart_workloads: bool,
+}
+
+/// How one of several replicas is chosen.
+#[derive(Clone, Debug)]
+pub struct Election {
+    /// The Lease's name.
+    pub name: String,
+    /// The Lease's namespace.
+    pub namespace: String,
+    /// This replica's name.
+    pub identity: String,
+    /// How long a replica that is silent keeps the Lease.
+    pub lease: Duration,
+    /// How long after its last renewal the holder stops; shorter than `lease`.
+    pub deadline: Duration,
+    /// How often the Lease is renewed, or tried for.
+    pub retry: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            concurrent: 16,
+            namespace: None,
+            controller_class: "default".to_owned(),
+            metrics_address: None,
+            health_address: None,
+            leader_election: None,
+            cluster_stores: true,
+            secret_stores: true,
+            cluster_external_secrets: true,
+            push_secrets: true,
+            store_interval: Duration::from_secs(300),
+            flood_gate: true,
+            default_store: None,
+            poke_only: false,
+            restart_workloads: false,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One Connect server with one token, and what was read of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sidevault_client::{Client, ClientError, Filter};
+use sidevault_model::{FileId, Item, ItemId, VaultId};
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::ProviderError;
+use super::slots::Slots;
+
+/// How many requests are under way to one server at a time.
+const REQUESTS: usize = 32;
+/// How long values stay in memory after they were read.
+const KEPT: Duration = Duration::from_secs(60);
+/// The largest file that is put into a Secret. Kubernetes allows 1 MiB for a whole Secret; templates may cut it down.
+const LARGEST_FILE: usize = 8 << 20;
+/// External Secrets' answer to Connect's passing 403s (external-secrets#4205): tries, and the pause before the second.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What an answer must be as new as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    /// A read that began at this moment or later is good enough.
+    pub(crate) not_before: Instant,
+    /// So is an older one, while the server's event stream says that nothing changed since.
+    pub(crate) or_unchanged: bool,
+}
+
+/// One Connect server with one token.
+pub(crate) struct Connection {
+    /// Tells connections apart.
+    pub(crate) id: u64,
+    pub(super) client: Client,
+    /// Held by whoever makes an item.
+    pub(super) creating: tokio::sync::Mutex<()>,
+    requests: Semaphore,
+    vaults: Slots<String, VaultId>,
+    titles: Slots<(VaultId, String), Vec<ItemId>>,
+    lists: Slots<VaultId, Arc<Vec<Item>>>,
+    items: Slots<(VaultId, ItemId, Option<u32>), Arc<Item>>,
+    files: Slots<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
+    /// Since when every change is known; none while there is no event stream.
+    unchanged_since: Mutex<Option<Instant>>,
+    pub(super) stop: CancellationToken,
+    _stopped_on_drop: DropGuard,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, client: Client) -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            id,
+            client,
+            creating: tokio::sync::Mutex::new(()),
+            requests: Semaphore::new(REQUESTS),
+            vaults: Slots::new(),
+            titles: Slots::new(),
+            lists: Slots::new(),
+            items: Slots::new(),
+            files: Slots::new(),
+            unchanged_since: Mutex::new(None),
+            _stopped_on_drop: stop.clone().drop_guard(),
+            stop,
+        }
+    }
+
+    /// A vault by its name or id.
+    pub(crate) async fn vault(&self, name: &str, need: Need) -> Result<VaultId, ProviderError> {
+        let read = || async {
+            let vault = self.call(|| self.client.resolve_vault(name)).await;
+            vault.map(|vault| vault.id).map_err(ProviderError::client("error finding 1Password Vault"))
+        };
+        self.vaults.get(name.to_owned(), self.fresh(need), read).await
+    }
+
+    /// The ids of the items with a title: usually one, or none.
+    pub(crate) async fn titled(&self, vault: VaultId, title: &str, need: Need) -> Result<Vec<ItemId>, ProviderError> {
+        let read = || async {
+            let filter = Filter::title(title);
+            let items = self.call(|| self.client.items(vault, Some(&filter))).await;
+            items
+                .map(|items| items.iter().map(|item| item.id).collect())
+                .map_err(ProviderError::client("error finding 1Password Item"))
+        };
+        self.titles.get((vault, title.to_owned()), self.fresh(need), read).await
+    }
+
+    /// The items of a vault, without fields.
+    pub(crate) async fn list(&self, vault: VaultId, need: Need) -> Result<Arc<Vec<Item>>, ProviderError> {
+        let read = || async {
+            let items = self.call(|| self.client.items(vault, None)).await;
+            items.map(Arc::new).map_err(ProviderError::client("error finding 1Password Item"))
+        };
+        self.lists.get(vault, self.fresh(need), read).await
+    }
+
+    /// An item, or one of its earlier versions.
+    pub(crate) async fn item(
+        &self,
+        vault: VaultId,
+        item: ItemId,
+        version: Option<u32>,
+        need: Need,
+    ) -> Result<Arc<Item>, ProviderError> {
+        let read = || async {
+            let item = match version {
+                None => self.call(|| self.client.item(vault, item)).await,
+                Some(version) => self.call(|| self.client.item_version(vault, item, version)).await,
+            };
+            item.map(Arc::new).map_err(ProviderError::client("error finding 1Password Item"))
+        };
+        self.items.get((vault, item, version), self.fresh(need), read).await
+    }
+
+    /// A file's content.
+    pub(crate) async fn file(
+        &self,
+        vault: VaultId,
+        item: ItemId,
+        file: FileId,
+        need: Need,
+    ) -> Result<Arc<Vec<u8>>, ProviderError> {
+        let read = || async {
+            let content = self
+                .call(|| async {
+                    let content = self.client.file_content(vault, item, file, 0).await?;
+                    content.read_to_end(LARGEST_FILE).await
+                })
+                .await;
+            content.map(Arc::new).map_err(ProviderError::client("error finding 1Password Document"))
+        };
+        self.files.get((vault, item, file), self.fresh(need), read).await
+    }
+
+    /// Waits for its turn, and repeats what a server that is just starting refuses.
+    pub(super) async fn call<T, F>(&self, request: impl Fn() -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        // Never closed, so there is always a permit in the end.
+        let _permit = self.requests.acquire().await;
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match request().await {
+                Err(ClientError::Status { status: 403, message }) if message.starts_with("Authorization") => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                outcome => return outcome,
+            }
+        }
+        request().await
+    }
+
+    fn fresh(&self, need: Need) -> impl Fn(Instant) -> bool {
+        let unchanged = self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match unchanged.filter(|_| need.or_unchanged) {
+            Some(unchanged) => unchanged.min(need.not_before),
+            None => need.not_before,
+        };
+        move |began| began >= since
+    }
+
+    /// From now on every change is known (`true`), or none is.
+    pub(super) fn changes_known(&self, known: bool) {
+        let mut unchanged = self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *unchanged = known.then(Instant::now);
+    }
+
+    /// Whether the server tells of changes.
+    pub(crate) fn tells_changes(&self) -> bool {
+        self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Forgets values that were read a while ago.
+    pub(super) fn tidy(&self) {
+        self.vaults.forget_older(KEPT);
+        self.titles.forget_older(KEPT);
+        self.lists.forget_older(KEPT);
+        self.items.forget_older(KEPT);
+        self.files.forget_older(KEPT);
+    }
+}

@@ -1,0 +1,278 @@
+//! Connections by store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use sha2::{Digest, Sha256};
+use sidevault_client::Client;
+use tokio::sync::mpsc;
+
+use super::follow::{Changed, follow};
+use super::{Connection, ProviderError};
+use crate::types::{OnePassword, SecretKeyRef, Store};
+
+/// How long a token is used before its Secret is looked at again. One that is refused is looked at at once.
+const TOKEN_KEPT: Duration = Duration::from_secs(10);
+/// What servers log as the client.
+const USER_AGENT: &str = concat!("sidevault-operator/", env!("CARGO_PKG_VERSION"));
+
+/// A store: its namespace (none for a ClusterSecretStore) and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StoreKey {
+    /// The namespace.
+    pub(crate) namespace: Option<String>,
+    /// The name.
+    pub(crate) name: String,
+}
+
+/// A connection, for as long as it is used.
+pub(crate) type Lease = Arc<Connection>;
+
+/// A token's Secret: namespace, name and key.
+type TokenKey = (String, String, String);
+
+/// Connections by store. Stores with the same server and token share one.
+pub(crate) struct Connections {
+    kube: kube::Client,
+    changes: mpsc::UnboundedSender<Changed>,
+    state: Mutex<State>,
+    /// One connection is opened at a time, so that two stores with one server share it.
+    opening: tokio::sync::Mutex<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    tokens: HashMap<TokenKey, (Instant, Arc<str>)>,
+    of_store: HashMap<StoreKey, ([u8; 32], Lease)>,
+}
+
+impl Connections {
+    /// No connections yet. `changes` is told what servers tell.
+    pub(crate) fn new(kube: kube::Client, changes: mpsc::UnboundedSender<Changed>) -> Self {
+        Self {
+            kube,
+            changes,
+            state: Mutex::new(State::default()),
+            opening: tokio::sync::Mutex::new(0),
+        }
+    }
+
+    /// The connection of a store; it is made if need be. `namespace` is the store's (none for a ClusterSecretStore).
+    ///
+    /// # Errors
+    /// When the store's manifest is wrong, or the token can't be read.
+    pub(crate) async fn of(&self, store: &Store) -> Result<Lease, ProviderError> {
+        let config = provider(store)?;
+        let (reference, namespace) = token_ref(store, config)?;
+        let token = self.token(reference, namespace).await?;
+        let identity = identity(&config.connect_host, &token);
+        let key = StoreKey::of(store);
+        if let Some(lease) = self.known(&key, &identity) {
+            return Ok(lease);
+        }
+        let mut last_id = self.opening.lock().await;
+        if let Some(lease) = self.known(&key, &identity) {
+            return Ok(lease);
+        }
+        *last_id += 1;
+        let client = Client::builder(&config.connect_host, &*token)
+            .user_agent(USER_AGENT)
+            .build()
+            .map_err(|error| ProviderError::Store(error.to_string()))?;
+        let lease = Arc::new(Connection::new(*last_id, client));
+        self.lock().of_store.insert(key, (identity, lease.clone()));
+        follow(&lease, self.changes.clone()).await;
+        Ok(lease)
+    }
+
+    /// Looks at the store's token again when it is next used.
+    pub(crate) fn forget_token(&self, store: &Store) {
+        if let Ok(config) = provider(store)
+            && let Ok((reference, namespace)) = token_ref(store, config)
+        {
+            self.lock().tokens.remove(&token_key(reference, namespace));
+        }
+    }
+
+    /// Ends the connection of a store that is gone, unless another store shares it.
+    pub(crate) fn close(&self, store: &StoreKey) {
+        self.lock().of_store.remove(store);
+    }
+
+    /// A connection by its number, while a store uses it.
+    pub(crate) fn by_id(&self, id: u64) -> Option<Lease> {
+        let state = self.lock();
+        state.of_store.values().map(|(_, lease)| lease).find(|lease| lease.id == id).cloned()
+    }
+
+    /// Forgets values that were read a while ago.
+    pub(crate) fn tidy(&self) {
+        let leases: Vec<Lease> = self.lock().of_store.values().map(|(_, lease)| lease.clone()).collect();
+        for lease in leases {
+            lease.tidy();
+        }
+    }
+
+    /// The connection of the store, or of another one with the same server and token.
+    fn known(&self, key: &StoreKey, identity: &[u8; 32]) -> Option<Lease> {
+        let mut state = self.lock();
+        if let Some((known, lease)) = state.of_store.get(key)
+            && known == identity
+        {
+            return Some(lease.clone());
+        }
+        let lease = state.of_store.values().find(|(known, _)| known == identity)?.1.clone();
+        state.of_store.insert(key.clone(), (*identity, lease.clone()));
+        Some(lease)
+    }
+
+    async fn token(&self, reference: &SecretKeyRef, namespace: &str) -> Result<Arc<str>, ProviderError> {
+        let key = token_key(reference, namespace);
+        if let Some((read, token)) = self.lock().tokens.get(&key)
+            && read.elapsed() < TOKEN_KEPT
+        {
+            return Ok(token.clone());
+        }
+        let read = Instant::now();
+        let (name, at) = (&reference.name, &reference.key);
+        let refuse = |why: String| ProviderError::Token(why);
+        let secrets: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
+        let secret = secrets
+            .get(name)
+            .await
+            .map_err(|error| refuse(format!("cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {error}")))?;
+        let value = secret.data.as_ref().and_then(|data| data.get(at)).ok_or_else(|| {
+            refuse(format!(
+                "cannot find secret data for key: {at:?} in Kubernetes secret {name:?} of namespace {namespace:?}"
+            ))
+        })?;
+        let token = std::str::from_utf8(&value.0)
+            .map_err(|_| refuse(format!("the value for key {at:?} of Kubernetes secret {name:?} is no text")))?;
+        let token: Arc<str> = token.trim().into();
+        self.lock().tokens.insert(key, (read, token.clone()));
+        Ok(token)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoreKey {
+    /// The key of a store.
+    pub(crate) fn of(store: &Store) -> Self {
+        Self {
+            namespace: store.metadata.namespace.clone(),
+            name: store.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// `SecretStore` or `ClusterSecretStore`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.namespace {
+            Some(_) => "SecretStore",
+            None => "ClusterSecretStore",
+        }
+    }
+}
+
+/// Checks a store's manifest as External Secrets' webhook does.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn provider(store: &Store) -> Result<&OnePassword, ProviderError> {
+    let refuse = |why: &str| ProviderError::Store(why.to_owned());
+    let config = store.spec.provider.onepassword.as_ref();
+    let config = config.ok_or_else(|| refuse("nil spec.provider.onepassword"))?;
+    token_ref(store, config)?;
+    if config.vaults.is_empty() {
+        return Err(refuse("must be at least one vault: spec.provider.onepassword.vaults"));
+    }
+    let mut orders: Vec<i64> = config.vaults.values().copied().collect();
+    orders.sort_unstable();
+    if orders.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(refuse("vault order numbers must be unique"));
+    }
+    Ok(config)
+}
+
+/// The token's Secret and the namespace it is in. A SecretStore can reach its own namespace only.
+fn token_ref<'a>(store: &'a Store, config: &'a OnePassword) -> Result<(&'a SecretKeyRef, &'a str), ProviderError> {
+    let refuse = |why: &str| ProviderError::Store(why.to_owned());
+    const PATH: &str = "spec.provider.onepassword.auth.secretRef.connectTokenSecretRef";
+    let reference = config.auth.secret_ref.token();
+    let reference = reference.ok_or_else(|| refuse(&format!("missing: {PATH}.name")))?;
+    for (value, name) in [(&reference.name, "name"), (&reference.key, "key")] {
+        if value.is_empty() {
+            return Err(refuse(&format!("missing: {PATH}.{name}")));
+        }
+    }
+    match (store.metadata.namespace.as_deref(), reference.namespace.as_deref()) {
+        (None, None) => Err(refuse("cluster scope requires namespace")),
+        (None, Some(namespace)) => Ok((reference, namespace)),
+        (Some(own), None) => Ok((reference, own)),
+        (Some(own), Some(namespace)) if own == namespace => Ok((reference, own)),
+        (Some(_), Some(_)) => Err(refuse(
+            "namespace should either be empty or match the namespace of the SecretStore for a namespaced SecretStore",
+        )),
+    }
+}
+
+fn token_key(reference: &SecretKeyRef, namespace: &str) -> TokenKey {
+    (namespace.to_owned(), reference.name.clone(), reference.key.clone())
+}
+
+/// Tells servers and tokens apart without keeping a token.
+fn identity(host: &str, token: &str) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(host.len().to_le_bytes())
+        .chain_update(host)
+        .chain_update(token)
+        .finalize()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn store(namespace: Option<&str>, spec: &str) -> Store {
+        let json = format!(
+            r#"{{"apiVersion":"external-secrets.io/v1","kind":"x","metadata":{{"name":"s"{}}},"spec":{{"provider":{{"onepassword":{spec}}}}}}}"#,
+            namespace.map(|namespace| format!(r#","namespace":"{namespace}""#)).unwrap_or_default()
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn why(store: &Store) -> String {
+        provider(store).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_spellings_of_the_token_are_read() {
+        for spelling in ["connectTokenSecretRef", "connectToken"] {
+            let spec = format!(
+                r#"{{"connectHost":"http://c","vaults":{{"a":1}},"auth":{{"secretRef":{{"{spelling}":{{"name":"n","key":"k"}}}}}}}}"#
+            );
+            assert!(provider(&store(Some("ns"), &spec)).is_ok());
+            assert!(why(&store(None, &spec)).ends_with("cluster scope requires namespace"));
+        }
+    }
+
+    #[test]
+    fn a_secret_store_reaches_its_own_namespace_only() {
+        let spec = r#"{"connectHost":"http://c","vaults":{"a":1},"auth":{"secretRef":{"connectTokenSecretRef":{"name":"n","key":"k","namespace":"other"}}}}"#;
+        assert!(why(&store(Some("ns"), spec)).contains("match the namespace"));
+        assert!(provider(&store(Some("other"), spec)).is_ok());
+    }
+
+    #[test]
+    fn vaults_have_an_order() {
+        let spec = r#"{"connectHost":"http://c","vaults":{"a":1,"b":1},"auth":{"secretRef":{"connectToken":{"name":"n","key":"k"}}}}"#;
+        assert!(why(&store(Some("ns"), spec)).ends_with("must be unique"));
+    }
+}

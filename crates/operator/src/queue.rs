@@ -1,0 +1,375 @@
+//! Work that waits its turn.
+//!
+//! As Kubernetes' work queues, an object is worked at by one worker at a time, waits once however often it is asked
+//! for, and after a failure waits longer each time. Beyond them, objects wait in lanes (one a store), each with
+//! workers of its own: a store that does not answer holds up nothing but its own objects.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::metrics::WorkQueue;
+
+/// The first wait after a failure, and the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// A namespace (empty for what has none) and a name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ObjectKey {
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// The name.
+    pub(crate) name: String,
+}
+
+impl ObjectKey {
+    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.namespace.as_str() {
+            "" => f.write_str(&self.name),
+            namespace => write!(f, "{namespace}/{}", self.name),
+        }
+    }
+}
+
+impl std::fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an object is looked at, the weightier last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// It, or what is made of it, may have changed.
+    Look,
+    /// Its time has come.
+    Due,
+    /// What it is made of changed at the source.
+    Changed,
+}
+
+/// An object whose turn it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// The object.
+    pub(crate) key: ObjectKey,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Since when that is so; what is read must be as new as this.
+    pub(crate) asked: Instant,
+    lane: String,
+    began: Instant,
+}
+
+/// What becomes of an object after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing, until something changes.
+    Done,
+    /// It comes up again.
+    After(Duration),
+    /// It comes up again at once, say after a conflict.
+    Again,
+    /// It failed, and comes up again after a wait.
+    Failed,
+}
+
+struct Entry {
+    lane: String,
+    reason: Reason,
+    asked: Instant,
+    queued: Instant,
+}
+
+#[derive(Default)]
+struct Lane {
+    ready: VecDeque<ObjectKey>,
+    running: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits, in `lanes`.
+    waiting: HashMap<ObjectKey, Entry>,
+    /// What is worked at, with what was asked for meanwhile.
+    running: HashMap<ObjectKey, Option<Entry>>,
+    lanes: BTreeMap<String, Lane>,
+    /// The lane whose turn was last.
+    last_lane: String,
+    /// When objects come up again, and the other way round.
+    later: BTreeMap<(Instant, u64), (ObjectKey, String, Reason)>,
+    due: HashMap<ObjectKey, (Instant, u64)>,
+    numbers: u64,
+    failures: HashMap<ObjectKey, u32>,
+}
+
+/// The queue of one controller.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Notify,
+    /// How many objects of one lane are worked at at a time.
+    width: usize,
+    metrics: WorkQueue,
+}
+
+impl Queue {
+    pub(crate) fn new(width: usize, metrics: WorkQueue) -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Notify::new(),
+            width: width.max(1),
+            metrics,
+        }
+    }
+
+    /// Asks for an object to be looked at now.
+    pub(crate) fn add(&self, key: ObjectKey, lane: &str, reason: Reason, asked: Instant) {
+        let mut state = self.lock();
+        self.add_to(&mut state, key, lane, reason, asked);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// The next object whose turn it is.
+    pub(crate) async fn next(&self) -> Work {
+        loop {
+            let (work, later) = {
+                let mut state = self.lock();
+                self.release_due(&mut state);
+                (self.take(&mut state), state.later.keys().next().map(|(when, _)| *when))
+            };
+            if let Some(work) = work {
+                return work;
+            }
+            match later {
+                None => self.wake.notified().await,
+                Some(when) => {
+                    let _woken_or_due = tokio::time::timeout_at(when.into(), self.wake.notified()).await;
+                }
+            }
+        }
+    }
+
+    /// Ends an object's turn.
+    pub(crate) fn done(&self, work: &Work, outcome: Outcome) {
+        let mut state = self.lock();
+        let asked_meanwhile = state.running.remove(&work.key).flatten();
+        if let Some(lane) = state.lanes.get_mut(&work.lane) {
+            lane.running -= 1;
+            if lane.running == 0 && lane.ready.is_empty() {
+                state.lanes.remove(&work.lane);
+            }
+        }
+        self.metrics.worked(work.began.elapsed());
+        let wait = match outcome {
+            Outcome::Failed => {
+                let failures = state.failures.entry(work.key.clone()).or_default();
+                let wait = FIRST_WAIT.saturating_mul(1 << (*failures).min(10)).min(LONGEST_WAIT);
+                *failures += 1;
+                self.metrics.retried();
+                // Those that failed together shall not come back together.
+                Some(wait.mul_f64(rand::random_range(0.8..1.2)))
+            }
+            other => {
+                state.failures.remove(&work.key);
+                match other {
+                    Outcome::After(wait) => Some(wait),
+                    Outcome::Again => Some(Duration::ZERO),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(wait) = wait {
+            let reason = match outcome {
+                Outcome::After(_) => Reason::Due,
+                _ => work.reason,
+            };
+            // A wait of many years is none that ends.
+            if let Some(when) = Instant::now().checked_add(wait) {
+                Self::schedule(&mut state, work.key.clone(), &work.lane, reason, when);
+            }
+        }
+        if let Some(entry) = asked_meanwhile {
+            self.add_to(&mut state, work.key.clone(), &entry.lane, entry.reason, entry.asked);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Forgets what an object was waiting for; it is gone.
+    pub(crate) fn forget(&self, key: &ObjectKey) {
+        let mut state = self.lock();
+        state.failures.remove(key);
+        Self::unschedule(&mut state, key);
+    }
+
+    fn add_to(&self, state: &mut State, key: ObjectKey, lane: &str, reason: Reason, asked: Instant) {
+        let merge = |entry: &mut Entry| {
+            entry.reason = entry.reason.max(reason);
+            entry.asked = entry.asked.max(asked);
+        };
+        let new = Entry {
+            lane: lane.to_owned(),
+            reason,
+            asked,
+            queued: Instant::now(),
+        };
+        if let Some(meanwhile) = state.running.get_mut(&key) {
+            match meanwhile {
+                Some(entry) => merge(entry),
+                None => *meanwhile = Some(new),
+            }
+            return;
+        }
+        if let Some(entry) = state.waiting.get_mut(&key) {
+            return merge(entry);
+        }
+        self.metrics.added();
+        state.lanes.entry(lane.to_owned()).or_default().ready.push_back(key.clone());
+        state.waiting.insert(key, new);
+    }
+
+    fn release_due(&self, state: &mut State) {
+        let now = Instant::now();
+        while let Some(first) = state.later.first_entry()
+            && first.key().0 <= now
+        {
+            let (key, lane, reason) = first.remove();
+            state.due.remove(&key);
+            self.add_to(state, key, &lane, reason, now);
+        }
+    }
+
+    /// The first of the next lane that has both work and a free worker.
+    fn take(&self, state: &mut State) -> Option<Work> {
+        let free = |lane: &Lane| !lane.ready.is_empty() && lane.running < self.width;
+        let after = (std::ops::Bound::Excluded(state.last_lane.clone()), std::ops::Bound::Unbounded);
+        let lane = state.lanes.range(after).chain(&state.lanes).find(|(_, lane)| free(lane))?.0.clone();
+        let key = {
+            let lane = state.lanes.get_mut(&lane)?;
+            lane.running += 1;
+            lane.ready.pop_front()?
+        };
+        let entry = state.waiting.remove(&key)?;
+        Self::unschedule(state, &key);
+        state.running.insert(key.clone(), None);
+        state.last_lane.clone_from(&lane);
+        self.metrics.taken(entry.queued.elapsed());
+        Some(Work {
+            key,
+            reason: entry.reason,
+            asked: entry.asked,
+            lane,
+            began: Instant::now(),
+        })
+    }
+
+    fn schedule(state: &mut State, key: ObjectKey, lane: &str, reason: Reason, when: Instant) {
+        Self::unschedule(state, &key);
+        state.numbers += 1;
+        let at = (when, state.numbers);
+        state.later.insert(at, (key.clone(), lane.to_owned(), reason));
+        state.due.insert(key, at);
+    }
+
+    fn unschedule(state: &mut State, key: &ObjectKey) {
+        if let Some(at) = state.due.remove(key) {
+            state.later.remove(&at);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(width: usize) -> Queue {
+        Queue::new(width, WorkQueue::unregistered("test"))
+    }
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("ns", name)
+    }
+
+    fn add(queue: &Queue, name: &str, lane: &str) {
+        queue.add(key(name), lane, Reason::Look, Instant::now());
+    }
+
+    async fn next(queue: &Queue) -> Option<Work> {
+        tokio::time::timeout(Duration::from_millis(1), queue.next()).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_waits_once_and_is_worked_at_once() {
+        let queue = queue(8);
+        add(&queue, "a", "x");
+        add(&queue, "a", "x");
+        let work = next(&queue).await;
+        assert!(next(&queue).await.is_none());
+        add(&queue, "a", "x");
+        assert!(next(&queue).await.is_none(), "it is being worked at");
+        queue.done(&work.unwrap_or_else(|| unreachable!()), Outcome::Done);
+        assert!(next(&queue).await.is_some(), "it was asked for meanwhile");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_lane_does_not_hold_up_another() {
+        let queue = queue(1);
+        add(&queue, "stuck", "dead");
+        add(&queue, "waits", "dead");
+        let _stuck = next(&queue).await;
+        assert!(next(&queue).await.is_none());
+        add(&queue, "quick", "alive");
+        assert_eq!(next(&queue).await.map(|work| work.key), Some(key("quick")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lanes_take_turns() {
+        let queue = queue(8);
+        for name in ["a1", "a2", "a3"] {
+            add(&queue, name, "a");
+        }
+        add(&queue, "b1", "b");
+        let mut order = Vec::new();
+        while let Some(work) = next(&queue).await {
+            order.push(work.key.name);
+        }
+        assert_eq!(order, ["a1", "b1", "a2", "a3"]);
+    }
+
+    #[tokio::test]
+    async fn waiting_grows_with_failures_and_the_weightier_reason_stays() {
+        let queue = queue(8);
+        queue.add(key("a"), "x", Reason::Changed, Instant::now());
+        queue.add(key("a"), "x", Reason::Look, Instant::now());
+        let work = queue.next().await;
+        assert_eq!(work.reason, Reason::Changed);
+        queue.done(&work, Outcome::Failed);
+        let wait = |queue: &Queue| {
+            let state = queue.lock();
+            state.later.keys().next().map(|(when, _)| when.duration_since(Instant::now()))
+        };
+        let first = wait(&queue).unwrap_or_default();
+        assert!(first > Duration::from_millis(700) && first < Duration::from_millis(1300));
+        add(&queue, "a", "x");
+        let work = queue.next().await;
+        queue.done(&work, Outcome::Failed);
+        assert!(wait(&queue).unwrap_or_default() > Duration::from_millis(1500));
+    }
+}

@@ -1,0 +1,57 @@
+//! Events: what `kubectl describe` shows below an object.
+
+use kube::Client;
+use kube::core::{ApiResource, ObjectMeta};
+use kube::runtime::events::{Event, EventType, Recorder as Publisher, Reporter};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use crate::names::COMPONENT;
+
+/// The longest note an event may have (Kubernetes), in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Writes events.
+pub(crate) struct Recorder(Publisher);
+
+impl Recorder {
+    pub(crate) fn new(client: Client, instance: Option<String>) -> Self {
+        let reporter = Reporter {
+            controller: COMPONENT.to_owned(),
+            instance,
+        };
+        Self(Publisher::new(client, reporter))
+    }
+
+    /// Writes an event about an object. One that can't be written is not worth failing for.
+    pub(crate) async fn write(
+        &self,
+        resource: &ApiResource,
+        meta: &ObjectMeta,
+        type_: EventType,
+        reason: &str,
+        note: impl Into<String>,
+    ) {
+        let mut note = note.into();
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+        let about = ObjectReference {
+            api_version: Some(resource.api_version.clone()),
+            kind: Some(resource.kind.clone()),
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            field_path: None,
+        };
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(note),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.0.publish(&event, &about).await {
+            tracing::debug!(%error, "an event could not be written");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Workloads that use a Secret are restarted when it changes, if they ask for it: as 1Password's own operator does,
+//! under the same annotations.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::operator::{Operator, now};
+use crate::queue::ObjectKey;
+use crate::types::ExternalSecret;
+
+/// `true` on an ExternalSecret, a workload or a namespace asks for restarts; the first of them that says something
+/// counts.
+const ASKED: &str = "operator.1password.io/auto-restart";
+/// When a workload was last restarted, on its Pods' template: its change is what restarts them.
+const RESTARTED: &str = "operator.1password.io/last-restarted";
+
+/// Something that runs Pods.
+trait Workload: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug {
+    fn template(&self) -> Option<&PodTemplateSpec>;
+}
+
+impl Workload for Deployment {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+}
+
+impl Workload for StatefulSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+}
+
+impl Workload for DaemonSet {
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        Some(&self.spec.as_ref()?.template)
+    }
+}
+
+/// Restarts what uses a Secret that changed. A workload that can't be restarted is logged: the Secret is right all the
+/// same.
+pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecret, secret: &str) {
+    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
+    let of_namespace = operator.informers.namespaces.get(&ObjectKey::new("", namespace));
+    let of_namespace = of_namespace.as_ref().map(|namespace| &namespace.metadata);
+    let asked = |workload: &ObjectMeta| {
+        let said = [Some(&external_secret.metadata), Some(workload), of_namespace].into_iter().flatten().find_map(asks);
+        said.unwrap_or(false)
+    };
+    let outcomes = [
+        restart_kind::<Deployment>(operator, namespace, secret, asked).await,
+        restart_kind::<StatefulSet>(operator, namespace, secret, asked).await,
+        restart_kind::<DaemonSet>(operator, namespace, secret, asked).await,
+    ];
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::warn!(namespace, secret, %error, "workloads that use the Secret could not be restarted");
+    }
+}
+
+async fn restart_kind<K: Workload>(
+    operator: &Operator,
+    namespace: &str,
+    secret: &str,
+    asked: impl Fn(&ObjectMeta) -> bool,
+) -> Result<(), kube::Error> {
+    let api: Api<K> = Api::namespaced(operator.client.clone(), namespace);
+    for workload in api.list(&ListParams::default()).await? {
+        let pods = workload.template().and_then(|template| template.spec.as_ref());
+        if !asked(workload.meta()) || !pods.is_some_and(|pods| uses(pods, secret)) {
+            continue;
+        }
+        let at = now().0.to_string();
+        let patch = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED: at } } } } });
+        api.patch(&workload.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        tracing::info!(namespace, secret, kind = %K::kind(&()), name = workload.name_any(), "restarting");
+    }
+    Ok(())
+}
+
+fn asks(meta: &ObjectMeta) -> Option<bool> {
+    match meta.annotations.as_ref()?.get(ASKED)?.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether Pods get anything from a Secret: an environment, a volume, or the right to pull images.
+fn uses(pods: &PodSpec, secret: &str) -> bool {
+    let in_container = |container: &Container| {
+        let variables = container.env.iter().flatten().filter_map(|variable| {
+            Some(variable.value_from.as_ref()?.secret_key_ref.as_ref()?.name.as_str())
+        });
+        let sources = container.env_from.iter().flatten();
+        let sources = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
+        variables.chain(sources).any(|name| name == secret)
+    };
+    let mut containers = pods.containers.iter().chain(pods.init_containers.iter().flatten());
+    let in_volume = pods.volumes.iter().flatten().any(|volume| {
+        let alone = volume.secret.as_ref().and_then(|source| source.secret_name.as_deref());
+        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let mut projected = projected.filter_map(|source| Some(source.secret.as_ref()?.name.as_str()));
+        alone == Some(secret) || projected.any(|name| name == secret)
+    });
+    let pulls = pods.image_pull_secrets.iter().flatten().any(|pull| pull.name == secret);
+    in_volume || pulls || containers.any(in_container)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_way_to_use_a_secret_counts() {
+        let ways = [
+            r#"{"containers":[{"name":"a","env":[{"name":"x","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}]}"#,
+            r#"{"containers":[{"name":"a","envFrom":[{"secretRef":{"name":"s"}}]}]}"#,
+            r#"{"containers":[],"initContainers":[{"name":"a","envFrom":[{"secretRef":{"name":"s"}}]}]}"#,
+            r#"{"containers":[],"volumes":[{"name":"v","secret":{"secretName":"s"}}]}"#,
+            r#"{"containers":[],"volumes":[{"name":"v","projected":{"sources":[{"secret":{"name":"s"}}]}}]}"#,
+            r#"{"containers":[],"imagePullSecrets":[{"name":"s"}]}"#,
+        ];
+        for way in ways {
+            let pods: PodSpec = serde_json::from_str(way).unwrap();
+            assert!(uses(&pods, "s"), "{way}");
+            assert!(!uses(&pods, "other"), "{way}");
+        }
+    }
+}

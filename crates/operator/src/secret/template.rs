@@ -1,0 +1,183 @@
+//! Templates of a Secret: `spec.target.template`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use sidevault_template as engine;
+
+use crate::types::{DecodingStrategy, Template, TemplateFrom, TemplateRef, TemplateScope};
+use crate::values::{Values, decode};
+
+/// Why a template gives nothing. Templates' own errors quote the template, not the values.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TemplateError(pub(crate) String);
+
+/// The ConfigMaps and Secrets that templates live in, by name.
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// ConfigMaps.
+    pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// Secrets.
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+}
+
+/// What part of the Secret a template fills.
+#[derive(Clone, Copy)]
+enum Part {
+    Data,
+    Labels,
+    Annotations,
+}
+
+/// Fills data, labels and annotations. `templateFrom` comes first, `data` wins over it.
+pub(crate) fn fill(
+    template: &Template,
+    sources: &Sources,
+    values: &Values,
+    secret: &mut Secret,
+) -> Result<(), TemplateError> {
+    let mut filler = Filler {
+        values: values.iter().map(|(key, value)| (key.clone(), engine::Value::from(value.clone()))).collect(),
+        secret,
+    };
+    for from in &template.template_from {
+        filler
+            .from(from, sources)
+            .map_err(|error| TemplateError(format!("error fetching templateFrom data: {error}")))?;
+    }
+    let metadata = &template.metadata;
+    let parts = [
+        (&template.data, Part::Data),
+        (&metadata.labels, Part::Labels),
+        (&metadata.annotations, Part::Annotations),
+    ];
+    for (templates, part) in parts {
+        for (key, text) in templates {
+            filler
+                .value(key, text, part, DecodingStrategy::None)
+                .map_err(|error| TemplateError(format!("could not execute template: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
+struct Filler<'a> {
+    values: engine::Values,
+    secret: &'a mut Secret,
+}
+
+impl Filler<'_> {
+    fn from(&mut self, from: &TemplateFrom, sources: &Sources) -> Result<(), TemplateError> {
+        let (part, strategy) = (part(&from.target)?, from.values_decoding_strategy);
+        if let Some(reference) = &from.config_map {
+            let data = sources.config_maps.get(&reference.name);
+            let texts = |key: &str| data.and_then(|data| data.get(key)).cloned();
+            self.items(reference, "configmap", texts, part, strategy)?;
+        }
+        if let Some(reference) = &from.secret {
+            let data = sources.secrets.get(&reference.name);
+            let texts = |key: &str| {
+                let value = data.and_then(|data| data.get(key))?;
+                Some(String::from_utf8_lossy(value).into_owned())
+            };
+            self.items(reference, "secret", texts, part, strategy)?;
+        }
+        match &from.literal {
+            Some(text) => self.mapping(text, part, strategy),
+            None => Ok(()),
+        }
+    }
+
+    fn items(
+        &mut self,
+        reference: &TemplateRef,
+        kind: &str,
+        text: impl Fn(&str) -> Option<String>,
+        part: Part,
+        strategy: DecodingStrategy,
+    ) -> Result<(), TemplateError> {
+        for item in &reference.items {
+            let (name, key) = (&reference.name, &item.key);
+            let text = text(key).ok_or_else(|| TemplateError(format!("error in {kind} {name}: missing key {key}")))?;
+            match item.template_as {
+                TemplateScope::Values => self.value(key, &text, part, strategy)?,
+                TemplateScope::KeysAndValues => self.mapping(&text, part, strategy)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A template that gives one value.
+    fn value(&mut self, key: &str, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
+        let value = self.render(key, text)?;
+        self.put(key, value, part, strategy)
+    }
+
+    /// A template that gives a YAML mapping of keys and values.
+    fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
+        let refuse = |why: &str| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
+        let yaml = self.render(text, text)?;
+        let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text"))?;
+        if yaml.trim().is_empty() {
+            return Ok(());
+        }
+        // The parser's own words quote the values.
+        let parsed: serde_json::Value = serde_saphyr::from_str(&yaml).map_err(|_| refuse("it is no YAML"))?;
+        let mapping = match parsed {
+            serde_json::Value::Null => return Ok(()),
+            serde_json::Value::Object(mapping) => mapping,
+            _ => return Err(refuse("it is no mapping")),
+        };
+        for (key, value) in mapping {
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Null => String::new(),
+                _ => return Err(refuse(&format!("the value of {key} is no string; quote it"))),
+            };
+            self.put(&key, value.into_bytes(), part, strategy)?;
+        }
+        Ok(())
+    }
+
+    fn render(&self, key: &str, text: &str) -> Result<Vec<u8>, TemplateError> {
+        let failed = |what: &str, error: engine::TemplateError| {
+            TemplateError(format!("unable to {what} template at key {key}: {error}"))
+        };
+        let template = engine::Template::parse(key, text).map_err(|error| failed("parse", error))?;
+        template.render(&self.values).map_err(|error| failed("execute", error))
+    }
+
+    fn put(&mut self, key: &str, value: Vec<u8>, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
+        let value = decode::decode(strategy, value).map_err(|error| {
+            TemplateError(format!("failed to decode rendered template value for key {key}: {error}"))
+        })?;
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        match part {
+            Part::Data => {
+                self.secret.data.get_or_insert_default().insert(key.to_owned(), ByteString(value));
+            }
+            Part::Labels => {
+                self.secret.metadata.labels.get_or_insert_default().insert(key.to_owned(), text(value));
+            }
+            Part::Annotations => {
+                let annotations = self.secret.metadata.annotations.get_or_insert_default();
+                annotations.insert(key.to_owned(), text(value));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn part(target: &str) -> Result<Part, TemplateError> {
+    match target.to_lowercase().as_str() {
+        "" | "data" => Ok(Part::Data),
+        "labels" => Ok(Part::Labels),
+        "annotations" => Ok(Part::Annotations),
+        _ => Err(TemplateError(format!(
+            "templateFrom target={target:?} is not allowed when targeting a Secret, must be one of \"Data\", \
+             \"Annotations\" or \"Labels\""
+        ))),
+    }
+}

@@ -1,0 +1,91 @@
+//! `/metrics`, `/healthz` and `/readyz`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::run::OperatorError;
+
+/// What Prometheus is told the text is.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether the operator is ready. A replica that waits for the Lease is ready: it is as it should be.
+#[derive(Clone, Default)]
+pub(crate) struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Listens, and serves until `stop`.
+///
+/// # Errors
+/// When an address can't be listened on.
+pub(crate) async fn start(
+    options: &Options,
+    metrics: Arc<Metrics>,
+    ready: Ready,
+    stop: &CancellationToken,
+) -> Result<(), OperatorError> {
+    let metrics = Router::new().route(
+        "/metrics",
+        get(move || async move {
+            match metrics.encode() {
+                Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+                Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            }
+        }),
+    );
+    let health = Router::new().route("/healthz", get(|| async { "ok" })).route(
+        "/readyz",
+        get(move || async move {
+            match ready.0.load(Ordering::Relaxed) {
+                true => (StatusCode::OK, "ok"),
+                false => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            }
+        }),
+    );
+    match (options.metrics_address, options.health_address) {
+        (Some(address), Some(other)) if address == other => {
+            listen("--metrics-addr", address, metrics.merge(health), stop).await?;
+        }
+        (metrics_address, health_address) => {
+            if let Some(address) = metrics_address {
+                listen("--metrics-addr", address, metrics, stop).await?;
+            }
+            if let Some(address) = health_address {
+                listen("--health-addr", address, health, stop).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn listen(
+    what: &'static str,
+    address: SocketAddr,
+    router: Router,
+    stop: &CancellationToken,
+) -> Result<(), OperatorError> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|cause| OperatorError::Listen { what, address, cause })?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let serve = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = serve.await {
+            tracing::warn!(%error, "serving {what} ended");
+        }
+    });
+    Ok(())
+}

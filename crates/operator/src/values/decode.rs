@@ -1,0 +1,92 @@
+//! Decoding strategies.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+use super::{Values, ValuesError};
+use crate::types::{DecodingStrategy, NullBytePolicy};
+
+/// Decodes a value.
+///
+/// # Errors
+/// For a strategy that says what the value is, and it is not.
+pub(crate) fn decode(strategy: DecodingStrategy, value: Vec<u8>) -> Result<Vec<u8>, ValuesError> {
+    let failed = |error: base64::DecodeError| {
+        // The library's words quote a byte of the value; its kind is enough.
+        let what = match error {
+            base64::DecodeError::InvalidLength(_) => "its length is wrong",
+            base64::DecodeError::InvalidPadding => "its padding is wrong",
+            _ => "it holds other characters",
+        };
+        ValuesError::new(format!("illegal base64 data: {what}"))
+    };
+    match strategy {
+        DecodingStrategy::None => Ok(value),
+        DecodingStrategy::Base64 => STANDARD.decode(lines_removed(&value)).map_err(failed),
+        DecodingStrategy::Base64URL => URL_SAFE.decode(lines_removed(&value)).map_err(failed),
+        DecodingStrategy::Auto => Ok(STANDARD
+            .decode(lines_removed(&value))
+            .or_else(|_| URL_SAFE.decode(lines_removed(&value)))
+            .unwrap_or(value)),
+    }
+}
+
+/// Go's decoder passes over line ends.
+fn lines_removed(value: &[u8]) -> Vec<u8> {
+    value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
+}
+
+/// Decodes all values.
+///
+/// # Errors
+/// As [`decode`], with the key.
+pub(crate) fn decode_all(strategy: DecodingStrategy, values: Values) -> Result<Values, ValuesError> {
+    values
+        .into_iter()
+        .map(|(key, value)| match decode(strategy, value) {
+            Ok(value) => Ok((key, value)),
+            Err(error) => Err(ValuesError::new(format!("failure decoding key {key}: {error}"))),
+        })
+        .collect()
+}
+
+/// Refuses values with NUL bytes, where that is asked for.
+///
+/// # Errors
+/// Names the key.
+pub(crate) fn check_nul(policy: Option<NullBytePolicy>, key: &str, value: &[u8]) -> Result<(), ValuesError> {
+    if policy == Some(NullBytePolicy::Fail) && value.contains(&0) {
+        return Err(ValuesError::new(format!(
+            "the value for key {key:?} holds NUL bytes; store it as text (PEM, base64), or leave nullBytePolicy unset \
+             if binary data is meant"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn auto_decodes_what_it_can() {
+        let auto = |text: &str| decode(DecodingStrategy::Auto, text.as_bytes().to_vec()).unwrap();
+        assert_eq!(auto("aGVsbG8="), b"hello");
+        assert_eq!(auto("_-8="), [0xff, 0xef]);
+        assert_eq!(auto("not base64!"), b"not base64!");
+        assert_eq!(auto("aGVs\nbG8="), b"hello");
+    }
+
+    #[test]
+    fn a_named_strategy_refuses_what_is_not_it() {
+        let error = decode(DecodingStrategy::Base64, b"s3cr*t".to_vec()).unwrap_err().to_string();
+        assert!(error.contains("base64") && !error.contains("s3cr"), "{error}");
+    }
+
+    #[test]
+    fn nul_bytes_are_refused_only_on_request() {
+        assert!(check_nul(None, "k", b"\0").is_ok());
+        assert!(check_nul(Some(NullBytePolicy::Fail), "k", b"a\0").is_err());
+    }
+}

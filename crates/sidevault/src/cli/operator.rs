@@ -1,0 +1,208 @@
+//! The operator's flags: External Secrets' own, so that a Deployment of it works unchanged.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use sidevault_operator::types::StoreRef;
+use tracing::level_filters::LevelFilter;
+
+/// Flags of External Secrets that have nothing to act on here, and whether they take a value.
+const IGNORED: &[(&str, bool)] = &[
+    ("client-burst", true),
+    ("client-qps", true),
+    ("crd-requeue-interval", true),
+    ("enable-cluster-push-secret-reconciler", false),
+    ("enable-configmaps-caching", false),
+    ("enable-extended-metric-labels", false),
+    ("enable-generator-state", false),
+    ("enable-http2", false),
+    ("enable-managed-secrets-caching", false),
+    ("enable-secret-api-read-on-cache-mismatch", false),
+    ("enable-secrets-caching", false),
+    ("enable-vault-token-cache", false),
+    ("experimental-enable-aws-session-cache", false),
+    ("experimental-enable-vault-token-cache", false),
+    ("experimental-vault-token-cache-size", true),
+    ("metrics-auth", false),
+    ("metrics-cert-dir", true),
+    ("metrics-cert-name", true),
+    ("metrics-key-name", true),
+    ("metrics-secure", false),
+    ("template-left-delimiter", true),
+    ("template-right-delimiter", true),
+    ("unsafe-allow-generic-targets", false),
+    ("vault-token-cache-size", true),
+    ("zap-time-encoding", true),
+];
+
+/// Arguments of `operator`.
+#[derive(Debug, Args)]
+pub(crate) struct Operator {
+    /// How many objects of each store are worked at at a time
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) concurrent: usize,
+    /// Look at this namespace only; cluster-wide resources are left alone then
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// Leave stores alone whose spec.controller is another
+    #[arg(long, value_name = "CLASS", default_value = "default")]
+    pub(crate) controller_class: String,
+    /// Where /metrics is served; 0 turns it off
+    #[arg(long, value_name = "ADDRESS", default_value = ":8080", value_parser = address)]
+    pub(crate) metrics_addr: Address,
+    /// Where /healthz and /readyz are served; 0 turns it off
+    #[arg(long, alias = "live-addr", value_name = "ADDRESS", default_value = ":8082", value_parser = address)]
+    pub(crate) health_addr: Address,
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long, alias = "loglevel", value_name = "LEVEL", value_parser = level)]
+    pub(crate) log_level: Option<LevelFilter>,
+    /// Let one of several replicas work at a time
+    #[arg(long, alias = "leader-election", value_name = "BOOL", default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_leader_election: bool,
+    /// The Lease's name
+    #[arg(long, value_name = "NAME", default_value = "external-secrets-controller")]
+    pub(crate) leader_election_id: String,
+    /// The Lease's namespace [default: the Pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) leader_election_namespace: Option<String>,
+    /// How long a replica that is silent keeps the Lease
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = crate::duration::parse)]
+    pub(crate) leader_election_lease_duration: Duration,
+    /// How long renewing is tried before the replica stops
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = crate::duration::parse)]
+    pub(crate) leader_election_renew_deadline: Duration,
+    /// How often the Lease is renewed, or tried for
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = crate::duration::parse)]
+    pub(crate) leader_election_retry_period: Duration,
+    /// Look at ClusterSecretStores
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_cluster_store_reconciler: bool,
+    /// Look at SecretStores
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_secret_store_reconciler: bool,
+    /// Look at ClusterExternalSecrets
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_cluster_external_secret_reconciler: bool,
+    /// Look at PushSecrets
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_push_secret_reconciler: bool,
+    /// Sync nothing while its store is not ready
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_flood_gate: bool,
+    /// How often stores are looked at that say nothing of it themselves
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
+    pub(crate) store_requeue_interval: Duration,
+    /// The store of ExternalSecrets that name none: ClusterSecretStore/NAME, or NAME for a SecretStore of their
+    /// namespace
+    #[arg(long, value_name = "STORE", value_parser = store)]
+    pub(crate) default_store: Option<StoreRef>,
+    /// Write no Secrets: annotate force-sync on ExternalSecrets when their items change, for External Secrets to act on
+    #[arg(long)]
+    pub(crate) poke_only: bool,
+    /// Restart workloads that ask for it (annotation operator.1password.io/auto-restart) when their Secret changes
+    #[arg(long)]
+    pub(crate) restart_workloads: bool,
+}
+
+/// An address, or none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(crate) Option<SocketAddr>);
+
+/// Reads an address as Go's `net.Listen` does: the host may be missing.
+fn address(text: &str) -> Result<Address, String> {
+    if matches!(text, "0" | "") {
+        return Ok(Address(None));
+    }
+    let refuse = || "write it as HOST:PORT or :PORT".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+    let port = port.parse().map_err(|_| refuse())?;
+    let host = match host.trim_start_matches('[').trim_end_matches(']') {
+        "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        "localhost" => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        host => host.parse().map_err(|_| refuse())?,
+    };
+    Ok(Address(Some(SocketAddr::new(host, port))))
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "trace" => Ok(LevelFilter::TRACE),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "info" => Ok(LevelFilter::INFO),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        // External Secrets' (zap's) levels above error.
+        "error" | "dpanic" | "panic" | "fatal" => Ok(LevelFilter::ERROR),
+        _ => Err("write one of error, warn, info, debug, trace".to_owned()),
+    }
+}
+
+fn store(text: &str) -> Result<StoreRef, String> {
+    let (kind, name) = text.split_once('/').unwrap_or(("SecretStore", text));
+    match (kind, name) {
+        ("SecretStore" | "ClusterSecretStore", name) if !name.is_empty() => Ok(StoreRef {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+        }),
+        _ => Err("write ClusterSecretStore/NAME, SecretStore/NAME or NAME".to_owned()),
+    }
+}
+
+/// Takes the flags away that mean nothing here. Returns the others, and the names of those.
+pub(crate) fn without_ignored(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+    if arguments.get(1).is_none_or(|command| command != "operator") {
+        return (arguments, Vec::new());
+    }
+    let (mut kept, mut ignored) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let known = argument.to_str().and_then(|text| {
+            let flag = text.strip_prefix("--")?;
+            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+            let (name, takes_value) = IGNORED.iter().find(|(known, _)| *known == name)?;
+            Some((*name, *takes_value && value.is_none()))
+        });
+        match known {
+            None => kept.push(argument),
+            Some((name, value_follows)) => {
+                ignored.push(name);
+                if value_follows {
+                    arguments.next();
+                }
+            }
+        }
+    }
+    (kept, ignored)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_in_go() {
+        assert_eq!(address(":8080").unwrap().0, Some("[::]:8080".parse().unwrap()));
+        assert_eq!(address("127.0.0.1:1").unwrap().0, Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!(address("[::1]:1").unwrap().0, Some("[::1]:1".parse().unwrap()));
+        assert_eq!(address("0").unwrap().0, None);
+        assert!(address("8080").is_err() && address("host:x").is_err());
+    }
+
+    #[test]
+    fn flags_without_meaning_are_taken_away_with_their_values() {
+        let words = ["sidevault", "operator", "--client-qps", "50", "--enable-http2", "--zap-time-encoding=iso8601", "--concurrent=1"];
+        let (kept, ignored) = without_ignored(words.iter().map(OsString::from).collect());
+        assert_eq!(kept, ["sidevault", "operator", "--concurrent=1"]);
+        assert_eq!(ignored, ["client-qps", "enable-http2", "zap-time-encoding"]);
+        let (kept, _) = without_ignored(["sidevault", "item", "--client-qps"].iter().map(OsString::from).collect());
+        assert_eq!(kept.len(), 3);
+    }
+}

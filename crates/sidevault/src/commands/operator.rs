@@ -1,0 +1,57 @@
+//! `sidevault operator`: external-secrets.io resources become Kubernetes Secrets.
+
+use sidevault_operator::{Election, Options, OperatorError};
+
+use crate::cli::Operator;
+use crate::exit::Failure;
+use crate::signals::Signals;
+
+/// Where a Pod finds its namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Runs until a signal says stop, then finishes what is in work.
+pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
+    let stop = Signals::catch()?.into_token();
+    let leader_election = arguments.enable_leader_election.then(|| Election {
+        name: arguments.leader_election_id.clone(),
+        namespace: arguments.leader_election_namespace.clone().unwrap_or_else(own_namespace),
+        identity: identity(),
+        lease: arguments.leader_election_lease_duration,
+        deadline: arguments.leader_election_renew_deadline,
+        retry: arguments.leader_election_retry_period,
+    });
+    let options = Options {
+        concurrent: arguments.concurrent.max(1),
+        namespace: arguments.namespace.filter(|namespace| !namespace.is_empty()),
+        controller_class: arguments.controller_class,
+        metrics_address: arguments.metrics_addr.0,
+        health_address: arguments.health_addr.0,
+        leader_election,
+        cluster_stores: arguments.enable_cluster_store_reconciler,
+        secret_stores: arguments.enable_secret_store_reconciler,
+        cluster_external_secrets: arguments.enable_cluster_external_secret_reconciler,
+        push_secrets: arguments.enable_push_secret_reconciler,
+        store_interval: arguments.store_requeue_interval,
+        flood_gate: arguments.enable_flood_gate,
+        default_store: arguments.default_store,
+        poke_only: arguments.poke_only,
+        restart_workloads: arguments.restart_workloads,
+    };
+    sidevault_operator::run(options, stop).await.map_err(|error| match error {
+        OperatorError::Kubernetes(_) => Failure::Unreachable(error.to_string()),
+        OperatorError::Discovery(_) | OperatorError::Listen { .. } => Failure::Config(error.to_string()),
+        OperatorError::LeaseLost => Failure::Failed(error.to_string()),
+    })
+}
+
+fn own_namespace() -> String {
+    let told = std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
+    let file = || std::fs::read_to_string(NAMESPACE_FILE).ok().map(|namespace| namespace.trim().to_owned());
+    told.or_else(file).unwrap_or_else(|| "default".to_owned())
+}
+
+/// The Pod's name where there is one, and something of its own: a container that is restarted is another.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "sidevault".to_owned());
+    format!("{host}_{:016x}", rand::random::<u64>())
+}
