@@ -1,10 +1,15 @@
 //! What the black-box tests share: the pair as processes, requests down to the byte, forged
-//! tokens, a ledger of acknowledged writes, markers to search for, and the real `sops`.
+//! tokens, a ledger of acknowledged writes, markers to search for, the real `sops`,
+//! Pebble and Kubernetes control plane, and a client for HTTPS.
 
+pub mod authority;
+pub mod cluster;
 pub mod forge;
 pub mod hostile;
+pub mod https;
 pub mod ledger;
 pub mod markers;
 pub mod pair;
+pub mod pebble;
 pub mod sops;
 pub mod wire;

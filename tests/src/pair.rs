@@ -3,11 +3,12 @@
 // Where a test's world can't be made, the test ends.
 #![allow(clippy::expect_used)]
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -42,9 +43,19 @@ pub struct Pair {
     sync: Option<Child>,
     api_port: u16,
     sync_port: u16,
-    bus_port: u16,
+    /// `None`: the halves are told nothing of the bus.
+    bus_port: Option<u16>,
+    replicas: Vec<Replica>,
+    /// The binary, and whatever stands in front of it.
+    program: Vec<OsString>,
     sync_arguments: Vec<String>,
     environment: Vec<(String, String)>,
+}
+
+/// One more api on the same data directory.
+struct Replica {
+    child: Child,
+    bus_port: u16,
 }
 
 /// Where the binary is: `SIDEVAULT_BIN`, or beside this test.
@@ -63,7 +74,10 @@ pub fn binary() -> PathBuf {
 
 /// A port nobody listens on, and below those the system gives to outgoing connections: else a
 /// client that asks a server just killed could be given its port, or be connected to itself.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// If there is none.
+pub fn free_port() -> u16 {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     let mut ports = (0..1000).map(|_| rand::rng().random_range(15_000..32_000));
     ports.find(free).expect("a free port")
@@ -106,7 +120,9 @@ impl Pair {
             sync: None,
             api_port: free_port(),
             sync_port: free_port(),
-            bus_port: free_port(),
+            bus_port: Some(free_port()),
+            replicas: Vec::new(),
+            program: vec![binary().into()],
             sync_arguments: sync_arguments
                 .iter()
                 .map(|argument| argument.replace("{root}", &place))
@@ -136,9 +152,25 @@ impl Pair {
         (Ipv4Addr::LOCALHOST, self.sync_port).into()
     }
 
+    /// Sets a variable for all that is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Has everything started from now on run by these words instead of the binary alone.
+    pub fn run_by(&mut self, words: &[&str]) {
+        self.program = words.iter().map(OsString::from).collect();
+    }
+
+    /// Leaves the bus to its defaults: neither half is told a port or a peer.
+    pub fn forget_bus(&mut self) {
+        self.bus_port = None;
+    }
+
     fn bare(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.program[0]);
         command
+            .args(&self.program[1..])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path("home"))
@@ -190,28 +222,54 @@ impl Pair {
     /// # Panics
     /// If it can't be started.
     pub fn run(&mut self, half: Half) {
+        let child = match half {
+            Half::Api => self.spawn_api(self.api_port, self.bus_port),
+            Half::Sync => {
+                let mut command = self.bare();
+                command
+                    .arg("sync")
+                    .args(&self.sync_arguments)
+                    .env("OP_HTTP_PORT", self.sync_port.to_string());
+                let replicas = self.replicas.iter().map(|replica| replica.bus_port);
+                let peers: Vec<String> = self.bus_port.into_iter().chain(replicas).map(peer).collect();
+                if !peers.is_empty() {
+                    command.env("OP_BUS_PEERS", peers.join(","));
+                }
+                self.spawn(command, half)
+            }
+        };
+        *self.slot(half) = Some(child);
+    }
+
+    /// Starts one more api on the same data directory, and says where. A sync that is started
+    /// after it is linked to it too.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run_replica(&mut self) -> SocketAddr {
+        let (port, bus_port) = (free_port(), free_port());
+        let child = self.spawn_api(port, Some(bus_port));
+        self.replicas.push(Replica { child, bus_port });
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    fn spawn_api(&self, port: u16, bus_port: Option<u16>) -> Child {
+        let mut command = self.bare();
+        command.arg("api").env("OP_HTTP_PORT", port.to_string());
+        if let Some(port) = bus_port {
+            command.env("OP_BUS_PORT", port.to_string());
+        }
+        self.spawn(command, Half::Api)
+    }
+
+    fn spawn(&self, mut command: Command, half: Half) -> Child {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.log_path(half))
             .expect("a log file");
-        let mut command = self.bare();
-        match half {
-            Half::Api => {
-                command.arg("api").env("OP_HTTP_PORT", self.api_port.to_string());
-                command.env("OP_BUS_PORT", self.bus_port.to_string());
-            }
-            Half::Sync => {
-                command
-                    .arg("sync")
-                    .args(&self.sync_arguments)
-                    .env("OP_HTTP_PORT", self.sync_port.to_string());
-                command.env("OP_BUS_PEERS", format!("localhost:{}", self.bus_port));
-            }
-        }
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
-        let child = command.spawn().expect("the binary runs");
-        *self.slot(half) = Some(child);
+        command.spawn().expect("the binary runs")
     }
 
     fn slot(&mut self, half: Half) -> &mut Option<Child> {
@@ -237,6 +295,26 @@ impl Pair {
             let _gone = child.kill();
             let _status = child.wait();
         }
+    }
+
+    /// SIGTERM, as Kubernetes stops a container.
+    ///
+    /// # Panics
+    /// If the half does not run.
+    pub fn terminate(&self, half: Half) {
+        let pid = self.pid(half).expect("a running half");
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{half:?} does not run");
+    }
+
+    /// Waits until a half has ended by itself.
+    ///
+    /// # Panics
+    /// If it never does, or was not started.
+    pub fn wait_ended(&mut self, half: Half) -> ExitStatus {
+        let child = self.slot(half).as_mut().expect("a started half");
+        let ended = wait_until(|| child.try_wait().ok().flatten());
+        ended.unwrap_or_else(|| panic!("{half:?} goes on\n{}", self.log(half)))
     }
 
     fn log_path(&self, half: Half) -> PathBuf {
@@ -346,7 +424,16 @@ impl Drop for Pair {
     fn drop(&mut self) {
         self.kill(Half::Api);
         self.kill(Half::Sync);
+        for replica in &mut self.replicas {
+            // As in `kill`.
+            let _gone = replica.child.kill();
+            let _status = replica.child.wait();
+        }
     }
+}
+
+fn peer(port: u16) -> String {
+    format!("localhost:{port}")
 }
 
 /// Tries again until something comes of it, or patience ends.

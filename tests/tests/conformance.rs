@@ -10,12 +10,16 @@ mod change;
 mod create;
 #[path = "conformance/files.rs"]
 mod files;
+#[path = "conformance/imitated.rs"]
+mod imitated;
 #[path = "conformance/lists.rs"]
 mod lists;
 #[path = "conformance/operations.rs"]
 mod operations;
 #[path = "conformance/read.rs"]
 mod read;
+#[path = "conformance/starts.rs"]
+mod starts;
 #[path = "conformance/table.rs"]
 mod table;
 #[path = "conformance/transport.rs"]
@@ -42,6 +46,7 @@ struct World {
     own: String,
     other: String,
     foreign: String,
+    /// The vault of the directory's files.
     files: String,
 }
 
@@ -73,7 +78,10 @@ impl World {
         fs::write(secrets.join("letters.bin"), files::LETTERS).unwrap();
         fs::write(secrets.join("bytes.bin"), files::every_byte()).unwrap();
         fs::write(secrets.join("large.bin"), vec![0xff; 5000]).unwrap();
-        fs::write(secrets.join("naïve \"q\".bin"), [0xff, 0]).unwrap();
+        fs::write(secrets.join(files::ODD_NAME), [0xff, 0]).unwrap();
+        fs::write(secrets.join("empty.bin"), "").unwrap();
+        fs::create_dir(secrets.join("shared")).unwrap();
+        std::os::unix::fs::symlink("../letters.bin", secrets.join("shared/letters.bin")).unwrap();
         pair.run(Half::Api);
         pair.run(Half::Sync);
         pair.wait_linked();
@@ -83,7 +91,13 @@ impl World {
         );
         let token = pair.token(
             "owner",
-            &["apps=read,write", "others=read,write", "Homelab=read", "secrets=read"],
+            &[
+                "apps=read,write",
+                "others=read,write",
+                "Homelab=read",
+                "secrets=read,write",
+                "shared=read",
+            ],
         );
         Self {
             reader: pair.token("reader", &["apps=read"]),

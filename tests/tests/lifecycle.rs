@@ -1,4 +1,5 @@
-//! Tokens that are revoked, halves that are away: what the survivors still do.
+//! Tokens that are revoked, halves that are away: what the survivors still do; and commands beside
+//! a sync at work.
 #![allow(clippy::expect_used, missing_docs)]
 
 use sidevault_tests::pair::{Half, Pair, wait_until};
@@ -51,4 +52,36 @@ fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
         .expect("an answer");
     assert_eq!(posted.status, 200);
+}
+
+#[test]
+fn the_database_is_checked_while_sync_is_at_work() {
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let report: serde_json::Value = serde_json::from_str(&pair.output(&["doctor", "--json"])).expect("doctor's JSON");
+    let findings = report.as_array().expect("a list");
+    let integrity = findings.iter().find(|finding| finding["check"] == "integrity");
+    let integrity = integrity.unwrap_or_else(|| panic!("no such check: {report}"));
+    assert_eq!(
+        (&integrity["level"], &integrity["cause"]),
+        (&"ok".into(), &"SQLite finds nothing wrong".into())
+    );
+}
+
+#[test]
+fn a_command_that_ends_is_no_warning_in_syncs_log() {
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "debug")]);
+    const COMMANDS: usize = 10;
+    for n in 0..COMMANDS {
+        // Each is told of what it changed, at the moment at which it ends.
+        pair.command(&["vault", "create", &format!("vault-{n}")]);
+    }
+    let ends = || pair.log(Half::Sync).matches("bus link ").count();
+    assert!(
+        wait_until(|| (ends() >= COMMANDS).then_some(())).is_some(),
+        "{}",
+        pair.log(Half::Sync)
+    );
+    for line in pair.log(Half::Sync).lines().filter(|line| line.contains("bus link ")) {
+        assert!(line.contains("\"level\":\"debug\""), "{line}");
+    }
 }

@@ -21,6 +21,7 @@ mod tls;
 pub use api::{Api, Config};
 pub use error::ApiError;
 pub use link::SyncLink;
+pub use rustls::pki_types::DnsName;
 pub use server::{Listener, serve};
 pub use status::{StatusSource, status_server};
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Acme, Tls, TlsError, TlsFiles};

@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use crate::api::Api;
 use crate::edge::Edge;
 use crate::limits;
-use crate::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// How long to wait when no connection can be accepted: mostly, too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -112,7 +112,11 @@ where
     match tls {
         Tls::Off => serve_stream(stream, remote, watcher, answer).await,
         Tls::On(acceptor) => match tokio::time::timeout(limits::TLS_TIME, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, remote, watcher, answer).await,
+            Ok(Ok(stream)) => {
+                if let Some(stream) = tls::for_http(stream).await {
+                    serve_stream(stream, remote, watcher, answer).await;
+                }
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },

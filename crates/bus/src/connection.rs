@@ -33,6 +33,8 @@ pub struct Connection {
     pub(crate) remote: String,
     /// Dropped together with the connection: tells whoever made it that it has ended.
     pub(crate) ended: Option<oneshot::Sender<Infallible>>,
+    /// See [`Connection::passing`].
+    pub(crate) passing: bool,
 }
 
 impl Connection {
@@ -89,12 +91,21 @@ impl Connection {
             writer: FrameWriter::new(write_half, write),
             remote: String::new(),
             ended: None,
+            passing: false,
         }
     }
 
     /// Where the other side is, for logs; empty where nobody said.
     pub fn remote(&self) -> &str {
         &self.remote
+    }
+
+    /// Marks a connection whose other side comes and goes, as an administrator's command does:
+    /// however it ends, that is no warning in the log.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
     }
 
     pub(crate) fn with_remote(mut self, remote: impl fmt::Display) -> Self {

@@ -223,7 +223,8 @@ async fn administrators(socket: UnixListener, key: BusKey, links: Links, stop: C
         tasks.spawn(async move {
             stop.run_until_cancelled(async {
                 match Connection::accept(stream, &key).await {
-                    Ok(connection) => links.serve(connection).await,
+                    // A command ends without a word once it has its answer.
+                    Ok(connection) => links.serve(connection.passing()).await,
                     Err(error) => tracing::warn!(%error, "a command with other keys was refused"),
                 }
             })

@@ -1,9 +1,10 @@
 //! Checks 18–43: tokens.
 
-use super::{login, raw, refused, titles, value, world};
-use serde_json::json;
+use super::{field, login, raw, refused, titles, value, world};
+use serde_json::{Value, json};
 use sidevault_tests::forge::{hs256, now};
-use sidevault_tests::wire::Request;
+use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::wire::{Request, Wire};
 
 #[test]
 fn c018_019_020_021_who_does_not_show_a_token_is_refused() {
@@ -84,7 +85,7 @@ fn c031_032_033_040_a_token_sees_its_vaults_alone() {
 }
 
 #[test]
-fn c034_035_036_037_rights_are_kept() {
+fn c034_035_036_rights_are_kept() {
     let world = world();
     let item = world.made(&login("rights"));
     let path = world.path(&item);
@@ -101,22 +102,91 @@ fn c034_035_036_037_rights_are_kept() {
     refused(&patched, 403, "");
     assert!(!patched.text().contains("first"));
     assert_eq!(world.get(&path).json(), item);
-    let made = ask(
-        &world.writer,
-        "POST",
-        &world.items(),
-        &login("by the writer").to_string(),
-    );
-    assert_eq!(made.status, 200, "{}", made.text());
-    assert_eq!(value(&world.get(&world.path(&made.json())).json(), "password"), "first");
 }
 
 #[test]
-fn c039_041_042_what_needs_no_scope() {
+fn c037_a_token_that_only_writes_learns_no_value() {
+    let world = world();
+    let ask = |method: &str, target: &str, body: &Value| {
+        let reply = world
+            .pair
+            .ask(&world.writer, method, target, &body.to_string())
+            .unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply
+    };
+    let mut item = login("by the writer");
+    let generated = json!({ "id": "made", "type": "CONCEALED", "label": "made", "generate": true });
+    let otp = json!({ "id": "otp", "type": "OTP", "label": "otp", "value": "JBSWY3DPEHPK3PXP" });
+    item["fields"].as_array_mut().unwrap().extend([generated.clone(), otp]);
+    let answer = ask("POST", &world.items(), &item);
+    let path = world.path(&answer.json());
+    let stored = world.get(&path).json();
+    assert_eq!(value(&stored, "password"), "first");
+    let made = value(&stored, "made");
+    assert_eq!(made.len(), 32);
+    assert!(!answer.text().contains(&made), "{}", answer.text());
+    assert!(field(&answer.json(), "otp").unwrap().get("totp").is_none());
+    for field in answer.json()["fields"].as_array().unwrap() {
+        let sent = ["ada", "first", "JBSWY3DPEHPK3PXP", ""];
+        assert!(sent.contains(&field["value"].as_str().unwrap()), "{field}");
+    }
+    // Replacing shows neither what was there nor what is made.
+    item["fields"] = json!([{ "id": "password", "purpose": "PASSWORD", "value": "second" }, generated]);
+    let answer = ask("PUT", &path, &item);
+    let stored = world.get(&path).json();
+    assert_ne!(value(&stored, "made"), made);
+    for secret in ["first", made.as_str(), value(&stored, "made").as_str()] {
+        assert!(!answer.text().contains(secret), "{}", answer.text());
+    }
+    assert!(
+        stored.to_string().contains("first"),
+        "the history, for who may read: {stored}"
+    );
+}
+
+#[test]
+fn c039_041_what_needs_no_scope() {
     let world = world();
     refused(&world.get("/v1/vaults/Demo"), 400, "Invalid Vault UUID");
     for target in ["/heartbeat", "/health", "/metrics"] {
         assert_eq!(raw(&world, Request::new("GET", target)).status, 200, "{target}");
     }
     assert_eq!(world.get("/health").status, 200);
+}
+
+#[test]
+fn c043_a_flood_of_one_bad_token_costs_no_memory_and_keeps_nobody_out() {
+    const CLIENTS: usize = 4;
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "error")]);
+    let token = pair.token("t", &["apps=read"]);
+    let other = if token.ends_with('A') { "B" } else { "A" };
+    // The last letter but one: the last one's lowest bits mean nothing.
+    let at = token.len() - 2;
+    let bad = format!("{}{other}{}", &token[..at], &token[at + 1..]);
+    let request = Request::new("GET", "/v1/vaults").bearer(&bad).bytes();
+    let send = |count: usize| {
+        let mut wire = Wire::open(pair.address()).unwrap();
+        for _ in 0..count {
+            wire.send(&request).unwrap();
+            assert_eq!(wire.reply(false).unwrap().status, 401);
+        }
+    };
+    let flood = |count: usize| {
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| send(count / CLIENTS))).collect();
+            while clients.iter().any(|client| !client.is_finished()) {
+                assert_eq!(pair.get(&token, "/v1/vaults").status, 200);
+            }
+            for client in clients {
+                client.join().unwrap();
+            }
+        });
+        pair.most_memory(Half::Api).unwrap()
+    };
+    let after_1_000 = flood(1_000);
+    let after_10_000 = flood(9_000);
+    println!("the most memory after 1,000: {after_1_000} bytes, after 10,000: {after_10_000} bytes");
+    // Half a kilobyte left behind by each would be more than this.
+    assert!(after_10_000 < after_1_000 + (4 << 20));
 }

@@ -22,6 +22,26 @@ fn c127_128_130_136_versions_of_a_replaced_item() {
 }
 
 #[test]
+fn c129_a_replacement_without_files_removes_none() {
+    let world = world();
+    let before = world.pair.item(&world.token, &world.files, "letters.bin").unwrap();
+    let path = format!("/v1/vaults/{}/items/{}", world.files, before["id"].as_str().unwrap());
+    let mut echo = before.clone();
+    echo.as_object_mut().unwrap().remove("files");
+    refused(&world.send("PUT", &path, &echo), 403, "");
+    assert_eq!(world.get(&path).json(), before);
+    // What REST may write to has no files, and can't be given any.
+    let mut item = login("filed");
+    item["files"] = before["files"].clone();
+    let made = world.made(&item);
+    assert!(
+        made.get("files").is_none_or(|files| files == &serde_json::json!([])),
+        "{made}"
+    );
+    assert_eq!(world.get(&format!("{}/files", world.path(&made))).text(), "[]");
+}
+
+#[test]
 fn c131_132_134_135_140_141_what_a_replacement_says_counts() {
     let world = world();
     let mut said = login("said");
@@ -61,6 +81,30 @@ fn c138_replacing_at_once_is_never_a_fault() {
             assert!(matches!(reply.status, 200 | 409), "{}", reply.text());
         }
     });
+}
+
+#[test]
+fn c139_a_changed_password_leaves_the_old_one_in_the_history() {
+    let world = world();
+    let item = world.made(&login("history"));
+    let path = world.path(&item);
+    for next in ["second", "third"] {
+        let mut echo = world.get(&path).json();
+        echo["fields"][1]["value"] = json!(next);
+        assert_eq!(echo["fields"][1]["id"], "password");
+        assert_eq!(world.send("PUT", &path, &echo).status, 200);
+    }
+    let read = world.get(&path).json();
+    assert_eq!(value(&read, "password"), "third");
+    let details = &field(&read, "password").unwrap()["passwordDetails"];
+    assert_eq!(details["history"], json!(["second", "first"]), "{read}");
+    for (version, was) in [(1, "first"), (2, "second"), (3, "third")] {
+        let then = world.get(&format!("{path}?version={version}")).json();
+        assert_eq!(
+            (value(&then, "password").as_str(), &then["version"]),
+            (was, &json!(version))
+        );
+    }
 }
 
 #[test]
@@ -138,13 +182,24 @@ fn c149_150_151_152_153_155_patches_that_are_refused() {
     ] {
         refused(&world.send("PATCH", &path, &body), 400, "");
     }
-    for member in ["id", "version", "vault", "createdAt"] {
-        let body = json!([{ "op": "replace", "path": format!("/{member}"), "value": "x" }]);
-        let status = world.send("PATCH", &path, &body).status;
-        assert!(matches!(status, 200 | 400), "{member}: {status}");
-        assert_eq!(world.get(&path).json()[member], item[member]);
+    for member in [
+        "id",
+        "version",
+        "vault",
+        "vault/id",
+        "createdAt",
+        "updatedAt",
+        "lastEditedBy",
+        "state",
+        "files",
+    ] {
+        for op in ["add", "replace", "remove"] {
+            let body = json!([{ "op": op, "path": format!("/{member}"), "value": "x" }]);
+            refused(&world.send("PATCH", &path, &body), 400, "");
+        }
     }
-    assert_eq!(world.get(&path).json()["title"], "unpatched");
+    // Nothing of all that was done, not even in part.
+    assert_eq!(world.get(&path).json(), item);
 }
 
 #[test]
@@ -158,14 +213,72 @@ fn c156_157_deleting() {
 }
 
 #[test]
+fn c158_a_deletion_among_other_writes_is_never_a_fault() {
+    let world = world();
+    let path = world.path(&world.made(&login("contested")));
+    std::thread::scope(|scope| {
+        let racers: Vec<_> = (0..12)
+            .map(|n| {
+                let (world, path) = (&world, &path);
+                scope.spawn(move || match n % 3 {
+                    0 => ("DELETE", world.delete(path)),
+                    1 => ("PUT", world.send("PUT", path, &login("contested"))),
+                    _ => (
+                        "PATCH",
+                        world.send(
+                            "PATCH",
+                            path,
+                            &json!([{ "op": "replace", "path": "/title", "value": "c" }]),
+                        ),
+                    ),
+                })
+            })
+            .collect();
+        let replies: Vec<_> = racers.into_iter().map(|racer| racer.join().unwrap()).collect();
+        for (method, reply) in &replies {
+            match (*method, reply.status) {
+                ("DELETE", 204) | ("PUT" | "PATCH", 200) => {}
+                (_, status) => {
+                    assert!(matches!(status, 404 | 409), "{method}: {}", reply.text());
+                    refused(reply, status, "");
+                }
+            }
+        }
+        let deleted = replies.iter().filter(|(_, reply)| reply.status == 204).count();
+        assert_eq!(deleted, 1, "a deletion is done once");
+    });
+    refused(&world.get(&path), 404, "not found");
+}
+
+#[test]
 fn c159_a_key_survives_an_echo() {
     let world = world();
-    let mut item = world.made(&json!({ "title": "key", "category": "SSH_KEY", "fields": [
-        { "id": "private_key", "type": "SSHKEY", "label": "private key", "value": "k" } ] }));
-    let before = field(&item, "private_key").unwrap().clone();
-    item["title"] = json!("key, renamed");
-    assert_eq!(world.send("PUT", &world.path(&item), &item).status, 200);
-    let read = world.get(&world.path(&item)).json();
-    assert_eq!(field(&read, "private_key").unwrap()["type"], before["type"]);
-    assert_eq!(read["title"], "key, renamed");
+    let made = world.made(&json!({
+        "title": "key",
+        "category": "SSH_KEY",
+        "sections": [{ "id": "s", "label": "Keys" }],
+        "fields": [
+            { "id": "private_key", "type": "SSHKEY", "label": "private key", "value": "-----BEGIN-----\nk\n", "section": { "id": "s" } },
+            { "id": "public_key", "type": "STRING", "label": "public key", "value": "ssh-ed25519 AAAA" },
+        ],
+    }));
+    let key = field(&made, "private_key").unwrap();
+    assert_eq!(key["type"], "SSHKEY");
+    // A whole echo, and one by a client that knows ids, labels and values alone.
+    let mut poor = made.clone();
+    for field in poor["fields"].as_array_mut().unwrap() {
+        field
+            .as_object_mut()
+            .unwrap()
+            .retain(|member, _| ["id", "label", "value", "section"].contains(&member.as_str()));
+    }
+    for (n, mut echo) in [made.clone(), poor].into_iter().enumerate() {
+        let title = format!("key, renamed {n}");
+        echo["title"] = json!(title);
+        assert_eq!(world.send("PUT", &world.path(&made), &echo).status, 200);
+        let read = world.get(&world.path(&made)).json();
+        assert_eq!((&read["title"], &read["category"]), (&json!(title), &json!("SSH_KEY")));
+        assert_eq!(read["fields"], made["fields"]);
+        assert_eq!(read["sections"], made["sections"]);
+    }
 }

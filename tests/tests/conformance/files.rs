@@ -1,9 +1,16 @@
 //! Checks 160–174: files, as a directory gives them.
 
+use std::fs;
+
 use super::{World, refused, world};
 use base64::Engine as _;
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::{Request, Wire};
 
 pub(super) const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
+
+/// A file's name that would break out of a header that quotes it as it is.
+pub(super) const ODD_NAME: &str = "naïve \"q\"\r\n.bin";
 
 pub(super) fn every_byte() -> Vec<u8> {
     (0..=255).collect()
@@ -25,7 +32,7 @@ fn c160_161_162_167_171_contents() {
     for (title, bytes) in [
         ("letters.bin", LETTERS.as_bytes().to_vec()),
         ("bytes.bin", every_byte()),
-        ("naïve \"q\".bin", vec![0xff, 0]),
+        (ODD_NAME, vec![0xff, 0]),
     ] {
         let list = world.get(&files(&world, title)).json();
         let file = &list[0];
@@ -38,12 +45,66 @@ fn c160_161_162_167_171_contents() {
         assert_eq!((content.status, &content.body), (200, &bytes));
         assert_eq!(content.header("content-type"), Some("application/octet-stream"));
         assert_eq!(content.header("content-length"), Some(bytes.len().to_string().as_str()));
+        // RFC 6266: a name for everyone, and if that is not all of it, the name itself.
         let disposition = content.header("content-disposition").unwrap();
-        assert!(
-            disposition.starts_with("attachment") && disposition.is_ascii(),
-            "{disposition}"
-        );
+        let expected = match title {
+            ODD_NAME => {
+                "attachment; filename=\"na_ve _q___.bin\"; filename*=UTF-8''na%C3%AFve%20%22q%22%0D%0A.bin".to_owned()
+            }
+            plain => format!("attachment; filename=\"{plain}\""),
+        };
+        assert_eq!(disposition, expected);
     }
+}
+
+#[test]
+fn c163_an_empty_file_is_a_file() {
+    let world = world();
+    let list = world.get(&files(&world, "empty.bin")).json();
+    assert_eq!(list[0]["size"], 0);
+    let content = world.get(list[0]["content_path"].as_str().unwrap());
+    assert_eq!((content.status, content.body.len()), (200, 0));
+    assert_eq!(content.header("content-length"), Some("0"));
+}
+
+#[test]
+fn c170_a_file_shared_by_two_vaults_is_had_through_each() {
+    let world = world();
+    let shared = world.pair.vault(&world.token, "shared");
+    let mut paths = Vec::new();
+    for vault in [&world.files, &shared] {
+        let item = world.pair.item(&world.token, vault, "letters.bin").unwrap();
+        let path = item["files"][0]["content_path"].as_str().unwrap().to_owned();
+        assert!(path.contains(vault.as_str()), "{path}");
+        let content = world.get(&path);
+        assert_eq!((content.status, content.text().as_str()), (200, LETTERS));
+        paths.push(path);
+    }
+    assert_ne!(paths[0], paths[1]);
+}
+
+#[test]
+fn c172_a_file_that_is_not_there_yet_is_waited_for() {
+    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[("OP_SYNC_TIMEOUT", "60s")]);
+    fs::write(pair.path("secrets/late.bin"), LETTERS).unwrap();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("t", &["secrets=read"]);
+    let vault = pair.vault(&token, "secrets");
+    let item = pair.item(&token, &vault, "late.bin").unwrap();
+    let path = item["files"][0]["content_path"].as_str().unwrap().to_owned();
+    // The same server with nothing in it, asked by someone who knows the path from before.
+    pair.kill(Half::Api);
+    pair.kill(Half::Sync);
+    fs::remove_dir_all(pair.path("data/.op")).unwrap();
+    pair.run(Half::Api);
+    assert!(wait_until(|| pair.health()["name"].as_str().map(|_| ())).is_some());
+    let mut wire = Wire::open(pair.address()).unwrap();
+    wire.send(&Request::new("GET", &path).bearer(&token).bytes()).unwrap();
+    pair.run(Half::Sync);
+    let content = wire.reply(false).unwrap();
+    assert_eq!((content.status, content.text().as_str()), (200, LETTERS));
 }
 
 #[test]

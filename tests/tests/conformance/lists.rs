@@ -1,6 +1,12 @@
 //! Checks 58–78: item lists and filters.
 
-use super::{encoded, login, refused, world};
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Instant;
+
+use super::{encoded, login, refused, titles, world};
+use serde_json::Value;
+use sidevault_tests::pair::{Half, Pair, wait_until};
 
 #[test]
 fn c058_summaries_have_no_fields() {
@@ -14,7 +20,7 @@ fn c058_summaries_have_no_fields() {
 }
 
 #[test]
-fn c059_060_061_062_063_filters_find() {
+fn c059_061_062_063_filters_find() {
     let world = world();
     let mut tagged = login("needle in hay");
     tagged["tags"] = serde_json::json!(["tagged-063"]);
@@ -23,21 +29,40 @@ fn c059_060_061_062_063_filters_find() {
     assert_eq!(world.found("title co \"dle in h\""), ["needle in hay"]);
     assert_eq!(world.found("tag eq \"tagged-063\""), ["needle in hay"]);
     assert_eq!(world.found("title eq \"no such thing\"").len(), 0);
-    let twins = [world.made(&login("twin")), world.made(&login("twin"))];
-    for _ in 0..2 {
-        let reply = world
+}
+
+#[test]
+fn c060_twins_come_oldest_first() {
+    let world = world();
+    let first = world.made(&login("twin"));
+    let mut made = vec![first["id"].clone()];
+    // Times are told in seconds: twins are made until one is visibly younger.
+    let last = wait_until(|| {
+        let twin = world.made(&login("twin"));
+        made.push(twin["id"].clone());
+        (twin["createdAt"] != first["createdAt"]).then_some(twin)
+    });
+    let last = last.unwrap();
+    let ids = |list: &Value| {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    let twins = || {
+        world
             .get(&format!("{}?filter=title+eq+%22twin%22", world.items()))
-            .json();
-        let ids: Vec<_> = reply.as_array().unwrap().iter().map(|item| &item["id"]).collect();
-        let mut made: Vec<_> = twins.iter().map(|item| (&item["createdAt"], &item["id"])).collect();
-        made.sort_by_key(|(time, id)| (time.to_string(), id.to_string()));
-        let made: Vec<_> = made.into_iter().map(|(_, id)| id).collect();
-        assert_eq!(ids.len(), made.len());
-        assert!(made.iter().all(|id| ids.contains(id)));
-        if twins[0]["createdAt"] != twins[1]["createdAt"] {
-            assert_eq!(ids, made);
-        }
-    }
+            .json()
+    };
+    let found = twins();
+    assert!(titles(&found, "createdAt").is_sorted(), "{found}");
+    let found = ids(&found);
+    assert_eq!(found.last(), Some(&last["id"]));
+    assert!(found.len() == made.len() && made.iter().all(|id| found.contains(id)));
+    assert_eq!(ids(&twins()), found);
+    // So does the whole list.
+    assert!(titles(&world.get(&world.items()).json(), "createdAt").is_sorted());
 }
 
 #[test]
@@ -78,6 +103,79 @@ fn c070_a_title_like_an_id_is_found_by_filter() {
     world.made(&login(title));
     refused(&world.get(&format!("{}/{title}", world.items())), 404, "not found");
     assert_eq!(world.found(&format!("title eq \"{title}\"")), [title]);
+}
+
+#[test]
+fn c071_nothing_archives_an_item_and_lists_hold_no_archived_ones() {
+    let world = world();
+    let mut item = login("archived?");
+    item["state"] = serde_json::json!("ARCHIVED");
+    let made = world.made(&item);
+    assert_eq!(world.send("PUT", &world.path(&made), &item).status, 200);
+    let patch = serde_json::json!([{ "op": "add", "path": "/state", "value": "ARCHIVED" }]);
+    refused(&world.send("PATCH", &world.path(&made), &patch), 400, "");
+    assert!(world.get(&world.path(&made)).json().get("state").is_none());
+    assert_eq!(world.found("title eq \"archived?\""), ["archived?"]);
+    assert_eq!(world.found("state eq \"ARCHIVED\"").len(), 0);
+    assert_eq!(
+        world.found("title eq \"archived?\" and state eq \"ACTIVE\""),
+        ["archived?"]
+    );
+}
+
+#[test]
+fn c077_a_vault_of_10_000_items_is_listed_whole() {
+    const FILES: usize = 10;
+    const EACH: usize = 1000;
+    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+    let title = |n: usize| format!("item-{n:05}");
+    for file in 0..FILES {
+        let documents = (file * EACH..(file + 1) * EACH).map(|n| {
+            let title = title(n);
+            format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {title}}}\nstringData: {{password: p{n}}}\n")
+        });
+        let text = documents.collect::<Vec<_>>().join("---\n");
+        fs::write(pair.path("secrets").join(format!("{file}.yaml")), text).unwrap();
+    }
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("t", &["secrets=read"]);
+    let vault = pair.vault(&token, "secrets");
+    let items = format!("/v1/vaults/{vault}/items");
+    let list = || {
+        let started = Instant::now();
+        let reply = pair.get(&token, &items);
+        println!(
+            "10,000 items listed in {:?} ({} bytes)",
+            started.elapsed(),
+            reply.body.len()
+        );
+        assert_eq!(reply.status, 200);
+        reply.json()
+    };
+    let whole = list();
+    let mut found = titles(&whole, "title");
+    found.sort();
+    assert!(
+        found == (0..FILES * EACH).map(title).collect::<Vec<_>>(),
+        "{} items",
+        found.len()
+    );
+    assert!(
+        whole
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|item| item["vault"]["id"] == vault.as_str())
+    );
+    let ids: BTreeSet<_> = titles(&whole, "id").into_iter().collect();
+    assert_eq!(ids.len(), FILES * EACH);
+    assert!(list() == whole, "another order");
+    let some = pair
+        .get(&token, &format!("{items}?filter=title+co+%22item-0777%22"))
+        .json();
+    assert_eq!(titles(&some, "title").len(), 10);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Checks 175–203: activity, health, start and stop.
 
-use super::{login, raw, world};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{login, raw, refused, world};
 use serde_json::Value;
 use sidevault_tests::pair::{Half, Pair, wait_until};
-use sidevault_tests::wire::Request;
+use sidevault_tests::wire::{Request, exchange};
 
 #[test]
 fn c175_179_180_activity() {
@@ -32,7 +34,59 @@ fn c175_179_180_activity() {
         for member in ["requestId", "timestamp", "action", "result"] {
             assert!(record[member].is_string(), "{record}");
         }
+        for member in ["id", "account", "jti", "userAgent", "requestIp"] {
+            assert!(record["actor"][member].is_string(), "{record}");
+        }
+        assert!(
+            ["ITEM", "VAULT"].contains(&record["resource"]["type"].as_str().unwrap()),
+            "{record}"
+        );
+        assert_eq!(record["resource"]["vault"]["id"], world.own);
     }
+}
+
+#[test]
+fn c175_activity_is_told_newest_first() {
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let token = pair.token("t", &["apps=read,write"]);
+    let items = format!("/v1/vaults/{}/items", pair.vault(&token, "apps"));
+    let ask = |method: &str, target: &str, body: &str| pair.ask(&token, method, target, body).unwrap();
+    let body = login("watched").to_string();
+    let item = ask("POST", &items, &body).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("{items}/{item}");
+    ask("GET", &path, "");
+    ask("PUT", &path, &body);
+    // Told in another batch: those are handed over once a second.
+    let records = || {
+        pair.get(&token, "/v1/activity")
+            .json()
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let of_item = |action: &str| {
+        let find = |record: &Value| record["action"] == action && record["resource"]["item"]["id"] == item.as_str();
+        wait_until(|| records().iter().any(find).then_some(()))
+    };
+    assert!(of_item("UPDATE").is_some());
+    assert_eq!(ask("DELETE", &path, "").status, 204);
+    assert!(of_item("DELETE").is_some());
+    let records = records();
+    let told: Vec<_> = records
+        .iter()
+        .filter(|record| record["resource"]["item"]["id"] == item.as_str())
+        .map(|record| {
+            (
+                record["action"].as_str().unwrap(),
+                record["resource"]["itemVersion"].as_u64(),
+            )
+        })
+        .collect();
+    let actions: Vec<_> = told.iter().map(|(action, _)| *action).collect();
+    assert_eq!(actions, ["DELETE", "UPDATE", "READ", "CREATE"]);
+    assert_eq!((told[2].1, told[3].1), (Some(1), Some(1)));
+    let times = super::titles(&Value::Array(records), "timestamp");
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:#?}");
 }
 
 #[test]
@@ -44,8 +98,10 @@ fn c176_177_178_pages_of_activity() {
     let some = wait_until(|| (world.get("/v1/activity").json().as_array()?.len() >= 5).then_some(()));
     assert!(some.is_some());
     let page = world.get("/v1/activity?limit=2&offset=2");
+    assert_eq!(page.json().as_array().map(Vec::len), Some(2));
     let range = page.header("content-range").unwrap();
-    assert!(range.starts_with("3-4/"), "{range}");
+    let total = range.strip_prefix("3-4/").and_then(|total| total.parse::<u64>().ok());
+    assert!(total.is_some_and(|total| total >= 5), "{range}");
     for query in ["limit=0", "limit=-1", "limit=abc", "limit=1000000000", "offset=-1"] {
         assert!(world.get(&format!("/v1/activity?{query}")).status < 500, "{query}");
     }
@@ -55,20 +111,101 @@ fn c176_177_178_pages_of_activity() {
 }
 
 #[test]
-fn c181_182_184_probes() {
-    let world = world();
-    let beat = raw(&world, Request::new("GET", "/heartbeat"));
+fn c181_heartbeat() {
+    // The api alone: no sync, no store, no token.
+    let mut pair = Pair::prepare(&[], &[]);
+    pair.run(Half::Api);
+    let ask = |target: &str| exchange(pair.address(), &Request::new("GET", target).bytes());
+    let beat = wait_until(|| ask("/heartbeat").ok()).unwrap();
     assert_eq!((beat.status, beat.text().as_str()), (200, "."));
     assert!(beat.header("content-type").unwrap().starts_with("text/plain"));
-    let health = world.pair.health();
+}
+
+#[test]
+fn c042_182_health_before_the_first_token() {
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let health = || exchange(pair.address(), &Request::new("GET", "/health").bytes()).unwrap();
+    let sync = |health: &Value| {
+        let parts = health["dependencies"].as_array().unwrap();
+        parts.iter().find(|part| part["service"] == "sync").unwrap()["status"].clone()
+    };
+    assert_eq!(health().status, 200);
+    let before = health().json();
+    assert_eq!(before["name"], "1Password Connect API");
     assert!(
-        health["name"] == "1Password Connect API" && health["version"].is_string(),
-        "{health}"
+        before["version"].as_str().is_some_and(|version| !version.is_empty()),
+        "{before}"
     );
-    world.made(&login("no-title-in-metrics"));
-    let metrics = raw(&world, Request::new("GET", "/metrics"));
-    assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
-    assert!(metrics.text().contains("# TYPE ") && !metrics.text().contains("no-title-in-metrics"));
+    assert_eq!(sync(&before), "TOKEN_NEEDED");
+    // A bad one is no token.
+    assert_eq!(pair.get("bad", "/health").status, 200);
+    assert_eq!(sync(&health().json()), "TOKEN_NEEDED");
+    let token = pair.token("t", &["apps=read"]);
+    // Until the api has opened the store, which takes it a moment, it looks at no token.
+    let unlocked = wait_until(|| {
+        let answer = pair.get(&token, "/health");
+        assert_eq!(answer.status, 200);
+        (sync(&answer.json()) == "ACTIVE").then_some(())
+    });
+    assert!(unlocked.is_some(), "{}", pair.health());
+    assert_eq!(sync(&health().json()), "ACTIVE");
+}
+
+/// The lines of Prometheus' text format, each of a family whose type was told before.
+fn checked_metrics(text: &str) -> usize {
+    let mut types = BTreeMap::new();
+    let mut series = BTreeSet::new();
+    let name_like = |name: &str| {
+        let (first, rest) = name.split_at(1);
+        let letter = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+        first.chars().all(letter) && rest.chars().all(|c| letter(c) || c.is_ascii_digit())
+    };
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            if let Some((name, kind)) = comment.strip_prefix("TYPE ").and_then(|rest| rest.split_once(' ')) {
+                assert!(types.insert(name, kind).is_none(), "twice: {line}");
+            }
+            continue;
+        }
+        let (head, number) = line.rsplit_once(' ').unwrap();
+        assert!(number == "+Inf" || number.parse::<f64>().is_ok(), "{line}");
+        assert!(series.insert(head), "twice: {line}");
+        let name = head.split('{').next().unwrap();
+        assert!(name_like(name), "{line}");
+        assert!(head.len() == name.len() || head.ends_with('}'), "{line}");
+        let family = ["_total", "_bucket", "_sum", "_count", "_info"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix).filter(|family| types.contains_key(family)));
+        assert!(family.is_some() || types.contains_key(name), "no TYPE: {line}");
+    }
+    series.len()
+}
+
+#[test]
+fn c184_metrics_are_prometheus_text_without_secrets() {
+    let world = world();
+    let mut item = login("no-title-in-metrics");
+    item["fields"][1]["value"] = "no-value-in-metrics".into();
+    let item = world.made(&item);
+    world.found("title eq \"no-title-in-metrics\"");
+    for address in [world.pair.address(), world.pair.sync_address()] {
+        let metrics = exchange(address, &Request::new("GET", "/metrics").bytes()).unwrap();
+        assert_eq!(metrics.status, 200);
+        assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
+        let text = metrics.text();
+        assert!(checked_metrics(&text) > 0);
+        let id = item["id"].as_str().unwrap();
+        for secret in [
+            "no-title-in-metrics",
+            "no-value-in-metrics",
+            id,
+            &world.token,
+            &world.reader,
+            "letters.bin",
+        ] {
+            assert!(!text.contains(secret), "{secret}");
+        }
+    }
 }
 
 #[test]
@@ -87,6 +224,11 @@ fn c183_193_195_196_the_api_reads_without_sync() {
     assert_eq!(pair.get(&token, &path).status, 200);
     let health = pair.get(&token, "/health");
     assert!(matches!(health.status, 200 | 503) && health.json()["name"].is_string());
+    refused(
+        &pair.ask(&token, "POST", &items, &login("x").to_string()).unwrap(),
+        503,
+        "",
+    );
     pair.kill(Half::Api);
     pair.run(Half::Api);
     let again = wait_until(|| {
@@ -100,12 +242,49 @@ fn c183_193_195_196_the_api_reads_without_sync() {
 #[test]
 fn c201_the_log_is_json_without_secrets() {
     let world = world();
-    world.made(&login("logged"));
-    for line in world.pair.log(Half::Api).lines().filter(|line| !line.is_empty()) {
-        assert!(
-            serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()),
-            "{line}"
-        );
-        assert!(!line.contains(&world.token) && !line.contains(&world.reader));
+    let mut item = login("title-that-is-logged-nowhere");
+    item["fields"][1]["value"] = "value-that-is-logged-nowhere".into();
+    let made = world.made(&item);
+    world.found("title eq \"title-that-is-logged-nowhere\"");
+    item["fields"][1]["purpose"] = "value-that-is-logged-nowhere".into();
+    refused(&world.post(&item), 400, "");
+    assert_eq!(world.delete(&world.path(&made)).status, 204);
+    let mark = "c201-marked-request";
+    let request = Request::new("GET", "/v1/vaults")
+        .bearer(&world.token)
+        .header("X-Request-Id", mark);
+    assert_eq!(raw(&world, request).status, 200);
+    let inspected: Value =
+        serde_json::from_str(&world.pair.output(&["token", "inspect", "--json", &world.token])).unwrap();
+    let marked = wait_until(|| {
+        let log = world.pair.log(Half::Api);
+        let line = log.lines().find(|line| line.contains(mark))?;
+        serde_json::from_str::<Value>(line).ok()
+    });
+    let marked = marked.expect("the request is logged");
+    assert_eq!(
+        (&marked["request_id"], &marked["level"]),
+        (&mark.into(), &"debug".into())
+    );
+    assert_eq!(marked["jti"], inspected["claims"]["jti"], "{marked}");
+    assert_eq!((&marked["method"], &marked["status"]), (&"GET".into(), &200.into()));
+    assert!(marked["route"].is_string() && marked["dur_ms"].is_number(), "{marked}");
+    for half in [Half::Api, Half::Sync] {
+        let log = world.pair.log(half);
+        // The last line may still be on its way.
+        let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
+        assert!(!whole.is_empty());
+        for line in whole.lines() {
+            let parsed: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            for member in ["ts", "level", "msg", "target"] {
+                assert!(parsed[member].is_string(), "{line}");
+            }
+            if parsed["msg"] == "request" {
+                assert!(parsed["request_id"].is_string(), "{line}");
+            }
+            for secret in [&world.token, &world.reader, &world.writer, "logged-nowhere"] {
+                assert!(!line.contains(secret), "{line}");
+            }
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Checks 79–91: reading items.
 
-use super::{field, login, refused, value, with_field, world};
-use serde_json::json;
+use super::{field, login, raw, refused, value, with_field, world};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sidevault_tests::forge::now;
+use sidevault_tests::wire::Request;
 
 #[test]
 fn c079_080_081_an_item_has_all_its_members() {
@@ -45,20 +48,38 @@ fn c082_083_084_091_what_is_not_there() {
 #[test]
 fn c085_086_087_codes_of_otp_fields() {
     let world = world();
-    let code = |seed: &str| {
-        let item = world.made(&with_field(
-            "otp",
-            &json!({ "id": "otp", "type": "OTP", "label": "otp", "value": seed }),
-        ));
-        field(&item, "otp").unwrap().get("totp").cloned()
+    let shown = |seed: &str| {
+        let field = json!({ "id": "otp", "type": "OTP", "label": "otp", "value": seed });
+        let path = world.path(&world.made(&with_field("otp", &field)));
+        let before = now();
+        let item = world.get(&path).json();
+        (field_code(&item), before..=now())
     };
-    let digits = |seed: &str| code(seed).unwrap().as_str().unwrap().len();
-    assert_eq!(digits("JBSWY3DPEHPK3PXP"), 6);
-    assert_eq!(
-        digits("otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&algorithm=SHA256&digits=8&period=60"),
-        8
-    );
-    assert!(code("not a seed!").is_none());
+    // RFC 6238 with the key `Hello!\xDE\xAD\xBE\xEF`, in a form for people.
+    let secret = "JBSW Y3DP EHPK 3PXP".replace(' ', "");
+    let key = b"Hello!\xde\xad\xbe\xef";
+    let (code, times) = shown(&secret);
+    let expected: Vec<_> = times.map(|at| totp::<Hmac<sha1::Sha1>>(key, at / 30, 6)).collect();
+    assert!(expected.contains(&code.unwrap()));
+    let uri = format!("otpauth://totp/x?secret={secret}&algorithm=SHA256&digits=8&period=60");
+    let (code, times) = shown(&uri);
+    let expected: Vec<_> = times.map(|at| totp::<Hmac<sha2::Sha256>>(key, at / 60, 8)).collect();
+    assert!(expected.contains(&code.unwrap()));
+    assert_eq!(shown("not a seed!").0, None);
+}
+
+fn field_code(item: &Value) -> Option<String> {
+    Some(field(item, "otp")?.get("totp")?.as_str()?.to_owned())
+}
+
+/// RFC 4226, 5.3, with a counter of steps of time.
+fn totp<M: KeyInit + Mac>(key: &[u8], counter: u64, digits: u32) -> String {
+    let mut mac = <M as KeyInit>::new_from_slice(key).unwrap();
+    mac.update(&counter.to_be_bytes());
+    let mac = mac.finalize().into_bytes();
+    let at = usize::from(mac[mac.len() - 1] & 0xf);
+    let word = u32::from_be_bytes(mac[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:0width$}", word % 10u32.pow(digits), width = digits as usize)
 }
 
 #[test]
@@ -72,4 +93,30 @@ fn c088_089_090_dates_and_notes() {
     assert!(value(&item, "day").parse::<i64>().is_ok(), "{item}");
     assert_eq!(value(&item, "month"), "202405");
     assert_eq!(field(&item, "notesPlain").unwrap()["label"], "notesPlain");
+}
+
+/// Beyond Connect: an item is not sent again to who has it.
+#[test]
+fn a_known_version_is_not_sent_again() {
+    let world = world();
+    let path = world.path(&world.made(&login("tagged")));
+    let ask = |tag: &str| {
+        raw(
+            &world,
+            Request::new("GET", &path)
+                .bearer(&world.token)
+                .header("If-None-Match", tag),
+        )
+    };
+    let first = world.get(&path).header("etag").unwrap().to_owned();
+    let again = ask(&first);
+    assert_eq!(
+        (again.status, again.body.len(), again.header("etag")),
+        (304, 0, Some(first.as_str()))
+    );
+    assert_eq!(ask("\"another\"").status, 200);
+    assert_eq!(world.send("PUT", &path, &login("tagged")).status, 200);
+    let changed = ask(&first);
+    assert_eq!((changed.status, &changed.json()["version"]), (200, &json!(2)));
+    assert_ne!(changed.header("etag"), Some(first.as_str()));
 }

@@ -34,4 +34,14 @@ fn every_check_stands_in_the_table_once_and_its_test_exists() {
             }
         }
     }
+    // And the other way round: a test's numbers are the rows that name it.
+    for name in &tests {
+        for number in name[1..].split('_').map_while(|part| part.parse::<u32>().ok()) {
+            let row = table.lines().find(|line| line.starts_with(&format!("| {number} |")));
+            assert!(
+                row.is_some_and(|row| row.contains(&format!("`{name}`"))),
+                "{number}: {name}"
+            );
+        }
+    }
 }

@@ -53,7 +53,7 @@ fn c006_007_012_013_content_types() {
 }
 
 #[test]
-fn c008_009_015_016_errors_are_connects() {
+fn c008_009_015_errors_are_connects() {
     let world = world();
     refused(&world.get("/v1/nothing"), 404, "");
     refused(&world.get("/nothing"), 404, "");
@@ -62,6 +62,61 @@ fn c008_009_015_016_errors_are_connects() {
     assert!(wrong.header("allow").is_some_and(|allow| allow.contains("GET")));
     refused(&world.get(&format!("/v1/vaults/{}", world.foreign)), 403, "");
     refused(&world.pair.get("x", "/v1/vaults"), 401, "");
+}
+
+#[test]
+fn c016_no_refusal_says_what_a_client_takes_for_something_else() {
+    let world = world();
+    let unknown = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let item = world.path(&world.made(&login("guarded")));
+    let document = world.pair.item(&world.token, &world.files, "letters.bin").unwrap();
+    let document = format!("/v1/vaults/{}/items/{}", world.files, document["id"].as_str().unwrap());
+    let foreign = format!("/v1/vaults/{}", world.foreign);
+    let body = login("x").to_string();
+    let patch = r#"[{"op":"replace","path":"/title","value":"x"}]"#;
+    let mut asked = Vec::new();
+    for target in [
+        "/v1/activity".to_owned(),
+        "/v1/vaults".to_owned(),
+        world.items(),
+        format!("{item}/files/{unknown}/content"),
+        format!("{item}/versions"),
+        "/v1/events".to_owned(),
+    ] {
+        asked.push((401, "", "GET", target, ""));
+    }
+    for path in [
+        foreign.clone(),
+        format!("{foreign}/items"),
+        format!("{foreign}/items/{unknown}"),
+        format!("{foreign}/items/{unknown}/files"),
+        format!("/v1/vaults/{unknown}"),
+        format!("/v1/vaults/{unknown}/items?filter=title+eq+%22x%22"),
+    ] {
+        asked.push((403, &world.token, "GET", path, ""));
+    }
+    for (method, target, body) in [
+        ("POST", &world.items(), body.as_str()),
+        ("PUT", &item, &body),
+        ("PATCH", &item, patch),
+        ("DELETE", &item, ""),
+    ] {
+        asked.push((403, &world.reader, method, target.clone(), body));
+    }
+    // Of a directory, which REST can't write to.
+    for (method, target, body) in [
+        ("POST", &format!("/v1/vaults/{}/items", world.files), body.as_str()),
+        ("PUT", &document, &body),
+        ("PATCH", &document, patch),
+        ("DELETE", &document, ""),
+    ] {
+        asked.push((403, &world.token, method, target.clone(), body));
+    }
+    for (status, token, method, target, body) in asked {
+        let reply = world.pair.ask(token, method, &target, body).unwrap();
+        assert_eq!(reply.status, status, "{method} {target}: {}", reply.text());
+        refused(&reply, status, "");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{encoded, login, refused, titles, world};
 use serde_json::json;
+use sidevault_tests::pair::Pair;
 
 #[test]
 fn c044_045_a_vault_has_all_its_members() {
@@ -33,8 +34,27 @@ fn c046_047_048_050_052_vault_filters() {
     assert_eq!(found("title+eq+%22apps%22"), ["apps"]);
     assert_eq!(found("name%20eq%20%22apps%22"), ["apps"]);
     assert_eq!(found("title%20eq%20%22apps%22"), ["apps"]);
-    assert_eq!(found("title+eq+%22homelab%22"), ["Homelab"]);
+    for spelling in ["Homelab", "homelab", "HOMELAB"] {
+        assert_eq!(found(&format!("title+eq+%22{spelling}%22")), ["Homelab"]);
+        assert_eq!(found(&format!("name+eq+%22{spelling}%22")), ["Homelab"]);
+    }
     assert_eq!(found("name+eq+%22nowhere%22").len(), 0);
+}
+
+#[test]
+fn c051_a_name_like_an_id_is_a_name() {
+    const NAME: &str = "abcdefghijklmnopqrstuvwxyz";
+    let pair = Pair::start(&["--vault", NAME, "--allow-ephemeral"], &[]);
+    // A token by that name is for that vault too.
+    let token = pair.token("t", &[&format!("{NAME}=read")]);
+    let reply = pair.get(&token, &format!("/v1/vaults?filter=title+eq+%22{NAME}%22"));
+    assert_eq!(titles(&reply.json(), "name"), [NAME]);
+    let id = reply.json()[0]["id"].as_str().unwrap().to_owned();
+    assert_ne!(id, NAME);
+    for segment in [id.as_str(), NAME] {
+        let vault = pair.get(&token, &format!("/v1/vaults/{segment}"));
+        assert_eq!((vault.status, &vault.json()["id"]), (200, &json!(id)));
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
         writer,
         remote,
         ended,
+        passing,
     } = connection;
     // However this task ends, even by a panic or with its runtime, all callers must learn of it.
     let close = CloseOnDrop(Arc::clone(&pending));
@@ -73,6 +74,7 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
     match result {
         Ok(()) => tracing::debug!(%remote, "bus link closed: nobody here uses it any more"),
         Err(LinkError::Closed) => tracing::debug!(%remote, "bus link closed by the other side"),
+        Err(error) if passing => tracing::debug!(%remote, %error, "bus link lost"),
         Err(error) => tracing::warn!(%remote, %error, "bus link lost"),
     }
 }

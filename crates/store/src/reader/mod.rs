@@ -140,6 +140,15 @@ impl Reader {
         self.refresh().await
     }
 
+    /// SQLite's own verdict on the database: `ok`, or the first thing that is wrong. It looks at
+    /// one snapshot, so a writer at work neither waits for it nor looks like damage.
+    ///
+    /// # Errors
+    /// If the database is too damaged to be looked at.
+    pub async fn quick_check(&self) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar("PRAGMA quick_check").fetch_one(&self.pool).await?)
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;

@@ -151,13 +151,6 @@ impl Writer {
     pub async fn close(self) -> Result<(), StoreError> {
         sqlite::close(self.conn).await
     }
-
-    /// SQLite's own verdict on the database: `ok`, or what is wrong.
-    pub async fn integrity_check(&mut self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("PRAGMA integrity_check")
-            .fetch_one(&mut self.conn)
-            .await?)
-    }
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {

@@ -1,0 +1,205 @@
+//! The real Pebble, Let's Encrypt's ACME server for tests, with a name server of its own; as
+//! `tests/tools/build.sh` builds them.
+// Where a test's world can't be made, the test ends.
+#![allow(clippy::expect_used)]
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use crate::authority::Authority;
+use crate::https::Https;
+use crate::pair::{binary, free_port, wait_until};
+use crate::wire::{Request, exchange};
+
+/// An ACME server; gone with the value.
+pub struct Pebble {
+    home: tempfile::TempDir,
+    authority: Authority,
+    port: u16,
+    management: u16,
+    names: u16,
+    children: Vec<Child>,
+}
+
+impl Pebble {
+    /// Starts an ACME server that looks at `validated` of this machine, whatever the name.
+    /// `None`, said loudly, if the programs were not built; under `CI=true` that is a failure.
+    ///
+    /// # Panics
+    /// If they are missing and must not be, or do not start.
+    pub fn start(validated: u16) -> Option<Self> {
+        let tools = find()?;
+        let home = tempfile::tempdir().expect("a directory");
+        let (authority, port, management, names, dns) =
+            (Authority::new(), free_port(), free_port(), free_port(), free_port());
+        let own = authority.issue("localhost");
+        let path = |name| home.path().join(name);
+        fs::write(path("root.pem"), authority.root()).expect("written");
+        fs::write(path("chain.pem"), own.chain).expect("written");
+        fs::write(path("key.pem"), own.key).expect("written");
+        let config = json!({"pebble": {
+            "listenAddress": format!("127.0.0.1:{port}"),
+            "managementListenAddress": format!("127.0.0.1:{management}"),
+            "certificate": path("chain.pem"),
+            "privateKey": path("key.pem"),
+            "httpPort": 1,
+            "tlsPort": validated,
+            "keyAlgorithm": "ecdsa",
+            "retryAfter": {"authz": 1, "order": 1},
+        }});
+        fs::write(path("config.json"), config.to_string()).expect("written");
+        let mut pebble = Self {
+            authority,
+            port,
+            management,
+            names,
+            children: Vec::new(),
+            home,
+        };
+        let dns = format!("127.0.0.1:{dns}");
+        pebble.run(
+            Command::new(tools.join("pebble-challtestsrv"))
+                .args(["-dnsserver", &dns, "-management", &format!("127.0.0.1:{names}")])
+                .args([
+                    "-http01",
+                    "",
+                    "-https01",
+                    "",
+                    "-tlsalpn01",
+                    "",
+                    "-doh",
+                    "",
+                    "-defaultIPv6",
+                    "",
+                ]),
+        );
+        pebble.run(
+            Command::new(tools.join("pebble"))
+                .arg("-config")
+                .arg(pebble.path("config.json"))
+                .args(["-strict", "-dnsserver", &dns])
+                .env("PEBBLE_VA_NOSLEEP", "1")
+                // Each order is validated, and chains have more than one intermediate.
+                .env("PEBBLE_AUTHZREUSE", "0")
+                .env("PEBBLE_CHAIN_LENGTH", "2"),
+        );
+        let up = wait_until(|| {
+            let asked = pebble.https(pebble.port).get(&[], "", "/dir").ok()?;
+            let names = exchange(([127, 0, 0, 1], pebble.names).into(), &Request::new("GET", "/").bytes());
+            (asked.status == 200 && names.is_ok()).then_some(())
+        });
+        assert!(up.is_some(), "Pebble does not start: {}", pebble.log());
+        Some(pebble)
+    }
+
+    fn run(&mut self, command: &mut Command) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("a log file");
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log);
+        self.children.push(command.spawn().expect("Pebble runs"));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn https(&self, port: u16) -> Https {
+        Https::new("localhost", port, self.authority.root())
+    }
+
+    /// What SIDEVAULT_ACME_DIRECTORY is to be.
+    pub fn directory(&self) -> String {
+        format!("https://localhost:{}/dir", self.port)
+    }
+
+    /// What SIDEVAULT_ACME_CA_FILE is to be.
+    pub fn authority_file(&self) -> String {
+        self.path("root.pem").to_string_lossy().into_owned()
+    }
+
+    /// The root of the certificates that it issues, PEM.
+    ///
+    /// # Panics
+    /// If it does not say.
+    pub fn root(&self) -> String {
+        let root = self.https(self.management).get(&[], "", "/roots/0").expect("an answer");
+        root.text
+    }
+
+    /// How many orders it was given.
+    pub fn orders(&self) -> usize {
+        self.log().matches("Added order").count()
+    }
+
+    /// Has all names lead to this machine, or nowhere.
+    ///
+    /// # Panics
+    /// If the name server does not obey.
+    pub fn lead_names_here(&self, here: bool) {
+        let ip = if here { "127.0.0.1" } else { "" };
+        let request = Request::new("POST", "/set-default-ipv4").body(json!({"ip": ip}).to_string());
+        let reply = exchange(([127, 0, 0, 1], self.names).into(), &request.bytes()).expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    /// Wants a certificate renewed since long ago (RFC 9773).
+    ///
+    /// # Panics
+    /// If it does not know the certificate, PEM.
+    pub fn want_renewed(&self, certificate: &str) {
+        let window = json!({"suggestedWindow": {"start": "2001-01-01T00:00:00Z", "end": "2001-01-02T00:00:00Z"}});
+        let wish = json!({"certificate": certificate, "ariResponse": window.to_string()});
+        let answer = self
+            .https(self.management)
+            .post("/set-renewal-info/", &wish)
+            .expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+
+    /// All that was logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Pebble {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // It may have ended on its own; either way it is gone then.
+            let _gone = child.kill();
+            let _status = child.wait();
+        }
+    }
+}
+
+fn find() -> Option<PathBuf> {
+    let beside = || {
+        let target = binary().parent().and_then(Path::parent)?.to_owned();
+        Some(target.join("tools"))
+    };
+    let tools = std::env::var_os("SIDEVAULT_TOOLS").map(PathBuf::from).or_else(beside)?;
+    if ["pebble", "pebble-challtestsrv"]
+        .iter()
+        .all(|program| tools.join(program).is_file())
+    {
+        return Some(tools);
+    }
+    let said = format!(
+        "SKIPPED: no pebble and pebble-challtestsrv in {}; run tests/tools/build.sh",
+        tools.display()
+    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
+    // Past the test harness, which would swallow it.
+    let _unheard = writeln!(std::io::stderr(), "{said}");
+    None
+}

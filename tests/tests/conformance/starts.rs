@@ -1,0 +1,320 @@
+//! Checks 38 and 188–203: how the halves start, wait and stop.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use super::{login, refused};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::{Request, Wire, exchange};
+
+const VAULT: [&str; 3] = ["--vault", "apps", "--allow-ephemeral"];
+
+/// The user the images run as.
+const UID: u32 = 999;
+
+/// Changes the user and gives up every capability, as the Helm chart has the kernel do.
+const DROP: &str = "setpriv --reuid=999 --regid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs";
+
+/// Whether this test may become someone else; if not, it says that it is left out.
+fn can(command: &str) -> bool {
+    let can = Command::new("sh").args(["-c", command]).output();
+    let can = can.is_ok_and(|output| output.status.success());
+    if !can {
+        skipped(&format!("needs root, setpriv and unshare (util-linux): {command}"));
+    }
+    can
+}
+
+/// Said past the test's captured output, or nobody would hear it.
+fn skipped(why: &str) {
+    // Without a stderr nobody listens anyway.
+    let _unheard = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// A pair whose binary and directory another user can reach.
+fn reachable(pair: &Pair) -> String {
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = pair.path("sidevault");
+    fs::copy(sidevault_tests::pair::binary(), &copy).unwrap();
+    for path in [copy.clone(), pair.path(""), pair.path("keys")] {
+        open(&path);
+    }
+    copy.to_string_lossy().into_owned()
+}
+
+fn give(path: &Path) {
+    chown(path, Some(UID), Some(UID)).unwrap();
+}
+
+#[test]
+fn c038_198_the_first_request_ever_is_answered_well() {
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    let token = pair.token("t", &["apps=read"]);
+    for start in ["the first", "a later"] {
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        let started = Instant::now();
+        // Nobody listens for the first moments; who is answered at all is answered well.
+        let first = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok()).unwrap();
+        assert_eq!(first.status, 200, "{}", first.text());
+        // The Python SDK waits for 5 s.
+        println!(
+            "after {start} start the first request was answered within {:?}",
+            started.elapsed()
+        );
+        assert_eq!(pair.get(&token, "/v1/vaults").json()[0]["name"], "apps");
+        pair.kill(Half::Api);
+        pair.kill(Half::Sync);
+    }
+}
+
+#[test]
+fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
+    let mut pair = Pair::start(&VAULT, &[]);
+    let token = pair.token("t", &["apps=read"]);
+    let json = fs::read_to_string(pair.path("keys/1password-credentials.json")).unwrap();
+    let once = STANDARD.encode(&json);
+    let twice = STANDARD.encode(&once);
+    for session in [json, once, twice] {
+        pair.kill(Half::Api);
+        pair.set("OP_SESSION", &session);
+        pair.run(Half::Api);
+        let read = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok());
+        assert_eq!(read.map(|reply| reply.status), Some(200), "{}", pair.log(Half::Api));
+    }
+    // Once more is too much: then it says what it should be, and shows nothing of it.
+    pair.kill(Half::Api);
+    let thrice = STANDARD.encode(STANDARD.encode(STANDARD.encode("{\"format\":\"x\"}")));
+    pair.set("OP_SESSION", &thrice);
+    pair.run(Half::Api);
+    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
+    let log = pair.log(Half::Api);
+    assert!(log.contains("OP_SESSION") && !log.contains(&thrice[..12]), "{log}");
+}
+
+/// Has the pair run by another user if these tests are root's, who may do everything; else by the
+/// same one. Gives that user's id, or none if it can't be had.
+fn without_rights(pair: &mut Pair) -> Option<u32> {
+    let own = fs::metadata("/proc/self").unwrap().uid();
+    if own != 0 {
+        return Some(own);
+    }
+    if !can(&format!("{DROP} true")) {
+        return None;
+    }
+    let binary = reachable(pair);
+    let mut words: Vec<_> = DROP.split(' ').collect();
+    words.push(&binary);
+    pair.run_by(&words);
+    Some(UID)
+}
+
+#[test]
+fn c190_credentials_of_another_user_are_named_with_their_owner() {
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    let Some(uid) = without_rights(&mut pair) else { return };
+    let file = pair.path("keys/1password-credentials.json");
+    let made = fs::metadata(&file).unwrap();
+    assert_eq!(made.mode() & 0o7777, 0o600);
+    if made.uid() == uid {
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let (owner, mode) = (made.uid(), fs::metadata(&file).unwrap().mode() & 0o7777);
+    for half in [Half::Api, Half::Sync] {
+        pair.run(half);
+        assert_eq!(pair.wait_ended(half).code(), Some(78));
+        let log = pair.log(half);
+        let file = file.display();
+        for words in [
+            format!("{file} cannot be read: it belongs to uid {owner} with mode {mode:04o}"),
+            format!("runs as uid {uid}"),
+            format!("`chown {uid} {file}`"),
+        ] {
+            assert!(log.contains(&words), "{words}: {log}");
+        }
+    }
+}
+
+#[test]
+fn c191_an_unwritable_data_directory_is_named_with_the_uid_it_needs() {
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    let Some(uid) = without_rights(&mut pair) else { return };
+    let data = pair.path("data/.op/data");
+    fs::create_dir_all(&data).unwrap();
+    if uid == UID {
+        give(&pair.path("keys/1password-credentials.json"));
+    }
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
+    pair.run(Half::Sync);
+    assert_ne!(pair.wait_ended(Half::Sync).code(), Some(0));
+    let log = pair.log(Half::Sync);
+    assert!(
+        log.contains(&data.display().to_string()) && log.contains(&format!("must be writable by uid {uid}")),
+        "{log}"
+    );
+}
+
+#[test]
+fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
+    let locked = "mount --make-rprivate / && mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro /";
+    if !can(&format!(
+        "cd /tmp && unshare --mount sh -c '{locked}' /tmp && {DROP} true"
+    )) {
+        return;
+    }
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    let token = pair.token("t", &["apps=read,write"]);
+    let binary = reachable(&pair);
+    give(&pair.path("keys/1password-credentials.json"));
+    give(&pair.path("data"));
+    let data = pair.path("data").to_string_lossy().into_owned();
+    // All is read-only but the data directory, a volume of its own; then 999 without a capability.
+    let script = format!("{locked} && ! touch \"$1\"/x 2>/dev/null && shift && exec {DROP} \"$@\"");
+    let root = pair.path("").to_string_lossy().into_owned();
+    pair.run_by(&["unshare", "--mount", "sh", "-c", &script, &data, &root, &binary]);
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    // The chart's probes, on both containers; its test is `curl …/health`. No client has been here.
+    for address in [pair.address(), pair.sync_address()] {
+        for probe in ["/heartbeat", "/health"] {
+            let ready = wait_until(|| exchange(address, &Request::new("GET", probe).bytes()).ok());
+            let ready = ready.unwrap_or_else(|| panic!("{}\n{}", pair.log(Half::Api), pair.log(Half::Sync)));
+            assert_eq!(ready.status, 200, "{probe}: {}", ready.text());
+        }
+    }
+    pair.wait_linked();
+    let made = pair
+        .ask(&token, "POST", "/v1/vaults/apps/items", &login("kept").to_string())
+        .unwrap();
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(pair.get(&token, "/v1/vaults/apps/items/kept").json()["title"], "kept");
+}
+
+#[test]
+fn c194_without_bus_settings_the_halves_find_each_other() {
+    const API: u16 = 11220;
+    if std::net::TcpListener::bind(("::", API)).is_err() {
+        skipped(&format!("something else listens on port {API}"));
+        return;
+    }
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    pair.forget_bus();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("t", &["apps=read,write"]);
+    let made = pair
+        .ask(&token, "POST", "/v1/vaults/apps/items", &login("x").to_string())
+        .unwrap();
+    assert_eq!(made.status, 200, "{}", made.text());
+}
+
+#[test]
+fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
+    let mut pair = Pair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "1s")]);
+    let token = pair.token("t", &["apps=read"]);
+    pair.run(Half::Api);
+    for target in ["/v1/vaults", "/v1/vaults/apps", "/v1/vaults/apps/items", "/v1/activity"] {
+        let started = Instant::now();
+        let reply = wait_until(|| pair.ask(&token, "GET", target, "").ok()).unwrap();
+        refused(&reply, 500, "failed to initiate, review service logs for details");
+        println!("{target}: refused after {:?} (OP_SYNC_TIMEOUT=1s)", started.elapsed());
+    }
+}
+
+#[test]
+fn c200_a_request_in_work_is_finished_before_the_halves_end() {
+    let mut pair = Pair::start(&VAULT, &[]);
+    let token = pair.token("t", &["apps=read,write"]);
+    let body = login("in work").to_string();
+    let head = Request::new("POST", "/v1/vaults/apps/items")
+        .bearer(&token)
+        .header("Content-Length", body.len().to_string())
+        .header("Expect", "100-continue");
+    let mut wire = Wire::open(pair.address()).unwrap();
+    wire.send(&head.bytes()).unwrap();
+    // The server is waiting for the body: the request is in work.
+    let seen = wire.until(|bytes| bytes.ends_with(b"\r\n\r\n")).unwrap();
+    assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&seen));
+    pair.terminate(Half::Api);
+    // It has stopped listening, so it knows.
+    let refused = wait_until(|| std::net::TcpStream::connect(pair.address()).is_err().then_some(()));
+    assert!(refused.is_some(), "the api still takes connections");
+    wire.send(body.as_bytes()).unwrap();
+    let made = wire.reply(false).unwrap();
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(pair.wait_ended(Half::Api).code(), Some(0), "{}", pair.log(Half::Api));
+    pair.terminate(Half::Sync);
+    assert_eq!(pair.wait_ended(Half::Sync).code(), Some(0), "{}", pair.log(Half::Sync));
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    let kept = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps/items/in%20work", "").ok());
+    assert_eq!(kept.map(|reply| reply.status), Some(200));
+}
+
+#[test]
+fn c202_every_log_level_is_taken_and_junk_is_complained_about() {
+    for level in ["trace", "debug", "info", "warn", "error", "ERROR", "junk"] {
+        let mut pair = Pair::prepare(&[], &[("OP_LOG_LEVEL", level)]);
+        pair.run(Half::Api);
+        assert!(wait_until(|| pair.health()["name"].as_str().map(|_| ())).is_some());
+        // A client's fault is told at info.
+        assert_eq!(pair.get("bad", "/v1/vaults").status, 401);
+        let told = |words: &str| pair.log(Half::Api).contains(words);
+        let is_told = || wait_until(|| told("\"level\":\"info\"").then_some(())).is_some();
+        match level {
+            "trace" | "debug" | "info" => assert!(is_told() && !told("OP_LOG_LEVEL")),
+            "junk" => assert!(is_told() && told("\"level\":\"warn\"") && told("OP_LOG_LEVEL")),
+            _ => assert!(!told("\"level\":\"info\"") && !told("OP_LOG_LEVEL")),
+        }
+        assert_eq!(
+            told("\"level\":\"debug\""),
+            matches!(level, "trace" | "debug"),
+            "{level}"
+        );
+    }
+}
+
+#[test]
+fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
+    let mut pair = Pair::prepare(&VAULT, &[]);
+    pair.run(Half::Api);
+    let replica = pair.run_replica();
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("t", &["apps=read,write"]);
+    let items = "/v1/vaults/apps/items";
+    let ask = |address, method: &str, target: &str, body: &str| {
+        let request = Request::new(method, target).bearer(&token);
+        let request = if body.is_empty() { request } else { request.body(body) };
+        exchange(address, &request.bytes()).unwrap()
+    };
+    // The replica may be linked a moment later than the first.
+    let linked = wait_until(|| {
+        let metrics = exchange(replica, &Request::new("GET", "/metrics").bytes()).ok()?.text();
+        metrics
+            .lines()
+            .any(|line| line == "sidevault_bus_connected 1")
+            .then_some(())
+    });
+    assert!(linked.is_some());
+    for (writer, reader) in [(pair.address(), replica), (replica, pair.address())] {
+        // No waiting: whoever was told that it is written must find it everywhere.
+        let made = ask(writer, "POST", items, &login("first").to_string());
+        assert_eq!(made.status, 200, "{}", made.text());
+        let path = format!("{items}/{}", made.json()["id"].as_str().unwrap());
+        let read = ask(reader, "GET", &path, "");
+        assert_eq!((read.status, &read.json()["version"]), (200, &1.into()));
+        assert_eq!(ask(writer, "PUT", &path, &login("second").to_string()).status, 200);
+        let read = ask(reader, "GET", &path, "").json();
+        assert_eq!((&read["title"], &read["version"]), (&"second".into(), &2.into()));
+        assert_eq!(ask(writer, "DELETE", &path, "").status, 204);
+        assert_eq!(ask(reader, "GET", &path, "").status, 404);
+    }
+}
