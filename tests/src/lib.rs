@@ -1,6 +1,6 @@
 //! What the black-box tests share: the pair as processes, requests down to the byte, forged
 //! tokens, a ledger of acknowledged writes, markers to search for, the real `sops`,
-//! Pebble and Kubernetes control plane, and a client for HTTPS.
+//! Pebble and a Kubernetes control plane, and a client for HTTPS.
 
 pub mod authority;
 pub mod cluster;

@@ -134,6 +134,17 @@ impl Cluster {
         exchange((self.address, PROXY_PORT).into(), &Request::new("GET", path).bytes()).ok()
     }
 
+    /// `POST` of an object to a path of the API, as quickly as it goes.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn post(&self, path: &str, object: &Value) {
+        let request = Request::new("POST", path).body(object.to_string());
+        let request = request.header("content-type", "application/json").bytes();
+        let reply = exchange((self.address, PROXY_PORT).into(), &request).expect("an answer");
+        assert!(reply.status < 300, "POST {path}: {}: {}", reply.status, reply.text());
+    }
+
     /// Asks for a path again and again until `accept` makes something of the answer, which is `null` while there is
     /// none.
     ///

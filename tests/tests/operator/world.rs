@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running};
 use sidevault_tests::pair::{Pair, binary, wait_until};
@@ -136,6 +138,85 @@ impl World {
             });
         }
     }
+}
+
+/// A cluster with our own resource definitions, the server's stores in a namespace, and our operator.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) world: World,
+    pub(crate) namespace: &'static str,
+}
+
+impl Stage {
+    /// `None` if the cluster's programs were not built.
+    pub(crate) fn set() -> Option<Self> {
+        let cluster = Cluster::start()?;
+        cluster.install_definitions(&definitions());
+        let world = World::start();
+        let namespace = "apps";
+        world.prepare(&cluster, VERSION, namespace);
+        Some(Self {
+            cluster,
+            world,
+            namespace,
+        })
+    }
+
+    /// Applies an ExternalSecret that puts fields of items into a Secret of its name.
+    pub(crate) fn external_secret(&self, name: &str, store: &str, item: &str, field: &str) {
+        self.cluster.apply(&self.manifest(name, store, item, field).to_string());
+    }
+
+    pub(crate) fn manifest(&self, name: &str, store: &str, item: &str, field: &str) -> Value {
+        json!({"apiVersion": VERSION, "kind": "ExternalSecret",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {"refreshInterval": "1h", "secretStoreRef": {"name": store},
+                "data": [{"secretKey": "v", "remoteRef": {"key": item, "property": field}}]}})
+    }
+
+    /// Waits until a Secret has a value.
+    pub(crate) fn wait_value(&self, secret: &str, value: &str) {
+        let path = format!("/api/v1/namespaces/{}/secrets/{secret}", self.namespace);
+        let encoded = STANDARD.encode(value);
+        self.cluster.wait_for(&path, |secret| (secret["data"]["v"] == json!(encoded)).then_some(()));
+    }
+
+    /// Waits until an ExternalSecret is ready, or is not.
+    pub(crate) fn wait_ready(&self, name: &str, status: &str) -> Value {
+        self.cluster.wait_for(&path(self.namespace, "externalsecrets", name, VERSION), |object| {
+            let condition = &object["status"]["conditions"][0];
+            (condition["status"] == status).then(|| condition.clone())
+        })
+    }
+
+    /// Sets a field of an item of the vault `apps`.
+    pub(crate) fn set_field(&self, title: &str, label: &str, value: &str) {
+        let pair = &self.world.pair;
+        let item = pair.item(&self.world.token, "apps", title).expect("the item");
+        let fields = item["fields"].as_array().cloned().unwrap_or_default();
+        let field = fields.iter().find(|field| field["label"] == label).expect("the field");
+        let patch = json!([{"op": "replace", "path": format!("/fields/{}/value", field["id"].as_str().expect("an id")),
+            "value": value}]);
+        let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
+        let answer = pair.ask(&self.world.token, "PATCH", &target, &patch.to_string()).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// The version our own definitions prefer.
+pub(crate) const VERSION: &str = "external-secrets.io/v1";
+
+/// Our own resource definitions.
+pub(crate) fn definitions() -> std::path::PathBuf {
+    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds");
+    let directory = tempfile::tempdir().expect("a directory").keep();
+    for entry in fs::read_dir(crds).expect("the definitions") {
+        let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| name != "kustomization.yaml") {
+            fs::copy(&path, directory.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    directory
 }
 
 /// Starts our operator.
