@@ -3,7 +3,15 @@
 
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/lead.rs"]
+mod lead;
 #[path = "operator/parity.rs"]
 mod parity;
+#[path = "operator/poke.rs"]
+mod poke;
+#[path = "operator/rights.rs"]
+mod rights;
+#[path = "operator/seed.rs"]
+mod seed;
 #[path = "operator/world.rs"]
 mod world;

@@ -57,7 +57,8 @@ fn leaf(https: &Https) -> Option<Vec<u8>> {
 fn https_serves_the_whole_chain_in_both_versions_of_http() {
     let authority = Authority::new();
     let (mut pair, port) = with_files();
-    install_whole(&pair, &authority.issue(NAME));
+    let issued = authority.issue(NAME);
+    install_whole(&pair, &issued);
     pair.run(Half::Api);
     pair.run(Half::Sync);
     // Trusts the root alone: without the intermediate in the chain every handshake would fail.
@@ -80,6 +81,10 @@ fn https_serves_the_whole_chain_in_both_versions_of_http() {
     assert_eq!(https.look(HTTP_2).unwrap().chain.len(), 2);
     assert!(pair.health().is_null(), "plain HTTP is not served beside HTTPS");
     assert!(https.look(&["acme-tls/1"]).is_err(), "no ACME server is expected");
+
+    // The control: without the intermediate this client is lost.
+    install(&pair, &issued.leaf, &issued.key);
+    assert!(wait_until(|| https.look(HTTP_2).err()).is_some());
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! The mode that writes no Secrets: when an item changes, the ExternalSecrets that use it get a new `force-sync`
 //! annotation, and a stock External Secrets reads them at once.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::controllers::external_secret::learn_uses;
-use crate::operator::{Operator, is_not_found, now};
+use crate::operator::{Operator, is_not_found};
 use crate::queue::{Outcome, Reason, Work};
 use crate::types::GoDuration;
 
 /// The annotation that people and guides use; External Secrets acts on a change of any.
 const ANNOTATION: &str = "force-sync";
+/// How long until what could not be read is tried again. That is not by failing: who failed would be poked once more.
+const LEARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Looks at an ExternalSecret: learns what it uses, and pokes it if that changed.
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
@@ -26,7 +31,9 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     }
     // At the start everything is queued as changed: External Secrets is at work already, and only what comes counts.
     if work.reason == Reason::Changed && work.asked > operator.started {
-        let patch = json!({ "metadata": { "annotations": { ANNOTATION: now().0.as_second().to_string() } } });
+        // Not in seconds: the second of two changes would leave no trace, and not be read.
+        let word = Timestamp::now().as_microsecond().to_string();
+        let patch = json!({ "metadata": { "annotations": { ANNOTATION: word } } });
         let api = operator.api(&operator.served.external_secret, &work.key.namespace);
         match api.patch(&work.key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {
@@ -44,7 +51,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(why) => {
             tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
-            Outcome::Failed
+            Outcome::After(LEARN_AGAIN)
         }
     }
 }

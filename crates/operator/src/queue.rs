@@ -315,7 +315,7 @@ mod tests {
         tokio::time::timeout(Duration::from_millis(1), queue.next()).await.ok()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_object_waits_once_and_is_worked_at_once() {
         let queue = queue(8);
         add(&queue, "a", "x");
@@ -328,7 +328,7 @@ mod tests {
         assert!(next(&queue).await.is_some(), "it was asked for meanwhile");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_stuck_lane_does_not_hold_up_another() {
         let queue = queue(1);
         add(&queue, "stuck", "dead");
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(next(&queue).await.map(|work| work.key), Some(key("quick")));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn lanes_take_turns() {
         let queue = queue(8);
         for name in ["a1", "a2", "a3"] {

@@ -3,13 +3,14 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{NamespaceResourceScope, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::operator::{Operator, now};
+use crate::operator::Operator;
 use crate::queue::ObjectKey;
 use crate::types::ExternalSecret;
 
@@ -74,7 +75,8 @@ async fn restart_kind<K: Workload>(
         if !asked(workload.meta()) || !pods.is_some_and(|pods| uses(pods, secret)) {
             continue;
         }
-        let at = now().0.to_string();
+        // To the fraction of a second: two changes within one are two restarts.
+        let at = Timestamp::now().to_string();
         let patch = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED: at } } } } });
         api.patch(&workload.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
         tracing::info!(namespace, secret, kind = %K::kind(&()), name = workload.name_any(), "restarting");

@@ -66,6 +66,10 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
     let served = discovery::served(&client).await?;
+    if options.leader_election.is_some() {
+        // One that waits for the Lease is as it should be: a Deployment's roll-out waits for it to be ready.
+        ready.set();
+    }
     let lease = match &options.leader_election {
         None => None,
         Some(election) => match leader::wait(&client, election, &stop).await {
@@ -226,7 +230,10 @@ fn start(
             }
             _ => Informer::empty(),
         },
-        targets: {
+        // Who only pokes need not see any Secret but the tokens.
+        targets: if options.poke_only {
+            Informer::empty()
+        } else {
             let (queue, late) = (queues.external_secrets.clone(), late.clone());
             let managed = Scope {
                 namespace: options.namespace.clone(),

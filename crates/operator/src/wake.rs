@@ -77,7 +77,9 @@ pub(crate) fn of_target(operator: &Operator, queue: &Queue, target: &ObjectKey) 
 /// Looks at the ExternalSecrets of a store that failed: it is another now.
 pub(crate) fn of_store(operator: &Operator, queue: &Queue, store: &ObjectKey) {
     for (key, external_secret) in operator.informers.external_secrets.all() {
-        let of_store = external_secret::stores(&external_secret).into_iter().any(|reference| {
+        let named = external_secret::stores(&external_secret);
+        let default = operator.options.default_store.as_ref().filter(|_| named.is_empty());
+        let of_store = named.into_iter().chain(default).any(|reference| {
             reference.name == store.name
                 && match reference.is_cluster() {
                     true => store.namespace.is_empty(),

@@ -37,9 +37,6 @@ struct Case {
     /// The error's text must be the engine's too.
     #[serde(default)]
     exact: bool,
-    /// Makes RSA keys, which takes long in a debug build.
-    #[serde(default)]
-    slow: bool,
 }
 
 #[derive(Deserialize, Clone, PartialEq)]
@@ -128,10 +125,10 @@ impl Case {
     }
 }
 
-fn check(said: &BTreeMap<String, Said>, slow: bool) {
+fn check(said: &BTreeMap<String, Said>) {
     let table = table();
     let mut wrong = Vec::new();
-    for case in table.cases.iter().filter(|case| case.slow == slow) {
+    for case in &table.cases {
         let Some(theirs) = said.get(&case.name) else {
             continue;
         };
@@ -153,13 +150,7 @@ fn every_case_comes_out_as_the_engine_has_it() {
             case.name
         );
     }
-    check(&golden, false);
-}
-
-#[test]
-#[ignore = "makes RSA keys, which takes long in a debug build"]
-fn slow_cases_come_out_as_the_engine_has_them() {
-    check(&golden(), true);
+    check(&golden);
 }
 
 /// The engine itself, as `tests/template/run.sh` builds it: it and we over the same table, now.
@@ -179,7 +170,7 @@ fn the_engine_itself_agrees() {
         .expect("run.sh runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: BTreeMap<String, Said> = serde_json::from_slice(&output.stdout).expect("what the engine says");
-    check(&said, false);
+    check(&said);
 }
 
 #[test]

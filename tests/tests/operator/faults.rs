@@ -138,6 +138,16 @@ fn a_secret_that_others_keep_changing_comes_right_in_the_end() {
 }
 
 #[test]
+fn a_changed_file_of_a_directory_reaches_the_secret() {
+    let Some(stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    stage.external_secret("rotating", "store", "rotating", "current-key");
+    stage.wait_value("rotating", "rk-1");
+    std::fs::write(stage.world.file("rotating.yaml"), "current-key: rk-2\n").expect("a file");
+    stage.wait_value("rotating", "rk-2");
+}
+
+#[test]
 fn a_namespace_that_is_deleted_goes_away() {
     let Some(mut stage) = Stage::set() else { return };
     stage.namespace = "doomed";

@@ -190,7 +190,7 @@ fn compare(release: &str, theirs: &Snapshot, ours: &Snapshot) -> Vec<String> {
         for side in [&mut left, &mut right].into_iter().flatten() {
             world::forget_what_releases_differ_in(release, side);
         }
-        if left != right && !world::is_better(key, release) {
+        if left != right && !world::is_later(key, release) {
             let show = |side: Option<Value>| side.map_or("nothing".to_owned(), |side| side.to_string());
             differences.push(format!("{key}\n  theirs: {}\n  ours:   {}", show(left), show(right)));
         }

@@ -1,13 +1,15 @@
 //! A Connect server with items, and stores that name it.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sidevault_tests::cluster::{Cluster, Running};
+use sidevault_tests::cluster::{Cluster, Running, find_tools};
 use sidevault_tests::pair::{Pair, binary, wait_until};
+use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// Items of the local vault `apps`.
 const ITEMS: &[&str] = &[
@@ -63,6 +65,17 @@ impl World {
     /// A file of the directory that is the vault `infra`.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join("infra").join(name)
+    }
+
+    /// Gives a field of an item of `apps` another value.
+    pub(crate) fn change(&self, title: &str, field: &str, value: &str) {
+        let mut item = self.pair.item(&self.token, "apps", title).expect("the item");
+        let fields = item["fields"].as_array_mut().expect("fields");
+        let field = fields.iter_mut().find(|known| known["label"] == field).expect("the field");
+        field["value"] = json!(value);
+        let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
+        let answer = self.pair.ask(&self.token, "PUT", &target, &item.to_string()).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     /// The server's URL.
@@ -150,8 +163,13 @@ pub(crate) struct Stage {
 impl Stage {
     /// `None` if the cluster's programs were not built.
     pub(crate) fn set() -> Option<Self> {
+        Self::with(&definitions())
+    }
+
+    /// The same with other definitions.
+    pub(crate) fn with(definitions: &Path) -> Option<Self> {
         let cluster = Cluster::start()?;
-        cluster.install_definitions(&definitions());
+        cluster.install_definitions(definitions);
         let world = World::start();
         let namespace = "apps";
         world.prepare(&cluster, VERSION, namespace);
@@ -189,17 +207,14 @@ impl Stage {
         })
     }
 
+    /// An ExternalSecret as it is.
+    pub(crate) fn get(&self, name: &str) -> Value {
+        self.cluster.get(&path(self.namespace, "externalsecrets", name, VERSION)).expect("the ExternalSecret")
+    }
+
     /// Sets a field of an item of the vault `apps`.
     pub(crate) fn set_field(&self, title: &str, label: &str, value: &str) {
-        let pair = &self.world.pair;
-        let item = pair.item(&self.world.token, "apps", title).expect("the item");
-        let fields = item["fields"].as_array().cloned().unwrap_or_default();
-        let field = fields.iter().find(|field| field["label"] == label).expect("the field");
-        let patch = json!([{"op": "replace", "path": format!("/fields/{}/value", field["id"].as_str().expect("an id")),
-            "value": value}]);
-        let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
-        let answer = pair.ask(&self.world.token, "PATCH", &target, &patch.to_string()).expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.world.change(title, label, value);
     }
 }
 
@@ -221,12 +236,86 @@ pub(crate) fn definitions() -> std::path::PathBuf {
 
 /// Starts our operator.
 pub(crate) fn operator(cluster: &Cluster, arguments: &[&str]) -> Running {
+    cluster.run("operator", &mut command(cluster, METRICS, arguments))
+}
+
+/// Where [`operator`] serves metrics. Health is two ports on.
+pub(crate) const METRICS: u16 = 8090;
+
+/// Our operator with its metrics on a port of the cluster's address, and its health two ports on.
+pub(crate) fn command(cluster: &Cluster, port: u16, arguments: &[&str]) -> Command {
     let address = cluster.address();
     let mut command = Command::new(binary());
     command.arg("operator");
-    command.args([format!("--metrics-addr={address}:8090"), format!("--health-addr={address}:8092")]);
+    command.args([format!("--metrics-addr={address}:{port}"), format!("--health-addr={address}:{}", port + 2)]);
     command.args(arguments).env("SIDEVAULT_LOG_FORMAT", "json");
-    cluster.run("operator", &mut command)
+    command
+}
+
+/// What an operator answers, if it does.
+pub(crate) fn ask(cluster: &Cluster, port: u16, path: &str) -> Option<Reply> {
+    exchange((cluster.address(), port).into(), &Request::new("GET", path).bytes()).ok()
+}
+
+/// The sum of an operator's series that start with these words; 0 while there is none.
+pub(crate) fn metric(cluster: &Cluster, port: u16, words: &str) -> f64 {
+    let text = ask(cluster, port, "/metrics").map(|reply| reply.text()).unwrap_or_default();
+    let series = text.lines().filter(|line| line.starts_with(words));
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// The chart as it would be installed in the namespace `external-secrets`, with these values besides
+/// `operator.create=true`; `None`, said loudly, without helm.
+pub(crate) fn chart(values: &[&str]) -> Option<String> {
+    let helm = find_tools(&["helm"])?.join("helm");
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault");
+    let mut command = Command::new(helm);
+    command.args(["template", "sidevault", chart, "--namespace=external-secrets", "--kube-version=1.34.0"]);
+    command.arg("--set=operator.create=true,operator.installCRDs=false");
+    command.args(values.iter().map(|value| format!("--set={value}")));
+    let output = command.output().expect("helm runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).expect("text"))
+}
+
+/// Installs what the chart grants the operator, and gives the operator as the chart would start it, under that service
+/// account and with the chart's flags.
+pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
+    let manifests = chart(values)?;
+    let is_grant = |document: &&str| {
+        let kinds = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+        kinds.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
+    };
+    let grants: Vec<&str> = manifests.split("\n---").filter(is_grant).collect();
+    let _there_or_not = cluster.kubectl(&["create", "namespace", "external-secrets"]);
+    cluster.apply(&grants.join("\n---\n"));
+    let flags = manifests.lines().filter_map(|line| line.trim().strip_prefix("- --"));
+    let flags: Vec<String> = flags.map(|flag| format!("--{flag}")).collect();
+    assert!(flags.iter().any(|flag| flag.starts_with("--concurrent")), "{flags:?}");
+    // The addresses are for a Pod of its own.
+    let flags = flags.iter().filter(|flag| !flag.contains("-addr=")).map(String::as_str);
+    let mut command = command(cluster, METRICS, &flags.collect::<Vec<_>>());
+    command.env("KUBECONFIG", cluster.kubeconfig_for("external-secrets", "external-secrets"));
+    command.env("POD_NAMESPACE", "external-secrets");
+    Some(command)
+}
+
+/// Fails if the API server refused the operator anything.
+pub(crate) fn assert_nothing_forbidden(operator: &Running) {
+    let log = operator.log();
+    let refused: Vec<&str> = log.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+/// A value of a Secret, as it is.
+pub(crate) fn value(secret: &Value, key: &str) -> Option<String> {
+    let bytes = STANDARD.decode(secret["data"][key].as_str()?).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The path of a Secret.
+pub(crate) fn secret(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/secrets/{name}")
 }
 
 /// The newest version of ExternalSecrets that the cluster serves.
@@ -252,6 +341,12 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
         // MD5 then, SHA3-224 since; and conditions had other words.
         object["syncedResourceVersion"] = Value::Null;
         object["conditions"] = Value::Null;
+        object["binding"] = Value::Null;
+        if object["immutable"] == false
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("immutable");
+        }
         for (part, key) in [
             ("annotations", "reconcile.external-secrets.io/data-hash"),
             ("labels", "reconcile.external-secrets.io/created-by"),
@@ -267,8 +362,17 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
     }
 }
 
-/// Whether ours is meant to differ, for the better.
-pub(crate) fn is_better(key: &str, release: &str) -> bool {
-    // A Secret that the API server would put a service account's token into: refused since 2.x, and by us.
-    key.ends_with(" template-token-type") && !release.contains("v2.")
+/// Whether ours is meant to differ: as later releases do.
+pub(crate) fn is_later(key: &str, release: &str) -> bool {
+    let name = key.split(' ').next_back().unwrap_or_default();
+    match release {
+        release if release.contains("v2.") => false,
+        // `field/`, `file/` and tags came later.
+        release if release.contains("v0.9.") => {
+            let later = ["field-prefix", "file-prefix", "find-by-tags", "find-by-tag-and-name", "template-token-type"];
+            later.contains(&name)
+        }
+        // A Secret that the API server would put a service account's token into is refused since 2.x.
+        _ => name == "template-token-type",
+    }
 }

@@ -11,7 +11,7 @@ use kube::runtime::events::EventType;
 
 use self::due::Due;
 use self::gather::GatherError;
-use self::target::{Applied, TargetError};
+use self::target::{Applied, Change, TargetError};
 use crate::hash;
 use crate::names::FINALIZER;
 use crate::operator::{Operator, is_conflict, is_not_found, now};
@@ -155,15 +155,20 @@ async fn sync(
     }
     match target::apply(operator, &work.key, external_secret, &values, &sources).await {
         Ok(Applied::Missing) => Verdict::Fine("SecretMissing", "secret will not be created due to CreationPolicy=Merge"),
-        Ok(Applied::Done(event)) => {
+        Ok(Applied::Done(change)) => {
             *binding = Some(LocalObjectReference {
                 name: target_name(external_secret).to_owned(),
             });
+            let event = match change {
+                Change::None => None,
+                Change::Created => Some(("Created", "secret created")),
+                Change::Metadata | Change::Data => Some(("Updated", "secret updated")),
+            };
             if let Some((reason, message)) = event {
                 note(operator, external_secret, EventType::Normal, reason, message).await;
-                if operator.options.restart_workloads && reason == "Updated" {
-                    restart::restart(operator, external_secret, target_name(external_secret)).await;
-                }
+            }
+            if operator.options.restart_workloads && matches!(change, Change::Data) {
+                restart::restart(operator, external_secret, target_name(external_secret)).await;
             }
             Verdict::Fine(SYNCED, "secret synced")
         }
@@ -272,10 +277,7 @@ pub(crate) async fn learn_uses(
     if is_others(operator, &external_secret) {
         return Ok(());
     }
-    match gather::gather(operator, work, &external_secret).await {
-        Ok(_) => Ok(()),
-        Err(GatherError::Values(why) | GatherError::Sources(why)) => Err(why),
-    }
+    gather::values(operator, work, &external_secret).await.map(drop)
 }
 
 /// Whether another controller is to look at it: a store of another class or provider. A store that is not there is

@@ -153,7 +153,7 @@ fn position(index: &Val, length: usize) -> Result<usize, Fault> {
         Some(at) => match usize::try_from(at) {
             Ok(at) if at < length => Ok(at),
             Ok(at) if at == length => Err("reflect: slice index out of range".into()),
-            _ => Err(format!("index out of range: {at}").into()),
+            _ => Err("index out of range".into()),
         },
         None if matches!(index, Val::Nil) => Err("cannot index slice/array with nil".into()),
         None => Err(format!("cannot index slice/array with type {}", index.type_name()).into()),

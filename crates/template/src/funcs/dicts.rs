@@ -68,8 +68,8 @@ pub(super) const TABLE: &[Func] = &[
     v("mustMergeOverwrite", &[Ty::Map], Ty::Map, |ctx, args| {
         merged(ctx, args, true)
     }),
-    f("deepCopy", &[Ty::Any], |ctx, args| copy(ctx, &any(args, 0), 0)),
-    f("mustDeepCopy", &[Ty::Any], |ctx, args| copy(ctx, &any(args, 0), 0)),
+    f("deepCopy", &[Ty::Any], deep_copy),
+    f("mustDeepCopy", &[Ty::Any], deep_copy),
     v("dig", &[], Ty::Any, dig),
 ];
 
@@ -140,11 +140,18 @@ fn merge(ctx: &mut Ctx, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: 
             }
         }
         let keep = old.as_ref().is_some_and(|old| old.truth());
-        if (!keep || overwrite) && !(into.strings && !matches!(value, Val::Str(_))) {
+        if (!keep || overwrite) && (!into.strings || matches!(value, Val::Str(_))) {
             into.items.borrow_mut().insert(key, value);
         }
     }
     Ok(())
+}
+
+fn deep_copy(ctx: &mut Ctx, args: &[Val]) -> Ran {
+    match any(args, 0) {
+        Val::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
+        value => copy(ctx, &value, 0),
+    }
 }
 
 fn copy(ctx: &mut Ctx, value: &Val, depth: usize) -> Ran {

@@ -17,7 +17,7 @@ pub(super) const TABLE: &[Func] = &[
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Fault> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err("failed to parse certificate".into()),
     }
 }

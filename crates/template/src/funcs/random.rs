@@ -20,7 +20,7 @@ pub(super) const TABLE: &[Func] = &[
         chars(ctx, args, |c| c.is_ascii_digit())
     }),
     f("randAscii", &[Ty::Int], |ctx, args| {
-        chars(ctx, args, |c| (b' '..0x7f).contains(&c))
+        chars(ctx, args, |c| (b' '..0x7f).contains(c))
     }),
     f("randBytes", &[Ty::Int], |ctx, args| {
         let Ok(count) = usize::try_from(int(args, 0)) else {

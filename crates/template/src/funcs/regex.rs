@@ -2,9 +2,9 @@
 
 mod syntax;
 
-use ::regex::bytes::{Captures, Regex, RegexBuilder};
+use ::regex::bytes::{Captures, Match, Regex, RegexBuilder};
 
-use super::{Ctx, Fault, Func, Ran, Ty, f, int, text, utf8};
+use super::{Ctx, Fault, Func, Ran, Ty, f, int, text};
 use crate::go::unicode;
 use crate::go::val::{Elem, Val};
 
@@ -55,13 +55,27 @@ const SIZE_LIMIT: usize = 1 << 20;
 
 fn compile(ctx: &mut Ctx, args: &[Val]) -> Result<Regex, Fault> {
     ctx.work(200 + (text(args, 0).len() as u64) * 4 + text(args, 1).len() as u64 / 16)?;
-    let translated = syntax::translate(&utf8(args, 0)).ok_or("error parsing regexp")?;
+    let pattern = std::str::from_utf8(text(args, 0)).map_err(|_| Fault::from("error parsing regexp: invalid UTF-8"))?;
+    let translated = syntax::translate(pattern).ok_or("error parsing regexp")?;
     RegexBuilder::new(&translated)
         .size_limit(SIZE_LIMIT)
         .dfa_size_limit(SIZE_LIMIT)
         .nest_limit(100)
         .build()
         .map_err(|_| Fault::from("error parsing regexp"))
+}
+
+/// Go sees runes: nothing matches within one.
+fn within_rune(bytes: &[u8], at: usize) -> bool {
+    (1..=3.min(at)).any(|back| {
+        matches!(unicode::runes(&bytes[at - back..]).next(), Some(unicode::Rune::Char(c)) if c.len_utf8() > back)
+    })
+}
+
+fn matches<'b>(regex: &'b Regex, bytes: &'b [u8]) -> impl Iterator<Item = Match<'b>> {
+    regex
+        .find_iter(bytes)
+        .filter(|found| !(found.is_empty() && within_rune(bytes, found.start())))
 }
 
 fn find(ctx: &mut Ctx, args: &[Val]) -> Ran {
@@ -78,7 +92,7 @@ fn find_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let regex = compile(ctx, args)?;
     let limit = usize::try_from(int(args, 2)).unwrap_or(usize::MAX);
     let mut all = Vec::new();
-    for found in regex.find_iter(text(args, 1)).take(limit) {
+    for found in matches(&regex, text(args, 1)).take(limit) {
         ctx.work(1)?;
         all.push(Val::str(found.as_bytes()));
     }
@@ -97,6 +111,9 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
     for captures in regex.captures_iter(bytes) {
         ctx.work(1)?;
         let Some(whole) = captures.get(0) else { continue };
+        if whole.is_empty() && within_rune(bytes, whole.start()) {
+            continue;
+        }
         out.extend_from_slice(&bytes[from..whole.start()]);
         if literal {
             out.extend_from_slice(with);
@@ -173,7 +190,7 @@ fn split(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let mut parts = Vec::new();
     let mut begin = 0;
     let mut end = 0;
-    for found in regex.find_iter(bytes) {
+    for found in matches(&regex, bytes) {
         ctx.work(1)?;
         if parts.len() + 1 == limit {
             break;

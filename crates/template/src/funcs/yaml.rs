@@ -50,6 +50,8 @@ fn normal(value: serde_json::Value) -> Yaml {
         serde_json::Value::Number(number) => Yaml::Plain(match (number.as_i64(), number.as_u64()) {
             (Some(int), _) => int.to_string(),
             (None, Some(int)) => int.to_string(),
+            // `-0` is an integer to YAML.
+            _ if number.as_f64() == Some(0.0) => "0".to_owned(),
             _ => yaml_resolve::float_text(number.as_f64().unwrap_or_default()),
         }),
         serde_json::Value::String(text) => Yaml::Text(text),

@@ -18,6 +18,31 @@ pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String
     }
 }
 
+/// `%x`: the bits of the fraction in hexadecimal, as many as are set.
+pub(crate) fn hexadecimal(value: f64) -> String {
+    if !value.is_finite() {
+        return format(value, 'g', None);
+    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    if value == 0.0 {
+        return format!("{sign}0x0p+00");
+    }
+    let bits = value.to_bits();
+    let mut fraction = bits & 0xf_ffff_ffff_ffff;
+    let mut power = (bits >> 52 & 0x7ff) as i32 - 1023;
+    if power == -1023 {
+        // A subnormal number, which Go writes like any other.
+        let shift = fraction.leading_zeros() - 11;
+        fraction = fraction << shift & 0xf_ffff_ffff_ffff;
+        power = -1022 - shift as i32;
+    }
+    let digits = format!("{fraction:013x}");
+    let digits = digits.trim_end_matches('0');
+    let point = if digits.is_empty() { "" } else { "." };
+    let power_sign = if power < 0 { '-' } else { '+' };
+    format!("{sign}0x1{point}{digits}p{power_sign}{:02}", power.abs())
+}
+
 fn exponent(value: f64, precision: Option<usize>) -> String {
     let text = match precision {
         Some(precision) => format!("{value:.precision$e}"),

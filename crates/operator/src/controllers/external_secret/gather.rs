@@ -29,6 +29,19 @@ pub(super) async fn gather(
     work: &Work,
     external_secret: &ExternalSecret,
 ) -> Result<(Values, Sources), Error> {
+    let values = values(operator, work, external_secret).await.map_err(Error::Values)?;
+    let template = external_secret.spec.target.template.as_ref();
+    let sources = sources(operator, &work.key.namespace, template).await;
+    let sources = sources.map_err(|error| Error::Sources(format!("error fetching templateFrom data: {error}")))?;
+    Ok((values, sources))
+}
+
+/// Reads all values, and notes what they hang on.
+pub(super) async fn values(
+    operator: &Operator,
+    work: &Work,
+    external_secret: &ExternalSecret,
+) -> Result<Values, String> {
     let namespace = &work.key.namespace;
     let mut gatherer = Gatherer {
         operator,
@@ -43,11 +56,7 @@ pub(super) async fn gather(
     let values = gatherer.values(external_secret).await;
     // Also after a failure: what is missing may come.
     operator.uses().set(&work.key, gatherer.uses);
-    let values = values.map_err(Error::Values)?;
-    let template = external_secret.spec.target.template.as_ref();
-    let sources = sources(operator, namespace, template).await;
-    let sources = sources.map_err(|error| Error::Sources(format!("error fetching templateFrom data: {error}")))?;
-    Ok((values, sources))
+    values
 }
 
 struct Gatherer<'a> {

@@ -15,10 +15,22 @@ use crate::values::Values;
 
 /// What was done.
 pub(super) enum Applied {
-    /// The Secret is as it should be; with the event to write, if that took something.
-    Done(Option<(&'static str, &'static str)>),
+    /// The Secret is as it should be.
+    Done(Change),
     /// There is none, and it is not ours to make.
     Missing,
+}
+
+/// What it took for the Secret to be as it should.
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// It was made.
+    Created,
+    /// Labels, annotations or the like were changed.
+    Metadata,
+    /// Its values were changed.
+    Data,
 }
 
 /// Why it could not be done.
@@ -128,14 +140,15 @@ pub(super) async fn apply(
         let secret = wanted(external_secret, api_version, empty, values, sources)?;
         let made = api.create(&write, &secret).await?;
         operator.verified().insert(key.clone(), identity(&made.metadata));
-        return Ok(Applied::Done(Some(("Created", "secret created"))));
+        return Ok(Applied::Done(Change::Created));
     };
     let secret = wanted(external_secret, api_version, existing.clone(), values, sources)?;
     if secret == existing {
         operator.verified().insert(key.clone(), identity(&existing.metadata));
-        return Ok(Applied::Done(None));
+        return Ok(Applied::Done(Change::None));
     }
     let frozen = existing.immutable == Some(true);
+    let data_changed = secret.data != existing.data;
     let content_changed =
         (&secret.data, &secret.type_, secret.immutable) != (&existing.data, &existing.type_, existing.immutable);
     let write_this = match frozen {
@@ -152,7 +165,8 @@ pub(super) async fn apply(
     }
     match frozen && content_changed {
         true => Err(TargetError::Immutable(name.to_owned())),
-        false => Ok(Applied::Done(Some(("Updated", "secret updated")))),
+        false if data_changed => Ok(Applied::Done(Change::Data)),
+        false => Ok(Applied::Done(Change::Metadata)),
     }
 }
 

@@ -290,7 +290,7 @@ impl<'c> Printer<'c> {
     }
 
     fn unicode(&mut self, value: i128) {
-        let digits = self.flags.precision.unwrap_or(4).max(4).min(64);
+        let digits = self.flags.precision.unwrap_or(4).clamp(4, 64);
         let code = value as u64;
         let mut text = format!("U+{code:0digits$X}");
         if self.flags.sharp
@@ -363,11 +363,15 @@ impl<'c> Printer<'c> {
             'v' | 'g' | 'G' => ('g', flags.precision),
             'e' | 'E' => ('e', Some(flags.precision.unwrap_or(6))),
             'f' | 'F' => ('f', Some(flags.precision.unwrap_or(6))),
+            'x' | 'X' => ('x', None),
             _ => return self.bad_verb(arg, verb),
         };
         let precision = precision.map(|precision| precision.min(10_000));
-        let mut text = float::format(value, style, precision);
-        if matches!(verb, 'E' | 'G') {
+        let mut text = match style {
+            'x' => float::hexadecimal(value),
+            _ => float::format(value, style, precision),
+        };
+        if matches!(verb, 'E' | 'G' | 'X') {
             text.make_ascii_uppercase();
             text = text.replace("INF", "Inf").replace("NAN", "NaN");
         }
@@ -379,7 +383,7 @@ impl<'c> Printer<'c> {
         };
         let named = matches!(body, "Inf" | "NaN");
         let mut body = body.to_owned();
-        if flags.sharp && verb != 'b' && !named {
+        if flags.sharp && style != 'x' && !named {
             body = sharp_float(&body, style, flags.precision);
         }
         let shown_sign = if flags.plus || sign == "-" || (body == "Inf" && text.starts_with('+')) {

@@ -1,0 +1,213 @@
+//! The example of a whole cluster, run: its vaults in the real server, its objects in a real API server, and the
+//! operator with no more than the rights and arguments that the example gives it.
+
+use std::fs;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sidevault_tests::cluster::{Cluster, Running};
+use sidevault_tests::pair::{Half, Pair, binary, wait_until};
+
+use super::{deploy, documents, kinds};
+
+struct World {
+    cluster: Cluster,
+    pair: Pair,
+    operator: Running,
+    objects: Vec<Value>,
+}
+
+/// A pair that serves the example's vaults, as its Pod would: only the mounts are elsewhere.
+fn pair() -> Pair {
+    let example = deploy("examples/anton");
+    let mut pair = Pair::prepare(&[], &[]);
+    let vaults = example.join("vaults").display().to_string();
+    let key = example.join("age-key.txt").display().to_string();
+    let sources = fs::read_to_string(example.join("sources.yaml")).unwrap();
+    let sources = sources.replace("/vaults", &vaults).replace("/age/age-key.txt", &key);
+    fs::write(pair.path("sources.yaml"), sources).unwrap();
+    pair.set(
+        "SIDEVAULT_SYNC_CONFIG",
+        &pair.path("sources.yaml").display().to_string(),
+    );
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    pair
+}
+
+impl World {
+    fn start() -> Option<Self> {
+        let cluster = Cluster::start()?;
+        let pair = pair();
+        cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
+        cluster.must(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        let objects = documents(&cluster.must(&["kustomize", &deploy("examples/anton").display().to_string()]));
+        // In a cluster the name of a Service leads there.
+        let address = format!("http://{}", pair.address());
+        let there = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        let there = there
+            .replace("http://onepassword-connect.external-secrets:8080", &address)
+            .replace("http://onepassword-connect:8080", &address);
+        cluster.apply(&there);
+        let grants = ["infrastructure=read", "applications=read", "secrets=read"];
+        let literal = format!("--from-literal=token={}", pair.token("operator", &grants));
+        let names = [
+            "create",
+            "secret",
+            "generic",
+            "onepassword-token",
+            "-n",
+            "external-secrets",
+        ];
+        cluster.must(&[&names[..], &[&literal]].concat());
+        let operator = run_operator(&cluster, &objects);
+        Some(Self {
+            cluster,
+            pair,
+            operator,
+            objects,
+        })
+    }
+
+    fn ready(&self, kind: &str, object: &Value) {
+        let (namespace, name) = (
+            object["metadata"]["namespace"].as_str(),
+            object["metadata"]["name"].as_str().unwrap(),
+        );
+        let within = namespace
+            .map(|namespace| format!("namespaces/{namespace}/"))
+            .unwrap_or_default();
+        let path = format!("/apis/external-secrets.io/v1/{within}{kind}/{name}");
+        let mut last = Value::Null;
+        let ready = wait_until(|| {
+            last = self.cluster.get(&path)?;
+            let conditions = last["status"]["conditions"].as_array()?;
+            conditions
+                .iter()
+                .any(|one| one["type"] == "Ready" && one["status"] == "True")
+                .then_some(())
+        });
+        let logs = self.operator.log() + &self.pair.log(Half::Sync);
+        assert!(ready.is_some(), "{path}: {}\n{logs}", last["status"]);
+    }
+
+    fn secret(&self, namespace: &str, name: &str) -> Value {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        self.cluster
+            .get(&path)
+            .unwrap_or_else(|| panic!("no Secret {namespace}/{name}"))
+    }
+}
+
+/// As the Deployment has it: its arguments, as its service account.
+fn run_operator(cluster: &Cluster, objects: &[Value]) -> Running {
+    let deployment = kinds(objects, "Deployment")
+        .into_iter()
+        .find(|object| object["metadata"]["name"] == "external-secrets")
+        .unwrap();
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let arguments: Vec<String> = serde_json::from_value(arguments).unwrap();
+    // The ports are this cluster's own, the address is not everyone's.
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.replace("=:", &format!("={}:", cluster.address())));
+    let mut command = Command::new(binary());
+    command.arg("operator").args(arguments);
+    command.env(
+        "KUBECONFIG",
+        cluster.kubeconfig_for("external-secrets", "external-secrets"),
+    );
+    cluster.run("operator", &mut command)
+}
+
+fn value(secret: &Value, key: &str) -> String {
+    let encoded = secret["data"][key].as_str().unwrap_or_else(|| panic!("no {key}"));
+    String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
+}
+
+#[test]
+fn the_example_of_a_whole_cluster_runs_with_the_rights_it_gives() {
+    let Some(world) = World::start() else { return };
+    for (kind, plural) in [
+        ("SecretStore", "secretstores"),
+        ("ClusterSecretStore", "clustersecretstores"),
+        ("ExternalSecret", "externalsecrets"),
+    ] {
+        let objects = kinds(&world.objects, kind);
+        assert!(!objects.is_empty(), "no {kind}");
+        for object in objects {
+            world.ready(plural, object);
+        }
+    }
+    assert_eq!(
+        value(&world.secret("database", "postgres-secret"), "password"),
+        "correct-horse-battery"
+    );
+    let tokens = world.secret("monitoring", "monitoring-secrets");
+    assert_eq!(value(&tokens, "cloudflare-api-token"), "cf-example-token");
+    assert_eq!(value(&tokens, "docker-registry-token"), "docker-example-token");
+    let certificate = world.secret("network", "custom-tls-secret");
+    assert_eq!(certificate["type"], "kubernetes.io/tls");
+    assert!(value(&certificate, "tls.crt").starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(
+        value(&world.secret("application", "api-key-secret"), "api-key"),
+        "service-example-key"
+    );
+    let url = value(&world.secret("application", "postgres-secret"), "database-url");
+    assert_eq!(
+        url,
+        "postgresql://anton:correct-horse-battery@postgres.database.svc/homelab"
+    );
+    assert_eq!(
+        value(&world.secret("application", "app-config-secret"), "config.yaml"),
+        "log: info\nfeatures: blue,green\n"
+    );
+    let events = "/api/v1/namespaces/database/events?fieldSelector=reason=Created";
+    let about = world.cluster.wait_for(events, |found| {
+        found["items"][0]["involvedObject"]["name"].as_str().map(str::to_owned)
+    });
+    assert_eq!(about, "postgres-credentials");
+    // Nothing it tried was more than it may.
+    let log = world.operator.log();
+    assert!(!log.to_lowercase().contains("forbidden"), "{log}");
+}
+
+#[test]
+fn every_key_that_the_examples_workloads_use_is_made() {
+    let Some(world) = World::start() else { return };
+    for object in kinds(&world.objects, "ExternalSecret") {
+        world.ready("externalsecrets", object);
+    }
+    let mut used = 0;
+    for deployment in kinds(&world.objects, "Deployment") {
+        let namespace = deployment["metadata"]["namespace"].as_str().unwrap();
+        if namespace == "external-secrets" {
+            continue;
+        }
+        let pod = &deployment["spec"]["template"]["spec"];
+        let list = |within: &Value, name: &str| within[name].as_array().cloned().unwrap_or_default();
+        for container in list(pod, "containers").into_iter().chain(list(pod, "initContainers")) {
+            for variable in list(&container, "env") {
+                let reference = &variable["valueFrom"]["secretKeyRef"];
+                let secret = world.secret(namespace, reference["name"].as_str().unwrap());
+                assert!(!value(&secret, reference["key"].as_str().unwrap()).is_empty());
+                used += 1;
+            }
+            for source in list(&container, "envFrom") {
+                world.secret(namespace, source["secretRef"]["name"].as_str().unwrap());
+                used += 1;
+            }
+        }
+        for volume in list(pod, "volumes") {
+            let secret = world.secret(namespace, volume["secret"]["secretName"].as_str().unwrap());
+            for item in list(&volume["secret"], "items") {
+                value(&secret, item["key"].as_str().unwrap());
+            }
+            used += 1;
+        }
+    }
+    assert!(used >= 8, "{used}");
+}

@@ -1,0 +1,168 @@
+//! The chart, installed: through its life with Helm, and the operator started as its Deployment starts it.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::Cluster;
+use sidevault_tests::pair::{Pair, binary};
+
+use super::{deploy, documents, helm, kinds, rendered, values};
+
+const HOME: &str = "external-secrets";
+
+/// The arguments that the chart gives the operator.
+fn arguments(more: &[&str]) -> Option<Vec<String>> {
+    let manifests = documents(&rendered(&[&["--set=operator.create=true"][..], more].concat())?);
+    let deployment = kinds(&manifests, "Deployment")
+        .into_iter()
+        .find(|object| object["metadata"]["labels"]["app.kubernetes.io/component"] == "operator")
+        .unwrap();
+    let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    Some(serde_json::from_value(arguments).unwrap())
+}
+
+#[test]
+fn a_release_can_be_installed_upgraded_and_removed_and_leaves_definitions_and_claim_behind() {
+    if helm(&["version"]).is_none() {
+        return;
+    }
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.must(&["create", "namespace", HOME]);
+    let chart = deploy("helm/sidevault").display().to_string();
+    let kubeconfig = format!("--kubeconfig={}", cluster.kubeconfig().display());
+    let run = |arguments: &[&str]| {
+        let output = helm(&[arguments, &[&kubeconfig, "--namespace", HOME]].concat()).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let everything = values("values-all.yaml");
+    // The Prometheus operator is not everywhere.
+    let plain = [
+        "--set=connect.api.serviceMonitor.enabled=false,operator.serviceMonitor.enabled=false,prometheusRule.enabled=false",
+    ];
+    let told = run(&[&["install", "sv", &chart, "-f", &everything][..], &plain].concat());
+    let next = "kubectl create secret generic op-credentials -n external-secrets \
+                --from-file=1password-credentials.json=keys/1password-credentials.json";
+    assert!(told.contains(next), "{told}");
+    run(&[
+        &[
+            "upgrade",
+            "sv",
+            &chart,
+            "-f",
+            &everything,
+            "--set=operator.concurrent=9",
+        ][..],
+        &plain,
+    ]
+    .concat());
+    let path = format!("/apis/apps/v1/namespaces/{HOME}/deployments/external-secrets");
+    let deployment = cluster.get(&path).unwrap();
+    assert!(deployment.to_string().contains("--concurrent=9"));
+
+    run(&["uninstall", "sv"]);
+    cluster.wait_gone(&path);
+    for kept in [
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/externalsecrets.external-secrets.io",
+        "/api/v1/namespaces/external-secrets/persistentvolumeclaims/onepassword-connect",
+    ] {
+        assert!(cluster.get(kept).is_some(), "{kept} is gone");
+    }
+}
+
+#[test]
+fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
+    let theirs = values("values-external-secrets.yaml");
+    let everything = values("values-all.yaml");
+    for more in [
+        &[][..],
+        &["-f", &theirs],
+        &["-f", &everything],
+        &["--set=operator.scopedRBAC=true"],
+        &["--set=operator.pokeOnly=true"],
+    ] {
+        let Some(arguments) = arguments(more) else { return };
+        let output = Command::new(binary())
+            .arg("operator")
+            .args(&arguments)
+            .env("KUBECONFIG", "/nowhere")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // It got as far as looking for a cluster.
+        assert!(
+            !output.status.success() && output.status.code() != Some(2),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
+    let scoped = ["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"];
+    let Some(arguments) = arguments(&scoped) else { return };
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
+    cluster.must(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    cluster.must(&["create", "namespace", HOME]);
+    let manifests = rendered(&[&["--set=operator.create=true"][..], &scoped].concat()).unwrap();
+    let objects: Vec<_> = documents(&manifests)
+        .into_iter()
+        .filter(|object| {
+            ["ServiceAccount", "Role", "RoleBinding"]
+                .iter()
+                .any(|kind| object["kind"] == *kind)
+        })
+        .collect();
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("db.yaml"), "password: p4ss\n").unwrap();
+    let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
+    let vault = directory.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let token = pair.token("operator", &[&format!("{vault}=read")]);
+    let object = |version: &str, kind: &str, name: &str, rest: Value| {
+        let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": HOME}});
+        object
+            .as_object_mut()
+            .unwrap()
+            .extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let group = "external-secrets.io/v1";
+    let reference = json!({"secretRef": {"connectTokenSecretRef": {"name": "token", "key": "token"}}});
+    let connect =
+        json!({"connectHost": format!("http://{}", pair.address()), "vaults": {&vault: 1}, "auth": reference});
+    let data = json!([{"secretKey": "password", "remoteRef": {"key": "db", "property": "password"}}]);
+    let items = [
+        object("v1", "Secret", "token", json!({"stringData": {"token": token}})),
+        object(
+            group,
+            "SecretStore",
+            "s",
+            json!({"spec": {"provider": {"onepassword": connect}}}),
+        ),
+        object(
+            group,
+            "ExternalSecret",
+            "db",
+            json!({"spec": {"secretStoreRef": {"name": "s"}, "data": data}}),
+        ),
+    ];
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
+
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.replace("=:", &format!("={}:", cluster.address())));
+    let mut command = Command::new(binary());
+    command.arg("operator").args(arguments).env("POD_NAMESPACE", HOME);
+    command.env("KUBECONFIG", cluster.kubeconfig_for(HOME, "external-secrets"));
+    let operator = cluster.run("operator", &mut command);
+    let path = format!("/api/v1/namespaces/{HOME}/secrets/db");
+    cluster.wait_for(&path, |secret| secret["data"]["password"].as_str().map(str::to_owned));
+    let log = operator.log();
+    assert!(!log.to_lowercase().contains("forbidden"), "{log}");
+}

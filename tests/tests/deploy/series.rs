@@ -1,0 +1,92 @@
+//! Alerts and dashboards against what the server exposes.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+use sidevault_tests::pair::Pair;
+use sidevault_tests::wire::{Request, exchange};
+
+use super::{deploy, documents};
+
+/// The series that External Secrets and controller-runtime have, as their documentation names them.
+const THEIRS: [&str; 10] = [
+    "externalsecret_status_condition",
+    "secretstore_status_condition",
+    "clustersecretstore_status_condition",
+    "externalsecret_sync_calls_total",
+    "externalsecret_sync_calls_error",
+    "externalsecret_provider_api_calls_count",
+    "workqueue_depth",
+    "controller_runtime_reconcile_time_seconds_bucket",
+    "controller_runtime_reconcile_total",
+    // Ours, of the operator.
+    "sidevault_operator_event_lag_seconds_bucket",
+];
+
+#[test]
+fn alerts_and_dashboards_ask_for_series_that_are_there() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("item.yaml"), "password: p\n").unwrap();
+    let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
+    let token = pair.token("reader", &["apps=read"]);
+    pair.get(&token, "/v1/vaults");
+    pair.get("nonsense", "/v1/vaults");
+    let exposed = |address| {
+        let reply = exchange(address, &Request::new("GET", "/metrics").bytes()).unwrap();
+        String::from_utf8(reply.body).unwrap()
+    };
+    let declared = exposed(pair.address()) + &exposed(pair.sync_address());
+    let declared: BTreeSet<String> = declared
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| {
+            let (name, kind) = line.split_once(' ')?;
+            let ending = match kind {
+                "counter" => "_total",
+                "histogram" => "_bucket",
+                "info" => "_info",
+                _ => "",
+            };
+            Some(format!("{name}{ending}"))
+        })
+        .collect();
+    let rules = documents(&fs::read_to_string(deploy("prometheus/rules.yaml")).unwrap());
+    let mut expressions = Vec::new();
+    for group in rules[0]["groups"].as_array().unwrap() {
+        for rule in group["rules"].as_array().unwrap() {
+            expressions.push(rule["expr"].as_str().unwrap().to_owned());
+            let (labels, notes) = (&rule["labels"], &rule["annotations"]);
+            assert!(labels["severity"].is_string() && notes["summary"].is_string(), "{rule}");
+            let runbook = deploy("..").join(notes["runbook"].as_str().unwrap());
+            assert!(runbook.is_file(), "{}", runbook.display());
+        }
+    }
+    for dashboard in ["sidevault-server", "sidevault-operator"] {
+        let text = fs::read_to_string(deploy(&format!("grafana/{dashboard}.json"))).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels
+            .iter()
+            .flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+        expressions.extend(targets.map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    assert!(expressions.len() > 25);
+    let prefixes = [
+        "sidevault_",
+        "externalsecret_",
+        "secretstore_",
+        "clustersecretstore_",
+        "workqueue_",
+        "controller_",
+    ];
+    for expression in expressions {
+        let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        for series in words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix))) {
+            assert!(
+                declared.contains(series) || THEIRS.contains(&series),
+                "no {series}: {expression}"
+            );
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Replicas of the operator, and what it tells of itself: health, metrics, flags.
+
+use std::process::Command;
+
+use serde_json::Value;
+use sidevault_tests::cluster::{Cluster, Running};
+use sidevault_tests::pair::{binary, wait_until};
+
+use super::world::{self, METRICS, Stage};
+
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/external-secrets-controller";
+const SECOND: u16 = METRICS + 10;
+/// Flags of an External Secrets Deployment that have no meaning here.
+const THEIRS: [&str; 8] = [
+    "--client-qps=50",
+    "--client-burst=100",
+    "--enable-secrets-caching=true",
+    "--enable-configmaps-caching",
+    "--experimental-enable-vault-token-cache",
+    "--vault-token-cache-size=100",
+    "--enable-http2",
+    "--zap-time-encoding=iso8601",
+];
+
+#[test]
+fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
+    let Some(stage) = Stage::set() else { return };
+    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
+    holder(&stage.cluster, "first");
+    stage.external_secret("one", "store", "simple", "a");
+    stage.wait_value("one", "1");
+    let second = replica(&stage.cluster, "second", SECOND, "3s");
+    ready(&stage.cluster, SECOND);
+    let waits = wait_until(|| second.log().contains("another replica holds the Lease").then_some(()));
+    assert!(waits.is_some(), "{}", second.log());
+    assert_eq!(world::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"), 0.0, "both work");
+
+    first.kill();
+    // Whatever comes while nobody leads waits for whoever leads next.
+    stage.set_field("simple", "a", "changed");
+    stage.external_secret("two", "store", "simple2", "c");
+    stage.cluster.must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--wait=false"]);
+    stage.external_secret("three", "store", "simple", "a");
+    let lease = holder(&stage.cluster, "second");
+    assert_eq!(lease["spec"]["leaseTransitions"], 1);
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 3);
+    stage.wait_value("two", "4");
+    stage.wait_value("three", "changed");
+    stage.cluster.wait_gone(&world::secret(stage.namespace, "one"));
+    assert_eq!(world::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"), 0.0);
+}
+
+#[test]
+fn a_leader_that_is_told_to_stop_hands_over_at_once() {
+    let Some(stage) = Stage::set() else { return };
+    // Nobody waits for this to run out.
+    let mut first = replica(&stage.cluster, "first", METRICS, "1h");
+    holder(&stage.cluster, "first");
+    let _second = replica(&stage.cluster, "second", SECOND, "1h");
+    first.terminate();
+    assert!(first.log().contains("operator has stopped"), "{}", first.log());
+    holder(&stage.cluster, "second");
+    stage.external_secret("one", "store", "simple", "a");
+    stage.wait_value("one", "1");
+}
+
+#[test]
+fn a_leader_that_lost_its_lease_stops() {
+    let Some(stage) = Stage::set() else { return };
+    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
+    holder(&stage.cluster, "first");
+    let taken = r#"{"spec":{"holderIdentity":"someone","leaseDurationSeconds":3600}}"#;
+    stage.cluster.must(&["patch", "lease", "external-secrets-controller", "-n", "default", "--type=merge", "-p", taken]);
+    let ended = wait_until(|| (!first.alive()).then_some(()));
+    assert!(ended.is_some(), "it works without the Lease\n{}", first.log());
+    assert!(first.log().contains("another replica"), "{}", first.log());
+}
+
+#[test]
+fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    let operator = world::operator(cluster, &["--log-level=debug"]);
+    ready(cluster, METRICS);
+    assert_eq!(world::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status), Some(200));
+    stage.external_secret("good", "store", "db", "username");
+    stage.external_secret("bad", "store", "db", "nope");
+    stage.wait_ready("good", "True");
+    stage.wait_ready("bad", "False");
+
+    let metrics = world::ask(cluster, METRICS, "/metrics").expect("metrics").text();
+    let of = |name: &str| format!("{{name=\"{name}\",namespace=\"{}\"", stage.namespace);
+    let condition = |name: &str, status: &str| {
+        format!("externalsecret_status_condition{},condition=\"Ready\",status=\"{status}\"}} 1", of(name))
+    };
+    for series in [
+        format!("externalsecret_sync_calls_total{}", of("good")),
+        format!("externalsecret_sync_calls_error{}", of("bad")),
+        format!("externalsecret_reconcile_duration{}", of("good")),
+        condition("good", "True"),
+        condition("bad", "False"),
+        format!("secretstore_status_condition{},condition=\"Ready\",status=\"True\"}} 1", of("store")),
+        format!("secretstore_status_condition{},condition=\"Ready\",status=\"False\"}} 1", of("broken")),
+        "clustersecretstore_status_condition{name=\"cluster-store\",namespace=\"\",".to_owned(),
+        "clustersecretstore_reconcile_duration{name=\"cluster-store\",namespace=\"\"}".to_owned(),
+        "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}".to_owned(),
+        "controller_runtime_reconcile_total{controller=\"externalsecret\",result=\"requeue_after\"}".to_owned(),
+        "controller_runtime_reconcile_errors_total{controller=\"externalsecret\"}".to_owned(),
+        "controller_runtime_reconcile_time_seconds_bucket{".to_owned(),
+        "controller_runtime_reconcile_time_seconds_sum{".to_owned(),
+        "controller_runtime_active_workers{controller=\"externalsecret\"}".to_owned(),
+        "controller_runtime_max_concurrent_reconciles{controller=\"externalsecret\"}".to_owned(),
+        "workqueue_depth{name=\"externalsecret\",".to_owned(),
+        "workqueue_adds_total{name=\"externalsecret\",".to_owned(),
+        "workqueue_queue_duration_seconds_bucket{".to_owned(),
+        "workqueue_work_duration_seconds_bucket{".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(&series)), "no {series} in\n{metrics}");
+    }
+    let log = operator.log();
+    for text in [&metrics, &log] {
+        let token = &stage.world.token;
+        assert!(!text.contains(token.as_str()) && !text.contains("t0ken") && !text.contains("grün"), "{text}");
+    }
+    // What is gone is not counted for ever.
+    stage.cluster.must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
+    let series = format!("externalsecret_status_condition{}", of("good"));
+    let gone = wait_until(|| {
+        let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
+        (!metrics.contains(&series)).then_some(())
+    });
+    assert!(gone.is_some(), "a series of what is gone stays");
+}
+
+#[test]
+fn flags_of_external_secrets_are_taken() {
+    let Some(stage) = Stage::set() else { return };
+    let spelled = ["--concurrent=1", "--loglevel=info", "--enable-leader-election=false", "--controller-class=default"];
+    let flags: Vec<&str> = THEIRS.into_iter().chain(spelled).collect();
+    let operator = world::operator(&stage.cluster, &flags);
+    stage.external_secret("one", "store", "simple", "a");
+    stage.wait_value("one", "1");
+    let log = operator.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("flags of External Secrets")).collect();
+    let [told] = told[..] else { panic!("{log}") };
+    for flag in THEIRS {
+        let name = flag.split('=').next().unwrap_or_default();
+        assert!(told.contains(name), "{name} is not in: {told}");
+    }
+    assert!(told.contains("WARN"), "{told}");
+}
+
+#[test]
+fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).arg("operator").args(arguments).output().expect("the binary runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (fine, help) = run(&["--help"]);
+    assert!(fine, "{help}");
+    for flag in [
+        "--concurrent",
+        "--namespace",
+        "--controller-class",
+        "--metrics-addr",
+        "--health-addr",
+        "--log-level",
+        "--enable-leader-election",
+        "--leader-election-id",
+        "--leader-election-lease-duration",
+        "--store-requeue-interval",
+        "--default-store",
+        "--poke-only",
+        "--restart-workloads",
+        "--enable-cluster-store-reconciler",
+        "--enable-push-secret-reconciler",
+    ] {
+        assert!(help.contains(flag), "no {flag} in\n{help}");
+    }
+    let (fine, said) = run(&["--poke-onyl"]);
+    assert!(!fine && said.contains("--poke-only"), "{said}");
+}
+
+fn replica(cluster: &Cluster, name: &str, port: u16, lease: &str) -> Running {
+    let lease = format!("--leader-election-lease-duration={lease}");
+    let mut command = world::command(cluster, port, &[
+        "--enable-leader-election",
+        "--leader-election-namespace=default",
+        &lease,
+        "--leader-election-renew-deadline=2s",
+        "--leader-election-retry-period=500ms",
+    ]);
+    cluster.run(name, command.env("POD_NAME", name))
+}
+
+/// Waits until a replica holds the Lease.
+fn holder(cluster: &Cluster, name: &str) -> Value {
+    cluster.wait_for(LEASE, |lease| {
+        let holder = lease["spec"]["holderIdentity"].as_str()?;
+        holder.starts_with(&format!("{name}_")).then(|| lease.clone())
+    })
+}
+
+fn ready(cluster: &Cluster, port: u16) {
+    let ready = wait_until(|| (world::ask(cluster, port + 2, "/readyz")?.status == 200).then_some(()));
+    assert!(ready.is_some(), "not ready");
+}

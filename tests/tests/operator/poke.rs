@@ -1,0 +1,229 @@
+//! What a change of an item reaches: through our operator, through a stock External Secrets that ours pokes, and through
+//! to the workloads that use the Secret.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::{controllers, definitions};
+use sidevault_tests::pair::{Half, wait_until};
+
+use super::world::{self, METRICS, Stage};
+
+const RESTARTED: &str = "operator.1password.io/last-restarted";
+
+#[test]
+fn a_stock_external_secrets_is_as_fast_with_a_poke() {
+    let Some(controllers) = controllers() else { return };
+    for controller in &controllers {
+        // The oldest has the definitions of another version.
+        if controller.to_string_lossy().contains("v0.9.") {
+            continue;
+        }
+        let Some(stage) = Stage::with(&definitions(controller)) else { return };
+        let theirs = stage.cluster.run_external_secrets(controller, &[]);
+        for (name, item, field) in [("used", "simple", "a"), ("other", "simple2", "c")] {
+            stage.external_secret(name, "store", item, field);
+            stage.wait_ready(name, "True");
+        }
+        // It may not write Secrets or a status, and could not unseen.
+        let values = ["operator.pokeOnly=true", "operator.log.level=debug"];
+        let Some(mut command) = world::installed(&stage.cluster, &values) else { return };
+        let ours = stage.cluster.run("operator", &mut command);
+        learned(&stage, 2.0);
+        let before = stage.get("other");
+
+        // Two changes, the second at once: it must not be lost in the first one's second.
+        for value in ["first", "second"] {
+            stage.set_field("simple", "a", value);
+            stage.wait_value("used", value);
+        }
+        let used = stage.get("used");
+        assert!(used["metadata"]["annotations"]["force-sync"].is_string(), "{used:#}");
+        assert_eq!(stage.get("other"), before, "an ExternalSecret that does not use the item was touched");
+        assert!(managers(&used, "status").iter().all(|manager| !manager.contains("sidevault")), "{used:#}");
+        world::assert_nothing_forbidden(&ours);
+
+        // One whose item is gone is poked for that, and not over and over.
+        let id = stage.world.pair.item(&stage.world.token, "apps", "simple").expect("the item")["id"].clone();
+        let target = format!("/v1/vaults/apps/items/{}", id.as_str().expect("an id"));
+        let gone = stage.world.pair.ask(&stage.world.token, "DELETE", &target, "").expect("an answer");
+        assert_eq!(gone.status, 204);
+        stage.wait_ready("used", "False");
+        // Six seconds of failing on: by then External Secrets has tried again, and so would one that pokes for it.
+        let failures = || theirs.log().matches("error processing spec.data[0]").count();
+        let tried = wait_until(|| (failures() >= 3).then_some(()));
+        assert!(tried.is_some(), "{}", theirs.log());
+        let pokes = ours.log().matches("poked").count();
+        assert_eq!(pokes, 3, "{}", ours.log());
+    }
+}
+
+#[test]
+fn a_change_reaches_exactly_those_that_use_the_item() {
+    let Some(stage) = Stage::set() else { return };
+    for (name, item, field) in [("one", "simple", "a"), ("two", "simple2", "c"), ("three", "simple", "b")] {
+        stage.external_secret(name, "store", item, field);
+    }
+    let _operator = world::operator(&stage.cluster, &[]);
+    for name in ["one", "two", "three"] {
+        stage.wait_ready(name, "True");
+    }
+    let calls = |name: &str| {
+        let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
+        world::metric(&stage.cluster, METRICS, &series)
+    };
+    // Its own writes come back to it, and make it look once more.
+    let still = wait_until(|| {
+        let before = calls("two");
+        stage.cluster.must(&["get", "externalsecret", "two", "-n", stage.namespace]);
+        (before > 0.0 && calls("two") == before).then_some(before)
+    });
+    let before = stage.get("two");
+
+    stage.set_field("simple", "a", "new");
+    stage.wait_value("one", "new");
+    let reached = wait_until(|| (lags(&stage) >= 2.0).then_some(()));
+    assert!(reached.is_some(), "both that use the item are read again");
+    assert_eq!(Some(calls("two")), still, "one that does not use the item was looked at");
+    assert_eq!(stage.get("two"), before);
+    stage.wait_value("three", "2");
+}
+
+#[test]
+fn what_was_missing_heals_when_it_appears() {
+    let Some(stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    stage.external_secret("there", "store", "simple", "a");
+    stage.wait_value("there", "1");
+    stage.external_secret("absent", "store", "to-come", "password");
+    assert_eq!(stage.wait_ready("absent", "False")["message"], "could not get secret data from provider");
+
+    let before = lags(&stage);
+    let item = r#"{"title":"to-come","category":"LOGIN","fields":[{"label":"password","value":"here"}]}"#;
+    let made = stage.world.pair.ask(&stage.world.token, "POST", "/v1/vaults/apps/items", item).expect("an answer");
+    assert_eq!(made.status, 200);
+    stage.wait_value("absent", "here");
+    stage.wait_ready("absent", "True");
+    let told = wait_until(|| (lags(&stage) > before).then_some(()));
+    assert!(told.is_some(), "it healed by a retry, not by the news");
+}
+
+#[test]
+fn what_changed_while_the_server_was_away_is_caught_up() {
+    let Some(mut stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    stage.external_secret("rotating", "store", "rotating", "current-key");
+    stage.wait_value("rotating", "rk-1");
+    let file = stage.world.file("rotating.yaml");
+
+    // The api alone, with sync at work meanwhile: what it missed is replayed.
+    stage.world.pair.kill(Half::Api);
+    fs::write(&file, "current-key: rk-2\n").expect("a file");
+    stage.world.pair.run(Half::Api);
+    stage.wait_value("rotating", "rk-2");
+
+    // All of it.
+    stage.world.pair.kill(Half::Api);
+    stage.world.pair.kill(Half::Sync);
+    fs::write(&file, "current-key: rk-3\n").expect("a file");
+    stage.world.pair.run(Half::Sync);
+    stage.world.pair.run(Half::Api);
+    stage.wait_value("rotating", "rk-3");
+
+    // And the stream stands again.
+    fs::write(&file, "current-key: rk-4\n").expect("a file");
+    stage.wait_value("rotating", "rk-4");
+}
+
+#[test]
+fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
+    let Some(stage) = Stage::set() else { return };
+    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let _operator = world::operator(cluster, &["--restart-workloads"]);
+    let ask = "operator.1password.io/auto-restart";
+    let mut restarting = stage.manifest("restarting", "store", "simple2", "b");
+    restarting["metadata"]["annotations"] = json!({ask: "true"});
+    cluster.apply(&restarting.to_string());
+    stage.external_secret("plain", "store", "simple", "a");
+    stage.wait_value("plain", "1");
+    stage.wait_value("restarting", "3");
+    let workload = |kind: &str, name: &str, secret: &str, asks: Option<&str>| {
+        let annotations = asks.map_or(json!({}), |asks| json!({ask: asks}));
+        let labels = json!({"app": name});
+        let container = json!({"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": secret}}]});
+        let object = json!({"apiVersion": "apps/v1", "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
+            "spec": {"selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}});
+        cluster.apply(&object.to_string());
+    };
+    workload("Deployment", "asks", "plain", Some("true"));
+    workload("StatefulSet", "asks-too", "plain", Some("true"));
+    workload("DaemonSet", "says-nothing", "plain", None);
+    workload("Deployment", "uses-another", "existing", Some("true"));
+    workload("Deployment", "asked-for", "restarting", None);
+    let all = [
+        ("deployments", "asks"),
+        ("statefulsets", "asks-too"),
+        ("daemonsets", "says-nothing"),
+        ("deployments", "uses-another"),
+        ("deployments", "asked-for"),
+    ];
+    let path = |plural: &str, name: &str| format!("/apis/apps/v1/namespaces/{namespace}/{plural}/{name}");
+    let restarted = || {
+        all.map(|(plural, name)| {
+            let workload = cluster.get(&path(plural, name)).expect("the workload");
+            workload["spec"]["template"]["metadata"]["annotations"][RESTARTED].clone()
+        })
+    };
+
+    // New labels are no new values.
+    cluster.must(&["label", "externalsecret", "plain", "-n", namespace, "team=a"]);
+    cluster.wait_for(&world::secret(namespace, "plain"), |secret| {
+        (secret["metadata"]["labels"]["team"] == "a").then_some(())
+    });
+    // Whatever the label causes is done before the next change is looked at.
+    stage.set_field("simple", "a", "new");
+    cluster.wait_for(&path("statefulsets", "asks-too"), told);
+    let [asks, asks_too, says_nothing, uses_another, asked_for] = restarted();
+    assert!(asks.is_string() && asks_too.is_string(), "{asks} {asks_too}");
+    assert!(says_nothing.is_null() && uses_another.is_null() && asked_for.is_null());
+
+    // The namespace asks for all; a workload may say no, and the ExternalSecret has the first word.
+    cluster.must(&["annotate", "namespace", namespace, &format!("{ask}=true")]);
+    cluster.must(&["annotate", "deployment", "asks", "-n", namespace, &format!("{ask}=false"), "--overwrite"]);
+    let heard = wait_until(|| {
+        stage.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
+        cluster.get(&path("daemonsets", "says-nothing")).as_ref().and_then(told)
+    });
+    assert!(heard.is_some(), "the namespace's word counts");
+    assert_eq!(restarted()[0], asks, "a workload that says no was restarted");
+
+    stage.set_field("simple2", "b", "new");
+    cluster.wait_for(&path("deployments", "asked-for"), told);
+    assert!(restarted()[3].is_null());
+}
+
+/// When a workload was restarted.
+fn told(workload: &Value) -> Option<String> {
+    workload["spec"]["template"]["metadata"]["annotations"][RESTARTED].as_str().map(str::to_owned)
+}
+
+/// How many ExternalSecrets were read because a server told of a change.
+fn lags(stage: &Stage) -> f64 {
+    world::metric(&stage.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
+}
+
+/// Waits until so many ExternalSecrets' items are known.
+fn learned(stage: &Stage, count: f64) {
+    let series = "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";
+    let known = wait_until(|| (world::metric(&stage.cluster, METRICS, series) >= count).then_some(()));
+    assert!(known.is_some(), "what they use is not known");
+}
+
+/// Who wrote an object, or a subresource of it.
+fn managers(object: &Value, subresource: &str) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let entries = entries.filter(|entry| entry["subresource"].as_str().unwrap_or_default() == subresource);
+    entries.filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
+}

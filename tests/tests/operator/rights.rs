@@ -1,0 +1,235 @@
+//! What the operator may do: exactly what the chart grants is enough, and nobody gets at another's secrets through it.
+
+
+use serde_json::json;
+use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
+use sidevault_tests::pair::wait_until;
+
+use super::world::{self, METRICS, Stage, VERSION};
+
+#[test]
+fn the_charts_rights_are_enough_for_all_it_does() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    let values = [
+        "operator.leaderElect=true",
+        "operator.autoRestart=true",
+        "operator.defaultStore=ClusterSecretStore/cluster-store",
+        "operator.log.level=debug",
+    ];
+    let Some(mut command) = world::installed(cluster, &values) else { return };
+    // A change to come is told at debug level too; the watches' own noise is not of interest.
+    let operator = cluster.run("operator", &mut command);
+    cluster.wait_for("/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/external-secrets-controller", |lease| {
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+    });
+
+    // A Secret, by a template in a ConfigMap; an event; a finalizer; and all of it gone again.
+    let mut templated = stage.manifest("templated", "store", "db", "username");
+    templated["spec"]["data"][0]["secretKey"] = json!("u");
+    templated["spec"]["target"] = json!({"deletionPolicy": "Delete", "template": {
+        "templateFrom": [{"configMap": {"name": "templates", "items": [{"key": "conf"}]}}]}});
+    cluster.apply(&templated.to_string());
+    let made = cluster.wait_for(&world::secret(stage.namespace, "templated"), |secret| world::value(secret, "conf"));
+    assert_eq!(made, "user=app");
+    stage.wait_ready("templated", "True");
+    let events = cluster.must(&["get", "events", "-n", stage.namespace, "--field-selector", "reason=Created"]);
+    assert!(events.contains("externalsecret/templated"), "{events}");
+    cluster.must(&["delete", "externalsecret", "templated", "-n", stage.namespace, "--timeout=60s"]);
+    cluster.wait_gone(&world::secret(stage.namespace, "templated"));
+
+    // Through the default store, and with the workload that uses it.
+    let mut default = stage.manifest("default", "store", "simple", "a");
+    default["metadata"]["annotations"] = json!({"operator.1password.io/auto-restart": "true"});
+    default["spec"].as_object_mut().expect("a map").remove("secretStoreRef");
+    cluster.apply(&default.to_string());
+    stage.wait_value("default", "1");
+    let container = json!({"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "default"}}]});
+    let labels = json!({"app": "web"});
+    cluster.apply(&json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": stage.namespace},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [container]}}}}).to_string());
+    stage.set_field("simple", "a", "new");
+    let web = format!("/apis/apps/v1/namespaces/{}/deployments/web", stage.namespace);
+    cluster.wait_for(&web, |web| {
+        web["spec"]["template"]["metadata"]["annotations"]["operator.1password.io/last-restarted"].as_str().map(drop)
+    });
+
+    // Cluster-wide ones, made, changed and taken away.
+    let spec = stage.manifest("x", "x", "simple2", "c")["spec"].clone();
+    let mut many = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
+        "spec": {"externalSecretName": "of-many", "namespaces": [stage.namespace], "externalSecretSpec": spec}});
+    many["spec"]["externalSecretSpec"]["secretStoreRef"] = json!({"kind": "ClusterSecretStore", "name": "cluster-store"});
+    cluster.apply(&many.to_string());
+    stage.wait_value("of-many", "4");
+    many["spec"]["externalSecretSpec"]["data"][0]["remoteRef"]["property"] = json!("b");
+    cluster.apply(&many.to_string());
+    stage.wait_value("of-many", "3");
+    cluster.must(&["delete", "clusterexternalsecret", "many", "--timeout=60s"]);
+    cluster.wait_gone(&world::path(stage.namespace, "externalsecrets", "of-many", VERSION));
+    cluster.wait_gone(&world::secret(stage.namespace, "of-many"));
+
+    // And the other way: a Secret becomes an item, and the item goes with the PushSecret.
+    let store = json!([{"kind": "SecretStore", "name": "store"}]);
+    cluster.apply(&json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
+        "metadata": {"name": "pushed", "namespace": stage.namespace},
+        "spec": {"deletionPolicy": "Delete", "secretStoreRefs": store, "selector": {"secret": {"name": "existing"}},
+            "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "pushed", "property": "v"}}}]}}).to_string());
+    let item = || stage.world.pair.item(&stage.world.token, "apps", "pushed");
+    assert!(wait_until(item).is_some(), "{}", operator.log());
+    cluster.must(&["delete", "pushsecret", "pushed", "-n", stage.namespace, "--timeout=60s"]);
+    assert!(wait_until(|| item().is_none().then_some(())).is_some(), "{}", operator.log());
+
+    cluster.must(&["delete", "namespace", stage.namespace, "--timeout=60s"]);
+    world::assert_nothing_forbidden(&operator);
+}
+
+#[test]
+fn in_one_namespace_it_needs_no_rights_elsewhere() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    stage.world.prepare(cluster, VERSION, "elsewhere");
+    let scope = format!("operator.scopedNamespace={}", stage.namespace);
+    let values = ["operator.scopedRBAC=true", &scope, "operator.leaderElect=true", "operator.log.level=debug"];
+    let Some(chart) = world::chart(&values) else { return };
+    assert!(!chart.contains("kind: ClusterRole"), "{chart}");
+    let Some(mut command) = world::installed(cluster, &values) else { return };
+    let operator = cluster.run("operator", &mut command);
+
+    let mut elsewhere = stage.manifest("one", "store", "simple", "a");
+    elsewhere["metadata"]["namespace"] = json!("elsewhere");
+    cluster.apply(&elsewhere.to_string());
+    stage.external_secret("one", "store", "simple", "a");
+    stage.wait_value("one", "1");
+    stage.wait_ready("one", "True");
+    stage.set_field("simple", "a", "new");
+    stage.wait_value("one", "new");
+    cluster.must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--timeout=60s"]);
+    cluster.wait_gone(&world::secret(stage.namespace, "one"));
+
+    let untouched = cluster.get(&world::path("elsewhere", "externalsecrets", "one", VERSION)).expect("it is there");
+    assert!(untouched["status"].is_null() && untouched["metadata"]["finalizers"].is_null(), "{untouched:#}");
+    assert!(cluster.get(&world::secret("elsewhere", "one")).is_none());
+    world::assert_nothing_forbidden(&operator);
+    // Nor would the API server let it.
+    let account = cluster.kubeconfig_for("external-secrets", "external-secrets");
+    for what in [["get", "secrets", "-n", "elsewhere"], ["get", "externalsecrets", "-n", "elsewhere"]] {
+        let output = cluster.kubectl_as(&account, &what);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Forbidden"), "{what:?}");
+    }
+}
+
+/// The real controller and ours refuse the same, in the same words.
+#[test]
+fn nobody_gets_at_what_is_anothers() {
+    let Some(controllers) = controllers() else { return };
+    let controller = &controllers[0];
+    for ours in [false, true] {
+        let Some(stage) = Stage::with(&definitions(controller)) else { return };
+        let running = match ours {
+            true => world::operator(&stage.cluster, &[]),
+            false => stage.cluster.run_external_secrets(controller, &[]),
+        };
+        a_token_of_another_namespace_is_not_used(&stage, &running);
+        a_secret_that_is_anothers_stays(&stage);
+        a_cluster_store_says_where_it_may_be_used(&stage);
+    }
+}
+
+fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
+    let cluster = &stage.cluster;
+    let _there_or_not = cluster.kubectl(&["create", "namespace", "intruder"]);
+    let mut store = stage.world.store(VERSION, "SecretStore", "reaching", Some("intruder"), "", "connect-token");
+    let reference = &mut store["spec"]["provider"]["onepassword"]["auth"]["secretRef"]["connectTokenSecretRef"];
+    reference["namespace"] = json!(stage.namespace);
+    cluster.apply(&store.to_string());
+    let mut secret = stage.manifest("stolen", "reaching", "db", "username");
+    secret["metadata"]["namespace"] = json!("intruder");
+    cluster.apply(&secret.to_string());
+    let condition = |plural: &str, name: &str| {
+        cluster.wait_for(&world::path("intruder", plural, name, VERSION), |object| {
+            let condition = &object["status"]["conditions"][0];
+            condition.is_object().then(|| condition.clone())
+        })
+    };
+    let store = condition("secretstores", "reaching");
+    assert_eq!(store["status"], "False", "{}", running.log());
+    assert_eq!((&store["reason"], &store["message"]), (&json!("InvalidProviderConfig"), &json!("unable to create client")));
+    let secret = condition("externalsecrets", "stolen");
+    assert_eq!((&secret["status"], &secret["reason"]), (&json!("False"), &json!("SecretSyncedError")));
+    assert!(cluster.get(&world::secret("intruder", "stolen")).is_none());
+}
+
+fn a_secret_that_is_anothers_stays(stage: &Stage) {
+    let cluster = &stage.cluster;
+    stage.external_secret("owner", "store", "simple", "a");
+    stage.wait_value("owner", "1");
+    stage.wait_ready("owner", "True");
+    let mut second = stage.manifest("second", "store", "simple", "b");
+    second["spec"]["target"] = json!({"name": "owner"});
+    cluster.apply(&second.to_string());
+    let condition = stage.wait_ready("second", "False");
+    assert_eq!(condition["message"], "target is owned by another ExternalSecret");
+    stage.wait_value("owner", "1");
+
+    // One that a controller of another kind made.
+    let config_map = cluster.get(&format!("/api/v1/namespaces/{}/configmaps/templates", stage.namespace)).expect("it");
+    let uid = config_map["metadata"]["uid"].clone();
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "templates", "uid": uid, "controller": true}]);
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "foreign", "namespace": stage.namespace, "ownerReferences": owner},
+        "stringData": {"v": "theirs"}}).to_string());
+    stage.external_secret("foreign", "store", "simple", "a");
+    let condition = stage.wait_ready("foreign", "False");
+    assert_eq!(condition["message"], "failed to take ownership of target secret");
+    stage.wait_value("foreign", "theirs");
+}
+
+fn a_cluster_store_says_where_it_may_be_used(stage: &Stage) {
+    let mut denied = stage.manifest("denied", "elsewhere-only", "simple", "a");
+    denied["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
+    stage.cluster.apply(&denied.to_string());
+    let condition = stage.wait_ready("denied", "False");
+    assert_eq!(condition["message"], "could not get secret data from provider");
+    let selector = "involvedObject.name=denied,reason=UpdateFailed";
+    let told = wait_until(|| {
+        let events = stage.cluster.must(&["get", "events", "-n", stage.namespace, "--field-selector", selector]);
+        events.contains("denied by spec.condition").then_some(())
+    });
+    assert!(told.is_some(), "no event says why");
+    assert!(stage.cluster.get(&world::secret(stage.namespace, "denied")).is_none());
+}
+
+/// Every flag that the chart's Deployment may have is one of the operator's.
+#[test]
+fn the_charts_flags_are_taken() {
+    let Some(stage) = Stage::set() else { return };
+    let values = [
+        "operator.leaderElect=true",
+        "operator.leaderElectionID=mine",
+        "operator.controllerClass=mine",
+        "operator.scopedNamespace=apps",
+        "operator.processClusterStore=false",
+        "operator.processClusterExternalSecret=false",
+        "operator.processSecretStore=false",
+        "operator.processPushSecret=false",
+        "operator.storeRequeueInterval=1m",
+        "operator.extendedMetricLabels=true",
+        "operator.defaultStore=somewhere",
+        "operator.autoRestart=true",
+    ];
+    let Some(mut command) = world::installed(&stage.cluster, &values) else { return };
+    let operator = stage.cluster.run("operator", &mut command);
+    ready(&stage.cluster, &operator);
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/mine";
+    stage.cluster.wait_for(lease, |lease| lease["spec"]["holderIdentity"].as_str().map(drop));
+    let running = wait_until(|| operator.log().contains("operator is running").then_some(()));
+    assert!(running.is_some(), "{}", operator.log());
+    world::assert_nothing_forbidden(&operator);
+}
+
+fn ready(cluster: &Cluster, operator: &Running) {
+    let ready = wait_until(|| (world::ask(cluster, METRICS + 2, "/readyz")?.status == 200).then_some(()));
+    assert!(ready.is_some(), "{}", operator.log());
+}
