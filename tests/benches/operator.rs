@@ -3,7 +3,11 @@
 //!
 //! `cargo build --release -p sidevault && SIDEVAULT_BIN=target/release/sidevault cargo bench -p sidevault-tests --bench
 //! operator`. Needs the programs of `tests/cluster/build.sh`. `SIDEVAULT_HERD` is how many ExternalSecrets (2,000).
-#![allow(clippy::expect_used, missing_docs, reason = "a benchmark that can't go on should stop")]
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark that can't go on should stop"
+)]
 
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../tests/operator/world.rs"]
@@ -37,17 +41,33 @@ struct Figures {
 
 fn main() {
     let Some(controllers) = controllers() else { return };
-    let herd: usize = std::env::var("SIDEVAULT_HERD").ok().and_then(|herd| herd.parse().ok()).unwrap_or(2000);
-    println!("{herd} ExternalSecrets on {} items; latency with refreshInterval {INTERVAL}", herd / SHARE);
-    println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10}", "who", "ready", "requests", "memory", "most", "median", "slowest");
+    let herd: usize = std::env::var("SIDEVAULT_HERD")
+        .ok()
+        .and_then(|herd| herd.parse().ok())
+        .unwrap_or(2000);
+    println!(
+        "{herd} ExternalSecrets on {} items; latency with refreshInterval {INTERVAL}",
+        herd / SHARE
+    );
+    println!(
+        "{:<34} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10}",
+        "who", "ready", "requests", "memory", "most", "median", "slowest"
+    );
     let controller = &controllers[0];
     let start = |arguments: &'static [&'static str]| {
         move |cluster: &Cluster| (cluster.run_external_secrets(controller, arguments), 8080)
     };
-    let theirs = round("External Secrets, as its chart has it", herd, controller, start(&["--concurrent=1"]));
+    let theirs = round(
+        "External Secrets, as its chart has it",
+        herd,
+        controller,
+        start(&["--concurrent=1"]),
+    );
     let wide = start(&["--concurrent=16", "--client-qps=1000", "--client-burst=1000"]);
     let wide = round("External Secrets, --concurrent=16", herd, controller, wide);
-    let ours = round("Sidevault", herd, controller, |cluster| (world::operator(cluster, &[]), 8090));
+    let ours = round("Sidevault", herd, controller, |cluster| {
+        (world::operator(cluster, &[]), 8090)
+    });
     for (whom, theirs) in [("its defaults", theirs), ("--concurrent=16", wide)] {
         println!(
             "beside External Secrets with {whom}: ready {:.1}x faster, {:.2} of the memory, {:.2} of the requests, \
@@ -60,19 +80,18 @@ fn main() {
     }
 }
 
-fn round(
-    who: &str,
-    herd: usize,
-    controller: &std::path::Path,
-    start: impl Fn(&Cluster) -> (Running, u16),
-) -> Figures {
+fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&Cluster) -> (Running, u16)) -> Figures {
     let cluster = Cluster::start().expect("the cluster's programs");
     cluster.install_definitions(&definitions(controller));
     let world = World::start();
     world.prepare(&cluster, VERSION, "apps");
     for number in 0..herd / SHARE {
-        let item = format!(r#"{{"title":"item-{number}","category":"LOGIN","fields":[{{"label":"v","value":"{number}"}}]}}"#);
-        world.pair.ask(&world.token, "POST", "/v1/vaults/apps/items", &item).expect("an answer");
+        let item =
+            format!(r#"{{"title":"item-{number}","category":"LOGIN","fields":[{{"label":"v","value":"{number}"}}]}}"#);
+        world
+            .pair
+            .ask(&world.token, "POST", "/v1/vaults/apps/items", &item)
+            .expect("an answer");
     }
     let manifest = |name: &str, item: &str, interval: &str| {
         json!({"apiVersion": VERSION, "kind": "ExternalSecret", "metadata": {"name": name, "namespace": "apps"},
@@ -97,7 +116,11 @@ fn round(
     let (running, port) = start(&cluster);
     let metrics = SocketAddr::new(cluster.address(), port);
     while ready(metrics) < herd {
-        assert!(began.elapsed() < Duration::from_secs(900), "not ready in time\n{}", running.log());
+        assert!(
+            began.elapsed() < Duration::from_secs(900),
+            "not ready in time\n{}",
+            running.log()
+        );
         thread::sleep(Duration::from_millis(100));
     }
     let ready = began.elapsed();
@@ -111,15 +134,24 @@ fn round(
     };
     cluster.wait_for(secret, |secret| (secret["data"]["v"] == value("0")).then_some(()));
     let item = world.pair.item(&world.token, "apps", "item-0").expect("the item");
-    let (id, field) = (item["id"].as_str().expect("an id"), item["fields"][0]["id"].as_str().expect("an id"));
+    let (id, field) = (
+        item["id"].as_str().expect("an id"),
+        item["fields"][0]["id"].as_str().expect("an id"),
+    );
     let mut latencies: Vec<Duration> = (0..CHANGES)
         .map(|number| {
             let new = format!("new-{number}");
             let patch = json!([{"op": "replace", "path": format!("/fields/{field}/value"), "value": new}]);
             let target = format!("/v1/vaults/apps/items/{id}");
-            world.pair.ask(&world.token, "PATCH", &target, &patch.to_string()).expect("an answer");
+            world
+                .pair
+                .ask(&world.token, "PATCH", &target, &patch.to_string())
+                .expect("an answer");
             let changed = Instant::now();
-            while cluster.get(secret).is_none_or(|secret| secret["data"]["v"] != value(&new)) {
+            while cluster
+                .get(secret)
+                .is_none_or(|secret| secret["data"]["v"] != value(&new))
+            {
                 thread::sleep(Duration::from_millis(5));
             }
             changed.elapsed()
@@ -161,15 +193,21 @@ fn ready(metrics: SocketAddr) -> usize {
 /// How many requests the server answered.
 fn requests(world: &World) -> u64 {
     let metrics = world.pair.get("", "/metrics").text();
-    let of_api = metrics.lines().filter(|line| {
-        line.starts_with("sidevault_http_requests_total") && line.contains("/v1/vaults")
-    });
-    of_api.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    let of_api = metrics
+        .lines()
+        .filter(|line| line.starts_with("sidevault_http_requests_total") && line.contains("/v1/vaults"));
+    of_api
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>() as u64
 }
 
 /// A line of `/proc/PID/status`, in bytes.
 fn memory(running: &Running, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or_default() << 10
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
+        .unwrap_or_default()
+        << 10
 }

@@ -8,7 +8,9 @@ use crate::types::{GROUP, Served, resource};
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     /// They are not installed.
-    #[error("the API server has no {0} of external-secrets.io: install the CustomResourceDefinitions first (deploy/crds)")]
+    #[error(
+        "the API server has no {0} of external-secrets.io: install the CustomResourceDefinitions first (deploy/crds)"
+    )]
     Missing(&'static str),
     /// It could not be asked.
     #[error("the API server can't be asked for its resources: {0}")]
@@ -19,18 +21,26 @@ pub enum DiscoveryError {
 pub(crate) async fn served(client: &Client) -> Result<Served, DiscoveryError> {
     let groups = client.list_api_groups().await?;
     let group = groups.groups.into_iter().find(|group| group.name == GROUP);
-    let versions: Vec<String> = group.into_iter().flat_map(|group| group.versions).map(|version| version.version).collect();
+    let versions: Vec<String> = group
+        .into_iter()
+        .flat_map(|group| group.versions)
+        .map(|version| version.version)
+        .collect();
     let mut kinds = Vec::new();
     for version in ["v1", "v1beta1", "v1alpha1"] {
         if versions.iter().any(|served| served == version) {
             let list = client.list_api_group_resources(&format!("{GROUP}/{version}")).await?;
-            kinds.extend(list.resources.into_iter().map(|found| (version, found.kind, found.name)));
+            kinds.extend(
+                list.resources
+                    .into_iter()
+                    .map(|found| (version, found.kind, found.name)),
+            );
         }
     }
     let find = |kind: &'static str, known: &[&str]| {
-        let found = kinds.iter().find(|(version, found, plural)| {
-            found == kind && known.contains(version) && !plural.contains('/')
-        });
+        let found = kinds
+            .iter()
+            .find(|(version, found, plural)| found == kind && known.contains(version) && !plural.contains('/'));
         found.map(|(version, kind, plural)| resource(version, kind, plural))
     };
     let need = |kind: &'static str| find(kind, &["v1", "v1beta1"]).ok_or(DiscoveryError::Missing(kind));

@@ -96,13 +96,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
                         listed.insert(key(&object.metadata));
-                        following.put(object, &seen);
+                        // A whole list is what is so, even if the server was set back to an earlier time.
+                        following.put(object, true, &seen);
                     }
                     Ok(Event::InitDone) => {
                         following.keep_only(&std::mem::take(&mut listed), &seen);
                         following.ready.send_replace(true);
                     }
-                    Ok(Event::Apply(object)) => following.put(object, &seen),
+                    Ok(Event::Apply(object)) => following.put(object, false, &seen),
                     Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
                     Err(error) => tracing::warn!(%kind, %error, "watching failed; trying again"),
                 }
@@ -113,7 +114,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
 
     /// Takes over what a write answered, so that the next look is not at an object from before it.
     pub(crate) fn learn(&self, object: DynamicObject) {
-        self.put(object, &|_, _| {});
+        self.put(object, false, &|_, _| {});
     }
 
     /// An informer of nothing: for kinds that are not there or not wanted.
@@ -143,13 +144,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
 
     /// All objects.
     pub(crate) fn all(&self) -> Vec<(ObjectKey, Arc<T>)> {
-        self.read().iter().map(|(key, known)| (key.clone(), known.object.clone())).collect()
+        self.read()
+            .iter()
+            .map(|(key, known)| (key.clone(), known.object.clone()))
+            .collect()
     }
 
-    fn put(&self, mut object: DynamicObject, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+    fn put(&self, mut object: DynamicObject, listed: bool, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
         let key = key(&object.metadata);
         let revision = revision(&object.metadata);
-        if self.read().get(&key).is_some_and(|known| known.revision > revision) {
+        if !listed && self.read().get(&key).is_some_and(|known| known.revision > revision) {
             return;
         }
         object.metadata.managed_fields = None;
@@ -179,7 +183,12 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
     }
 
     fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
-        let gone: Vec<ObjectKey> = self.read().keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        let gone: Vec<ObjectKey> = self
+            .read()
+            .keys()
+            .filter(|key| !listed.contains(*key))
+            .cloned()
+            .collect();
         for key in gone {
             self.remove(&key, seen);
         }
@@ -196,7 +205,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
 
 /// The API server's count of changes. Kubernetes says since 1.35 that it may be compared; it always could.
 fn revision(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+    meta.resource_version
+        .as_deref()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }
 
 impl Scope {
@@ -228,7 +240,14 @@ pub(crate) fn key(meta: &ObjectMeta) -> ObjectKey {
 pub(crate) fn changed(before: &ObjectMeta, after: &ObjectMeta) -> bool {
     fn parts(meta: &ObjectMeta) -> impl PartialEq + '_ {
         let deleted: &Option<Time> = &meta.deletion_timestamp;
-        (meta.generation, &meta.labels, &meta.annotations, &meta.finalizers, deleted, &meta.uid)
+        (
+            meta.generation,
+            &meta.labels,
+            &meta.annotations,
+            &meta.finalizers,
+            deleted,
+            &meta.uid,
+        )
     }
     parts(before) != parts(after)
 }

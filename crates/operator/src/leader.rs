@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
-use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::operator::{is_conflict, is_not_found};
@@ -56,7 +56,11 @@ impl Held {
         let mut renewed = Instant::now();
         let mut seen = None;
         loop {
-            if stop.run_until_cancelled(tokio::time::sleep(self.election.retry)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(self.election.retry))
+                .await
+                .is_none()
+            {
                 self.release().await;
                 return;
             }
@@ -85,7 +89,10 @@ impl Held {
         if spec.holder_identity.as_deref() == Some(&self.election.identity) {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);
-            let _run_out_then = self.api.replace(&self.election.name, &PostParams::default(), &lease).await;
+            let _run_out_then = self
+                .api
+                .replace(&self.election.name, &PostParams::default(), &lease)
+                .await;
         }
     }
 }
@@ -115,7 +122,9 @@ async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>)
             });
         }
         let duration = u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
-        let run_out = seen.as_ref().is_some_and(|seen| seen.at.elapsed() > Duration::from_secs(duration));
+        let run_out = seen
+            .as_ref()
+            .is_some_and(|seen| seen.at.elapsed() > Duration::from_secs(duration));
         if !run_out {
             return Ok(false);
         }
@@ -130,7 +139,9 @@ fn taken(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime) -> Le
     LeaseSpec {
         holder_identity: Some(election.identity.clone()),
         lease_duration_seconds: i32::try_from(election.lease.as_secs()).ok(),
-        acquire_time: ours.and_then(|ours| ours.acquire_time.clone()).or_else(|| Some(now.clone())),
+        acquire_time: ours
+            .and_then(|ours| ours.acquire_time.clone())
+            .or_else(|| Some(now.clone())),
         renew_time: Some(now.clone()),
         lease_transitions: Some(transitions + i32::from(before.is_some() && ours.is_none())),
         ..LeaseSpec::default()

@@ -104,6 +104,9 @@ struct Queues {
     width: Family<OneController, Gauge>,
 }
 
+/// What controller-runtime says may come of a turn.
+const RESULTS: [&str; 4] = ["success", "error", "requeue", "requeue_after"];
+
 fn times() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
@@ -111,11 +114,27 @@ fn times() -> Histogram {
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let mut registry = Registry::default();
-        let kinds = ["externalsecret", "secretstore", "clustersecretstore", "clusterexternalsecret", "pushsecret"]
-            .map(|prefix| Kind::register(&mut registry, prefix));
-        let [external_secrets, stores, cluster_stores, cluster_external_secrets, push_secrets] = kinds;
+        let kinds = [
+            "externalsecret",
+            "secretstore",
+            "clustersecretstore",
+            "clusterexternalsecret",
+            "pushsecret",
+        ]
+        .map(|prefix| Kind::register(&mut registry, prefix));
+        let [
+            external_secrets,
+            stores,
+            cluster_stores,
+            cluster_external_secrets,
+            push_secrets,
+        ] = kinds;
         let calls = Family::default();
-        registry.register("externalsecret_provider_api_calls_count", "Calls to the provider", calls.clone());
+        registry.register(
+            "externalsecret_provider_api_calls_count",
+            "Calls to the provider",
+            calls.clone(),
+        );
         let event_lag = times();
         registry.register(
             "sidevault_operator_event_lag_seconds",
@@ -151,6 +170,12 @@ impl Metrics {
         let queue = WorkQueue::of(self.queues.clone(), controller);
         let width = i64::try_from(width).unwrap_or(i64::MAX);
         self.queues.width.get_or_create(&queue.one).set(width);
+        // From the start: a rate does not see the first of a series that comes with it.
+        for result in RESULTS {
+            drop(self.queues.reconciles.get_or_create(&queue.result(result)));
+        }
+        drop(self.queues.errors.get_or_create(&queue.one));
+        drop(self.queues.active.get_or_create(&queue.one));
         queue
     }
 
@@ -171,8 +196,16 @@ impl Kind {
         // The encoding gives every counter a `_total`. External Secrets has names without one: gauges that only grow
         // look the same to a dashboard.
         registry.register(format!("{prefix}_sync_calls"), "Reconciles", kind.calls.clone());
-        registry.register(format!("{prefix}_sync_calls_error"), "Reconciles that failed", kind.errors.clone());
-        registry.register(format!("{prefix}_status_condition"), "Conditions", kind.conditions.clone());
+        registry.register(
+            format!("{prefix}_sync_calls_error"),
+            "Reconciles that failed",
+            kind.errors.clone(),
+        );
+        registry.register(
+            format!("{prefix}_status_condition"),
+            "Conditions",
+            kind.conditions.clone(),
+        );
         registry.register(
             format!("{prefix}_reconcile_duration"),
             "The last reconcile's duration in nanoseconds",
@@ -198,7 +231,9 @@ impl Kind {
     pub(crate) fn condition(&self, key: &ObjectKey, condition: &Condition) {
         for status in ["True", "False"] {
             let labels = condition_labels(key, &condition.type_, status);
-            self.conditions.get_or_create(&labels).set(i64::from(condition.status == status));
+            self.conditions
+                .get_or_create(&labels)
+                .set(i64::from(condition.status == status));
         }
     }
 
@@ -250,14 +285,38 @@ impl Queues {
         let queues = Self::new();
         registry.register("workqueue_depth", "Objects that wait", queues.depth.clone());
         registry.register("workqueue_adds", "Objects that were asked for", queues.adds.clone());
-        registry.register("workqueue_retries", "Objects that come up again", queues.retries.clone());
+        registry.register(
+            "workqueue_retries",
+            "Objects that come up again",
+            queues.retries.clone(),
+        );
         registry.register("workqueue_queue_duration_seconds", "Waits", queues.waited.clone());
         registry.register("workqueue_work_duration_seconds", "Turns", queues.worked.clone());
-        registry.register("controller_runtime_reconcile", "Turns by result", queues.reconciles.clone());
-        registry.register("controller_runtime_reconcile_errors", "Turns that failed", queues.errors.clone());
-        registry.register("controller_runtime_reconcile_time_seconds", "Turns", queues.time.clone());
-        registry.register("controller_runtime_active_workers", "Workers at work", queues.active.clone());
-        registry.register("controller_runtime_max_concurrent_reconciles", "Workers", queues.width.clone());
+        registry.register(
+            "controller_runtime_reconcile",
+            "Turns by result",
+            queues.reconciles.clone(),
+        );
+        registry.register(
+            "controller_runtime_reconcile_errors",
+            "Turns that failed",
+            queues.errors.clone(),
+        );
+        registry.register(
+            "controller_runtime_reconcile_time_seconds",
+            "Turns",
+            queues.time.clone(),
+        );
+        registry.register(
+            "controller_runtime_active_workers",
+            "Workers at work",
+            queues.active.clone(),
+        );
+        registry.register(
+            "controller_runtime_max_concurrent_reconciles",
+            "Workers",
+            queues.width.clone(),
+        );
         queues
     }
 }
@@ -290,6 +349,13 @@ impl WorkQueue {
         Self::of(Queues::new(), controller)
     }
 
+    fn result(&self, result: &'static str) -> ResultLabels {
+        ResultLabels {
+            controller: self.one.controller.clone(),
+            result,
+        }
+    }
+
     /// An object waits.
     pub(crate) fn added(&self) {
         self.queues.adds.get_or_create(&self.labels).inc();
@@ -299,13 +365,19 @@ impl WorkQueue {
     /// Its turn came.
     pub(crate) fn taken(&self, waited: Duration) {
         self.queues.depth.get_or_create(&self.labels).dec();
-        self.queues.waited.get_or_create(&self.labels).observe(waited.as_secs_f64());
+        self.queues
+            .waited
+            .get_or_create(&self.labels)
+            .observe(waited.as_secs_f64());
         self.queues.active.get_or_create(&self.one).inc();
     }
 
     /// Its turn is over.
     pub(crate) fn worked(&self, took: Duration) {
-        self.queues.worked.get_or_create(&self.labels).observe(took.as_secs_f64());
+        self.queues
+            .worked
+            .get_or_create(&self.labels)
+            .observe(took.as_secs_f64());
         self.queues.time.get_or_create(&self.one).observe(took.as_secs_f64());
         self.queues.active.get_or_create(&self.one).dec();
     }
@@ -324,11 +396,7 @@ impl WorkQueue {
             Outcome::Again => "requeue",
             Outcome::Failed => "error",
         };
-        let labels = ResultLabels {
-            controller: self.one.controller.clone(),
-            result,
-        };
-        self.queues.reconciles.get_or_create(&labels).inc();
+        self.queues.reconciles.get_or_create(&self.result(result)).inc();
         if outcome == Outcome::Failed {
             self.queues.errors.get_or_create(&self.one).inc();
         }

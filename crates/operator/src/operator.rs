@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, ObjectMeta};
-use kube::Client;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -18,8 +18,8 @@ use crate::options::Options;
 use crate::provider::{Connections, StoreKey, UsesIndex};
 use crate::queue::{ObjectKey, Queue};
 use crate::recorder::Recorder;
-use crate::wake::Targets;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
+use crate::wake::Targets;
 
 /// An object's metadata alone.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,8 +45,19 @@ pub(crate) struct Informers {
 pub(crate) struct QueueSet {
     pub(crate) external_secrets: Arc<Queue>,
     pub(crate) stores: Arc<Queue>,
+    pub(crate) cluster_stores: Arc<Queue>,
     pub(crate) cluster_external_secrets: Arc<Queue>,
     pub(crate) push_secrets: Arc<Queue>,
+}
+
+impl QueueSet {
+    /// The queue a store waits in.
+    pub(crate) fn of_store(&self, key: &ObjectKey) -> &Arc<Queue> {
+        match key.namespace.is_empty() {
+            true => &self.cluster_stores,
+            false => &self.stores,
+        }
+    }
 }
 
 /// What all controllers share.
@@ -75,7 +86,10 @@ impl Operator {
     pub(crate) fn store(&self, reference: &StoreRef, namespace: &str) -> Option<Arc<Store>> {
         match reference.is_cluster() {
             true => self.informers.cluster_stores.get(&ObjectKey::new("", &reference.name)),
-            false => self.informers.secret_stores.get(&ObjectKey::new(namespace, &reference.name)),
+            false => self
+                .informers
+                .secret_stores
+                .get(&ObjectKey::new(namespace, &reference.name)),
         }
     }
 
@@ -124,7 +138,8 @@ impl Operator {
     ) -> Result<DynamicObject, kube::Error> {
         let patch = json!({ "status": status });
         let api = self.api(resource, &key.namespace);
-        api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await
+        api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
     }
 
     /// Writes an object's finalizers, if it is still as it was seen.

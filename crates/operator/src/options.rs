@@ -34,6 +34,8 @@ pub struct Options {
     pub flood_gate: bool,
     /// The store of ExternalSecrets that name none.
     pub default_store: Option<StoreRef>,
+    /// What templates' actions stand between.
+    pub template_delimiters: (String, String),
     /// Only `force-sync` is annotated, for another operator to act on.
     pub poke_only: bool,
     /// Workloads that use a Secret are restarted when it changes, if they ask for it.
@@ -73,6 +75,7 @@ impl Default for Options {
             store_interval: Duration::from_secs(300),
             flood_gate: true,
             default_store: None,
+            template_delimiters: ("{{".to_owned(), "}}".to_owned()),
             poke_only: false,
             restart_workloads: false,
         }

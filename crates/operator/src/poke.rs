@@ -25,7 +25,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     };
     let spec = &external_secret.spec;
     // Who asked for "once" or "on change" is not to be made to read again.
-    let wants_changes = spec.is_periodic() && spec.refresh_interval.is_none_or(|GoDuration(interval)| !interval.is_zero());
+    let wants_changes = spec.is_periodic()
+        && spec
+            .refresh_interval
+            .is_none_or(|GoDuration(interval)| !interval.is_zero());
     if !wants_changes || external_secret.metadata.deletion_timestamp.is_some() {
         return Outcome::Done;
     }
@@ -35,7 +38,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         let word = Timestamp::now().as_microsecond().to_string();
         let patch = json!({ "metadata": { "annotations": { ANNOTATION: word } } });
         let api = operator.api(&operator.served.external_secret, &work.key.namespace);
-        match api.patch(&work.key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch(&work.key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => {
                 operator.metrics.event_lag.observe(work.asked.elapsed().as_secs_f64());
                 tracing::info!(external_secret = %work.key, "poked");

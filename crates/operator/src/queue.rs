@@ -237,7 +237,12 @@ impl Queue {
             return merge(entry);
         }
         self.metrics.added();
-        state.lanes.entry(lane.to_owned()).or_default().ready.push_back(key.clone());
+        state
+            .lanes
+            .entry(lane.to_owned())
+            .or_default()
+            .ready
+            .push_back(key.clone());
         state.waiting.insert(key, new);
     }
 
@@ -255,8 +260,17 @@ impl Queue {
     /// The first of the next lane that has both work and a free worker.
     fn take(&self, state: &mut State) -> Option<Work> {
         let free = |lane: &Lane| !lane.ready.is_empty() && lane.running < self.width;
-        let after = (std::ops::Bound::Excluded(state.last_lane.clone()), std::ops::Bound::Unbounded);
-        let lane = state.lanes.range(after).chain(&state.lanes).find(|(_, lane)| free(lane))?.0.clone();
+        let after = (
+            std::ops::Bound::Excluded(state.last_lane.clone()),
+            std::ops::Bound::Unbounded,
+        );
+        let lane = state
+            .lanes
+            .range(after)
+            .chain(&state.lanes)
+            .find(|(_, lane)| free(lane))?
+            .0
+            .clone();
         let key = {
             let lane = state.lanes.get_mut(&lane)?;
             lane.running += 1;
@@ -363,7 +377,11 @@ mod tests {
         queue.done(&work, Outcome::Failed);
         let wait = |queue: &Queue| {
             let state = queue.lock();
-            state.later.keys().next().map(|(when, _)| when.duration_since(Instant::now()))
+            state
+                .later
+                .keys()
+                .next()
+                .map(|(when, _)| when.duration_since(Instant::now()))
         };
         let first = wait(&queue).unwrap_or_default();
         assert!(first > Duration::from_millis(700) && first < Duration::from_millis(1300));

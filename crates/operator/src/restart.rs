@@ -21,7 +21,9 @@ const ASKED: &str = "operator.1password.io/auto-restart";
 const RESTARTED: &str = "operator.1password.io/last-restarted";
 
 /// Something that runs Pods.
-trait Workload: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug {
+trait Workload:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug
+{
     fn template(&self) -> Option<&PodTemplateSpec>;
 }
 
@@ -50,7 +52,10 @@ pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecre
     let of_namespace = operator.informers.namespaces.get(&ObjectKey::new("", namespace));
     let of_namespace = of_namespace.as_ref().map(|namespace| &namespace.metadata);
     let asked = |workload: &ObjectMeta| {
-        let said = [Some(&external_secret.metadata), Some(workload), of_namespace].into_iter().flatten().find_map(asks);
+        let said = [Some(&external_secret.metadata), Some(workload), of_namespace]
+            .into_iter()
+            .flatten()
+            .find_map(asks);
         said.unwrap_or(false)
     };
     let outcomes = [
@@ -78,7 +83,8 @@ async fn restart_kind<K: Workload>(
         // To the fraction of a second: two changes within one are two restarts.
         let at = Timestamp::now().to_string();
         let patch = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED: at } } } } });
-        api.patch(&workload.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        api.patch(&workload.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         tracing::info!(namespace, secret, kind = %K::kind(&()), name = workload.name_any(), "restarting");
     }
     Ok(())
@@ -95,9 +101,11 @@ fn asks(meta: &ObjectMeta) -> Option<bool> {
 /// Whether Pods get anything from a Secret: an environment, a volume, or the right to pull images.
 fn uses(pods: &PodSpec, secret: &str) -> bool {
     let in_container = |container: &Container| {
-        let variables = container.env.iter().flatten().filter_map(|variable| {
-            Some(variable.value_from.as_ref()?.secret_key_ref.as_ref()?.name.as_str())
-        });
+        let variables = container
+            .env
+            .iter()
+            .flatten()
+            .filter_map(|variable| Some(variable.value_from.as_ref()?.secret_key_ref.as_ref()?.name.as_str()));
         let sources = container.env_from.iter().flatten();
         let sources = sources.filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str()));
         variables.chain(sources).any(|name| name == secret)
@@ -105,7 +113,10 @@ fn uses(pods: &PodSpec, secret: &str) -> bool {
     let mut containers = pods.containers.iter().chain(pods.init_containers.iter().flatten());
     let in_volume = pods.volumes.iter().flatten().any(|volume| {
         let alone = volume.secret.as_ref().and_then(|source| source.secret_name.as_deref());
-        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let projected = volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten());
         let mut projected = projected.filter_map(|source| Some(source.secret.as_ref()?.name.as_str()));
         alone == Some(secret) || projected.any(|name| name == secret)
     });

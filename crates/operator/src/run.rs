@@ -58,7 +58,12 @@ pub enum OperatorError {
 /// # Errors
 /// See [`OperatorError`].
 pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), OperatorError> {
-    let client = Client::try_default().await.map_err(|error| OperatorError::Kubernetes(error.to_string()))?;
+    let client = Client::try_default()
+        .await
+        .map_err(|error| OperatorError::Kubernetes(error.to_string()))?;
+    if options.namespace.is_some() {
+        (options.cluster_stores, options.cluster_external_secrets) = (false, false);
+    }
     if options.poke_only {
         (options.cluster_external_secrets, options.push_secrets) = (false, false);
     }
@@ -78,7 +83,6 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         },
     };
     let (changes, changed) = mpsc::unbounded_channel();
-    let stopping = stop.child_token();
     let operator = start(client.clone(), options, served, metrics, changes);
     operator.wait_ready().await;
     ready.set();
@@ -87,26 +91,25 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         version = operator.served.external_secret.version,
         "operator is running"
     );
-    let work = work(operator.clone(), changed, stopping.clone());
+    let work = work(operator.clone(), changed, stop.clone());
     let outcome = match lease {
         None => {
             work.await;
             Ok(())
         }
         Some(lease) => {
-            let holding = lease.hold(&stopping);
-            tokio::pin!(work);
+            // The Lease is given back when all work is done, not before: nobody else may begin meanwhile.
+            let done = CancellationToken::new();
+            let holding = lease.hold(&done);
+            tokio::pin!(work, holding);
             tokio::select! {
-                () = &mut work => Ok(()),
-                () = holding => {
-                    // Another replica may be at work already: stop at once rather than in order.
-                    if stop.is_cancelled() {
-                        work.await;
-                        Ok(())
-                    } else {
-                        Err(OperatorError::LeaseLost)
-                    }
+                () = &mut work => {
+                    done.cancel();
+                    holding.await;
+                    Ok(())
                 }
+                // Another replica may be at work already: stop at once rather than in order.
+                () = &mut holding => Err(OperatorError::LeaseLost),
             }
         }
     };
@@ -124,19 +127,24 @@ async fn work(
     let metrics = |name: &str| operator.metrics.queue(name, operator.options.concurrent);
     let external_secrets = {
         let operator = operator.clone();
-        controllers::run(queues.external_secrets.clone(), metrics("externalsecret"), stop.clone(), move |work| {
-            let operator = operator.clone();
-            async move {
-                match operator.options.poke_only {
-                    true => poke::reconcile(&operator, &work).await,
-                    false => external_secret::reconcile(&operator, &work).await,
+        controllers::run(
+            queues.external_secrets.clone(),
+            metrics("externalsecret"),
+            stop.clone(),
+            move |work| {
+                let operator = operator.clone();
+                async move {
+                    match operator.options.poke_only {
+                        true => poke::reconcile(&operator, &work).await,
+                        false => external_secret::reconcile(&operator, &work).await,
+                    }
                 }
-            }
-        })
+            },
+        )
     };
-    let stores = {
+    let stores = |queue: &Arc<Queue>, name| {
         let operator = operator.clone();
-        controllers::run(queues.stores.clone(), metrics("secretstore"), stop.clone(), move |work| {
+        controllers::run(queue.clone(), metrics(name), stop.clone(), move |work| {
             let operator = operator.clone();
             async move {
                 match operator.options.poke_only {
@@ -146,6 +154,8 @@ async fn work(
             }
         })
     };
+    let cluster_stores = stores(&queues.cluster_stores, "clustersecretstore");
+    let stores = stores(&queues.stores, "secretstore");
     let cluster_external_secrets = {
         let (operator, queue) = (operator.clone(), queues.cluster_external_secrets.clone());
         controllers::run(queue, metrics("clusterexternalsecret"), stop.clone(), move |work| {
@@ -155,10 +165,15 @@ async fn work(
     };
     let push_secrets = {
         let operator = operator.clone();
-        controllers::run(queues.push_secrets.clone(), metrics("pushsecret"), stop.clone(), move |work| {
-            let operator = operator.clone();
-            async move { push_secret::reconcile(&operator, &work).await }
-        })
+        controllers::run(
+            queues.push_secrets.clone(),
+            metrics("pushsecret"),
+            stop.clone(),
+            move |work| {
+                let operator = operator.clone();
+                async move { push_secret::reconcile(&operator, &work).await }
+            },
+        )
     };
     let wakes = wake::run(operator.clone(), changed, stop.clone());
     let tidies = async {
@@ -166,7 +181,15 @@ async fn work(
             operator.connections.tidy();
         }
     };
-    tokio::join!(external_secrets, stores, cluster_external_secrets, push_secrets, wakes, tidies);
+    tokio::join!(
+        external_secrets,
+        stores,
+        cluster_stores,
+        cluster_external_secrets,
+        push_secrets,
+        wakes,
+        tidies
+    );
 }
 
 /// Begins to follow everything. Objects that are there are queued as they are seen.
@@ -185,6 +208,7 @@ fn start(
     let queues = QueueSet {
         external_secrets: queue("externalsecret"),
         stores: queue("secretstore"),
+        cluster_stores: queue("clustersecretstore"),
         cluster_external_secrets: queue("clusterexternalsecret"),
         push_secrets: queue("pushsecret"),
     };
@@ -197,7 +221,11 @@ fn start(
     let targets: Arc<Mutex<wake::Targets>> = Arc::default();
     let informers = Informers {
         external_secrets: {
-            let (queue, late, default) = (queues.external_secrets.clone(), late.clone(), options.default_store.clone());
+            let (queue, late, default) = (
+                queues.external_secrets.clone(),
+                late.clone(),
+                options.default_store.clone(),
+            );
             let (targets, owners) = (targets.clone(), queues.cluster_external_secrets.clone());
             Informer::start(client.clone(), &served.external_secret, &scope, move |key, seen| {
                 cluster_external_secret::of_owned(late.get(), &owners, &seen);
@@ -296,36 +324,52 @@ fn store_informer(
     queues: &QueueSet,
     late: &Arc<OnceLock<Arc<Operator>>>,
 ) -> Arc<Informer<crate::types::Store>> {
-    let (stores, external_secrets, late) = (queues.stores.clone(), queues.external_secrets.clone(), late.clone());
     let kind = resource.kind.clone();
-    Informer::start(client.clone(), resource, scope, move |key, seen: Seen<'_, crate::types::Store>| match seen {
-        Seen::Is(store, before) => {
-            let is_new = before.as_ref().is_none_or(|before| changed(&before.metadata, &store.metadata));
-            if is_new {
-                stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+    let stores = match kind.as_str() {
+        "ClusterSecretStore" => queues.cluster_stores.clone(),
+        _ => queues.stores.clone(),
+    };
+    let (external_secrets, late) = (queues.external_secrets.clone(), late.clone());
+    Informer::start(
+        client.clone(),
+        resource,
+        scope,
+        move |key, seen: Seen<'_, crate::types::Store>| match seen {
+            Seen::Is(store, before) => {
+                let is_new = before
+                    .as_ref()
+                    .is_none_or(|before| changed(&before.metadata, &store.metadata));
+                if is_new {
+                    stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+                }
+                // Those that wait for a store to be there, to be another, or to be ready need not wait for their time.
+                let readiness =
+                    |store: &crate::types::Store| store.status.clone().map(|status| is_ready(&status.conditions));
+                let turned = before
+                    .as_ref()
+                    .is_some_and(|before| readiness(before) != readiness(store));
+                if (before.is_some() && is_new || turned)
+                    && let Some(operator) = late.get()
+                {
+                    wake::of_store(operator, &external_secrets, key);
+                    push_secret::of_store(operator, store);
+                }
             }
-            // Those that wait for a store to be there, to be another, or to be ready need not wait for their time.
-            let readiness = |store: &crate::types::Store| store.status.clone().map(|status| is_ready(&status.conditions));
-            let turned = before.as_ref().is_some_and(|before| readiness(before) != readiness(store));
-            if (before.is_some() && is_new || turned)
-                && let Some(operator) = late.get()
-            {
-                wake::of_store(operator, &external_secrets, key);
-                push_secret::of_store(operator, store);
+            Seen::Gone(store) => {
+                stores.forget(key);
+                if let Some(operator) = late.get() {
+                    operator.connections.close(&StoreKey::of(store));
+                }
             }
-        }
-        Seen::Gone(store) => {
-            stores.forget(key);
-            if let Some(operator) = late.get() {
-                operator.connections.close(&StoreKey::of(store));
-            }
-        }
-        Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),
-    })
+            Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),
+        },
+    )
 }
 
 fn is_ready(conditions: &[crate::types::Condition]) -> bool {
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn seen_external_secret(
@@ -344,7 +388,10 @@ fn seen_external_secret(
             let lane = external_secret::lane(external_secret, default);
             match before {
                 // What is there at the start is read once: changes may have been missed.
-                None if late.get().is_none_or(|operator| !operator.informers.external_secrets.is_ready()) => {
+                None if late
+                    .get()
+                    .is_none_or(|operator| !operator.informers.external_secrets.is_ready()) =>
+                {
                     queue.add(key.clone(), &lane, Reason::Changed, started);
                 }
                 Some(before) if !changed(&before.metadata, &external_secret.metadata) => {}
@@ -362,7 +409,10 @@ fn seen_external_secret(
                 let (meta, why) = (object.metadata.clone(), format!("the resource can't be read: {error}"));
                 tokio::spawn(async move {
                     let resource = &operator.served.external_secret;
-                    operator.recorder.write(resource, &meta, EventType::Warning, "UpdateFailed", why).await;
+                    operator
+                        .recorder
+                        .write(resource, &meta, EventType::Warning, "UpdateFailed", why)
+                        .await;
                 });
             }
         }

@@ -57,7 +57,10 @@ fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environme
     }
     logs::start(&log);
     if !ignored.is_empty() {
-        tracing::warn!("flags of External Secrets without a meaning here: --{}", ignored.join(", --"));
+        tracing::warn!(
+            "flags of External Secrets without a meaning here: --{}",
+            ignored.join(", --")
+        );
     }
     // Every command but three handles keys; core dumps help nobody with those either.
     if let Err(error) = sidevault_keys::harden_process() {

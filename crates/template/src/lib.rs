@@ -7,6 +7,16 @@
 //! Pure: no I/O beyond the clock and randomness that `now`, `uuidv4` and their like ask for, and nothing of Kubernetes.
 //! Work is bounded by [`limits`]. The local time zone is UTC, as it is in a container.
 //!
+//! Where it differs, on purpose or for want of a part:
+//!
+//! * `keys` and `values` come in the order of the keys; Go's order is a different one at every run.
+//! * Errors hold no values. `fail` shows a message that stands in the template, and none that was put together.
+//! * `fromYaml` says in words of its own, under `Error`, what is wrong with the syntax.
+//! * A regular expression is compiled by the `regex` crate, after its syntax was translated from Go's.
+//! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, `Month` and `Weekday` of
+//!   a time, JWKs of kinds other than RSA, EC (P-256, P-384, P-521) and Ed25519.
+//! * Certificates carry key identifiers made with SHA-256 (RFC 7093). PKCS#12 trust stores have a second, empty part.
+//!
 //! The crate `gtmpl` does not carry this: its values are not bytes, it knows neither Go's dynamic types (which `eq`,
 //! `printf "%T"` and every function's parameters depend on) nor `break`, `else with` and range over integers, and it
 //! has no sprig.

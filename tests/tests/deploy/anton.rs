@@ -8,8 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running};
-use sidevault_tests::pair::{Half, Pair, binary, wait_until};
+use sidevault_tests::pair::{Half, Pair, binary, files_below, wait_until};
+use sidevault_tests::wire::{Request, exchange};
 
+use super::series::THEIRS;
 use super::{deploy, documents, kinds};
 
 struct World {
@@ -23,7 +25,15 @@ struct World {
 fn pair() -> Pair {
     let example = deploy("examples/anton");
     let mut pair = Pair::prepare(&[], &[]);
-    let vaults = example.join("vaults").display().to_string();
+    // A copy, to which a test may add.
+    for (path, content) in files_below(&example.join("vaults")) {
+        let copy = pair
+            .path("vaults")
+            .join(path.strip_prefix(example.join("vaults")).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, content).unwrap();
+    }
+    let vaults = pair.path("vaults").display().to_string();
     let key = example.join("age-key.txt").display().to_string();
     let sources = fs::read_to_string(example.join("sources.yaml")).unwrap();
     let sources = sources.replace("/vaults", &vaults).replace("/age/age-key.txt", &key);
@@ -210,4 +220,66 @@ fn every_key_that_the_examples_workloads_use_is_made() {
         }
     }
     assert!(used >= 8, "{used}");
+}
+
+#[test]
+fn a_secret_that_was_kept_with_sops_moves_by_moving_its_file() {
+    let Some(world) = World::start() else { return };
+    let old = "--from-literal=password=legacy-example-password";
+    world.cluster.must(&[
+        "create",
+        "secret",
+        "generic",
+        "legacy-sops-secret",
+        "-n",
+        "application",
+        old,
+    ]);
+    let uid = world.secret("application", "legacy-sops-secret")["metadata"]["uid"].clone();
+    let legacy = deploy("examples/anton/legacy");
+    let moved = world.pair.path("vaults/applications/legacy-secret.sops.yaml");
+    fs::copy(legacy.join("legacy-secret.sops.yaml"), moved).unwrap();
+    world.cluster.must(&[
+        "apply",
+        "-f",
+        &legacy.join("external-secret.yaml").display().to_string(),
+    ]);
+    let manifest = documents(&fs::read_to_string(legacy.join("external-secret.yaml")).unwrap());
+    world.ready("externalsecrets", &manifest[0]);
+    let secret = world.secret("application", "legacy-sops-secret");
+    assert_eq!(value(&secret, "password"), "legacy-example-password");
+    assert_eq!(secret["metadata"]["uid"], uid, "it was there all the time");
+    assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
+}
+
+#[test]
+fn the_operator_shows_every_series_that_alerts_and_dashboards_ask_for() {
+    let Some(world) = World::start() else { return };
+    let reference = json!({"name": "onepassword-cluster-store", "kind": "ClusterSecretStore"});
+    let data = json!([{"secretKey": "a", "remoteRef": {"key": "no such item"}}]);
+    let object = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        "metadata": {"name": "broken", "namespace": "application"},
+        "spec": {"secretStoreRef": reference, "data": data}});
+    world.cluster.apply(&object.to_string());
+    let missing = |shown: &str| {
+        let missing = THEIRS.iter().find(|series| {
+            let sample = |line: &str| {
+                line.strip_prefix(**series)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            !shown.lines().any(sample)
+        });
+        missing.copied()
+    };
+    let mut last = String::new();
+    let all = wait_until(|| {
+        let reply = exchange(
+            (world.cluster.address(), 8080).into(),
+            &Request::new("GET", "/metrics").bytes(),
+        )
+        .ok()?;
+        last = String::from_utf8(reply.body).ok()?;
+        missing(&last).is_none().then_some(())
+    });
+    assert!(all.is_some(), "no {:?} in\n{last}", missing(&last));
 }

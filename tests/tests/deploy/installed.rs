@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sidevault_tests::cluster::Cluster;
-use sidevault_tests::pair::{Pair, binary};
+use sidevault_tests::cluster::{Cluster, Running};
+use sidevault_tests::pair::{Pair, binary, wait_until};
 
 use super::{deploy, documents, helm, kinds, rendered, values};
 
@@ -100,30 +100,65 @@ fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
     }
 }
 
-#[test]
-fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
-    let scoped = ["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"];
-    let Some(arguments) = arguments(&scoped) else { return };
-    let Some(cluster) = Cluster::start() else { return };
-    cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
-    cluster.must(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
-    cluster.must(&["create", "namespace", HOME]);
-    let manifests = rendered(&[&["--set=operator.create=true"][..], &scoped].concat()).unwrap();
-    let objects: Vec<_> = documents(&manifests)
-        .into_iter()
-        .filter(|object| {
-            ["ServiceAccount", "Role", "RoleBinding"]
-                .iter()
-                .any(|kind| object["kind"] == *kind)
-        })
-        .collect();
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+/// A server with one item, `db`, and the operator as the chart starts it, with the rights that the chart gives it.
+struct World {
+    cluster: Cluster,
+    _directory: tempfile::TempDir,
+    operator: Running,
+    _pair: Pair,
+}
 
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("db.yaml"), "password: p4ss\n").unwrap();
-    let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
-    let vault = directory.path().file_name().unwrap().to_str().unwrap().to_owned();
+impl World {
+    fn start(values: &[&str]) -> Option<Self> {
+        let arguments = arguments(values)?;
+        let cluster = Cluster::start()?;
+        cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
+        cluster.must(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        cluster.must(&["create", "namespace", HOME]);
+        let granted = [
+            "ServiceAccount",
+            "Role",
+            "RoleBinding",
+            "ClusterRole",
+            "ClusterRoleBinding",
+        ];
+        let manifests = rendered(&[&["--set=operator.create=true"][..], values].concat())?;
+        let objects: Vec<_> = documents(&manifests)
+            .into_iter()
+            .filter(|object| granted.iter().any(|kind| object["kind"] == *kind))
+            .collect();
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
+
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("db.yaml"), "password: old\n").unwrap();
+        let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
+        cluster.apply(&manifests_of(&pair, &directory));
+        let arguments = arguments
+            .iter()
+            .map(|argument| argument.replace("=:", &format!("={}:", cluster.address())));
+        let mut command = Command::new(binary());
+        command.arg("operator").args(arguments).env("POD_NAMESPACE", HOME);
+        command.env("KUBECONFIG", cluster.kubeconfig_for(HOME, "external-secrets"));
+        let operator = cluster.run("operator", &mut command);
+        Some(Self {
+            cluster,
+            _directory: directory,
+            operator,
+            _pair: pair,
+        })
+    }
+
+    fn was_never_refused(&self) {
+        let log = self.operator.log();
+        assert!(!log.to_lowercase().contains("forbidden"), "{log}");
+    }
+}
+
+/// A token, a store and an ExternalSecret, all of one namespace.
+fn manifests_of(pair: &Pair, directory: &tempfile::TempDir) -> String {
+    let vault = directory.path().file_name().unwrap().to_str().unwrap();
     let token = pair.token("operator", &[&format!("{vault}=read")]);
+    assert!(wait_until(|| pair.item(&token, vault, "db")).is_some(), "no item");
     let object = |version: &str, kind: &str, name: &str, rest: Value| {
         let mut object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": HOME}});
         object
@@ -134,8 +169,7 @@ fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
     };
     let group = "external-secrets.io/v1";
     let reference = json!({"secretRef": {"connectTokenSecretRef": {"name": "token", "key": "token"}}});
-    let connect =
-        json!({"connectHost": format!("http://{}", pair.address()), "vaults": {&vault: 1}, "auth": reference});
+    let connect = json!({"connectHost": format!("http://{}", pair.address()), "vaults": {vault: 1}, "auth": reference});
     let data = json!([{"secretKey": "password", "remoteRef": {"key": "db", "property": "password"}}]);
     let items = [
         object("v1", "Secret", "token", json!({"stringData": {"token": token}})),
@@ -152,17 +186,17 @@ fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
             json!({"spec": {"secretStoreRef": {"name": "s"}, "data": data}}),
         ),
     ];
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string());
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
 
-    let arguments = arguments
-        .iter()
-        .map(|argument| argument.replace("=:", &format!("={}:", cluster.address())));
-    let mut command = Command::new(binary());
-    command.arg("operator").args(arguments).env("POD_NAMESPACE", HOME);
-    command.env("KUBECONFIG", cluster.kubeconfig_for(HOME, "external-secrets"));
-    let operator = cluster.run("operator", &mut command);
+#[test]
+fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
+    let Some(world) = World::start(&["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"]) else {
+        return;
+    };
     let path = format!("/api/v1/namespaces/{HOME}/secrets/db");
-    cluster.wait_for(&path, |secret| secret["data"]["password"].as_str().map(str::to_owned));
-    let log = operator.log();
-    assert!(!log.to_lowercase().contains("forbidden"), "{log}");
+    world
+        .cluster
+        .wait_for(&path, |secret| secret["data"]["password"].as_str().map(str::to_owned));
+    world.was_never_refused();
 }

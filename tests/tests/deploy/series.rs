@@ -10,7 +10,7 @@ use sidevault_tests::wire::{Request, exchange};
 use super::{deploy, documents};
 
 /// The series that External Secrets and controller-runtime have, as their documentation names them.
-const THEIRS: [&str; 10] = [
+pub(super) const THEIRS: [&str; 10] = [
     "externalsecret_status_condition",
     "secretstore_status_condition",
     "clustersecretstore_status_condition",

@@ -37,7 +37,14 @@ fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
     stage.wait_value("one", "app");
 
     stage.world.pair.kill(Half::Api);
-    stage.cluster.must(&["annotate", "externalsecret", "one", "-n", stage.namespace, "force-sync=1"]);
+    stage.cluster.must(&[
+        "annotate",
+        "externalsecret",
+        "one",
+        "-n",
+        stage.namespace,
+        "force-sync=1",
+    ]);
     let condition = stage.wait_ready("one", "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
     // The Secret is as it was, and even comes back from what the cluster has: it can't, so it must not be touched.
@@ -58,7 +65,9 @@ fn a_wrong_token_is_told_and_the_right_one_taken_up() {
     assert_eq!(condition["message"], "could not get secret data from provider");
 
     let token = format!("{{\"stringData\":{{\"token\":\"{}\"}}}}", stage.world.token);
-    stage.cluster.must(&["patch", "secret", "wrong-token", "-n", stage.namespace, "-p", &token]);
+    stage
+        .cluster
+        .must(&["patch", "secret", "wrong-token", "-n", stage.namespace, "-p", &token]);
     stage.wait_value("one", "app");
     stage.wait_ready("one", "True");
     assert!(!operator.log().contains(&stage.world.token), "the token is in the log");
@@ -98,7 +107,14 @@ fn half_an_answer_changes_nothing() {
     stage.wait_value("one", "grün & 'quoted'");
 
     cut.store(true, Ordering::SeqCst);
-    stage.cluster.must(&["annotate", "externalsecret", "one", "-n", stage.namespace, "force-sync=1"]);
+    stage.cluster.must(&[
+        "annotate",
+        "externalsecret",
+        "one",
+        "-n",
+        stage.namespace,
+        "force-sync=1",
+    ]);
     stage.wait_ready("one", "False");
     stage.wait_value("one", "grün & 'quoted'");
     cut.store(false, Ordering::SeqCst);
@@ -120,7 +136,15 @@ fn a_secret_that_others_keep_changing_comes_right_in_the_end() {
                 while !stop.load(Ordering::SeqCst) {
                     number += 1;
                     let annotation = format!("writer-{writer}={number}");
-                    let arguments = ["annotate", "secret", "one", "-n", stage.namespace, "--overwrite", &annotation];
+                    let arguments = [
+                        "annotate",
+                        "secret",
+                        "one",
+                        "-n",
+                        stage.namespace,
+                        "--overwrite",
+                        &annotation,
+                    ];
                     let _conflict_or_not = stage.cluster.kubectl(&arguments);
                     let patch = format!("{{\"stringData\":{{\"v\":\"wrong-{number}\"}}}}");
                     let arguments = ["patch", "secret", "one", "-n", stage.namespace, "-p", &patch];
@@ -168,7 +192,10 @@ fn a_namespace_that_is_deleted_goes_away() {
 fn the_policies_say_what_goes_with_an_external_secret() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
-    let cases = [("owner", "Owner", "Retain", false), ("orphan", "Orphan", "Retain", true)];
+    let cases = [
+        ("owner", "Owner", "Retain", false),
+        ("orphan", "Orphan", "Retain", true),
+    ];
     for (name, creation, deletion, _) in cases {
         let mut manifest = stage.manifest(name, "store", "db", "username");
         manifest["spec"]["target"] = json!({"creationPolicy": creation, "deletionPolicy": deletion});
@@ -181,7 +208,9 @@ fn the_policies_say_what_goes_with_an_external_secret() {
     stage.cluster.apply(&manifest.to_string());
     stage.wait_value("renamed", "app");
     stage.cluster.wait_gone("/api/v1/namespaces/apps/secrets/owner");
-    stage.cluster.must(&["delete", "externalsecret", "owner", "orphan", "-n", stage.namespace]);
+    stage
+        .cluster
+        .must(&["delete", "externalsecret", "owner", "orphan", "-n", stage.namespace]);
     stage.cluster.wait_gone("/api/v1/namespaces/apps/secrets/renamed");
     for (name, _, _, stays) in cases {
         let secret = stage.cluster.get(&format!("/api/v1/namespaces/apps/secrets/{name}"));
@@ -193,11 +222,19 @@ fn the_policies_say_what_goes_with_an_external_secret() {
 #[test]
 fn a_herd_of_external_secrets_reads_each_item_about_once() {
     let Some(stage) = Stage::set() else { return };
-    let herd: usize = std::env::var("SIDEVAULT_HERD").ok().and_then(|herd| herd.parse().ok()).unwrap_or(2000);
+    let herd: usize = std::env::var("SIDEVAULT_HERD")
+        .ok()
+        .and_then(|herd| herd.parse().ok())
+        .unwrap_or(2000);
     let items = herd / 10;
     for number in 0..items {
-        let item = format!(r#"{{"title":"item-{number}","category":"LOGIN","fields":[{{"label":"v","value":"{number}"}}]}}"#);
-        let answer = stage.world.pair.ask(&stage.world.token, "POST", "/v1/vaults/apps/items", &item).expect("an answer");
+        let item =
+            format!(r#"{{"title":"item-{number}","category":"LOGIN","fields":[{{"label":"v","value":"{number}"}}]}}"#);
+        let answer = stage
+            .world
+            .pair
+            .ask(&stage.world.token, "POST", "/v1/vaults/apps/items", &item)
+            .expect("an answer");
         assert_eq!(answer.status, 200);
     }
     thread::scope(|scope| {
@@ -205,8 +242,15 @@ fn a_herd_of_external_secrets_reads_each_item_about_once() {
             let stage = &stage;
             scope.spawn(move || {
                 for number in (lane..herd).step_by(8) {
-                    let manifest = stage.manifest(&format!("es-{number}"), "store", &format!("item-{}", number % items), "v");
-                    stage.cluster.post(&world::path("apps", "externalsecrets", "", VERSION), &manifest);
+                    let manifest = stage.manifest(
+                        &format!("es-{number}"),
+                        "store",
+                        &format!("item-{}", number % items),
+                        "v",
+                    );
+                    stage
+                        .cluster
+                        .post(&world::path("apps", "externalsecrets", "", VERSION), &manifest);
                 }
             });
         }
@@ -216,7 +260,9 @@ fn a_herd_of_external_secrets_reads_each_item_about_once() {
     let ready = || {
         let metrics = metrics(&stage)?;
         let ready = metrics.lines().filter(|line| {
-            line.starts_with("externalsecret_status_condition") && line.contains("status=\"True\"") && line.ends_with(" 1")
+            line.starts_with("externalsecret_status_condition")
+                && line.contains("status=\"True\"")
+                && line.ends_with(" 1")
         });
         (ready.count() >= herd).then_some(())
     };
@@ -224,7 +270,10 @@ fn a_herd_of_external_secrets_reads_each_item_about_once() {
     assert!(all.is_some(), "not all became ready\n{}", operator.log());
     let reads = item_reads(&stage) - before;
     println!("{herd} ExternalSecrets on {items} items: {reads} item reads");
-    assert!(reads as f64 <= items as f64 * 1.05 + 10.0, "{reads} reads for {items} items");
+    assert!(
+        reads as f64 <= items as f64 * 1.05 + 10.0,
+        "{reads} reads for {items} items"
+    );
     for number in [0, items - 1, herd - 1] {
         stage.wait_value(&format!("es-{number}"), &(number % items).to_string());
     }
@@ -240,15 +289,21 @@ fn metrics(stage: &Stage) -> Option<String> {
 fn item_reads(stage: &Stage) -> u64 {
     let metrics = stage.world.pair.get("", "/metrics").text();
     let of_items = metrics.lines().filter(|line| {
-        line.starts_with("sidevault_http_requests_total") && line.contains("GET") && line.contains("items/{item")
+        line.starts_with("sidevault_http_requests_total")
+            && line.contains("GET")
+            && line.contains("items/{item")
             && !line.contains("files")
     });
-    of_items.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    of_items
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>() as u64
 }
 
 fn add_store(stage: &Stage, name: &str, address: SocketAddr) {
     let namespace = Some(stage.namespace);
-    let mut store = stage.world.store(VERSION, "SecretStore", name, namespace, "", "connect-token");
+    let mut store = stage
+        .world
+        .store(VERSION, "SecretStore", name, namespace, "", "connect-token");
     store["spec"]["provider"]["onepassword"]["connectHost"] = json!(format!("http://{address}"));
     stage.cluster.apply(&store.to_string());
 }

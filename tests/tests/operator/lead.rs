@@ -1,12 +1,13 @@
 //! Replicas of the operator, and what it tells of itself: health, metrics, flags.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
-use sidevault_tests::cluster::{Cluster, Running};
+use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::{binary, wait_until};
 
-use super::world::{self, METRICS, Stage};
+use super::world::{self, METRICS, Stage, VERSION};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/external-secrets-controller";
 const SECOND: u16 = METRICS + 10;
@@ -33,13 +34,19 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
     ready(&stage.cluster, SECOND);
     let waits = wait_until(|| second.log().contains("another replica holds the Lease").then_some(()));
     assert!(waits.is_some(), "{}", second.log());
-    assert_eq!(world::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"), 0.0, "both work");
+    assert_eq!(
+        world::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"),
+        0.0,
+        "both work"
+    );
 
     first.kill();
     // Whatever comes while nobody leads waits for whoever leads next.
     stage.set_field("simple", "a", "changed");
     stage.external_secret("two", "store", "simple2", "c");
-    stage.cluster.must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--wait=false"]);
+    stage
+        .cluster
+        .must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--wait=false"]);
     stage.external_secret("three", "store", "simple", "a");
     let lease = holder(&stage.cluster, "second");
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
@@ -47,7 +54,10 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
     stage.wait_value("two", "4");
     stage.wait_value("three", "changed");
     stage.cluster.wait_gone(&world::secret(stage.namespace, "one"));
-    assert_eq!(world::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"), 0.0);
+    assert_eq!(
+        world::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"),
+        0.0
+    );
 }
 
 #[test]
@@ -70,7 +80,16 @@ fn a_leader_that_lost_its_lease_stops() {
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     holder(&stage.cluster, "first");
     let taken = r#"{"spec":{"holderIdentity":"someone","leaseDurationSeconds":3600}}"#;
-    stage.cluster.must(&["patch", "lease", "external-secrets-controller", "-n", "default", "--type=merge", "-p", taken]);
+    stage.cluster.must(&[
+        "patch",
+        "lease",
+        "external-secrets-controller",
+        "-n",
+        "default",
+        "--type=merge",
+        "-p",
+        taken,
+    ]);
     let ended = wait_until(|| (!first.alive()).then_some(()));
     assert!(ended.is_some(), "it works without the Lease\n{}", first.log());
     assert!(first.log().contains("another replica"), "{}", first.log());
@@ -82,7 +101,10 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
     let cluster = &stage.cluster;
     let operator = world::operator(cluster, &["--log-level=debug"]);
     ready(cluster, METRICS);
-    assert_eq!(world::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status), Some(200));
+    assert_eq!(
+        world::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status),
+        Some(200)
+    );
     stage.external_secret("good", "store", "db", "username");
     stage.external_secret("bad", "store", "db", "nope");
     stage.wait_ready("good", "True");
@@ -91,7 +113,10 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
     let metrics = world::ask(cluster, METRICS, "/metrics").expect("metrics").text();
     let of = |name: &str| format!("{{name=\"{name}\",namespace=\"{}\"", stage.namespace);
     let condition = |name: &str, status: &str| {
-        format!("externalsecret_status_condition{},condition=\"Ready\",status=\"{status}\"}} 1", of(name))
+        format!(
+            "externalsecret_status_condition{},condition=\"Ready\",status=\"{status}\"}} 1",
+            of(name)
+        )
     };
     for series in [
         format!("externalsecret_sync_calls_total{}", of("good")),
@@ -99,11 +124,18 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
         format!("externalsecret_reconcile_duration{}", of("good")),
         condition("good", "True"),
         condition("bad", "False"),
-        format!("secretstore_status_condition{},condition=\"Ready\",status=\"True\"}} 1", of("store")),
-        format!("secretstore_status_condition{},condition=\"Ready\",status=\"False\"}} 1", of("broken")),
+        format!(
+            "secretstore_status_condition{},condition=\"Ready\",status=\"True\"}} 1",
+            of("store")
+        ),
+        format!(
+            "secretstore_status_condition{},condition=\"Ready\",status=\"False\"}} 1",
+            of("broken")
+        ),
         "clustersecretstore_status_condition{name=\"cluster-store\",namespace=\"\",".to_owned(),
         "clustersecretstore_reconcile_duration{name=\"cluster-store\",namespace=\"\"}".to_owned(),
-        "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}".to_owned(),
+        "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}"
+            .to_owned(),
         "controller_runtime_reconcile_total{controller=\"externalsecret\",result=\"requeue_after\"}".to_owned(),
         "controller_runtime_reconcile_errors_total{controller=\"externalsecret\"}".to_owned(),
         "controller_runtime_reconcile_time_seconds_bucket{".to_owned(),
@@ -115,15 +147,23 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
         "workqueue_queue_duration_seconds_bucket{".to_owned(),
         "workqueue_work_duration_seconds_bucket{".to_owned(),
     ] {
-        assert!(metrics.lines().any(|line| line.starts_with(&series)), "no {series} in\n{metrics}");
+        assert!(
+            metrics.lines().any(|line| line.starts_with(&series)),
+            "no {series} in\n{metrics}"
+        );
     }
     let log = operator.log();
     for text in [&metrics, &log] {
         let token = &stage.world.token;
-        assert!(!text.contains(token.as_str()) && !text.contains("t0ken") && !text.contains("grün"), "{text}");
+        assert!(
+            !text.contains(token.as_str()) && !text.contains("t0ken") && !text.contains("grün"),
+            "{text}"
+        );
     }
     // What is gone is not counted for ever.
-    stage.cluster.must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
+    stage
+        .cluster
+        .must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
     let series = format!("externalsecret_status_condition{}", of("good"));
     let gone = wait_until(|| {
         let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
@@ -132,28 +172,102 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
     assert!(gone.is_some(), "a series of what is gone stays");
 }
 
+/// What a dashboard finds of the real controller, it finds of ours.
+#[test]
+fn the_series_are_those_of_the_real_controller() {
+    let Some(controllers) = controllers() else { return };
+    let Some(stage) = Stage::with(&definitions(&controllers[0])) else {
+        return;
+    };
+    let prepare = || {
+        stage.world.prepare(&stage.cluster, VERSION, stage.namespace);
+        stage.external_secret("good", "store", "db", "username");
+        stage.external_secret("bad", "store", "db", "nope");
+        stage.wait_ready("good", "True");
+        stage.wait_ready("bad", "False");
+    };
+    let shapes = |port| {
+        let metrics = world::ask(&stage.cluster, port, "/metrics").expect("metrics").text();
+        metrics.lines().filter_map(shape).collect::<BTreeSet<_>>()
+    };
+    let mut running = stage.cluster.run_external_secrets(&controllers[0], &[]);
+    prepare();
+    let theirs = shapes(8080);
+    running.terminate();
+    stage
+        .cluster
+        .must(&["delete", "externalsecrets", "--all", "-n", stage.namespace]);
+    let _operator = world::operator(&stage.cluster, &[]);
+    prepare();
+    let ours = shapes(METRICS);
+    assert!(theirs.len() > 30, "{theirs:#?}");
+    let missing: Vec<_> = theirs.difference(&ours).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// A series without what changes from run to run: its name, its labels, and which controller it is of. `None` for those
+/// that tell of the Go program itself.
+fn shape(line: &str) -> Option<String> {
+    const KINDS: [&str; 6] = [
+        "externalsecret_",
+        "secretstore_",
+        "clustersecretstore_",
+        "controller_runtime_",
+        "workqueue_",
+        "pushsecret_",
+    ];
+    if !KINDS.iter().any(|kind| line.starts_with(kind)) {
+        return None;
+    }
+    let (name, rest) = line.split_once('{')?;
+    let mut labels: Vec<&str> = rest.split_once('}')?.0.split("\",").collect();
+    labels.retain(|label| !label.is_empty());
+    let mut labels: Vec<String> = labels
+        .into_iter()
+        .map(|label| match label.split_once('=') {
+            Some((key @ ("controller" | "result"), value)) => format!("{key}={}", value.trim_matches('"')),
+            Some((key, _)) => key.to_owned(),
+            None => label.to_owned(),
+        })
+        .collect();
+    labels.sort();
+    Some(format!("{name} {labels:?}"))
+}
+
 #[test]
 fn flags_of_external_secrets_are_taken() {
     let Some(stage) = Stage::set() else { return };
-    let spelled = ["--concurrent=1", "--loglevel=info", "--enable-leader-election=false", "--controller-class=default"];
+    let spelled = [
+        "--concurrent=1",
+        "--loglevel=info",
+        "--enable-leader-election=false",
+        "--controller-class=default",
+    ];
     let flags: Vec<&str> = THEIRS.into_iter().chain(spelled).collect();
     let operator = world::operator(&stage.cluster, &flags);
     stage.external_secret("one", "store", "simple", "a");
     stage.wait_value("one", "1");
     let log = operator.log();
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("flags of External Secrets")).collect();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("flags of External Secrets"))
+        .collect();
     let [told] = told[..] else { panic!("{log}") };
     for flag in THEIRS {
         let name = flag.split('=').next().unwrap_or_default();
         assert!(told.contains(name), "{name} is not in: {told}");
     }
-    assert!(told.contains("WARN"), "{told}");
+    assert!(told.contains("\"level\":\"warn\""), "{told}");
 }
 
 #[test]
 fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(binary()).arg("operator").args(arguments).output().expect("the binary runs");
+        let output = Command::new(binary())
+            .arg("operator")
+            .args(arguments)
+            .output()
+            .expect("the binary runs");
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     };
@@ -184,13 +298,17 @@ fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
 
 fn replica(cluster: &Cluster, name: &str, port: u16, lease: &str) -> Running {
     let lease = format!("--leader-election-lease-duration={lease}");
-    let mut command = world::command(cluster, port, &[
-        "--enable-leader-election",
-        "--leader-election-namespace=default",
-        &lease,
-        "--leader-election-renew-deadline=2s",
-        "--leader-election-retry-period=500ms",
-    ]);
+    let mut command = world::command(
+        cluster,
+        port,
+        &[
+            "--enable-leader-election",
+            "--leader-election-namespace=default",
+            &lease,
+            "--leader-election-renew-deadline=2s",
+            "--leader-election-retry-period=500ms",
+        ],
+    );
     cluster.run(name, command.env("POD_NAME", name))
 }
 

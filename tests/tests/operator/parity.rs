@@ -30,7 +30,11 @@ fn the_secrets_and_conditions_are_those_of_the_real_controller() {
         let mut running = cluster.run_external_secrets(&controller, &[]);
         world.wait_stores(&cluster, "parity");
         let names = apply(&cluster, &version);
-        assert!(names.len() >= 60, "only {} of the cases are valid for {release}", names.len());
+        assert!(
+            names.len() >= 60,
+            "only {} of the cases are valid for {release}",
+            names.len()
+        );
         let theirs = settle(&cluster, &names, &running.log());
         running.terminate();
         clear(&cluster);
@@ -42,8 +46,16 @@ fn the_secrets_and_conditions_are_those_of_the_real_controller() {
         let ours = settle(&cluster, &names, &operator.log());
 
         let differences = compare(&release, &theirs, &ours);
-        println!("{release}: {} objects compared, {} of them ExternalSecrets", theirs.len(), names.len());
-        assert!(differences.is_empty(), "{release} and ours differ:\n{}", differences.join("\n"));
+        println!(
+            "{release}: {} objects compared, {} of them ExternalSecrets",
+            theirs.len(),
+            names.len()
+        );
+        assert!(
+            differences.is_empty(),
+            "{release} and ours differ:\n{}",
+            differences.join("\n")
+        );
     }
 }
 
@@ -67,18 +79,32 @@ fn secrets_that_the_real_controller_made_are_taken_over_as_they_are() {
         let before = revisions(&cluster);
         running.terminate();
 
-        let paths = names.iter().map(|name| world::path("parity", "externalsecrets", name, &version));
+        let paths = names
+            .iter()
+            .map(|name| world::path("parity", "externalsecrets", name, &version));
         let synced = paths.filter_map(|path| Some((cluster.get(&path)?["status"]["refreshTime"].clone(), path)));
         let synced: Vec<_> = synced.filter(|(time, _)| time.is_string()).collect();
         let _operator = world::operator(&cluster, &[]);
         // Each that is read periodically is read once at the start; the last thing of a turn is to write the time.
         for (time, path) in synced {
-            if ["refresh-once", "refresh-on-change", "refresh-zero", "template-token-type"].iter().any(|name| path.ends_with(name)) {
+            if [
+                "refresh-once",
+                "refresh-on-change",
+                "refresh-zero",
+                "template-token-type",
+            ]
+            .iter()
+            .any(|name| path.ends_with(name))
+            {
                 continue;
             }
             cluster.wait_for(&path, |now| (now["status"]["refreshTime"] != time).then_some(()));
         }
-        assert_eq!(revisions(&cluster), before, "a Secret was written though nothing changed");
+        assert_eq!(
+            revisions(&cluster),
+            before,
+            "a Secret was written though nothing changed"
+        );
     }
 }
 
@@ -92,14 +118,28 @@ fn apply(cluster: &Cluster, version: &str) -> Vec<String> {
     let path = cluster.path("cases.yaml");
     std::fs::write(&path, cases).expect("a file");
     // Fields that a release does not know are dropped, for both alike; values it does not know are refused.
-    let output = cluster.kubectl(&["apply", "--validate=false", "-n", "parity", "-f", &path.to_string_lossy()]);
+    let output = cluster.kubectl(&[
+        "apply",
+        "--validate=false",
+        "-n",
+        "parity",
+        "-f",
+        &path.to_string_lossy(),
+    ]);
     if version.ends_with("/v1") {
-        let refused = String::from_utf8_lossy(&output.stderr).lines().filter(|line| line.contains("invalid")).count();
+        let refused = String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .filter(|line| line.contains("invalid"))
+            .count();
         assert!(refused <= 3, "{}", String::from_utf8_lossy(&output.stderr));
     }
-    let list = cluster.get(&world::path("parity", "externalsecrets", "", version)).expect("a list");
+    let list = cluster
+        .get(&world::path("parity", "externalsecrets", "", version))
+        .expect("a list");
     let items = list["items"].as_array().expect("items").iter();
-    items.map(|item| item["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+    items
+        .map(|item| item["metadata"]["name"].as_str().expect("a name").to_owned())
+        .collect()
 }
 
 /// Waits until every ExternalSecret has a condition, and tells what there is then.
@@ -118,7 +158,9 @@ fn settle(cluster: &Cluster, names: &[String], log: &str) -> Snapshot {
         (missing.is_empty() && items.len() == names.len()).then_some(items)
     };
     // The real controller tries what fails again and again before it comes to the rest.
-    let settled = wait_until(&mut look).or_else(|| wait_until(&mut look)).or_else(|| wait_until(&mut look));
+    let settled = wait_until(&mut look)
+        .or_else(|| wait_until(&mut look))
+        .or_else(|| wait_until(&mut look));
     let items = settled.unwrap_or_else(|| panic!("without a condition: {missing:?}\n{log}"));
     let mut snapshot = Snapshot::new();
     for item in items {
@@ -128,7 +170,12 @@ fn settle(cluster: &Cluster, names: &[String], log: &str) -> Snapshot {
             .into_iter()
             .flatten()
             .map(|condition| {
-                json!([condition["type"], condition["status"], condition["reason"], condition["message"]])
+                json!([
+                    condition["type"],
+                    condition["status"],
+                    condition["reason"],
+                    condition["message"]
+                ])
             })
             .collect();
         let told = json!({
@@ -145,7 +192,12 @@ fn settle(cluster: &Cluster, names: &[String], log: &str) -> Snapshot {
         let mut owners = meta["ownerReferences"].clone();
         // Objects that are made anew have other uids; that it is the owner's is checked here.
         for owner in owners.as_array_mut().into_iter().flatten() {
-            let path = world::path("parity", "externalsecrets", owner["name"].as_str().unwrap_or_default(), &version);
+            let path = world::path(
+                "parity",
+                "externalsecrets",
+                owner["name"].as_str().unwrap_or_default(),
+                &version,
+            );
             assert_eq!(cluster.get(&path).expect("the owner")["metadata"]["uid"], owner["uid"]);
             owner["uid"] = Value::Null;
         }
@@ -163,7 +215,15 @@ fn settle(cluster: &Cluster, names: &[String], log: &str) -> Snapshot {
 
 /// Removes everything but the world.
 fn clear(cluster: &Cluster) {
-    cluster.kubectl(&["patch", "secret", "template-metadata", "-n", "parity", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    cluster.kubectl(&[
+        "patch",
+        "secret",
+        "template-metadata",
+        "-n",
+        "parity",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ]);
     // The controller that would take its finalizers away is gone.
     let list = cluster.must(&["get", "externalsecrets", "-n", "parity", "-o", "name"]);
     for name in list.lines() {
@@ -178,7 +238,12 @@ fn revisions(cluster: &Cluster) -> BTreeMap<String, String> {
     let secrets = cluster.get("/api/v1/namespaces/parity/secrets").expect("a list");
     let secrets = secrets["items"].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let of = |secret: &Value| (text(&secret["metadata"]["name"]), text(&secret["metadata"]["resourceVersion"]));
+    let of = |secret: &Value| {
+        (
+            text(&secret["metadata"]["name"]),
+            text(&secret["metadata"]["resourceVersion"]),
+        )
+    };
     secrets.iter().map(of).collect()
 }
 
@@ -197,4 +262,3 @@ fn compare(release: &str, theirs: &Snapshot, ours: &Snapshot) -> Vec<String> {
     }
     differences
 }
-

@@ -19,7 +19,9 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         if controller.to_string_lossy().contains("v0.9.") {
             continue;
         }
-        let Some(stage) = Stage::with(&definitions(controller)) else { return };
+        let Some(stage) = Stage::with(&definitions(controller)) else {
+            return;
+        };
         let theirs = stage.cluster.run_external_secrets(controller, &[]);
         for (name, item, field) in [("used", "simple", "a"), ("other", "simple2", "c")] {
             stage.external_secret(name, "store", item, field);
@@ -27,7 +29,9 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         }
         // It may not write Secrets or a status, and could not unseen.
         let values = ["operator.pokeOnly=true", "operator.log.level=debug"];
-        let Some(mut command) = world::installed(&stage.cluster, &values) else { return };
+        let Some(mut command) = world::installed(&stage.cluster, &values) else {
+            return;
+        };
         let ours = stage.cluster.run("operator", &mut command);
         learned(&stage, 2.0);
         let before = stage.get("other");
@@ -39,14 +43,32 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         }
         let used = stage.get("used");
         assert!(used["metadata"]["annotations"]["force-sync"].is_string(), "{used:#}");
-        assert_eq!(stage.get("other"), before, "an ExternalSecret that does not use the item was touched");
-        assert!(managers(&used, "status").iter().all(|manager| !manager.contains("sidevault")), "{used:#}");
+        assert_eq!(
+            stage.get("other"),
+            before,
+            "an ExternalSecret that does not use the item was touched"
+        );
+        assert!(
+            managers(&used, "status")
+                .iter()
+                .all(|manager| !manager.contains("sidevault")),
+            "{used:#}"
+        );
         world::assert_nothing_forbidden(&ours);
 
         // One whose item is gone is poked for that, and not over and over.
-        let id = stage.world.pair.item(&stage.world.token, "apps", "simple").expect("the item")["id"].clone();
+        let id = stage
+            .world
+            .pair
+            .item(&stage.world.token, "apps", "simple")
+            .expect("the item")["id"]
+            .clone();
         let target = format!("/v1/vaults/apps/items/{}", id.as_str().expect("an id"));
-        let gone = stage.world.pair.ask(&stage.world.token, "DELETE", &target, "").expect("an answer");
+        let gone = stage
+            .world
+            .pair
+            .ask(&stage.world.token, "DELETE", &target, "")
+            .expect("an answer");
         assert_eq!(gone.status, 204);
         stage.wait_ready("used", "False");
         // Six seconds of failing on: by then External Secrets has tried again, and so would one that pokes for it.
@@ -61,7 +83,11 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
 #[test]
 fn a_change_reaches_exactly_those_that_use_the_item() {
     let Some(stage) = Stage::set() else { return };
-    for (name, item, field) in [("one", "simple", "a"), ("two", "simple2", "c"), ("three", "simple", "b")] {
+    for (name, item, field) in [
+        ("one", "simple", "a"),
+        ("two", "simple2", "c"),
+        ("three", "simple", "b"),
+    ] {
         stage.external_secret(name, "store", item, field);
     }
     let _operator = world::operator(&stage.cluster, &[]);
@@ -75,7 +101,9 @@ fn a_change_reaches_exactly_those_that_use_the_item() {
     // Its own writes come back to it, and make it look once more.
     let still = wait_until(|| {
         let before = calls("two");
-        stage.cluster.must(&["get", "externalsecret", "two", "-n", stage.namespace]);
+        stage
+            .cluster
+            .must(&["get", "externalsecret", "two", "-n", stage.namespace]);
         (before > 0.0 && calls("two") == before).then_some(before)
     });
     let before = stage.get("two");
@@ -84,7 +112,11 @@ fn a_change_reaches_exactly_those_that_use_the_item() {
     stage.wait_value("one", "new");
     let reached = wait_until(|| (lags(&stage) >= 2.0).then_some(()));
     assert!(reached.is_some(), "both that use the item are read again");
-    assert_eq!(Some(calls("two")), still, "one that does not use the item was looked at");
+    assert_eq!(
+        Some(calls("two")),
+        still,
+        "one that does not use the item was looked at"
+    );
     assert_eq!(stage.get("two"), before);
     stage.wait_value("three", "2");
 }
@@ -96,11 +128,18 @@ fn what_was_missing_heals_when_it_appears() {
     stage.external_secret("there", "store", "simple", "a");
     stage.wait_value("there", "1");
     stage.external_secret("absent", "store", "to-come", "password");
-    assert_eq!(stage.wait_ready("absent", "False")["message"], "could not get secret data from provider");
+    assert_eq!(
+        stage.wait_ready("absent", "False")["message"],
+        "could not get secret data from provider"
+    );
 
     let before = lags(&stage);
     let item = r#"{"title":"to-come","category":"LOGIN","fields":[{"label":"password","value":"here"}]}"#;
-    let made = stage.world.pair.ask(&stage.world.token, "POST", "/v1/vaults/apps/items", item).expect("an answer");
+    let made = stage
+        .world
+        .pair
+        .ask(&stage.world.token, "POST", "/v1/vaults/apps/items", item)
+        .expect("an answer");
     assert_eq!(made.status, 200);
     stage.wait_value("absent", "here");
     stage.wait_ready("absent", "True");
@@ -191,7 +230,15 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
 
     // The namespace asks for all; a workload may say no, and the ExternalSecret has the first word.
     cluster.must(&["annotate", "namespace", namespace, &format!("{ask}=true")]);
-    cluster.must(&["annotate", "deployment", "asks", "-n", namespace, &format!("{ask}=false"), "--overwrite"]);
+    cluster.must(&[
+        "annotate",
+        "deployment",
+        "asks",
+        "-n",
+        namespace,
+        &format!("{ask}=false"),
+        "--overwrite",
+    ]);
     let heard = wait_until(|| {
         stage.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
         cluster.get(&path("daemonsets", "says-nothing")).as_ref().and_then(told)
@@ -206,7 +253,9 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
 
 /// When a workload was restarted.
 fn told(workload: &Value) -> Option<String> {
-    workload["spec"]["template"]["metadata"]["annotations"][RESTARTED].as_str().map(str::to_owned)
+    workload["spec"]["template"]["metadata"]["annotations"][RESTARTED]
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// How many ExternalSecrets were read because a server told of a change.
@@ -216,7 +265,8 @@ fn lags(stage: &Stage) -> f64 {
 
 /// Waits until so many ExternalSecrets' items are known.
 fn learned(stage: &Stage, count: f64) {
-    let series = "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";
+    let series =
+        "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";
     let known = wait_until(|| (world::metric(&stage.cluster, METRICS, series) >= count).then_some(()));
     assert!(known.is_some(), "what they use is not known");
 }
@@ -225,5 +275,7 @@ fn learned(stage: &Stage, count: f64) {
 fn managers(object: &Value, subresource: &str) -> Vec<String> {
     let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     let entries = entries.filter(|entry| entry["subresource"].as_str().unwrap_or_default() == subresource);
-    entries.filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
+    entries
+        .filter_map(|entry| entry["manager"].as_str().map(str::to_owned))
+        .collect()
 }

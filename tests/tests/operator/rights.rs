@@ -1,6 +1,5 @@
 //! What the operator may do: exactly what the chart grants is enough, and nobody gets at another's secrets through it.
 
-
 use serde_json::json;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::wait_until;
@@ -17,12 +16,15 @@ fn the_charts_rights_are_enough_for_all_it_does() {
         "operator.defaultStore=ClusterSecretStore/cluster-store",
         "operator.log.level=debug",
     ];
-    let Some(mut command) = world::installed(cluster, &values) else { return };
+    let Some(mut command) = world::installed(cluster, &values) else {
+        return;
+    };
     // A change to come is told at debug level too; the watches' own noise is not of interest.
     let operator = cluster.run("operator", &mut command);
-    cluster.wait_for("/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/external-secrets-controller", |lease| {
-        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
-    });
+    cluster.wait_for(
+        "/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/external-secrets-controller",
+        |lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned),
+    );
 
     // A Secret, by a template in a ConfigMap; an event; a finalizer; and all of it gone again.
     let mut templated = stage.manifest("templated", "store", "db", "username");
@@ -30,12 +32,28 @@ fn the_charts_rights_are_enough_for_all_it_does() {
     templated["spec"]["target"] = json!({"deletionPolicy": "Delete", "template": {
         "templateFrom": [{"configMap": {"name": "templates", "items": [{"key": "conf"}]}}]}});
     cluster.apply(&templated.to_string());
-    let made = cluster.wait_for(&world::secret(stage.namespace, "templated"), |secret| world::value(secret, "conf"));
+    let made = cluster.wait_for(&world::secret(stage.namespace, "templated"), |secret| {
+        world::value(secret, "conf")
+    });
     assert_eq!(made, "user=app");
     stage.wait_ready("templated", "True");
-    let events = cluster.must(&["get", "events", "-n", stage.namespace, "--field-selector", "reason=Created"]);
+    let events = cluster.must(&[
+        "get",
+        "events",
+        "-n",
+        stage.namespace,
+        "--field-selector",
+        "reason=Created",
+    ]);
     assert!(events.contains("externalsecret/templated"), "{events}");
-    cluster.must(&["delete", "externalsecret", "templated", "-n", stage.namespace, "--timeout=60s"]);
+    cluster.must(&[
+        "delete",
+        "externalsecret",
+        "templated",
+        "-n",
+        stage.namespace,
+        "--timeout=60s",
+    ]);
     cluster.wait_gone(&world::secret(stage.namespace, "templated"));
 
     // Through the default store, and with the workload that uses it.
@@ -46,21 +64,27 @@ fn the_charts_rights_are_enough_for_all_it_does() {
     stage.wait_value("default", "1");
     let container = json!({"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "default"}}]});
     let labels = json!({"app": "web"});
-    cluster.apply(&json!({"apiVersion": "apps/v1", "kind": "Deployment",
+    cluster.apply(
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web", "namespace": stage.namespace},
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
-            "spec": {"containers": [container]}}}}).to_string());
+            "spec": {"containers": [container]}}}})
+        .to_string(),
+    );
     stage.set_field("simple", "a", "new");
     let web = format!("/apis/apps/v1/namespaces/{}/deployments/web", stage.namespace);
     cluster.wait_for(&web, |web| {
-        web["spec"]["template"]["metadata"]["annotations"]["operator.1password.io/last-restarted"].as_str().map(drop)
+        web["spec"]["template"]["metadata"]["annotations"]["operator.1password.io/last-restarted"]
+            .as_str()
+            .map(drop)
     });
 
     // Cluster-wide ones, made, changed and taken away.
     let spec = stage.manifest("x", "x", "simple2", "c")["spec"].clone();
     let mut many = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
         "spec": {"externalSecretName": "of-many", "namespaces": [stage.namespace], "externalSecretSpec": spec}});
-    many["spec"]["externalSecretSpec"]["secretStoreRef"] = json!({"kind": "ClusterSecretStore", "name": "cluster-store"});
+    many["spec"]["externalSecretSpec"]["secretStoreRef"] =
+        json!({"kind": "ClusterSecretStore", "name": "cluster-store"});
     cluster.apply(&many.to_string());
     stage.wait_value("of-many", "4");
     many["spec"]["externalSecretSpec"]["data"][0]["remoteRef"]["property"] = json!("b");
@@ -72,14 +96,21 @@ fn the_charts_rights_are_enough_for_all_it_does() {
 
     // And the other way: a Secret becomes an item, and the item goes with the PushSecret.
     let store = json!([{"kind": "SecretStore", "name": "store"}]);
-    cluster.apply(&json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
+    cluster.apply(
+        &json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
         "metadata": {"name": "pushed", "namespace": stage.namespace},
         "spec": {"deletionPolicy": "Delete", "secretStoreRefs": store, "selector": {"secret": {"name": "existing"}},
-            "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "pushed", "property": "v"}}}]}}).to_string());
+            "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "pushed", "property": "v"}}}]}})
+        .to_string(),
+    );
     let item = || stage.world.pair.item(&stage.world.token, "apps", "pushed");
     assert!(wait_until(item).is_some(), "{}", operator.log());
     cluster.must(&["delete", "pushsecret", "pushed", "-n", stage.namespace, "--timeout=60s"]);
-    assert!(wait_until(|| item().is_none().then_some(())).is_some(), "{}", operator.log());
+    assert!(
+        wait_until(|| item().is_none().then_some(())).is_some(),
+        "{}",
+        operator.log()
+    );
 
     cluster.must(&["delete", "namespace", stage.namespace, "--timeout=60s"]);
     world::assert_nothing_forbidden(&operator);
@@ -91,10 +122,17 @@ fn in_one_namespace_it_needs_no_rights_elsewhere() {
     let cluster = &stage.cluster;
     stage.world.prepare(cluster, VERSION, "elsewhere");
     let scope = format!("operator.scopedNamespace={}", stage.namespace);
-    let values = ["operator.scopedRBAC=true", &scope, "operator.leaderElect=true", "operator.log.level=debug"];
+    let values = [
+        "operator.scopedRBAC=true",
+        &scope,
+        "operator.leaderElect=true",
+        "operator.log.level=debug",
+    ];
     let Some(chart) = world::chart(&values) else { return };
     assert!(!chart.contains("kind: ClusterRole"), "{chart}");
-    let Some(mut command) = world::installed(cluster, &values) else { return };
+    let Some(mut command) = world::installed(cluster, &values) else {
+        return;
+    };
     let operator = cluster.run("operator", &mut command);
 
     let mut elsewhere = stage.manifest("one", "store", "simple", "a");
@@ -105,18 +143,36 @@ fn in_one_namespace_it_needs_no_rights_elsewhere() {
     stage.wait_ready("one", "True");
     stage.set_field("simple", "a", "new");
     stage.wait_value("one", "new");
-    cluster.must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--timeout=60s"]);
+    cluster.must(&[
+        "delete",
+        "externalsecret",
+        "one",
+        "-n",
+        stage.namespace,
+        "--timeout=60s",
+    ]);
     cluster.wait_gone(&world::secret(stage.namespace, "one"));
 
-    let untouched = cluster.get(&world::path("elsewhere", "externalsecrets", "one", VERSION)).expect("it is there");
-    assert!(untouched["status"].is_null() && untouched["metadata"]["finalizers"].is_null(), "{untouched:#}");
+    let untouched = cluster
+        .get(&world::path("elsewhere", "externalsecrets", "one", VERSION))
+        .expect("it is there");
+    assert!(
+        untouched["status"].is_null() && untouched["metadata"]["finalizers"].is_null(),
+        "{untouched:#}"
+    );
     assert!(cluster.get(&world::secret("elsewhere", "one")).is_none());
     world::assert_nothing_forbidden(&operator);
     // Nor would the API server let it.
     let account = cluster.kubeconfig_for("external-secrets", "external-secrets");
-    for what in [["get", "secrets", "-n", "elsewhere"], ["get", "externalsecrets", "-n", "elsewhere"]] {
+    for what in [
+        ["get", "secrets", "-n", "elsewhere"],
+        ["get", "externalsecrets", "-n", "elsewhere"],
+    ] {
         let output = cluster.kubectl_as(&account, &what);
-        assert!(String::from_utf8_lossy(&output.stderr).contains("Forbidden"), "{what:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("Forbidden"),
+            "{what:?}"
+        );
     }
 }
 
@@ -126,7 +182,9 @@ fn nobody_gets_at_what_is_anothers() {
     let Some(controllers) = controllers() else { return };
     let controller = &controllers[0];
     for ours in [false, true] {
-        let Some(stage) = Stage::with(&definitions(controller)) else { return };
+        let Some(stage) = Stage::with(&definitions(controller)) else {
+            return;
+        };
         let running = match ours {
             true => world::operator(&stage.cluster, &[]),
             false => stage.cluster.run_external_secrets(controller, &[]),
@@ -140,7 +198,14 @@ fn nobody_gets_at_what_is_anothers() {
 fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
     let cluster = &stage.cluster;
     let _there_or_not = cluster.kubectl(&["create", "namespace", "intruder"]);
-    let mut store = stage.world.store(VERSION, "SecretStore", "reaching", Some("intruder"), "", "connect-token");
+    let mut store = stage.world.store(
+        VERSION,
+        "SecretStore",
+        "reaching",
+        Some("intruder"),
+        "",
+        "connect-token",
+    );
     let reference = &mut store["spec"]["provider"]["onepassword"]["auth"]["secretRef"]["connectTokenSecretRef"];
     reference["namespace"] = json!(stage.namespace);
     cluster.apply(&store.to_string());
@@ -155,9 +220,15 @@ fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
     };
     let store = condition("secretstores", "reaching");
     assert_eq!(store["status"], "False", "{}", running.log());
-    assert_eq!((&store["reason"], &store["message"]), (&json!("InvalidProviderConfig"), &json!("unable to create client")));
+    assert_eq!(
+        (&store["reason"], &store["message"]),
+        (&json!("InvalidProviderConfig"), &json!("unable to create client"))
+    );
     let secret = condition("externalsecrets", "stolen");
-    assert_eq!((&secret["status"], &secret["reason"]), (&json!("False"), &json!("SecretSyncedError")));
+    assert_eq!(
+        (&secret["status"], &secret["reason"]),
+        (&json!("False"), &json!("SecretSyncedError"))
+    );
     assert!(cluster.get(&world::secret("intruder", "stolen")).is_none());
 }
 
@@ -174,12 +245,17 @@ fn a_secret_that_is_anothers_stays(stage: &Stage) {
     stage.wait_value("owner", "1");
 
     // One that a controller of another kind made.
-    let config_map = cluster.get(&format!("/api/v1/namespaces/{}/configmaps/templates", stage.namespace)).expect("it");
+    let config_map = cluster
+        .get(&format!("/api/v1/namespaces/{}/configmaps/templates", stage.namespace))
+        .expect("it");
     let uid = config_map["metadata"]["uid"].clone();
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "templates", "uid": uid, "controller": true}]);
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "Secret",
+    cluster.apply(
+        &json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "foreign", "namespace": stage.namespace, "ownerReferences": owner},
-        "stringData": {"v": "theirs"}}).to_string());
+        "stringData": {"v": "theirs"}})
+        .to_string(),
+    );
     stage.external_secret("foreign", "store", "simple", "a");
     let condition = stage.wait_ready("foreign", "False");
     assert_eq!(condition["message"], "failed to take ownership of target secret");
@@ -194,7 +270,9 @@ fn a_cluster_store_says_where_it_may_be_used(stage: &Stage) {
     assert_eq!(condition["message"], "could not get secret data from provider");
     let selector = "involvedObject.name=denied,reason=UpdateFailed";
     let told = wait_until(|| {
-        let events = stage.cluster.must(&["get", "events", "-n", stage.namespace, "--field-selector", selector]);
+        let events = stage
+            .cluster
+            .must(&["get", "events", "-n", stage.namespace, "--field-selector", selector]);
         events.contains("denied by spec.condition").then_some(())
     });
     assert!(told.is_some(), "no event says why");
@@ -219,11 +297,15 @@ fn the_charts_flags_are_taken() {
         "operator.defaultStore=somewhere",
         "operator.autoRestart=true",
     ];
-    let Some(mut command) = world::installed(&stage.cluster, &values) else { return };
+    let Some(mut command) = world::installed(&stage.cluster, &values) else {
+        return;
+    };
     let operator = stage.cluster.run("operator", &mut command);
     ready(&stage.cluster, &operator);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/mine";
-    stage.cluster.wait_for(lease, |lease| lease["spec"]["holderIdentity"].as_str().map(drop));
+    stage
+        .cluster
+        .wait_for(lease, |lease| lease["spec"]["holderIdentity"].as_str().map(drop));
     let running = wait_until(|| operator.log().contains("operator is running").then_some(()));
     assert!(running.is_some(), "{}", operator.log());
     world::assert_nothing_forbidden(&operator);

@@ -51,15 +51,13 @@ impl World {
         let pair = Pair::start(&["--vault", "apps", "--dir", &dir], &[]);
         let token = pair.token("operator", &["apps=read,write", "infra=read"]);
         for item in ITEMS {
-            let answer = pair.ask(&token, "POST", "/v1/vaults/apps/items", item).expect("an answer");
+            let answer = pair
+                .ask(&token, "POST", "/v1/vaults/apps/items", item)
+                .expect("an answer");
             assert_eq!(answer.status, 200, "{item}");
         }
         wait_until(|| pair.item(&token, "infra", "shared")).expect("the directory is read");
-        Self {
-            pair,
-            token,
-            directory,
-        }
+        Self { pair, token, directory }
     }
 
     /// A file of the directory that is the vault `infra`.
@@ -71,10 +69,16 @@ impl World {
     pub(crate) fn change(&self, title: &str, field: &str, value: &str) {
         let mut item = self.pair.item(&self.token, "apps", title).expect("the item");
         let fields = item["fields"].as_array_mut().expect("fields");
-        let field = fields.iter_mut().find(|known| known["label"] == field).expect("the field");
+        let field = fields
+            .iter_mut()
+            .find(|known| known["label"] == field)
+            .expect("the field");
         field["value"] = json!(value);
         let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
-        let answer = self.pair.ask(&self.token, "PUT", &target, &item.to_string()).expect("an answer");
+        let answer = self
+            .pair
+            .ask(&self.token, "PUT", &target, &item.to_string())
+            .expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
@@ -106,9 +110,30 @@ impl World {
                 "data": templates}),
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "templates", "namespace": namespace},
                 "stringData": templates}),
-            self.store(version, "SecretStore", "store", Some(namespace), namespace, "connect-token"),
-            self.store(version, "SecretStore", "broken", Some(namespace), namespace, "wrong-token"),
-            self.store(version, "ClusterSecretStore", "cluster-store", None, namespace, "connect-token"),
+            self.store(
+                version,
+                "SecretStore",
+                "store",
+                Some(namespace),
+                namespace,
+                "connect-token",
+            ),
+            self.store(
+                version,
+                "SecretStore",
+                "broken",
+                Some(namespace),
+                namespace,
+                "wrong-token",
+            ),
+            self.store(
+                version,
+                "ClusterSecretStore",
+                "cluster-store",
+                None,
+                namespace,
+                "connect-token",
+            ),
             {
                 let name = "elsewhere-only";
                 let mut store = self.store(version, "ClusterSecretStore", name, None, namespace, "connect-token");
@@ -196,20 +221,24 @@ impl Stage {
     pub(crate) fn wait_value(&self, secret: &str, value: &str) {
         let path = format!("/api/v1/namespaces/{}/secrets/{secret}", self.namespace);
         let encoded = STANDARD.encode(value);
-        self.cluster.wait_for(&path, |secret| (secret["data"]["v"] == json!(encoded)).then_some(()));
+        self.cluster
+            .wait_for(&path, |secret| (secret["data"]["v"] == json!(encoded)).then_some(()));
     }
 
     /// Waits until an ExternalSecret is ready, or is not.
     pub(crate) fn wait_ready(&self, name: &str, status: &str) -> Value {
-        self.cluster.wait_for(&path(self.namespace, "externalsecrets", name, VERSION), |object| {
-            let condition = &object["status"]["conditions"][0];
-            (condition["status"] == status).then(|| condition.clone())
-        })
+        self.cluster
+            .wait_for(&path(self.namespace, "externalsecrets", name, VERSION), |object| {
+                let condition = &object["status"]["conditions"][0];
+                (condition["status"] == status).then(|| condition.clone())
+            })
     }
 
     /// An ExternalSecret as it is.
     pub(crate) fn get(&self, name: &str) -> Value {
-        self.cluster.get(&path(self.namespace, "externalsecrets", name, VERSION)).expect("the ExternalSecret")
+        self.cluster
+            .get(&path(self.namespace, "externalsecrets", name, VERSION))
+            .expect("the ExternalSecret")
     }
 
     /// Sets a field of an item of the vault `apps`.
@@ -247,7 +276,10 @@ pub(crate) fn command(cluster: &Cluster, port: u16, arguments: &[&str]) -> Comma
     let address = cluster.address();
     let mut command = Command::new(binary());
     command.arg("operator");
-    command.args([format!("--metrics-addr={address}:{port}"), format!("--health-addr={address}:{}", port + 2)]);
+    command.args([
+        format!("--metrics-addr={address}:{port}"),
+        format!("--health-addr={address}:{}", port + 2),
+    ]);
     command.args(arguments).env("SIDEVAULT_LOG_FORMAT", "json");
     command
 }
@@ -259,9 +291,13 @@ pub(crate) fn ask(cluster: &Cluster, port: u16, path: &str) -> Option<Reply> {
 
 /// The sum of an operator's series that start with these words; 0 while there is none.
 pub(crate) fn metric(cluster: &Cluster, port: u16, words: &str) -> f64 {
-    let text = ask(cluster, port, "/metrics").map(|reply| reply.text()).unwrap_or_default();
+    let text = ask(cluster, port, "/metrics")
+        .map(|reply| reply.text())
+        .unwrap_or_default();
     let series = text.lines().filter(|line| line.starts_with(words));
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    series
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 /// The chart as it would be installed in the namespace `external-secrets`, with these values besides
@@ -270,7 +306,13 @@ pub(crate) fn chart(values: &[&str]) -> Option<String> {
     let helm = find_tools(&["helm"])?.join("helm");
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault");
     let mut command = Command::new(helm);
-    command.args(["template", "sidevault", chart, "--namespace=external-secrets", "--kube-version=1.34.0"]);
+    command.args([
+        "template",
+        "sidevault",
+        chart,
+        "--namespace=external-secrets",
+        "--kube-version=1.34.0",
+    ]);
     command.arg("--set=operator.create=true,operator.installCRDs=false");
     command.args(values.iter().map(|value| format!("--set={value}")));
     let output = command.output().expect("helm runs");
@@ -283,8 +325,16 @@ pub(crate) fn chart(values: &[&str]) -> Option<String> {
 pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     let manifests = chart(values)?;
     let is_grant = |document: &&str| {
-        let kinds = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
-        kinds.iter().any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
+        let kinds = [
+            "ServiceAccount",
+            "Role",
+            "RoleBinding",
+            "ClusterRole",
+            "ClusterRoleBinding",
+        ];
+        kinds
+            .iter()
+            .any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
     };
     let grants: Vec<&str> = manifests.split("\n---").filter(is_grant).collect();
     let _there_or_not = cluster.kubectl(&["create", "namespace", "external-secrets"]);
@@ -295,7 +345,10 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     // The addresses are for a Pod of its own.
     let flags = flags.iter().filter(|flag| !flag.contains("-addr=")).map(String::as_str);
     let mut command = command(cluster, METRICS, &flags.collect::<Vec<_>>());
-    command.env("KUBECONFIG", cluster.kubeconfig_for("external-secrets", "external-secrets"));
+    command.env(
+        "KUBECONFIG",
+        cluster.kubeconfig_for("external-secrets", "external-secrets"),
+    );
     command.env("POD_NAMESPACE", "external-secrets");
     Some(command)
 }
@@ -303,7 +356,10 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
 /// Fails if the API server refused the operator anything.
 pub(crate) fn assert_nothing_forbidden(operator: &Running) {
     let log = operator.log();
-    let refused: Vec<&str> = log.lines().filter(|line| line.to_lowercase().contains("forbidden")).collect();
+    let refused: Vec<&str> = log
+        .lines()
+        .filter(|line| line.to_lowercase().contains("forbidden"))
+        .collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
@@ -320,8 +376,13 @@ pub(crate) fn secret(namespace: &str, name: &str) -> String {
 
 /// The newest version of ExternalSecrets that the cluster serves.
 pub(crate) fn version(cluster: &Cluster) -> String {
-    let group = cluster.get("/apis/external-secrets.io").expect("the definitions are served");
-    group["preferredVersion"]["groupVersion"].as_str().expect("a version").to_owned()
+    let group = cluster
+        .get("/apis/external-secrets.io")
+        .expect("the definitions are served");
+    group["preferredVersion"]["groupVersion"]
+        .as_str()
+        .expect("a version")
+        .to_owned()
 }
 
 /// The path of an object, or of all of a kind.
@@ -352,11 +413,21 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
             ("labels", "reconcile.external-secrets.io/created-by"),
             ("labels", "reconcile.external-secrets.io/managed"),
         ] {
-            if let Some(part) = object["metadata"][part].as_object_mut() {
-                part.remove(key);
+            if let Some(entries) = object["metadata"][part].as_object_mut() {
+                entries.remove(key);
+            }
+            if object["metadata"][part]
+                .as_object()
+                .is_some_and(serde_json::Map::is_empty)
+            {
+                object["metadata"][part] = Value::Null;
             }
         }
-        for owner in object["metadata"]["ownerReferences"].as_array_mut().into_iter().flatten() {
+        for owner in object["metadata"]["ownerReferences"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
             owner["apiVersion"] = Value::Null;
         }
     }
@@ -367,9 +438,16 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
     let name = key.split(' ').next_back().unwrap_or_default();
     match release {
         release if release.contains("v2.") => false,
-        // `field/`, `file/` and tags came later.
+        // `field/`, `file/` and tags came later, and so did the error for a key that a template misses.
         release if release.contains("v0.9.") => {
-            let later = ["field-prefix", "file-prefix", "find-by-tags", "find-by-tag-and-name", "template-token-type"];
+            let later = [
+                "field-prefix",
+                "file-prefix",
+                "find-by-tags",
+                "find-by-tag-and-name",
+                "template-missing-key",
+                "template-token-type",
+            ];
             later.contains(&name)
         }
         // A Secret that the API server would put a service account's token into is refused since 2.x.

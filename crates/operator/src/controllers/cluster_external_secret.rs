@@ -11,7 +11,7 @@ use self::owned::OwnedError;
 use crate::merge_patch;
 use crate::operator::{Operator, is_conflict, is_not_found};
 use crate::queue::{Outcome, Work};
-use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration, condition};
+use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration};
 
 pub(crate) use self::wake::{of_namespace, of_owned, seen};
 
@@ -64,7 +64,11 @@ async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret
         match namespaces::selected(operator, &ces.spec) {
             Err(why) => unknown = Some(why),
             Ok(selected) => {
-                for namespace in status.provisioned_namespaces.iter().filter(|known| !selected.contains(*known)) {
+                for namespace in status
+                    .provisioned_namespaces
+                    .iter()
+                    .filter(|known| !selected.contains(*known))
+                {
                     if let Err(error) = owned::delete(operator, namespace, wanted, name).await {
                         failures.insert(namespace.clone(), error);
                     }
@@ -76,7 +80,8 @@ async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret
                         Err(error) => drop(failures.insert(namespace, error)),
                     }
                 }
-                let selected_still = |namespace: &str| provisioned.contains(namespace) || failures.contains_key(namespace);
+                let selected_still =
+                    |namespace: &str| provisioned.contains(namespace) || failures.contains_key(namespace);
                 if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
                     tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
                 }
@@ -103,7 +108,12 @@ async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret
     for failed in &status.failed_namespaces {
         metrics.failed(&work.key);
         let (namespace, reason) = (&failed.namespace, &failed.reason);
-        tracing::warn!(cluster_external_secret = name, namespace, reason, "the namespace could not be provisioned");
+        tracing::warn!(
+            cluster_external_secret = name,
+            namespace,
+            reason,
+            "the namespace could not be provisioned"
+        );
     }
     if let Err(outcome) = write_status(operator, ces, &status).await {
         return outcome;
@@ -143,9 +153,10 @@ async fn write_status(
 async fn take_leave(operator: &Operator, ces: &ClusterExternalSecret) -> Outcome {
     let name = name(ces);
     let finalizers = ces.metadata.finalizers.as_deref().unwrap_or_default();
-    let (Some(resource), true) =
-        (&operator.served.cluster_external_secret, finalizers.iter().any(|finalizer| finalizer == FINALIZER))
-    else {
+    let (Some(resource), true) = (
+        &operator.served.cluster_external_secret,
+        finalizers.iter().any(|finalizer| finalizer == FINALIZER),
+    ) else {
         return Outcome::Done;
     };
     let status = ces.status.clone().unwrap_or_default();
@@ -157,7 +168,11 @@ async fn take_leave(operator: &Operator, ces: &ClusterExternalSecret) -> Outcome
     if let Err(error) = namespaces::release(operator, name, |_| true).await {
         return failed(name, &error);
     }
-    let rest: Vec<String> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    let rest: Vec<String> = finalizers
+        .iter()
+        .filter(|finalizer| *finalizer != FINALIZER)
+        .cloned()
+        .collect();
     match operator.write_finalizers(resource, &ces.metadata, &rest).await {
         Ok(_) => Outcome::Done,
         Err(error) if is_not_found(&error) => Outcome::Done,

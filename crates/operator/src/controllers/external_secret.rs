@@ -112,7 +112,10 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
     if seen.status.as_ref() == Some(&status) {
         return after;
     }
-    match operator.write_status(&operator.served.external_secret, &work.key, &status).await {
+    match operator
+        .write_status(&operator.served.external_secret, &work.key, &status)
+        .await
+    {
         Ok(object) => operator.informers.external_secrets.learn(object),
         Err(error) if is_not_found(&error) => return Outcome::Done,
         Err(error) if is_conflict(&error) => return Outcome::Again,
@@ -133,6 +136,10 @@ async fn sync(
 ) -> Verdict {
     let wrong = |message, why: String, again| Verdict::Wrong { message, why, again };
     let target = &external_secret.spec.target;
+    if target.manifest.is_some() {
+        let why = "spec.target.manifest: targets that are no Secrets are not supported".to_owned();
+        return wrong("invalid generic target", why, false);
+    }
     let (values, sources) = match gather::gather(operator, work, external_secret).await {
         Ok(gathered) => gathered,
         Err(GatherError::Values(why)) => return wrong("could not get secret data from provider", why, true),
@@ -154,7 +161,10 @@ async fn sync(
         return wrong("could not delete orphaned secrets", error.to_string(), true);
     }
     match target::apply(operator, &work.key, external_secret, &values, &sources).await {
-        Ok(Applied::Missing) => Verdict::Fine("SecretMissing", "secret will not be created due to CreationPolicy=Merge"),
+        Ok(Applied::Missing) => Verdict::Fine(
+            "SecretMissing",
+            "secret will not be created due to CreationPolicy=Merge",
+        ),
         Ok(Applied::Done(change)) => {
             *binding = Some(LocalObjectReference {
                 name: target_name(external_secret).to_owned(),
@@ -197,7 +207,10 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
     if policy != CreationPolicy::Owner {
         let name = target_name(external_secret);
         return wrong(
-            format!("unable to delete secret {name}: creationPolicy={} is not Owner", policy.word()),
+            format!(
+                "unable to delete secret {name}: creationPolicy={} is not Owner",
+                policy.word()
+            ),
             false,
         );
     }
@@ -227,9 +240,16 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
         return Outcome::Failed;
     }
     if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        let rest: Vec<String> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+        let rest: Vec<String> = finalizers
+            .iter()
+            .filter(|finalizer| *finalizer != FINALIZER)
+            .cloned()
+            .collect();
         let resource = &operator.served.external_secret;
-        match operator.write_finalizers(resource, &external_secret.metadata, &rest).await {
+        match operator
+            .write_finalizers(resource, &external_secret.metadata, &rest)
+            .await
+        {
             Ok(_) => {}
             Err(error) if is_not_found(&error) => {}
             Err(error) if is_conflict(&error) => return Outcome::Again,
@@ -250,7 +270,10 @@ async fn sign(operator: &Operator, external_secret: &ExternalSecret) -> Option<O
     }
     finalizers.push(FINALIZER.to_owned());
     let resource = &operator.served.external_secret;
-    match operator.write_finalizers(resource, &external_secret.metadata, &finalizers).await {
+    match operator
+        .write_finalizers(resource, &external_secret.metadata, &finalizers)
+        .await
+    {
         Ok(object) => {
             operator.informers.external_secrets.learn(object);
             None
@@ -295,7 +318,11 @@ fn is_others(operator: &Operator, external_secret: &ExternalSecret) -> bool {
 
 fn with_default_store(operator: &Operator, external_secret: &ExternalSecret) -> ExternalSecret {
     let mut external_secret = external_secret.clone();
-    let named = external_secret.spec.secret_store_ref.as_ref().is_some_and(|reference| !reference.name.is_empty());
+    let named = external_secret
+        .spec
+        .secret_store_ref
+        .as_ref()
+        .is_some_and(|reference| !reference.name.is_empty());
     if !named && let Some(default) = &operator.options.default_store {
         external_secret.spec.secret_store_ref = Some(default.clone());
     }
@@ -307,11 +334,21 @@ pub(crate) fn stores(external_secret: &ExternalSecret) -> Vec<&StoreRef> {
     let spec = &external_secret.spec;
     let of_data = spec.data.iter().map(|data| &data.source_ref);
     let of_many = spec.data_from.iter().map(|many| &many.source_ref);
-    let others = of_data.chain(of_many).flatten().filter_map(|source| source.store_ref.as_ref());
-    spec.secret_store_ref.iter().chain(others).filter(|reference| !reference.name.is_empty()).collect()
+    let others = of_data
+        .chain(of_many)
+        .flatten()
+        .filter_map(|source| source.store_ref.as_ref());
+    spec.secret_store_ref
+        .iter()
+        .chain(others)
+        .filter(|reference| !reference.name.is_empty())
+        .collect()
 }
 
 async fn note(operator: &Operator, external_secret: &ExternalSecret, type_: EventType, reason: &str, message: &str) {
     let resource = &operator.served.external_secret;
-    operator.recorder.write(resource, &external_secret.metadata, type_, reason, message).await;
+    operator
+        .recorder
+        .write(resource, &external_secret.metadata, type_, reason, message)
+        .await;
 }

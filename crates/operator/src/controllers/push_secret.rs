@@ -3,6 +3,7 @@
 mod plan;
 mod source;
 mod stores;
+mod sync;
 mod wake;
 mod write;
 
@@ -12,8 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
 use kube::runtime::events::EventType;
 
-use self::source::SourceError;
-use self::stores::Stores;
+use self::sync::{Verdict, sync, withdraw};
 use crate::operator::{Operator, is_conflict, is_not_found, now};
 use crate::queue::{Outcome, Work};
 use crate::types::{
@@ -29,16 +29,6 @@ const FINALIZER: &str = "pushsecret.externalsecrets.io/finalizer";
 const SOURCE_DELETED: &str = "SourceDeleted";
 const ERRORED: &str = "Errored";
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// What a turn came to.
-enum Verdict {
-    /// All is there; whether that took a write.
-    Synced(bool),
-    /// The Secret is gone, and so are its values now.
-    SourceDeleted,
-    /// Something is wrong, as the message says.
-    Errored(String),
-}
 
 /// Looks at a PushSecret.
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
@@ -84,102 +74,6 @@ async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_sec
     }
 }
 
-/// Writes all values, and takes out those that are not to be there any more.
-async fn sync(
-    operator: &Operator,
-    push_secret: &PushSecret,
-    stores: Result<Stores, String>,
-    status: &mut PushSecretStatus,
-) -> Verdict {
-    let spec = &push_secret.spec;
-    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let deletes = spec.deletion_policy == PushDeletionPolicy::Delete;
-    if let Err(error) = plan::check_store_refs(spec) {
-        return Verdict::Errored(error);
-    }
-    let secrets = match source::secrets(operator, push_secret).await {
-        Ok(secrets) => secrets,
-        Err(SourceError::Missing) if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) => {
-            let nothing = SyncedPushSecrets::new();
-            return match withdraw(operator, namespace, &mut status.synced_push_secrets, &nothing).await {
-                Ok(_) => Verdict::SourceDeleted,
-                Err(error) => Verdict::Errored(format!("failed to cleanup provider secrets: {error}")),
-            };
-        }
-        Err(error) => {
-            tracing::warn!(push_secret = %crate::informer::key(&push_secret.metadata), %error, "no source Secret");
-            return Verdict::Errored(error.to_string());
-        }
-    };
-    let stores = match stores.and_then(|stores| stores::writable(operator, push_secret, stores)) {
-        Ok(stores) => stores,
-        Err(error) => return Verdict::Errored(error),
-    };
-    let (mut synced, mut changed, mut error) = (SyncedPushSecrets::new(), false, None);
-    for (key, store) in &stores {
-        let mut entries = Vec::new();
-        let mut planned = stores::check_allowed(operator, store, namespace);
-        for secret in &secrets {
-            planned = planned.and_then(|()| {
-                entries.extend(plan::plan(spec, secret, store)?);
-                Ok(())
-            });
-        }
-        match planned {
-            Ok(()) => {
-                let written = write::put(operator, store, &entries, spec.update_policy).await;
-                synced.insert(key.clone(), written.synced);
-                changed |= written.changed;
-                error = error.or(written.error);
-            }
-            Err(why) => error = error.or(Some(why)),
-        }
-    }
-    if let Some(error) = error {
-        // What was there before may still be.
-        for (key, known) in &status.synced_push_secrets {
-            let of_store = synced.entry(key.clone()).or_default();
-            known.iter().for_each(|(at, data)| drop(of_store.entry(at.clone()).or_insert_with(|| data.clone())));
-        }
-        status.synced_push_secrets = synced;
-        return Verdict::Errored(format!("set secret failed: {error}"));
-    }
-    if deletes {
-        match withdraw(operator, namespace, &mut status.synced_push_secrets, &synced).await {
-            Ok(withdrawn) => changed |= withdrawn,
-            Err(error) => {
-                for (key, of_store) in synced {
-                    status.synced_push_secrets.entry(key).or_default().extend(of_store);
-                }
-                return Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
-            }
-        }
-    }
-    status.synced_push_secrets = synced;
-    Verdict::Synced(changed)
-}
-
-/// Takes out of every store what is known to be there and not wanted. `known` loses what is gone.
-async fn withdraw(
-    operator: &Operator,
-    namespace: &str,
-    known: &mut SyncedPushSecrets,
-    wanted: &SyncedPushSecrets,
-) -> Result<bool, String> {
-    let (mut changed, nothing) = (false, write::Synced::new());
-    for (key, of_store) in known.iter_mut() {
-        let wanted = wanted.get(key).unwrap_or(&nothing);
-        if of_store.keys().all(|at| wanted.contains_key(at)) {
-            continue;
-        }
-        let store = stores::of_status(operator, key, namespace)?;
-        stores::check_allowed(operator, &store, namespace)?;
-        changed |= write::withdraw(operator, &store, of_store, wanted).await?;
-    }
-    known.retain(|key, of_store| wanted.contains_key(key) || !of_store.is_empty());
-    Ok(changed)
-}
-
 /// Puts the verdict into the status, and says when it comes up again.
 async fn conclude(
     operator: &Operator,
@@ -195,34 +89,55 @@ async fn conclude(
         Verdict::Synced(changed) => {
             let message = match push_secret.spec.update_policy {
                 UpdatePolicy::Replace => "PushSecret synced successfully",
-                UpdatePolicy::IfNotExists => {
-                    "PushSecret synced successfully. Existing secrets in providers unchanged."
-                }
+                UpdatePolicy::IfNotExists => "PushSecret synced successfully. Existing secrets in providers unchanged.",
             };
             status.refresh_time = Some(started);
             status.synced_resource_version = Some(hash::resource_version(&push_secret.metadata));
             let after = next(push_secret, Some(status));
-            (Condition::ready(true, "Synced", message), EventType::Normal, changed, after)
+            (
+                Condition::ready(true, "Synced", message),
+                EventType::Normal,
+                changed,
+                after,
+            )
         }
         Verdict::SourceDeleted => {
             let message = "source secret deleted; provider secrets cleaned up";
             let interval = interval(push_secret);
             // It may be there again then.
-            let after = if interval.is_zero() { Outcome::Done } else { Outcome::After(interval) };
-            (Condition::ready(false, SOURCE_DELETED, message), EventType::Normal, false, after)
+            let after = if interval.is_zero() {
+                Outcome::Done
+            } else {
+                Outcome::After(interval)
+            };
+            (
+                Condition::ready(false, SOURCE_DELETED, message),
+                EventType::Normal,
+                false,
+                after,
+            )
         }
         Verdict::Errored(message) => {
             operator.metrics.push_secrets.failed(&work.key);
             tracing::warn!(push_secret = %work.key, error = %message, "the values could not be pushed");
-            (Condition::ready(false, ERRORED, message), EventType::Warning, true, Outcome::Failed)
+            (
+                Condition::ready(false, ERRORED, message),
+                EventType::Warning,
+                true,
+                Outcome::Failed,
+            )
         }
     };
     operator.metrics.push_secrets.condition(&work.key, &condition);
-    let says_the_same = known.is_some_and(|known| known.reason == condition.reason && known.message == condition.message);
+    let says_the_same =
+        known.is_some_and(|known| known.reason == condition.reason && known.message == condition.message);
     if is_news || !says_the_same {
         let reason = condition.reason.clone().unwrap_or_default();
         let message = condition.message.clone().unwrap_or_default();
-        operator.recorder.write(resource, &push_secret.metadata, type_, &reason, message).await;
+        operator
+            .recorder
+            .write(resource, &push_secret.metadata, type_, &reason, message)
+            .await;
     }
     condition.put_into(&mut status.conditions, &now());
     outcome
@@ -268,11 +183,17 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
         if let Err(error) = withdraw(operator, &work.key.namespace, &mut status.synced_push_secrets, &nothing).await {
             let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
-            return write_status(operator, resource, push_secret, &status).await.err().unwrap_or(outcome);
+            return write_status(operator, resource, push_secret, &status)
+                .await
+                .err()
+                .unwrap_or(outcome);
         }
     }
     finalizers.retain(|finalizer| finalizer != FINALIZER);
-    match operator.write_finalizers(resource, &push_secret.metadata, &finalizers).await {
+    match operator
+        .write_finalizers(resource, &push_secret.metadata, &finalizers)
+        .await
+    {
         Ok(_) => Outcome::Done,
         Err(error) if is_not_found(&error) => Outcome::Done,
         Err(error) if is_conflict(&error) => Outcome::Again,
@@ -297,7 +218,10 @@ async fn sign(operator: &Operator, resource: &ApiResource, push_secret: &PushSec
         (false, true) => finalizers.push(FINALIZER.to_owned()),
         _ => return None,
     }
-    match operator.write_finalizers(resource, &push_secret.metadata, &finalizers).await {
+    match operator
+        .write_finalizers(resource, &push_secret.metadata, &finalizers)
+        .await
+    {
         Ok(object) => {
             operator.informers.push_secrets.learn(object);
             None
@@ -339,20 +263,25 @@ fn next(push_secret: &PushSecret, status: Option<&PushSecretStatus>) -> Outcome 
         return Outcome::Done;
     }
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
-    let since = refreshed.map(|time| Timestamp::now().duration_since(time.0)).unwrap_or_default();
+    let since = refreshed
+        .map(|time| Timestamp::now().duration_since(time.0))
+        .unwrap_or_default();
     match since.is_negative() {
         true => Outcome::After(interval),
         // Times are to the second; a little later is never a moment too early.
-        false => Outcome::After(interval.saturating_sub(since.unsigned_abs()).max(Duration::from_millis(100))),
+        false => Outcome::After(
+            interval
+                .saturating_sub(since.unsigned_abs())
+                .max(Duration::from_millis(100)),
+        ),
     }
 }
 
 fn interval(push_secret: &PushSecret) -> Duration {
-    push_secret.spec.refresh_interval.map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
-}
-
-fn is_source_deleted(status: &PushSecretStatus) -> bool {
-    condition::ready(&status.conditions).is_some_and(|ready| ready.reason.as_deref() == Some(SOURCE_DELETED))
+    push_secret
+        .spec
+        .refresh_interval
+        .map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
 }
 
 #[cfg(test)]

@@ -37,10 +37,16 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let condition = match &verdict {
         Ok(()) => {
             let (reason, message) = ("Valid", "store validated");
-            let known = store.status.as_ref().and_then(|status| condition::ready(&status.conditions));
+            let known = store
+                .status
+                .as_ref()
+                .and_then(|status| condition::ready(&status.conditions));
             // Once a change, not once an interval: events are for what is new.
             if known.is_none_or(|known| known.status != "True") {
-                operator.recorder.write(resource, &store.metadata, EventType::Normal, reason, message).await;
+                operator
+                    .recorder
+                    .write(resource, &store.metadata, EventType::Normal, reason, message)
+                    .await;
             }
             Condition::ready(true, reason, message)
         }
@@ -48,7 +54,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
             metrics.failed(&work.key);
             tracing::warn!(kind = key.kind(), store = %work.key, %error, "the store is not usable");
             let reason = "InvalidProviderConfig";
-            operator.recorder.write(resource, &store.metadata, EventType::Warning, reason, error.to_string()).await;
+            operator
+                .recorder
+                .write(resource, &store.metadata, EventType::Warning, reason, error.to_string())
+                .await;
             let message = match error {
                 ProviderError::Store(_) | ProviderError::Token(_) => "unable to create client",
                 _ => "unable to validate store",
@@ -75,7 +84,11 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     }
     match verdict {
         Ok(()) => Outcome::After(
-            store.spec.refresh_interval.and_then(Interval::duration).unwrap_or(operator.options.store_interval),
+            store
+                .spec
+                .refresh_interval
+                .and_then(Interval::duration)
+                .unwrap_or(operator.options.store_interval),
         ),
         Err(_) => Outcome::Failed,
     }
@@ -88,7 +101,13 @@ async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<
         not_before: asked,
         or_unchanged: false,
     };
-    for vault in store.spec.provider.onepassword.iter().flat_map(|config| config.vaults.keys()) {
+    for vault in store
+        .spec
+        .provider
+        .onepassword
+        .iter()
+        .flat_map(|config| config.vaults.keys())
+    {
         let outcome = connection.vault(vault, need).await;
         operator.metrics.called("GetVault", outcome.is_ok());
         if let Err(error) = outcome {

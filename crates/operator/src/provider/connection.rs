@@ -72,7 +72,9 @@ impl Connection {
     pub(crate) async fn vault(&self, name: &str, need: Need) -> Result<VaultId, ProviderError> {
         let read = || async {
             let vault = self.call(|| self.client.resolve_vault(name)).await;
-            vault.map(|vault| vault.id).map_err(ProviderError::client("error finding 1Password Vault"))
+            vault
+                .map(|vault| vault.id)
+                .map_err(ProviderError::client("error finding 1Password Vault"))
         };
         self.vaults.get(name.to_owned(), self.fresh(need), read).await
     }
@@ -93,7 +95,9 @@ impl Connection {
     pub(crate) async fn list(&self, vault: VaultId, need: Need) -> Result<Arc<Vec<Item>>, ProviderError> {
         let read = || async {
             let items = self.call(|| self.client.items(vault, None)).await;
-            items.map(Arc::new).map_err(ProviderError::client("error finding 1Password Item"))
+            items
+                .map(Arc::new)
+                .map_err(ProviderError::client("error finding 1Password Item"))
         };
         self.lists.get(vault, self.fresh(need), read).await
     }
@@ -111,7 +115,8 @@ impl Connection {
                 None => self.call(|| self.client.item(vault, item)).await,
                 Some(version) => self.call(|| self.client.item_version(vault, item, version)).await,
             };
-            item.map(Arc::new).map_err(ProviderError::client("error finding 1Password Item"))
+            item.map(Arc::new)
+                .map_err(ProviderError::client("error finding 1Password Item"))
         };
         self.items.get((vault, item, version), self.fresh(need), read).await
     }
@@ -131,7 +136,9 @@ impl Connection {
                     content.read_to_end(LARGEST_FILE).await
                 })
                 .await;
-            content.map(Arc::new).map_err(ProviderError::client("error finding 1Password Document"))
+            content
+                .map(Arc::new)
+                .map_err(ProviderError::client("error finding 1Password Document"))
         };
         self.files.get((vault, item, file), self.fresh(need), read).await
     }
@@ -173,7 +180,10 @@ impl Connection {
 
     /// Whether the server tells of changes.
     pub(crate) fn tells_changes(&self) -> bool {
-        self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.unchanged_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// Forgets values that were read a while ago.

@@ -105,7 +105,12 @@ impl Connections {
     /// A connection by its number, while a store uses it.
     pub(crate) fn by_id(&self, id: u64) -> Option<Lease> {
         let state = self.lock();
-        state.of_store.values().map(|(_, lease)| lease).find(|lease| lease.id == id).cloned()
+        state
+            .of_store
+            .values()
+            .map(|(_, lease)| lease)
+            .find(|lease| lease.id == id)
+            .cloned()
     }
 
     /// Forgets values that were read a while ago.
@@ -140,17 +145,21 @@ impl Connections {
         let (name, at) = (&reference.name, &reference.key);
         let refuse = |why: String| ProviderError::Token(why);
         let secrets: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
-        let secret = secrets
-            .get(name)
-            .await
-            .map_err(|error| refuse(format!("cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {error}")))?;
+        let secret = secrets.get(name).await.map_err(|error| {
+            refuse(format!(
+                "cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {error}"
+            ))
+        })?;
         let value = secret.data.as_ref().and_then(|data| data.get(at)).ok_or_else(|| {
             refuse(format!(
                 "cannot find secret data for key: {at:?} in Kubernetes secret {name:?} of namespace {namespace:?}"
             ))
         })?;
-        let token = std::str::from_utf8(&value.0)
-            .map_err(|_| refuse(format!("the value for key {at:?} of Kubernetes secret {name:?} is no text")))?;
+        let token = std::str::from_utf8(&value.0).map_err(|_| {
+            refuse(format!(
+                "the value for key {at:?} of Kubernetes secret {name:?} is no text"
+            ))
+        })?;
         let token: Arc<str> = token.trim().into();
         self.lock().tokens.insert(key, (read, token.clone()));
         Ok(token)
@@ -243,7 +252,9 @@ mod tests {
     fn store(namespace: Option<&str>, spec: &str) -> Store {
         let json = format!(
             r#"{{"apiVersion":"external-secrets.io/v1","kind":"x","metadata":{{"name":"s"{}}},"spec":{{"provider":{{"onepassword":{spec}}}}}}}"#,
-            namespace.map(|namespace| format!(r#","namespace":"{namespace}""#)).unwrap_or_default()
+            namespace
+                .map(|namespace| format!(r#","namespace":"{namespace}""#))
+                .unwrap_or_default()
         );
         serde_json::from_str(&json).unwrap()
     }

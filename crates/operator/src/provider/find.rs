@@ -34,7 +34,11 @@ pub(crate) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn new(connection: &'a Connection, store: &'a OnePassword, need: Need) -> Self {
-        let pairs: Vec<String> = store.vaults.iter().map(|(name, order)| format!("{name}:{order}")).collect();
+        let pairs: Vec<String> = store
+            .vaults
+            .iter()
+            .map(|(name, order)| format!("{name}:{order}"))
+            .collect();
         Self {
             connection,
             vaults: in_order(store),
@@ -116,16 +120,14 @@ impl<'a> Source<'a> {
         Ok(found)
     }
 
-    async fn add(
-        &self,
-        summary: &Item,
-        pattern: Option<&Regex>,
-        found: &mut Values,
-    ) -> Result<(), ProviderError> {
+    async fn add(&self, summary: &Item, pattern: Option<&Regex>, found: &mut Values) -> Result<(), ProviderError> {
         let matches = |name: &str| pattern.is_none_or(|pattern| pattern.is_match(name));
         for file in &summary.files {
             if matches(&file.name) && !found.contains_key(&file.name) {
-                let content = self.connection.file(summary.vault, summary.id, file.id, self.need).await?;
+                let content = self
+                    .connection
+                    .file(summary.vault, summary.id, file.id, self.need)
+                    .await?;
                 found.insert(file.name.clone(), content.to_vec());
             }
         }

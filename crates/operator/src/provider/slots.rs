@@ -88,7 +88,10 @@ mod tests {
         let slots = Slots::new();
         let first = slots.get("key", |_| true, || async { Ok(1) }).await.unwrap();
         let asked = Instant::now();
-        let second = slots.get("key", |began| began >= asked, || async { Ok(2) }).await.unwrap();
+        let second = slots
+            .get("key", |began| began >= asked, || async { Ok(2) })
+            .await
+            .unwrap();
         assert_eq!((first, second), (1, 2));
         slots.forget_older(Duration::ZERO);
         assert!(slots.lock().is_empty());

@@ -44,10 +44,16 @@ impl UsesIndex {
         self.remove(key);
         for (&connection, uses) in &uses {
             for &(vault, item) in &uses.items {
-                self.items.entry((connection, vault, item)).or_default().insert(key.clone());
+                self.items
+                    .entry((connection, vault, item))
+                    .or_default()
+                    .insert(key.clone());
             }
             for (vault, title) in &uses.absent {
-                self.absent.entry((connection, *vault, title.clone())).or_default().insert(key.clone());
+                self.absent
+                    .entry((connection, *vault, title.clone()))
+                    .or_default()
+                    .insert(key.clone());
             }
             for &vault in &uses.whole {
                 self.whole.entry((connection, vault)).or_default().insert(key.clone());
@@ -86,7 +92,9 @@ impl UsesIndex {
 
     /// Whether anyone looked for anything in a vault in vain.
     pub(crate) fn anyone_misses_something(&self, connection: u64, vault: VaultId) -> bool {
-        self.absent.keys().any(|(of, in_, _)| *of == connection && *in_ == vault)
+        self.absent
+            .keys()
+            .any(|(of, in_, _)| *of == connection && *in_ == vault)
     }
 
     /// Everyone who hangs on a connection.

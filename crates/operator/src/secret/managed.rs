@@ -21,13 +21,21 @@ pub(crate) fn managed(secret: &Secret, external_secret: &str) -> Managed {
     let owner = field_owner(external_secret);
     let mut managed = Managed::default();
     for entry in secret.metadata.managed_fields.iter().flatten() {
-        let Some(fields) = entry.fields_v1.as_ref().filter(|_| entry.manager.as_deref() == Some(&owner)) else {
+        let Some(fields) = entry
+            .fields_v1
+            .as_ref()
+            .filter(|_| entry.manager.as_deref() == Some(&owner))
+        else {
             continue;
         };
         managed.data.extend(keys(fields.0.get("f:data")));
         let metadata = fields.0.get("f:metadata");
-        managed.labels.extend(keys(metadata.and_then(|metadata| metadata.get("f:labels"))));
-        managed.annotations.extend(keys(metadata.and_then(|metadata| metadata.get("f:annotations"))));
+        managed
+            .labels
+            .extend(keys(metadata.and_then(|metadata| metadata.get("f:labels"))));
+        managed
+            .annotations
+            .extend(keys(metadata.and_then(|metadata| metadata.get("f:annotations"))));
     }
     managed
 }

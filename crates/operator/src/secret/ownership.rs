@@ -45,7 +45,10 @@ pub(super) fn apply(external_secret: &ExternalSecret, api_version: &str, meta: &
                 block_owner_deletion: Some(true),
             };
             let owners = meta.owner_references.get_or_insert_default();
-            match owners.iter_mut().find(|owner| is_external_secret(owner) && owner.name == name) {
+            match owners
+                .iter_mut()
+                .find(|owner| is_external_secret(owner) && owner.name == name)
+            {
                 Some(known) => *known = reference,
                 None => owners.push(reference),
             }

@@ -14,9 +14,11 @@ use crate::values::{Values, decode};
 #[error("{0}")]
 pub(crate) struct TemplateError(pub(crate) String);
 
-/// The ConfigMaps and Secrets that templates live in, by name.
+/// The ConfigMaps and Secrets that templates live in, by name, and how templates are written.
 #[derive(Default)]
 pub(crate) struct Sources {
+    /// What templates' actions stand between.
+    pub(crate) delimiters: (String, String),
     /// ConfigMaps.
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// Secrets.
@@ -39,7 +41,11 @@ pub(crate) fn fill(
     secret: &mut Secret,
 ) -> Result<(), TemplateError> {
     let mut filler = Filler {
-        values: values.iter().map(|(key, value)| (key.clone(), engine::Value::from(value.clone()))).collect(),
+        delimiters: &sources.delimiters,
+        values: values
+            .iter()
+            .map(|(key, value)| (key.clone(), engine::Value::from(value.clone())))
+            .collect(),
         secret,
     };
     for from in &template.template_from {
@@ -64,6 +70,7 @@ pub(crate) fn fill(
 }
 
 struct Filler<'a> {
+    delimiters: &'a (String, String),
     values: engine::Values,
     secret: &'a mut Secret,
 }
@@ -145,21 +152,32 @@ impl Filler<'_> {
         let failed = |what: &str, error: engine::TemplateError| {
             TemplateError(format!("unable to {what} template at key {key}: {error}"))
         };
-        let template = engine::Template::parse(key, text).map_err(|error| failed("parse", error))?;
+        let (left, right) = self.delimiters;
+        let template =
+            engine::Template::parse_with_delimiters(key, text, left, right).map_err(|error| failed("parse", error))?;
         template.render(&self.values).map_err(|error| failed("execute", error))
     }
 
     fn put(&mut self, key: &str, value: Vec<u8>, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let value = decode::decode(strategy, value).map_err(|error| {
-            TemplateError(format!("failed to decode rendered template value for key {key}: {error}"))
+            TemplateError(format!(
+                "failed to decode rendered template value for key {key}: {error}"
+            ))
         })?;
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
         match part {
             Part::Data => {
-                self.secret.data.get_or_insert_default().insert(key.to_owned(), ByteString(value));
+                self.secret
+                    .data
+                    .get_or_insert_default()
+                    .insert(key.to_owned(), ByteString(value));
             }
             Part::Labels => {
-                self.secret.metadata.labels.get_or_insert_default().insert(key.to_owned(), text(value));
+                self.secret
+                    .metadata
+                    .labels
+                    .get_or_insert_default()
+                    .insert(key.to_owned(), text(value));
             }
             Part::Annotations => {
                 let annotations = self.secret.metadata.annotations.get_or_insert_default();

@@ -87,9 +87,19 @@ fn content(
         None => (meta.labels.as_ref(), meta.annotations.as_ref()),
     };
     let own_labels = secret.metadata.labels.get_or_insert_default();
-    own_labels.extend(labels.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    own_labels.extend(
+        labels
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     let own_annotations = secret.metadata.annotations.get_or_insert_default();
-    own_annotations.extend(annotations.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    own_annotations.extend(
+        annotations
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     if let Some(template) = template
         && secret.metadata.deletion_timestamp.is_none()
     {
@@ -104,7 +114,13 @@ fn content(
     if !target.creation_policy.keeps_other_keys() {
         data.clear();
     }
-    let mut put_values = || data.extend(values.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))));
+    let mut put_values = || {
+        data.extend(
+            values
+                .iter()
+                .map(|(key, value)| (key.clone(), ByteString(value.clone()))),
+        )
+    };
     let Some(template) = template else {
         put_values();
         // The seed's spelling, for those who have no template.
@@ -117,12 +133,18 @@ fn content(
     if template.merge_policy == MergePolicy::Merge || no_templates {
         put_values();
     }
-    let type_ = Some(&template.type_).filter(|type_| !type_.is_empty()).or(target.type_.as_ref());
+    let type_ = Some(&template.type_)
+        .filter(|type_| !type_.is_empty())
+        .or(target.type_.as_ref());
     if let Some(type_) = type_ {
         secret.type_ = Some(type_.clone());
     }
     if !matches!(template.engine_version.as_str(), "" | "v2") {
-        return Err(TemplateError(format!("template engine version {:?} is unknown", template.engine_version)).into());
+        return Err(TemplateError(format!(
+            "template engine version {:?} is unknown",
+            template.engine_version
+        ))
+        .into());
     }
     template::fill(template, sources, values, secret)?;
     Ok(())
@@ -133,12 +155,22 @@ fn content(
 fn check_privileges(template: &Template) -> Result<(), TemplateError> {
     const TOKEN: &str = "kubernetes.io/service-account-token";
     const ACCOUNT: &str = "kubernetes.io/service-account.name";
-    let refuse = |what: String| Err(TemplateError(format!("template.type={:?} {what}is not allowed", template.type_)));
+    let refuse = |what: String| {
+        Err(TemplateError(format!(
+            "template.type={:?} {what}is not allowed",
+            template.type_
+        )))
+    };
     match template.type_.as_str() {
         TOKEN if template.metadata.annotations.contains_key(ACCOUNT) => {
             refuse(format!("with annotation \"{ACCOUNT}\" "))
         }
-        TOKEN if template.template_from.iter().any(|from| from.target.eq_ignore_ascii_case("annotations")) => {
+        TOKEN
+            if template
+                .template_from
+                .iter()
+                .any(|from| from.target.eq_ignore_ascii_case("annotations")) =>
+        {
             refuse("with templateFrom target=\"Annotations\" ".to_owned())
         }
         "bootstrap.kubernetes.io/token" => refuse(String::new()),

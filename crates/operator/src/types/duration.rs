@@ -32,10 +32,14 @@ impl FromStr for GoDuration {
         }
         let mut seconds = 0.0_f64;
         while !rest.is_empty() {
-            let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(refuse)?;
+            let number = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(refuse)?;
             let amount: f64 = rest[..number].parse().map_err(|_| refuse())?;
             rest = &rest[number..];
-            let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+            let unit = rest
+                .find(|c: char| c.is_ascii_digit() || c == '.')
+                .unwrap_or(rest.len());
             seconds += amount
                 * match &rest[..unit] {
                     "h" => 3600.0,
@@ -120,7 +124,11 @@ mod tests {
             ("-5s", 0),
         ];
         for (text, milliseconds) in cases {
-            assert_eq!(text.parse(), Ok(GoDuration(Duration::from_millis(milliseconds))), "{text}");
+            assert_eq!(
+                text.parse(),
+                Ok(GoDuration(Duration::from_millis(milliseconds))),
+                "{text}"
+            );
         }
         for text in ["", "1", "h", "1d", "1h ", "1..5s", "s1"] {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");

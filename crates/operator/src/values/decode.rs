@@ -33,7 +33,11 @@ pub(crate) fn decode(strategy: DecodingStrategy, value: Vec<u8>) -> Result<Vec<u
 
 /// Go's decoder passes over line ends.
 fn lines_removed(value: &[u8]) -> Vec<u8> {
-    value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
+    value
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
+        .collect()
 }
 
 /// Decodes all values.
@@ -80,7 +84,9 @@ mod tests {
 
     #[test]
     fn a_named_strategy_refuses_what_is_not_it() {
-        let error = decode(DecodingStrategy::Base64, b"s3cr*t".to_vec()).unwrap_err().to_string();
+        let error = decode(DecodingStrategy::Base64, b"s3cr*t".to_vec())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("base64") && !error.contains("s3cr"), "{error}");
     }
 

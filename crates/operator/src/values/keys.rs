@@ -22,7 +22,9 @@ pub(crate) fn convert(strategy: ConversionStrategy, values: Values) -> Result<Va
             })
             .collect();
         if converted.insert(key.clone(), value).is_some() {
-            return Err(ValuesError::new(format!("secret name collision during conversion: {key}")));
+            return Err(ValuesError::new(format!(
+                "secret name collision during conversion: {key}"
+            )));
         }
     }
     Ok(converted)

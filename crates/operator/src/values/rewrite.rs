@@ -23,7 +23,9 @@ fn one(operation: &Rewrite, values: Values) -> Result<Values, ValuesError> {
     match operation {
         Rewrite { merge: Some(with), .. } => merge(with, values),
         Rewrite { regexp: Some(with), .. } => regexp(with, values),
-        Rewrite { transform: Some(with), .. } => transform(with, values),
+        Rewrite {
+            transform: Some(with), ..
+        } => transform(with, values),
         _ => Ok(values),
     }
 }
@@ -44,7 +46,9 @@ pub(crate) fn transform(with: &RewriteTransform, values: Values) -> Result<Value
     for (key, value) in values {
         let input = template::Values::from([("value".to_owned(), template::Value::from(key.as_str()))]);
         let key = template.render(&input).map_err(|error| {
-            ValuesError::new(format!("transform failed with failed to execute template for key {key:?}: {error}"))
+            ValuesError::new(format!(
+                "transform failed with failed to execute template for key {key:?}: {error}"
+            ))
         })?;
         out.insert(String::from_utf8_lossy(&key).into_owned(), value);
     }
@@ -64,8 +68,11 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
             }
             return Err(failed(format!("key {key:?} not found in input map")));
         };
-        let object: Option<serde_json::Map<String, Json>> = serde_json::from_slice(value)
-            .map_err(|_| failed(format!("failed to unmarshal JSON: the value of {key:?} is no JSON object")))?;
+        let object: Option<serde_json::Map<String, Json>> = serde_json::from_slice(value).map_err(|_| {
+            failed(format!(
+                "failed to unmarshal JSON: the value of {key:?} is no JSON object"
+            ))
+        })?;
         for (name, value) in object.unwrap_or_default() {
             if merged.insert(name.clone(), value).is_some() {
                 conflicts.push(name);
@@ -119,7 +126,10 @@ mod tests {
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+            .collect()
     }
 
     #[test]
@@ -139,7 +149,12 @@ mod tests {
             priority: vec!["a".into()],
             ..RewriteMerge::default()
         };
-        assert!(merge(&with, input.clone()).unwrap_err().to_string().ends_with("conflicts: x"));
+        assert!(
+            merge(&with, input.clone())
+                .unwrap_err()
+                .to_string()
+                .ends_with("conflicts: x")
+        );
         with.conflict_policy = "Ignore".into();
         assert_eq!(merge(&with, input.clone()).unwrap(), values(&[("x", "1"), ("y", "2")]));
         with.strategy = "JSON".into();

@@ -30,8 +30,6 @@ const IGNORED: &[(&str, bool)] = &[
     ("metrics-cert-name", true),
     ("metrics-key-name", true),
     ("metrics-secure", false),
-    ("template-left-delimiter", true),
-    ("template-right-delimiter", true),
     ("unsafe-allow-generic-targets", false),
     ("vault-token-cache-size", true),
     ("zap-time-encoding", true),
@@ -104,6 +102,12 @@ pub(crate) struct Operator {
     /// namespace
     #[arg(long, value_name = "STORE", value_parser = store)]
     pub(crate) default_store: Option<StoreRef>,
+    /// What begins an action in a template
+    #[arg(long, value_name = "TEXT", default_value = "{{")]
+    pub(crate) template_left_delimiter: String,
+    /// What ends an action in a template
+    #[arg(long, value_name = "TEXT", default_value = "}}")]
+    pub(crate) template_right_delimiter: String,
     /// Write no Secrets: annotate force-sync on ExternalSecrets when their items change, for External Secrets to act on
     #[arg(long)]
     pub(crate) poke_only: bool,
@@ -165,7 +169,9 @@ pub(crate) fn without_ignored(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<&
     while let Some(argument) = arguments.next() {
         let known = argument.to_str().and_then(|text| {
             let flag = text.strip_prefix("--")?;
-            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+            let (name, value) = flag
+                .split_once('=')
+                .map_or((flag, None), |(name, value)| (name, Some(value)));
             let (name, takes_value) = IGNORED.iter().find(|(known, _)| *known == name)?;
             Some((*name, *takes_value && value.is_none()))
         });
@@ -198,11 +204,24 @@ mod tests {
 
     #[test]
     fn flags_without_meaning_are_taken_away_with_their_values() {
-        let words = ["sidevault", "operator", "--client-qps", "50", "--enable-http2", "--zap-time-encoding=iso8601", "--concurrent=1"];
+        let words = [
+            "sidevault",
+            "operator",
+            "--client-qps",
+            "50",
+            "--enable-http2",
+            "--zap-time-encoding=iso8601",
+            "--concurrent=1",
+        ];
         let (kept, ignored) = without_ignored(words.iter().map(OsString::from).collect());
         assert_eq!(kept, ["sidevault", "operator", "--concurrent=1"]);
         assert_eq!(ignored, ["client-qps", "enable-http2", "zap-time-encoding"]);
-        let (kept, _) = without_ignored(["sidevault", "item", "--client-qps"].iter().map(OsString::from).collect());
+        let (kept, _) = without_ignored(
+            ["sidevault", "item", "--client-qps"]
+                .iter()
+                .map(OsString::from)
+                .collect(),
+        );
         assert_eq!(kept.len(), 3);
     }
 }

@@ -1,6 +1,6 @@
 //! `sidevault operator`: external-secrets.io resources become Kubernetes Secrets.
 
-use sidevault_operator::{Election, Options, OperatorError};
+use sidevault_operator::{Election, OperatorError, Options};
 
 use crate::cli::Operator;
 use crate::exit::Failure;
@@ -14,7 +14,10 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
     let stop = Signals::catch()?.into_token();
     let leader_election = arguments.enable_leader_election.then(|| Election {
         name: arguments.leader_election_id.clone(),
-        namespace: arguments.leader_election_namespace.clone().unwrap_or_else(own_namespace),
+        namespace: arguments
+            .leader_election_namespace
+            .clone()
+            .unwrap_or_else(own_namespace),
         identity: identity(),
         lease: arguments.leader_election_lease_duration,
         deadline: arguments.leader_election_renew_deadline,
@@ -34,24 +37,35 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
         store_interval: arguments.store_requeue_interval,
         flood_gate: arguments.enable_flood_gate,
         default_store: arguments.default_store,
+        template_delimiters: (arguments.template_left_delimiter, arguments.template_right_delimiter),
         poke_only: arguments.poke_only,
         restart_workloads: arguments.restart_workloads,
     };
-    sidevault_operator::run(options, stop).await.map_err(|error| match error {
-        OperatorError::Kubernetes(_) => Failure::Unreachable(error.to_string()),
-        OperatorError::Discovery(_) | OperatorError::Listen { .. } => Failure::Config(error.to_string()),
-        OperatorError::LeaseLost => Failure::Failed(error.to_string()),
-    })
+    sidevault_operator::run(options, stop)
+        .await
+        .map_err(|error| match error {
+            OperatorError::Kubernetes(_) => Failure::Unreachable(error.to_string()),
+            OperatorError::Discovery(_) | OperatorError::Listen { .. } => Failure::Config(error.to_string()),
+            OperatorError::LeaseLost => Failure::Failed(error.to_string()),
+        })
 }
 
 fn own_namespace() -> String {
-    let told = std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
-    let file = || std::fs::read_to_string(NAMESPACE_FILE).ok().map(|namespace| namespace.trim().to_owned());
+    let told = std::env::var("POD_NAMESPACE")
+        .ok()
+        .filter(|namespace| !namespace.is_empty());
+    let file = || {
+        std::fs::read_to_string(NAMESPACE_FILE)
+            .ok()
+            .map(|namespace| namespace.trim().to_owned())
+    };
     told.or_else(file).unwrap_or_else(|| "default".to_owned())
 }
 
 /// The Pod's name where there is one, and something of its own: a container that is restarted is another.
 fn identity() -> String {
-    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "sidevault".to_owned());
+    let host = std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "sidevault".to_owned());
     format!("{host}_{:016x}", rand::random::<u64>())
 }

@@ -52,11 +52,7 @@ pub(super) fn finalizer(name: &str) -> String {
 
 /// Takes External Secrets' finalizer off namespaces that nothing is made in any more. Without that they could never be
 /// deleted.
-pub(super) async fn release(
-    operator: &Operator,
-    name: &str,
-    which: impl Fn(&str) -> bool,
-) -> Result<(), kube::Error> {
+pub(super) async fn release(operator: &Operator, name: &str, which: impl Fn(&str) -> bool) -> Result<(), kube::Error> {
     let finalizer = finalizer(name);
     let api: Api<Namespace> = Api::all(operator.client.clone());
     for (key, namespace) in operator.informers.namespaces.all() {
@@ -67,7 +63,10 @@ pub(super) async fn release(
         let rest: Vec<&String> = finalizers.iter().filter(|known| **known != finalizer).collect();
         let version = &namespace.metadata.resource_version;
         let patch = json!({ "metadata": { "finalizers": rest, "resourceVersion": version } });
-        match api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => {}
             Err(error) if is_not_found(&error) => {}
             Err(error) => return Err(error),
@@ -90,11 +89,20 @@ mod tests {
     fn a_namespace_is_selected_by_name_or_by_any_selector() {
         let spec = r#"{"namespaces":["infra"],"namespaceSelector":{"matchLabels":{"team":"a"}},
             "namespaceSelectors":[{"matchExpressions":[{"key":"team","operator":"In","values":["b"]}]}]}"#;
-        for (name, team, expected) in [("infra", "z", true), ("x", "a", true), ("x", "b", true), ("x", "c", false)] {
+        for (name, team, expected) in [
+            ("infra", "z", true),
+            ("x", "a", true),
+            ("x", "b", true),
+            ("x", "c", false),
+        ] {
             assert_eq!(selected(spec, name, team), Ok(expected), "{name} {team}");
         }
         assert_eq!(selected("{}", "x", "a"), Ok(false), "none by default");
-        assert_eq!(selected(r#"{"namespaceSelector":{}}"#, "x", "a"), Ok(true), "an empty selector selects all");
+        assert_eq!(
+            selected(r#"{"namespaceSelector":{}}"#, "x", "a"),
+            Ok(true),
+            "an empty selector selects all"
+        );
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::{ApiResource, ObjectMeta};
+use serde_json::Value;
 
 use crate::names::ANNOTATION_FORCE_SYNC;
 use crate::operator::{Operator, is_conflict, is_not_found};
-use crate::types::{ClusterExternalSecret, GROUP};
+use crate::types::{ClusterExternalSecret, GROUP, GoDuration};
 
 const KIND: &str = "ClusterExternalSecret";
+const INTERVAL: &str = "refreshInterval";
 
 /// Why an ExternalSecret is not there, or still is.
 #[derive(Debug, thiserror::Error)]
@@ -70,11 +72,19 @@ pub(super) async fn apply(
     if wanted == existing {
         return Ok(());
     }
-    api.replace(name, &write, &wanted).await.map(drop).map_err(OwnedError::Write)
+    api.replace(name, &write, &wanted)
+        .await
+        .map(drop)
+        .map_err(OwnedError::Write)
 }
 
 /// Deletes the ExternalSecret of a namespace, if it is this one's.
-pub(super) async fn delete(operator: &Operator, namespace: &str, name: &str, owner_name: &str) -> Result<(), OwnedError> {
+pub(super) async fn delete(
+    operator: &Operator,
+    namespace: &str,
+    name: &str,
+    owner_name: &str,
+) -> Result<(), OwnedError> {
     let api = operator.api(&operator.served.external_secret, namespace);
     let Some(existing) = api.get_opt(name).await.map_err(OwnedError::Delete)? else {
         return Ok(());
@@ -99,7 +109,12 @@ fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &
     let with = &ces.spec.external_secret_metadata;
     let mut annotations = with.annotations.clone();
     annotations.remove(ANNOTATION_FORCE_SYNC);
-    let force_sync = ces.metadata.annotations.iter().flatten().find(|(key, _)| *key == ANNOTATION_FORCE_SYNC);
+    let force_sync = ces
+        .metadata
+        .annotations
+        .iter()
+        .flatten()
+        .find(|(key, _)| *key == ANNOTATION_FORCE_SYNC);
     annotations.extend(force_sync.map(|(key, value)| (key.clone(), value.clone())));
     meta.labels = Some(with.labels.clone()).filter(|labels| !labels.is_empty());
     meta.annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
@@ -119,7 +134,15 @@ fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &
     if !external_secret.data.is_object() {
         external_secret.data = serde_json::json!({});
     }
-    external_secret.data["spec"] = ces.spec.external_secret_spec.clone();
+    let mut spec = ces.spec.external_secret_spec.clone();
+    // External Secrets spells 1h as 1h0m0s. The same said otherwise would be a change that has all values read again.
+    if let (Some(known), Some(wanted)) = (&external_secret.data["spec"].get(INTERVAL), spec.get_mut(INTERVAL)) {
+        let interval = |value: &Value| value.as_str().and_then(|text| text.parse::<GoDuration>().ok());
+        if interval(known) == interval(wanted) && interval(known).is_some() {
+            *wanted = (*known).clone();
+        }
+    }
+    external_secret.data["spec"] = spec;
 }
 
 #[cfg(test)]
@@ -143,7 +166,11 @@ mod tests {
     }
 
     fn filled(external_secret: &mut DynamicObject, annotations: serde_json::Value) {
-        fill(external_secret, &ces(annotations), &resource("v1", KIND, "clusterexternalsecrets"));
+        fill(
+            external_secret,
+            &ces(annotations),
+            &resource("v1", KIND, "clusterexternalsecrets"),
+        );
     }
 
     #[test]
@@ -155,6 +182,7 @@ mod tests {
         assert_eq!(annotations.len(), 2);
         assert_eq!(annotations[ANNOTATION_FORCE_SYNC], "7");
         assert_eq!(owner(&es.metadata), Some("db"));
+        es.data["spec"]["refreshInterval"] = json!("1h0m0s");
         let before = es.clone();
         filled(&mut es, json!({ ANNOTATION_FORCE_SYNC: "7" }));
         assert!(es == before, "nothing to write");

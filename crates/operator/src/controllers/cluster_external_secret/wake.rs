@@ -19,7 +19,11 @@ fn look(queue: &Queue, name: &str) {
 /// It changed.
 pub(crate) fn seen(queue: &Queue, key: &ObjectKey, seen: Seen<'_, ClusterExternalSecret>) {
     match seen {
-        Seen::Is(now, before) if before.as_ref().is_none_or(|before| changed(&before.metadata, &now.metadata)) => {
+        Seen::Is(now, before)
+            if before
+                .as_ref()
+                .is_none_or(|before| changed(&before.metadata, &now.metadata)) =>
+        {
             look(queue, &key.name);
         }
         Seen::Is(..) => {}
@@ -69,7 +73,10 @@ pub(crate) fn of_namespace(operator: &Operator, key: &ObjectKey, seen: &Seen<'_,
         let is = namespaces::is_selected(&ces.spec, &key.name, labels).unwrap_or_default();
         let was = ces.status.as_ref().is_some_and(|status| {
             status.provisioned_namespaces.contains(&key.name)
-                || status.failed_namespaces.iter().any(|failed| failed.namespace == key.name)
+                || status
+                    .failed_namespaces
+                    .iter()
+                    .any(|failed| failed.namespace == key.name)
         });
         if is || was {
             look(queue, &ces_key.name);

@@ -33,7 +33,9 @@ impl Due {
 fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> bool {
     let status = external_secret.status.as_ref();
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
-    let synced = status.and_then(|status| status.synced_resource_version.as_deref()).unwrap_or_default();
+    let synced = status
+        .and_then(|status| status.synced_resource_version.as_deref())
+        .unwrap_or_default();
     let is_new = synced.is_empty() || refreshed.is_none();
     let changed = || synced != hash::resource_version(&external_secret.metadata);
     match external_secret.spec.refresh_policy {
@@ -61,7 +63,10 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
     if interval.is_zero() {
         return Outcome::Done;
     }
-    let refreshed = external_secret.status.as_ref().and_then(|status| status.refresh_time.as_ref());
+    let refreshed = external_secret
+        .status
+        .as_ref()
+        .and_then(|status| status.refresh_time.as_ref());
     let Some(refreshed) = refreshed else {
         return Outcome::After(interval);
     };
@@ -69,12 +74,19 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
     match since.is_negative() {
         true => Outcome::After(interval),
         // Times are to the second; a little later is never a moment too early.
-        false => Outcome::After(interval.saturating_sub(since.unsigned_abs()).max(Duration::from_millis(100))),
+        false => Outcome::After(
+            interval
+                .saturating_sub(since.unsigned_abs())
+                .max(Duration::from_millis(100)),
+        ),
     }
 }
 
 fn interval(external_secret: &ExternalSecret) -> Duration {
-    external_secret.spec.refresh_interval.map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
+    external_secret
+        .spec
+        .refresh_interval
+        .map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
 }
 
 /// The lane an ExternalSecret waits in: its store's.

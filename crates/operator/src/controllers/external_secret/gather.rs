@@ -76,7 +76,8 @@ impl Gatherer<'_> {
                 DataFrom { extract: Some(_), .. } => ("extract", self.many(many).await),
                 _ => ("sourceRef.generatorRef", Err("generators are not supported".to_owned())),
             };
-            values.extend(more.map_err(|error| format!("error processing spec.dataFrom[{index}].{what}, err: {error}"))?);
+            values
+                .extend(more.map_err(|error| format!("error processing spec.dataFrom[{index}].{what}, err: {error}"))?);
         }
         for (index, one) in external_secret.spec.data.iter().enumerate() {
             let reference = &one.remote_ref;
@@ -93,8 +94,12 @@ impl Gatherer<'_> {
                 decode::check_nul(reference.null_byte_policy, &one.secret_key, &value).map_err(|e| e.to_string())?;
                 Ok(value)
             });
-            let value = value
-                .map_err(|error| format!("error processing spec.data[{index}] (key: {}), err: {error}", reference.key))?;
+            let value = value.map_err(|error| {
+                format!(
+                    "error processing spec.data[{index}] (key: {}), err: {error}",
+                    reference.key
+                )
+            })?;
             values.insert(one.secret_key.clone(), value);
         }
         Ok(values)
@@ -106,11 +111,21 @@ impl Gatherer<'_> {
             (_, Some(find)) => {
                 let values = self.ask(&store, Question::Find(find)).await;
                 let values = values.map_err(|error| format!("error getting all secrets: {error}"))?;
-                (values, find.conversion_strategy, find.decoding_strategy, find.null_byte_policy)
+                (
+                    values,
+                    find.conversion_strategy,
+                    find.decoding_strategy,
+                    find.null_byte_policy,
+                )
             }
             (Some(extract), None) => {
                 let values = self.ask(&store, Question::Extract(extract)).await?;
-                (values, extract.conversion_strategy, extract.decoding_strategy, extract.null_byte_policy)
+                (
+                    values,
+                    extract.conversion_strategy,
+                    extract.decoding_strategy,
+                    extract.null_byte_policy,
+                )
             }
             (None, None) => return Ok(Values::new()),
         };
@@ -197,12 +212,17 @@ pub(crate) async fn sources(
     namespace: &str,
     template: Option<&Template>,
 ) -> Result<Sources, kube::Error> {
-    let mut sources = Sources::default();
+    let mut sources = Sources {
+        delimiters: operator.options.template_delimiters.clone(),
+        ..Sources::default()
+    };
     for from in template.iter().flat_map(|template| &template.template_from) {
         if let Some(reference) = &from.config_map {
             let api: Api<ConfigMap> = Api::namespaced(operator.client.clone(), namespace);
             let config_map = api.get(&reference.name).await?;
-            sources.config_maps.insert(reference.name.clone(), config_map.data.unwrap_or_default());
+            sources
+                .config_maps
+                .insert(reference.name.clone(), config_map.data.unwrap_or_default());
         }
         if let Some(reference) = &from.secret {
             let api: Api<Secret> = Api::namespaced(operator.client.clone(), namespace);

@@ -105,7 +105,10 @@ pub(super) async fn is_valid(
 fn is_intact(secret: &Secret) -> bool {
     let meta = &secret.metadata;
     let managed = meta.labels.as_ref().and_then(|labels| labels.get(LABEL_MANAGED));
-    let known = meta.annotations.as_ref().and_then(|annotations| annotations.get(ANNOTATION_DATA_HASH));
+    let known = meta
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(ANNOTATION_DATA_HASH));
     let hash = hash::data(secret.data.as_ref().unwrap_or(&Default::default()));
     managed.is_some_and(|managed| managed == "true") && known == Some(&hash)
 }
@@ -195,7 +198,11 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
     let owner = hash::owner(namespace, meta.name.as_deref().unwrap_or_default());
     let name = target_name(external_secret);
     for (key, secret) in operator.informers.targets.all() {
-        let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_OWNER));
+        let label = secret
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(LABEL_OWNER));
         if key.namespace == namespace && key.name != name && label == Some(&owner) {
             delete(&secrets(operator, namespace), &secret.metadata).await?;
             let note = "secret deleted because it was orphaned";
@@ -225,5 +232,8 @@ fn secrets(operator: &Operator, namespace: &str) -> Api<Secret> {
 }
 
 fn identity(meta: &ObjectMeta) -> (String, String) {
-    (meta.uid.clone().unwrap_or_default(), meta.resource_version.clone().unwrap_or_default())
+    (
+        meta.uid.clone().unwrap_or_default(),
+        meta.resource_version.clone().unwrap_or_default(),
+    )
 }

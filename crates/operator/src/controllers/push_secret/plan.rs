@@ -33,7 +33,9 @@ pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
         let is_same = |known: &PushStoreRef| known.name == reference.name && kind(known) == kind(reference);
         if !reference.name.is_empty() && !spec.secret_store_refs.iter().any(is_same) {
             let name = &reference.name;
-            return Err(format!("dataTo[{index}]: storeRef {name:?} not found in secretStoreRefs"));
+            return Err(format!(
+                "dataTo[{index}]: storeRef {name:?} not found in secretStoreRefs"
+            ));
         }
     }
     Ok(())
@@ -57,7 +59,10 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
         for (data, bundle) in expand(many, secret).map_err(failed)? {
             let to = &data.match_.remote_ref.remote_key;
             if !seen.insert(to.clone()) {
-                return Err(failed(format!("duplicate remote key {to:?} from source key {:?}", data.match_.secret_key)));
+                return Err(failed(format!(
+                    "duplicate remote key {to:?} from source key {:?}",
+                    data.match_.secret_key
+                )));
             }
             entries.push((data, bundle));
         }
@@ -93,17 +98,25 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
 /// What one entry of `dataTo` stands for; with the values that go into it, where it is many.
 fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Values>)>, String> {
     if !many.remote_key.is_empty() && !many.rewrite.is_empty() {
-        return Err("remoteKey and rewrite are mutually exclusive: rewrite is only supported in per-key mode (without \
+        return Err(
+            "remoteKey and rewrite are mutually exclusive: rewrite is only supported in per-key mode (without \
                     remoteKey)"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let strategy = many.conversion_strategy.unwrap_or_default();
     reversed(strategy, secret).map_err(|error| format!("conversion failed: {error}"))?;
-    let pattern = match many.match_.as_ref().map(|match_| match_.regexp.as_str()).unwrap_or_default() {
+    let pattern = match many
+        .match_
+        .as_ref()
+        .map(|match_| match_.regexp.as_str())
+        .unwrap_or_default()
+    {
         "" => None,
-        pattern => Some(Regex::new(pattern).map_err(|error| {
-            format!("match failed: failed to compile regexp pattern {pattern:?}: {error}")
-        })?),
+        pattern => Some(
+            Regex::new(pattern)
+                .map_err(|error| format!("match failed: failed to compile regexp pattern {pattern:?}: {error}"))?,
+        ),
     };
     // By the name that is matched, so that they come in its order.
     let matched: BTreeMap<String, &String> = secret
@@ -126,7 +139,9 @@ fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Va
         conversion_strategy: Some(PushConversion::None),
     };
     if !many.remote_key.is_empty() {
-        let values = matched.iter().map(|(name, key)| (name.clone(), secret.get(*key).cloned().unwrap_or_default()));
+        let values = matched
+            .iter()
+            .map(|(name, key)| (name.clone(), secret.get(*key).cloned().unwrap_or_default()));
         return Ok(vec![(data("", many.remote_key.clone()), Some(values.collect()))]);
     }
     matched
@@ -146,7 +161,9 @@ fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, Strin
         let one = Values::from([(name.clone(), Vec::new())]);
         let after = match operation {
             PushRewrite { regexp: Some(with), .. } => rewrite::regexp(with, one),
-            PushRewrite { transform: Some(with), .. } => rewrite::transform(with, one),
+            PushRewrite {
+                transform: Some(with), ..
+            } => rewrite::transform(with, one),
             _ => continue,
         };
         let after = after.map_err(|error| format!("rewrite[{index}] on key {name:?}: {error}"))?;
@@ -158,7 +175,9 @@ fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, Strin
 /// The Secret's own key of an entry whose key is a converted one.
 fn source_key(data: &PushData, secret: &Values) -> String {
     let (key, strategy) = (&data.match_.secret_key, data.conversion_strategy.unwrap_or_default());
-    let own = secret.keys().find(|own| strategy != PushConversion::None && keys::reverse(strategy, own) == *key);
+    let own = secret
+        .keys()
+        .find(|own| strategy != PushConversion::None && keys::reverse(strategy, own) == *key);
     own.unwrap_or(key).clone()
 }
 
@@ -183,11 +202,15 @@ fn value(data: &PushData, values: &Values) -> Result<String, String> {
     let key = &data.match_.secret_key;
     if key.is_empty() {
         // All of it. External Secrets' other providers write this JSON; its own for 1Password refuses.
-        let all: BTreeMap<&String, String> =
-            values.iter().map(|(key, value)| Ok((key, text(key, value)?))).collect::<Result<_, String>>()?;
+        let all: BTreeMap<&String, String> = values
+            .iter()
+            .map(|(key, value)| Ok((key, text(key, value)?)))
+            .collect::<Result<_, String>>()?;
         return serde_json::to_string(&all).map_err(|error| error.to_string());
     }
-    let value = values.get(key).ok_or_else(|| format!("secret key {key} does not exist"))?;
+    let value = values
+        .get(key)
+        .ok_or_else(|| format!("secret key {key} does not exist"))?;
     text(key, value)
 }
 
@@ -224,7 +247,10 @@ mod tests {
     fn planned(spec: serde_json::Value) -> Result<Vec<(String, String, String)>, String> {
         let spec: PushSecretSpec = serde_json::from_value(spec).unwrap();
         let entries = plan(&spec, &secret(), &store())?;
-        Ok(entries.into_iter().map(|e| (e.data.match_.secret_key.clone(), status_key(&e.data), e.value)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|e| (e.data.match_.secret_key.clone(), status_key(&e.data), e.value))
+            .collect())
     }
 
     fn triple(key: &str, to: &str, value: &str) -> (String, String, String) {
@@ -237,7 +263,10 @@ mod tests {
             { "match": { "secretKey": "db-user", "remoteRef": { "remoteKey": "db", "property": "user" } } },
             { "match": { "secretKey": "api key", "remoteRef": { "remoteKey": "api" } }, "conversionStrategy": "ReverseUnicode" },
         ] });
-        assert_eq!(planned(spec).unwrap(), [triple("db-user", "db/user", "u"), triple("api key", "api", "k")]);
+        assert_eq!(
+            planned(spec).unwrap(),
+            [triple("db-user", "db/user", "u"), triple("api key", "api", "k")]
+        );
         let missing = json!({ "data": [{ "match": { "secretKey": "x", "remoteRef": { "remoteKey": "db" } } }] });
         assert_eq!(planned(missing).unwrap_err(), "secret key x does not exist");
     }
@@ -248,12 +277,18 @@ mod tests {
             "storeRef": { "name": "s" }, "match": { "regexp": "^db-" },
             "rewrite": [{ "regexp": { "source": "^db-(.*)$", "target": "prod-$1" } }],
         }] });
-        assert_eq!(planned(each).unwrap(), [triple("db-pass", "prod-pass", "p"), triple("db-user", "prod-user", "u")]);
+        assert_eq!(
+            planned(each).unwrap(),
+            [triple("db-pass", "prod-pass", "p"), triple("db-user", "prod-user", "u")]
+        );
         let bundle = json!({ "dataTo": [{
             "storeRef": { "labelSelector": { "matchLabels": { "env": "prod" } } }, "remoteKey": "all",
             "conversionStrategy": "ReverseUnicode", "match": { "regexp": "user|key" },
         }] });
-        assert_eq!(planned(bundle).unwrap(), [triple("", "all", r#"{"api key":"k","db-user":"u"}"#)]);
+        assert_eq!(
+            planned(bundle).unwrap(),
+            [triple("", "all", r#"{"api key":"k","db-user":"u"}"#)]
+        );
         let other_store = json!({ "dataTo": [{ "storeRef": { "name": "other" }, "remoteKey": "all" }] });
         assert!(planned(other_store).unwrap().is_empty());
     }
@@ -266,19 +301,24 @@ mod tests {
             "data": [{ "match": { "secretKey": "api key", "remoteRef": { "remoteKey": "mine" } },
                        "conversionStrategy": "ReverseUnicode" }],
         });
-        assert_eq!(planned(spec).unwrap(), [triple("db-user", "db-user", "u"), triple("api key", "mine", "k")]);
+        assert_eq!(
+            planned(spec).unwrap(),
+            [triple("db-user", "db-user", "u"), triple("api key", "mine", "k")]
+        );
     }
 
     #[test]
     fn two_values_for_one_place_are_refused() {
-        let to = |key: &str| json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": "db", "property": "x" } } });
+        let to =
+            |key: &str| json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": "db", "property": "x" } } });
         let error = planned(json!({ "data": [to("db-user"), to("db-pass")] })).unwrap_err();
         assert!(error.ends_with(
             "duplicate remote key \"db\" with property \"x\": source keys \"db-user\" and \"db-pass\" both map to the \
              same destination"
         ));
         let same = json!({ "regexp": { "source": ".*", "target": "x" } });
-        let many = json!({ "dataTo": [{ "storeRef": { "name": "s" }, "match": { "regexp": "^db" }, "rewrite": [same] }] });
+        let many =
+            json!({ "dataTo": [{ "storeRef": { "name": "s" }, "match": { "regexp": "^db" }, "rewrite": [same] }] });
         assert!(planned(many).unwrap_err().contains("duplicate remote key \"x\""));
     }
 
@@ -298,12 +338,19 @@ mod tests {
     #[test]
     fn data_to_needs_a_store_of_the_list() {
         let check = |spec: serde_json::Value| check_store_refs(&serde_json::from_value(spec).unwrap());
-        assert_eq!(check(json!({ "dataTo": [{}] })).unwrap_err(), "dataTo[0]: storeRef is required");
+        assert_eq!(
+            check(json!({ "dataTo": [{}] })).unwrap_err(),
+            "dataTo[0]: storeRef is required"
+        );
         let refs = json!([{ "name": "s" }]);
         let spec = |store: serde_json::Value| json!({ "secretStoreRefs": refs, "dataTo": [{ "storeRef": store }] });
         assert!(check(spec(json!({ "name": "s", "kind": "SecretStore" }))).is_ok());
         assert!(check(spec(json!({ "name": "s", "kind": "ClusterSecretStore" }))).is_err());
         assert!(check(spec(json!({ "labelSelector": {} }))).is_ok());
-        assert!(check(spec(json!({}))).unwrap_err().ends_with("must have name or labelSelector"));
+        assert!(
+            check(spec(json!({})))
+                .unwrap_err()
+                .ends_with("must have name or labelSelector")
+        );
     }
 }

@@ -34,7 +34,12 @@ pub(super) async fn secrets(operator: &Operator, push_secret: &PushSecret) -> Re
     let template = push_secret.spec.template.as_ref();
     let found = find(operator, push_secret, namespace).await?;
     let values = |secret: &Secret| -> Values {
-        secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+        secret
+            .data
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.0.clone()))
+            .collect()
     };
     let Some(template) = template else {
         return Ok(found.iter().map(values).collect());

@@ -10,7 +10,7 @@ use crate::informer::{Informer, key};
 use crate::operator::{Operator, is_conflict, is_not_found};
 use crate::provider::StoreKey;
 use crate::queue::{ObjectKey, Outcome, Reason};
-use crate::types::{PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
+use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
 
 /// On stores whose values are to go with a PushSecret: without the store they could not.
 const FINALIZER: &str = "secretstore.externalsecrets.io/finalizer";
@@ -71,7 +71,7 @@ pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Store
             return Err("refStore Name must be provided".to_owned());
         }
         let store = by_name(operator, kind, name, namespace)
-            .ok_or_else(|| format!("could not get {kind} {name:?}, there is none"))?;
+            .ok_or_else(|| format!("could not get {kind} {name:?}, {kind}.{GROUP} {name:?} not found"))?;
         stores.insert(status_key(&store), store);
     }
     Ok(stores)
@@ -98,7 +98,9 @@ pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Store
             any |= selects(reference, store).map_err(|error| format!("dataTo[{index}]: {error}"))?;
         }
         if !any {
-            return Err(format!("dataTo[{index}]: labelSelector does not match any store in secretStoreRefs"));
+            return Err(format!(
+                "dataTo[{index}]: labelSelector does not match any store in secretStoreRefs"
+            ));
         }
     }
     Ok(stores)
@@ -153,7 +155,12 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
         return false;
     }
     let in_reach = store.metadata.namespace.is_none() || store.metadata.namespace == push_secret.metadata.namespace;
-    let wrote = || push_secret.status.as_ref().is_some_and(|status| status.synced_push_secrets.contains_key(key));
+    let wrote = || {
+        push_secret
+            .status
+            .as_ref()
+            .is_some_and(|status| status.synced_push_secrets.contains_key(key))
+    };
     let will = || {
         let mut references = push_secret.spec.secret_store_refs.iter();
         references.any(|reference| selects(reference, store).unwrap_or_default())
@@ -164,9 +171,17 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
 /// Whether the store has its finalizer, and whether it should.
 fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
     let key = status_key(store);
-    let is = store.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let is = store
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == FINALIZER);
     let all = operator.informers.push_secrets.all();
-    (is, all.iter().any(|(_, push_secret)| is_held_by(store, &key, push_secret)))
+    (
+        is,
+        all.iter().any(|(_, push_secret)| is_held_by(store, &key, push_secret)),
+    )
 }
 
 /// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
@@ -218,7 +233,10 @@ pub(super) fn wake(operator: &Operator, push_secret: &PushSecret) {
             let (is, should_be) = holds(operator, &store);
             if is != should_be {
                 let key = key(&store.metadata);
-                operator.queues.stores.add(key.clone(), &lane(&key), Reason::Look, Instant::now());
+                operator
+                    .queues
+                    .of_store(&key)
+                    .add(key.clone(), &lane(&key), Reason::Look, Instant::now());
             }
         }
     }
@@ -265,9 +283,18 @@ mod tests {
         };
         assert!(selects(json!({ "name": "s" }), &store(Some("n"))));
         assert!(!selects(json!({ "name": "s" }), &store(None)));
-        assert!(selects(json!({ "name": "s", "kind": "ClusterSecretStore" }), &store(None)));
-        assert!(selects(json!({ "labelSelector": { "matchLabels": { "a": "b" } } }), &store(Some("n"))));
-        assert!(!selects(json!({ "labelSelector": { "matchLabels": { "a": "c" } } }), &store(Some("n"))));
+        assert!(selects(
+            json!({ "name": "s", "kind": "ClusterSecretStore" }),
+            &store(None)
+        ));
+        assert!(selects(
+            json!({ "labelSelector": { "matchLabels": { "a": "b" } } }),
+            &store(Some("n"))
+        ));
+        assert!(!selects(
+            json!({ "labelSelector": { "matchLabels": { "a": "c" } } }),
+            &store(Some("n"))
+        ));
         assert!(!selects(json!({}), &store(Some("n"))));
     }
 

@@ -11,7 +11,10 @@ fn push_secret(interval: &str, status: serde_json::Value) -> PushSecret {
     }))
     .unwrap();
     let current = hash::resource_version(&push_secret.metadata);
-    let synced = push_secret.status.as_mut().and_then(|status| status.synced_resource_version.as_mut());
+    let synced = push_secret
+        .status
+        .as_mut()
+        .and_then(|status| status.synced_resource_version.as_mut());
     if let Some(synced) = synced.filter(|synced| *synced == "current") {
         *synced = current;
     }

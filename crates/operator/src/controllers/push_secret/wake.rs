@@ -18,7 +18,10 @@ pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &Object
     let deletes = |push_secret: &PushSecret| push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
     let held = match seen {
         Seen::Is(now, before) => {
-            if before.as_ref().is_some_and(|before| !changed(&before.metadata, &now.metadata)) {
+            if before
+                .as_ref()
+                .is_some_and(|before| !changed(&before.metadata, &now.metadata))
+            {
                 return;
             }
             look(queue, key, now);
@@ -43,7 +46,11 @@ pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &Object
 /// A store is new or another: those that failed need not wait for their time.
 pub(crate) fn of_store(operator: &Operator, store: &Store) {
     for (key, push_secret) in operator.informers.push_secrets.all() {
-        let in_reach = store.metadata.namespace.as_deref().is_none_or(|namespace| namespace == key.namespace);
+        let in_reach = store
+            .metadata
+            .namespace
+            .as_deref()
+            .is_none_or(|namespace| namespace == key.namespace);
         let mut references = push_secret.spec.secret_store_refs.iter();
         let names = references.any(|reference| stores::selects(reference, store).unwrap_or_default());
         let status = push_secret.status.as_ref();

@@ -35,7 +35,9 @@ pub(super) async fn put(operator: &Operator, store: &Store, entries: &[Entry], p
         match outcome {
             Ok(changed) => {
                 written.changed |= changed;
-                written.synced.extend(of.iter().map(|entry| (status_key(&entry.data), entry.data.clone())));
+                written
+                    .synced
+                    .extend(of.iter().map(|entry| (status_key(&entry.data), entry.data.clone())));
             }
             Err(error) => {
                 let keys: Vec<&str> = of.iter().map(|entry| entry.data.match_.secret_key.as_str()).collect();
@@ -73,7 +75,8 @@ pub(super) async fn withdraw(
 
 type Item<'a> = (Result<Put, ProviderError>, Vec<&'a Entry>);
 
-/// Entries by item, in the order of the items' first ones. Of two values for one field the later stays.
+/// Entries by item, in the order of the items' first ones. Of two values for one field the later stays, as if they
+/// were written one after the other; where what is there is to stay, the earlier.
 fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
     let mut items: Vec<(&str, Item<'_>)> = Vec::new();
     for entry in entries {
@@ -96,8 +99,16 @@ fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
                 put.metadata.tags = metadata.tags.or(put.metadata.tags.take());
                 // An item is made in the vault its first entry names.
                 put.metadata.vault = put.metadata.vault.take().or(metadata.vault);
-                put.values.retain(|(property, _)| label(property) != label(&to.property));
-                put.values.push((to.property.clone(), entry.value.clone()));
+                let value = (to.property.clone(), entry.value.clone());
+                match put
+                    .values
+                    .iter_mut()
+                    .find(|(property, _)| label(property) == label(&to.property))
+                {
+                    None => put.values.push(value),
+                    Some(known) if policy == UpdatePolicy::Replace => *known = value,
+                    Some(_) => {}
+                }
             }
             (Ok(_), Err(error)) => *put = Err(error),
             (Err(_), _) => {}
@@ -115,9 +126,15 @@ fn outdated(known: &Synced, wanted: &Synced) -> BTreeMap<String, Vec<(String, St
     };
     let live: BTreeSet<(String, String)> = wanted.values().map(field).collect();
     let mut outdated: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for (key, data) in known.iter().filter(|(key, data)| !wanted.contains_key(*key) && !live.contains(&field(data))) {
+    for (key, data) in known
+        .iter()
+        .filter(|(key, data)| !wanted.contains_key(*key) && !live.contains(&field(data)))
+    {
         let at = &data.match_.remote_ref;
-        outdated.entry(at.remote_key.clone()).or_default().push((key.clone(), at.property.clone()));
+        outdated
+            .entry(at.remote_key.clone())
+            .or_default()
+            .push((key.clone(), at.property.clone()));
     }
     outdated
 }
@@ -146,7 +163,10 @@ async fn write_once(operator: &Operator, store: &Store, what: Write<'_>) -> Resu
         not_before: Instant::now(),
         or_unchanged: false,
     };
-    Source::new(&connection, config, need).write(what).await.map_err(|error| (error, connection.id))
+    Source::new(&connection, config, need)
+        .write(what)
+        .await
+        .map_err(|error| (error, connection.id))
 }
 
 #[cfg(test)]
@@ -166,7 +186,10 @@ mod tests {
 
     fn entry(title: &str, property: &str, value: &str, metadata: serde_json::Value) -> Entry {
         let value = value.to_owned();
-        Entry { data: data(title, property, metadata), value }
+        Entry {
+            data: data(title, property, metadata),
+            value,
+        }
     }
 
     fn spec(spec: serde_json::Value) -> serde_json::Value {
@@ -174,7 +197,9 @@ mod tests {
     }
 
     fn synced(all: &[(&str, &str)]) -> Synced {
-        let all = all.iter().map(|(title, property)| data(title, property, serde_json::Value::Null));
+        let all = all
+            .iter()
+            .map(|(title, property)| data(title, property, serde_json::Value::Null));
         all.map(|data| (status_key(&data), data)).collect()
     }
 
@@ -187,19 +212,30 @@ mod tests {
             entry("db", "password", "new", spec(json!({ "tags": ["b"] }))),
         ];
         let items = by_item(&entries, UpdatePolicy::Replace);
-        let titles: Vec<&str> = items.iter().map(|(put, _)| put.as_ref().unwrap().title.as_str()).collect();
+        let titles: Vec<&str> = items
+            .iter()
+            .map(|(put, _)| put.as_ref().unwrap().title.as_str())
+            .collect();
         assert_eq!(titles, ["db", "api"]);
         let (db, of) = &items[0];
         let db = db.as_ref().unwrap();
         let value = |property: &str, value: &str| (property.to_owned(), value.to_owned());
         assert_eq!(db.values, [value("user", "u"), value("password", "new")]);
-        assert_eq!((db.metadata.vault.as_deref(), db.metadata.tags.as_deref()), (Some("Home"), Some(&["b".to_owned()][..])));
+        assert_eq!(
+            (db.metadata.vault.as_deref(), db.metadata.tags.as_deref()),
+            (Some("Home"), Some(&["b".to_owned()][..]))
+        );
         assert_eq!(of.len(), 3);
+        let kept = by_item(&entries, UpdatePolicy::IfNotExists);
+        assert_eq!(kept[0].0.as_ref().unwrap().values[1], value("", "old"));
     }
 
     #[test]
     fn bad_metadata_stops_its_item_only() {
-        let entries = [entry("db", "", "x", json!({ "tags": [] })), entry("api", "", "x", json!(null))];
+        let entries = [
+            entry("db", "", "x", json!({ "tags": [] })),
+            entry("api", "", "x", json!(null)),
+        ];
         let items = by_item(&entries, UpdatePolicy::Replace);
         assert!(items[0].0.is_err() && items[1].0.is_ok());
     }
