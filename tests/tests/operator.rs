@@ -13,5 +13,7 @@ mod poke;
 mod rights;
 #[path = "operator/seed.rs"]
 mod seed;
+#[path = "operator/push.rs"]
+mod push;
 #[path = "operator/world.rs"]
 mod world;

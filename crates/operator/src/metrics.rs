@@ -174,8 +174,11 @@ impl Metrics {
         for result in RESULTS {
             drop(self.queues.reconciles.get_or_create(&queue.result(result)));
         }
-        drop(self.queues.errors.get_or_create(&queue.one));
-        drop(self.queues.active.get_or_create(&queue.one));
+        let Queues { errors, active, time, depth, adds, retries, waited, worked, .. } = &self.queues;
+        drop((errors.get_or_create(&queue.one), active.get_or_create(&queue.one), time.get_or_create(&queue.one)));
+        let labels = &queue.labels;
+        drop((depth.get_or_create(labels), adds.get_or_create(labels), retries.get_or_create(labels)));
+        drop((waited.get_or_create(labels), worked.get_or_create(labels)));
         queue
     }
 

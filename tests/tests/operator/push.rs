@@ -1,0 +1,208 @@
+//! PushSecret and ClusterExternalSecret: on a real API server, and as the real controller does it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::{Cluster, controllers, definitions};
+use sidevault_tests::pair::wait_until;
+
+use super::world::{self, Stage, VERSION, World};
+
+const PUSH: &str = "external-secrets.io/v1alpha1";
+
+/// A PushSecret of the Secret `source`; `data` are key, item and property.
+fn push(name: &str, data: &[(&str, &str, &str)], more: &Value) -> Value {
+    let data: Vec<Value> = data
+        .iter()
+        .map(|(key, item, property)| {
+            let mut remote = json!({"remoteKey": item});
+            if !property.is_empty() {
+                remote["property"] = json!(property);
+            }
+            json!({"match": {"secretKey": key, "remoteRef": remote}})
+        })
+        .collect();
+    let mut spec = json!({"refreshInterval": "1h", "secretStoreRefs": [{"name": "store", "kind": "SecretStore"}],
+        "selector": {"secret": {"name": "source"}}, "data": data});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    json!({"apiVersion": PUSH, "kind": "PushSecret", "metadata": {"name": name, "namespace": "push"}, "spec": spec})
+}
+
+fn cases() -> Vec<Value> {
+    let metadata = json!({"apiVersion": "kubernetes.external-secrets.io/v1alpha1", "kind": "PushSecretMetadata",
+        "spec": {"tags": ["pushed", "x"]}});
+    let mut tagged = push("tagged", &[("user", "pushed-tagged", "username")], &json!({}));
+    tagged["spec"]["data"][0]["metadata"] = metadata;
+    vec![
+        push("plain", &[("user", "pushed-plain", "")], &json!({})),
+        push("two", &[("user", "pushed-two", "username"), ("pass", "pushed-two", "password")], &json!({})),
+        push("kept", &[("user", "pushed-kept", "a")], &json!({"updatePolicy": "IfNotExists"})),
+        push("going", &[("user", "pushed-going", "a")], &json!({"deletionPolicy": "Delete"})),
+        push("templated", &[("joined", "pushed-templated", "a")],
+            &json!({"template": {"engineVersion": "v2", "data": {"joined": "{{ .user }}:{{ .pass }}"}}})),
+        push("missing-key", &[("nope", "pushed-nothing", "a")], &json!({})),
+        push("missing-secret", &[("user", "pushed-nothing", "a")], &json!({"selector": {"secret": {"name": "nope"}}})),
+        tagged,
+    ]
+}
+
+fn prepare(world: &World, cluster: &Cluster) {
+    world.prepare(cluster, VERSION, "push");
+    // One vault, so that what is new has one place to go to.
+    let mut store = world.store(VERSION, "SecretStore", "store", Some("push"), "push", "connect-token");
+    store["spec"]["provider"]["onepassword"]["vaults"] = json!({"apps": 1});
+    cluster.apply(&store.to_string());
+    let source = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source", "namespace": "push"},
+        "stringData": {"user": "ada", "pass": "s3cret"}});
+    cluster.apply(&source.to_string());
+}
+
+/// Applies the cases, waits until each has a condition, and tells the conditions and the items.
+fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
+    for case in cases() {
+        cluster.apply(&case.to_string());
+    }
+    let list = format!("/apis/{PUSH}/namespaces/push/pushsecrets");
+    let settled = || {
+        let items = cluster.get(&list)?["items"].as_array()?.clone();
+        let all = items.iter().all(|item| item["status"]["conditions"].as_array().is_some_and(|list| !list.is_empty()));
+        (all && items.len() == cases().len()).then_some(items)
+    };
+    let settled = wait_until(settled).or_else(|| wait_until(settled));
+    let mut told = BTreeMap::new();
+    for item in settled.unwrap_or_else(|| panic!("not all were looked at\n{}", log())) {
+        let condition = &item["status"]["conditions"][0];
+        let name = item["metadata"]["name"].as_str().unwrap_or_default();
+        // The real controller notes a store to which nothing was pushed with an empty entry; we do not.
+        let synced = item["status"]["syncedPushSecrets"].as_object().into_iter().flatten();
+        let synced: BTreeMap<&String, &Value> = synced.filter(|(_, pushed)| **pushed != json!({})).collect();
+        told.insert(
+            format!("PushSecret {name}"),
+            json!([condition["status"], condition["reason"], condition["message"], synced, item["metadata"]["finalizers"]]),
+        );
+    }
+    for (title, item) in items(world) {
+        let fields = item["fields"].as_array().cloned().unwrap_or_default();
+        let fields: BTreeMap<String, Value> = fields
+            .iter()
+            .filter(|field| field["purpose"] != "NOTES")
+            .map(|field| (field["label"].to_string(), json!([field["type"], field["value"]])))
+            .collect();
+        told.insert(format!("item {title}"), json!([item["category"], item["tags"], fields]));
+    }
+    told
+}
+
+fn items(world: &World) -> BTreeMap<String, Value> {
+    let list = world.pair.get(&world.token, "/v1/vaults/apps/items").json();
+    let titles = list.as_array().cloned().unwrap_or_default();
+    let titles = titles.iter().filter_map(|item| item["title"].as_str()).filter(|title| title.starts_with("pushed-"));
+    titles.map(|title| (title.to_owned(), world.pair.item(&world.token, "apps", title).expect("the item"))).collect()
+}
+
+#[test]
+fn what_is_pushed_is_what_the_real_controller_pushes() {
+    let Some(controllers) = controllers() else { return };
+    for controller in controllers {
+        let release = controller.file_name().expect("a name").to_string_lossy().into_owned();
+        // It could not push yet.
+        if release.contains("v0.9.") {
+            continue;
+        }
+        let Some(cluster) = Cluster::start() else { return };
+        cluster.install_definitions(&definitions(&controller));
+        let world = World::start();
+        prepare(&world, &cluster);
+        let mut running = cluster.run_external_secrets(&controller, &[]);
+        let theirs = outcome(&world, &cluster, || running.log());
+        running.terminate();
+        let patch = r#"{"metadata":{"finalizers":null}}"#;
+        for case in cases() {
+            let name = case["metadata"]["name"].as_str().expect("a name").to_owned();
+            cluster.must(&["patch", "pushsecret", &name, "-n", "push", "--type=merge", "-p", patch]);
+        }
+        cluster.must(&["delete", "pushsecrets", "--all", "-n", "push"]);
+        for item in items(&world).values() {
+            let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
+            world.pair.ask(&world.token, "DELETE", &target, "").expect("an answer");
+        }
+
+        let operator = world::operator(&cluster, &[]);
+        let ours = outcome(&world, &cluster, || operator.log());
+        let keys: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
+        let different: Vec<String> = keys
+            .into_iter()
+            // `IfNotExists` came to this provider with 2.x.
+            .filter(|key| release.contains("v2.") || !key.contains("kept"))
+            .filter(|key| theirs.get(*key) != ours.get(*key))
+            .map(|key| format!("{key}\n  theirs: {:?}\n  ours:   {:?}", theirs.get(key), ours.get(key)))
+            .collect();
+        println!("{release}: {} objects compared", theirs.len());
+        assert!(different.is_empty(), "{release} and ours differ:\n{}", different.join("\n"));
+    }
+}
+
+#[test]
+fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
+    let Some(stage) = Stage::set() else { return };
+    prepare(&stage.world, &stage.cluster);
+    let _operator = world::operator(&stage.cluster, &[]);
+    let manifest = push("going", &[("user", "pushed-going", "a")], &json!({"deletionPolicy": "Delete"}));
+    stage.cluster.apply(&manifest.to_string());
+    let value = |value: &str| {
+        let value = value.to_owned();
+        let world = &stage.world;
+        move || {
+            let item = items(world).remove("pushed-going")?;
+            let fields = item["fields"].as_array()?.clone();
+            fields.iter().any(|field| field["label"] == "a" && field["value"] == value).then_some(item["version"].clone())
+        }
+    };
+    wait_until(value("ada")).expect("the value is pushed");
+    let patch = r#"{"stringData":{"user":"grace"}}"#;
+    stage.cluster.must(&["patch", "secret", "source", "-n", "push", "-p", patch]);
+    stage.cluster.must(&["annotate", "pushsecret", "going", "-n", "push", "force-sync=1"]);
+    wait_until(value("grace")).expect("the new value is pushed");
+    stage.cluster.must(&["delete", "pushsecret", "going", "-n", "push"]);
+    wait_until(|| items(&stage.world).is_empty().then_some(())).expect("the item goes");
+}
+
+#[test]
+fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
+    let Some(stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    for (name, team) in [("team-a", "yes"), ("team-b", "yes"), ("other", "no")] {
+        stage.cluster.must(&["create", "namespace", name]);
+        stage.cluster.must(&["label", "namespace", name, &format!("team={team}")]);
+    }
+    let manifest = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "shared"},
+        "spec": {
+            "namespaceSelectors": [{"matchLabels": {"team": "yes"}}],
+            "externalSecretMetadata": {"labels": {"from": "shared"}},
+            "externalSecretSpec": {
+                "refreshInterval": "1h0m0s",
+                "secretStoreRef": {"name": "cluster-store", "kind": "ClusterSecretStore"},
+                "data": [{"secretKey": "v", "remoteRef": {"key": "db", "property": "username"}}],
+            },
+        }});
+    stage.cluster.apply(&manifest.to_string());
+    let secret = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets/shared");
+    for namespace in ["team-a", "team-b"] {
+        stage.cluster.wait_for(&secret(namespace), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
+    }
+    let path = format!("/apis/{VERSION}/clusterexternalsecrets/shared");
+    stage.cluster.wait_for(&path, |object| {
+        let provisioned = &object["status"]["provisionedNamespaces"];
+        (*provisioned == json!(["team-a", "team-b"])).then_some(())
+    });
+    assert!(stage.cluster.get(&secret("other")).is_none());
+
+    stage.cluster.must(&["label", "namespace", "other", "team=yes", "--overwrite"]);
+    stage.cluster.must(&["label", "namespace", "team-b", "team=no", "--overwrite"]);
+    stage.cluster.wait_for(&secret("other"), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
+    stage.cluster.wait_gone(&secret("team-b"));
+    stage.cluster.must(&["delete", "clusterexternalsecret", "shared"]);
+    stage.cluster.wait_gone(&secret("team-a"));
+}
