@@ -27,11 +27,11 @@ type Facts = BTreeMap<String, Value>;
 
 /// Differences that are meant: where, and which part (`+` for a field that only we have).
 const MEANT: [(&str, &str); 6] = [
-    // The seed spells it connectToken, so neither spelling can be required; a rule asks for one of them.
+    // Manifests in the wild spell it connectToken, so neither spelling can be required; a rule asks for one of them.
     (".spec.provider.onepassword.auth.secretRef", "required"),
     (".spec.provider.onepassword.auth.secretRef", "x-kubernetes-validations"),
     (".spec.provider.onepassword.auth.secretRef.connectToken", "+"),
-    // The seed writes target.type beside target.template.type.
+    // Some write target.type beside target.template.type.
     (".spec.target.type", "+"),
     (".spec.externalSecretSpec.target.type", "+"),
     // Providers that were there in v0.9.11 and are gone, so that their stores survive.

@@ -134,7 +134,7 @@ fn the_chart_makes_no_keys() {
 }
 
 #[test]
-fn names_and_labels_are_those_that_the_seeds_commands_select() {
+fn names_and_labels_are_those_that_existing_manifests_and_commands_select() {
     let Some(manifests) = rendered(&["--set=operator.create=true"]) else {
         return;
     };

@@ -12,7 +12,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The operator's Pods carry External Secrets' name: the seed's policies, monitors and log commands select it. */}}
+{{/* The operator's Pods carry External Secrets' name: policies, monitors and log commands that people have select it. */}}
 {{- define "sidevault.operator.selector" -}}
 app.kubernetes.io/name: external-secrets
 app.kubernetes.io/instance: {{ .Release.Name }}
