@@ -25,9 +25,11 @@ const THEIRS: [&str; 8] = [
 
 /// What of the real controller's series ours does not have: other kinds' controllers, and what no dashboard of External
 /// Secrets reads.
-const ABSENT: [&str; 4] = [
+const ABSENT: [&str; 6] = [
     "controller=clusterpushsecret",
     "controller=generatorstate",
+    "controller_runtime_reconcile_panics_total",
+    "controller_runtime_terminal_reconcile_errors_total",
     "workqueue_longest_running_processor_seconds",
     "workqueue_unfinished_work_seconds",
 ];
