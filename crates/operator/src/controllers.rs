@@ -4,6 +4,7 @@ pub(crate) mod cluster_external_secret;
 pub(crate) mod external_secret;
 mod namespaces;
 pub(crate) mod push_secret;
+mod refresh;
 pub(crate) mod store;
 
 use std::sync::Arc;

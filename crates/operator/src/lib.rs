@@ -19,6 +19,7 @@ mod restart;
 mod run;
 mod secret;
 mod server;
+mod start;
 pub mod types;
 mod values;
 mod wake;

@@ -1,5 +1,7 @@
 //! Metrics under External Secrets' names and labels, and those of controller-runtime that its dashboard reads.
 
+mod queue;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,6 +13,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use queue::Queues;
+pub(crate) use queue::WorkQueue;
 
 use crate::queue::ObjectKey;
 use crate::types::Condition;
@@ -31,26 +36,6 @@ pub(crate) struct ConditionLabels {
     status: String,
 }
 
-/// A queue or a controller.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ControllerLabels {
-    name: String,
-    controller: String,
-}
-
-/// A controller and what came of a turn.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    controller: String,
-    result: &'static str,
-}
-
-/// A controller.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OneController {
-    controller: String,
-}
-
 /// A call to a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CallLabels {
@@ -60,7 +45,6 @@ pub(crate) struct CallLabels {
 }
 
 type Seconds = Gauge<f64, AtomicU64>;
-type HistogramOf<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
@@ -89,23 +73,6 @@ pub(crate) struct Kind {
     conditions: Family<ConditionLabels, Gauge>,
     duration: Family<ObjectLabels, Seconds>,
 }
-
-#[derive(Clone)]
-struct Queues {
-    depth: Family<ControllerLabels, Gauge>,
-    adds: Family<ControllerLabels, Counter>,
-    retries: Family<ControllerLabels, Counter>,
-    waited: HistogramOf<ControllerLabels>,
-    worked: HistogramOf<ControllerLabels>,
-    reconciles: Family<ResultLabels, Counter>,
-    errors: Family<OneController, Counter>,
-    time: HistogramOf<OneController>,
-    active: Family<OneController, Gauge>,
-    width: Family<OneController, Gauge>,
-}
-
-/// What controller-runtime says may come of a turn.
-const RESULTS: [&str; 4] = ["success", "error", "requeue", "requeue_after"];
 
 fn times() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
@@ -167,19 +134,7 @@ impl Metrics {
 
     /// What is counted of one queue.
     pub(crate) fn queue(&self, controller: &str, width: usize) -> WorkQueue {
-        let queue = WorkQueue::of(self.queues.clone(), controller);
-        let width = i64::try_from(width).unwrap_or(i64::MAX);
-        self.queues.width.get_or_create(&queue.one).set(width);
-        // From the start: a rate does not see the first of a series that comes with it.
-        for result in RESULTS {
-            drop(self.queues.reconciles.get_or_create(&queue.result(result)));
-        }
-        let Queues { errors, active, time, depth, adds, retries, waited, worked, .. } = &self.queues;
-        drop((errors.get_or_create(&queue.one), active.get_or_create(&queue.one), time.get_or_create(&queue.one)));
-        let labels = &queue.labels;
-        drop((depth.get_or_create(labels), adds.get_or_create(labels), retries.get_or_create(labels)));
-        drop((waited.get_or_create(labels), worked.get_or_create(labels)));
-        queue
+        WorkQueue::start(&self.queues, controller, width)
     }
 
     /// The text of `/metrics` (OpenMetrics).
@@ -265,143 +220,5 @@ fn condition_labels(key: &ObjectKey, condition: &str, status: &str) -> Condition
         namespace: key.namespace.clone(),
         condition: condition.to_owned(),
         status: status.to_owned(),
-    }
-}
-
-impl Queues {
-    fn new() -> Self {
-        Self {
-            depth: Family::default(),
-            adds: Family::default(),
-            retries: Family::default(),
-            waited: Family::new_with_constructor(times),
-            worked: Family::new_with_constructor(times),
-            reconciles: Family::default(),
-            errors: Family::default(),
-            time: Family::new_with_constructor(times),
-            active: Family::default(),
-            width: Family::default(),
-        }
-    }
-
-    fn register(registry: &mut Registry) -> Self {
-        let queues = Self::new();
-        registry.register("workqueue_depth", "Objects that wait", queues.depth.clone());
-        registry.register("workqueue_adds", "Objects that were asked for", queues.adds.clone());
-        registry.register(
-            "workqueue_retries",
-            "Objects that come up again",
-            queues.retries.clone(),
-        );
-        registry.register("workqueue_queue_duration_seconds", "Waits", queues.waited.clone());
-        registry.register("workqueue_work_duration_seconds", "Turns", queues.worked.clone());
-        registry.register(
-            "controller_runtime_reconcile",
-            "Turns by result",
-            queues.reconciles.clone(),
-        );
-        registry.register(
-            "controller_runtime_reconcile_errors",
-            "Turns that failed",
-            queues.errors.clone(),
-        );
-        registry.register(
-            "controller_runtime_reconcile_time_seconds",
-            "Turns",
-            queues.time.clone(),
-        );
-        registry.register(
-            "controller_runtime_active_workers",
-            "Workers at work",
-            queues.active.clone(),
-        );
-        registry.register(
-            "controller_runtime_max_concurrent_reconciles",
-            "Workers",
-            queues.width.clone(),
-        );
-        queues
-    }
-}
-
-/// What is counted of one queue.
-#[derive(Clone)]
-pub(crate) struct WorkQueue {
-    queues: Queues,
-    labels: ControllerLabels,
-    one: OneController,
-}
-
-impl WorkQueue {
-    fn of(queues: Queues, controller: &str) -> Self {
-        Self {
-            queues,
-            labels: ControllerLabels {
-                name: controller.to_owned(),
-                controller: controller.to_owned(),
-            },
-            one: OneController {
-                controller: controller.to_owned(),
-            },
-        }
-    }
-
-    /// A queue that no registry knows.
-    #[cfg(test)]
-    pub(crate) fn unregistered(controller: &str) -> Self {
-        Self::of(Queues::new(), controller)
-    }
-
-    fn result(&self, result: &'static str) -> ResultLabels {
-        ResultLabels {
-            controller: self.one.controller.clone(),
-            result,
-        }
-    }
-
-    /// An object waits.
-    pub(crate) fn added(&self) {
-        self.queues.adds.get_or_create(&self.labels).inc();
-        self.queues.depth.get_or_create(&self.labels).inc();
-    }
-
-    /// Its turn came.
-    pub(crate) fn taken(&self, waited: Duration) {
-        self.queues.depth.get_or_create(&self.labels).dec();
-        self.queues
-            .waited
-            .get_or_create(&self.labels)
-            .observe(waited.as_secs_f64());
-        self.queues.active.get_or_create(&self.one).inc();
-    }
-
-    /// Its turn is over.
-    pub(crate) fn worked(&self, took: Duration) {
-        self.queues
-            .worked
-            .get_or_create(&self.labels)
-            .observe(took.as_secs_f64());
-        self.queues.time.get_or_create(&self.one).observe(took.as_secs_f64());
-        self.queues.active.get_or_create(&self.one).dec();
-    }
-
-    /// It comes up again after a failure.
-    pub(crate) fn retried(&self) {
-        self.queues.retries.get_or_create(&self.labels).inc();
-    }
-
-    /// Counts what came of it.
-    pub(crate) fn outcome(&self, outcome: crate::queue::Outcome) {
-        use crate::queue::Outcome;
-        let result = match outcome {
-            Outcome::Done => "success",
-            Outcome::After(_) => "requeue_after",
-            Outcome::Again => "requeue",
-            Outcome::Failed => "error",
-        };
-        self.queues.reconciles.get_or_create(&self.result(result)).inc();
-        if outcome == Outcome::Failed {
-            self.queues.errors.get_or_create(&self.one).inc();
-        }
     }
 }

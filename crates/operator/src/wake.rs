@@ -11,7 +11,7 @@ use crate::controllers::external_secret;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Need};
 use crate::queue::{ObjectKey, Queue, Reason};
-use crate::run::target_key;
+use crate::secret::target_key;
 
 /// Wakes those that a change at a server concerns, until `stop`.
 pub(crate) async fn run(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::{controllers, definitions};
 use sidevault_tests::pair::{Half, wait_until};
 
-use super::world::{self, METRICS, Stage};
+use super::world::{self, METRICS, Stage, VERSION};
 
 const RESTARTED: &str = "operator.1password.io/last-restarted";
 
@@ -217,11 +217,16 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
     };
 
     // New labels are no new values.
+    let synced = stage.get("plain")["status"]["syncedResourceVersion"].clone();
     cluster.must(&["label", "externalsecret", "plain", "-n", namespace, "team=a"]);
     cluster.wait_for(&world::secret(namespace, "plain"), |secret| {
         (secret["metadata"]["labels"]["team"] == "a").then_some(())
     });
-    // Whatever the label causes is done before the next change is looked at.
+    // The last that a turn does.
+    cluster.wait_for(&world::path(namespace, "externalsecrets", "plain", VERSION), |plain| {
+        (plain["status"]["syncedResourceVersion"] != synced).then_some(())
+    });
+    assert!(restarted().iter().all(Value::is_null), "restarted, though no value changed");
     stage.set_field("simple", "a", "new");
     cluster.wait_for(&path("statefulsets", "asks-too"), told);
     let [asks, asks_too, says_nothing, uses_another, asked_for] = restarted();

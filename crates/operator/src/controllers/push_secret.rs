@@ -14,10 +14,11 @@ use kube::core::ApiResource;
 use kube::runtime::events::EventType;
 
 use self::sync::{Verdict, sync, withdraw};
+use crate::controllers::refresh;
 use crate::operator::{Operator, is_conflict, is_not_found, now};
 use crate::queue::{Outcome, Work};
 use crate::types::{
-    Condition, GoDuration, PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, UpdatePolicy, condition,
+    Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, UpdatePolicy, condition,
 };
 use crate::{hash, merge_patch};
 
@@ -28,7 +29,6 @@ pub(crate) use self::wake::{of_store, seen};
 const FINALIZER: &str = "pushsecret.externalsecrets.io/finalizer";
 const SOURCE_DELETED: &str = "SourceDeleted";
 const ERRORED: &str = "Errored";
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Looks at a PushSecret.
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
@@ -103,7 +103,7 @@ async fn conclude(
         }
         Verdict::SourceDeleted => {
             let message = "source secret deleted; provider secrets cleaned up";
-            let interval = interval(push_secret);
+            let interval = refresh::interval(push_secret.spec.refresh_interval);
             // It may be there again then.
             let after = if interval.is_zero() {
                 Outcome::Done
@@ -247,41 +247,17 @@ fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {
     if condition::ready(&status.conditions).is_some_and(|ready| ready.reason.as_deref() == Some(ERRORED)) {
         return true;
     }
-    let interval = interval(push_secret);
+    let interval = refresh::interval(push_secret.spec.refresh_interval);
     if interval.is_zero() {
         return false;
     }
-    let since = status.refresh_time.as_ref().map(|time| now.duration_since(time.0));
-    // A time to come is a clock that was set back.
-    since.is_none_or(|since| since.is_negative() || since.unsigned_abs() >= interval)
+    refresh::has_passed(interval, status.refresh_time.as_ref(), now)
 }
 
 /// When it comes up again by itself.
 fn next(push_secret: &PushSecret, status: Option<&PushSecretStatus>) -> Outcome {
-    let interval = interval(push_secret);
-    if interval.is_zero() {
-        return Outcome::Done;
-    }
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
-    let since = refreshed
-        .map(|time| Timestamp::now().duration_since(time.0))
-        .unwrap_or_default();
-    match since.is_negative() {
-        true => Outcome::After(interval),
-        // Times are to the second; a little later is never a moment too early.
-        false => Outcome::After(
-            interval
-                .saturating_sub(since.unsigned_abs())
-                .max(Duration::from_millis(100)),
-        ),
-    }
-}
-
-fn interval(push_secret: &PushSecret) -> Duration {
-    push_secret
-        .spec
-        .refresh_interval
-        .map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
+    refresh::next(refresh::interval(push_secret.spec.refresh_interval), refreshed)
 }
 
 #[cfg(test)]

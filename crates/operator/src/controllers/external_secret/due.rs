@@ -1,16 +1,12 @@
 //! When an ExternalSecret's values are read again.
 
-use std::time::Duration;
-
 use k8s_openapi::jiff::Timestamp;
 
 use super::stores;
+use crate::controllers::refresh;
 use crate::hash;
 use crate::queue::{Outcome, Reason};
-use crate::types::{ExternalSecret, GoDuration, RefreshPolicy, StoreRef};
-
-/// The interval of a resource that got past the default of its definition.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
+use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
 
 /// Whether values are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +38,7 @@ fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> b
         Some(RefreshPolicy::CreatedOnce) => is_new,
         Some(RefreshPolicy::OnChange) => is_new || changed(),
         None | Some(RefreshPolicy::Periodic) => {
-            let interval = interval(external_secret);
+            let interval = refresh::interval(external_secret.spec.refresh_interval);
             // 0 stands for "once".
             if interval.is_zero() && !synced.is_empty() {
                 return false;
@@ -50,43 +46,18 @@ fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> b
             if is_new || reason == Reason::Changed || changed() {
                 return true;
             }
-            let since = refreshed.map(|time| now.duration_since(time.0));
-            // A time to come is a clock that was set back.
-            since.is_none_or(|since| since.is_negative() || since.unsigned_abs() >= interval)
+            refresh::has_passed(interval, refreshed, now)
         }
     }
 }
 
 /// When it comes up again by itself.
 pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
-    let interval = interval(external_secret);
-    if interval.is_zero() {
-        return Outcome::Done;
-    }
     let refreshed = external_secret
         .status
         .as_ref()
         .and_then(|status| status.refresh_time.as_ref());
-    let Some(refreshed) = refreshed else {
-        return Outcome::After(interval);
-    };
-    let since = Timestamp::now().duration_since(refreshed.0);
-    match since.is_negative() {
-        true => Outcome::After(interval),
-        // Times are to the second; a little later is never a moment too early.
-        false => Outcome::After(
-            interval
-                .saturating_sub(since.unsigned_abs())
-                .max(Duration::from_millis(100)),
-        ),
-    }
-}
-
-fn interval(external_secret: &ExternalSecret) -> Duration {
-    external_secret
-        .spec
-        .refresh_interval
-        .map_or(DEFAULT_INTERVAL, |GoDuration(interval)| interval)
+    refresh::next(refresh::interval(external_secret.spec.refresh_interval), refreshed)
 }
 
 /// The lane an ExternalSecret waits in: its store's.

@@ -1,0 +1,259 @@
+//! What is followed, and whom each change wakes.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use kube::Client;
+use kube::core::ApiResource;
+use kube::runtime::events::EventType;
+use tokio::sync::mpsc;
+
+use crate::controllers::{cluster_external_secret, external_secret, push_secret, store};
+use crate::informer::{Informer, Scope, Seen, changed};
+use crate::metrics::Metrics;
+use crate::names::LABEL_MANAGED;
+use crate::operator::{Informers, Meta, Operator, QueueSet};
+use crate::options::Options;
+use crate::provider::{Changed, Connections, StoreKey};
+use crate::queue::{ObjectKey, Queue, Reason};
+use crate::recorder::Recorder;
+use crate::types::{Condition, ExternalSecret, Served, Store, StoreRef};
+use crate::wake;
+
+/// Begins to follow everything. Objects that are there are queued as they are seen.
+pub(crate) fn start(
+    client: Client,
+    options: Options,
+    served: Served,
+    metrics: Arc<Metrics>,
+    changes: mpsc::UnboundedSender<Changed>,
+) -> Arc<Operator> {
+    // Informers need the operator to know whom to wake, and the operator holds the informers.
+    let late: Arc<OnceLock<Arc<Operator>>> = Arc::new(OnceLock::new());
+    let started = Instant::now();
+    let width = options.concurrent;
+    let queue = |name: &str| Arc::new(Queue::new(width, metrics.queue(name, width)));
+    let queues = QueueSet {
+        external_secrets: queue("externalsecret"),
+        stores: queue("secretstore"),
+        cluster_stores: queue("clustersecretstore"),
+        cluster_external_secrets: queue("clusterexternalsecret"),
+        push_secrets: queue("pushsecret"),
+    };
+    let scope = Scope {
+        namespace: options.namespace.clone(),
+        labels: None,
+    };
+    let cluster_wide = options.namespace.is_none();
+    let everywhere = Scope::default();
+    let targets: Arc<Mutex<wake::Targets>> = Arc::default();
+    let informers = Informers {
+        external_secrets: {
+            let (queue, late, default) = (
+                queues.external_secrets.clone(),
+                late.clone(),
+                options.default_store.clone(),
+            );
+            let (targets, owners) = (targets.clone(), queues.cluster_external_secrets.clone());
+            Informer::start(client.clone(), &served.external_secret, &scope, move |key, seen| {
+                cluster_external_secret::of_owned(late.get(), &owners, &seen);
+                seen_external_secret(&queue, &late, &targets, default.as_ref(), started, key, seen);
+            })
+        },
+        secret_stores: match options.secret_stores {
+            true => store_informer(&client, &served.secret_store, &scope, &queues, &late),
+            false => Informer::empty(),
+        },
+        cluster_stores: match cluster_wide && options.cluster_stores {
+            true => store_informer(&client, &served.cluster_secret_store, &everywhere, &queues, &late),
+            false => Informer::empty(),
+        },
+        cluster_external_secrets: match &served.cluster_external_secret {
+            Some(resource) if cluster_wide && options.cluster_external_secrets => {
+                let queue = queues.cluster_external_secrets.clone();
+                Informer::start(client.clone(), resource, &everywhere, move |key, seen| {
+                    cluster_external_secret::seen(&queue, key, seen);
+                })
+            }
+            _ => Informer::empty(),
+        },
+        push_secrets: match &served.push_secret {
+            Some(resource) if options.push_secrets => {
+                let (queue, late) = (queues.push_secrets.clone(), late.clone());
+                Informer::start(client.clone(), resource, &scope, move |key, seen| {
+                    push_secret::seen(late.get(), &queue, key, seen);
+                })
+            }
+            _ => Informer::empty(),
+        },
+        // Who only pokes need not see any Secret but the tokens.
+        targets: if options.poke_only {
+            Informer::empty()
+        } else {
+            let (queue, late) = (queues.external_secrets.clone(), late.clone());
+            let managed = Scope {
+                namespace: options.namespace.clone(),
+                labels: Some(format!("{LABEL_MANAGED}=true")),
+            };
+            Informer::start_metadata(client.clone(), &core("Secret", "secrets"), &managed, move |key, _| {
+                if let Some(operator) = late.get() {
+                    wake::of_target(operator, &queue, key);
+                }
+            })
+        },
+        namespaces: match cluster_wide {
+            true => {
+                let late = late.clone();
+                let namespaces = core("Namespace", "namespaces");
+                Informer::<Meta>::start_metadata(client.clone(), &namespaces, &everywhere, move |key, seen| {
+                    if let Some(operator) = late.get() {
+                        cluster_external_secret::of_namespace(operator, key, &seen);
+                    }
+                })
+            }
+            false => Informer::empty(),
+        },
+    };
+    let operator = Arc::new(Operator {
+        connections: Connections::new(client.clone(), changes),
+        recorder: Recorder::new(client.clone(), std::env::var("POD_NAME").ok()),
+        client,
+        options,
+        served,
+        informers,
+        queues,
+        metrics,
+        uses: Mutex::default(),
+        verified: Mutex::default(),
+        targets,
+        started,
+    });
+    let _first = late.set(operator.clone());
+    operator
+}
+
+impl Operator {
+    /// Waits until everything was seen once.
+    pub(crate) async fn wait_ready(&self) {
+        let informers = &self.informers;
+        informers.secret_stores.wait_ready().await;
+        informers.cluster_stores.wait_ready().await;
+        informers.namespaces.wait_ready().await;
+        informers.targets.wait_ready().await;
+        informers.external_secrets.wait_ready().await;
+        informers.cluster_external_secrets.wait_ready().await;
+        informers.push_secrets.wait_ready().await;
+    }
+}
+
+fn store_informer(
+    client: &Client,
+    resource: &ApiResource,
+    scope: &Scope,
+    queues: &QueueSet,
+    late: &Arc<OnceLock<Arc<Operator>>>,
+) -> Arc<Informer<Store>> {
+    let kind = resource.kind.clone();
+    let stores = match kind.as_str() {
+        "ClusterSecretStore" => queues.cluster_stores.clone(),
+        _ => queues.stores.clone(),
+    };
+    let (external_secrets, late) = (queues.external_secrets.clone(), late.clone());
+    Informer::start(
+        client.clone(),
+        resource,
+        scope,
+        move |key, seen: Seen<'_, Store>| match seen {
+            Seen::Is(store, before) => {
+                let is_new = before
+                    .as_ref()
+                    .is_none_or(|before| changed(&before.metadata, &store.metadata));
+                if is_new {
+                    stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+                }
+                // Those that wait for a store to be there, to be another, or to be ready need not wait for their time.
+                let readiness = |store: &Store| store.status.clone().map(|status| is_ready(&status.conditions));
+                let turned = before
+                    .as_ref()
+                    .is_some_and(|before| readiness(before) != readiness(store));
+                if (before.is_some() && is_new || turned)
+                    && let Some(operator) = late.get()
+                {
+                    wake::of_store(operator, &external_secrets, key);
+                    push_secret::of_store(operator, store);
+                }
+            }
+            Seen::Gone(store) => {
+                stores.forget(key);
+                if let Some(operator) = late.get() {
+                    operator.connections.close(&StoreKey::of(store));
+                }
+            }
+            Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),
+        },
+    )
+}
+
+fn is_ready(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn seen_external_secret(
+    queue: &Arc<Queue>,
+    late: &Arc<OnceLock<Arc<Operator>>>,
+    targets: &Mutex<wake::Targets>,
+    default: Option<&StoreRef>,
+    started: Instant,
+    key: &ObjectKey,
+    seen: Seen<'_, ExternalSecret>,
+) {
+    let mut targets = targets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match seen {
+        Seen::Is(external_secret, before) => {
+            targets.set(key, before.as_deref(), Some(external_secret));
+            let lane = external_secret::lane(external_secret, default);
+            match before {
+                // What is there at the start is read once: changes may have been missed.
+                None if late
+                    .get()
+                    .is_none_or(|operator| !operator.informers.external_secrets.is_ready()) =>
+                {
+                    queue.add(key.clone(), &lane, Reason::Changed, started);
+                }
+                Some(before) if !changed(&before.metadata, &external_secret.metadata) => {}
+                _ => queue.add(key.clone(), &lane, Reason::Look, Instant::now()),
+            }
+        }
+        Seen::Gone(before) => {
+            targets.set(key, Some(before), None);
+            queue.forget(key);
+            queue.add(key.clone(), "", Reason::Look, Instant::now());
+        }
+        Seen::Unreadable(object, error) => {
+            tracing::warn!(external_secret = %key, %error, "the ExternalSecret can't be read");
+            if let Some(operator) = late.get().cloned() {
+                let (meta, why) = (object.metadata.clone(), format!("the resource can't be read: {error}"));
+                tokio::spawn(async move {
+                    let resource = &operator.served.external_secret;
+                    operator
+                        .recorder
+                        .write(resource, &meta, EventType::Warning, "UpdateFailed", why)
+                        .await;
+                });
+            }
+        }
+    }
+}
+
+/// A resource of the core group.
+fn core(kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: String::new(),
+        version: "v1".to_owned(),
+        api_version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
