@@ -7,7 +7,7 @@ mod sync;
 mod wake;
 mod write;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
