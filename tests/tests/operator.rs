@@ -9,11 +9,11 @@ mod lead;
 mod parity;
 #[path = "operator/poke.rs"]
 mod poke;
+#[path = "operator/push.rs"]
+mod push;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/seed.rs"]
 mod seed;
-#[path = "operator/push.rs"]
-mod push;
 #[path = "operator/world.rs"]
 mod world;

@@ -212,7 +212,10 @@ fn the_series_are_those_of_the_real_controller() {
     prepare();
     let ours = shapes(METRICS);
     assert!(theirs.len() > 30, "{theirs:#?}");
-    let missing: Vec<_> = theirs.difference(&ours).filter(|series| !ABSENT.iter().any(|word| series.contains(word))).collect();
+    let missing: Vec<_> = theirs
+        .difference(&ours)
+        .filter(|series| !ABSENT.iter().any(|word| series.contains(word)))
+        .collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
 

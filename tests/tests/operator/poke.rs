@@ -226,7 +226,10 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
     cluster.wait_for(&world::path(namespace, "externalsecrets", "plain", VERSION), |plain| {
         (plain["status"]["syncedResourceVersion"] != synced).then_some(())
     });
-    assert!(restarted().iter().all(Value::is_null), "restarted, though no value changed");
+    assert!(
+        restarted().iter().all(Value::is_null),
+        "restarted, though no value changed"
+    );
     stage.set_field("simple", "a", "new");
     cluster.wait_for(&path("statefulsets", "asks-too"), told);
     let [asks, asks_too, says_nothing, uses_another, asked_for] = restarted();

@@ -37,13 +37,32 @@ fn cases() -> Vec<Value> {
     tagged["spec"]["data"][0]["metadata"] = metadata;
     vec![
         push("plain", &[("user", "pushed-plain", "")], &json!({})),
-        push("two", &[("user", "pushed-two", "username"), ("pass", "pushed-two", "password")], &json!({})),
-        push("kept", &[("user", "pushed-kept", "a")], &json!({"updatePolicy": "IfNotExists"})),
-        push("going", &[("user", "pushed-going", "a")], &json!({"deletionPolicy": "Delete"})),
-        push("templated", &[("joined", "pushed-templated", "a")],
-            &json!({"template": {"engineVersion": "v2", "data": {"joined": "{{ .user }}:{{ .pass }}"}}})),
+        push(
+            "two",
+            &[("user", "pushed-two", "username"), ("pass", "pushed-two", "password")],
+            &json!({}),
+        ),
+        push(
+            "kept",
+            &[("user", "pushed-kept", "a")],
+            &json!({"updatePolicy": "IfNotExists"}),
+        ),
+        push(
+            "going",
+            &[("user", "pushed-going", "a")],
+            &json!({"deletionPolicy": "Delete"}),
+        ),
+        push(
+            "templated",
+            &[("joined", "pushed-templated", "a")],
+            &json!({"template": {"engineVersion": "v2", "data": {"joined": "{{ .user }}:{{ .pass }}"}}}),
+        ),
         push("missing-key", &[("nope", "pushed-nothing", "a")], &json!({})),
-        push("missing-secret", &[("user", "pushed-nothing", "a")], &json!({"selector": {"secret": {"name": "nope"}}})),
+        push(
+            "missing-secret",
+            &[("user", "pushed-nothing", "a")],
+            &json!({"selector": {"secret": {"name": "nope"}}}),
+        ),
         tagged,
     ]
 }
@@ -67,7 +86,11 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
     let list = format!("/apis/{PUSH}/namespaces/push/pushsecrets");
     let settled = || {
         let items = cluster.get(&list)?["items"].as_array()?.clone();
-        let all = items.iter().all(|item| item["status"]["conditions"].as_array().is_some_and(|list| !list.is_empty()));
+        let all = items.iter().all(|item| {
+            item["status"]["conditions"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty())
+        });
         (all && items.len() == cases().len()).then_some(items)
     };
     let settled = wait_until(settled).or_else(|| wait_until(settled));
@@ -80,7 +103,13 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
         let synced: BTreeMap<&String, &Value> = synced.filter(|(_, pushed)| **pushed != json!({})).collect();
         told.insert(
             format!("PushSecret {name}"),
-            json!([condition["status"], condition["reason"], condition["message"], synced, item["metadata"]["finalizers"]]),
+            json!([
+                condition["status"],
+                condition["reason"],
+                condition["message"],
+                synced,
+                item["metadata"]["finalizers"]
+            ]),
         );
     }
     for (title, item) in items(world) {
@@ -98,8 +127,18 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
 fn items(world: &World) -> BTreeMap<String, Value> {
     let list = world.pair.get(&world.token, "/v1/vaults/apps/items").json();
     let titles = list.as_array().cloned().unwrap_or_default();
-    let titles = titles.iter().filter_map(|item| item["title"].as_str()).filter(|title| title.starts_with("pushed-"));
-    titles.map(|title| (title.to_owned(), world.pair.item(&world.token, "apps", title).expect("the item"))).collect()
+    let titles = titles
+        .iter()
+        .filter_map(|item| item["title"].as_str())
+        .filter(|title| title.starts_with("pushed-"));
+    titles
+        .map(|title| {
+            (
+                title.to_owned(),
+                world.pair.item(&world.token, "apps", title).expect("the item"),
+            )
+        })
+        .collect()
 }
 
 #[test]
@@ -140,7 +179,11 @@ fn what_is_pushed_is_what_the_real_controller_pushes() {
             .map(|key| format!("{key}\n  theirs: {:?}\n  ours:   {:?}", theirs.get(key), ours.get(key)))
             .collect();
         println!("{release}: {} objects compared", theirs.len());
-        assert!(different.is_empty(), "{release} and ours differ:\n{}", different.join("\n"));
+        assert!(
+            different.is_empty(),
+            "{release} and ours differ:\n{}",
+            different.join("\n")
+        );
     }
 }
 
@@ -149,7 +192,11 @@ fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
     let Some(stage) = Stage::set() else { return };
     prepare(&stage.world, &stage.cluster);
     let _operator = world::operator(&stage.cluster, &[]);
-    let manifest = push("going", &[("user", "pushed-going", "a")], &json!({"deletionPolicy": "Delete"}));
+    let manifest = push(
+        "going",
+        &[("user", "pushed-going", "a")],
+        &json!({"deletionPolicy": "Delete"}),
+    );
     stage.cluster.apply(&manifest.to_string());
     let value = |value: &str| {
         let value = value.to_owned();
@@ -157,13 +204,20 @@ fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
         move || {
             let item = items(world).remove("pushed-going")?;
             let fields = item["fields"].as_array()?.clone();
-            fields.iter().any(|field| field["label"] == "a" && field["value"] == value).then_some(item["version"].clone())
+            fields
+                .iter()
+                .any(|field| field["label"] == "a" && field["value"] == value)
+                .then_some(item["version"].clone())
         }
     };
     wait_until(value("ada")).expect("the value is pushed");
     let patch = r#"{"stringData":{"user":"grace"}}"#;
-    stage.cluster.must(&["patch", "secret", "source", "-n", "push", "-p", patch]);
-    stage.cluster.must(&["annotate", "pushsecret", "going", "-n", "push", "force-sync=1"]);
+    stage
+        .cluster
+        .must(&["patch", "secret", "source", "-n", "push", "-p", patch]);
+    stage
+        .cluster
+        .must(&["annotate", "pushsecret", "going", "-n", "push", "force-sync=1"]);
     wait_until(value("grace")).expect("the new value is pushed");
     stage.cluster.must(&["delete", "pushsecret", "going", "-n", "push"]);
     wait_until(|| items(&stage.world).is_empty().then_some(())).expect("the item goes");
@@ -175,22 +229,26 @@ fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
     let _operator = world::operator(&stage.cluster, &[]);
     for (name, team) in [("team-a", "yes"), ("team-b", "yes"), ("other", "no")] {
         stage.cluster.must(&["create", "namespace", name]);
-        stage.cluster.must(&["label", "namespace", name, &format!("team={team}")]);
+        stage
+            .cluster
+            .must(&["label", "namespace", name, &format!("team={team}")]);
     }
     let manifest = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "shared"},
-        "spec": {
-            "namespaceSelectors": [{"matchLabels": {"team": "yes"}}],
-            "externalSecretMetadata": {"labels": {"from": "shared"}},
-            "externalSecretSpec": {
-                "refreshInterval": "1h0m0s",
-                "secretStoreRef": {"name": "cluster-store", "kind": "ClusterSecretStore"},
-                "data": [{"secretKey": "v", "remoteRef": {"key": "db", "property": "username"}}],
-            },
-        }});
+    "spec": {
+        "namespaceSelectors": [{"matchLabels": {"team": "yes"}}],
+        "externalSecretMetadata": {"labels": {"from": "shared"}},
+        "externalSecretSpec": {
+            "refreshInterval": "1h0m0s",
+            "secretStoreRef": {"name": "cluster-store", "kind": "ClusterSecretStore"},
+            "data": [{"secretKey": "v", "remoteRef": {"key": "db", "property": "username"}}],
+        },
+    }});
     stage.cluster.apply(&manifest.to_string());
     let secret = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets/shared");
     for namespace in ["team-a", "team-b"] {
-        stage.cluster.wait_for(&secret(namespace), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
+        stage.cluster.wait_for(&secret(namespace), |secret| {
+            (secret["data"]["v"] == "YXBw").then_some(())
+        });
     }
     let path = format!("/apis/{VERSION}/clusterexternalsecrets/shared");
     stage.cluster.wait_for(&path, |object| {
@@ -199,9 +257,15 @@ fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
     });
     assert!(stage.cluster.get(&secret("other")).is_none());
 
-    stage.cluster.must(&["label", "namespace", "other", "team=yes", "--overwrite"]);
-    stage.cluster.must(&["label", "namespace", "team-b", "team=no", "--overwrite"]);
-    stage.cluster.wait_for(&secret("other"), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
+    stage
+        .cluster
+        .must(&["label", "namespace", "other", "team=yes", "--overwrite"]);
+    stage
+        .cluster
+        .must(&["label", "namespace", "team-b", "team=no", "--overwrite"]);
+    stage
+        .cluster
+        .wait_for(&secret("other"), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
     stage.cluster.wait_gone(&secret("team-b"));
     stage.cluster.must(&["delete", "clusterexternalsecret", "shared"]);
     stage.cluster.wait_gone(&secret("team-a"));

@@ -1,0 +1,266 @@
+//! The commands as written.
+//!
+//! There is no kubelet here, so no Pod runs. What stands in for the commands that need one:
+//!
+//! | command | stands in |
+//! |---|---|
+//! | `kubectl get pods` | Pods made by hand from the Deployments' templates: listed, never run |
+//! | `kubectl logs -l …` | the same selector finds the Pod; the log read is that of the process |
+//! | `kubectl port-forward …` | curl's `connect-to`: `localhost:8080` is the server's own address |
+//! | `kubectl exec … -- curl …` | the same curl, beside the server |
+//! | `kubectl exec … -- env \| grep …` | `env` with the variables that the Deployment names, out of the Secret |
+//!
+//! Services route nowhere either: `HTTP_PROXY` names a proxy that knows the two names of the Connect server.
+
+use std::env;
+use std::fs;
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::Running;
+use sidevault_tests::sops::Sops;
+
+use super::super::world::{self, VERSION};
+use super::stack::{Stack, condition, row};
+use super::{CONNECT, DEFAULT_STORE, EXTERNAL_SECRETS, MADE, OPERATOR, STORES};
+
+#[test]
+fn the_commands_as_written_show_what_they_should() {
+    let Some(stack) = Stack::set(&world::definitions()) else {
+        return;
+    };
+    for (name, manifests) in [("operator", OPERATOR), ("connect", CONNECT), ("stores", STORES)] {
+        stack.taken(name, manifests);
+    }
+    stack.put_token();
+    let operator = stack.operator(&[DEFAULT_STORE]);
+    stack.taken("external-secrets", EXTERNAL_SECRETS);
+    for made in MADE {
+        stack.made(&made);
+    }
+    for (namespace, name) in [("database", "postgres-credentials"), ("default", "rotating-api-key")] {
+        condition(
+            &stack.cluster,
+            &world::path(namespace, "externalsecrets", name, VERSION),
+            "True",
+        );
+    }
+    health_checks(&stack);
+    troubleshooting(&stack, &operator);
+    management(&stack);
+    debugging(&stack);
+}
+
+fn health_checks(stack: &Stack) {
+    stack.pod("external-secrets");
+    stack.pod("onepassword-connect");
+    let pods = stack.run("kubectl get pods -n external-secrets");
+    assert!(
+        row(&pods, "external-secrets-0").is_some() && row(&pods, "onepassword-connect-0").is_some(),
+        "{pods}"
+    );
+
+    let all = stack.run("kubectl get externalsecrets -A");
+    let columns = [
+        "NAMESPACE",
+        "NAME",
+        "STORETYPE",
+        "STORE",
+        "REFRESH INTERVAL",
+        "STATUS",
+        "READY",
+    ];
+    assert!(
+        columns
+            .iter()
+            .all(|column| all.lines().next().is_some_and(|head| head.contains(column))),
+        "{all}"
+    );
+    for name in [
+        "postgres-credentials",
+        "monitoring-api-keys",
+        "custom-tls-certificates",
+        "rotating-api-key",
+    ] {
+        let row = row(&all, name).unwrap_or_else(|| panic!("{all}"));
+        assert!(row.contains("SecretSynced") && row.contains("True"), "{row}");
+    }
+    let hour = row(&all, "postgres-credentials").unwrap_or_default();
+    assert!(
+        hour.contains("ClusterSecretStore") && hour.contains("onepassword-cluster-store") && hour.contains("1h"),
+        "{hour}"
+    );
+
+    let store = stack.run("kubectl describe secretstore onepassword-secret-store -n external-secrets");
+    for word in [
+        "Ready",
+        "store validated",
+        "Valid",
+        "http://onepassword-connect:8080",
+        "Capabilities:  ReadWrite",
+    ] {
+        assert!(store.contains(word), "no {word} in {store}");
+    }
+    assert!(store.contains("Events:") && !store.contains(&stack.token), "{store}");
+
+    let health: Value = serde_json::from_str(&stack.run("curl http://localhost:8080/health")).expect("JSON");
+    let parts = health["dependencies"].as_array().expect("dependencies");
+    assert!(
+        parts
+            .iter()
+            .any(|part| part["service"] == "sync" && part["status"] == "ACTIVE"),
+        "{health}"
+    );
+}
+
+fn troubleshooting(stack: &Stack, operator: &Running) {
+    let select = |labels: &str| stack.run(&format!("kubectl get pods -n external-secrets -l {labels} -o name"));
+    assert_eq!(
+        select("app.kubernetes.io/name=external-secrets").trim(),
+        "pod/external-secrets-0"
+    );
+    assert_eq!(select("app=onepassword-connect").trim(), "pod/onepassword-connect-0");
+    assert!(operator.log().contains("reconciled secret"), "{}", operator.log());
+
+    let described = stack.run("kubectl describe externalsecret postgres-credentials -n database");
+    let events = described.split("Events:").nth(1).unwrap_or_default();
+    assert!(
+        events.contains("Created") && events.contains("external-secrets") && events.contains("secret created"),
+        "{described}"
+    );
+    assert!(
+        described.contains("secret synced") && !described.contains("s3cret"),
+        "{described}"
+    );
+
+    // As written it asks for a SecretStore, and the one of this name is a ClusterSecretStore.
+    let output = stack.output("kubectl get secretstore onepassword-cluster-store -o yaml");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("NotFound"));
+    let store = stack.run("kubectl get clustersecretstore onepassword-cluster-store -o yaml");
+    for word in ["reason: Valid", "capabilities: ReadWrite", "connectToken:"] {
+        assert!(store.contains(word), "no {word} in {store}");
+    }
+    let store = stack.run("kubectl get secretstore onepassword-secret-store -n external-secrets -o yaml");
+    assert!(store.contains("message: store validated"), "{store}");
+}
+
+fn management(stack: &Stack) {
+    let path = world::path("database", "externalsecrets", "postgres-credentials", VERSION);
+    let before = stack.cluster.get(&path).expect("it")["status"]["syncedResourceVersion"].clone();
+    let said = stack.run(
+        "kubectl annotate externalsecret postgres-credentials -n database \\\nforce-sync=\"$(date +%s)\" --overwrite",
+    );
+    assert!(said.contains("annotated"), "{said}");
+    stack.cluster.wait_for(&path, |object| {
+        (object["status"]["syncedResourceVersion"] != before).then_some(())
+    });
+
+    let wide = stack.run("kubectl get externalsecrets -o wide");
+    assert!(
+        row(&wide, "rotating-api-key").is_some_and(|row| row.contains("SecretSynced")),
+        "{wide}"
+    );
+    let secret = stack.run("kubectl get secret postgres-secret -n database -o yaml");
+    for word in [
+        "username: YW50b24=",
+        "kind: ExternalSecret",
+        "reconcile.external-secrets.io/managed: \"true\"",
+        "type: Opaque",
+    ] {
+        assert!(secret.contains(word), "no {word} in {secret}");
+    }
+
+    // Without a token, as written: the server says what is missing, and nothing else.
+    let refused: Value = serde_json::from_str(&stack.run("curl -s http://localhost:8080/v1/vaults")).expect("JSON");
+    assert_eq!(refused["status"], 401, "{refused}");
+    let items = stack.run(
+        "curl -H \"Authorization: Bearer $YOUR_OP_CONNECT_TOKEN\" \\\nhttp://localhost:8080/v1/vaults/secrets/items",
+    );
+    let items: Value = serde_json::from_str(&items).expect("JSON");
+    assert_eq!(items, json!([]), "the vault is there, and empty");
+    let items = stack.run(
+        "curl -H \"Authorization: Bearer $YOUR_OP_CONNECT_TOKEN\" http://localhost:8080/v1/vaults/applications/items",
+    );
+    assert!(items.contains("service-api-credentials"), "{items}");
+}
+
+fn debugging(stack: &Stack) {
+    let events = stack.run("kubectl get events -n database --field-selector reason=Created");
+    assert!(
+        row(&events, "externalsecret/postgres-credentials").is_some(),
+        "{events}"
+    );
+    let name = stack.run("kubectl get secret postgres-secret -n database -o jsonpath='{.data.username}' | base64 -d");
+    assert_eq!(name, "anton");
+
+    let variable = |name: &str, key: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "postgres-secret", "key": key}}});
+    let variables = [variable("PGUSER", "username"), variable("PGPASSWORD", "password")];
+    let labels = json!({"app": "postgres-app"});
+    stack.cluster.apply(
+        &json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "postgres-app", "namespace": "database"},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "app", "image": "app", "env": variables}]}}}})
+        .to_string(),
+    );
+    let secret = stack
+        .cluster
+        .get(&world::secret("database", "postgres-secret"))
+        .expect("the Secret");
+    let mut shell = stack.shell("env | grep -E \"(PASSWORD|TOKEN|KEY)\"");
+    shell.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+    for variable in &variables {
+        let key = variable["valueFrom"]["secretKeyRef"]["key"].as_str().expect("a key");
+        shell.env(
+            variable["name"].as_str().expect("a name"),
+            world::value(&secret, key).expect("a value"),
+        );
+    }
+    let output = shell.output().expect("sh runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "PGPASSWORD=s3cret & more\n");
+}
+
+#[test]
+fn a_legacy_sops_secret_is_migrated() {
+    let Some(sops) = Sops::find() else { return };
+    let Some(stack) = Stack::set(&world::definitions()) else {
+        return;
+    };
+    stack.taken("connect", CONNECT);
+    stack.taken("stores", STORES);
+    stack.put_token();
+    let _operator = stack.operator(&[]);
+    let key = sops.key();
+    let plain = "apiVersion: v1\nkind: Secret\nmetadata:\n    name: legacy-sops-secret\n    namespace: application\n\
+                 type: Opaque\ndata:\n    password: b2xkIGJ1dCBnb2xk\n";
+    let encrypted = sops.encrypt(&key, "legacy-secret.sops.yaml", plain, &["--encrypted-regex", "^data$"]);
+    assert!(String::from_utf8_lossy(&encrypted).contains("password: ENC[AES256_GCM,data:"));
+    fs::write(stack.home.path().join("legacy-secret.sops.yaml"), encrypted).expect("a file");
+    let mut shell = stack.shell("sops -d legacy-secret.sops.yaml > decrypted-secret.yaml");
+    let output = shell.env("SOPS_AGE_KEY", &key.secret).output().expect("sh runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        fs::read_to_string(stack.home.path().join("decrypted-secret.yaml")).expect("a file"),
+        plain
+    );
+
+    // The workload goes on with the Secret while it moves, and has one of the same content afterwards.
+    stack.run("kubectl apply -f decrypted-secret.yaml");
+    let item = r#"{"title":"legacy","category":"PASSWORD","fields":[{"label":"password","value":"old but gold"}]}"#;
+    stack.post("applications", item);
+    let moved = json!({"apiVersion": VERSION, "kind": "ExternalSecret",
+        "metadata": {"name": "legacy-sops-secret", "namespace": "application"},
+        "spec": {"secretStoreRef": {"kind": "ClusterSecretStore", "name": "onepassword-cluster-store"},
+            "data": [{"secretKey": "password", "remoteRef": {"key": "legacy", "property": "password"}}]}});
+    stack.cluster.apply(&moved.to_string());
+    condition(
+        &stack.cluster,
+        &world::path("application", "externalsecrets", "legacy-sops-secret", VERSION),
+        "True",
+    );
+    let secret = stack
+        .cluster
+        .get(&world::secret("application", "legacy-sops-secret"))
+        .expect("the Secret");
+    assert_eq!(world::value(&secret, "password").as_deref(), Some("old but gold"));
+    assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
+}

@@ -1,0 +1,206 @@
+//! The cluster, the server, and the shell that the stack's people sit at.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::{Cluster, Running, find_tools};
+use sidevault_tests::pair::Pair;
+
+use super::super::world;
+use super::proxy::Proxy;
+use super::{ITEMS, Made};
+
+const NAMESPACES: [&str; 5] = ["external-secrets", "database", "monitoring", "network", "application"];
+/// What the operator's Deployment says.
+const FLAGS: [&str; 2] = ["--concurrent=1", "--log-level=info"];
+
+/// The cluster with the namespaces, and the Connect server by its names.
+pub(super) struct Stack {
+    pub(super) cluster: Cluster,
+    pub(super) pair: Pair,
+    pub(super) token: String,
+    pub(super) proxy: Proxy,
+    pub(super) tools: String,
+    /// Where commands run: with a `.curlrc`.
+    pub(super) home: tempfile::TempDir,
+}
+
+impl Stack {
+    pub(super) fn set(definitions: &Path) -> Option<Self> {
+        let tools = find_tools(&["kubectl"])?;
+        let cluster = Cluster::start()?;
+        cluster.install_definitions(definitions);
+        for namespace in NAMESPACES {
+            cluster.must(&["create", "namespace", namespace]);
+        }
+        let pair = Pair::start(
+            &[
+                "--vault",
+                "secrets",
+                "--vault",
+                "infrastructure",
+                "--vault",
+                "applications",
+            ],
+            &[],
+        );
+        let grants = [
+            "secrets=read,write",
+            "infrastructure=read,write",
+            "applications=read,write",
+        ];
+        let token = pair.token("operator", &grants);
+        let home = tempfile::tempdir().expect("a directory");
+        let curl = format!("connect-to = \"localhost:8080:{}\"\nsilent\n", pair.address());
+        fs::write(home.path().join(".curlrc"), curl).expect("a file");
+        let beside = tools.parent().expect("a directory above").display();
+        let stack = Self {
+            proxy: Proxy::start(pair.address()),
+            tools: format!("{}:{beside}", tools.display()),
+            cluster,
+            pair,
+            token,
+            home,
+        };
+        for (vault, item) in ITEMS {
+            stack.post(vault, item);
+        }
+        Some(stack)
+    }
+
+    pub(super) fn post(&self, vault: &str, item: &str) {
+        let target = format!("/v1/vaults/{vault}/items");
+        let answer = self.pair.ask(&self.token, "POST", &target, item).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Gives an item's first field another value.
+    pub(super) fn change(&self, vault: &str, title: &str, value: &str) {
+        let mut item = self.pair.item(&self.token, vault, title).expect("the item");
+        item["fields"][0]["value"] = json!(value);
+        let target = format!("/v1/vaults/{vault}/items/{}", item["id"].as_str().expect("an id"));
+        let answer = self
+            .pair
+            .ask(&self.token, "PUT", &target, &item.to_string())
+            .expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    pub(super) fn apply(&self, name: &str, manifests: &str) -> Output {
+        let path = self.cluster.path(&format!("{name}.yaml"));
+        fs::write(&path, manifests).expect("a file");
+        self.cluster
+            .kubectl(&["apply", "--validate=strict", "-f", &path.to_string_lossy()])
+    }
+
+    /// The API server takes every word.
+    pub(super) fn taken(&self, name: &str, manifests: &str) {
+        let output = self.apply(name, manifests);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
+    }
+
+    pub(super) fn refused(&self, name: &str, manifests: &str) -> String {
+        let output = self.apply(name, manifests);
+        assert!(!output.status.success(), "{name} is taken");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Puts a real token where the manifest has a word for it.
+    pub(super) fn put_token(&self) {
+        let patch = json!({"stringData": {"token": self.token}}).to_string();
+        self.cluster.must(&[
+            "patch",
+            "secret",
+            "onepassword-token",
+            "-n",
+            "external-secrets",
+            "-p",
+            &patch,
+        ]);
+    }
+
+    pub(super) fn operator(&self, more: &[&str]) -> Running {
+        let flags: Vec<&str> = FLAGS.iter().chain(more).copied().collect();
+        let mut command = world::command(&self.cluster, 8080, &flags);
+        self.cluster
+            .run("operator", command.env("HTTP_PROXY", self.proxy.url()))
+    }
+
+    /// The real controller, with what its own Deployment says that this release knows.
+    pub(super) fn controller(&self, controller: &Path) -> Running {
+        let address = self.cluster.address();
+        let mut command = Command::new(controller);
+        command.args([&format!("--metrics-addr={address}:8080"), "--concurrent=1"]);
+        self.cluster
+            .run("external-secrets", command.env("HTTP_PROXY", self.proxy.url()))
+    }
+
+    /// Waits until a Secret has exactly these values.
+    pub(super) fn made(&self, (namespace, name, type_, values): &Made) {
+        let wanted = values
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), json!(value)))
+            .collect::<serde_json::Map<_, _>>();
+        self.cluster.wait_for(&world::secret(namespace, name), |secret| {
+            let data = secret["data"].as_object()?;
+            let data = data.keys().map(|key| (key.clone(), json!(world::value(secret, key))));
+            (data.collect::<serde_json::Map<_, _>>() == wanted && secret["type"] == *type_).then_some(())
+        });
+    }
+
+    /// A Pod as the Deployment's controllers would make it.
+    pub(super) fn pod(&self, deployment: &str) {
+        let path = format!("/apis/apps/v1/namespaces/external-secrets/deployments/{deployment}");
+        let mut pod = self.cluster.get(&path).expect("the Deployment")["spec"]["template"].take();
+        pod["apiVersion"] = json!("v1");
+        pod["kind"] = json!("Pod");
+        pod["metadata"]["name"] = json!(format!("{deployment}-0"));
+        pod["metadata"]["namespace"] = json!("external-secrets");
+        self.cluster.apply(&pod.to_string());
+    }
+
+    /// A command line for the shell.
+    pub(super) fn shell(&self, line: &str) -> Command {
+        let path = env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.home.path());
+        shell.env("PATH", format!("{}:{path}", self.tools));
+        shell
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("HOME", self.home.path());
+        shell.env("YOUR_OP_CONNECT_TOKEN", &self.token);
+        shell
+    }
+
+    pub(super) fn output(&self, line: &str) -> Output {
+        self.shell(line).output().expect("sh runs")
+    }
+
+    /// Runs a command line, which must succeed, and gives what it printed.
+    pub(super) fn run(&self, line: &str) -> String {
+        let output = self.output(line);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// Waits until an object's condition has a status, and gives it.
+pub(super) fn condition(cluster: &Cluster, path: &str, status: &str) -> Value {
+    cluster.wait_for(path, |object| {
+        let condition = &object["status"]["conditions"][0];
+        (condition["status"] == status).then(|| condition.clone())
+    })
+}
+
+/// The line of a table that has this word.
+pub(super) fn row(table: &str, word: &str) -> Option<String> {
+    table
+        .lines()
+        .find(|line| line.split_whitespace().any(|found| found == word))
+        .map(str::to_owned)
+}
