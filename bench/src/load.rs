@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 pub(crate) struct Measured {
     pub(crate) rate: f64,
     pub(crate) p50: Duration,
+    /// How many requests were answered.
+    pub(crate) count: usize,
 }
 
 /// Requests that are sent over and over.
@@ -56,6 +58,7 @@ impl Load {
         Measured {
             rate: took.len() as f64 / elapsed,
             p50: Duration::from_nanos(p50),
+            count: took.len(),
         }
     }
 }

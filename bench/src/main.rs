@@ -49,14 +49,18 @@ async fn reads(round: Duration) {
     let listed = load::get_once(pair.address, &fixture.token, &by_title[0]).await;
     let bare = Bare::start(answer.len()).await;
     let bare_list = Bare::start(listed.len()).await;
-    let (mut ids, mut titles, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut titles, mut rates, mut costs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        let (bare_before, api_before) = (bare.cpu(), pair.api_cpu());
         let peer = Load::new(bare.address, &fixture.token, &by_id)
             .run(CONNECTIONS, round)
             .await;
         let ours = Load::new(pair.address, &fixture.token, &by_id)
             .run(CONNECTIONS, round)
             .await;
+        let bare_cost = (bare.cpu() - bare_before).as_secs_f64() / peer.count as f64;
+        let api_cost = (pair.api_cpu() - api_before).as_secs_f64() / ours.count as f64;
+        costs.push(api_cost / bare_cost);
         ids.push(ours.rate / peer.rate);
         rates.push(ours.rate);
         let peer = Load::new(bare_list.address, &fixture.token, &by_title)
@@ -80,6 +84,11 @@ async fn reads(round: Duration) {
     row(
         "  (GET item by id, requests/s here)",
         format!("{:.0}", median(&mut rates)),
+        "",
+    );
+    row(
+        "  (processor time of GET item by id / bare handler's)",
+        format!("{:.2}", median(&mut costs)),
         "",
     );
     let everything = fixture.item_paths(10_000);

@@ -30,7 +30,7 @@ pub(crate) async fn bare(size: usize) {
 /// A bare handler in a process of its own.
 pub(crate) struct Bare {
     pub(crate) address: SocketAddr,
-    _process: Child,
+    process: Child,
 }
 
 impl Bare {
@@ -48,8 +48,14 @@ impl Bare {
             .unwrap();
         Self {
             address: line.trim().parse().unwrap(),
-            _process: process,
+            process,
         }
+    }
+}
+
+impl Bare {
+    pub(crate) fn cpu(&self) -> Duration {
+        self.process.id().map_or(Duration::ZERO, cpu)
     }
 }
 
@@ -219,6 +225,11 @@ impl Pair {
         self.api = api(fixture, self.address.port(), self.bus);
     }
 
+    /// What the api has taken of the processors so far.
+    pub(crate) fn api_cpu(&self) -> Duration {
+        self.api.id().map_or(Duration::ZERO, cpu)
+    }
+
     pub(crate) fn memory_mib(&self) -> f64 {
         [&self.api, &self.sync]
             .into_iter()
@@ -235,6 +246,19 @@ async fn load_ready(address: SocketAddr, token: &str, path: &str) -> bool {
 async fn linked(address: SocketAddr) -> bool {
     let health = load::try_get(address, "", "/health").await.unwrap_or_default();
     !String::from_utf8_lossy(&health).contains("FAILED")
+}
+
+/// Processor time of all of a process's threads so far, to the nanosecond.
+fn cpu(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let spent = tasks.filter_map(|task| {
+        let stat = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(spent.sum())
 }
 
 fn resident(pid: u32) -> Option<f64> {

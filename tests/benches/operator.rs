@@ -28,7 +28,7 @@ use world::{VERSION, World};
 const SHARE: usize = 10;
 /// How often the one whose latency is measured reads again: as short as a sane user of External Secrets goes.
 const INTERVAL: &str = "10s";
-const CHANGES: usize = 15;
+const CHANGES: usize = 7;
 
 struct Figures {
     ready: Duration,

@@ -140,6 +140,10 @@ impl Api {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
+        Box::pin(self.store_when_open()).await
+    }
+
+    async fn store_when_open(&self) -> Result<&Reader, ApiError> {
         let mut opened = self.opened.subscribe();
         let waited = tokio::time::timeout(self.config.sync_timeout, opened.wait_for(|opened| *opened)).await;
         match (waited, self.store.get()) {
@@ -165,7 +169,10 @@ impl Api {
     /// until that is over, and says whether it is worth looking again.
     pub(crate) async fn warmed_up(&self) -> bool {
         let deadline = self.started + self.config.sync_timeout;
-        !self.link.is_settled() && tokio::time::timeout_at(deadline, self.link.settled()).await.is_ok()
+        !self.link.is_settled()
+            && Box::pin(tokio::time::timeout_at(deadline, self.link.settled()))
+                .await
+                .is_ok()
     }
 
     /// Tells everything that runs to come to an end.

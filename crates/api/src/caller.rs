@@ -74,26 +74,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let context = parts
-            .extensions
-            .get::<Arc<RequestContext>>()
-            .cloned()
-            .unwrap_or_default();
-        let token = authenticate(api, &parts.headers, &context)?;
-        let view = api.store().await?.view().await?;
-        if view.is_revoked(&token.jti) {
-            tracing::info!(jti = token.jti, name = token.name, "a revoked token was refused");
-            api.metrics.auth_failed("revoked");
-            return Err(unauthorized("Invalid bearer token"));
-        }
-        let user_agent = parts.headers.get(header::USER_AGENT).cloned();
-        Ok(Self {
-            api: api.clone(),
-            token,
-            view,
-            context,
-            user_agent,
-        })
+        let context = parts.extensions.get().cloned().unwrap_or_default();
+        Self::of(api, context, &parts.headers).await
     }
 }
 
@@ -120,7 +102,7 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
     };
     match api.tokens.verify(text, Timestamp::now()) {
         Ok((token, first_time)) => {
-            context.jti.get_or_init(|| token.jti.clone());
+            context.token.get_or_init(|| token.clone());
             if first_time {
                 api.metrics.token_seen(&token);
                 announce(api, &token);
@@ -170,6 +152,29 @@ fn announce(api: &Api, token: &Token) {
 }
 
 impl Caller {
+    /// Whoever sent a request with these headers.
+    pub(crate) async fn of(
+        api: &Arc<Api>,
+        context: Arc<RequestContext>,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
+        let token = authenticate(api, headers, &context)?;
+        let view = api.store().await?.view().await?;
+        if view.is_revoked(&token.jti) {
+            tracing::info!(jti = token.jti, name = token.name, "a revoked token was refused");
+            api.metrics.auth_failed("revoked");
+            return Err(unauthorized("Invalid bearer token"));
+        }
+        let user_agent = headers.get(header::USER_AGENT).cloned();
+        Ok(Self {
+            api: api.clone(),
+            token,
+            view,
+            context,
+            user_agent,
+        })
+    }
+
     pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
         self.api.store().await
     }
@@ -221,14 +226,13 @@ impl Caller {
     /// A vault that is not in scope is refused the same way whether or not it exists.
     async fn vault(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         let Ok(id) = VaultId::parse(segment) else {
-            return self
-                .vault_named(segment)
+            return Box::pin(self.vault_named(segment))
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
         if !self.token.vaults.contains_key(&id) {
             // A name may look like an id.
-            if let Some(named) = self.vault_named(segment).await? {
+            if let Some(named) = Box::pin(self.vault_named(segment)).await? {
                 return Ok(named);
             }
             self.record(Action::Read, Outcome::Deny, id, None, None);

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Instant;
 
 use axum::Router;
@@ -12,8 +14,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use sidevault_keys::Token;
 use sidevault_model::CONNECT_VERSION;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::ServiceExt;
 
 use crate::api::Api;
@@ -32,8 +35,8 @@ const LONGEST_ID: usize = 64;
 pub(crate) struct RequestContext {
     pub(crate) id: RequestId,
     pub(crate) remote: Option<IpAddr>,
-    /// The token's id, once it is known.
-    pub(crate) jti: OnceLock<String>,
+    /// The token, once it is known to be good.
+    pub(crate) token: OnceLock<Arc<Token>>,
 }
 
 /// A request's id: the client's, or a new UUID.
@@ -82,20 +85,22 @@ impl RequestId {
 
 /// The whole api as one service for hyper.
 #[derive(Clone)]
-pub(crate) struct Edge {
+pub(crate) struct Edge(Arc<Shared>);
+
+struct Shared {
     api: Arc<Api>,
     router: Router,
-    working: Arc<Semaphore>,
+    working: Semaphore,
 }
 
 impl Edge {
     pub(crate) fn new(api: Arc<Api>) -> Self {
         let router = routes::router(api.clone());
-        Self {
+        Self(Arc::new(Shared {
             api,
             router,
-            working: Arc::new(Semaphore::new(limits::REQUESTS)),
-        }
+            working: Semaphore::new(limits::REQUESTS),
+        }))
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer too.
@@ -105,11 +110,10 @@ impl Edge {
         remote: Option<IpAddr>,
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
-        let api = self.api.clone();
         let context = Arc::new(RequestContext {
             id: RequestId::of(request.headers()),
             remote,
-            jti: OnceLock::new(),
+            token: OnceLock::new(),
         });
         if let Some(uri) = normal_path(request.uri()) {
             *request.uri_mut() = uri;
@@ -117,10 +121,7 @@ impl Edge {
         let route = Route::of(request.uri().path());
         let method = request.method().clone();
         let mut response = match self.admit(&request) {
-            Ok(_place) => {
-                request.extensions_mut().insert(context.clone());
-                self.dispatch(request.map(Body::new)).await
-            }
+            Ok(_place) => self.dispatch(route, context.clone(), request).await,
             Err(error) => error.into_response(),
         };
         let headers = response.headers_mut();
@@ -130,12 +131,12 @@ impl Edge {
         }
         let took = started.elapsed();
         let status = response.status();
-        api.metrics.answered(route, &method, status.as_u16(), took);
+        self.0.api.metrics.answered(route, &method, status.as_u16(), took);
         log(route, &method, status, took, &context);
         Ok(response)
     }
 
-    fn admit<B>(&self, request: &Request<B>) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<SemaphorePermit<'_>, ApiError> {
         let uri = request.uri();
         if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
             let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
@@ -150,16 +151,41 @@ impl Edge {
             let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
             return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
         }
-        self.working
-            .clone()
-            .try_acquire_owned()
+        self.0
+            .working
+            .try_acquire()
             .map_err(|_| ApiError::unavailable("too many requests are in work already. Try again in a moment"))
     }
 
-    async fn dispatch(self, request: Request<Body>) -> Response {
-        let answer = AssertUnwindSafe(self.router.oneshot(request)).catch_unwind();
-        match tokio::time::timeout(limits::ANSWER_TIME, answer).await {
-            Ok(Ok(Ok(response))) => in_our_form(response),
+    async fn handle(
+        &self,
+        route: Route,
+        context: Arc<RequestContext>,
+        mut request: Request<hyper::body::Incoming>,
+    ) -> Response {
+        let Shared { api, router, .. } = &*self.0;
+        if let Some(response) = routes::read(route, api, &context, &request).await {
+            return response;
+        }
+        request.extensions_mut().insert(context);
+        let Ok(response) = Box::pin(router.clone().oneshot(request.map(Body::new))).await;
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        route: Route,
+        context: Arc<RequestContext>,
+        request: Request<hyper::body::Incoming>,
+    ) -> Response {
+        let mut answer = pin!(AssertUnwindSafe(self.handle(route, context, request)).catch_unwind());
+        // What is in memory is answered at once: only what is not needs a timer.
+        let answered = match futures_util::poll!(&mut answer) {
+            Poll::Ready(answer) => Ok(answer),
+            Poll::Pending => tokio::time::timeout(limits::ANSWER_TIME, answer).await,
+        };
+        match answered {
+            Ok(Ok(response)) => in_our_form(response),
             Ok(Err(_panic)) => {
                 tracing::error!("a request met a bug: please report what was asked and the lines above");
                 ApiError::internal().into_response()
@@ -212,7 +238,7 @@ fn normal_path(uri: &Uri) -> Option<Uri> {
 /// One line a request. Reads that went well only at debug: there are thousands a second, and
 /// `/v1/activity` knows them. Never a path, a query or a header: titles and tokens stand there.
 fn log(route: Route, method: &http::Method, status: StatusCode, took: std::time::Duration, context: &RequestContext) {
-    let jti = context.jti.get().map(String::as_str);
+    let jti = context.token.get().map(|token| token.jti.as_str());
     let dur_ms = took.as_micros() as f64 / 1000.0;
     macro_rules! line {
         ($level:ident) => {

@@ -9,6 +9,7 @@ mod api;
 mod caller;
 mod edge;
 mod error;
+mod head_timer;
 mod json_body;
 mod limits;
 mod link;

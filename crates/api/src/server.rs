@@ -22,6 +22,7 @@ use tower::ServiceExt;
 
 use crate::api::Api;
 use crate::edge::Edge;
+use crate::head_timer::HeadTimer;
 use crate::limits;
 use crate::tls::{self, Tls};
 
@@ -132,7 +133,7 @@ where
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         .header_read_timeout(limits::HEAD_TIME)
         .max_buf_size(limits::HEAD_BYTES);
     builder

@@ -20,6 +20,8 @@ pub(crate) struct SealedItem {
 pub(crate) struct SealedSummary {
     pub(crate) item: ItemId,
     pub(crate) version: u32,
+    /// Orders summaries of one title.
+    pub(crate) created_at: i64,
     pub(crate) sealed: Box<[u8]>,
 }
 

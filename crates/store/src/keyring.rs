@@ -73,13 +73,11 @@ impl Keyring {
     }
 
     pub(crate) fn open(&self, place: &Place, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let key = sealed_key_id(sealed).and_then(|id| self.get(id));
-        key.and_then(|key| key.open(place.bytes(), sealed).ok())
+        let keys = self.keys.read().unwrap_or_else(|e| e.into_inner());
+        sealed_key_id(sealed)
+            .and_then(|id| keys.get(&id))
+            .and_then(|key| key.open(place.bytes(), sealed).ok())
             .ok_or_else(|| StoreError::corrupt(place.to_string()))
-    }
-
-    fn get(&self, id: KeyId) -> Option<Arc<DataKey>> {
-        self.keys.read().unwrap_or_else(|e| e.into_inner()).get(&id).cloned()
     }
 
     fn keep(&self, key: DataKey) -> Arc<DataKey> {

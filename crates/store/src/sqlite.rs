@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::StoreError;
 
@@ -44,21 +46,83 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(conn)
 }
 
-/// Readers' connections. They never write; they open read-write only because a reader must be
-/// able to recover the write-ahead log when no writer runs.
-pub(crate) async fn open_readers(path: &Path, connections: u32) -> Result<SqlitePool, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing(path.to_owned()));
+/// Readers' connections, each lent to one caller at a time.
+///
+/// Not sqlx's pool: it asks each connection whether it is alive before and after every use. With
+/// SQLite each of that is as long a way, to the connection's thread and back, as the query's own.
+pub(crate) struct Connections {
+    options: SqliteConnectOptions,
+    slots: Box<[Slot]>,
+    /// As many as there are slots: whoever has a place finds a slot that is free.
+    places: Semaphore,
+}
+
+/// A connection, once it was needed.
+type Slot = AsyncMutex<Option<SqliteConnection>>;
+
+/// A connection that is lent until this is dropped.
+pub(crate) struct Lent<'a> {
+    conn: MappedMutexGuard<'a, SqliteConnection>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Connections {
+    /// At most `most` connections; the first is opened now. They never write; they open
+    /// read-write only because a reader must be able to recover the write-ahead log when no
+    /// writer runs.
+    pub(crate) async fn open(path: &Path, most: u32) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing(path.to_owned()));
+        }
+        let connections = Self {
+            options: options(path).pragma("query_only", "ON"),
+            slots: (0..most).map(|_| Slot::default()).collect(),
+            places: Semaphore::new(most as usize),
+        };
+        drop(connections.lend().await?);
+        Ok(connections)
     }
-    let pool = SqlitePoolOptions::new()
-        .min_connections(1)
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(10))
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options(path).pragma("query_only", "ON"))
-        .await?;
-    Ok(pool)
+
+    /// A connection of one's own; waits for one if all are lent.
+    pub(crate) async fn lend(&self) -> Result<Lent<'_>, StoreError> {
+        let place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        loop {
+            for slot in &self.slots {
+                let Ok(mut slot) = slot.try_lock() else { continue };
+                if slot.is_none() {
+                    *slot = Some(self.options.connect().await?);
+                }
+                if let Ok(conn) = MutexGuard::try_map(slot, Option::as_mut) {
+                    return Ok(Lent { conn, _place: place });
+                }
+            }
+        }
+    }
+
+    /// Closes them all, each as soon as nobody uses it.
+    pub(crate) async fn close(&self) {
+        self.places.close();
+        for slot in &self.slots {
+            if let Some(conn) = slot.lock().await.take() {
+                // It was only read from: nothing can get lost.
+                let _closed = conn.close().await;
+            }
+        }
+    }
+}
+
+impl Deref for Lent<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.conn
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -73,9 +137,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Whether the migrations have run (a database file may exist a moment before its tables).
-pub(crate) async fn has_schema(pool: &SqlitePool) -> Result<bool, StoreError> {
+pub(crate) async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
     let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'tokens'")
-        .fetch_one(pool)
+        .fetch_one(conn)
         .await?;
     Ok(tables == 1)
 }

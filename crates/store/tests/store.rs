@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sidevault_keys::Credentials;
 use sidevault_model::{Edit, FileId, Item, ItemId, ItemInput, Timestamp, VaultId};
@@ -9,6 +10,7 @@ use sidevault_store::{
     DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, StoreError, TokenRecord, VaultInfo, Writer, WriterOptions,
 };
 use sqlx::{ConnectOptions, Connection};
+use tokio::task::JoinSet;
 
 struct World {
     dir: tempfile::TempDir,
@@ -361,4 +363,77 @@ async fn file_contents_come_back_chunk_by_chunk() {
     batch.delete_item(&item).await.unwrap();
     batch.commit().await.unwrap();
     assert!(reader.chunk(place, 0).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_miss_at_once_each_get_their_own_rows_though_some_are_given_up() {
+    let mut world = World::new().await;
+    let items: Vec<Item> = (0..100)
+        .map(|n| item(world.vault, &format!("title {n}"), &format!("value {n}")))
+        .collect();
+    let mut batch = world.writer.begin().await.unwrap();
+    for item in &items {
+        batch.insert_item(item, None).await.unwrap();
+    }
+    batch.commit().await.unwrap();
+    let reader = Arc::new(world.reader().await);
+    let mut reads = JoinSet::new();
+    for (n, item) in items.iter().enumerate() {
+        for given_up in [true, false] {
+            let (reader, item) = (reader.clone(), item.clone());
+            let read = reads.spawn(async move {
+                assert_eq!(value(&reader, &item).await, Some(format!("value {n}")));
+                let view = reader.view().await.unwrap();
+                let found = reader.items_titled(&view, item.vault, &item.title).await.unwrap();
+                assert_eq!(found.iter().map(|hit| hit.id).collect::<Vec<_>>(), [item.id]);
+            });
+            if given_up {
+                tokio::task::yield_now().await;
+                read.abort();
+            }
+        }
+    }
+    let mut done = 0;
+    while let Some(read) = reads.join_next().await {
+        done += match read {
+            Ok(()) => 1,
+            Err(error) if error.is_cancelled() => 0,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+    }
+    assert!(done >= items.len());
+    let view = reader.view().await.unwrap();
+    assert!(
+        reader
+            .item(&view, world.vault, ItemId::random())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_batch_finds_what_it_has_just_made() {
+    let mut world = World::new().await;
+    let (first, second) = (item(world.vault, "first", "v1"), item(world.vault, "second", "v1"));
+    let mut batch = world.writer.begin().await.unwrap();
+    batch.insert_item(&first, Some("file")).await.unwrap();
+    batch.insert_item(&second, None).await.unwrap();
+    assert_eq!(batch.items_of(world.vault, "file").await.unwrap(), [first.id]);
+    let found = batch.item(world.vault, second.id).await.unwrap().unwrap();
+    assert_eq!(found.title, "second");
+    let third = item(world.vault, "third", "v1");
+    batch.insert_item(&third, None).await.unwrap();
+    assert_eq!(batch.origins(world.vault).await.unwrap().len(), 3);
+    let fourth = item(world.vault, "fourth", "v1");
+    batch.insert_item(&fourth, None).await.unwrap();
+    assert!(batch.item(world.vault, fourth.id).await.unwrap().is_some());
+    let fifth = item(world.vault, "fifth", "v1");
+    batch.insert_item(&fifth, None).await.unwrap();
+    batch.delete_item(&fifth).await.unwrap();
+    batch.commit().await.unwrap();
+    let reader = world.reader().await;
+    assert_eq!(reader.view().await.unwrap().vault(world.vault).unwrap().vault.items, 4);
+    assert_eq!(value(&reader, &fifth).await, None);
+    assert_eq!(value(&reader, &third).await.as_deref(), Some("v1"));
 }

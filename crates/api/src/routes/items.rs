@@ -63,10 +63,14 @@ impl Attributes for Attributed {
 }
 
 /// Summaries of the active items that match the filter, oldest first.
-pub(super) async fn list(mut caller: Caller, Path(vault): Path<String>, uri: Uri) -> Result<Response, ApiError> {
-    let entry = caller.readable(&vault).await?;
+pub(super) async fn list(caller: Caller, Path(vault): Path<String>, uri: Uri) -> Result<Response, ApiError> {
+    show_list(caller, &vault, &uri).await
+}
+
+pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Result<Response, ApiError> {
+    let entry = caller.readable(vault).await?;
     let id = entry.vault.id;
-    let text = query(&uri, "filter").next().unwrap_or_default();
+    let text = query(uri, "filter").next().unwrap_or_default();
     let wanted = Filter::parse(&text, Subject::Items)?;
     caller.record(Action::Read, Outcome::Success, id, None, None);
     if let Some(title) = wanted.exact_title() {
@@ -77,13 +81,22 @@ pub(super) async fn list(mut caller: Caller, Path(vault): Path<String>, uri: Uri
     if entry.vault.items == 0 && caller.api.warmed_up().await {
         caller.view = caller.store().await?.view().await?;
     }
-    stream_list(caller, id, wanted).await
+    Box::pin(stream_list(caller, id, wanted)).await
 }
 
 /// The items with this title, by the index; or the one with this id, as the op CLI asks for it.
 async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
-    let mut found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
-    if found.is_empty() && caller.api.warmed_up().await {
+    let found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    Box::pin(titled_late(caller, vault, title)).await
+}
+
+/// The same when none was found at first.
+async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
+    let mut found = Vec::new();
+    if caller.api.warmed_up().await {
         caller.view = caller.store().await?.view().await?;
         found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
     }
@@ -102,8 +115,10 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
     Ok(found)
 }
 
-fn array<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut body = vec![b'['];
+fn array<'a>(elements: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let length: usize = elements.clone().map(|element| element.len() + 1).sum();
+    let mut body = Vec::with_capacity((length + 1).max(2));
+    body.push(b'[');
     for (n, element) in elements.enumerate() {
         if n > 0 {
             body.push(b',');
@@ -163,17 +178,27 @@ fn matches(wanted: &Filter, summary: &Summary) -> bool {
 
 /// One item, or with `?version=N` as it was then.
 pub(super) async fn one(
-    mut caller: Caller,
+    caller: Caller,
     Path((vault, item)): Path<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let entry = caller.readable(&vault).await?;
+    show(caller, &vault, &item, &uri, &headers).await
+}
+
+pub(super) async fn show(
+    mut caller: Caller,
+    vault: &str,
+    item: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let entry = caller.readable(vault).await?;
     let vault = entry.vault.id;
-    let id = item_id(&mut caller, vault, &item).await?;
-    let found = match query(&uri, "version").next() {
+    let id = item_id(&mut caller, vault, item).await?;
+    let found = match query(uri, "version").next() {
         None => read(&mut caller, vault, id).await?,
-        Some(version) => version_of(&caller, vault, id, &version).await?,
+        Some(version) => Box::pin(version_of(&caller, vault, id, &version)).await?,
     };
     caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
     if found.has_codes {
@@ -181,12 +206,12 @@ pub(super) async fn one(
         return Ok(json(totp::insert_codes(found.json(), now)));
     }
     let tag = entity_tag(&found);
-    let mut response = if is_known(&headers, &tag) {
+    let mut response = if is_known(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         json(found.into_json())
     };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
@@ -236,7 +261,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
     if let Ok(id) = ItemId::parse(segment) {
         return Ok(id);
     }
-    match &titled(caller, vault, segment).await?[..] {
+    match &Box::pin(titled(caller, vault, segment)).await?[..] {
         [only] => Ok(only.id),
         [] => Err(ApiError::bad_request("Invalid Item UUID")),
         many => Err(ApiError::bad_request(format!(

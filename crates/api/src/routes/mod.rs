@@ -12,11 +12,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::api::Api;
+use crate::caller::Caller;
+use crate::edge::RequestContext;
 use crate::error::ApiError;
 
 pub(crate) fn router(api: Arc<Api>) -> Router {
@@ -54,6 +56,43 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
+/// The two reads that nearly all requests are, by a shorter way to the same handlers: for each
+/// request the router clones itself, the parameters of the path, and all headers.
+/// None if the request is another one.
+pub(crate) async fn read<B>(
+    route: Route,
+    api: &Arc<Api>,
+    context: &Arc<RequestContext>,
+    request: &http::Request<B>,
+) -> Option<Response> {
+    let (uri, headers) = (request.uri(), request.headers());
+    // What is percent-encoded is the router's to decode.
+    if request.method() != http::Method::GET || uri.path().contains('%') {
+        return None;
+    }
+    let mut segments = uri.path().split('/').skip(3);
+    let caller = Caller::of(api, context.clone(), headers);
+    let answer = match (route, segments.next(), segments.nth(1)) {
+        (Route::Items, Some(vault), None) => match caller.await {
+            Ok(caller) => items::show_list(caller, vault, uri).await,
+            Err(error) => Err(error),
+        },
+        (Route::Item, Some(vault), Some(item)) => match caller.await {
+            Ok(caller) => items::show(caller, vault, item, uri, headers).await,
+            Err(error) => Err(error),
+        },
+        _ => return None,
+    };
+    let mut response = answer.into_response();
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // As the router does; all other answers get their length from hyper.
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    Some(response)
+}
+
 async fn no_such_path() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "path not found")
 }
@@ -86,6 +125,9 @@ pub(crate) enum Route {
 }
 
 impl Route {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Unknown as usize + 1;
+
     pub(crate) fn of(path: &str) -> Self {
         let mut segments = [""; 9];
         let mut count = 0;
@@ -149,8 +191,8 @@ pub(crate) fn query<'a>(uri: &'a http::Uri, name: &'a str) -> impl Iterator<Item
 }
 
 /// A JSON answer from bytes that are JSON already.
-pub(crate) fn json(body: impl Into<axum::body::Body>) -> axum::response::Response {
-    let mut response = axum::response::Response::new(body.into());
+pub(crate) fn json(body: impl Into<axum::body::Body>) -> Response {
+    let mut response = Response::new(body.into());
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

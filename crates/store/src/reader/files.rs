@@ -21,7 +21,7 @@ impl Reader {
                 .bind(vault.as_str())
                 .bind(item.as_str())
                 .bind(file.as_str())
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.connections.lend().await?)
                 .await?;
         content
             .map(|id| FileId::parse(&id).map(|content| FileContent { vault, content }))
@@ -36,7 +36,7 @@ impl Reader {
             sqlx::query_scalar("SELECT sealed FROM file_chunks WHERE content_id = $1 AND n = $2")
                 .bind(file.content.as_str())
                 .bind(n)
-                .fetch_optional(&self.pool)
+                .fetch_optional(&mut *self.connections.lend().await?)
                 .await?;
         let Some(sealed) = sealed else { return Ok(None) };
         let place = Place::chunk(file.vault, file.content, n);

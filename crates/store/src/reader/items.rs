@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Buf;
 use sidevault_model::{ItemId, Timestamp, VaultId, filter};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::lookup::Lookup;
 use super::{Reader, View};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
@@ -32,7 +34,9 @@ impl StoredItem {
 
     /// The same, without a copy of it.
     pub fn into_json(self) -> bytes::Bytes {
-        bytes::Bytes::from(self.plaintext).slice(1..)
+        let mut json = bytes::Bytes::from(self.plaintext);
+        json.advance(1);
+        json
     }
 
     fn open(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
@@ -73,13 +77,14 @@ impl Reader {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open(&self.keyring, vault, item, &row).map(Some);
         }
-        let row = sqlx::query("SELECT version, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2")
-            .bind(vault.as_str())
-            .bind(item.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let row = Arc::new(sealed_item(&row)?);
+        Box::pin(self.item_on_disk(view, vault, item)).await
+    }
+
+    async fn item_on_disk(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
+        let Some(row) = self.items.find(&self.connections, vault, item).await?.pop() else {
+            return Ok(None);
+        };
+        let row = Arc::new(row);
         let found = self
             .open_with_keys(vault, || StoredItem::open(&self.keyring, vault, item, &row))
             .await?;
@@ -103,10 +108,10 @@ impl Reader {
         .bind(vault.as_str())
         .bind(item.as_str())
         .bind(i64::from(version))
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.connections.lend().await?)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let row = sealed_item(&row)?;
+        let row = SealedItem::read(&row)?;
         self.open_with_keys(vault, || StoredItem::open(&self.keyring, vault, item, &row))
             .await
             .map(Some)
@@ -121,7 +126,7 @@ impl Reader {
         )
         .bind(vault.as_str())
         .bind(item.as_str())
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.lend().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -142,19 +147,7 @@ impl Reader {
         let hash = entry.index.hash(filter::fold(title).as_bytes());
         let hits = match self.cache.titles.get(&(vault, hash)) {
             Some(hits) => hits,
-            None => {
-                let rows = sqlx::query(
-                    "SELECT id, version, summary FROM items WHERE vault_id = $1 AND title_hash = $2 AND state IS NULL
-                     ORDER BY created_at, id",
-                )
-                .bind(vault.as_str())
-                .bind(&hash[..])
-                .fetch_all(&self.pool)
-                .await?;
-                let hits: Arc<[SealedSummary]> = rows.iter().map(sealed_summary).collect::<Result<_, _>>()?;
-                self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
-                hits
-            }
+            None => Box::pin(self.titled_on_disk(view, vault, hash)).await?,
         };
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
@@ -169,6 +162,19 @@ impl Reader {
             found = exact.into_iter().map(|(_, summary)| summary).collect();
         }
         Ok(found)
+    }
+
+    async fn titled_on_disk(
+        &self,
+        view: &View,
+        vault: VaultId,
+        hash: [u8; 32],
+    ) -> Result<Arc<[SealedSummary]>, StoreError> {
+        let mut hits = self.titles.find(&self.connections, vault, hash).await?;
+        hits.sort_by_key(|hit| (hit.created_at, hit.item));
+        let hits: Arc<[SealedSummary]> = hits.into();
+        self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
+        Ok(hits)
     }
 
     /// A page of a vault's active items in their stable order: created first, then id.
@@ -189,13 +195,13 @@ impl Reader {
         .bind(created)
         .bind(id)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connections.lend().await?)
         .await?;
         let mut page = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in &rows {
-            let sealed = sealed_summary(row)?;
-            last = Some((row.try_get("created_at")?, sealed.item));
+            let sealed = SealedSummary::read(row)?;
+            last = Some((sealed.created_at, sealed.item));
             page.push(self.open_with_keys(vault, || self.open_summary(vault, &sealed)).await?);
         }
         let more = rows.len() == limit as usize;
@@ -211,20 +217,41 @@ impl Reader {
     }
 }
 
-fn sealed_item(row: &SqliteRow) -> Result<SealedItem, StoreError> {
-    Ok(SealedItem {
-        version: row.try_get("version")?,
-        updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
-        detail: row.try_get::<Vec<u8>, _>("detail")?.into_boxed_slice(),
-    })
+impl Lookup for SealedItem {
+    type Key = ItemId;
+    const COLUMNS: &'static str = "version, updated_at, detail";
+    const CONDITION: &'static str = " AND id = ";
+
+    fn push(key: &ItemId, query: &mut QueryBuilder<Sqlite>) {
+        query.push_bind(key.as_str().to_owned());
+    }
+
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            version: row.try_get("version")?,
+            updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
+            detail: row.try_get::<Vec<u8>, _>("detail")?.into_boxed_slice(),
+        })
+    }
 }
 
-fn sealed_summary(row: &SqliteRow) -> Result<SealedSummary, StoreError> {
-    Ok(SealedSummary {
-        item: ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))?,
-        version: row.try_get("version")?,
-        sealed: row.try_get::<Vec<u8>, _>("summary")?.into_boxed_slice(),
-    })
+impl Lookup for SealedSummary {
+    type Key = [u8; 32];
+    const COLUMNS: &'static str = "id, version, created_at, summary";
+    const CONDITION: &'static str = " AND state IS NULL AND title_hash = ";
+
+    fn push(key: &[u8; 32], query: &mut QueryBuilder<Sqlite>) {
+        query.push_bind(key.to_vec());
+    }
+
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            item: ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))?,
+            version: row.try_get("version")?,
+            created_at: row.try_get("created_at")?,
+            sealed: row.try_get::<Vec<u8>, _>("summary")?.into_boxed_slice(),
+        })
+    }
 }
 
 fn title_of(summary: &[u8]) -> String {

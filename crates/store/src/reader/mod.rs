@@ -3,6 +3,7 @@
 
 mod files;
 mod items;
+mod lookup;
 mod records;
 mod refresh;
 
@@ -16,12 +17,12 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sidevault_keys::{IndexKey, KeyEncryptionKey};
 use sidevault_model::{Vault, VaultId};
-use sqlx::SqlitePool;
 use tokio::sync::Mutex;
 
-use crate::cache::SealedCache;
+use self::lookup::Lookups;
+use crate::cache::{SealedCache, SealedItem, SealedSummary};
 use crate::keyring::{Keyring, STORE};
-use crate::sqlite::{self, CommitClock, Stamp};
+use crate::sqlite::{self, CommitClock, Connections, Stamp};
 use crate::{DATABASE_FILE, StoreError};
 
 /// How a [`Reader`] works.
@@ -96,7 +97,9 @@ pub struct Reader {
     clock: CommitClock,
     keyring: Keyring,
     cache: SealedCache,
-    pool: SqlitePool,
+    connections: Connections,
+    items: Lookups<SealedItem>,
+    titles: Lookups<SealedSummary>,
 }
 
 impl Reader {
@@ -107,8 +110,8 @@ impl Reader {
     /// credentials file's store.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
         let database = dir.join(DATABASE_FILE);
-        let pool = sqlite::open_readers(&database, options.connections).await?;
-        if !sqlite::has_schema(&pool).await? {
+        let connections = Connections::open(&database, options.connections).await?;
+        if !sqlite::has_schema(&mut *connections.lend().await?).await? {
             return Err(StoreError::Missing(database));
         }
         let reader = Self {
@@ -122,9 +125,11 @@ impl Reader {
             clock: CommitClock::open(&database)?,
             keyring: Keyring::new(kek),
             cache: SealedCache::new(options.cache_bytes),
-            pool,
+            connections,
+            items: Lookups::default(),
+            titles: Lookups::default(),
         };
-        let mut conn = reader.pool.acquire().await?;
+        let mut conn = reader.connections.lend().await?;
         reader.keyring.load(&mut conn, STORE).await?;
         drop(conn);
         reader.refresh().await?;
@@ -137,7 +142,9 @@ impl Reader {
         if *read(&self.stamp) == now {
             return Ok(read(&self.view).clone());
         }
-        self.refresh().await
+        // Boxed, as all that goes to the database is: a read from memory, the common one, should
+        // not drag the state of a query about.
+        Box::pin(self.refresh()).await
     }
 
     /// SQLite's own verdict on the database: `ok`, or the first thing that is wrong. It looks at
@@ -146,12 +153,14 @@ impl Reader {
     /// # Errors
     /// If the database is too damaged to be looked at.
     pub async fn quick_check(&self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("PRAGMA quick_check").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("PRAGMA quick_check")
+            .fetch_one(&mut *self.connections.lend().await?)
+            .await?)
     }
 
     /// Closes the connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close().await;
     }
 
     async fn open_with_keys<T>(
@@ -171,12 +180,17 @@ impl Reader {
     ) -> Result<T, StoreError> {
         match open() {
             Err(StoreError::Corrupt { .. }) => {
-                let mut conn = self.pool.acquire().await?;
-                self.keyring.load(&mut conn, vault).await?;
+                Box::pin(self.load_keys(vault)).await?;
                 open()
             }
             done => done,
         }
+    }
+
+    async fn load_keys(&self, vault: &str) -> Result<(), StoreError> {
+        let mut conn = self.connections.lend().await?;
+        self.keyring.load(&mut conn, vault).await?;
+        Ok(())
     }
 
     /// Puts a row into the cache, unless a change came since `view`: the row may be older.

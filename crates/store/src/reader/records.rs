@@ -30,7 +30,7 @@ impl Reader {
     /// Changes after number `after`, oldest first, at most `limit`. None if changes after that
     /// number are no longer kept: whoever resumes there has to read everything anew.
     pub async fn changes(&self, after: i64, limit: u32) -> Result<Option<Vec<ChangeRecord>>, StoreError> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = self.connections.lend().await?;
         let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM changes")
             .fetch_one(&mut *conn)
             .await?;
@@ -66,7 +66,7 @@ impl Reader {
         for vault in vaults {
             let rows = sqlx::query("SELECT seq, records FROM activity WHERE vault_id = $1")
                 .bind(vault.as_str())
-                .fetch_all(&self.pool)
+                .fetch_all(&mut *self.connections.lend().await?)
                 .await?;
             for row in rows {
                 batches.push((row.try_get("seq")?, *vault, row.try_get("records")?));
@@ -101,7 +101,7 @@ impl Reader {
     async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<ApiRequest>, StoreError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM activity WHERE seq = $1")
             .bind(seq)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.connections.lend().await?)
             .await?;
         let Some(sealed) = sealed else { return Ok(Vec::new()) };
         let place = Place::activity(vault.as_str(), seq);
@@ -114,7 +114,7 @@ impl Reader {
     /// The tokens known by name, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connections.lend().await?)
             .await?;
         let mut tokens = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -29,7 +29,7 @@ impl Reader {
     /// Applies the changes since the view's number: forgets what they touched, and moves the
     /// view on, in one step for [`Reader::keep`].
     async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = self.connections.lend().await?;
         let old = read(&self.view).clone();
         let rows = if old.seq < 0 {
             None

@@ -1,9 +1,10 @@
 //! Making a batch durable.
 
 use sidevault_model::{Timestamp, VaultId};
+use sqlx::QueryBuilder;
 
 use super::state::insert_key;
-use super::{Batch, SealKey, State, VaultState};
+use super::{Batch, ROWS, SealKey, State, VaultState};
 use crate::StoreError;
 use crate::keyring::STORE;
 
@@ -15,6 +16,7 @@ impl Batch<'_> {
     /// newest change.
     pub async fn commit(mut self) -> Result<i64, StoreError> {
         let now = Timestamp::now().as_millis();
+        self.write_inserts().await?;
         self.write_changes(now).await?;
         for (vault, touched) in std::mem::take(&mut self.touched) {
             sqlx::query(
@@ -35,27 +37,24 @@ impl Batch<'_> {
 
     async fn write_changes(&mut self, now: i64) -> Result<(), StoreError> {
         let first = self.state.next_change;
-        for change in &self.changes {
-            let [old, new] = &change.titles;
-            sqlx::query(
-                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(self.state.next_change)
-            .bind(now)
-            .bind(change.kind.as_str())
-            .bind(&change.vault)
-            .bind(&change.item)
-            .bind(i64::from(change.version))
-            .bind(old.as_ref().map(|hash| &hash[..]))
-            .bind(
-                new.as_ref()
-                    .filter(|hash| Some(*hash) != old.as_ref())
-                    .map(|hash| &hash[..]),
-            )
-            .execute(&mut *self.tx)
-            .await?;
-            self.state.next_change += 1;
+        for changes in self.changes.chunks(ROWS) {
+            let mut insert = QueryBuilder::new(
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash) ",
+            );
+            insert.push_values(changes, |mut row, change| {
+                let [old, new] = &change.titles;
+                let other = new.as_ref().filter(|hash| Some(*hash) != old.as_ref());
+                row.push_bind(self.state.next_change)
+                    .push_bind(now)
+                    .push_bind(change.kind.as_str())
+                    .push_bind(&change.vault)
+                    .push_bind(&change.item)
+                    .push_bind(i64::from(change.version))
+                    .push_bind(old.as_ref().map(|hash| &hash[..]))
+                    .push_bind(other.map(|hash| &hash[..]));
+                self.state.next_change += 1;
+            });
+            insert.build().execute(&mut *self.tx).await?;
         }
         // Pruned rarely: once per thousand changes.
         if first / 1000 != self.state.next_change / 1000 {

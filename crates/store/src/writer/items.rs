@@ -1,10 +1,10 @@
 //! Items and their history.
 
-use sidevault_model::{Item, ItemId, VaultId, filter};
-use sqlx::Row;
+use sidevault_model::{Item, ItemId, Timestamp, VaultId, filter};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
 
-use super::{Batch, Change, ChangeKind};
+use super::{Batch, Change, ChangeKind, ROWS};
 use crate::StoreError;
 use crate::place::{Part, Place};
 use crate::seal;
@@ -12,6 +12,7 @@ use crate::seal;
 impl Batch<'_> {
     /// A vault's items, each with the origin it was inserted with.
     pub async fn origins(&mut self, vault: VaultId) -> Result<Vec<(ItemId, Option<String>)>, StoreError> {
+        self.write_inserts().await?;
         let rows = sqlx::query("SELECT id, origin FROM items WHERE vault_id = $1")
             .bind(vault.as_str())
             .fetch_all(&mut *self.tx)
@@ -23,6 +24,7 @@ impl Batch<'_> {
 
     /// The items of one origin.
     pub async fn items_of(&mut self, vault: VaultId, origin: &str) -> Result<Vec<ItemId>, StoreError> {
+        self.write_inserts().await?;
         let rows = sqlx::query("SELECT id FROM items WHERE vault_id = $1 AND origin = $2")
             .bind(vault.as_str())
             .bind(origin)
@@ -33,6 +35,9 @@ impl Batch<'_> {
 
     /// An item as it is now, within this batch.
     pub async fn item(&mut self, vault: VaultId, item: ItemId) -> Result<Option<Item>, StoreError> {
+        if self.inserts.iter().any(|new| new.id == item) {
+            self.write_inserts().await?;
+        }
         let row = sqlx::query("SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2")
             .bind(vault.as_str())
             .bind(item.as_str())
@@ -48,6 +53,7 @@ impl Batch<'_> {
         item: ItemId,
         version: u32,
     ) -> Result<Option<Item>, StoreError> {
+        self.write_inserts().await?;
         let row = sqlx::query(
             "SELECT version, detail FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version = $3
              UNION ALL SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2 AND version = $3",
@@ -72,30 +78,52 @@ impl Batch<'_> {
     /// by, nothing readable; None for an item whose truth is here.
     pub async fn insert_item(&mut self, item: &Item, origin: Option<&str>) -> Result<(), StoreError> {
         let sealed = self.seal_item(item)?;
-        sqlx::query(
-            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail,
-                                origin)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(item.vault.as_str())
-        .bind(item.id.as_str())
-        .bind(i64::from(item.version))
-        .bind(state_text(item))
-        .bind(&sealed.title_hash[..])
-        .bind(item.created_at.as_millis())
-        .bind(item.updated_at.as_millis())
-        .bind(sealed.summary)
-        .bind(sealed.detail)
-        .bind(origin)
-        .execute(&mut *self.tx)
-        .await?;
         self.touched.entry(item.vault).or_default().items += active(item);
         self.note_item(ChangeKind::ItemCreated, item, [Some(sealed.title_hash), None]);
+        self.inserts.push(NewItem {
+            vault: item.vault,
+            id: item.id,
+            version: item.version,
+            state: state_text(item),
+            created_at: item.created_at,
+            updated_at: item.updated_at,
+            origin: origin.map(str::to_owned),
+            sealed,
+        });
+        if self.inserts.len() == ROWS {
+            self.write_inserts().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the new items that wait for it. What looks at items or changes them does this first.
+    pub(super) async fn write_inserts(&mut self) -> Result<(), StoreError> {
+        if self.inserts.is_empty() {
+            return Ok(());
+        }
+        let mut insert = QueryBuilder::new(
+            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail,
+                                origin) ",
+        );
+        insert.push_values(self.inserts.drain(..), |mut row, new| {
+            row.push_bind(new.vault.as_str().to_owned())
+                .push_bind(new.id.as_str().to_owned())
+                .push_bind(i64::from(new.version))
+                .push_bind(new.state)
+                .push_bind(new.sealed.title_hash.to_vec())
+                .push_bind(new.created_at.as_millis())
+                .push_bind(new.updated_at.as_millis())
+                .push_bind(new.sealed.summary)
+                .push_bind(new.sealed.detail)
+                .push_bind(new.origin);
+        });
+        insert.build().execute(&mut *self.tx).await?;
         Ok(())
     }
 
     /// A new version of `old`, which joins the history.
     pub async fn update_item(&mut self, old: &Item, new: &Item) -> Result<(), StoreError> {
+        self.write_inserts().await?;
         let sealed = self.seal_item(new)?;
         let old_title = self.title_hash(old.vault, &old.title)?;
         if self.state.options.history > 1 {
@@ -138,6 +166,7 @@ impl Batch<'_> {
 
     /// Removes an item with its history and files, for good (Connect 1.1.0).
     pub async fn delete_item(&mut self, old: &Item) -> Result<(), StoreError> {
+        self.write_inserts().await?;
         let title = self.title_hash(old.vault, &old.title)?;
         for sql in [
             "DELETE FROM file_chunks WHERE content_id IN
@@ -181,6 +210,18 @@ impl Batch<'_> {
             titles,
         });
     }
+}
+
+/// A row of `items` that is not written yet.
+pub(super) struct NewItem {
+    vault: VaultId,
+    id: ItemId,
+    version: u32,
+    state: Option<&'static str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    origin: Option<String>,
+    sealed: SealedItem,
 }
 
 struct SealedItem {

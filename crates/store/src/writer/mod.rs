@@ -16,6 +16,7 @@ use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey};
 use sidevault_model::VaultId;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
+use self::items::NewItem;
 use crate::command::VaultInfo;
 use crate::keyring::Keyring;
 use crate::{DATABASE_FILE, StoreError, sqlite};
@@ -26,6 +27,10 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// A data key seals this often before a new one takes over: far below the 2^32 at which random
 /// 96-bit nonces stop being safe (NIST SP 800-38D, 8.3).
 const SEALS_PER_KEY: i64 = 1 << 28;
+
+/// How many rows one statement inserts at the most. Each statement is a way to SQLite's thread and
+/// back, which takes longer than a row does.
+const ROWS: usize = 16;
 
 /// How a [`Writer`] keeps things.
 #[derive(Clone, Debug)]
@@ -144,6 +149,7 @@ impl Writer {
             state: &mut self.state,
             touched: BTreeMap::new(),
             changes: Vec::new(),
+            inserts: Vec::new(),
         })
     }
 
@@ -186,4 +192,6 @@ pub struct Batch<'w> {
     state: &'w mut State,
     touched: BTreeMap<VaultId, Touched>,
     changes: Vec<Change>,
+    /// Sealed already, written a few at once: see [`Batch::write_inserts`].
+    inserts: Vec<NewItem>,
 }

@@ -95,6 +95,7 @@ impl Batch<'_> {
 
     /// Removes a vault and all in it, its keys included: nothing of it can be opened again.
     pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
+        self.write_inserts().await?;
         for sql in [
             "DELETE FROM file_chunks WHERE content_id IN (SELECT content_id FROM files WHERE vault_id = $1)",
             "DELETE FROM files WHERE vault_id = $1",
