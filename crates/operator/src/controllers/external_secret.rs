@@ -3,6 +3,7 @@
 mod due;
 mod gather;
 mod target;
+mod windows;
 
 use std::time::Instant;
 

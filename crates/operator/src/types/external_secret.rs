@@ -27,6 +27,9 @@ pub struct ExternalSecretSpec {
     /// How often; the resource's default is an hour, 0 means once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<GoDuration>,
+    /// When the interval alone makes values be read; at any time when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_windows: Option<SyncWindows>,
     /// Single values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<Data>,
@@ -62,6 +65,35 @@ pub enum RefreshPolicy {
     Periodic,
     /// Only when the resource changes.
     OnChange,
+}
+
+/// Times at which the interval alone makes values be read, or does not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncWindows {
+    /// Which of the two.
+    pub kind: WindowKind,
+    /// The times; one that is open is enough.
+    #[serde(default)]
+    pub windows: Vec<SyncWindow>,
+}
+
+/// What an open window does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WindowKind {
+    /// Values are read only while one is open.
+    Allow,
+    /// Values are not read while one is open.
+    Deny,
+}
+
+/// A time that comes again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncWindow {
+    /// When it opens: five fields of cron in UTC, `@daily` and the like, or `@every 1h`.
+    pub schedule: String,
+    /// How long it stays open.
+    pub duration: GoDuration,
 }
 
 /// Who owns the Secret, and whether it is made.

@@ -1,12 +1,17 @@
 //! When an ExternalSecret's values are read again.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 
-use super::stores;
+use super::{stores, windows};
 use crate::controllers::refresh;
 use crate::hash;
 use crate::queue::{Outcome, Reason};
 use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
+
+/// How often an ExternalSecret that waits for a sync window is looked at.
+const UNTIL_A_WINDOW_MAY_OPEN: Duration = Duration::from_secs(30);
 
 /// Whether values are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +48,12 @@ fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> b
             if interval.is_zero() && !synced.is_empty() {
                 return false;
             }
-            if is_new || reason == Reason::Changed || changed() {
+            if is_new || changed() {
                 return true;
             }
-            refresh::has_passed(interval, refreshed, now)
+            // Who keeps some hours free of changes means those that are pushed, too.
+            (reason == Reason::Changed || refresh::has_passed(interval, refreshed, now))
+                && windows::allow(external_secret.spec.sync_windows.as_ref(), now)
         }
     }
 }
@@ -57,7 +64,15 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
         .status
         .as_ref()
         .and_then(|status| status.refresh_time.as_ref());
-    refresh::next(refresh::interval(external_secret.spec.refresh_interval), refreshed)
+    let interval = refresh::interval(external_secret.spec.refresh_interval);
+    if external_secret.spec.sync_windows.is_some()
+        && !interval.is_zero()
+        && refresh::has_passed(interval, refreshed, Timestamp::now())
+    {
+        // Its time is over and no window lets it: windows open by the minute.
+        return Outcome::After(UNTIL_A_WINDOW_MAY_OPEN);
+    }
+    refresh::next(interval, refreshed)
 }
 
 /// The lane an ExternalSecret waits in: its store's.
@@ -103,6 +118,16 @@ mod tests {
         assert!(!due(spec, A_MINUTE_AGO, Reason::Look));
         assert!(due(spec, A_MINUTE_AGO, Reason::Changed));
         assert!(due(spec, FOR_AN_OLD_STATE, Reason::Look));
+    }
+
+    #[test]
+    fn a_sync_window_holds_back_the_clock_and_what_is_pushed_but_no_change_by_hand() {
+        let spec = r#"{"refreshInterval":"1h","syncWindows":{"kind":"deny","windows":[{"schedule":"@daily","duration":"23h"}]}}"#;
+        assert!(!due(spec, AN_HOUR_AGO, Reason::Look));
+        assert!(!due(spec, A_MINUTE_AGO, Reason::Changed));
+        assert!(due(spec, FOR_AN_OLD_STATE, Reason::Look));
+        assert!(due(spec, "{}", Reason::Look));
+        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::After(UNTIL_A_WINDOW_MAY_OPEN));
     }
 
     #[test]
