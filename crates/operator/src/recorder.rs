@@ -7,6 +7,7 @@ use kube::runtime::events::{Event, EventType, Recorder as Publisher, Reporter};
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::names::COMPONENT;
+use crate::operator::is_terminating;
 
 /// The longest note an event may have (Kubernetes), in bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -50,7 +51,9 @@ impl Recorder {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &about).await {
+        if let Err(error) = self.0.publish(&event, &about).await
+            && !is_terminating(&error)
+        {
             tracing::debug!(%error, "an event could not be written");
         }
     }

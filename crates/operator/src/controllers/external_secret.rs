@@ -39,6 +39,8 @@ enum Verdict {
     },
     /// Nothing is said; something changed meanwhile.
     Conflict,
+    /// Nothing is said; the namespace is being deleted.
+    Going,
 }
 
 /// Looks at an ExternalSecret.
@@ -89,6 +91,7 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
     let verdict = sync(operator, work, &external_secret, &mut status.binding).await;
     let (condition, after) = match verdict {
         Verdict::Conflict => return Outcome::Again,
+        Verdict::Going => return Outcome::Done,
         Verdict::Fine(reason, message) => {
             status.refresh_time = Some(started);
             status.synced_resource_version = Some(hash::resource_version(&external_secret.metadata));
@@ -184,6 +187,7 @@ async fn sync(
             Verdict::Fine(SYNCED, "secret synced")
         }
         Err(TargetError::Conflict) => Verdict::Conflict,
+        Err(TargetError::Terminating) => Verdict::Going,
         Err(error) => {
             let (message, again) = match &error {
                 TargetError::OwnedByExternalSecret(_) => ("target is owned by another ExternalSecret", false),

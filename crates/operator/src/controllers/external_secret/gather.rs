@@ -43,13 +43,16 @@ pub(super) async fn values(
     external_secret: &ExternalSecret,
 ) -> Result<Values, String> {
     let namespace = &work.key.namespace;
+    let status = external_secret.status.as_ref();
+    let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
     let mut gatherer = Gatherer {
         operator,
         namespace,
         default: external_secret.spec.secret_store_ref.as_ref(),
         need: Need {
             not_before: work.asked,
-            or_unchanged: work.reason == Reason::Look,
+            // Only for what is new: whoever annotates force-sync wants the server to be asked.
+            or_unchanged: work.reason == Reason::Look && is_new,
         },
         uses: HashMap::new(),
     };

@@ -7,7 +7,7 @@ use kube::core::ObjectMeta;
 
 use crate::hash;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
-use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::operator::{Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
 use crate::secret::{Refusal, Sources, target_name, wanted};
 use crate::types::{CreationPolicy, ExternalSecret};
@@ -39,6 +39,9 @@ pub(super) enum TargetError {
     /// The Secret changed meanwhile.
     #[error("the Secret changed meanwhile")]
     Conflict,
+    /// The namespace is being deleted.
+    #[error("the namespace is being deleted")]
+    Terminating,
     /// Another ExternalSecret owns it.
     #[error("{0}")]
     OwnedByExternalSecret(String),
@@ -58,9 +61,10 @@ pub(super) enum TargetError {
 
 impl From<kube::Error> for TargetError {
     fn from(error: kube::Error) -> Self {
-        match is_conflict(&error) {
-            true => Self::Conflict,
-            false => Self::Api(error),
+        match error {
+            error if is_conflict(&error) => Self::Conflict,
+            error if is_terminating(&error) => Self::Terminating,
+            error => Self::Api(error),
         }
     }
 }
