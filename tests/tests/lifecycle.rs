@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, missing_docs)]
 
 use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::Wire;
 
 const ITEM: &str =
     r#"{"title":"kept","category":"LOGIN","fields":[{"id":"password","purpose":"PASSWORD","value":"p"}]}"#;
@@ -84,4 +85,18 @@ fn a_command_that_ends_is_no_warning_in_syncs_log() {
     for line in pair.log(Half::Sync).lines().filter(|line| line.contains("bus link ")) {
         assert!(line.contains("\"level\":\"debug\""), "{line}");
     }
+}
+
+/// A client that sends head and body apart, as Python's does, would find its connection closed otherwise.
+#[test]
+fn a_connection_outlives_a_refusal_that_came_before_the_body() {
+    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let mut wire = Wire::open(pair.address()).expect("a connection");
+    let head = "PUT /v1/vaults/apps/items/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nonsense\r\n\
+                Content-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+    wire.send(head.as_bytes()).expect("sent");
+    assert_eq!(wire.reply(false).expect("an answer").status, 401);
+    wire.send(b"{}GET /heartbeat HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("sent");
+    assert_eq!(wire.reply(false).expect("an answer on the same connection").status, 200);
 }

@@ -23,6 +23,7 @@ use crate::api::Api;
 use crate::error::ApiError;
 use crate::limits;
 use crate::routes::{self, Route};
+use crate::unread::Unread;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -168,7 +169,7 @@ impl Edge {
             return response;
         }
         request.extensions_mut().insert(context);
-        let Ok(response) = Box::pin(router.clone().oneshot(request.map(Body::new))).await;
+        let Ok(response) = Box::pin(router.clone().oneshot(request.map(|body| Body::new(Unread::new(body))))).await;
         response
     }
 

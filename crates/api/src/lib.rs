@@ -18,6 +18,7 @@ mod routes;
 mod server;
 mod status;
 mod tls;
+mod unread;
 
 pub use api::{Api, Config};
 pub use error::ApiError;

@@ -17,6 +17,12 @@ pub(crate) const HEADER_BYTES: usize = 48 << 10;
 /// How much of a request's head is read at all; beyond, the connection is closed with a bare 431.
 pub(crate) const HEAD_BYTES: usize = 128 << 10;
 
+/// How much of a body that nobody wants is read, so that the connection can be used again; as much as Go's server reads.
+pub(crate) const UNREAD_BYTES: usize = 256 << 10;
+
+/// How long that may take.
+pub(crate) const UNREAD_TIME: Duration = Duration::from_secs(5);
+
 /// How long a request's head may take to arrive, idle time of the connection included.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(60);
 

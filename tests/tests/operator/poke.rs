@@ -23,6 +23,8 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
             return;
         };
         let theirs = stage.cluster.run_external_secrets(controller, &[]);
+        // Before its store is ready it tries in vain, and then waits longer each time.
+        stage.world.wait_stores(&stage.cluster, stage.namespace);
         for (name, item, field) in [("used", "simple", "a"), ("other", "simple2", "c")] {
             stage.external_secret(name, "store", item, field);
             stage.wait_ready(name, "True");
