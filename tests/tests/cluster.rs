@@ -12,7 +12,7 @@ const ITEM: &str = r#"{"title":"database","category":"LOGIN","fields":[
     {"id":"password","label":"password","purpose":"PASSWORD","value":"grün & 'quoted'\n"}]}"#;
 
 /// The store and the external secret of a namespace, as a user of the `onepassword` provider writes them.
-fn manifests(version: &str, namespace: &str, host: &str, token: &str) -> String {
+fn manifests(version: &str, namespace: &str, host: &str, token: &str) -> [String; 2] {
     let objects = [
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connect-token", "namespace": namespace},
             "stringData": {"token": token}}),
@@ -22,15 +22,16 @@ fn manifests(version: &str, namespace: &str, host: &str, token: &str) -> String 
             "vaults": {"apps": 1},
             "auth": {"secretRef": {"connectTokenSecretRef": {"name": "connect-token", "key": "token"}}},
         }}}}),
-        json!({"apiVersion": version, "kind": "ExternalSecret", "metadata": {"name": "database", "namespace": namespace},
-        "spec": {
-            "refreshInterval": "1h",
-            "secretStoreRef": {"kind": "SecretStore", "name": "sidevault"},
-            "target": {"name": "database", "creationPolicy": "Owner"},
-            "data": [{"secretKey": "PASSWORD", "remoteRef": {"key": "database", "property": "password"}}],
-        }}),
     ];
-    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+    let external_secret = json!({"apiVersion": version, "kind": "ExternalSecret", "metadata": {"name": "database", "namespace": namespace},
+    "spec": {
+        "refreshInterval": "1h",
+        "secretStoreRef": {"kind": "SecretStore", "name": "sidevault"},
+        "target": {"name": "database", "creationPolicy": "Owner"},
+        "data": [{"secretKey": "PASSWORD", "remoteRef": {"key": "database", "property": "password"}}],
+    }});
+    let store = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    [store.to_string(), external_secret.to_string()]
 }
 
 /// The newest version of `ExternalSecret` that the cluster serves.
@@ -60,7 +61,14 @@ fn each_external_secrets_controller_fills_a_secret_from_this_server_and_its_owne
         let namespace = cluster.namespace("external-secrets");
         let version = version(&cluster);
         let host = format!("http://{}", pair.address());
-        cluster.apply(&manifests(&version, &namespace, &host, &token));
+        let [store, external_secret] = manifests(&version, &namespace, &host, &token);
+        cluster.apply(&store);
+        // Before its store is ready the controller tries in vain, and then waits longer each time.
+        let path = format!("/apis/{version}/namespaces/{namespace}/secretstores/sidevault");
+        cluster.wait_for(&path, |store| {
+            (store["status"]["conditions"][0]["status"] == "True").then_some(())
+        });
+        cluster.apply(&external_secret);
 
         let path = format!("/api/v1/namespaces/{namespace}/secrets/database");
         let secret = wait_until(|| cluster.get(&path));
