@@ -51,6 +51,8 @@ fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
     stage.wait_value("one", "app");
 
     stage.world.pair.run(Half::Api);
+    // It answers reads a moment before writes can reach sync again.
+    stage.world.pair.wait_linked();
     stage.wait_ready("one", "True");
     stage.set_field("db", "username", "later");
     stage.wait_value("one", "later");
