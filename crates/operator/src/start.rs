@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::provider::{Changed, Connections, StoreKey};
 use crate::queue::{ObjectKey, Queue, Reason};
 use crate::recorder::Recorder;
-use crate::types::{Condition, ExternalSecret, Served, Store, StoreRef};
+use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
 /// Begins to follow everything. Objects that are there are queued as they are seen.
@@ -90,14 +90,14 @@ pub(crate) fn start(
         targets: if options.poke_only {
             Informer::empty()
         } else {
-            let (queue, late) = (queues.external_secrets.clone(), late.clone());
+            let late = late.clone();
             let managed = Scope {
                 namespace: options.namespace.clone(),
                 labels: Some(format!("{LABEL_MANAGED}=true")),
             };
             Informer::start_metadata(client.clone(), &core("Secret", "secrets"), &managed, move |key, _| {
                 if let Some(operator) = late.get() {
-                    wake::of_target(operator, &queue, key);
+                    wake::of_target(operator, key);
                 }
             })
         },
@@ -158,7 +158,7 @@ fn store_informer(
         "ClusterSecretStore" => queues.cluster_stores.clone(),
         _ => queues.stores.clone(),
     };
-    let (external_secrets, late) = (queues.external_secrets.clone(), late.clone());
+    let late = late.clone();
     Informer::start(
         client.clone(),
         resource,
@@ -172,14 +172,19 @@ fn store_informer(
                     stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
                 }
                 // Those that wait for a store to be there, to be another, or to be ready need not wait for their time.
-                let readiness = |store: &Store| store.status.clone().map(|status| is_ready(&status.conditions));
+                let readiness = |store: &Store| {
+                    store
+                        .status
+                        .clone()
+                        .map(|status| condition::is_ready(&status.conditions))
+                };
                 let turned = before
                     .as_ref()
                     .is_some_and(|before| readiness(before) != readiness(store));
                 if (before.is_some() && is_new || turned)
                     && let Some(operator) = late.get()
                 {
-                    wake::of_store(operator, &external_secrets, key);
+                    wake::of_store(operator, key);
                     push_secret::of_store(operator, store);
                 }
             }
@@ -192,12 +197,6 @@ fn store_informer(
             Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),
         },
     )
-}
-
-fn is_ready(conditions: &[Condition]) -> bool {
-    conditions
-        .iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn seen_external_secret(

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::controllers::external_secret;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Need};
-use crate::queue::{ObjectKey, Queue, Reason};
+use crate::queue::{ObjectKey, Reason};
 use crate::secret::target_key;
+use crate::types::condition;
 
 /// Wakes those that a change at a server concerns, until `stop`.
 pub(crate) async fn run(
@@ -37,10 +38,15 @@ pub(crate) async fn run(
 
 fn wake(operator: &Operator, keys: HashSet<ObjectKey>, at: Instant) {
     for key in keys {
-        if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
-            let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
-            operator.queues.external_secrets.add(key, &lane, Reason::Changed, at);
-        }
+        ask(operator, key, Reason::Changed, at);
+    }
+}
+
+/// Queues an ExternalSecret, if it is still there.
+fn ask(operator: &Operator, key: ObjectKey, reason: Reason, at: Instant) {
+    if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
+        let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
+        operator.queues.external_secrets.add(key, &lane, reason, at);
     }
 }
 
@@ -65,17 +71,16 @@ async fn wake_those_who_miss_it(operator: Arc<Operator>, changed: Changed, stop:
 }
 
 /// Looks at the ExternalSecrets whose Secret changed.
-pub(crate) fn of_target(operator: &Operator, queue: &Queue, target: &ObjectKey) {
-    for key in operator.targets().of(target) {
-        if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
-            let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
-            queue.add(key, &lane, Reason::Look, Instant::now());
-        }
+pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
+    // The index is let go first: queueing must not wait on it.
+    let keys = operator.targets().of(target);
+    for key in keys {
+        ask(operator, key, Reason::Look, Instant::now());
     }
 }
 
 /// Looks at the ExternalSecrets of a store that failed: it is another now.
-pub(crate) fn of_store(operator: &Operator, queue: &Queue, store: &ObjectKey) {
+pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
     for (key, external_secret) in operator.informers.external_secrets.all() {
         let named = external_secret::stores(&external_secret);
         let default = operator.options.default_store.as_ref().filter(|_| named.is_empty());
@@ -87,12 +92,8 @@ pub(crate) fn of_store(operator: &Operator, queue: &Queue, store: &ObjectKey) {
                 }
         });
         let status = external_secret.status.as_ref();
-        let failed = status.is_none_or(|status| {
-            crate::types::condition::ready(&status.conditions).is_none_or(|ready| ready.status != "True")
-        });
-        if of_store && failed {
-            let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
-            queue.add(key, &lane, Reason::Changed, Instant::now());
+        if of_store && !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
+            ask(operator, key, Reason::Changed, Instant::now());
         }
     }
 }

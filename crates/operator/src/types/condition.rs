@@ -58,6 +58,11 @@ pub(crate) fn ready(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
+/// Whether a resource is ready by its conditions.
+pub(crate) fn is_ready(conditions: &[Condition]) -> bool {
+    ready(conditions).is_some_and(|ready| ready.status == "True")
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::jiff::Timestamp;
