@@ -2,7 +2,8 @@
 //! the other, in one run.
 //!
 //! `cargo build --release -p sidevault && SIDEVAULT_BIN=target/release/sidevault cargo bench -p sidevault-tests --bench
-//! operator`. Needs the programs of `tests/cluster/build.sh`. `SIDEVAULT_HERD` is how many ExternalSecrets (2,000).
+//! operator`. Needs the programs of `tests/cluster/build.sh`. `SIDEVAULT_HERD` is how many ExternalSecrets (2,000); a
+//! word after `--` runs only the rounds whose name has it.
 #![allow(
     clippy::expect_used,
     missing_docs,
@@ -57,21 +58,25 @@ fn main() {
     let start = |arguments: &'static [&'static str]| {
         move |cluster: &Cluster| (cluster.run_external_secrets(controller, arguments), 8080)
     };
-    let theirs = round(
-        "External Secrets, as its chart has it",
-        herd,
-        controller,
-        start(&["--concurrent=1"]),
-    );
-    let wide = start(&["--concurrent=16", "--client-qps=1000", "--client-burst=1000"]);
-    let wide = round("External Secrets, --concurrent=16", herd, controller, wide);
-    let ours = round("Sidevault", herd, controller, |cluster| {
-        (world::operator(cluster, &[]), 8090)
-    });
-    for (whom, theirs) in [("its defaults", theirs), ("--concurrent=16", wide)] {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |who: &str| only.as_ref().is_none_or(|only| who.contains(only.as_str()));
+    let rounds = [
+        ("External Secrets, as its chart has it", &["--concurrent=1"][..]),
+        (
+            "External Secrets, --concurrent=16",
+            &["--concurrent=16", "--client-qps=1000", "--client-burst=1000"],
+        ),
+    ];
+    let theirs =
+        rounds.map(|(who, arguments)| wanted(who).then(|| (who, round(who, herd, controller, start(arguments)))));
+    let who = "Sidevault";
+    let ours = |cluster: &Cluster| (world::operator(cluster, &[]), 8090);
+    let Some(ours) = wanted(who).then(|| round(who, herd, controller, ours)) else {
+        return;
+    };
+    for (whom, theirs) in theirs.into_iter().flatten() {
         println!(
-            "beside External Secrets with {whom}: ready {:.1}x faster, {:.2} of the memory, {:.2} of the requests, \
-             latency {:.0}x shorter",
+            "beside {whom}: ready {:.1}x faster, {:.2} of the memory, {:.2} of the requests, latency {:.0}x shorter",
             theirs.ready.as_secs_f64() / ours.ready.as_secs_f64(),
             ours.memory as f64 / theirs.memory as f64,
             ours.requests as f64 / theirs.requests as f64,

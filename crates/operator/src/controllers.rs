@@ -7,8 +7,10 @@ pub(crate) mod push_secret;
 mod refresh;
 pub(crate) mod store;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +28,8 @@ pub(crate) async fn run<F: Future<Output = Outcome> + Send + 'static>(
     while let Some(work) = stop.run_until_cancelled(queue.next()).await {
         let (queue, metrics, turn) = (queue.clone(), metrics.clone(), turn(work.clone()));
         turns.spawn(async move {
-            let outcome = turn.await;
+            // A turn that panics is one that failed: the queue must hear of its end all the same.
+            let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Outcome::Failed);
             metrics.outcome(outcome);
             queue.done(&work, outcome);
         });

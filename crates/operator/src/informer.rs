@@ -6,19 +6,62 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::DynamicObject;
-use kube::core::{ApiResource, DynamicResourceScope, ObjectMeta, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicResourceScope, Object, ObjectMeta, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::queue::ObjectKey;
 
+/// How many objects a list brings at a time. Small, since each page is in memory whole.
+const PAGE: u32 = 100;
+
 /// A copy of the objects of a kind that follows the API server.
 pub(crate) struct Informer<T> {
-    objects: RwLock<HashMap<ObjectKey, Known<T>>>,
+    state: RwLock<State<T>>,
+    index: Index<T>,
     ready: watch::Sender<bool>,
+}
+
+/// What else an object is to be found by.
+pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Option<ObjectKey>;
+
+struct State<T> {
+    objects: HashMap<ObjectKey, Known<T>>,
+    indexed: HashMap<ObjectKey, HashSet<ObjectKey>>,
+}
+
+/// What can be kept of an object.
+pub(crate) trait Watched: Sized + Send + Sync + 'static {
+    /// Takes what it needs out of the object; one that can't be read keeps its metadata.
+    ///
+    /// # Errors
+    /// When the object is not as this kind is.
+    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error>;
+}
+
+impl<S, T> Watched for Object<S, T>
+where
+    S: Clone + DeserializeOwned + Send + Sync + 'static,
+    T: Clone + DeserializeOwned + Send + Sync + 'static,
+{
+    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Body<S, T> {
+            spec: S,
+            status: Option<T>,
+        }
+        let Body { spec, status } = serde_json::from_value(object.data.take())?;
+        Ok(Self {
+            types: None,
+            metadata: std::mem::take(&mut object.metadata),
+            spec,
+            status,
+        })
+    }
 }
 
 struct Known<T> {
@@ -33,7 +76,7 @@ pub(crate) enum Seen<'a, T> {
     /// It was.
     Gone(&'a Arc<T>),
     /// It is there, and can't be read: another version's, or changed by hand past its schema.
-    Unreadable(&'a DynamicObject, &'a serde_json::Error),
+    Unreadable(&'a ObjectMeta, &'a serde_json::Error),
 }
 
 /// What the list of objects is narrowed to.
@@ -45,16 +88,18 @@ pub(crate) struct Scope {
     pub(crate) labels: Option<String>,
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
-    /// Follows a kind until the operator ends. `seen` is told of every change; it must not wait.
+impl<T: Watched> Informer<T> {
+    /// Follows a kind until the operator ends. `seen` is told of every change; it must not wait. `index` says what else
+    /// an object is to be found by, with [`indexed`](Self::indexed).
     pub(crate) fn start(
         client: Client,
         resource: &ApiResource,
         scope: &Scope,
+        index: Index<T>,
         seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
         let (api, config) = scope.apply::<DynamicObject>(client, resource);
-        Self::follow(resource.kind.clone(), watcher::watcher(api, config), seen)
+        Self::follow(resource.kind.clone(), watcher::watcher(api, config), index, seen)
     }
 
     /// As [`start`](Self::start), but only the metadata is fetched.
@@ -62,6 +107,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
         client: Client,
         resource: &ApiResource,
         scope: &Scope,
+        index: Index<T>,
         seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
         let (api, config) = scope.apply::<PartialObjectMeta<DynamicObject>>(client, resource);
@@ -77,16 +123,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
             Event::Apply(object) => Event::Apply(whole(object)),
             Event::Delete(object) => Event::Delete(whole(object)),
         });
-        Self::follow(resource.kind.clone(), events, seen)
+        Self::follow(resource.kind.clone(), events, index, seen)
     }
 
     fn follow(
         kind: String,
         events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send + 'static,
+        index: Index<T>,
         seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
-        let informer = Self::empty();
-        informer.ready.send_replace(false);
+        let informer = Self::new(index, false);
         let following = informer.clone();
         tokio::spawn(async move {
             let mut events = events.default_backoff().boxed();
@@ -119,9 +165,18 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
 
     /// An informer of nothing: for kinds that are not there or not wanted.
     pub(crate) fn empty() -> Arc<Self> {
+        Self::new(|_, _| None, true)
+    }
+
+    fn new(index: Index<T>, ready: bool) -> Arc<Self> {
+        let state = State {
+            objects: HashMap::new(),
+            indexed: HashMap::new(),
+        };
         Arc::new(Self {
-            objects: RwLock::default(),
-            ready: watch::Sender::new(true),
+            state: RwLock::new(state),
+            index,
+            ready: watch::Sender::new(ready),
         })
     }
 
@@ -139,12 +194,21 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
 
     /// An object.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        self.read().get(key).map(|known| known.object.clone())
+        self.read().objects.get(key).map(|known| known.object.clone())
+    }
+
+    /// The objects that the index says are to be found by this.
+    pub(crate) fn indexed(&self, by: &ObjectKey) -> Vec<(ObjectKey, Arc<T>)> {
+        let state = self.read();
+        let keys = state.indexed.get(by).into_iter().flatten();
+        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.object.clone())))
+            .collect()
     }
 
     /// All objects.
     pub(crate) fn all(&self) -> Vec<(ObjectKey, Arc<T>)> {
         self.read()
+            .objects
             .iter()
             .map(|(key, known)| (key.clone(), known.object.clone()))
             .collect()
@@ -153,38 +217,39 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
     fn put(&self, mut object: DynamicObject, listed: bool, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
         let key = key(&object.metadata);
         let revision = revision(&object.metadata);
-        if !listed && self.read().get(&key).is_some_and(|known| known.revision > revision) {
+        let newer = |known: &Known<T>| known.revision > revision;
+        if !listed && self.read().objects.get(&key).is_some_and(newer) {
             return;
         }
         object.metadata.managed_fields = None;
-        let parsed = serde_json::to_value(&object).and_then(serde_json::from_value::<T>);
-        match parsed {
+        match T::take(&mut object) {
             Ok(parsed) => {
                 let object = Arc::new(parsed);
                 let known = Known {
                     revision,
                     object: object.clone(),
                 };
-                let before = self.write().insert(key.clone(), known);
-                seen(&key, Seen::Is(&object, before.map(|known| known.object)));
+                let before = self.write().insert(self.index, &key, known);
+                seen(&key, Seen::Is(&object, before));
             }
             Err(error) => {
-                self.write().remove(&key);
-                seen(&key, Seen::Unreadable(&object, &error));
+                self.write().remove(self.index, &key);
+                seen(&key, Seen::Unreadable(&object.metadata, &error));
             }
         }
     }
 
     fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
-        let gone = self.write().remove(key);
+        let gone = self.write().remove(self.index, key);
         if let Some(gone) = gone {
-            seen(key, Seen::Gone(&gone.object));
+            seen(key, Seen::Gone(&gone));
         }
     }
 
     fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
         let gone: Vec<ObjectKey> = self
             .read()
+            .objects
             .keys()
             .filter(|key| !listed.contains(*key))
             .cloned()
@@ -194,12 +259,44 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Informer<T> {
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ObjectKey, Known<T>>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State<T>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ObjectKey, Known<T>>> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State<T>> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    fn insert(&mut self, index: Index<T>, key: &ObjectKey, known: Known<T>) -> Option<Arc<T>> {
+        let now = index(key, &known.object);
+        let before = self.objects.insert(key.clone(), known).map(|known| known.object);
+        let was = before.as_deref().and_then(|before| index(key, before));
+        if was != now {
+            self.unindex(was.as_ref(), key);
+            if let Some(now) = now {
+                self.indexed.entry(now).or_default().insert(key.clone());
+            }
+        }
+        before
+    }
+
+    fn remove(&mut self, index: Index<T>, key: &ObjectKey) -> Option<Arc<T>> {
+        let gone = self.objects.remove(key)?.object;
+        self.unindex(index(key, &gone).as_ref(), key);
+        Some(gone)
+    }
+
+    fn unindex(&mut self, by: Option<&ObjectKey>, key: &ObjectKey) {
+        if let Some(by) = by
+            && let Some(keys) = self.indexed.get_mut(by)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.indexed.remove(by);
+            }
+        }
     }
 }
 
@@ -222,6 +319,7 @@ impl Scope {
         };
         let config = watcher::Config {
             label_selector: self.labels.clone(),
+            page_size: Some(PAGE),
             ..watcher::Config::default()
         };
         (api, config)

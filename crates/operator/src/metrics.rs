@@ -1,40 +1,20 @@
 //! Metrics under External Secrets' names and labels, and those of controller-runtime that its dashboard reads.
 
+mod kind;
 mod queue;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+pub(crate) use kind::Kind;
 use queue::Queues;
 pub(crate) use queue::WorkQueue;
-
-use crate::queue::ObjectKey;
-use crate::types::Condition;
-
-/// An object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ObjectLabels {
-    name: String,
-    namespace: String,
-}
-
-/// An object's condition.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ConditionLabels {
-    name: String,
-    namespace: String,
-    condition: String,
-    status: String,
-}
 
 /// A call to a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,8 +23,6 @@ pub(crate) struct CallLabels {
     call: &'static str,
     status: &'static str,
 }
-
-type Seconds = Gauge<f64, AtomicU64>;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
@@ -65,15 +43,6 @@ pub(crate) struct Metrics {
     queues: Queues,
 }
 
-/// What is counted of one kind of resource.
-#[derive(Clone, Default)]
-pub(crate) struct Kind {
-    calls: Family<ObjectLabels, Counter>,
-    errors: Family<ObjectLabels, Gauge>,
-    conditions: Family<ConditionLabels, Gauge>,
-    duration: Family<ObjectLabels, Seconds>,
-}
-
 fn times() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
@@ -88,7 +57,11 @@ impl Metrics {
             "clusterexternalsecret",
             "pushsecret",
         ]
-        .map(|prefix| Kind::register(&mut registry, prefix));
+        .map(|prefix| {
+            let kind = Kind::new(prefix);
+            registry.register_collector(Box::new(kind.clone()));
+            kind
+        });
         let [
             external_secrets,
             stores,
@@ -145,80 +118,5 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
-    }
-}
-
-impl Kind {
-    fn register(registry: &mut Registry, prefix: &str) -> Self {
-        let kind = Self::default();
-        // The encoding gives every counter a `_total`. External Secrets has names without one: gauges that only grow
-        // look the same to a dashboard.
-        registry.register(format!("{prefix}_sync_calls"), "Reconciles", kind.calls.clone());
-        registry.register(
-            format!("{prefix}_sync_calls_error"),
-            "Reconciles that failed",
-            kind.errors.clone(),
-        );
-        registry.register(
-            format!("{prefix}_status_condition"),
-            "Conditions",
-            kind.conditions.clone(),
-        );
-        registry.register(
-            format!("{prefix}_reconcile_duration"),
-            "The last reconcile's duration in nanoseconds",
-            kind.duration.clone(),
-        );
-        kind
-    }
-
-    /// Counts a reconcile.
-    pub(crate) fn reconciled(&self, key: &ObjectKey, took: Duration) {
-        let labels = labels(key);
-        self.calls.get_or_create(&labels).inc();
-        // Nanoseconds, as External Secrets has it.
-        self.duration.get_or_create(&labels).set(took.as_secs_f64() * 1e9);
-    }
-
-    /// Counts a failure.
-    pub(crate) fn failed(&self, key: &ObjectKey) {
-        self.errors.get_or_create(&labels(key)).inc();
-    }
-
-    /// Shows a condition.
-    pub(crate) fn condition(&self, key: &ObjectKey, condition: &Condition) {
-        for status in ["True", "False"] {
-            let labels = condition_labels(key, &condition.type_, status);
-            self.conditions
-                .get_or_create(&labels)
-                .set(i64::from(condition.status == status));
-        }
-    }
-
-    /// Forgets an object.
-    pub(crate) fn forget(&self, key: &ObjectKey) {
-        let labels = labels(key);
-        self.calls.remove(&labels);
-        self.errors.remove(&labels);
-        self.duration.remove(&labels);
-        for status in ["True", "False"] {
-            self.conditions.remove(&condition_labels(key, "Ready", status));
-        }
-    }
-}
-
-fn labels(key: &ObjectKey) -> ObjectLabels {
-    ObjectLabels {
-        name: key.name.clone(),
-        namespace: key.namespace.clone(),
-    }
-}
-
-fn condition_labels(key: &ObjectKey, condition: &str, status: &str) -> ConditionLabels {
-    ConditionLabels {
-        name: key.name.clone(),
-        namespace: key.namespace.clone(),
-        condition: condition.to_owned(),
-        status: status.to_owned(),
     }
 }

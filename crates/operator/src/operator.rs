@@ -9,34 +9,77 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, ObjectMeta};
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::informer::Informer;
+use crate::informer::{Informer, Watched};
 use crate::metrics::Metrics;
+use crate::names::LABEL_OWNER;
 use crate::options::Options;
 use crate::provider::{Connections, StoreKey, UsesIndex};
 use crate::queue::{ObjectKey, Queue};
 use crate::recorder::Recorder;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
-use crate::wake::Targets;
 
 /// An object's metadata alone.
-#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Meta {
     /// The metadata.
     pub(crate) metadata: ObjectMeta,
 }
 
+impl Watched for Meta {
+    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            metadata: std::mem::take(&mut object.metadata),
+        })
+    }
+}
+
+/// A Secret that is managed, as far as it is looked at in passing.
+pub(crate) struct ManagedSecret {
+    /// Which of all Secrets of its name this is.
+    pub(crate) identity: Identity,
+    /// The hash of the ExternalSecret that it says it is of.
+    pub(crate) owner: Option<String>,
+}
+
+impl Watched for ManagedSecret {
+    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
+        let labels = object.metadata.labels.as_ref();
+        Ok(Self {
+            owner: labels.and_then(|labels| labels.get(LABEL_OWNER)).cloned(),
+            identity: Identity::of(&object.metadata),
+        })
+    }
+}
+
+/// An object as it was at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Its uid.
+    pub(crate) uid: Option<String>,
+    /// Its resource version.
+    pub(crate) resource_version: Option<String>,
+}
+
+impl Identity {
+    pub(crate) fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+        }
+    }
+}
+
 /// The objects the operator looks at, as far as it is told to.
 pub(crate) struct Informers {
+    /// To be found by the Secret they make.
     pub(crate) external_secrets: Arc<Informer<ExternalSecret>>,
     pub(crate) secret_stores: Arc<Informer<Store>>,
     pub(crate) cluster_stores: Arc<Informer<Store>>,
     pub(crate) cluster_external_secrets: Arc<Informer<ClusterExternalSecret>>,
     pub(crate) push_secrets: Arc<Informer<PushSecret>>,
-    /// Metadata of the Secrets that are managed.
-    pub(crate) targets: Arc<Informer<Meta>>,
+    /// The Secrets that are managed, to be found by namespace and owner's hash.
+    pub(crate) targets: Arc<Informer<ManagedSecret>>,
     /// Metadata of namespaces.
     pub(crate) namespaces: Arc<Informer<Meta>>,
 }
@@ -72,11 +115,9 @@ pub(crate) struct Operator {
     pub(crate) recorder: Recorder,
     /// Which ExternalSecrets hang on what.
     pub(crate) uses: Mutex<UsesIndex>,
-    /// The Secrets that were found to be as they should, by ExternalSecret: uid and resource version. While the API
-    /// server shows the same, they need not be fetched.
-    pub(crate) verified: Mutex<HashMap<ObjectKey, (String, String)>>,
-    /// Which ExternalSecrets make which Secret.
-    pub(crate) targets: Arc<Mutex<Targets>>,
+    /// The Secrets that were found to be as they should, by ExternalSecret. While the API server shows the same, they
+    /// need not be fetched.
+    pub(crate) verified: Mutex<HashMap<ObjectKey, Identity>>,
     /// When what is there was asked for.
     pub(crate) started: Instant,
 }
@@ -85,11 +126,14 @@ impl Operator {
     /// A store by reference.
     pub(crate) fn store(&self, reference: &StoreRef, namespace: &str) -> Option<Arc<Store>> {
         match reference.is_cluster() {
-            true => self.informers.cluster_stores.get(&ObjectKey::new("", &reference.name)),
+            true => self
+                .informers
+                .cluster_stores
+                .get(&ObjectKey::new("", reference.name.as_str())),
             false => self
                 .informers
                 .secret_stores
-                .get(&ObjectKey::new(namespace, &reference.name)),
+                .get(&ObjectKey::new(namespace, reference.name.as_str())),
         }
     }
 
@@ -107,18 +151,13 @@ impl Operator {
     }
 
     /// Which Secrets were found to be as they should.
-    pub(crate) fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, (String, String)>> {
+    pub(crate) fn verified(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, Identity>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which ExternalSecrets hang on what.
     pub(crate) fn uses(&self) -> std::sync::MutexGuard<'_, UsesIndex> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Which ExternalSecrets make which Secret.
-    pub(crate) fn targets(&self) -> std::sync::MutexGuard<'_, Targets> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Objects of a resource, in a namespace if it has one.

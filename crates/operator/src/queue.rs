@@ -5,7 +5,7 @@
 //! workers of its own: a store that does not answer holds up nothing but its own objects.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -16,17 +16,17 @@ use crate::metrics::WorkQueue;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// A namespace (empty for what has none) and a name.
+/// A namespace (empty for what has none) and a name. Kept in many places, so copies share their text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ObjectKey {
     /// The namespace.
-    pub(crate) namespace: String,
+    pub(crate) namespace: Arc<str>,
     /// The name.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
 }
 
 impl ObjectKey {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub(crate) fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -36,7 +36,7 @@ impl ObjectKey {
 
 impl std::fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.namespace.as_str() {
+        match &*self.namespace {
             "" => f.write_str(&self.name),
             namespace => write!(f, "{namespace}/{}", self.name),
         }
@@ -362,7 +362,7 @@ mod tests {
         add(&queue, "b1", "b");
         let mut order = Vec::new();
         while let Some(work) = next(&queue).await {
-            order.push(work.key.name);
+            order.push(work.key.name.to_string());
         }
         assert_eq!(order, ["a1", "b1", "a2", "a3"]);
     }

@@ -13,7 +13,12 @@ use crate::operator::is_terminating;
 const LONGEST_NOTE: usize = 1024;
 
 /// Writes events.
-pub(crate) struct Recorder(Publisher);
+pub(crate) struct Recorder {
+    client: Client,
+    reporter: Reporter,
+    /// Knows what it wrote, and counts it up in place of writing it again.
+    repeating: Publisher,
+}
 
 impl Recorder {
     pub(crate) fn new(client: Client, instance: Option<String>) -> Self {
@@ -21,7 +26,11 @@ impl Recorder {
             controller: COMPONENT.to_owned(),
             instance,
         };
-        Self(Publisher::new(client, reporter))
+        Self {
+            repeating: Publisher::new(client.clone(), reporter.clone()),
+            client,
+            reporter,
+        }
     }
 
     /// Writes an event about an object. One that can't be written is not worth failing for.
@@ -51,7 +60,15 @@ impl Recorder {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &about).await
+        let written = match event.type_ {
+            EventType::Warning => self.repeating.publish(&event, &about).await,
+            // What went well is seldom said twice, and thousands say it at once: nobody has to remember it.
+            EventType::Normal => {
+                let once = Publisher::new(self.client.clone(), self.reporter.clone());
+                once.publish(&event, &about).await
+            }
+        };
+        if let Err(error) = written
             && !is_terminating(&error)
         {
             tracing::debug!(%error, "an event could not be written");

@@ -12,11 +12,12 @@ use crate::controllers::{cluster_external_secret, external_secret, push_secret, 
 use crate::informer::{Informer, Scope, Seen, changed};
 use crate::metrics::Metrics;
 use crate::names::LABEL_MANAGED;
-use crate::operator::{Informers, Meta, Operator, QueueSet};
+use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
 use crate::options::Options;
 use crate::provider::{Changed, Connections, StoreKey};
 use crate::queue::{ObjectKey, Queue, Reason};
 use crate::recorder::Recorder;
+use crate::secret::target_key;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
@@ -46,7 +47,6 @@ pub(crate) fn start(
     };
     let cluster_wide = options.namespace.is_none();
     let everywhere = Scope::default();
-    let targets: Arc<Mutex<wake::Targets>> = Arc::default();
     let informers = Informers {
         external_secrets: {
             let (queue, late, default) = (
@@ -54,11 +54,18 @@ pub(crate) fn start(
                 late.clone(),
                 options.default_store.clone(),
             );
-            let (targets, owners) = (targets.clone(), queues.cluster_external_secrets.clone());
-            Informer::start(client.clone(), &served.external_secret, &scope, move |key, seen| {
-                cluster_external_secret::of_owned(late.get(), &owners, &seen);
-                seen_external_secret(&queue, &late, &targets, default.as_ref(), started, key, seen);
-            })
+            let owners = queues.cluster_external_secrets.clone();
+            let by_target = |_: &_, external_secret: &ExternalSecret| Some(target_key(external_secret));
+            Informer::start(
+                client.clone(),
+                &served.external_secret,
+                &scope,
+                by_target,
+                move |key, seen| {
+                    cluster_external_secret::of_owned(late.get(), &owners, &seen);
+                    seen_external_secret(&queue, &late, default.as_ref(), started, key, seen);
+                },
+            )
         },
         secret_stores: match options.secret_stores {
             true => store_informer(&client, &served.secret_store, &scope, &queues, &late),
@@ -71,18 +78,30 @@ pub(crate) fn start(
         cluster_external_secrets: match &served.cluster_external_secret {
             Some(resource) if cluster_wide && options.cluster_external_secrets => {
                 let queue = queues.cluster_external_secrets.clone();
-                Informer::start(client.clone(), resource, &everywhere, move |key, seen| {
-                    cluster_external_secret::seen(&queue, key, seen);
-                })
+                Informer::start(
+                    client.clone(),
+                    resource,
+                    &everywhere,
+                    |_, _| None,
+                    move |key, seen| {
+                        cluster_external_secret::seen(&queue, key, seen);
+                    },
+                )
             }
             _ => Informer::empty(),
         },
         push_secrets: match &served.push_secret {
             Some(resource) if options.push_secrets => {
                 let (queue, late) = (queues.push_secrets.clone(), late.clone());
-                Informer::start(client.clone(), resource, &scope, move |key, seen| {
-                    push_secret::seen(late.get(), &queue, key, seen);
-                })
+                Informer::start(
+                    client.clone(),
+                    resource,
+                    &scope,
+                    |_, _| None,
+                    move |key, seen| {
+                        push_secret::seen(late.get(), &queue, key, seen);
+                    },
+                )
             }
             _ => Informer::empty(),
         },
@@ -95,7 +114,12 @@ pub(crate) fn start(
                 namespace: options.namespace.clone(),
                 labels: Some(format!("{LABEL_MANAGED}=true")),
             };
-            Informer::start_metadata(client.clone(), &core("Secret", "secrets"), &managed, move |key, _| {
+            let secrets = core("Secret", "secrets");
+            let by_owner = |key: &ObjectKey, secret: &ManagedSecret| {
+                let owner = secret.owner.as_deref()?;
+                Some(ObjectKey::new(key.namespace.clone(), owner))
+            };
+            Informer::start_metadata(client.clone(), &secrets, &managed, by_owner, move |key, _| {
                 if let Some(operator) = late.get() {
                     wake::of_target(operator, key);
                 }
@@ -105,11 +129,17 @@ pub(crate) fn start(
             true => {
                 let late = late.clone();
                 let namespaces = core("Namespace", "namespaces");
-                Informer::<Meta>::start_metadata(client.clone(), &namespaces, &everywhere, move |key, seen| {
-                    if let Some(operator) = late.get() {
-                        cluster_external_secret::of_namespace(operator, key, &seen);
-                    }
-                })
+                Informer::<Meta>::start_metadata(
+                    client.clone(),
+                    &namespaces,
+                    &everywhere,
+                    |_, _| None,
+                    move |key, seen| {
+                        if let Some(operator) = late.get() {
+                            cluster_external_secret::of_namespace(operator, key, &seen);
+                        }
+                    },
+                )
             }
             false => Informer::empty(),
         },
@@ -125,7 +155,6 @@ pub(crate) fn start(
         metrics,
         uses: Mutex::default(),
         verified: Mutex::default(),
-        targets,
         started,
     });
     let _first = late.set(operator.clone());
@@ -163,6 +192,7 @@ fn store_informer(
         client.clone(),
         resource,
         scope,
+        |_, _| None,
         move |key, seen: Seen<'_, Store>| match seen {
             Seen::Is(store, before) => {
                 let is_new = before
@@ -202,16 +232,13 @@ fn store_informer(
 fn seen_external_secret(
     queue: &Arc<Queue>,
     late: &Arc<OnceLock<Arc<Operator>>>,
-    targets: &Mutex<wake::Targets>,
     default: Option<&StoreRef>,
     started: Instant,
     key: &ObjectKey,
     seen: Seen<'_, ExternalSecret>,
 ) {
-    let mut targets = targets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match seen {
         Seen::Is(external_secret, before) => {
-            targets.set(key, before.as_deref(), Some(external_secret));
             let lane = external_secret::lane(external_secret, default);
             match before {
                 // What is there at the start is read once: changes may have been missed.
@@ -225,15 +252,14 @@ fn seen_external_secret(
                 _ => queue.add(key.clone(), &lane, Reason::Look, Instant::now()),
             }
         }
-        Seen::Gone(before) => {
-            targets.set(key, Some(before), None);
+        Seen::Gone(_) => {
             queue.forget(key);
             queue.add(key.clone(), "", Reason::Look, Instant::now());
         }
-        Seen::Unreadable(object, error) => {
+        Seen::Unreadable(meta, error) => {
             tracing::warn!(external_secret = %key, %error, "the ExternalSecret can't be read");
             if let Some(operator) = late.get().cloned() {
-                let (meta, why) = (object.metadata.clone(), format!("the resource can't be read: {error}"));
+                let (meta, why) = (meta.clone(), format!("the resource can't be read: {error}"));
                 tokio::spawn(async move {
                     let resource = &operator.served.external_secret;
                     operator

@@ -11,7 +11,6 @@ use crate::controllers::external_secret;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Need};
 use crate::queue::{ObjectKey, Reason};
-use crate::secret::target_key;
 use crate::types::condition;
 
 /// Wakes those that a change at a server concerns, until `stop`.
@@ -72,9 +71,7 @@ async fn wake_those_who_miss_it(operator: Arc<Operator>, changed: Changed, stop:
 
 /// Looks at the ExternalSecrets whose Secret changed.
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
-    // The index is let go first: queueing must not wait on it.
-    let keys = operator.targets().of(target);
-    for key in keys {
+    for (key, _) in operator.informers.external_secrets.indexed(target) {
         ask(operator, key, Reason::Look, Instant::now());
     }
 }
@@ -85,7 +82,7 @@ pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
         let named = external_secret::stores(&external_secret);
         let default = operator.options.default_store.as_ref().filter(|_| named.is_empty());
         let of_store = named.into_iter().chain(default).any(|reference| {
-            reference.name == store.name
+            *reference.name == *store.name
                 && match reference.is_cluster() {
                     true => store.namespace.is_empty(),
                     false => store.namespace == key.namespace,
@@ -95,38 +92,5 @@ pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
         if of_store && !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
             ask(operator, key, Reason::Changed, Instant::now());
         }
-    }
-}
-
-/// Which ExternalSecrets make a Secret.
-#[derive(Default)]
-pub(crate) struct Targets {
-    of: std::collections::HashMap<ObjectKey, HashSet<ObjectKey>>,
-}
-
-impl Targets {
-    /// Notes that an ExternalSecret was seen, and what it was before.
-    pub(crate) fn set(
-        &mut self,
-        key: &ObjectKey,
-        before: Option<&crate::types::ExternalSecret>,
-        now: Option<&crate::types::ExternalSecret>,
-    ) {
-        if let Some(before) = before.map(target_key)
-            && let Some(keys) = self.of.get_mut(&before)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.of.remove(&before);
-            }
-        }
-        if let Some(now) = now {
-            self.of.entry(target_key(now)).or_default().insert(key.clone());
-        }
-    }
-
-    /// Who makes a Secret.
-    pub(crate) fn of(&self, target: &ObjectKey) -> HashSet<ObjectKey> {
-        self.of.get(target).cloned().unwrap_or_default()
     }
 }

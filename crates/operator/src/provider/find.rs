@@ -6,7 +6,7 @@ use regex::Regex;
 use sidevault_model::{Item, ItemId, VaultId};
 
 use super::fields::{self, Property};
-use super::uses::Uses;
+use super::uses::{Use, Uses};
 use super::{Connection, Need, ProviderError};
 use crate::types::{Find, OnePassword, RemoteRef};
 use crate::values::Values;
@@ -102,7 +102,7 @@ impl<'a> Source<'a> {
         let mut found = Values::new();
         for vault in self.vaults.clone() {
             let vault = self.connection.vault(vault, self.need).await?;
-            self.uses.whole.insert(vault);
+            self.uses.insert(Use::Whole(vault));
             for summary in self.connection.list(vault, self.need).await?.iter() {
                 let chosen = match &find.tags {
                     Some(tags) => tags.keys().all(|tag| summary.tags.contains(tag)),
@@ -149,7 +149,7 @@ impl<'a> Source<'a> {
             })?),
         };
         let (vault, item) = self.locate(&reference.key).await?;
-        self.uses.items.insert((vault, item));
+        self.uses.insert(Use::Item(vault, item));
         self.connection.item(vault, item, version, self.need).await
     }
 
@@ -168,7 +168,7 @@ impl<'a> Source<'a> {
                     [] => {}
                     [item] => return Ok((vault, item)),
                     ref several => {
-                        self.uses.absent.insert((vault, key.to_owned()));
+                        self.uses.insert(Use::Absent(vault, key.to_owned()));
                         return Err(ProviderError::Count(format!(
                             "expected one 1Password Item matching: '{key}', got {}",
                             several.len()
@@ -176,7 +176,7 @@ impl<'a> Source<'a> {
                     }
                 }
             }
-            self.uses.absent.insert((vault, key.to_owned()));
+            self.uses.insert(Use::Absent(vault, key.to_owned()));
         }
         Err(ProviderError::NoItem {
             key: key.to_owned(),

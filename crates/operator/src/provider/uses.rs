@@ -1,115 +1,87 @@
 //! Which ExternalSecrets hang on what, so that a change wakes exactly those it concerns.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sidevault_model::{ItemId, VaultId};
 
 use crate::queue::ObjectKey;
 
-/// What one set of answers hangs on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Uses {
-    /// Items that were read.
-    pub(crate) items: HashSet<(VaultId, ItemId)>,
-    /// Titles that a vault does not have (or has twice): a new item may bear them.
-    pub(crate) absent: HashSet<(VaultId, String)>,
-    /// Vaults that were searched whole.
-    pub(crate) whole: HashSet<VaultId>,
+/// What an answer hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Use {
+    /// An item that was read.
+    Item(VaultId, ItemId),
+    /// A title (or an id) that a vault does not have, or has twice: a new item may bear it.
+    Absent(VaultId, String),
+    /// A vault that was searched whole.
+    Whole(VaultId),
 }
 
-impl Uses {
-    /// Adds what other answers hang on.
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.items.extend(other.items);
-        self.absent.extend(other.absent);
-        self.whole.extend(other.whole);
-    }
-}
+/// What all answers of one server hang on.
+pub(crate) type Uses = HashSet<Use>;
 
-/// The other way round: by connection and thing, who hangs on it.
+/// What ExternalSecrets hang on, by connection, and the other way round.
 #[derive(Default)]
 pub(crate) struct UsesIndex {
-    of: HashMap<ObjectKey, HashMap<u64, Uses>>,
-    items: HashMap<(u64, VaultId, ItemId), HashSet<ObjectKey>>,
-    absent: HashMap<(u64, VaultId, String), HashSet<ObjectKey>>,
-    whole: HashMap<(u64, VaultId), HashSet<ObjectKey>>,
+    of: HashMap<ObjectKey, Box<[(u64, Use)]>>,
+    users: BTreeMap<(u64, Use), HashSet<ObjectKey>>,
 }
 
 impl UsesIndex {
     /// Notes what an ExternalSecret hangs on, in place of what it hung on before.
     pub(crate) fn set(&mut self, key: &ObjectKey, uses: HashMap<u64, Uses>) {
-        if self.of.get(key).is_some_and(|known| *known == uses) {
+        let of_one = |(connection, uses): (u64, Uses)| uses.into_iter().map(move |one| (connection, one));
+        let mut uses: Box<[(u64, Use)]> = uses.into_iter().flat_map(of_one).collect();
+        uses.sort_unstable();
+        if self.of.get(key) == Some(&uses) {
             return;
         }
         self.remove(key);
-        for (&connection, uses) in &uses {
-            for &(vault, item) in &uses.items {
-                self.items
-                    .entry((connection, vault, item))
-                    .or_default()
-                    .insert(key.clone());
-            }
-            for (vault, title) in &uses.absent {
-                self.absent
-                    .entry((connection, *vault, title.clone()))
-                    .or_default()
-                    .insert(key.clone());
-            }
-            for &vault in &uses.whole {
-                self.whole.entry((connection, vault)).or_default().insert(key.clone());
-            }
+        for one in &uses {
+            self.users.entry(one.clone()).or_default().insert(key.clone());
         }
         self.of.insert(key.clone(), uses);
     }
 
     /// Forgets an ExternalSecret.
     pub(crate) fn remove(&mut self, key: &ObjectKey) {
-        for (connection, uses) in self.of.remove(key).unwrap_or_default() {
-            for (vault, item) in uses.items {
-                take(&mut self.items, &(connection, vault, item), key);
-            }
-            for (vault, title) in uses.absent {
-                take(&mut self.absent, &(connection, vault, title), key);
-            }
-            for vault in uses.whole {
-                take(&mut self.whole, &(connection, vault), key);
+        for one in self.of.remove(key).unwrap_or_default() {
+            if let Some(keys) = self.users.get_mut(&one) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.users.remove(&one);
+                }
             }
         }
     }
 
     /// Who uses an item, or searched its vault.
     pub(crate) fn of_item(&self, connection: u64, vault: VaultId, item: ItemId) -> HashSet<ObjectKey> {
-        let users = self.items.get(&(connection, vault, item)).into_iter().flatten();
-        let searchers = self.whole.get(&(connection, vault)).into_iter().flatten();
-        users.chain(searchers).cloned().collect()
+        let ways = [Use::Item(vault, item), Use::Whole(vault)];
+        let users = ways.into_iter().filter_map(|way| self.users.get(&(connection, way)));
+        users.flatten().cloned().collect()
     }
 
     /// Who looked for a title (or an id) in vain.
     pub(crate) fn of_absent(&self, connection: u64, vault: VaultId, title: &str) -> HashSet<ObjectKey> {
-        let key = (connection, vault, title.to_owned());
-        self.absent.get(&key).cloned().unwrap_or_default()
+        let absent = Use::Absent(vault, title.to_owned());
+        self.users.get(&(connection, absent)).cloned().unwrap_or_default()
     }
 
     /// Whether anyone looked for anything in a vault in vain.
     pub(crate) fn anyone_misses_something(&self, connection: u64, vault: VaultId) -> bool {
-        self.absent
-            .keys()
-            .any(|(of, in_, _)| *of == connection && *in_ == vault)
+        let from = (connection, Use::Absent(vault, String::new()));
+        let next = self.users.range(from..).next();
+        next.is_some_and(|((of, way), _)| *of == connection && matches!(way, Use::Absent(in_, _) if *in_ == vault))
     }
 
     /// Everyone who hangs on a connection.
     pub(crate) fn of_connection(&self, connection: u64) -> HashSet<ObjectKey> {
-        let users = self.of.iter().filter(|(_, uses)| uses.contains_key(&connection));
+        let users = self
+            .of
+            .iter()
+            .filter(|(_, uses)| uses.iter().any(|(of, _)| *of == connection));
         users.map(|(key, _)| key.clone()).collect()
-    }
-}
-
-fn take<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<ObjectKey>>, at: &K, key: &ObjectKey) {
-    if let Some(keys) = map.get_mut(at) {
-        keys.remove(key);
-        if keys.is_empty() {
-            map.remove(at);
-        }
     }
 }
 
@@ -128,12 +100,9 @@ mod tests {
         let (one, two) = (ObjectKey::new("ns", "one"), ObjectKey::new("ns", "two"));
         let mut index = UsesIndex::default();
         let uses = |items: &[ItemId], absent: &[&str]| {
-            let uses = Uses {
-                items: items.iter().map(|item| (vault, *item)).collect(),
-                absent: absent.iter().map(|title| (vault, (*title).to_owned())).collect(),
-                whole: HashSet::new(),
-            };
-            HashMap::from([(1, uses)])
+            let items = items.iter().map(|item| Use::Item(vault, *item));
+            let absent = absent.iter().map(|title| Use::Absent(vault, (*title).to_owned()));
+            HashMap::from([(1, items.chain(absent).collect())])
         };
         index.set(&one, uses(&[a], &[]));
         index.set(&two, uses(&[b], &["gone"]));

@@ -21,7 +21,7 @@ pub(super) fn selected(operator: &Operator, spec: &ClusterExternalSecretSpec) ->
         let none = BTreeMap::new();
         let labels = namespace.metadata.labels.as_ref().unwrap_or(&none);
         if is_selected(spec, &key.name, labels)? && namespace.metadata.deletion_timestamp.is_none() {
-            selected.insert(key.name);
+            selected.insert(key.name.to_string());
         }
     }
     Ok(selected)

@@ -43,7 +43,7 @@ pub(crate) fn of_owned(operator: Option<&Arc<Operator>>, queue: &Queue, seen: &S
         Seen::Is(now, Some(before)) if !changed(&before.metadata, &now.metadata) => return,
         Seen::Is(now, _) => (&now.metadata, false),
         Seen::Gone(before) => (&before.metadata, true),
-        Seen::Unreadable(object, _) => (&object.metadata, false),
+        Seen::Unreadable(meta, _) => (*meta, false),
     };
     if let Some(owner) = owned::owner(meta) {
         look(queue, owner);
@@ -72,11 +72,11 @@ pub(crate) fn of_namespace(operator: &Operator, key: &ObjectKey, seen: &Seen<'_,
     for (ces_key, ces) in operator.informers.cluster_external_secrets.all() {
         let is = namespaces::is_selected(&ces.spec, &key.name, labels).unwrap_or_default();
         let was = ces.status.as_ref().is_some_and(|status| {
-            status.provisioned_namespaces.contains(&key.name)
+            status.provisioned_namespaces.iter().any(|name| **name == *key.name)
                 || status
                     .failed_namespaces
                     .iter()
-                    .any(|failed| failed.namespace == key.name)
+                    .any(|failed| *failed.namespace == *key.name)
         });
         if is || was {
             look(queue, &ces_key.name);

@@ -6,8 +6,8 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 
 use crate::hash;
-use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
-use crate::operator::{Operator, is_conflict, is_not_found, is_terminating};
+use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, field_owner};
+use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
 use crate::secret::{Refusal, Sources, target_name, wanted};
 use crate::types::{CreationPolicy, ExternalSecret};
@@ -89,10 +89,10 @@ pub(super) async fn is_valid(
         return Ok(true);
     }
     let name = target_name(external_secret);
-    let target = ObjectKey::new(&key.namespace, name);
+    let target = ObjectKey::new(key.namespace.clone(), name);
     let seen = operator.informers.targets.get(&target);
     if let Some(seen) = &seen
-        && operator.verified().get(key) == Some(&identity(&seen.metadata))
+        && operator.verified().get(key) == Some(&seen.identity)
     {
         return Ok(true);
     }
@@ -101,7 +101,7 @@ pub(super) async fn is_valid(
     };
     let valid = is_intact(&secret);
     if valid {
-        operator.verified().insert(key.clone(), identity(&secret.metadata));
+        operator.verified().insert(key.clone(), Identity::of(&secret.metadata));
     }
     Ok(valid)
 }
@@ -139,19 +139,21 @@ pub(super) async fn apply(
         let empty = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                namespace: Some(key.namespace.clone()),
+                namespace: Some(key.namespace.to_string()),
                 ..ObjectMeta::default()
             },
             ..Secret::default()
         };
         let secret = wanted(external_secret, api_version, empty, values, sources)?;
         let made = api.create(&write, &secret).await?;
-        operator.verified().insert(key.clone(), identity(&made.metadata));
+        operator.verified().insert(key.clone(), Identity::of(&made.metadata));
         return Ok(Applied::Done(Change::Created));
     };
     let secret = wanted(external_secret, api_version, existing.clone(), values, sources)?;
     if secret == existing {
-        operator.verified().insert(key.clone(), identity(&existing.metadata));
+        operator
+            .verified()
+            .insert(key.clone(), Identity::of(&existing.metadata));
         return Ok(Applied::Done(Change::None));
     }
     let frozen = existing.immutable == Some(true);
@@ -168,7 +170,7 @@ pub(super) async fn apply(
     };
     if write_this != existing {
         let written = api.replace(name, &write, &write_this).await?;
-        operator.verified().insert(key.clone(), identity(&written.metadata));
+        operator.verified().insert(key.clone(), Identity::of(&written.metadata));
     }
     match frozen && content_changed {
         true => Err(TargetError::Immutable(name.to_owned())),
@@ -190,7 +192,7 @@ pub(super) async fn delete_owned(operator: &Operator, external_secret: &External
         owner.controller == Some(true) && Some(owner.uid.as_str()) == external_secret.metadata.uid.as_deref()
     });
     match owned {
-        true => delete(&api, &secret.metadata).await.map(|()| true),
+        true => delete(&api, name, secret.metadata.uid).await.map(|()| true),
         false => Ok(false),
     }
 }
@@ -201,31 +203,25 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let owner = hash::owner(namespace, meta.name.as_deref().unwrap_or_default());
     let name = target_name(external_secret);
-    for (key, secret) in operator.informers.targets.all() {
-        let label = secret
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(LABEL_OWNER));
-        if key.namespace == namespace && key.name != name && label == Some(&owner) {
-            delete(&secrets(operator, namespace), &secret.metadata).await?;
-            let note = "secret deleted because it was orphaned";
-            super::note(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
-        }
+    let made = operator.informers.targets.indexed(&ObjectKey::new(namespace, owner));
+    for (key, secret) in made.into_iter().filter(|(key, _)| &*key.name != name) {
+        delete(&secrets(operator, namespace), &key.name, secret.identity.uid.clone()).await?;
+        let note = "secret deleted because it was orphaned";
+        super::note(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
     }
     Ok(())
 }
 
 /// Deletes the Secret that was looked at, and no other of its name.
-async fn delete(api: &Api<Secret>, meta: &ObjectMeta) -> Result<(), kube::Error> {
+async fn delete(api: &Api<Secret>, name: &str, uid: Option<String>) -> Result<(), kube::Error> {
     let how = DeleteParams {
         preconditions: Some(Preconditions {
-            uid: meta.uid.clone(),
+            uid,
             resource_version: None,
         }),
         ..DeleteParams::default()
     };
-    match api.delete(meta.name.as_deref().unwrap_or_default(), &how).await {
+    match api.delete(name, &how).await {
         Err(error) if !is_not_found(&error) => Err(error),
         _ => Ok(()),
     }
@@ -233,11 +229,4 @@ async fn delete(api: &Api<Secret>, meta: &ObjectMeta) -> Result<(), kube::Error>
 
 fn secrets(operator: &Operator, namespace: &str) -> Api<Secret> {
     Api::namespaced(operator.client.clone(), namespace)
-}
-
-fn identity(meta: &ObjectMeta) -> (String, String) {
-    (
-        meta.uid.clone().unwrap_or_default(),
-        meta.resource_version.clone().unwrap_or_default(),
-    )
 }

@@ -145,7 +145,10 @@ fn of_kind(operator: &Operator, kind: &str, namespace: &str) -> Vec<Arc<Store>> 
         true => (&operator.informers.cluster_stores, ""),
         false => (&operator.informers.secret_stores, namespace),
     };
-    let stores = informer.all().into_iter().filter(|(key, _)| key.namespace == namespace);
+    let stores = informer
+        .all()
+        .into_iter()
+        .filter(|(key, _)| &*key.namespace == namespace);
     stores.map(|(_, store)| store).collect()
 }
 
@@ -247,7 +250,7 @@ pub(super) fn lane_of(push_secret: &PushSecret) -> String {
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
     match push_secret.spec.secret_store_refs.first() {
         Some(store) if kind(store) == CLUSTER => store.name.clone(),
-        Some(store) => ObjectKey::new(namespace, &store.name).to_string(),
+        Some(store) => ObjectKey::new(namespace, store.name.as_str()).to_string(),
         None => String::new(),
     }
 }

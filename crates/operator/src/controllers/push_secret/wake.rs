@@ -50,7 +50,7 @@ pub(crate) fn of_store(operator: &Operator, store: &Store) {
             .metadata
             .namespace
             .as_deref()
-            .is_none_or(|namespace| namespace == key.namespace);
+            .is_none_or(|namespace| *namespace == *key.namespace);
         let mut references = push_secret.spec.secret_store_refs.iter();
         let names = references.any(|reference| stores::selects(reference, store).unwrap_or_default());
         let status = push_secret.status.as_ref();
