@@ -13,6 +13,16 @@ use super::world::{self, World};
 /// Of these the oldest release says nothing at all.
 const SILENT: [&str; 2] = ["extract-none", "find-nothing"];
 
+/// What the oldest release's definitions make something else of: they drop fields that came later.
+const DROPPED: [&str; 6] = [
+    "Secret existing-too",
+    "Secret nul-refused",
+    "Secret rewrite-merge",
+    "Secret rewrite-merge-conflict",
+    "Secret rewrite-merge-json",
+    "Secret template-metadata",
+];
+
 /// What is compared of the whole namespace: by kind and name.
 type Snapshot = BTreeMap<String, Value>;
 
@@ -45,18 +55,57 @@ fn the_secrets_and_conditions_are_those_of_the_real_controller() {
         assert_eq!(apply(&cluster, &version), names);
         let ours = settle(&cluster, &names, &operator.log());
 
-        let differences = compare(&release, &theirs, &ours);
-        println!(
-            "{release}: {} objects compared, {} of them ExternalSecrets",
-            theirs.len(),
-            names.len()
-        );
-        assert!(
-            differences.is_empty(),
-            "{release} and ours differ:\n{}",
-            differences.join("\n")
-        );
+        if std::env::var_os("SIDEVAULT_RECORD").is_some() {
+            let text = serde_json::to_string_pretty(&theirs).expect("JSON");
+            std::fs::write(recording(&release), text + "\n").expect("a file");
+        }
+        assert_same(&release, &theirs, &ours);
     }
+}
+
+/// Releases that can't be had as a Go module can't be built wherever the tests run: what they made was written down.
+#[test]
+fn the_secrets_and_conditions_are_those_that_other_releases_were_seen_to_make() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.install_definitions(&world::definitions());
+    let world = World::start();
+    world.prepare(&cluster, world::VERSION, "parity");
+    let operator = world::operator(&cluster, &[]);
+    world.wait_stores(&cluster, "parity");
+    let names = apply(&cluster, world::VERSION);
+    let ours = settle(&cluster, &names, &operator.log());
+    for release in ["eso-v2.9.0", "eso-v0.9.11"] {
+        let text = std::fs::read_to_string(recording(release)).expect("the recording");
+        let theirs: Snapshot = serde_json::from_str(&text).expect("a recording");
+        let (mut theirs, mut ours) = (theirs, ours.clone());
+        if release.contains("v0.9.") {
+            // Its definitions refuse some of the cases, and drop what they do not know from others.
+            theirs.retain(|key, _| !DROPPED.contains(&key.as_str()));
+            ours.retain(|key, _| theirs.contains_key(key));
+        }
+        assert_same(release, &theirs, &ours);
+    }
+}
+
+/// Where is written down what a release made of the cases.
+fn recording(release: &str) -> std::path::PathBuf {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/operator/recorded");
+    Path::new(directory).join(format!("{release}.json"))
+}
+
+fn assert_same(release: &str, theirs: &Snapshot, ours: &Snapshot) {
+    let differences = compare(release, theirs, ours);
+    let external_secrets = theirs.keys().filter(|key| key.starts_with("ExternalSecret "));
+    println!(
+        "{release}: {} objects compared, {} of them ExternalSecrets",
+        theirs.len(),
+        external_secrets.count()
+    );
+    assert!(
+        differences.is_empty(),
+        "{release} and ours differ:\n{}",
+        differences.join("\n")
+    );
 }
 
 #[test]
@@ -203,7 +252,10 @@ fn settle(cluster: &Cluster, names: &[String], log: &str) -> Snapshot {
             "finalizers": meta["finalizers"],
         });
         let name = meta["name"].as_str().unwrap_or_default();
-        snapshot.insert(format!("Secret {name}"), secret);
+        // Made anew for each world, and by none of the two.
+        if name != "connect-token" {
+            snapshot.insert(format!("Secret {name}"), secret);
+        }
     }
     snapshot
 }

@@ -425,6 +425,13 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
                 object["metadata"][part] = Value::Null;
             }
         }
+        // What it was applied in.
+        if let Some(applied) =
+            object["metadata"]["annotations"].get_mut("kubectl.kubernetes.io/last-applied-configuration")
+            && let Some(text) = applied.as_str()
+        {
+            *applied = json!(text.replace("external-secrets.io/v1beta1", VERSION));
+        }
         for owner in object["metadata"]["ownerReferences"]
             .as_array_mut()
             .into_iter()

@@ -48,7 +48,24 @@ impl State {
             stale: false,
         };
         state.reload(conn).await?;
+        if state.next_change == 1 {
+            state.number_from_now(conn).await?;
+        }
         Ok(state)
+    }
+
+    /// A new store's first number is the time. One that is built anew, after its disk was lost, so never gives out a
+    /// number that the one before it gave: whoever resumes where that one was is told to read everything.
+    async fn number_from_now(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let now = Timestamp::now().as_millis();
+        sqlx::query(
+            "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $1, 'store.created', '', '', 0)",
+        )
+        .bind(now)
+        .execute(conn)
+        .await?;
+        self.next_change = now + 1;
+        Ok(())
     }
 
     pub(super) async fn reload(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
