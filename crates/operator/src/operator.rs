@@ -137,6 +137,15 @@ impl Operator {
         }
     }
 
+    /// Whether a store is there.
+    pub(crate) fn has_store(&self, key: &StoreKey) -> bool {
+        let (informer, namespace) = match &key.namespace {
+            Some(namespace) => (&self.informers.secret_stores, namespace.as_str()),
+            None => (&self.informers.cluster_stores, ""),
+        };
+        informer.get(&ObjectKey::new(namespace, key.name.as_str())).is_some()
+    }
+
     /// The API resource of a store.
     pub(crate) fn store_resource(&self, key: &StoreKey) -> &ApiResource {
         match key.namespace {

@@ -56,6 +56,8 @@ pub(crate) enum Reason {
     Look,
     /// Its time has come.
     Due,
+    /// What it is made of changed at the source, and it failed then.
+    Retry,
     /// What it is made of changed at the source.
     Changed,
 }
@@ -194,7 +196,7 @@ impl Queue {
         if let Some(wait) = wait {
             let reason = match outcome {
                 Outcome::After(_) => Reason::Due,
-                _ => work.reason,
+                _ => work.reason.min(Reason::Retry),
             };
             // A wait of many years is none that ends.
             if let Some(when) = Instant::now().checked_add(wait) {

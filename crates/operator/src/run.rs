@@ -168,7 +168,7 @@ async fn work(operator: Arc<Operator>, changed: mpsc::UnboundedReceiver<Changed>
     let wakes = wake::run(operator.clone(), changed, stop.clone());
     let tidies = async {
         while stop.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-            operator.connections.tidy();
+            operator.connections.tidy(|key| operator.has_store(key));
         }
     };
     tokio::join!(

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::runtime::events::EventType;
+use sidevault_model::Timestamp;
 
 use self::due::Due;
 use self::gather::GatherError;
@@ -292,7 +293,7 @@ async fn sign(operator: &Operator, external_secret: &ExternalSecret) -> Option<O
     }
 }
 
-/// Reads what an ExternalSecret uses, only to know it.
+/// Reads what an ExternalSecret uses, only to know it; says when the latest of its items was changed.
 ///
 /// # Errors
 /// Says what can't be had.
@@ -300,12 +301,13 @@ pub(crate) async fn learn_uses(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Result<(), String> {
+) -> Result<Option<Timestamp>, String> {
     let external_secret = with_default_store(operator, external_secret);
     if is_others(operator, &external_secret) {
-        return Ok(());
+        return Ok(None);
     }
-    gather::values(operator, work, &external_secret).await.map(drop)
+    let (_, changed_at) = gather::read(operator, work, &external_secret).await?;
+    Ok(changed_at)
 }
 
 /// Whether another controller is to look at it: a store of another class or provider. A store that is not there is

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidevault_client::{Client, ClientError, Filter};
 use sidevault_model::{FileId, Item, ItemId, VaultId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ProviderError;
@@ -13,6 +13,8 @@ use super::slots::Slots;
 
 /// How many requests are under way to one server at a time.
 const REQUESTS: usize = 32;
+/// The longest that the first use of a server waits for its event stream to stand.
+const FOLLOWED: Duration = Duration::from_secs(3);
 /// How long values stay in memory after they were read.
 const KEPT: Duration = Duration::from_secs(60);
 /// The largest file that is put into a Secret. Kubernetes allows 1 MiB for a whole Secret; templates may cut it down.
@@ -45,6 +47,8 @@ pub(crate) struct Connection {
     files: Slots<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
     /// Since when every change is known; none while there is no event stream.
     unchanged_since: Mutex<Option<Instant>>,
+    /// Whether anyone may read yet.
+    readable: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
     _stopped_on_drop: DropGuard,
 }
@@ -63,6 +67,7 @@ impl Connection {
             items: Slots::new(),
             files: Slots::new(),
             unchanged_since: Mutex::new(None),
+            readable: watch::Sender::new(false),
             _stopped_on_drop: stop.clone().drop_guard(),
             stop,
         }
@@ -170,6 +175,22 @@ impl Connection {
             None => need.not_before,
         };
         move |began| began >= since
+    }
+
+    /// Waits until its changes are followed, so that whoever reads then misses nothing; but not for long.
+    pub(super) async fn wait_readable(&self) {
+        let mut readable = self.readable.subscribe();
+        if tokio::time::timeout(FOLLOWED, readable.wait_for(|readable| *readable))
+            .await
+            .is_err()
+        {
+            self.let_read();
+        }
+    }
+
+    /// Lets everyone read. Says whether they could before.
+    pub(super) fn let_read(&self) -> bool {
+        self.readable.send_replace(true)
     }
 
     /// From now on every change is known (`true`), or none is.

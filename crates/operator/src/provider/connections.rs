@@ -65,6 +65,12 @@ impl Connections {
     /// # Errors
     /// When the store's manifest is wrong, or the token can't be read.
     pub(crate) async fn of(&self, store: &Store) -> Result<Lease, ProviderError> {
+        let lease = self.open(store).await?;
+        lease.wait_readable().await;
+        Ok(lease)
+    }
+
+    async fn open(&self, store: &Store) -> Result<Lease, ProviderError> {
         let config = provider(store)?;
         let (reference, namespace) = token_ref(store, config)?;
         let token = self.token(reference, namespace).await?;
@@ -84,7 +90,7 @@ impl Connections {
             .map_err(|error| ProviderError::Store(error.to_string()))?;
         let lease = Arc::new(Connection::new(*last_id, client));
         self.lock().of_store.insert(key, (identity, lease.clone()));
-        follow(&lease, self.changes.clone()).await;
+        follow(&lease, self.changes.clone());
         Ok(lease)
     }
 
@@ -113,9 +119,14 @@ impl Connections {
             .cloned()
     }
 
-    /// Forgets values that were read a while ago.
-    pub(crate) fn tidy(&self) {
-        let leases: Vec<Lease> = self.lock().of_store.values().map(|(_, lease)| lease.clone()).collect();
+    /// Forgets values that were read a while ago, and the connections of stores that are gone: one may have been asked
+    /// for while its store went.
+    pub(crate) fn tidy(&self, is_there: impl Fn(&StoreKey) -> bool) {
+        let mut state = self.lock();
+        state.of_store.retain(|key, _| is_there(key));
+        state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
+        let leases: Vec<Lease> = state.of_store.values().map(|(_, lease)| lease.clone()).collect();
+        drop(state);
         for lease in leases {
             lease.tidy();
         }

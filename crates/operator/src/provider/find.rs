@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regex::Regex;
-use sidevault_model::{Item, ItemId, VaultId};
+use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
 use super::fields::{self, Property};
 use super::uses::{Use, Uses};
@@ -30,6 +30,8 @@ pub(crate) struct Source<'a> {
     pub(super) need: Need,
     /// What the answers so far hang on.
     pub(crate) uses: Uses,
+    /// When the latest of the items that were read was changed, by the server's clock.
+    pub(crate) changed_at: Option<Timestamp>,
 }
 
 impl<'a> Source<'a> {
@@ -45,6 +47,7 @@ impl<'a> Source<'a> {
             shown: format!("map[{}]", pairs.join(" ")),
             need,
             uses: Uses::default(),
+            changed_at: None,
         }
     }
 
@@ -120,7 +123,7 @@ impl<'a> Source<'a> {
         Ok(found)
     }
 
-    async fn add(&self, summary: &Item, pattern: Option<&Regex>, found: &mut Values) -> Result<(), ProviderError> {
+    async fn add(&mut self, summary: &Item, pattern: Option<&Regex>, found: &mut Values) -> Result<(), ProviderError> {
         let matches = |name: &str| pattern.is_none_or(|pattern| pattern.is_match(name));
         for file in &summary.files {
             if matches(&file.name) && !found.contains_key(&file.name) {
@@ -132,6 +135,7 @@ impl<'a> Source<'a> {
             }
         }
         let item = self.connection.item(summary.vault, summary.id, None, self.need).await?;
+        self.changed_at = self.changed_at.max(Some(item.updated_at));
         for (label, value) in fields::fields(&item, "", matches)? {
             found.entry(label).or_insert(value);
         }
@@ -150,7 +154,9 @@ impl<'a> Source<'a> {
         };
         let (vault, item) = self.locate(&reference.key).await?;
         self.uses.insert(Use::Item(vault, item));
-        self.connection.item(vault, item, version, self.need).await
+        let item = self.connection.item(vault, item, version, self.need).await?;
+        self.changed_at = self.changed_at.max(Some(item.updated_at));
+        Ok(item)
     }
 
     /// Where an item is: the first vault that has it.

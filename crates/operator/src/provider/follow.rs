@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use sidevault_client::{Event, EventKind, Events};
 use sidevault_model::{ItemId, VaultId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
 
-/// How long a server that has no event stream is left in peace before it is asked again: it may have been replaced.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
-/// The longest that the first use of a server waits for its stream to stand.
-const FIRST: Duration = Duration::from_secs(3);
+/// How long a server that has no event stream, or refuses it, is left in peace before it is asked again: it may have
+/// been replaced, or have been starting.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Something changed at a server.
 #[derive(Clone, Debug)]
@@ -36,35 +35,26 @@ pub(crate) enum Change {
     Anything,
 }
 
-/// Follows the changes as long as the connection lives, and waits until they can be followed, so that whoever reads
-/// now misses nothing.
-pub(super) async fn follow(connection: &Arc<Connection>, changes: mpsc::UnboundedSender<Changed>) {
-    let (standing, first) = oneshot::channel();
+/// Follows the changes as long as the connection lives.
+pub(super) fn follow(connection: &Arc<Connection>, changes: mpsc::UnboundedSender<Changed>) {
     let stop = connection.stop.clone();
-    tokio::spawn(run(Arc::downgrade(connection), stop, changes, standing));
-    let _stands_or_not = tokio::time::timeout(FIRST, first).await;
+    tokio::spawn(run(Arc::downgrade(connection), stop, changes));
 }
 
-async fn run(
-    connection: Weak<Connection>,
-    stop: CancellationToken,
-    changes: mpsc::UnboundedSender<Changed>,
-    standing: oneshot::Sender<()>,
-) {
-    let mut standing = Some(standing);
+async fn run(connection: Weak<Connection>, stop: CancellationToken, changes: mpsc::UnboundedSender<Changed>) {
     let mut last = None;
     loop {
         let Some(events) = connection.upgrade().map(|connection| connection.client.events(last)) else {
             return;
         };
-        let following = listen(&connection, events, &changes, &mut standing, &mut last);
+        let following = listen(&connection, events, &changes, &mut last);
         if stop.run_until_cancelled(following).await.is_none() {
             return;
         }
         if let Some(connection) = connection.upgrade() {
             connection.changes_known(false);
+            connection.let_read();
         }
-        standing.take();
         if stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
             return;
         }
@@ -76,7 +66,6 @@ async fn listen(
     connection: &Weak<Connection>,
     mut events: Events,
     changes: &mpsc::UnboundedSender<Changed>,
-    standing: &mut Option<oneshot::Sender<()>>,
     last: &mut Option<u64>,
 ) {
     while let Some(event) = events.next().await {
@@ -100,12 +89,11 @@ async fn listen(
                     at: Instant::now(),
                     change: change(&event),
                 };
-                // The first word of a stream is that anything may have changed before. Nothing was read yet.
-                match standing.take() {
-                    Some(_first) => tracing::info!("following the server's changes"),
-                    None => {
-                        let _operator_ends = changes.send(changed);
-                    }
+                // The first word of a stream is that anything may have changed before. That is for those who read.
+                if connection.let_read() {
+                    let _operator_ends = changes.send(changed);
+                } else {
+                    tracing::info!("following the server's changes");
                 }
             }
         }

@@ -52,7 +52,7 @@ fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> b
                 return true;
             }
             // Who keeps some hours free of changes means those that are pushed, too.
-            (reason == Reason::Changed || refresh::has_passed(interval, refreshed, now))
+            (reason >= Reason::Retry || refresh::has_passed(interval, refreshed, now))
                 && windows::allow(external_secret.spec.sync_windows.as_ref(), now)
         }
     }

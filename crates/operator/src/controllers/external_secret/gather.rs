@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
+use sidevault_model::Timestamp;
 
 use self::GatherError as Error;
 use crate::operator::Operator;
@@ -29,19 +30,19 @@ pub(super) async fn gather(
     work: &Work,
     external_secret: &ExternalSecret,
 ) -> Result<(Values, Sources), Error> {
-    let values = values(operator, work, external_secret).await.map_err(Error::Values)?;
+    let (values, _) = read(operator, work, external_secret).await.map_err(Error::Values)?;
     let template = external_secret.spec.target.template.as_ref();
     let sources = sources(operator, &work.key.namespace, template).await;
     let sources = sources.map_err(|error| Error::Sources(format!("error fetching templateFrom data: {error}")))?;
     Ok((values, sources))
 }
 
-/// Reads all values, and notes what they hang on.
-pub(super) async fn values(
+/// Reads all values, and notes what they hang on. Says too when the latest of their items was changed.
+pub(super) async fn read(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Result<Values, String> {
+) -> Result<(Values, Option<Timestamp>), String> {
     let namespace = &work.key.namespace;
     let status = external_secret.status.as_ref();
     let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
@@ -55,11 +56,12 @@ pub(super) async fn values(
             or_unchanged: work.reason == Reason::Look && is_new,
         },
         uses: HashMap::new(),
+        changed_at: None,
     };
     let values = gatherer.values(external_secret).await;
     // Also after a failure: what is missing may come.
     operator.uses().set(&work.key, gatherer.uses);
-    values
+    Ok((values?, gatherer.changed_at))
 }
 
 struct Gatherer<'a> {
@@ -68,6 +70,7 @@ struct Gatherer<'a> {
     default: Option<&'a StoreRef>,
     need: Need,
     uses: HashMap<u64, Uses>,
+    changed_at: Option<Timestamp>,
 }
 
 impl Gatherer<'_> {
@@ -176,6 +179,7 @@ impl Gatherer<'_> {
         let answer = source.answer(question).await;
         self.operator.metrics.called("GetItem", answer.is_ok());
         self.uses.entry(connection.id).or_default().extend(source.uses);
+        self.changed_at = self.changed_at.max(source.changed_at);
         answer.map_err(|error| (error, connection.id))
     }
 
