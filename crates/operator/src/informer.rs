@@ -158,9 +158,12 @@ impl<T: Watched> Informer<T> {
         informer
     }
 
-    /// Takes over what a write answered, so that the next look is not at an object from before it.
+    /// Takes over what a write answered, so that the next look is not at an object from before it. One that is gone by
+    /// now stays gone.
     pub(crate) fn learn(&self, object: DynamicObject) {
-        self.put(object, false, &|_, _| {});
+        if self.read().objects.contains_key(&key(&object.metadata)) {
+            self.put(object, false, &|_, _| {});
+        }
     }
 
     /// An informer of nothing: for kinds that are not there or not wanted.

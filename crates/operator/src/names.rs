@@ -13,6 +13,8 @@ pub(crate) const ANNOTATION_DATA_HASH: &str = "reconcile.external-secrets.io/dat
 pub(crate) const ANNOTATION_FORCE_SYNC: &str = "external-secrets.io/force-sync";
 /// On ExternalSecrets (External Secrets 2.x).
 pub(crate) const FINALIZER: &str = "externalsecrets.external-secrets.io/externalsecret-cleanup";
+/// The field manager for statuses and finalizers.
+pub(crate) const FIELD_MANAGER: &str = "sidevault-operator";
 /// The component in events.
 pub(crate) const COMPONENT: &str = "external-secrets";
 

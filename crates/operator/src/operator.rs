@@ -8,15 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, ObjectMeta};
+use kube::core::{ApiResource, Object, ObjectMeta};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::informer::{Informer, Watched};
+use crate::informer::{self, Informer, Watched};
+use crate::merge_patch;
 use crate::metrics::Metrics;
-use crate::names::LABEL_OWNER;
+use crate::names::{FIELD_MANAGER, LABEL_OWNER};
 use crate::options::Options;
 use crate::provider::{Connections, StoreKey, UsesIndex};
-use crate::queue::{ObjectKey, Queue};
+use crate::queue::{ObjectKey, Outcome, Queue};
 use crate::recorder::Recorder;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
 
@@ -177,30 +179,79 @@ impl Operator {
         }
     }
 
-    /// Writes an object's status.
-    pub(crate) async fn write_status(
+    /// Writes what is other in an object's status now.
+    ///
+    /// # Errors
+    /// How the turn ends, if it could not be written.
+    pub(crate) async fn write_status<S, T>(
         &self,
+        informer: &Informer<Object<S, T>>,
         resource: &ApiResource,
-        key: &ObjectKey,
-        status: &impl serde::Serialize,
-    ) -> Result<DynamicObject, kube::Error> {
-        let patch = json!({ "status": status });
-        let api = self.api(resource, &key.namespace);
-        api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
+        object: &Object<S, T>,
+        status: &T,
+    ) -> Result<(), Outcome>
+    where
+        Object<S, T>: Watched,
+        S: Clone,
+        T: Clone + Default + Serialize,
+    {
+        let json = |status: &T| serde_json::to_value(status).unwrap_or_default();
+        let known = object.status.as_ref().map_or_else(|| json(&T::default()), json);
+        let patch = merge_patch::between(&known, &json(status));
+        if patch == json!({}) {
+            return Ok(());
+        }
+        let (patch, meta) = (Patch::Merge(json!({ "status": patch })), &object.metadata);
+        let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
+        let name = meta.name.as_deref().unwrap_or_default();
+        let written = api.patch_status(name, &patch_params(), &patch).await;
+        informer.learn(written.map_err(|error| ended(&error, resource, meta, "status"))?);
+        Ok(())
     }
 
     /// Writes an object's finalizers, if it is still as it was seen.
-    pub(crate) async fn write_finalizers(
+    ///
+    /// # Errors
+    /// How the turn ends, if they could not be written.
+    pub(crate) async fn write_finalizers<S, T>(
         &self,
+        informer: &Informer<Object<S, T>>,
         resource: &ApiResource,
-        meta: &ObjectMeta,
+        object: &Object<S, T>,
         finalizers: &[String],
-    ) -> Result<DynamicObject, kube::Error> {
+    ) -> Result<(), Outcome>
+    where
+        Object<S, T>: Watched,
+        S: Clone,
+        T: Clone,
+    {
+        let meta = &object.metadata;
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": meta.resource_version } });
         let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
         let name = meta.name.as_deref().unwrap_or_default();
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
+        let written = api.patch(name, &patch_params(), &Patch::Merge(patch)).await;
+        informer.learn(written.map_err(|error| ended(&error, resource, meta, "finalizers"))?);
+        Ok(())
+    }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+/// How a turn ends that could not write a part of its object.
+fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &str) -> Outcome {
+    match error {
+        error if is_not_found(error) => Outcome::Done,
+        error if is_conflict(error) => Outcome::Again,
+        error => {
+            let (kind, object) = (&resource.kind, informer::key(meta));
+            tracing::warn!(%kind, %object, part, %error, "could not be written");
+            Outcome::Failed
+        }
     }
 }
 

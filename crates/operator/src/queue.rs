@@ -279,13 +279,14 @@ impl Queue {
             lane.ready.pop_front()?
         };
         let entry = state.waiting.remove(&key)?;
-        Self::unschedule(state, &key);
+        // A look does not stand for the retry it comes before.
+        let retry = Self::unschedule(state, &key).filter(|reason| *reason >= Reason::Retry);
         state.running.insert(key.clone(), None);
         state.last_lane.clone_from(&lane);
         self.metrics.taken(entry.queued.elapsed());
         Some(Work {
             key,
-            reason: entry.reason,
+            reason: retry.map_or(entry.reason, |retry| retry.max(entry.reason)),
             asked: entry.asked,
             lane,
             began: Instant::now(),
@@ -300,10 +301,9 @@ impl Queue {
         state.due.insert(key, at);
     }
 
-    fn unschedule(state: &mut State, key: &ObjectKey) {
-        if let Some(at) = state.due.remove(key) {
-            state.later.remove(&at);
-        }
+    fn unschedule(state: &mut State, key: &ObjectKey) -> Option<Reason> {
+        let at = state.due.remove(key)?;
+        state.later.remove(&at).map(|(.., reason)| reason)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -367,6 +367,16 @@ mod tests {
             order.push(work.key.name.to_string());
         }
         assert_eq!(order, ["a1", "b1", "a2", "a3"]);
+    }
+
+    #[tokio::test]
+    async fn a_look_does_not_make_a_failed_change_be_forgotten() {
+        let queue = queue(8);
+        queue.add(key("a"), "x", Reason::Changed, Instant::now());
+        let work = queue.next().await;
+        queue.done(&work, Outcome::Failed);
+        add(&queue, "a", "x");
+        assert_eq!(queue.next().await.reason, Reason::Retry);
     }
 
     #[tokio::test]

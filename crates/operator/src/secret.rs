@@ -6,7 +6,7 @@ mod template;
 mod wanted;
 
 pub(crate) use template::{Sources, fill};
-pub(crate) use wanted::{Refusal, wanted};
+pub(crate) use wanted::{Refusal, takes_content, wanted};
 
 use crate::queue::ObjectKey;
 use crate::types::ExternalSecret;

@@ -67,10 +67,8 @@ pub(crate) fn start(
                 },
             )
         },
-        secret_stores: match options.secret_stores {
-            true => store_informer(&client, &served.secret_store, &scope, &queues, &late),
-            false => Informer::empty(),
-        },
+        // Also where they are not validated here: ExternalSecrets use them all the same.
+        secret_stores: store_informer(&client, &served.secret_store, &scope, &queues, &late),
         cluster_stores: match cluster_wide && options.cluster_stores {
             true => store_informer(&client, &served.cluster_secret_store, &everywhere, &queues, &late),
             false => Informer::empty(),

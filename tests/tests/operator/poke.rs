@@ -92,7 +92,7 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         drop(ours);
         let again = stage.get("other")["metadata"]["annotations"]["force-sync"].clone();
         let _ours = stage.cluster.run("operator", &mut command);
-        learned(&stage, 2.0);
+        learned(&stage, 1.0);
         assert_eq!(stage.get("other")["metadata"]["annotations"]["force-sync"], again);
     }
 }

@@ -7,9 +7,10 @@ mod wake;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use kube::core::ApiResource;
+
 use self::owned::OwnedError;
-use crate::merge_patch;
-use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::operator::Operator;
 use crate::queue::{Outcome, Work};
 use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration};
 
@@ -24,10 +25,9 @@ const FINALIZER: &str = "externalsecrets.external-secrets.io/clusterexternalsecr
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let began = Instant::now();
     let metrics = &operator.metrics.cluster_external_secrets;
-    let on = operator.options.cluster_external_secrets && operator.options.namespace.is_none();
-    if !on || operator.served.cluster_external_secret.is_none() {
+    let Some(resource) = &operator.served.cluster_external_secret else {
         return Outcome::Done;
-    }
+    };
     match operator.informers.cluster_external_secrets.get(&work.key) {
         None => {
             metrics.forget(&work.key);
@@ -36,16 +36,16 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
                 Err(error) => failed(&work.key.name, &error),
             }
         }
-        Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, &ces).await,
+        Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
         Some(ces) => {
-            let outcome = provision(operator, work, &ces).await;
+            let outcome = provision(operator, resource, work, &ces).await;
             metrics.reconciled(&work.key, began.elapsed());
             outcome
         }
     }
 }
 
-async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret) -> Outcome {
+async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces: &ClusterExternalSecret) -> Outcome {
     let (name, wanted) = (name(ces), external_secret_name(ces));
     let mut status = ces.status.clone().unwrap_or_default();
     let mut failures: BTreeMap<String, OwnedError> = BTreeMap::new();
@@ -115,7 +115,8 @@ async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret
             "the namespace could not be provisioned"
         );
     }
-    if let Err(outcome) = write_status(operator, ces, &status).await {
+    let informer = &operator.informers.cluster_external_secrets;
+    if let Err(outcome) = operator.write_status(informer, resource, ces, &status).await {
         return outcome;
     }
     match (conflict, again) {
@@ -125,40 +126,13 @@ async fn provision(operator: &Operator, work: &Work, ces: &ClusterExternalSecret
     }
 }
 
-async fn write_status(
-    operator: &Operator,
-    ces: &ClusterExternalSecret,
-    status: &crate::types::ClusterExternalSecretStatus,
-) -> Result<(), Outcome> {
-    let (Some(resource), name) = (&operator.served.cluster_external_secret, name(ces)) else {
-        return Ok(());
-    };
-    let json = |status: Option<&_>| serde_json::to_value(status.unwrap_or(&Default::default())).unwrap_or_default();
-    let patch = merge_patch::between(&json(ces.status.as_ref()), &json(Some(status)));
-    if patch == serde_json::json!({}) {
-        return Ok(());
-    }
-    let key = crate::informer::key(&ces.metadata);
-    match operator.write_status(resource, &key, &patch).await {
-        Ok(object) => {
-            operator.informers.cluster_external_secrets.learn(object);
-            Ok(())
-        }
-        Err(error) if is_not_found(&error) => Err(Outcome::Done),
-        Err(error) => Err(failed(name, &error)),
-    }
-}
-
 /// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
-async fn take_leave(operator: &Operator, ces: &ClusterExternalSecret) -> Outcome {
+async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Outcome {
     let name = name(ces);
-    let finalizers = ces.metadata.finalizers.as_deref().unwrap_or_default();
-    let (Some(resource), true) = (
-        &operator.served.cluster_external_secret,
-        finalizers.iter().any(|finalizer| finalizer == FINALIZER),
-    ) else {
+    let mut finalizers = ces.metadata.finalizers.clone().unwrap_or_default();
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
         return Outcome::Done;
-    };
+    }
     let status = ces.status.clone().unwrap_or_default();
     for namespace in &status.provisioned_namespaces {
         if let Err(error) = owned::delete(operator, namespace, &status.external_secret_name, name).await {
@@ -168,17 +142,10 @@ async fn take_leave(operator: &Operator, ces: &ClusterExternalSecret) -> Outcome
     if let Err(error) = namespaces::release(operator, name, |_| true).await {
         return failed(name, &error);
     }
-    let rest: Vec<String> = finalizers
-        .iter()
-        .filter(|finalizer| *finalizer != FINALIZER)
-        .cloned()
-        .collect();
-    match operator.write_finalizers(resource, &ces.metadata, &rest).await {
-        Ok(_) => Outcome::Done,
-        Err(error) if is_not_found(&error) => Outcome::Done,
-        Err(error) if is_conflict(&error) => Outcome::Again,
-        Err(error) => failed(name, &error),
-    }
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    let informer = &operator.informers.cluster_external_secrets;
+    let written = operator.write_finalizers(informer, resource, ces, &finalizers).await;
+    written.err().unwrap_or(Outcome::Done)
 }
 
 fn failed(name: &str, error: &dyn std::fmt::Display) -> Outcome {

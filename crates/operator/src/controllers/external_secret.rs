@@ -8,18 +8,18 @@ mod windows;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::LocalObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::runtime::events::EventType;
 use sidevault_model::Timestamp;
 
 use self::due::Due;
-use self::gather::GatherError;
-use self::target::{Applied, Change, TargetError};
+use self::target::{Applied, TargetError};
 use crate::hash;
-use crate::names::FINALIZER;
-use crate::operator::{Operator, is_conflict, is_not_found, now};
+use crate::names::{FIELD_MANAGER, FINALIZER};
+use crate::operator::{Operator, now};
 use crate::queue::{Outcome, Reason, Work};
 use crate::restart;
-use crate::secret::target_name;
+use crate::secret::{Refusal, target_name};
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
 pub(crate) use self::due::lane;
@@ -69,6 +69,10 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
     }
     let external_secret = with_default_store(operator, &seen);
     if is_others(operator, &external_secret) {
+        if external_secret.spec.uses_generators() {
+            let why = "left to External Secrets: generators are not supported";
+            note(operator, &external_secret, EventType::Normal, "Skipped", why).await;
+        }
         return Outcome::Done;
     }
     if let Some(outcome) = sign(operator, &seen).await {
@@ -114,22 +118,9 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
         tracing::info!(external_secret = %work.key, "reconciled secret");
     }
     condition.put_into(&mut status.conditions, &now());
-    if seen.status.as_ref() == Some(&status) {
-        return after;
-    }
-    match operator
-        .write_status(&operator.served.external_secret, &work.key, &status)
-        .await
-    {
-        Ok(object) => operator.informers.external_secrets.learn(object),
-        Err(error) if is_not_found(&error) => return Outcome::Done,
-        Err(error) if is_conflict(&error) => return Outcome::Again,
-        Err(error) => {
-            tracing::warn!(external_secret = %work.key, %error, "the status could not be written");
-            return Outcome::Failed;
-        }
-    }
-    after
+    let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
+    let written = operator.write_status(informer, resource, &seen, &status).await;
+    written.err().unwrap_or(after)
 }
 
 /// Reads the values and makes the Secret.
@@ -145,10 +136,9 @@ async fn sync(
         let why = "spec.target.manifest: targets that are no Secrets are not supported".to_owned();
         return wrong("invalid generic target", why, false);
     }
-    let (values, sources) = match gather::gather(operator, work, external_secret).await {
-        Ok(gathered) => gathered,
-        Err(GatherError::Values(why)) => return wrong("could not get secret data from provider", why, true),
-        Err(GatherError::Sources(why)) => return wrong("could not update secret", why, true),
+    let values = match gather::read(operator, work, external_secret).await {
+        Ok((values, _)) => values,
+        Err(why) => return wrong("could not get secret data from provider", why, true),
     };
     if values.is_empty() {
         match target.deletion_policy {
@@ -165,39 +155,43 @@ async fn sync(
     {
         return wrong("could not delete orphaned secrets", error.to_string(), true);
     }
-    match target::apply(operator, &work.key, external_secret, &values, &sources).await {
-        Ok(Applied::Missing) => Verdict::Fine(
-            "SecretMissing",
-            "secret will not be created due to CreationPolicy=Merge",
-        ),
-        Ok(Applied::Done(change)) => {
-            *binding = Some(LocalObjectReference {
-                name: target_name(external_secret).to_owned(),
-            });
-            let event = match change {
-                Change::None => None,
-                Change::Created => Some(("Created", "secret created")),
-                Change::Metadata | Change::Data => Some(("Updated", "secret updated")),
-            };
-            if let Some((reason, message)) = event {
-                note(operator, external_secret, EventType::Normal, reason, message).await;
-            }
-            if operator.options.restart_workloads && matches!(change, Change::Data) {
-                restart::restart(operator, external_secret, target_name(external_secret)).await;
-            }
-            Verdict::Fine(SYNCED, "secret synced")
-        }
-        Err(TargetError::Conflict) => Verdict::Conflict,
-        Err(TargetError::Terminating) => Verdict::Going,
+    let applied = match target::apply(operator, &work.key, external_secret, &values, binding).await {
+        Ok(applied) => applied,
+        Err(TargetError::Conflict) => return Verdict::Conflict,
+        Err(TargetError::Terminating) => return Verdict::Going,
         Err(error) => {
-            let (message, again) = match &error {
-                TargetError::OwnedByExternalSecret(_) => ("target is owned by another ExternalSecret", false),
-                TargetError::OwnedByOther(_) => ("failed to take ownership of target secret", false),
-                TargetError::Immutable(_) => ("could not update secret, target is immutable", false),
-                _ => ("could not update secret", true),
-            };
-            wrong(message, error.to_string(), again)
+            let (message, again) = told(&error);
+            return wrong(message, error.to_string(), again);
         }
+    };
+    let event = match applied {
+        Applied::Missing => {
+            let message = "secret will not be created due to CreationPolicy=Merge";
+            return Verdict::Fine("SecretMissing", message);
+        }
+        Applied::Unchanged => None,
+        Applied::Created => Some(("Created", "secret created")),
+        Applied::Metadata | Applied::Data => Some(("Updated", "secret updated")),
+    };
+    if let Some((reason, message)) = event {
+        note(operator, external_secret, EventType::Normal, reason, message).await;
+    }
+    if operator.options.restart_workloads && matches!(applied, Applied::Data) {
+        restart::restart(operator, external_secret, target_name(external_secret)).await;
+    }
+    Verdict::Fine(SYNCED, "secret synced")
+}
+
+/// What the condition says of an error, and whether trying again can help.
+fn told(error: &TargetError) -> (&'static str, bool) {
+    match error {
+        TargetError::Immutable(_) => ("could not update secret, target is immutable", false),
+        TargetError::Refused(refusal) | TargetError::Unchangeable(_, refusal) => match refusal {
+            Refusal::OwnedByExternalSecret(_) => ("target is owned by another ExternalSecret", false),
+            Refusal::OwnedByOther { .. } => ("failed to take ownership of target secret", false),
+            Refusal::Template(_) | Refusal::Sources(_) => ("could not update secret", true),
+        },
+        _ => ("could not update secret", true),
     }
 }
 
@@ -234,9 +228,14 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
 
 /// An ExternalSecret that is being deleted takes its Secret along, if it says so and owns it.
 async fn take_leave(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Outcome {
-    let finalizers = external_secret.metadata.finalizers.as_deref().unwrap_or_default();
-    if is_others(operator, external_secret) && !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        return Outcome::Done;
+    let mut finalizers = external_secret.metadata.finalizers.clone().unwrap_or_default();
+    let is_signed = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+    if is_others(operator, external_secret) {
+        // Its store was another when it was signed here, maybe; else whoever signed it takes care.
+        match is_signed && is_signed_here(operator, work).await {
+            true => {}
+            false => return Outcome::Done,
+        }
     }
     operator.uses().remove(&work.key);
     if external_secret.spec.target.deletion_policy == DeletionPolicy::Delete
@@ -245,27 +244,13 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
         tracing::warn!(external_secret = %work.key, %error, "the Secret could not be deleted");
         return Outcome::Failed;
     }
-    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        let rest: Vec<String> = finalizers
-            .iter()
-            .filter(|finalizer| *finalizer != FINALIZER)
-            .cloned()
-            .collect();
-        let resource = &operator.served.external_secret;
-        match operator
-            .write_finalizers(resource, &external_secret.metadata, &rest)
-            .await
-        {
-            Ok(_) => {}
-            Err(error) if is_not_found(&error) => {}
-            Err(error) if is_conflict(&error) => return Outcome::Again,
-            Err(error) => {
-                tracing::warn!(external_secret = %work.key, %error, "the finalizer could not be removed");
-                return Outcome::Failed;
-            }
-        }
+    if !is_signed {
+        return Outcome::Done;
     }
-    Outcome::Done
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    write_finalizers(operator, external_secret, &finalizers)
+        .await
+        .unwrap_or(Outcome::Done)
 }
 
 /// Puts the finalizer on, if it is not there. `Some` ends the turn.
@@ -275,22 +260,29 @@ async fn sign(operator: &Operator, external_secret: &ExternalSecret) -> Option<O
         return None;
     }
     finalizers.push(FINALIZER.to_owned());
-    let resource = &operator.served.external_secret;
-    match operator
-        .write_finalizers(resource, &external_secret.metadata, &finalizers)
+    write_finalizers(operator, external_secret, &finalizers).await
+}
+
+/// Whether the finalizer was put on by this operator: the real External Secrets has the same.
+async fn is_signed_here(operator: &Operator, work: &Work) -> bool {
+    let api = operator.api(&operator.served.external_secret, &work.key.namespace);
+    // One that can't be read now comes up again by the change that follows.
+    let Ok(Some(object)) = api.get_opt(&work.key.name).await else {
+        return false;
+    };
+    let mut writers = object.metadata.managed_fields.into_iter().flatten();
+    writers.any(|writer| {
+        let finalizers = |fields: &FieldsV1| fields.0["f:metadata"]["f:finalizers"].is_object();
+        writer.manager.as_deref() == Some(FIELD_MANAGER) && writer.fields_v1.as_ref().is_some_and(finalizers)
+    })
+}
+
+async fn write_finalizers(operator: &Operator, of: &ExternalSecret, finalizers: &[String]) -> Option<Outcome> {
+    let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
+    operator
+        .write_finalizers(informer, resource, of, finalizers)
         .await
-    {
-        Ok(object) => {
-            operator.informers.external_secrets.learn(object);
-            None
-        }
-        Err(error) if is_not_found(&error) => Some(Outcome::Done),
-        Err(error) if is_conflict(&error) => Some(Outcome::Again),
-        Err(error) => {
-            tracing::warn!(%error, "the finalizer could not be added");
-            Some(Outcome::Failed)
-        }
-    }
+        .err()
 }
 
 /// Reads what an ExternalSecret uses, only to know it; says when the latest of its items was changed.
@@ -310,9 +302,12 @@ pub(crate) async fn learn_uses(
     Ok(changed_at)
 }
 
-/// Whether another controller is to look at it: a store of another class or provider. A store that is not there is
-/// nobody's, so that its absence is told.
+/// Whether another controller is to look at it: a generator, or a store of another class or provider. A store that is
+/// not there is nobody's, so that its absence is told.
 fn is_others(operator: &Operator, external_secret: &ExternalSecret) -> bool {
+    if external_secret.spec.uses_generators() {
+        return true;
+    }
     let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
     stores(external_secret).into_iter().any(|reference| {
         if reference.is_cluster() && !operator.options.cluster_stores {

@@ -15,12 +15,12 @@ use kube::runtime::events::EventType;
 
 use self::sync::{Verdict, sync, withdraw};
 use crate::controllers::refresh;
-use crate::operator::{Operator, is_conflict, is_not_found, now};
+use crate::hash;
+use crate::operator::{Operator, now};
 use crate::queue::{Outcome, Work};
 use crate::types::{
     Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, UpdatePolicy, condition,
 };
-use crate::{hash, merge_patch};
 
 pub(crate) use self::stores::hold;
 pub(crate) use self::wake::{of_store, seen};
@@ -65,7 +65,8 @@ async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_sec
     let mut status = push_secret.status.clone().unwrap_or_default();
     let verdict = sync(operator, push_secret, stores, &mut status).await;
     let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, started).await;
-    match write_status(operator, resource, push_secret, &status).await {
+    let informer = &operator.informers.push_secrets;
+    match operator.write_status(informer, resource, push_secret, &status).await {
         Ok(()) => {
             stores::wake_after(operator, push_secret);
             outcome
@@ -143,33 +144,9 @@ async fn conclude(
     outcome
 }
 
-async fn write_status(
-    operator: &Operator,
-    resource: &ApiResource,
-    push_secret: &PushSecret,
-    status: &PushSecretStatus,
-) -> Result<(), Outcome> {
-    let json = |status: Option<&_>| serde_json::to_value(status.unwrap_or(&Default::default())).unwrap_or_default();
-    let patch = merge_patch::between(&json(push_secret.status.as_ref()), &json(Some(status)));
-    if patch == serde_json::json!({}) {
-        return Ok(());
-    }
-    let key = crate::informer::key(&push_secret.metadata);
-    match operator.write_status(resource, &key, &patch).await {
-        Ok(object) => {
-            operator.informers.push_secrets.learn(object);
-            Ok(())
-        }
-        Err(error) if is_not_found(&error) => Err(Outcome::Done),
-        Err(error) => {
-            tracing::warn!(push_secret = %key, %error, "the status could not be written");
-            Err(Outcome::Failed)
-        }
-    }
-}
-
 /// A PushSecret that is being deleted takes its values along, if it says so.
 async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
+    let informer = &operator.informers.push_secrets;
     let mut finalizers = push_secret.metadata.finalizers.clone().unwrap_or_default();
     if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
         return Outcome::Done;
@@ -183,25 +160,15 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
         if let Err(error) = withdraw(operator, &work.key.namespace, &mut status.synced_push_secrets, &nothing).await {
             let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
-            return write_status(operator, resource, push_secret, &status)
-                .await
-                .err()
-                .unwrap_or(outcome);
+            let written = operator.write_status(informer, resource, push_secret, &status).await;
+            return written.err().unwrap_or(outcome);
         }
     }
     finalizers.retain(|finalizer| finalizer != FINALIZER);
-    match operator
-        .write_finalizers(resource, &push_secret.metadata, &finalizers)
-        .await
-    {
-        Ok(_) => Outcome::Done,
-        Err(error) if is_not_found(&error) => Outcome::Done,
-        Err(error) if is_conflict(&error) => Outcome::Again,
-        Err(error) => {
-            tracing::warn!(push_secret = %work.key, %error, "the finalizer could not be removed");
-            Outcome::Failed
-        }
-    }
+    let written = operator
+        .write_finalizers(informer, resource, push_secret, &finalizers)
+        .await;
+    written.err().unwrap_or(Outcome::Done)
 }
 
 /// Whether another operator wrote its values: it names stores, and all are others'.
@@ -218,21 +185,11 @@ async fn sign(operator: &Operator, resource: &ApiResource, push_secret: &PushSec
         (false, true) => finalizers.push(FINALIZER.to_owned()),
         _ => return None,
     }
-    match operator
-        .write_finalizers(resource, &push_secret.metadata, &finalizers)
+    let informer = &operator.informers.push_secrets;
+    operator
+        .write_finalizers(informer, resource, push_secret, &finalizers)
         .await
-    {
-        Ok(object) => {
-            operator.informers.push_secrets.learn(object);
-            None
-        }
-        Err(error) if is_not_found(&error) => Some(Outcome::Done),
-        Err(error) if is_conflict(&error) => Some(Outcome::Again),
-        Err(error) => {
-            tracing::warn!(%error, "the finalizer could not be written");
-            Some(Outcome::Failed)
-        }
-    }
+        .err()
 }
 
 fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {

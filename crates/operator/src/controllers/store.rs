@@ -5,7 +5,7 @@ use std::time::Instant;
 use kube::runtime::events::EventType;
 
 use crate::controllers::push_secret;
-use crate::operator::{Operator, is_not_found, now};
+use crate::operator::{Operator, now};
 use crate::provider::{Need, ProviderError, StoreKey};
 use crate::queue::{ObjectKey, Outcome, Work};
 use crate::types::{Condition, Interval, Store, condition};
@@ -25,6 +25,9 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let Some(store) = informer.get(&work.key) else {
         return Outcome::Done;
     };
+    if !work.key.namespace.is_empty() && !operator.options.secret_stores {
+        return Outcome::Done;
+    }
     if !operator.is_own_class(&store) || store.spec.provider.onepassword.is_none() {
         return Outcome::Done;
     }
@@ -72,15 +75,8 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     metrics.condition(&work.key, &condition);
     condition.put_into(&mut status.conditions, &now());
     metrics.reconciled(&work.key, began.elapsed());
-    if store.status.as_ref() != Some(&status) {
-        match operator.write_status(resource, &work.key, &status).await {
-            Ok(object) => informer.learn(object),
-            Err(error) if is_not_found(&error) => return Outcome::Done,
-            Err(error) => {
-                tracing::warn!(kind = key.kind(), store = %work.key, %error, "the store's status could not be written");
-                return Outcome::Failed;
-            }
-        }
+    if let Err(outcome) = operator.write_status(informer, resource, &store, &status).await {
+        return outcome;
     }
     match verdict {
         Ok(()) => Outcome::After(

@@ -28,10 +28,13 @@ pub(super) fn apply(external_secret: &ExternalSecret, api_version: &str, meta: &
     let uid = external_secret.metadata.uid.as_deref().unwrap_or_default();
     match owned {
         true => {
+            // Its own of an earlier uid is taken over: it was deleted and made anew.
             if let Some(owner) = controller
-                && owner.uid != uid
+                && !ours
             {
+                let (namespace, secret) = (meta.namespace.as_deref(), meta.name.as_deref());
                 return Err(Refusal::OwnedByOther {
+                    secret: format!("{}/{}", namespace.unwrap_or_default(), secret.unwrap_or_default()),
                     kind: owner.kind.clone(),
                     name: owner.name.clone(),
                 });

@@ -1,5 +1,7 @@
 //! The wanted Secret.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
@@ -7,7 +9,7 @@ use super::template::{self, Sources, TemplateError};
 use super::{managed, ownership};
 use crate::hash;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED};
-use crate::types::{ExternalSecret, MergePolicy, Template};
+use crate::types::{ExternalSecret, MergePolicy, Target, Template};
 use crate::values::Values;
 
 /// Why there is no such Secret.
@@ -16,12 +18,19 @@ pub(crate) enum Refusal {
     /// A template fails.
     #[error("could not apply template: {0}")]
     Template(#[from] TemplateError),
+    /// A ConfigMap or Secret that templates live in can't be read.
+    #[error("could not apply template: error fetching templateFrom data: {0}")]
+    Sources(String),
     /// Another ExternalSecret owns it.
     #[error("secret is owned by another ExternalSecret: {0}")]
     OwnedByExternalSecret(String),
     /// Another controller owns it.
-    #[error("could not set controller reference on secret: it is already owned by {kind} {name}")]
+    #[error(
+        "could not set controller reference on secret: Object {secret} is already owned by another {kind} controller {name}"
+    )]
     OwnedByOther {
+        /// The Secret: `namespace/name`.
+        secret: String,
         /// The owner's kind.
         kind: String,
         /// The owner's name.
@@ -41,12 +50,10 @@ pub(crate) fn wanted(
     sources: &Sources,
 ) -> Result<Secret, Refusal> {
     let target = &external_secret.spec.target;
-    let is_new = secret.metadata.uid.is_none();
     if target.immutable {
         secret.immutable = Some(true);
     }
-    // What is immutable and there already keeps its content.
-    if is_new || !target.immutable {
+    if takes_content(external_secret, &secret) {
         forget_own(external_secret, &mut secret);
         content(external_secret, &mut secret, values, sources)?;
     }
@@ -56,7 +63,14 @@ pub(crate) fn wanted(
     let hash = hash::data(secret.data.get_or_insert_default());
     let annotations = secret.metadata.annotations.get_or_insert_default();
     annotations.insert(ANNOTATION_DATA_HASH.to_owned(), hash);
+    // As the API server has it: what is the same must look the same.
+    secret.data = secret.data.filter(|data| !data.is_empty());
     Ok(secret)
+}
+
+/// Whether a Secret gets values and templates: what is to be immutable and is there already keeps its content.
+pub(crate) fn takes_content(external_secret: &ExternalSecret, secret: &Secret) -> bool {
+    secret.metadata.uid.is_none() || !external_secret.spec.target.immutable
 }
 
 /// Takes away what this ExternalSecret wrote before, so that what a manifest no longer has does not stay behind.
@@ -78,31 +92,32 @@ fn content(
 ) -> Result<(), Refusal> {
     let target = &external_secret.spec.target;
     let template = target.template.as_ref();
-    if let Some(template) = template {
-        check_privileges(template)?;
-    }
-    let meta = &external_secret.metadata;
     let (labels, annotations) = match template {
         Some(template) => (Some(&template.metadata.labels), Some(&template.metadata.annotations)),
-        None => (meta.labels.as_ref(), meta.annotations.as_ref()),
+        None => (
+            external_secret.metadata.labels.as_ref(),
+            external_secret.metadata.annotations.as_ref(),
+        ),
     };
-    let own_labels = secret.metadata.labels.get_or_insert_default();
-    own_labels.extend(
-        labels
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
-    let own_annotations = secret.metadata.annotations.get_or_insert_default();
-    own_annotations.extend(
-        annotations
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
-    if let Some(template) = template
-        && secret.metadata.deletion_timestamp.is_none()
-    {
+    if let Some(type_) = type_of(target) {
+        check_privileges(type_, annotations, template)?;
+        secret.type_ = Some(type_.to_owned());
+    }
+    extend(secret.metadata.labels.get_or_insert_default(), labels);
+    extend(secret.metadata.annotations.get_or_insert_default(), annotations);
+    let data = secret.data.get_or_insert_default();
+    if !target.creation_policy.keeps_other_keys() {
+        data.clear();
+    }
+    let templates_alone = template.is_some_and(|template| {
+        template.merge_policy != MergePolicy::Merge && !(template.data.is_empty() && template.template_from.is_empty())
+    });
+    if !templates_alone {
+        let values = values.iter();
+        data.extend(values.map(|(key, value)| (key.clone(), ByteString(value.clone()))));
+    }
+    let Some(template) = template else { return Ok(()) };
+    if secret.metadata.deletion_timestamp.is_none() {
         for finalizer in &template.metadata.finalizers {
             let finalizers = secret.metadata.finalizers.get_or_insert_default();
             if !finalizers.contains(finalizer) {
@@ -110,70 +125,128 @@ fn content(
             }
         }
     }
-    let data = secret.data.get_or_insert_default();
-    if !target.creation_policy.keeps_other_keys() {
-        data.clear();
-    }
-    let mut put_values = || {
-        data.extend(
-            values
-                .iter()
-                .map(|(key, value)| (key.clone(), ByteString(value.clone()))),
-        )
-    };
-    let Some(template) = template else {
-        put_values();
-        // The seed's spelling, for those who have no template.
-        if let Some(type_) = &target.type_ {
-            secret.type_ = Some(type_.clone());
-        }
-        return Ok(());
-    };
-    let no_templates = template.data.is_empty() && template.template_from.is_empty();
-    if template.merge_policy == MergePolicy::Merge || no_templates {
-        put_values();
-    }
-    let type_ = Some(&template.type_)
-        .filter(|type_| !type_.is_empty())
-        .or(target.type_.as_ref());
-    if let Some(type_) = type_ {
-        secret.type_ = Some(type_.clone());
-    }
     if !matches!(template.engine_version.as_str(), "" | "v2") {
-        return Err(TemplateError(format!(
-            "template engine version {:?} is unknown",
-            template.engine_version
-        ))
-        .into());
+        let version = &template.engine_version;
+        return Err(TemplateError(format!("template engine version {version:?} is unknown")).into());
     }
     template::fill(template, sources, values, secret)?;
     Ok(())
 }
 
+/// The Secret's type, if the manifest says one: in the template, or beside it in the short spelling.
+fn type_of(target: &Target) -> Option<&str> {
+    let of_template = target.template.as_ref().map(|template| template.type_.as_str());
+    of_template
+        .filter(|type_| !type_.is_empty())
+        .or(target.type_.as_deref())
+}
+
+fn extend(known: &mut BTreeMap<String, String>, more: Option<&BTreeMap<String, String>>) {
+    let more = more.into_iter().flatten();
+    known.extend(more.map(|(key, value)| (key.clone(), value.clone())));
+}
+
 /// Refuses Secrets that the API server would put a credential into, or take one from: whoever may write an
-/// ExternalSecret must not get more than that.
-fn check_privileges(template: &Template) -> Result<(), TemplateError> {
+/// ExternalSecret must not get more than that. `annotations` are those the Secret gets.
+fn check_privileges(
+    type_: &str,
+    annotations: Option<&BTreeMap<String, String>>,
+    template: Option<&Template>,
+) -> Result<(), TemplateError> {
     const TOKEN: &str = "kubernetes.io/service-account-token";
     const ACCOUNT: &str = "kubernetes.io/service-account.name";
-    let refuse = |what: String| {
-        Err(TemplateError(format!(
-            "template.type={:?} {what}is not allowed",
-            template.type_
-        )))
-    };
-    match template.type_.as_str() {
-        TOKEN if template.metadata.annotations.contains_key(ACCOUNT) => {
-            refuse(format!("with annotation \"{ACCOUNT}\" "))
+    let refuse = |what: &str| Err(TemplateError(format!("template.type={type_:?} {what}is not allowed")));
+    let names_account = annotations.is_some_and(|annotations| annotations.contains_key(ACCOUNT));
+    let mut sources = template.into_iter().flat_map(|template| &template.template_from);
+    match type_ {
+        TOKEN if names_account => refuse(&format!("with annotation \"{ACCOUNT}\" ")),
+        TOKEN if sources.any(|from| from.target.eq_ignore_ascii_case("annotations")) => {
+            refuse("with templateFrom target=\"Annotations\" ")
         }
-        TOKEN
-            if template
-                .template_from
-                .iter()
-                .any(|from| from.target.eq_ignore_ascii_case("annotations")) =>
-        {
-            refuse("with templateFrom target=\"Annotations\" ".to_owned())
-        }
-        "bootstrap.kubernetes.io/token" => refuse(String::new()),
+        "bootstrap.kubernetes.io/token" => refuse(""),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn made_of(annotations: Value, target: Value, secret: Value) -> Result<Secret, Refusal> {
+        let external_secret = json!({
+            "metadata": { "name": "es", "namespace": "ns", "uid": "new", "annotations": annotations },
+            "spec": { "target": target },
+        });
+        let external_secret: ExternalSecret = serde_json::from_value(external_secret).unwrap();
+        let secret = serde_json::from_value(secret).unwrap();
+        let api_version = "external-secrets.io/v1";
+        wanted(
+            &external_secret,
+            api_version,
+            secret,
+            &Values::new(),
+            &Sources::default(),
+        )
+    }
+
+    #[test]
+    fn no_spelling_of_the_type_gets_a_credential() {
+        let (token, account) = (
+            "kubernetes.io/service-account-token",
+            json!({"kubernetes.io/service-account.name": "admin"}),
+        );
+        let refused = [
+            (account.clone(), json!({"type": token})),
+            (json!({}), json!({"type": "bootstrap.kubernetes.io/token"})),
+            (
+                json!({}),
+                json!({"template": {"type": "bootstrap.kubernetes.io/token"}}),
+            ),
+            (
+                json!({}),
+                json!({"template": {"type": token, "metadata": {"annotations": account}}}),
+            ),
+            (
+                json!({}),
+                json!({"type": token, "template": {"metadata": {"annotations": account}}}),
+            ),
+            (
+                json!({}),
+                json!({"type": token, "template": {"templateFrom": [{"target": "annotations", "literal": ""}]}}),
+            ),
+        ];
+        for (annotations, target) in refused {
+            let made = made_of(annotations, target.clone(), json!({}));
+            assert!(matches!(made, Err(Refusal::Template(_))), "{target}");
+        }
+        // A template's annotations take the place of the ExternalSecret's.
+        assert!(made_of(account, json!({"type": token, "template": {}}), json!({})).is_ok());
+        assert!(made_of(json!({}), json!({"type": "Opaque"}), json!({})).is_ok());
+    }
+
+    #[test]
+    fn an_external_secret_that_was_made_anew_keeps_its_secret() {
+        let owned_by = |kind: &str, name: &str| {
+            json!({"metadata": {"name": "s", "namespace": "ns", "uid": "u", "ownerReferences": [{
+                "apiVersion": "external-secrets.io/v1beta1", "kind": kind, "name": name, "uid": "old", "controller": true}]}})
+        };
+        let made = made_of(json!({}), json!({}), owned_by("ExternalSecret", "es")).unwrap();
+        let owners = made.metadata.owner_references.unwrap();
+        assert_eq!((owners.len(), owners[0].uid.as_str()), (1, "new"));
+        let other = made_of(json!({}), json!({}), owned_by("ExternalSecret", "other"));
+        assert!(matches!(other, Err(Refusal::OwnedByExternalSecret(_))));
+        let other = made_of(json!({}), json!({}), owned_by("Thing", "es"));
+        assert!(matches!(other, Err(Refusal::OwnedByOther { .. })));
+    }
+
+    #[test]
+    fn a_secret_without_data_is_as_the_api_server_has_it() {
+        let made = made_of(json!({}), json!({}), json!({})).unwrap();
+        assert_eq!(made.data, None);
+        let again = made_of(json!({}), json!({}), serde_json::to_value(&made).unwrap()).unwrap();
+        assert_eq!(again, made);
     }
 }

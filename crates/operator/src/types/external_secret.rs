@@ -459,4 +459,10 @@ impl ExternalSecretSpec {
     pub fn is_periodic(&self) -> bool {
         matches!(self.refresh_policy, None | Some(RefreshPolicy::Periodic))
     }
+
+    /// Whether any of its values comes from a generator.
+    pub fn uses_generators(&self) -> bool {
+        let mut sources = self.data_from.iter().filter_map(|many| many.source_ref.as_ref());
+        sources.any(|source| source.generator_ref.is_some())
+    }
 }

@@ -7,35 +7,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use sidevault_model::Timestamp;
 
-use self::GatherError as Error;
 use crate::operator::Operator;
 use crate::provider::{Need, ProviderError, Question, Source, Uses};
 use crate::queue::{Reason, Work};
 use crate::secret::Sources;
 use crate::types::{DataFrom, ExternalSecret, SourceRef, Store, StoreRef, Template, condition};
 use crate::values::{Values, decode, keys, rewrite};
-
-/// Why values can't be had.
-#[derive(Debug)]
-pub(crate) enum GatherError {
-    /// From the store.
-    Values(String),
-    /// Templates that live elsewhere.
-    Sources(String),
-}
-
-/// Reads all values, and the ConfigMaps and Secrets that templates live in.
-pub(super) async fn gather(
-    operator: &Operator,
-    work: &Work,
-    external_secret: &ExternalSecret,
-) -> Result<(Values, Sources), Error> {
-    let (values, _) = read(operator, work, external_secret).await.map_err(Error::Values)?;
-    let template = external_secret.spec.target.template.as_ref();
-    let sources = sources(operator, &work.key.namespace, template).await;
-    let sources = sources.map_err(|error| Error::Sources(format!("error fetching templateFrom data: {error}")))?;
-    Ok((values, sources))
-}
 
 /// Reads all values, and notes what they hang on. Says too when the latest of their items was changed.
 pub(super) async fn read(
@@ -80,7 +57,7 @@ impl Gatherer<'_> {
             let (what, more) = match many {
                 DataFrom { find: Some(_), .. } => ("find", self.many(many).await),
                 DataFrom { extract: Some(_), .. } => ("extract", self.many(many).await),
-                _ => ("sourceRef.generatorRef", Err("generators are not supported".to_owned())),
+                _ => ("sourceRef", Ok(Values::new())),
             };
             values
                 .extend(more.map_err(|error| format!("error processing spec.dataFrom[{index}].{what}, err: {error}"))?);

@@ -1,30 +1,25 @@
 //! The Secret itself: is it as it should be, and if not, make it so.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{LocalObjectReference, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 
+use super::gather;
 use crate::hash;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, field_owner};
 use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
-use crate::secret::{Refusal, Sources, target_name, wanted};
+use crate::secret::{Refusal, takes_content, target_name, wanted};
 use crate::types::{CreationPolicy, ExternalSecret};
 use crate::values::Values;
 
-/// What was done.
+/// What it took for the Secret to be as it should.
 pub(super) enum Applied {
-    /// The Secret is as it should be.
-    Done(Change),
     /// There is none, and it is not ours to make.
     Missing,
-}
-
-/// What it took for the Secret to be as it should.
-pub(super) enum Change {
     /// Nothing.
-    None,
+    Unchanged,
     /// It was made.
     Created,
     /// Labels, annotations or the like were changed.
@@ -42,18 +37,15 @@ pub(super) enum TargetError {
     /// The namespace is being deleted.
     #[error("the namespace is being deleted")]
     Terminating,
-    /// Another ExternalSecret owns it.
-    #[error("{0}")]
-    OwnedByExternalSecret(String),
-    /// Another controller owns it.
-    #[error("{0}")]
-    OwnedByOther(String),
+    /// There is no such Secret.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The Secret that is there can't become what it should be.
+    #[error("unable to mutate secret {0}: {1}")]
+    Unchangeable(String, #[source] Refusal),
     /// It can't be changed.
     #[error("unable to update secret {0}: secret is immutable")]
     Immutable(String),
-    /// There are no templates that work.
-    #[error("{0}")]
-    Template(String),
     /// The API server refused.
     #[error("unable to update secret: {0}")]
     Api(#[source] kube::Error),
@@ -65,16 +57,6 @@ impl From<kube::Error> for TargetError {
             error if is_conflict(&error) => Self::Conflict,
             error if is_terminating(&error) => Self::Terminating,
             error => Self::Api(error),
-        }
-    }
-}
-
-impl From<Refusal> for TargetError {
-    fn from(refusal: Refusal) -> Self {
-        match &refusal {
-            Refusal::OwnedByExternalSecret(_) => Self::OwnedByExternalSecret(refusal.to_string()),
-            Refusal::OwnedByOther { .. } => Self::OwnedByOther(refusal.to_string()),
-            Refusal::Template(_) => Self::Template(refusal.to_string()),
         }
     }
 }
@@ -117,21 +99,21 @@ fn is_intact(secret: &Secret) -> bool {
     managed.is_some_and(|managed| managed == "true") && known == Some(&hash)
 }
 
-/// Makes or changes the Secret.
+/// Makes or changes the Secret. `binding` gets its name as soon as there is one.
 pub(super) async fn apply(
     operator: &Operator,
     key: &ObjectKey,
     external_secret: &ExternalSecret,
     values: &Values,
-    sources: &Sources,
+    binding: &mut Option<LocalObjectReference>,
 ) -> Result<Applied, TargetError> {
     let name = target_name(external_secret);
     let api = secrets(operator, &key.namespace);
-    let api_version = &operator.served.external_secret.api_version;
     let write = PostParams {
         field_manager: Some(field_owner(&key.name)),
         ..PostParams::default()
     };
+    let bound = Some(LocalObjectReference { name: name.to_owned() });
     let Some(existing) = api.get_opt(name).await? else {
         if external_secret.spec.target.creation_policy == CreationPolicy::Merge {
             return Ok(Applied::Missing);
@@ -144,17 +126,21 @@ pub(super) async fn apply(
             },
             ..Secret::default()
         };
-        let secret = wanted(external_secret, api_version, empty, values, sources)?;
+        let secret = mutate(operator, key, external_secret, empty, values).await?;
         let made = api.create(&write, &secret).await?;
         operator.verified().insert(key.clone(), Identity::of(&made.metadata));
-        return Ok(Applied::Done(Change::Created));
+        *binding = bound;
+        return Ok(Applied::Created);
     };
-    let secret = wanted(external_secret, api_version, existing.clone(), values, sources)?;
+    *binding = bound;
+    let secret = mutate(operator, key, external_secret, existing.clone(), values)
+        .await
+        .map_err(|refusal| TargetError::Unchangeable(name.to_owned(), refusal))?;
     if secret == existing {
         operator
             .verified()
             .insert(key.clone(), Identity::of(&existing.metadata));
-        return Ok(Applied::Done(Change::None));
+        return Ok(Applied::Unchanged);
     }
     let frozen = existing.immutable == Some(true);
     let data_changed = secret.data != existing.data;
@@ -174,9 +160,25 @@ pub(super) async fn apply(
     }
     match frozen && content_changed {
         true => Err(TargetError::Immutable(name.to_owned())),
-        false if data_changed => Ok(Applied::Done(Change::Data)),
-        false => Ok(Applied::Done(Change::Metadata)),
+        false if data_changed => Ok(Applied::Data),
+        false => Ok(Applied::Metadata),
     }
+}
+
+/// The Secret as it should be. Templates that live elsewhere are read only if they are used.
+async fn mutate(
+    operator: &Operator,
+    key: &ObjectKey,
+    external_secret: &ExternalSecret,
+    secret: Secret,
+    values: &Values,
+) -> Result<Secret, Refusal> {
+    let template = external_secret.spec.target.template.as_ref();
+    let template = template.filter(|_| takes_content(external_secret, &secret));
+    let sources = gather::sources(operator, &key.namespace, template).await;
+    let sources = sources.map_err(|error| Refusal::Sources(error.to_string()))?;
+    let api_version = &operator.served.external_secret.api_version;
+    wanted(external_secret, api_version, secret, values, &sources)
 }
 
 /// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store::lane;
 use crate::informer::{Informer, key};
-use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::operator::Operator;
 use crate::provider::StoreKey;
 use crate::queue::{ObjectKey, Outcome, Reason};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
@@ -205,20 +205,8 @@ pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store:
         finalizers.push(FINALIZER.to_owned());
     }
     let resource = operator.store_resource(&StoreKey::of(store));
-    match operator.write_finalizers(resource, &store.metadata, &finalizers).await {
-        Ok(object) => {
-            if !leaving {
-                informer.learn(object);
-            }
-            unchanged
-        }
-        Err(error) if is_not_found(&error) => Some(Outcome::Done),
-        Err(error) if is_conflict(&error) => Some(Outcome::Again),
-        Err(error) => {
-            tracing::warn!(store = %key(&store.metadata), %error, "the store's finalizer could not be written");
-            Some(Outcome::Failed)
-        }
-    }
+    let written = operator.write_finalizers(informer, resource, store, &finalizers).await;
+    written.err().or(unchanged)
 }
 
 /// Looks at the stores of a PushSecret whose status was written.
