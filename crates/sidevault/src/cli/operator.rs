@@ -13,6 +13,7 @@ const IGNORED: &[(&str, bool)] = &[
     ("client-burst", true),
     ("client-qps", true),
     ("crd-requeue-interval", true),
+    ("doppler-etag-cache-size", true),
     ("enable-cluster-push-secret-reconciler", false),
     ("enable-configmaps-caching", false),
     ("enable-extended-metric-labels", false),
@@ -22,21 +23,29 @@ const IGNORED: &[(&str, bool)] = &[
     ("enable-secret-api-read-on-cache-mismatch", false),
     ("enable-secrets-caching", false),
     ("enable-vault-token-cache", false),
+    ("experimental-doppler-oidc-cache-size", true),
     ("experimental-enable-aws-session-cache", false),
+    ("experimental-enable-doppler-oidc-cache", false),
     ("experimental-enable-vault-token-cache", false),
     ("experimental-vault-token-cache-size", true),
+    ("generator-gc-grace-period", true),
     ("metrics-auth", false),
     ("metrics-cert-dir", true),
     ("metrics-cert-name", true),
     ("metrics-key-name", true),
     ("metrics-secure", false),
+    ("mysterybox-connections-cache-size", true),
+    ("mysterybox-tokens-cache-size", true),
+    ("pulumi-oidc-cache-size", true),
     ("unsafe-allow-generic-targets", false),
     ("vault-token-cache-size", true),
     ("zap-time-encoding", true),
 ];
 
-/// Arguments of `operator`.
+/// Arguments of `operator`. Of a flag that is given twice the last counts, as with Go's flags: charts put what people add
+/// behind their own.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct Operator {
     /// How many objects of each store are worked at at a time
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -109,10 +118,12 @@ pub(crate) struct Operator {
     #[arg(long, value_name = "TEXT", default_value = "}}")]
     pub(crate) template_right_delimiter: String,
     /// Write no Secrets: annotate force-sync on ExternalSecrets when their items change, for External Secrets to act on
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
     pub(crate) poke_only: bool,
     /// Restart workloads that ask for it (annotation operator.1password.io/auto-restart) when their Secret changes
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
     pub(crate) restart_workloads: bool,
 }
 
@@ -191,6 +202,8 @@ pub(crate) fn without_ignored(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<&
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -200,6 +213,98 @@ mod tests {
         assert_eq!(address("[::1]:1").unwrap().0, Some("[::1]:1".parse().unwrap()));
         assert_eq!(address("0").unwrap().0, None);
         assert!(address("8080").is_err() && address("host:x").is_err());
+    }
+
+    /// What clap makes of the operator's arguments.
+    fn parsed(flags: &[&str]) -> Operator {
+        let words = ["sidevault", "operator"].iter().chain(flags).map(OsString::from);
+        let (kept, _) = without_ignored(words.collect());
+        match crate::cli::Cli::try_parse_from(kept).unwrap().command {
+            crate::cli::Command::Operator(operator) => *operator,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_a_flag_that_is_given_twice_the_last_counts() {
+        let twice = [
+            "--concurrent=16",
+            "--log-level=info",
+            "--enable-flood-gate",
+            "--poke-only",
+            "--concurrent=5",
+            "--loglevel=debug",
+            "--enable-flood-gate=false",
+            "--poke-only=false",
+        ];
+        let operator = parsed(&twice);
+        assert_eq!((operator.concurrent, operator.log_level), (5, Some(LevelFilter::DEBUG)));
+        assert!(!operator.enable_flood_gate && !operator.poke_only);
+    }
+
+    /// Every flag of External Secrets' controller, of its providers and generators included, with a value of its kind.
+    #[test]
+    fn each_flag_of_external_secrets_2_9_0_and_0_9_11_is_taken() {
+        let switches = [
+            "enable-cluster-external-secret-reconciler",
+            "enable-cluster-push-secret-reconciler",
+            "enable-cluster-store-reconciler",
+            "enable-configmaps-caching",
+            "enable-extended-metric-labels",
+            "enable-flood-gate",
+            "enable-generator-state",
+            "enable-http2",
+            "enable-leader-election",
+            "enable-managed-secrets-caching",
+            "enable-push-secret-reconciler",
+            "enable-secret-api-read-on-cache-mismatch",
+            "enable-secret-store-reconciler",
+            "enable-secrets-caching",
+            "enable-vault-token-cache",
+            "experimental-enable-aws-session-cache",
+            "experimental-enable-doppler-oidc-cache",
+            "experimental-enable-vault-token-cache",
+            "metrics-auth",
+            "metrics-secure",
+            "unsafe-allow-generic-targets",
+        ];
+        let valued = [
+            ("client-burst", "100"),
+            ("client-qps", "50"),
+            ("concurrent", "1"),
+            ("controller-class", "default"),
+            ("doppler-etag-cache-size", "1"),
+            ("experimental-doppler-oidc-cache-size", "1"),
+            ("experimental-vault-token-cache-size", "1"),
+            ("generator-gc-grace-period", "2m"),
+            ("leader-election-id", "id"),
+            ("leader-election-lease-duration", "15s"),
+            ("leader-election-renew-deadline", "10s"),
+            ("leader-election-retry-period", "2s"),
+            ("live-addr", ":8082"),
+            ("loglevel", "info"),
+            ("metrics-addr", ":8080"),
+            ("metrics-cert-dir", "/certs"),
+            ("metrics-cert-name", "tls.crt"),
+            ("metrics-key-name", "tls.key"),
+            ("mysterybox-connections-cache-size", "1"),
+            ("mysterybox-tokens-cache-size", "1"),
+            ("namespace", "team"),
+            ("pulumi-oidc-cache-size", "1"),
+            ("store-requeue-interval", "5m0s"),
+            ("template-left-delimiter", "{{"),
+            ("template-right-delimiter", "}}"),
+            ("vault-token-cache-size", "1"),
+            ("zap-time-encoding", "epoch"),
+        ];
+        for switch in switches {
+            parsed(&[&format!("--{switch}")]);
+            parsed(&[&format!("--{switch}=false")]);
+        }
+        for (flag, value) in valued {
+            parsed(&[&format!("--{flag}"), value]);
+            parsed(&[&format!("--{flag}={value}")]);
+        }
     }
 
     #[test]
