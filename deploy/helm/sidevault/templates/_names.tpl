@@ -1,30 +1,16 @@
 {{/* Labels of every object. Call with (dict "root" $ "component" "connect"). */}}
 {{- define "sidevault.labels" -}}
+{{- $operator := eq .component "operator" -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ if eq .component "operator" }}external-secrets{{ else }}{{ .root.Chart.Name }}{{ end }}
+app.kubernetes.io/name: {{ if $operator }}{{ include "sidevault.operator.label" .root }}{{ else }}{{ .root.Chart.Name }}{{ end }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 app.kubernetes.io/part-of: sidevault
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-{{- with .root.Values.commonLabels }}
+{{- with merge (dict) (ternary .root.Values.operator.commonLabels (dict) $operator | default dict) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
-{{- end }}
-
-{{/* The operator's Pods carry External Secrets' name: policies, monitors and log commands that people have select it. */}}
-{{- define "sidevault.operator.selector" -}}
-app.kubernetes.io/name: external-secrets
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: operator
-{{- end }}
-
-{{- define "sidevault.operator.name" -}}
-{{- .Values.operator.fullnameOverride | default "external-secrets" -}}
-{{- end }}
-
-{{- define "sidevault.operator.serviceAccount" -}}
-{{- .Values.operator.serviceAccount.name | default (include "sidevault.operator.name" .) -}}
 {{- end }}
 
 {{/* "true" or nothing, for values that 1Password's chart writes as templates. */}}
@@ -68,8 +54,28 @@ http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.
 {{- range .Values.sources }}{{ if hasKey . "local" }}true{{ end }}{{ end -}}
 {{- end }}
 
-{{- define "sidevault.namespaced" -}}
-{{- if or .Values.operator.scopedRBAC .Values.operator.scopedNamespace -}}
-{{- .Values.operator.scopedNamespace | default .Release.Namespace -}}
+{{/* Pull secrets are names, as 1Password's chart has them, or references, as External Secrets' has them. */}}
+{{- define "sidevault.pullSecrets" -}}
+{{- range . }}
+- name: {{ if kindIs "map" . }}{{ .name | quote }}{{ else }}{{ . | quote }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The first repository given that is not one of theirs, or ours. Call with (dict "given" (list …) "ours" "sidevault-api"). */}}
+{{- define "sidevault.repository" -}}
+{{- $chosen := .ours -}}
+{{- range reverse .given -}}
+{{- if and . (not (regexMatch "^((docker[.]io/)?1password/(connect-(api|sync)|onepassword-operator)|(ghcr|oci[.]external-secrets)[.]io/external-secrets/external-secrets)$" .)) -}}
+{{- $chosen = . -}}
 {{- end -}}
+{{- end -}}
+{{- $chosen -}}
+{{- end }}
+
+{{- define "sidevault.api.image" -}}
+{{ include "sidevault.repository" (dict "given" (list .Values.connect.api.imageRepository) "ours" "sidevault-api") }}:{{ tpl .Values.connect.version . }}
+{{- end }}
+
+{{- define "sidevault.sync.image" -}}
+{{ include "sidevault.repository" (dict "given" (list .Values.connect.sync.imageRepository) "ours" "sidevault-sync") }}:{{ tpl .Values.connect.version . }}
 {{- end }}

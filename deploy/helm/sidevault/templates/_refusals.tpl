@@ -1,14 +1,16 @@
 {{/* What would go wrong later is refused here, with the way out. */}}
 {{- define "sidevault.refusals" -}}
+{{- if .Values.connect.create }}{{ include "sidevault.refusals.connect" . }}{{ end -}}
+{{- if .Values.operator.create }}{{ include "sidevault.refusals.operator" . }}{{ end -}}
+{{- if .Values.networkPolicy.enabled }}{{ include "sidevault.refusals.network" . }}{{ end -}}
+{{- end }}
+
+{{- define "sidevault.refusals.connect" -}}
 {{- $c := .Values.connect -}}
 {{- $claim := or $c.dataVolume.claim.create (eq $c.dataVolume.type "persistentVolumeClaim") -}}
 {{- $many := or (gt (int $c.replicas) 1) $c.hpa.enabled -}}
-{{- if $c.create -}}
-{{- range list $c.api.imageRepository $c.sync.imageRepository -}}
-{{- if regexMatch "(^|/)1password/connect-(api|sync)$" . -}}
-{{- fail (printf "\n\nconnect.api.imageRepository and connect.sync.imageRepository: %s is 1Password's own image, which needs an account.\nThis chart runs Sidevault: leave both out, or name your copies of sidevault-api and sidevault-sync.\n" .) -}}
-{{- end -}}
-{{- end -}}
+{{- include "sidevault.refusals.image" (dict "root" . "value" "connect.version" "ours" "sidevault-api" "image" (include "sidevault.api.image" .)) -}}
+{{- include "sidevault.refusals.image" (dict "root" . "value" "connect.version" "ours" "sidevault-sync" "image" (include "sidevault.sync.image" .)) -}}
 {{- if and $c.credentials $c.credentials_base64 -}}
 {{- fail "\n\nconnect.credentials and connect.credentials_base64: give one of them.\n" -}}
 {{- end -}}
@@ -22,17 +24,65 @@
 {{- if and $claim $many -}}
 {{- fail "\n\nconnect.replicas, connect.hpa: Pods can't share a store, so more than one needs connect.dataVolume.type=emptyDir.\n" -}}
 {{- end -}}
-{{- end -}}
+{{- end }}
+
+{{- define "sidevault.refusals.operator" -}}
 {{- $o := .Values.operator -}}
-{{- if $o.create -}}
-{{- if regexMatch "(^|/)external-secrets/external-secrets$" $o.image.repository -}}
-{{- fail (printf "\n\noperator.image.repository: %s is External Secrets' own image. This chart runs Sidevault's operator: leave it out, or name your copy of sidevault-operator.\n" $o.image.repository) -}}
+{{- $image := printf "%s:%s" (include "sidevault.operator.repository" .) ($o.image.tag | default .Chart.AppVersion) -}}
+{{- include "sidevault.refusals.image" (dict "root" . "value" "operator.image.tag" "ours" "sidevault-operator" "image" $image) -}}
+{{- $watched := splitList " " (include "sidevault.operator.watched" . | trim) | compact -}}
+{{- if gt (len $watched) 1 -}}
+{{- fail (printf "\n\noperator.watchNamespace: this operator looks at one namespace or at all of them, not at %s.\nInstall the chart once for each (connect.create=false, operator.installCRDs=false), or leave it empty.\n" (join ", " $watched)) -}}
+{{- end -}}
+{{- if and $watched $o.scopedNamespace (ne (first $watched) $o.scopedNamespace) -}}
+{{- fail "\n\noperator.watchNamespace and operator.scopedNamespace name two namespaces: give one of them.\n" -}}
 {{- end -}}
 {{- if and (gt (int ($o.replicas | default $o.replicaCount)) 1) (not $o.leaderElect) -}}
 {{- fail "\n\noperator.replicaCount: more than one needs operator.leaderElect=true, or all of them would work on the same Secrets.\n" -}}
 {{- end -}}
+{{- if ($o.hpa).enabled -}}
+{{- fail "\n\noperator.hpa.enabled: one replica does the work whatever their number, so more of them gain nothing.\nLeave it off; raise operator.concurrent or operator.resources instead.\n" -}}
+{{- end -}}
 {{- if eq (toString $o.authMethod) "service-account" -}}
 {{- fail "\n\noperator.authMethod: service accounts of 1Password are not served; tokens of this server are.\n" -}}
+{{- end -}}
+{{- if $o.enableAnnotations -}}
+{{- fail "\n\noperator.enableAnnotations: this operator makes no Secrets from annotations of workloads. Leave it off, and write ExternalSecrets.\n" -}}
+{{- end -}}
+{{- if dig "listen" "secure" "enabled" false $o.metrics -}}
+{{- fail "\n\noperator.metrics.listen.secure.enabled: the operator serves metrics in plain HTTP only. Leave it off, and say who may reach them with networkPolicy.enabled and networkPolicy.metricsFrom.\n" -}}
+{{- end -}}
+{{- if dig "listen" "auth" "enabled" false $o.metrics -}}
+{{- fail "\n\noperator.metrics.listen.auth.enabled: the operator asks nobody who reads its metrics. Leave it off, and say who may reach them with networkPolicy.enabled and networkPolicy.metricsFrom.\n" -}}
+{{- end -}}
+{{- if ($o.genericTargets).enabled -}}
+{{- fail "\n\noperator.genericTargets.enabled: this operator makes Secrets and nothing else. Leave it off.\n" -}}
+{{- end -}}
+{{- if and (eq $o.serviceMonitor.renderMode "failIfMissing") $o.serviceMonitor.enabled (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor")) -}}
+{{- fail "\n\noperator.serviceMonitor: the cluster has no ServiceMonitors, and renderMode=failIfMissing. Install the Prometheus operator, or set operator.serviceMonitor.enabled=false.\n" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "sidevault.refusals.network" -}}
+{{- if and .Values.connect.create .Values.connect.api.serviceMonitor.enabled (not (concat .Values.networkPolicy.from .Values.networkPolicy.metricsFrom)) -}}
+{{- fail "\n\nnetworkPolicy.enabled and connect.api.serviceMonitor.enabled: Prometheus would be kept out.\nName it in networkPolicy.metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}], for one.\n" -}}
+{{- end -}}
+{{- end }}
+
+{{/* Names and tags that carry over from the original charts and can't be pulled. */}}
+{{- define "sidevault.refusals.image" -}}
+{{- $parts := regexSplit ":" .image -1 -}}
+{{- $tag := last $parts -}}
+{{- $repository := initial $parts | join ":" -}}
+{{- if regexMatch "(^|/)(1password/(connect-(api|sync)|onepassword-operator)|external-secrets/external-secrets)$" $repository -}}
+{{- fail (printf "\n\n%s is a copy of the original program's image, and this chart runs Sidevault: leave the repository out, or name your copy of %s.\n" $repository .ours) -}}
+{{- end -}}
+{{- if and (eq $repository .ours) (regexMatch "^v?(0|[1-9][0-9]*)[.](0|[1-9][0-9]*)([.](0|[1-9][0-9]*))?$" $tag) -}}
+{{- $wanted := semver $tag -}}
+{{- $own := semver .root.Chart.AppVersion -}}
+{{- $newer := or (gt $wanted.Major $own.Major) (and (eq $wanted.Major $own.Major) (gt $wanted.Minor $own.Minor)) -}}
+{{- if or $newer (hasPrefix "v" $tag) -}}
+{{- fail (printf "\n\n%s: there is no %s of version %s; the number looks like the original program's. This chart is for %s: leave %s out.\n" .value .ours $tag .root.Chart.AppVersion .value) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
