@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves the promise of the `scratch` image without a container engine: the statically linked
+# Proves the promise of the `bare` image without a container engine: the statically linked
 # binary runs as uid 999 in a root that holds nothing but itself, its keys and its data.
 # Exit 77: can't be proven here (not root).
 set -euo pipefail

@@ -1,6 +1,6 @@
 //! The Helm chart: what it makes of people's values, and what it refuses.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sidevault_tests::pair::files_below;
 
 use super::{accepted, cluster, deploy, documents, helm, kinds, pods_pass_restricted, rendered, template, values};
@@ -26,9 +26,11 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
     let everything = values("values-all.yaml");
     let own = values("values-1password.yaml");
     let theirs = values("values-external-secrets.yaml");
+    let more_own = values("values-1password-more.yaml");
+    let more_theirs = values("values-external-secrets-more.yaml");
     let (git, pvc, operator) = (example("git"), example("pvc"), example("operator"));
     let operator_on = "--set=operator.create=true";
-    let cases: [(&str, Vec<&str>); 11] = [
+    let cases: [(&str, Vec<&str>); 13] = [
         ("nothing set", vec![]),
         ("git", vec!["-f", &git]),
         ("a claim", vec!["-f", &pvc]),
@@ -36,6 +38,11 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
         ("git and operator", vec!["-f", &git, "-f", &operator]),
         ("1Password's values", vec!["-f", &own]),
         ("External Secrets' values", vec!["-f", &theirs]),
+        ("more of 1Password's values", vec!["-f", &own, "-f", &more_own]),
+        (
+            "more of External Secrets' values",
+            vec!["-f", &theirs, "-f", &more_theirs],
+        ),
         ("everything", vec!["-f", &everything]),
         ("one namespace", vec![operator_on, "--set=operator.scopedRBAC=true"]),
         ("poke only", vec![operator_on, "--set=operator.pokeOnly=true"]),
@@ -55,7 +62,8 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
 
 #[test]
 fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
-    let cases: [(&[&str], &str); 13] = [
+    let operator = "--set=operator.create=true";
+    let cases: [(&[&str], &str); 21] = [
         (&["--set=conect.create=true"], "'conect' not allowed"),
         (&["--set=connect.api.prot=1"], "'prot' not allowed"),
         (&["--set-string=connect.replicas=two"], "/connect/replicas"),
@@ -86,11 +94,43 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
             "connect.dataVolume.type=emptyDir",
         ),
         (
-            &["--set=connect.api.imageRepository=docker.io/1password/connect-api"],
-            "1Password's own image",
+            &["--set=connect.api.imageRepository=mirror.test/1password/connect-api"],
+            "name your copy of sidevault-api",
+        ),
+        (&["--set=connect.version=1.8.1"], "leave connect.version out"),
+        (
+            &[operator, "--set=operator.image.tag=v2.9.0"],
+            "leave operator.image.tag out",
         ),
         (
-            &["--set=operator.create=true", "--set=operator.replicaCount=2"],
+            &[operator, "--set=operator.image.tag=v0.9.11"],
+            "leave operator.image.tag out",
+        ),
+        (
+            &[operator, "--set=operator.watchNamespace={a,b}"],
+            "not at a, b.\nInstall the chart once for each",
+        ),
+        (
+            &[operator, "--set=operator.hpa.enabled=true"],
+            "raise operator.concurrent",
+        ),
+        (
+            &[operator, "--set=operator.metrics.listen.secure.enabled=true"],
+            "plain HTTP only",
+        ),
+        (
+            &[operator, "--set=operator.metrics.listen.auth.enabled=true"],
+            "networkPolicy.metricsFrom",
+        ),
+        (
+            &[
+                "--set=networkPolicy.enabled=true",
+                "--set=connect.api.serviceMonitor.enabled=true",
+            ],
+            "Prometheus would be kept out",
+        ),
+        (
+            &[operator, "--set=operator.replicaCount=2"],
             "operator.leaderElect=true",
         ),
         (
@@ -170,4 +210,124 @@ fn names_and_labels_are_those_that_existing_manifests_and_commands_select() {
             .iter()
             .any(|port| port["port"] == 8080)
     );
+}
+
+/// The peers that a policy lets to a port.
+fn let_in(documents: &[Value], policy: &str, port: u16) -> Vec<Value> {
+    let policy = kinds(documents, "NetworkPolicy")
+        .into_iter()
+        .find(|object| object["metadata"]["name"] == policy)
+        .unwrap();
+    let rules = policy["spec"]["ingress"].as_array().unwrap().iter();
+    let rules = rules.filter(|rule| rule["ports"].as_array().unwrap().iter().any(|one| one["port"] == port));
+    rules
+        .flat_map(|rule| rule["from"].as_array().unwrap().clone())
+        .collect()
+}
+
+#[test]
+fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
+    let theirs = "--set-json=networkPolicy.metricsFrom=[{\"podSelector\": {\"matchLabels\": {\"a\": \"prometheus\"}}}]";
+    let base = ["--set=operator.create=true", "--set=networkPolicy.enabled=true", theirs];
+    let peer = |namespace: &str| {
+        json!({
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "external-secrets"}},
+        })
+    };
+    let test = json!({"podSelector": {"matchLabels": {
+        "app.kubernetes.io/instance": "sidevault", "app.kubernetes.io/component": "test"}}});
+    let prometheus = json!({"podSelector": {"matchLabels": {"a": "prometheus"}}});
+    let policy = "onepassword-connect-access";
+
+    let Some(manifests) = rendered(&base) else { return };
+    let here = peer("external-secrets");
+    assert_eq!(
+        let_in(&documents(&manifests), policy, 8080),
+        [here.clone(), test.clone()]
+    );
+    assert_eq!(let_in(&documents(&manifests), policy, 8081), [prometheus.clone()]);
+    assert!(
+        let_in(&documents(&manifests), policy, 11220).is_empty(),
+        "the bus is open"
+    );
+
+    let watched = rendered(&[&base[..], &["--set=connect.api.serviceMonitor.enabled=true"]].concat()).unwrap();
+    assert_eq!(
+        let_in(&documents(&watched), policy, 8080),
+        [here.clone(), test.clone(), prometheus]
+    );
+    let elsewhere = rendered(&[&base[..], &["--set=networkPolicy.externalSecretsNamespace=eso"]].concat()).unwrap();
+    assert_eq!(let_in(&documents(&elsewhere), policy, 8080), [here, peer("eso"), test]);
+}
+
+#[test]
+fn nothing_of_the_cluster_has_the_name_of_external_secrets_own() {
+    for more in [
+        &[][..],
+        &["--set=operator.pokeOnly=true", "--set=operator.leaderElect=true"],
+    ] {
+        let Some(manifests) = rendered(&[&["--set=operator.create=true"][..], more].concat()) else {
+            return;
+        };
+        let documents = documents(&manifests);
+        let wide = documents.iter().filter(|object| {
+            let kind = object["kind"].as_str().unwrap();
+            kind.starts_with("ClusterRole")
+        });
+        for object in wide {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            assert!(name.starts_with("sidevault-"), "{name}");
+        }
+        // Where External Secrets stays, nothing may be its own.
+        let beside = !more.is_empty();
+        let kept = ["Namespace", "CustomResourceDefinition"];
+        for object in documents
+            .iter()
+            .filter(|object| !kept.iter().any(|kind| object["kind"] == *kind))
+        {
+            let name = object["metadata"]["name"].as_str().unwrap();
+            assert!(
+                !beside || !name.starts_with("external-secrets"),
+                "{} {name}",
+                object["kind"]
+            );
+        }
+        assert!(!beside || manifests.contains("--leader-election-id=sidevault-operator"));
+    }
+}
+
+#[test]
+fn pull_secrets_are_names_or_references() {
+    for written in ["[\"registry\"]", "[{\"name\": \"registry\"}]"] {
+        let values = [
+            "--set=operator.create=true",
+            &format!("--set-json=connect.imagePullSecrets={written}"),
+            &format!("--set-json=operator.imagePullSecrets={written}"),
+        ];
+        let Some(manifests) = rendered(&values) else { return };
+        let documents = documents(&manifests);
+        let deployments = kinds(&documents, "Deployment");
+        assert_eq!(deployments.len(), 2);
+        for deployment in deployments {
+            let named = &deployment["spec"]["template"]["spec"]["imagePullSecrets"];
+            assert_eq!(named, &json!([{"name": "registry"}]), "{written}");
+        }
+        assert_eq!(
+            kinds(&documents, "Pod")[0]["spec"]["imagePullSecrets"],
+            json!([{"name": "registry"}])
+        );
+    }
+}
+
+#[test]
+fn a_flag_with_a_value_keeps_it_whatever_it_is() {
+    let values = [
+        "--set=operator.create=true",
+        "--set-json=operator.extraArgs={\"enable-flood-gate\": false, \"concurrent\": 0, \"poke-only\": \"\"}",
+    ];
+    let Some(manifests) = rendered(&values) else { return };
+    for flag in ["- --enable-flood-gate=false\n", "- --concurrent=0\n", "- --poke-only\n"] {
+        assert!(manifests.contains(flag), "{flag}");
+    }
 }

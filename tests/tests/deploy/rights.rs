@@ -47,7 +47,7 @@ fn chart_and_kustomization_grant_the_same_and_nothing_broad() {
         return;
     };
     let kustomized = cluster.must(&["kustomize", &deploy("kustomize/base").display().to_string()]);
-    let name = "external-secrets-controller";
+    let name = "sidevault-external-secrets-controller";
     let granted = rules(&documents(&chart), "ClusterRole", name);
     assert_eq!(granted, rules(&documents(&kustomized), "ClusterRole", name));
     assert!(granted.iter().all(|rule| !rule.contains('*')), "{granted:?}");
