@@ -10,6 +10,8 @@ mod carried;
 mod chart;
 #[path = "deploy/definitions.rs"]
 mod definitions;
+#[path = "deploy/documented.rs"]
+mod documented;
 #[path = "deploy/examples.rs"]
 mod examples;
 #[path = "deploy/installed.rs"]

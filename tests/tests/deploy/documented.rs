@@ -1,0 +1,186 @@
+//! The ways from nothing to a Secret that README.md and docs/kubernetes.md show, gone as they are written. Images are not
+//! built, and there are no nodes: what would run in Pods runs beside the cluster, with the arguments, files and rights that
+//! the commands put into it.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use sidevault_tests::cluster::{Cluster, Running, find_tools};
+use sidevault_tests::pair::{Half, Pair, binary};
+
+use super::deploy;
+
+/// The commands of a document's section, from its `sh` blocks; without those that wait for Pods.
+fn commands(document: &str, section: &str) -> String {
+    let text = fs::read_to_string(deploy("..").join(document)).unwrap();
+    let part = text.split("\n## ").find(|part| part.starts_with(section));
+    let mut blocks = part.unwrap_or_else(|| panic!("no section {section}")).split("```sh\n");
+    blocks.next();
+    let code: String = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    let pods = ["kubectl rollout status", "helm test"];
+    code.lines()
+        .filter(|line| !pods.iter().any(|command| line.starts_with(command)))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Where the commands are run.
+struct Desk {
+    root: tempfile::TempDir,
+    cluster: Cluster,
+    path: String,
+}
+
+impl Desk {
+    fn set() -> Option<Self> {
+        let tools = find_tools(&["kubectl", "helm"])?;
+        let beside = tools.parent()?.to_owned();
+        for program in ["age-keygen", "sops"] {
+            assert!(beside.join(program).is_file(), "no {program}");
+        }
+        let cluster = Cluster::start()?;
+        let root = tempfile::tempdir().unwrap();
+        let programs = root.path().join("bin");
+        fs::create_dir(&programs).unwrap();
+        symlink(binary().canonicalize().unwrap(), programs.join("sidevault")).unwrap();
+        // Engines that are not there, nor needed.
+        for engine in ["docker", "kind"] {
+            let path = programs.join(engine);
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = [&programs, &beside, &tools]
+            .map(|path| path.display().to_string())
+            .join(":");
+        Some(Self {
+            root,
+            cluster,
+            path: format!("{path}:{}", env::var("PATH").unwrap()),
+        })
+    }
+
+    fn bash(&self, directory: &Path, script: &str) -> String {
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(directory)
+            .env("PATH", &self.path)
+            .env("HOME", self.root.path())
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env_remove("SOPS_AGE_KEY_FILE")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{script}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.cluster.get(path).unwrap_or_else(|| panic!("no {path}"))
+    }
+
+    /// The server as its Pod would run it: the sources that were configured, with `mounted` where the volume would be,
+    /// and the keys of the Secrets.
+    fn server(&self, mounted: (&str, &Path)) -> Pair {
+        let mut pair = Pair::prepare(&[], &[]);
+        let home = "/api/v1/namespaces/external-secrets";
+        let sources = self.get(&format!("{home}/configmaps/onepassword-connect-sources"));
+        let sources = sources["data"]["sources.yaml"].as_str().unwrap();
+        assert!(sources.contains(mounted.0), "{sources}");
+        let files = [
+            (
+                "SIDEVAULT_SYNC_CONFIG",
+                sources.replace(mounted.0, &mounted.1.display().to_string()),
+            ),
+            (
+                "OP_SESSION",
+                self.secret("external-secrets", "op-credentials", "1password-credentials.json"),
+            ),
+            (
+                "SOPS_AGE_KEY_FILE",
+                self.secret("external-secrets", "sops-age", "age.agekey"),
+            ),
+        ];
+        for (variable, content) in files {
+            let path = pair.path(variable);
+            fs::write(&path, content).unwrap();
+            pair.set(variable, &path.display().to_string());
+        }
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        pair.wait_linked();
+        pair
+    }
+
+    fn secret(&self, namespace: &str, name: &str, key: &str) -> String {
+        let column = format!("go-template={{{{index .data \"{key}\" | base64decode}}}}");
+        self.cluster
+            .must(&["get", "secret", name, "-n", namespace, "-o", &column])
+    }
+
+    fn operator(&self) -> Running {
+        let deployment = self.get("/apis/apps/v1/namespaces/external-secrets/deployments/external-secrets");
+        let pod = &deployment["spec"]["template"]["spec"];
+        let arguments: Vec<String> = serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap();
+        let address = self.cluster.address();
+        let mut command = Command::new(binary());
+        command.arg("operator").args(
+            arguments
+                .iter()
+                .map(|argument| argument.replace("=:", &format!("={address}:"))),
+        );
+        let account = pod["serviceAccountName"].as_str().unwrap();
+        command.env("KUBECONFIG", self.cluster.kubeconfig_for("external-secrets", account));
+        self.cluster.run("operator", &mut command)
+    }
+
+    /// Goes the way, and gives what its last command shows.
+    fn go(&self, directory: &Path, way: &str, mounted: (&str, &Path)) -> String {
+        let (to_the_release, from_the_store) = way.split_at(way.find("kubectl apply -f -").unwrap());
+        self.bash(directory, to_the_release);
+        let pair = self.server(mounted);
+        let _operator = self.operator();
+        // In a cluster the name of a Service leads there.
+        let address = format!("http://{}", pair.address());
+        let service = "http://onepassword-connect.external-secrets:8080";
+        assert!(from_the_store.contains(service));
+        self.bash(directory, &from_the_store.replace(service, &address))
+    }
+}
+
+#[test]
+fn the_readmes_way_from_nothing_leads_to_a_secret() {
+    let Some(desk) = Desk::set() else { return };
+    let checkout: PathBuf = desk.root.path().join("checkout");
+    fs::create_dir(&checkout).unwrap();
+    symlink(deploy("").canonicalize().unwrap(), checkout.join("deploy")).unwrap();
+    let way = commands("README.md", "Secrets in Kubernetes");
+    let shown = desk.go(&checkout, &way, ("/vaults/secrets", &checkout.join("secrets")));
+    assert!(shown.ends_with("correct-horse-battery"), "{shown}");
+}
+
+#[test]
+fn the_documented_way_from_git_leads_to_a_secret() {
+    let Some(desk) = Desk::set() else { return };
+    symlink(deploy("..").canonicalize().unwrap(), desk.root.path().join("sidevault")).unwrap();
+    let at = |below: &str| desk.root.path().join(below);
+    let prepare = "git init -q --bare -b main origin.git && git clone -q origin.git clone && cd clone \
+                   && git checkout -q -B main && git config user.email a@example.test && git config user.name A";
+    desk.bash(desk.root.path(), prepare);
+    let way = commands("docs/kubernetes.md", "From Git to a Secret");
+    let fetch = "kubectl apply -f -";
+    // As git-sync would.
+    let way = way.replacen(
+        fetch,
+        &format!("git clone -q \"$(git remote get-url origin)\" ../fetched\n{fetch}"),
+        1,
+    );
+    let shown = desk.go(&at("clone"), &way, ("/git/current", &at("fetched")));
+    assert!(shown.ends_with("correct-horse-battery"), "{shown}");
+    let deployment = desk.get("/apis/apps/v1/namespaces/external-secrets/deployments/onepassword-connect");
+    let address = format!("--repo={}", at("origin.git").display());
+    assert!(deployment.to_string().contains(&address), "{deployment}");
+}
