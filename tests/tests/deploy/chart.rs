@@ -237,7 +237,7 @@ fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
     };
     let test = json!({"podSelector": {"matchLabels": {
         "app.kubernetes.io/instance": "sidevault", "app.kubernetes.io/component": "test"}}});
-    let prometheus = json!({"podSelector": {"matchLabels": {"a": "prometheus"}}});
+    let prometheus = || json!({"podSelector": {"matchLabels": {"a": "prometheus"}}});
     let policy = "onepassword-connect-access";
 
     let Some(manifests) = rendered(&base) else { return };
@@ -246,7 +246,7 @@ fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
         let_in(&documents(&manifests), policy, 8080),
         [here.clone(), test.clone()]
     );
-    assert_eq!(let_in(&documents(&manifests), policy, 8081), [prometheus.clone()]);
+    assert_eq!(let_in(&documents(&manifests), policy, 8081), [prometheus()]);
     assert!(
         let_in(&documents(&manifests), policy, 11220).is_empty(),
         "the bus is open"
@@ -255,7 +255,7 @@ fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
     let watched = rendered(&[&base[..], &["--set=connect.api.serviceMonitor.enabled=true"]].concat()).unwrap();
     assert_eq!(
         let_in(&documents(&watched), policy, 8080),
-        [here.clone(), test.clone(), prometheus]
+        [here.clone(), test.clone(), prometheus()]
     );
     let elsewhere = rendered(&[&base[..], &["--set=networkPolicy.externalSecretsNamespace=eso"]].concat()).unwrap();
     assert_eq!(let_in(&documents(&elsewhere), policy, 8080), [here, peer("eso"), test]);

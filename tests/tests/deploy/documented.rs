@@ -11,6 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 use sidevault_tests::cluster::{Cluster, Running, find_tools};
 use sidevault_tests::pair::{Half, Pair, binary};
+use sidevault_tests::sops::Sops;
 
 use super::deploy;
 
@@ -39,9 +40,7 @@ impl Desk {
     fn set() -> Option<Self> {
         let tools = find_tools(&["kubectl", "helm"])?;
         let beside = tools.parent()?.to_owned();
-        for program in ["age-keygen", "sops"] {
-            assert!(beside.join(program).is_file(), "no {program}");
-        }
+        Sops::find()?;
         let cluster = Cluster::start()?;
         let root = tempfile::tempdir().unwrap();
         let programs = root.path().join("bin");

@@ -72,6 +72,52 @@ fn a_release_can_be_installed_upgraded_and_removed_and_leaves_definitions_and_cl
     }
 }
 
+/// Helm refuses to take over what another release, or nobody's, has made.
+#[test]
+fn beside_external_secrets_a_release_meets_nothing_that_is_there() {
+    if helm(&["version"]).is_none() {
+        return;
+    }
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.must(&["create", "namespace", HOME]);
+    cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
+    let object = |version: &str, kind: &str, name: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": HOME}});
+    let roles = "rbac.authorization.k8s.io/v1";
+    let mut theirs: Vec<_> = ["controller", "view", "edit", "servicebindings"]
+        .map(|role| object(roles, "ClusterRole", &format!("external-secrets-{role}")))
+        .into();
+    theirs.push(object(roles, "Role", "external-secrets-leaderelection"));
+    theirs.push(object("v1", "ServiceAccount", "external-secrets"));
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": theirs}).to_string());
+    cluster.must(&["create", "deployment", "external-secrets", "--image=theirs", "-n", HOME]);
+    cluster.must(&[
+        "create",
+        "service",
+        "clusterip",
+        "external-secrets-metrics",
+        "--tcp=8080",
+        "-n",
+        HOME,
+    ]);
+
+    let chart = deploy("helm/sidevault").display().to_string();
+    let kubeconfig = format!("--kubeconfig={}", cluster.kubeconfig().display());
+    let install = |more: &[&str]| {
+        let arguments = ["install", "sv", &chart, &kubeconfig, "--namespace", HOME];
+        let output = helm(&[&arguments, more].concat()).unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let poke = "--set=operator.create=true,operator.pokeOnly=true,operator.leaderElect=true";
+    // The documentation says so of the definitions.
+    let (done, said) = install(&[poke]);
+    assert!(!done && said.contains("invalid ownership metadata"), "{said}");
+    let (done, said) = install(&[poke, "--set=operator.installCRDs=false"]);
+    assert!(done, "{said}");
+}
+
 #[test]
 fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
     let theirs = values("values-external-secrets.yaml");
