@@ -122,9 +122,15 @@ fn beside_external_secrets_a_release_meets_nothing_that_is_there() {
 fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
     let theirs = values("values-external-secrets.yaml");
     let everything = values("values-all.yaml");
+    let (own, more_own) = (values("values-1password.yaml"), values("values-1password-more.yaml"));
+    // With a flag that the chart gives already, and one of a provider that is not here.
+    let more_theirs = values("values-external-secrets-more.yaml");
     for more in [
         &[][..],
+        &["-f", &own],
+        &["-f", &own, "-f", &more_own],
         &["-f", &theirs],
+        &["-f", &theirs, "-f", &more_theirs],
         &["-f", &everything],
         &["--set=operator.scopedRBAC=true"],
         &["--set=operator.pokeOnly=true"],
