@@ -54,6 +54,9 @@ pub enum EventKind {
     /// knows what happened since; the client says so when it begins to listen without a number to go on from, and for
     /// an event it cannot read.
     Reset,
+    /// The stream stands again after an outage that was told as an error; what happened meanwhile follows. From the
+    /// client, never from a server.
+    Resumed,
     /// A word of a newer server.
     Other(String),
 }
@@ -72,10 +75,10 @@ impl EventKind {
 }
 
 impl Event {
-    fn reset(sequence: Option<u64>) -> Self {
+    fn of_stream(kind: EventKind, sequence: Option<u64>) -> Self {
         Self {
             sequence,
-            kind: EventKind::Reset,
+            kind,
             vault: None,
             item: None,
             version: None,
@@ -102,6 +105,7 @@ impl Client {
             wait: Duration::ZERO,
             last_id: last_id.map(|id| id.to_string()),
             over: false,
+            down: false,
         };
         stream::unfold(start, |mut subscription| async {
             let next = subscription.next().await?;
@@ -145,6 +149,8 @@ struct Subscription {
     wait: Duration,
     last_id: Option<String>,
     over: bool,
+    /// Whether an outage was told.
+    down: bool,
 }
 
 impl Subscription {
@@ -173,6 +179,7 @@ impl Subscription {
             if let Err(error) = outcome {
                 self.disconnected();
                 self.over = is_final(&error);
+                self.down = true;
                 return Some(Err(error));
             }
         }
@@ -183,8 +190,12 @@ impl Subscription {
         self.parser = Parser::after(self.last_id.clone());
         self.connection = self.client.open_events(self.last_id.as_deref()).await?;
         self.over = self.connection.is_none();
-        if self.last_id.is_none() && !self.over {
-            self.ready.push_back(Event::reset(None));
+        let was_down = std::mem::take(&mut self.down);
+        match self.last_id {
+            _ if self.over => {}
+            None => self.ready.push_back(Event::of_stream(EventKind::Reset, None)),
+            Some(_) if was_down => self.ready.push_back(Event::of_stream(EventKind::Resumed, None)),
+            Some(_) => {}
         }
         Ok(())
     }
@@ -229,7 +240,7 @@ fn read(frame: &Frame) -> Event {
             item,
             version,
         },
-        _ => Event::reset(sequence),
+        _ => Event::of_stream(EventKind::Reset, sequence),
     }
 }
 

@@ -27,11 +27,22 @@ pub(crate) struct Informer<T> {
 }
 
 /// What else an object is to be found by.
-pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Option<ObjectKey>;
+pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<By>;
+
+/// A way to find objects.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum By {
+    /// Secrets by their namespace and their owner's hash.
+    Owner(ObjectKey),
+    /// ExternalSecrets by the Secret they make.
+    Target(ObjectKey),
+    /// ExternalSecrets by a store they name; without names, those that name none.
+    Store(ObjectKey),
+}
 
 struct State<T> {
     objects: HashMap<ObjectKey, Known<T>>,
-    indexed: HashMap<ObjectKey, HashSet<ObjectKey>>,
+    indexed: HashMap<By, HashSet<ObjectKey>>,
 }
 
 /// What can be kept of an object.
@@ -168,7 +179,7 @@ impl<T: Watched> Informer<T> {
 
     /// An informer of nothing: for kinds that are not there or not wanted.
     pub(crate) fn empty() -> Arc<Self> {
-        Self::new(|_, _| None, true)
+        Self::new(|_, _| Vec::new(), true)
     }
 
     fn new(index: Index<T>, ready: bool) -> Arc<Self> {
@@ -201,7 +212,7 @@ impl<T: Watched> Informer<T> {
     }
 
     /// The objects that the index says are to be found by this.
-    pub(crate) fn indexed(&self, by: &ObjectKey) -> Vec<(ObjectKey, Arc<T>)> {
+    pub(crate) fn indexed(&self, by: &By) -> Vec<(ObjectKey, Arc<T>)> {
         let state = self.read();
         let keys = state.indexed.get(by).into_iter().flatten();
         keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.object.clone())))
@@ -275,11 +286,11 @@ impl<T> State<T> {
     fn insert(&mut self, index: Index<T>, key: &ObjectKey, known: Known<T>) -> Option<Arc<T>> {
         let now = index(key, &known.object);
         let before = self.objects.insert(key.clone(), known).map(|known| known.object);
-        let was = before.as_deref().and_then(|before| index(key, before));
+        let was = before.as_deref().map(|before| index(key, before)).unwrap_or_default();
         if was != now {
-            self.unindex(was.as_ref(), key);
-            if let Some(now) = now {
-                self.indexed.entry(now).or_default().insert(key.clone());
+            self.unindex(&was, key);
+            for by in now {
+                self.indexed.entry(by).or_default().insert(key.clone());
             }
         }
         before
@@ -287,17 +298,17 @@ impl<T> State<T> {
 
     fn remove(&mut self, index: Index<T>, key: &ObjectKey) -> Option<Arc<T>> {
         let gone = self.objects.remove(key)?.object;
-        self.unindex(index(key, &gone).as_ref(), key);
+        self.unindex(&index(key, &gone), key);
         Some(gone)
     }
 
-    fn unindex(&mut self, by: Option<&ObjectKey>, key: &ObjectKey) {
-        if let Some(by) = by
-            && let Some(keys) = self.indexed.get_mut(by)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.indexed.remove(by);
+    fn unindex(&mut self, ways: &[By], key: &ObjectKey) {
+        for by in ways {
+            if let Some(keys) = self.indexed.get_mut(by) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.indexed.remove(by);
+                }
             }
         }
     }

@@ -139,13 +139,19 @@ impl Operator {
         }
     }
 
+    /// The stores of a namespace, or without one those of the cluster.
+    pub(crate) fn stores_of(&self, namespace: Option<&str>) -> &Arc<Informer<Store>> {
+        match namespace {
+            None => &self.informers.cluster_stores,
+            Some(_) => &self.informers.secret_stores,
+        }
+    }
+
     /// Whether a store is there.
     pub(crate) fn has_store(&self, key: &StoreKey) -> bool {
-        let (informer, namespace) = match &key.namespace {
-            Some(namespace) => (&self.informers.secret_stores, namespace.as_str()),
-            None => (&self.informers.cluster_stores, ""),
-        };
-        informer.get(&ObjectKey::new(namespace, key.name.as_str())).is_some()
+        self.stores_of(key.namespace.as_deref())
+            .get(&key.object_key())
+            .is_some()
     }
 
     /// The API resource of a store.
@@ -205,7 +211,12 @@ impl Operator {
         let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
         let name = meta.name.as_deref().unwrap_or_default();
         let written = api.patch_status(name, &patch_params(), &patch).await;
-        informer.learn(written.map_err(|error| ended(&error, resource, meta, "status"))?);
+        let written = written.map_err(|error| ended(&error, resource, meta, "status"))?;
+        // Someone's edit that the answer holds and the watch has not brought yet is for the watch to tell.
+        let known = informer.get(&informer::key(meta));
+        if known.is_some_and(|known| !informer::changed(&known.metadata, &written.metadata)) {
+            informer.learn(written);
+        }
         Ok(())
     }
 

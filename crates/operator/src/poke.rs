@@ -8,13 +8,16 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::controllers::external_secret::learn_uses;
+use crate::controllers::external_secret::ingredients;
 use crate::operator::{Operator, is_not_found};
 use crate::queue::{Outcome, Reason, Work};
 use crate::types::{ExternalSecret, GoDuration};
 
 /// The annotation that people and guides use; External Secrets acts on a change of any.
 const ANNOTATION: &str = "force-sync";
+/// What its value begins with here; the rest is a hash of what the ExternalSecret is made of. So it tells, also after a
+/// restart, whether anything changed since the last poke.
+const PREFIX: &str = "sidevault-";
 /// How long until what could not be read is tried again. That is not by failing: who failed would be poked once more.
 const LEARN_AGAIN: Duration = Duration::from_secs(60);
 /// How far the clocks of the server and of External Secrets may be apart. A poke too many costs one read.
@@ -35,50 +38,39 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     if !wants_changes || external_secret.metadata.deletion_timestamp.is_some() {
         return Outcome::Done;
     }
-    // At the start everything is queued as changed. External Secrets is at work already: only what it missed counts.
-    let at_start = work.asked == operator.started;
-    if work.reason >= Reason::Retry && !at_start && !poke(operator, work).await {
-        return Outcome::Failed;
-    }
-    match learn_uses(operator, work, &external_secret).await {
-        Ok(changed_at) => {
-            let missed = at_start && is_behind(&external_secret, changed_at);
-            if missed && !poke(operator, work).await {
-                return Outcome::Failed;
-            }
-            Outcome::Done
-        }
-        Err(why) => {
-            tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
-            Outcome::After(LEARN_AGAIN)
-        }
-    }
-}
-
-/// Whether an item was changed after the ExternalSecret was read, and it was not poked since: nobody was there then.
-fn is_behind(external_secret: &ExternalSecret, changed_at: Option<sidevault_model::Timestamp>) -> bool {
-    let refreshed = external_secret
-        .status
-        .as_ref()
-        .and_then(|status| status.refresh_time.as_ref());
-    let (Some(Time(refreshed)), Some(changed_at)) = (refreshed, changed_at) else {
-        // What was never read is read without a poke.
-        return false;
+    let Some(made_of) = ingredients(operator, work, &external_secret).await else {
+        return Outcome::After(LEARN_AGAIN);
     };
+    let word = format!("{PREFIX}{}", made_of.hash);
     let annotations = external_secret.metadata.annotations.as_ref();
-    let poked = annotations
-        .and_then(|annotations| annotations.get(ANNOTATION)?.parse().ok())
-        .and_then(|word| Timestamp::from_microsecond(word).ok());
-    let Ok(changed_at) = Timestamp::from_millisecond(changed_at.as_millis()) else {
-        return false;
+    let is_due = match annotations.and_then(|annotations| annotations.get(ANNOTATION)) {
+        Some(known) if *known == word => false,
+        Some(known) if known.starts_with(PREFIX) => true,
+        // Not poked yet, or by someone else since. At the start everything is queued as changed.
+        _ => {
+            let told = work.reason >= Reason::Retry && work.asked > operator.started;
+            told || is_behind(&external_secret, made_of.changed_at)
+        }
     };
-    changed_at + SKEW >= *refreshed && poked.is_none_or(|poked| poked < changed_at)
+    match is_due {
+        true => poke(operator, work, &word).await,
+        false => Outcome::Done,
+    }
 }
 
-/// Annotates an ExternalSecret. Says whether that worked, or is of no use any more.
-async fn poke(operator: &Operator, work: &Work) -> bool {
-    // Not in seconds: the second of two changes would leave no trace, and not be read.
-    let word = Timestamp::now().as_microsecond().to_string();
+/// Whether an item was changed after the ExternalSecret was read.
+fn is_behind(external_secret: &ExternalSecret, changed_at: Option<sidevault_model::Timestamp>) -> bool {
+    let status = external_secret.status.as_ref();
+    let refreshed = status.and_then(|status| status.refresh_time.as_ref());
+    let changed_at = changed_at.and_then(|at| Timestamp::from_millisecond(at.as_millis()).ok());
+    match (refreshed, changed_at) {
+        (Some(Time(refreshed)), Some(changed_at)) => changed_at + SKEW >= *refreshed,
+        // What was never read is read without a poke.
+        _ => false,
+    }
+}
+
+async fn poke(operator: &Operator, work: &Work, word: &str) -> Outcome {
     let patch = json!({ "metadata": { "annotations": { ANNOTATION: word } } });
     let api = operator.api(&operator.served.external_secret, &work.key.namespace);
     match api
@@ -86,16 +78,16 @@ async fn poke(operator: &Operator, work: &Work) -> bool {
         .await
     {
         Ok(_) => {
-            if work.asked > operator.started {
+            if work.reason == Reason::Changed && work.asked > operator.started {
                 operator.metrics.event_lag.observe(work.asked.elapsed().as_secs_f64());
             }
             tracing::info!(external_secret = %work.key, "poked");
-            true
+            Outcome::Done
         }
-        Err(error) if is_not_found(&error) => true,
+        Err(error) if is_not_found(&error) => Outcome::Done,
         Err(error) => {
             tracing::warn!(external_secret = %work.key, %error, "could not be poked");
-            false
+            Outcome::Failed
         }
     }
 }
@@ -106,22 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changed_after_it_was_read_and_was_not_poked_since_is_behind() {
-        let behind = |refreshed: &str, poked: &str, changed: &str| {
+    fn what_changed_after_it_was_read_is_behind() {
+        let behind = |refreshed: &str, changed: &str| {
             let external_secret = serde_json::from_value(json!({
-                "metadata": { "name": "a", "annotations": { ANNOTATION: poked } },
-                "spec": {},
-                "status": { "refreshTime": refreshed },
+                "metadata": { "name": "a" }, "spec": {}, "status": { "refreshTime": refreshed },
             }));
             is_behind(&external_secret.unwrap(), sidevault_model::Timestamp::parse(changed))
         };
         let (nine, ten) = ("2026-01-01T09:00:00Z", "2026-01-01T10:00:00Z");
-        let just_after_ten = "1767261600250000";
-        assert!(behind(nine, "", ten));
-        assert!(behind(nine, "by hand", ten));
-        assert!(!behind(ten, "", nine));
-        assert!(behind(ten, "", ten), "seconds say no more");
-        assert!(!behind(ten, just_after_ten, ten), "it was read because it was poked");
-        assert!(behind(ten, just_after_ten, "2026-01-01T10:00:01Z"));
+        assert!(behind(nine, ten) && !behind(ten, nine));
+        assert!(behind(ten, ten), "seconds say no more");
     }
 }

@@ -11,10 +11,10 @@ mod uses;
 
 pub(crate) use connection::{Connection, Need};
 pub(crate) use connections::{Connections, StoreKey};
-pub(crate) use find::{Question, Source};
+pub(crate) use find::{ItemVersion, Question, Source};
 pub(crate) use follow::{Change, Changed};
 pub(crate) use push::{Put, PutMetadata, Write, label};
-pub(crate) use uses::{Uses, UsesIndex};
+pub(crate) use uses::{Use, Uses, UsesIndex};
 
 use sidevault_client::ClientError;
 
@@ -54,6 +54,11 @@ pub(crate) enum ProviderError {
 impl ProviderError {
     pub(crate) fn client(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
         move |cause| Self::Client { doing, cause }
+    }
+
+    /// Whether the server said how things are: asked again, it would say the same.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::NoItem { .. } | Self::Count(_) | Self::Refused(_))
     }
 
     /// Whether the token may be an old one.

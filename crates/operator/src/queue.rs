@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use crate::metrics::WorkQueue;
 
 /// The first wait after a failure, and the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const FAILED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// The same after a conflict: what was missed is on its way.
+const CONFLICTED: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
 /// A namespace (empty for what has none) and a name. Kept in many places, so copies share their text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,7 +83,7 @@ pub(crate) enum Outcome {
     Done,
     /// It comes up again.
     After(Duration),
-    /// It comes up again at once, say after a conflict.
+    /// It comes up again soon, after a conflict.
     Again,
     /// It failed, and comes up again after a wait.
     Failed,
@@ -114,7 +115,8 @@ struct State {
     later: BTreeMap<(Instant, u64), (ObjectKey, String, Reason)>,
     due: HashMap<ObjectKey, (Instant, u64)>,
     numbers: u64,
-    failures: HashMap<ObjectKey, u32>,
+    /// How often in a row what came of it was this.
+    setbacks: HashMap<ObjectKey, (Outcome, u32)>,
 }
 
 /// The queue of one controller.
@@ -175,20 +177,25 @@ impl Queue {
             }
         }
         self.metrics.worked(work.began.elapsed());
-        let wait = match outcome {
-            Outcome::Failed => {
-                let failures = state.failures.entry(work.key.clone()).or_default();
-                let wait = FIRST_WAIT.saturating_mul(1 << (*failures).min(10)).min(LONGEST_WAIT);
-                *failures += 1;
+        let backoff = match outcome {
+            Outcome::Failed => Some(FAILED),
+            Outcome::Again => Some(CONFLICTED),
+            Outcome::Done | Outcome::After(_) => None,
+        };
+        let wait = match (backoff, outcome) {
+            (Some([first, longest]), _) => {
+                let known = state.setbacks.get(&work.key);
+                let count = known.map_or(0, |(known, count)| if *known == outcome { *count } else { 0 });
+                state.setbacks.insert(work.key.clone(), (outcome, count + 1));
                 self.metrics.retried();
                 // Those that failed together shall not come back together.
+                let wait = first.saturating_mul(1 << count.min(10)).min(longest);
                 Some(wait.mul_f64(rand::random_range(0.8..1.2)))
             }
-            other => {
-                state.failures.remove(&work.key);
-                match other {
+            (None, outcome) => {
+                state.setbacks.remove(&work.key);
+                match outcome {
                     Outcome::After(wait) => Some(wait),
-                    Outcome::Again => Some(Duration::ZERO),
                     _ => None,
                 }
             }
@@ -213,14 +220,20 @@ impl Queue {
     /// Forgets what an object was waiting for; it is gone.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         let mut state = self.lock();
-        state.failures.remove(key);
+        state.setbacks.remove(key);
         Self::unschedule(&mut state, key);
     }
 
     fn add_to(&self, state: &mut State, key: ObjectKey, lane: &str, reason: Reason, asked: Instant) {
+        // Says whether it is in another lane now.
         let merge = |entry: &mut Entry| {
             entry.reason = entry.reason.max(reason);
             entry.asked = entry.asked.max(asked);
+            let moved = entry.lane != lane;
+            if moved {
+                lane.clone_into(&mut entry.lane);
+            }
+            moved
         };
         let new = Entry {
             lane: lane.to_owned(),
@@ -230,22 +243,24 @@ impl Queue {
         };
         if let Some(meanwhile) = state.running.get_mut(&key) {
             match meanwhile {
-                Some(entry) => merge(entry),
+                Some(entry) => drop(merge(entry)),
                 None => *meanwhile = Some(new),
             }
             return;
         }
-        if let Some(entry) = state.waiting.get_mut(&key) {
-            return merge(entry);
+        match state.waiting.get_mut(&key) {
+            Some(entry) => {
+                // One that moved stays where it stood, too: `take` passes over it there.
+                if !merge(entry) {
+                    return;
+                }
+            }
+            None => {
+                self.metrics.added();
+                state.waiting.insert(key.clone(), new);
+            }
         }
-        self.metrics.added();
-        state
-            .lanes
-            .entry(lane.to_owned())
-            .or_default()
-            .ready
-            .push_back(key.clone());
-        state.waiting.insert(key, new);
+        state.lanes.entry(lane.to_owned()).or_default().ready.push_back(key);
     }
 
     fn release_due(&self, state: &mut State) {
@@ -261,24 +276,29 @@ impl Queue {
 
     /// The first of the next lane that has both work and a free worker.
     fn take(&self, state: &mut State) -> Option<Work> {
-        let free = |lane: &Lane| !lane.ready.is_empty() && lane.running < self.width;
-        let after = (
-            std::ops::Bound::Excluded(state.last_lane.clone()),
-            std::ops::Bound::Unbounded,
-        );
-        let lane = state
-            .lanes
-            .range(after)
-            .chain(&state.lanes)
-            .find(|(_, lane)| free(lane))?
-            .0
-            .clone();
-        let key = {
-            let lane = state.lanes.get_mut(&lane)?;
-            lane.running += 1;
-            lane.ready.pop_front()?
+        let (lane, key, entry) = loop {
+            let free = |lane: &Lane| !lane.ready.is_empty() && lane.running < self.width;
+            let after = (
+                std::ops::Bound::Excluded(state.last_lane.clone()),
+                std::ops::Bound::Unbounded,
+            );
+            let mut lanes = state.lanes.range(after).chain(&state.lanes);
+            let name = lanes.find(|(_, lane)| free(lane))?.0.clone();
+            let lane = state.lanes.get_mut(&name)?;
+            let key = lane.ready.pop_front()?;
+            match state.waiting.remove(&key) {
+                Some(entry) if entry.lane == name => {
+                    lane.running += 1;
+                    break (name, key, entry);
+                }
+                // It moved to another lane, or had its turn there.
+                Some(entry) => drop(state.waiting.insert(key, entry)),
+                None => {}
+            }
+            if lane.running == 0 && lane.ready.is_empty() {
+                state.lanes.remove(&name);
+            }
         };
-        let entry = state.waiting.remove(&key)?;
         // A look does not stand for the retry it comes before.
         let retry = Self::unschedule(state, &key).filter(|reason| *reason >= Reason::Retry);
         state.running.insert(key.clone(), None);
@@ -367,6 +387,19 @@ mod tests {
             order.push(work.key.name.to_string());
         }
         assert_eq!(order, ["a1", "b1", "a2", "a3"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_of_another_lane_now_does_not_wait_in_the_old_one() {
+        let queue = queue(1);
+        add(&queue, "stuck", "dead");
+        let stuck = next(&queue).await;
+        add(&queue, "a", "dead");
+        assert!(next(&queue).await.is_none());
+        add(&queue, "a", "alive");
+        assert_eq!(next(&queue).await.map(|work| work.key), Some(key("a")));
+        queue.done(&stuck.unwrap_or_else(|| unreachable!()), Outcome::Done);
+        assert!(next(&queue).await.is_none(), "it had its turn");
     }
 
     #[tokio::test]

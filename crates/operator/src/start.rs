@@ -9,7 +9,7 @@ use kube::runtime::events::EventType;
 use tokio::sync::mpsc;
 
 use crate::controllers::{cluster_external_secret, external_secret, push_secret, store};
-use crate::informer::{Informer, Scope, Seen, changed};
+use crate::informer::{By, Informer, Scope, Seen, changed};
 use crate::metrics::Metrics;
 use crate::names::LABEL_MANAGED;
 use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
@@ -17,7 +17,6 @@ use crate::options::Options;
 use crate::provider::{Changed, Connections, StoreKey};
 use crate::queue::{ObjectKey, Queue, Reason};
 use crate::recorder::Recorder;
-use crate::secret::target_key;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
@@ -55,12 +54,11 @@ pub(crate) fn start(
                 options.default_store.clone(),
             );
             let owners = queues.cluster_external_secrets.clone();
-            let by_target = |_: &_, external_secret: &ExternalSecret| Some(target_key(external_secret));
             Informer::start(
                 client.clone(),
                 &served.external_secret,
                 &scope,
-                by_target,
+                external_secret::index,
                 move |key, seen| {
                     cluster_external_secret::of_owned(late.get(), &owners, &seen);
                     seen_external_secret(&queue, &late, default.as_ref(), started, key, seen);
@@ -80,7 +78,7 @@ pub(crate) fn start(
                     client.clone(),
                     resource,
                     &everywhere,
-                    |_, _| None,
+                    |_, _| Vec::new(),
                     move |key, seen| {
                         cluster_external_secret::seen(&queue, key, seen);
                     },
@@ -95,7 +93,7 @@ pub(crate) fn start(
                     client.clone(),
                     resource,
                     &scope,
-                    |_, _| None,
+                    |_, _| Vec::new(),
                     move |key, seen| {
                         push_secret::seen(late.get(), &queue, key, seen);
                     },
@@ -114,11 +112,17 @@ pub(crate) fn start(
             };
             let secrets = core("Secret", "secrets");
             let by_owner = |key: &ObjectKey, secret: &ManagedSecret| {
-                let owner = secret.owner.as_deref()?;
-                Some(ObjectKey::new(key.namespace.clone(), owner))
+                let owner = secret.owner.as_deref();
+                let by = owner.map(|owner| By::Owner(ObjectKey::new(key.namespace.clone(), owner)));
+                Vec::from_iter(by)
             };
-            Informer::start_metadata(client.clone(), &secrets, &managed, by_owner, move |key, _| {
-                if let Some(operator) = late.get() {
+            Informer::start_metadata(client.clone(), &secrets, &managed, by_owner, move |key, seen| {
+                // A list that is read again shows much that is as it was.
+                let is_same = match &seen {
+                    Seen::Is(now, Some(before)) => now.identity == before.identity,
+                    _ => false,
+                };
+                if let (false, Some(operator)) = (is_same, late.get()) {
                     wake::of_target(operator, key);
                 }
             })
@@ -131,7 +135,7 @@ pub(crate) fn start(
                     client.clone(),
                     &namespaces,
                     &everywhere,
-                    |_, _| None,
+                    |_, _| Vec::new(),
                     move |key, seen| {
                         if let Some(operator) = late.get() {
                             cluster_external_secret::of_namespace(operator, key, &seen);
@@ -190,7 +194,7 @@ fn store_informer(
         client.clone(),
         resource,
         scope,
-        |_, _| None,
+        |_, _| Vec::new(),
         move |key, seen: Seen<'_, Store>| match seen {
             Seen::Is(store, before) => {
                 let is_new = before

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sidevault_model::{ItemId, VaultId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::controllers::external_secret;
+use crate::controllers::{external_secret, store};
+use crate::informer::By;
 use crate::operator::Operator;
-use crate::provider::{Change, Changed, Need};
+use crate::provider::{Change, Changed, Connection, Need};
 use crate::queue::{ObjectKey, Reason};
 use crate::types::condition;
 
@@ -20,76 +22,108 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     while let Some(Some(changed)) = stop.run_until_cancelled(changes.recv()).await {
-        let concerned = match changed.change {
-            Change::Anything => operator.uses().of_connection(changed.connection),
-            Change::Item(vault, item) => {
-                let users = operator.uses().of_item(changed.connection, vault, item);
-                if operator.uses().anyone_misses_something(changed.connection, vault) {
-                    // Its title tells who waited for it. Others are not kept waiting for that.
-                    tokio::spawn(wake_those_who_miss_it(operator.clone(), changed.clone(), stop.clone()));
-                }
-                users
-            }
+        let Some((connection, stores)) = operator.connections.by_id(changed.connection) else {
+            continue;
         };
+        let mut concerned = HashSet::new();
+        match changed.change {
+            Change::Nothing => {}
+            Change::Anything => stores
+                .iter()
+                .for_each(|store| concerned.extend(operator.uses().of_store(store))),
+            Change::Item(vault, item) => {
+                let uses = operator.uses();
+                let users = stores.iter().flat_map(|store| uses.of_item(store, vault, item));
+                concerned.extend(users);
+                if stores.iter().any(|store| uses.anyone_misses_something(store, vault)) {
+                    // Its title tells who waited for it. Others are not kept waiting for that.
+                    let waking =
+                        wake_those_who_miss_it(operator.clone(), connection, stores, (vault, item), changed.at);
+                    let stop = stop.clone();
+                    tokio::spawn(async move { stop.run_until_cancelled(waking).await });
+                }
+            }
+        }
+        if !matches!(changed.change, Change::Item(..)) {
+            let stores = operator.connections.by_id(changed.connection);
+            stores
+                .into_iter()
+                .flat_map(|(_, stores)| stores)
+                .for_each(|store| revive(&operator, &store));
+        }
         wake(&operator, concerned, changed.at);
     }
 }
 
-fn wake(operator: &Operator, keys: HashSet<ObjectKey>, at: Instant) {
+/// A store that failed may be fine now that its server speaks.
+fn revive(operator: &Operator, key: &ObjectKey) {
+    let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
+    let store = operator.stores_of(namespace).get(key);
+    let status = store.as_ref().and_then(|store| store.status.as_ref());
+    if status.is_some_and(|status| !condition::is_ready(&status.conditions)) {
+        let queue = operator.queues.of_store(key);
+        queue.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+    }
+}
+
+fn wake(operator: &Operator, mut keys: HashSet<ObjectKey>, at: Instant) {
+    keys.retain(|key| !operator.uses().was_read_since(key, at));
     for key in keys {
         ask(operator, key, Reason::Changed, at);
     }
 }
 
 /// Queues an ExternalSecret, if it is still there.
-fn ask(operator: &Operator, key: ObjectKey, reason: Reason, at: Instant) {
+pub(crate) fn ask(operator: &Operator, key: ObjectKey, reason: Reason, at: Instant) {
     if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
         let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
         operator.queues.external_secrets.add(key, &lane, reason, at);
     }
 }
 
-async fn wake_those_who_miss_it(operator: Arc<Operator>, changed: Changed, stop: CancellationToken) {
-    let Change::Item(vault, item) = changed.change else {
-        return;
-    };
-    let Some(connection) = operator.connections.by_id(changed.connection) else {
-        return;
-    };
+async fn wake_those_who_miss_it(
+    operator: Arc<Operator>,
+    connection: Arc<Connection>,
+    stores: Vec<ObjectKey>,
+    (vault, item): (VaultId, ItemId),
+    at: Instant,
+) {
     let need = Need {
-        not_before: changed.at,
+        not_before: at,
         or_unchanged: false,
     };
-    let read = connection.item(vault, item, None, need);
-    let Some(Ok(read)) = stop.run_until_cancelled(read).await else {
+    let Ok(read) = connection.item(vault, item, None, need).await else {
         return;
     };
-    let mut concerned = operator.uses().of_absent(changed.connection, vault, &read.title);
-    concerned.extend(operator.uses().of_absent(changed.connection, vault, item.as_str()));
-    wake(&operator, concerned, changed.at);
+    let mut concerned = HashSet::new();
+    for store in &stores {
+        concerned.extend(operator.uses().of_absent(store, vault, &read.title));
+        concerned.extend(operator.uses().of_absent(store, vault, item.as_str()));
+    }
+    wake(&operator, concerned, at);
 }
 
 /// Looks at the ExternalSecrets whose Secret changed.
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
-    for (key, _) in operator.informers.external_secrets.indexed(target) {
+    for (key, _) in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
         ask(operator, key, Reason::Look, Instant::now());
     }
 }
 
-/// Looks at the ExternalSecrets of a store that failed: it is another now.
+/// Looks at the ExternalSecrets of a store that are not ready: the store is another now, or its readiness is.
 pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
-    for (key, external_secret) in operator.informers.external_secrets.all() {
-        let named = external_secret::stores(&external_secret);
-        let default = operator.options.default_store.as_ref().filter(|_| named.is_empty());
-        let of_store = named.into_iter().chain(default).any(|reference| {
-            *reference.name == *store.name
-                && match reference.is_cluster() {
-                    true => store.namespace.is_empty(),
-                    false => store.namespace == key.namespace,
-                }
-        });
+    let default = operator.options.default_store.as_ref();
+    let is_default = default
+        .is_some_and(|default| *default.name == *store.name && default.is_cluster() == store.namespace.is_empty());
+    let external_secrets = &operator.informers.external_secrets;
+    let mut users = external_secrets.indexed(&By::Store(store.clone()));
+    if is_default {
+        let nameless = external_secrets.indexed(&By::Store(ObjectKey::new("", ""))).into_iter();
+        users.extend(nameless.filter(|(key, _)| store.namespace.is_empty() || key.namespace == store.namespace));
+    }
+    for (key, external_secret) in users {
         let status = external_secret.status.as_ref();
-        if of_store && !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
+        if !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
             ask(operator, key, Reason::Changed, Instant::now());
         }
     }

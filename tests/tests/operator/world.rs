@@ -339,16 +339,17 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     let grants: Vec<&str> = manifests.split("\n---").filter(is_grant).collect();
     let _there_or_not = cluster.kubectl(&["create", "namespace", "external-secrets"]);
     cluster.apply(&grants.join("\n---\n"));
+    let account = manifests
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("serviceAccountName: "));
+    let account = account.expect("a service account");
     let flags = manifests.lines().filter_map(|line| line.trim().strip_prefix("- --"));
     let flags: Vec<String> = flags.map(|flag| format!("--{flag}")).collect();
     assert!(flags.iter().any(|flag| flag.starts_with("--concurrent")), "{flags:?}");
     // The addresses are for a Pod of its own.
     let flags = flags.iter().filter(|flag| !flag.contains("-addr=")).map(String::as_str);
     let mut command = command(cluster, METRICS, &flags.collect::<Vec<_>>());
-    command.env(
-        "KUBECONFIG",
-        cluster.kubeconfig_for("external-secrets", "external-secrets"),
-    );
+    command.env("KUBECONFIG", cluster.kubeconfig_for("external-secrets", account));
     command.env("POD_NAMESPACE", "external-secrets");
     Some(command)
 }

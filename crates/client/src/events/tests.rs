@@ -95,8 +95,8 @@ async fn without_a_number_to_go_on_from_everything_is_to_be_read() {
     .await;
     let events: Vec<Event> = quick(&server).events(None).take(3).try_collect().await.unwrap();
     // Once at the start, and once more since something may have happened between the two connections.
-    assert_eq!(events[0], Event::reset(None));
-    assert_eq!(events[1], Event::reset(None));
+    assert_eq!(events[0], Event::of_stream(EventKind::Reset, None));
+    assert_eq!(events[1], Event::of_stream(EventKind::Reset, None));
     assert_eq!(events[2].kind, EventKind::ItemCreated);
     assert_eq!(server.seen()[1].header("last-event-id"), None);
 }
@@ -114,6 +114,7 @@ async fn an_outage_is_seen_and_outlived() {
     assert_eq!(events.next().await.unwrap().unwrap_err().status(), Some(503));
     assert!(events.next().await.unwrap().unwrap_err().is_unreachable());
     assert_eq!(events.next().await.unwrap().unwrap_err().status(), Some(429));
+    assert_eq!(events.next().await.unwrap().unwrap().kind, EventKind::Resumed);
     assert_eq!(events.next().await.unwrap().unwrap().sequence, Some(7));
 }
 
@@ -149,7 +150,11 @@ fn what_cannot_be_read_is_a_reset_and_what_is_new_is_kept() {
         ("item.updated", r#"{"vault":"Homelab","item":"x"}"#),
         ("", "[]"),
     ] {
-        assert_eq!(read(&frame(event, data)), Event::reset(Some(7)), "{event} {data}");
+        assert_eq!(
+            read(&frame(event, data)),
+            Event::of_stream(EventKind::Reset, Some(7)),
+            "{event} {data}"
+        );
     }
     let new = read(&frame(
         "token.changed",

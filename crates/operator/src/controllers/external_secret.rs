@@ -10,19 +10,20 @@ use std::time::Instant;
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::runtime::events::EventType;
-use sidevault_model::Timestamp;
 
 use self::due::Due;
 use self::target::{Applied, TargetError};
 use crate::hash;
+use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, now};
-use crate::queue::{Outcome, Reason, Work};
+use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
-use crate::secret::{Refusal, target_name};
+use crate::secret::{Refusal, target_key, target_name};
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
 pub(crate) use self::due::lane;
+pub(crate) use self::gather::Ingredients;
 pub(super) use self::gather::sources;
 
 const SYNCED: &str = "SecretSynced";
@@ -137,7 +138,7 @@ async fn sync(
         return wrong("invalid generic target", why, false);
     }
     let values = match gather::read(operator, work, external_secret).await {
-        Ok((values, _)) => values,
+        Ok(values) => values,
         Err(why) => return wrong("could not get secret data from provider", why, true),
     };
     if values.is_empty() {
@@ -285,21 +286,17 @@ async fn write_finalizers(operator: &Operator, of: &ExternalSecret, finalizers: 
         .err()
 }
 
-/// Reads what an ExternalSecret uses, only to know it; says when the latest of its items was changed.
-///
-/// # Errors
-/// Says what can't be had.
-pub(crate) async fn learn_uses(
+/// Reads what an ExternalSecret is made of, only to know it. `None` if it is another controller's, or can't be known now.
+pub(crate) async fn ingredients(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Result<Option<Timestamp>, String> {
+) -> Option<Ingredients> {
     let external_secret = with_default_store(operator, external_secret);
-    if is_others(operator, &external_secret) {
-        return Ok(None);
+    match is_others(operator, &external_secret) {
+        true => None,
+        false => gather::ingredients(operator, work, &external_secret).await,
     }
-    let (_, changed_at) = gather::read(operator, work, &external_secret).await?;
-    Ok(changed_at)
 }
 
 /// Whether another controller is to look at it: a generator, or a store of another class or provider. A store that is
@@ -329,6 +326,25 @@ fn with_default_store(operator: &Operator, external_secret: &ExternalSecret) -> 
         external_secret.spec.secret_store_ref = Some(default.clone());
     }
     external_secret
+}
+
+/// What ExternalSecrets are to be found by.
+pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By> {
+    let named = stores(external_secret);
+    let by_store = |store: &StoreRef| {
+        let namespace = if store.is_cluster() {
+            "".into()
+        } else {
+            key.namespace.clone()
+        };
+        By::Store(ObjectKey::new(namespace, store.name.as_str()))
+    };
+    let mut ways: Vec<By> = match named.is_empty() {
+        true => vec![By::Store(ObjectKey::new("", ""))],
+        false => named.into_iter().map(by_store).collect(),
+    };
+    ways.push(By::Target(target_key(external_secret)));
+    ways
 }
 
 /// All stores it names.

@@ -1,5 +1,6 @@
 //! One Connect server with one token, and what was read of it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ProviderError;
+use super::follow::{Change, Changed};
 use super::slots::Slots;
+use super::uses::{Use, Uses};
 
 /// How many requests are under way to one server at a time.
 const REQUESTS: usize = 32;
@@ -17,6 +20,8 @@ const REQUESTS: usize = 32;
 const FOLLOWED: Duration = Duration::from_secs(3);
 /// How long values stay in memory after they were read.
 const KEPT: Duration = Duration::from_secs(60);
+/// How long it is remembered when something changed: longer than any read takes.
+const CHANGES_KEPT: Duration = Duration::from_secs(600);
 /// The largest file that is put into a Secret. Kubernetes allows 1 MiB for a whole Secret; templates may cut it down.
 const LARGEST_FILE: usize = 8 << 20;
 /// External Secrets' answer to Connect's passing 403s (external-secrets#4205): tries, and the pause before the second.
@@ -45,8 +50,7 @@ pub(crate) struct Connection {
     lists: Slots<VaultId, Arc<Vec<Item>>>,
     items: Slots<(VaultId, ItemId, Option<u32>), Arc<Item>>,
     files: Slots<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
-    /// Since when every change is known; none while there is no event stream.
-    unchanged_since: Mutex<Option<Instant>>,
+    changes: Mutex<Changes>,
     /// Whether anyone may read yet.
     readable: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
@@ -66,7 +70,7 @@ impl Connection {
             lists: Slots::new(),
             items: Slots::new(),
             files: Slots::new(),
-            unchanged_since: Mutex::new(None),
+            changes: Mutex::default(),
             readable: watch::Sender::new(false),
             _stopped_on_drop: stop.clone().drop_guard(),
             stop,
@@ -81,7 +85,7 @@ impl Connection {
                 .map(|vault| vault.id)
                 .map_err(ProviderError::client("error finding 1Password Vault"))
         };
-        self.vaults.get(name.to_owned(), self.fresh(need), read).await
+        self.vaults.get(name.to_owned(), self.fresh(need, None), read).await
     }
 
     /// The ids of the items with a title: usually one, or none.
@@ -93,7 +97,9 @@ impl Connection {
                 .map(|items| items.iter().map(|item| item.id).collect())
                 .map_err(ProviderError::client("error finding 1Password Item"))
         };
-        self.titles.get((vault, title.to_owned()), self.fresh(need), read).await
+        self.titles
+            .get((vault, title.to_owned()), self.fresh(need, Some((vault, None))), read)
+            .await
     }
 
     /// The items of a vault, without fields.
@@ -104,7 +110,7 @@ impl Connection {
                 .map(Arc::new)
                 .map_err(ProviderError::client("error finding 1Password Item"))
         };
-        self.lists.get(vault, self.fresh(need), read).await
+        self.lists.get(vault, self.fresh(need, Some((vault, None))), read).await
     }
 
     /// An item, or one of its earlier versions.
@@ -123,7 +129,13 @@ impl Connection {
             item.map(Arc::new)
                 .map_err(ProviderError::client("error finding 1Password Item"))
         };
-        self.items.get((vault, item, version), self.fresh(need), read).await
+        self.items
+            .get(
+                (vault, item, version),
+                self.fresh(need, Some((vault, Some(item)))),
+                read,
+            )
+            .await
     }
 
     /// A file's content.
@@ -145,7 +157,9 @@ impl Connection {
                 .map(Arc::new)
                 .map_err(ProviderError::client("error finding 1Password Document"))
         };
-        self.files.get((vault, item, file), self.fresh(need), read).await
+        self.files
+            .get((vault, item, file), self.fresh(need, Some((vault, Some(item)))), read)
+            .await
     }
 
     /// Waits for its turn, and repeats what a server that is just starting refuses.
@@ -168,13 +182,45 @@ impl Connection {
         request().await
     }
 
-    fn fresh(&self, need: Need) -> impl Fn(Instant) -> bool {
-        let unchanged = self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match unchanged.filter(|_| need.or_unchanged) {
-            Some(unchanged) => unchanged.min(need.not_before),
+    /// Whether an answer about a vault (or an item of it), or about which vaults there are, still is one.
+    fn fresh(&self, need: Need, about: Option<(VaultId, Option<ItemId>)>) -> impl Fn(Instant, bool) -> bool {
+        let changes = self.changes();
+        let since = match changes.known_since.filter(|_| need.or_unchanged) {
+            Some(known) => known.min(need.not_before),
             None => need.not_before,
         };
-        move |began| began >= since
+        let changed = changes.last(about);
+        move |began, succeeded| {
+            // A failure says nothing of how things are.
+            let since = if succeeded { since } else { need.not_before };
+            began >= since && changed.is_none_or(|changed| began >= changed)
+        }
+    }
+
+    /// Whether what answers hang on was changed since, or may have been.
+    pub(crate) fn changed_since(&self, uses: &Uses, since: Instant) -> bool {
+        let changes = self.changes();
+        uses.iter().any(|one| {
+            let about = match one {
+                Use::Item(vault, item) => (*vault, Some(*item)),
+                Use::Absent(vault, _) | Use::Whole(vault) => (*vault, None),
+            };
+            changes.last(Some(about)).is_some_and(|changed| changed >= since)
+        })
+    }
+
+    /// Notes what the server tells.
+    pub(super) fn note(&self, changed: &Changed) {
+        let mut changes = self.changes();
+        match changed.change {
+            Change::Item(vault, item) => {
+                changes.of_item.insert((vault, item), changed.at);
+                changes.of_vault.insert(vault, changed.at);
+            }
+            Change::Anything => changes.of_anything = Some(changed.at),
+            Change::Nothing => {}
+        }
+        changes.known_since.get_or_insert(changed.at);
     }
 
     /// Waits until its changes are followed, so that whoever reads then misses nothing; but not for long.
@@ -188,23 +234,23 @@ impl Connection {
         }
     }
 
-    /// Lets everyone read. Says whether they could before.
-    pub(super) fn let_read(&self) -> bool {
-        self.readable.send_replace(true)
+    /// Lets everyone read.
+    pub(super) fn let_read(&self) {
+        self.readable.send_replace(true);
     }
 
-    /// From now on every change is known (`true`), or none is.
-    pub(super) fn changes_known(&self, known: bool) {
-        let mut unchanged = self.unchanged_since.lock().unwrap_or_else(PoisonError::into_inner);
-        *unchanged = known.then(Instant::now);
+    /// From now on changes are not told.
+    pub(super) fn changes_unknown(&self) {
+        self.changes().known_since = None;
     }
 
     /// Whether the server tells of changes.
     pub(crate) fn tells_changes(&self) -> bool {
-        self.unchanged_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.changes().known_since.is_some()
+    }
+
+    fn changes(&self) -> std::sync::MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets values that were read a while ago.
@@ -214,5 +260,30 @@ impl Connection {
         self.lists.forget_older(KEPT);
         self.items.forget_older(KEPT);
         self.files.forget_older(KEPT);
+        let mut changes = self.changes();
+        changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
+        changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);
+    }
+}
+
+/// What the server told of its changes, and when.
+#[derive(Default)]
+struct Changes {
+    /// Since when every change is told; none while there is no event stream.
+    known_since: Option<Instant>,
+    of_anything: Option<Instant>,
+    of_vault: HashMap<VaultId, Instant>,
+    of_item: HashMap<(VaultId, ItemId), Instant>,
+}
+
+impl Changes {
+    /// When something last changed, as far as it is still remembered.
+    fn last(&self, about: Option<(VaultId, Option<ItemId>)>) -> Option<Instant> {
+        let of_this = match about {
+            None => None,
+            Some((vault, None)) => self.of_vault.get(&vault).copied(),
+            Some((vault, Some(item))) => self.of_item.get(&(vault, item)).copied(),
+        };
+        of_this.max(self.of_anything)
     }
 }

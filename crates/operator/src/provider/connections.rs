@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::follow::{Changed, follow};
 use super::{Connection, ProviderError};
+use crate::queue::ObjectKey;
 use crate::types::{OnePassword, SecretKeyRef, Store};
 
 /// How long a token is used before its Secret is looked at again. One that is refused is looked at at once.
@@ -28,9 +29,6 @@ pub(crate) struct StoreKey {
     pub(crate) name: String,
 }
 
-/// A connection, for as long as it is used.
-pub(crate) type Lease = Arc<Connection>;
-
 /// A token's Secret: namespace, name and key.
 type TokenKey = (String, String, String);
 
@@ -46,7 +44,7 @@ pub(crate) struct Connections {
 #[derive(Default)]
 struct State {
     tokens: HashMap<TokenKey, (Instant, Arc<str>)>,
-    of_store: HashMap<StoreKey, ([u8; 32], Lease)>,
+    of_store: HashMap<StoreKey, ([u8; 32], Arc<Connection>)>,
 }
 
 impl Connections {
@@ -60,17 +58,17 @@ impl Connections {
         }
     }
 
-    /// The connection of a store; it is made if need be. `namespace` is the store's (none for a ClusterSecretStore).
+    /// The connection of a store; it is made if need be.
     ///
     /// # Errors
     /// When the store's manifest is wrong, or the token can't be read.
-    pub(crate) async fn of(&self, store: &Store) -> Result<Lease, ProviderError> {
+    pub(crate) async fn of(&self, store: &Store) -> Result<Arc<Connection>, ProviderError> {
         let lease = self.open(store).await?;
         lease.wait_readable().await;
         Ok(lease)
     }
 
-    async fn open(&self, store: &Store) -> Result<Lease, ProviderError> {
+    async fn open(&self, store: &Store) -> Result<Arc<Connection>, ProviderError> {
         let config = provider(store)?;
         let (reference, namespace) = token_ref(store, config)?;
         let token = self.token(reference, namespace).await?;
@@ -108,15 +106,13 @@ impl Connections {
         self.lock().of_store.remove(store);
     }
 
-    /// A connection by its number, while a store uses it.
-    pub(crate) fn by_id(&self, id: u64) -> Option<Lease> {
+    /// A connection by its number, and the stores that use it.
+    pub(crate) fn by_id(&self, id: u64) -> Option<(Arc<Connection>, Vec<ObjectKey>)> {
         let state = self.lock();
-        state
-            .of_store
-            .values()
-            .map(|(_, lease)| lease)
-            .find(|lease| lease.id == id)
-            .cloned()
+        let uses = || state.of_store.iter().filter(|(_, (_, connection))| connection.id == id);
+        let (_, (_, connection)) = uses().next()?;
+        let stores = uses().map(|(key, _)| key.object_key()).collect();
+        Some((connection.clone(), stores))
     }
 
     /// Forgets values that were read a while ago, and the connections of stores that are gone: one may have been asked
@@ -125,7 +121,7 @@ impl Connections {
         let mut state = self.lock();
         state.of_store.retain(|key, _| is_there(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
-        let leases: Vec<Lease> = state.of_store.values().map(|(_, lease)| lease.clone()).collect();
+        let leases: Vec<Arc<Connection>> = state.of_store.values().map(|(_, lease)| lease.clone()).collect();
         drop(state);
         for lease in leases {
             lease.tidy();
@@ -133,7 +129,7 @@ impl Connections {
     }
 
     /// The connection of the store, or of another one with the same server and token.
-    fn known(&self, key: &StoreKey, identity: &[u8; 32]) -> Option<Lease> {
+    fn known(&self, key: &StoreKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
         let mut state = self.lock();
         if let Some((known, lease)) = state.of_store.get(key)
             && known == identity
@@ -188,6 +184,11 @@ impl StoreKey {
             namespace: store.metadata.namespace.clone(),
             name: store.metadata.name.clone().unwrap_or_default(),
         }
+    }
+
+    /// The same as a key of the informer's.
+    pub(crate) fn object_key(&self) -> ObjectKey {
+        ObjectKey::new(self.namespace.as_deref().unwrap_or_default(), self.name.as_str())
     }
 
     /// `SecretStore` or `ClusterSecretStore`.

@@ -1,5 +1,6 @@
 //! The questions an ExternalSecret can ask of a store.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -22,6 +23,14 @@ pub(crate) enum Question<'a> {
     Find(&'a Find),
 }
 
+/// An item as it was at a time: its vault, its id, its version, and when it was changed. A version alone does not tell:
+/// one that is read from a directory starts anew with an empty disk.
+pub(crate) type ItemVersion = (VaultId, ItemId, u32, Timestamp);
+
+fn version_of(item: &Item) -> ItemVersion {
+    (item.vault, item.id, item.version, item.updated_at)
+}
+
 /// A store, as asked for one reconcile. Keeps note of all that the answers hang on.
 pub(crate) struct Source<'a> {
     pub(super) connection: &'a Connection,
@@ -30,8 +39,8 @@ pub(crate) struct Source<'a> {
     pub(super) need: Need,
     /// What the answers so far hang on.
     pub(crate) uses: Uses,
-    /// When the latest of the items that were read was changed, by the server's clock.
-    pub(crate) changed_at: Option<Timestamp>,
+    /// The items that were read.
+    pub(crate) items: BTreeSet<ItemVersion>,
 }
 
 impl<'a> Source<'a> {
@@ -47,7 +56,7 @@ impl<'a> Source<'a> {
             shown: format!("map[{}]", pairs.join(" ")),
             need,
             uses: Uses::default(),
-            changed_at: None,
+            items: BTreeSet::new(),
         }
     }
 
@@ -135,7 +144,7 @@ impl<'a> Source<'a> {
             }
         }
         let item = self.connection.item(summary.vault, summary.id, None, self.need).await?;
-        self.changed_at = self.changed_at.max(Some(item.updated_at));
+        self.items.insert(version_of(&item));
         for (label, value) in fields::fields(&item, "", matches)? {
             found.entry(label).or_insert(value);
         }
@@ -155,7 +164,7 @@ impl<'a> Source<'a> {
         let (vault, item) = self.locate(&reference.key).await?;
         self.uses.insert(Use::Item(vault, item));
         let item = self.connection.item(vault, item, version, self.need).await?;
-        self.changed_at = self.changed_at.max(Some(item.updated_at));
+        self.items.insert(version_of(&item));
         Ok(item)
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Change {
     Item(VaultId, ItemId),
     /// Anything may have.
     Anything,
+    /// Nothing yet: the server can be reached again.
+    Nothing,
 }
 
 /// Follows the changes as long as the connection lives.
@@ -52,7 +54,7 @@ async fn run(connection: Weak<Connection>, stop: CancellationToken, changes: mps
             return;
         }
         if let Some(connection) = connection.upgrade() {
-            connection.changes_known(false);
+            connection.changes_unknown();
             connection.let_read();
         }
         if stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
@@ -79,22 +81,21 @@ async fn listen(
                 } else {
                     tracing::debug!(%error, "no event stream; polling");
                 }
-                connection.changes_known(false);
+                connection.changes_unknown();
             }
             Ok(event) => {
                 *last = event.sequence.or(*last);
-                connection.changes_known(true);
+                if !connection.tells_changes() {
+                    tracing::info!("following the server's changes");
+                }
                 let changed = Changed {
                     connection: connection.id,
                     at: Instant::now(),
                     change: change(&event),
                 };
-                // The first word of a stream is that anything may have changed before. That is for those who read.
-                if connection.let_read() {
-                    let _operator_ends = changes.send(changed);
-                } else {
-                    tracing::info!("following the server's changes");
-                }
+                connection.note(&changed);
+                let _operator_ends = changes.send(changed);
+                connection.let_read();
             }
         }
     }
@@ -105,6 +106,7 @@ fn change(event: &Event) -> Change {
         (EventKind::ItemCreated | EventKind::ItemUpdated | EventKind::ItemDeleted, Some(vault), Some(item)) => {
             Change::Item(vault, item)
         }
+        (EventKind::Resumed, ..) => Change::Nothing,
         _ => Change::Anything,
     }
 }

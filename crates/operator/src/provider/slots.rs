@@ -19,19 +19,19 @@ impl<K: Eq + Hash + Clone, V: Clone> Slots<K, V> {
         Self(Mutex::new(HashMap::new()))
     }
 
-    /// The answer, read by `read` unless one that `is_fresh` (by the moment its read began) is there. Those who ask
-    /// meanwhile wait for the read that is under way. A failure is an answer too: hundreds who wait for a server that
-    /// does not answer get one time-out, not a time-out each.
+    /// The answer, read by `read` unless one that `is_fresh` (by the moment its read began, and whether it is no
+    /// failure) is there. Those who ask meanwhile wait for the read that is under way. A failure is an answer too:
+    /// hundreds who wait for a server that does not answer get one time-out, not a time-out each.
     pub(super) async fn get<F: Future<Output = Answer<V>>>(
         &self,
         key: K,
-        is_fresh: impl Fn(Instant) -> bool,
+        is_fresh: impl Fn(Instant, bool) -> bool,
         read: impl FnOnce() -> F,
     ) -> Answer<V> {
         let slot = self.lock().entry(key).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some((began, answer)) = &*slot
-            && is_fresh(*began)
+            && is_fresh(*began, answer.is_ok())
         {
             return answer.clone();
         }
@@ -73,7 +73,7 @@ mod tests {
                         tokio::task::yield_now().await;
                         Ok(reads.fetch_add(1, Ordering::SeqCst))
                     };
-                    slots.get("key", |began| began >= asked, read).await.unwrap()
+                    slots.get("key", |began, _| began >= asked, read).await.unwrap()
                 })
             })
             .collect();
@@ -86,10 +86,10 @@ mod tests {
     #[tokio::test]
     async fn a_later_question_is_read_anew() {
         let slots = Slots::new();
-        let first = slots.get("key", |_| true, || async { Ok(1) }).await.unwrap();
+        let first = slots.get("key", |_, _| true, || async { Ok(1) }).await.unwrap();
         let asked = Instant::now();
         let second = slots
-            .get("key", |began| began >= asked, || async { Ok(2) })
+            .get("key", |began, _| began >= asked, || async { Ok(2) })
             .await
             .unwrap();
         assert_eq!((first, second), (1, 2));

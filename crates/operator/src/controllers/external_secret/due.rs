@@ -1,5 +1,6 @@
 //! When an ExternalSecret's values are read again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -75,14 +76,21 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
     refresh::next(interval, refreshed)
 }
 
-/// The lane an ExternalSecret waits in: its store's.
+/// The lane an ExternalSecret waits in: that of all its stores, since each of them may hold it up; one of its own for
+/// those that are being deleted, since they need no store.
 pub(crate) fn lane(external_secret: &ExternalSecret, default: Option<&StoreRef>) -> String {
-    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
-    match stores(external_secret).first().copied().or(default) {
-        Some(store) if store.is_cluster() => store.name.clone(),
-        Some(store) => format!("{namespace}/{}", store.name),
-        None => String::new(),
+    if external_secret.metadata.deletion_timestamp.is_some() {
+        return String::new();
     }
+    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
+    let named = stores(external_secret);
+    let default = default.filter(|_| named.is_empty());
+    let lanes = named.into_iter().chain(default).map(|store| match store.is_cluster() {
+        true => store.name.clone(),
+        false => format!("{namespace}/{}", store.name),
+    });
+    let lanes: BTreeSet<String> = lanes.collect();
+    lanes.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

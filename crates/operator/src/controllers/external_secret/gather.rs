@@ -1,44 +1,90 @@
 //! The values an ExternalSecret asks for, and the templates they go into.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use sidevault_model::Timestamp;
 
+use crate::names;
 use crate::operator::Operator;
-use crate::provider::{Need, ProviderError, Question, Source, Uses};
-use crate::queue::{Reason, Work};
+use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, StoreKey, Use, Uses};
+use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
 use crate::types::{DataFrom, ExternalSecret, SourceRef, Store, StoreRef, Template, condition};
 use crate::values::{Values, decode, keys, rewrite};
+use crate::wake;
 
-/// Reads all values, and notes what they hang on. Says too when the latest of their items was changed.
-pub(super) async fn read(
+/// The items an ExternalSecret is made of.
+pub(crate) struct Ingredients {
+    /// A hash of which items in which versions these are, and which there are not.
+    pub(crate) hash: String,
+    /// When the latest of them was changed, by the server's clock.
+    pub(crate) changed_at: Option<Timestamp>,
+}
+
+/// Reads all values, and notes what they hang on.
+pub(super) async fn read(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Result<Values, String> {
+    gather(operator, work, external_secret).await.0
+}
+
+/// As [`read`], but tells what the values are made of. `None` if the server does not say.
+pub(super) async fn ingredients(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Result<(Values, Option<Timestamp>), String> {
-    let namespace = &work.key.namespace;
+) -> Option<Ingredients> {
+    let (values, gatherer) = gather(operator, work, external_secret).await;
+    if gatherer.is_unsettled {
+        let why = values.err().unwrap_or_default();
+        tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
+        return None;
+    }
+    let absent = gatherer.uses.values().flatten();
+    let absent: BTreeSet<&Use> = absent.filter(|one| matches!(one, Use::Absent(..))).collect();
+    Some(Ingredients {
+        hash: names::sha3(format!("{:?} {absent:?}", gatherer.items)),
+        changed_at: gatherer.items.iter().map(|(.., changed_at)| *changed_at).max(),
+    })
+}
+
+async fn gather<'a>(
+    operator: &'a Operator,
+    work: &'a Work,
+    external_secret: &'a ExternalSecret,
+) -> (Result<Values, String>, Gatherer<'a>) {
     let status = external_secret.status.as_ref();
     let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
     let mut gatherer = Gatherer {
         operator,
-        namespace,
+        namespace: &work.key.namespace,
         default: external_secret.spec.secret_store_ref.as_ref(),
         need: Need {
             not_before: work.asked,
             // Only for what is new: whoever annotates force-sync wants the server to be asked.
-            or_unchanged: work.reason == Reason::Look && is_new,
+            or_unchanged: work.reason == Reason::Look && (is_new || operator.options.poke_only),
         },
         uses: HashMap::new(),
-        changed_at: None,
+        connections: HashMap::new(),
+        items: BTreeSet::new(),
+        is_unsettled: false,
     };
     let values = gatherer.values(external_secret).await;
+    let began = gatherer.connections.values().map(|(began, _)| *began).min();
     // Also after a failure: what is missing may come.
-    operator.uses().set(&work.key, gatherer.uses);
-    Ok((values?, gatherer.changed_at))
+    let uses = &gatherer.uses;
+    operator.uses().set(&work.key, began.unwrap_or_else(Instant::now), uses);
+    // What changed while it was read was told before it was known who uses it.
+    let changed = uses.iter().any(|(store, uses)| {
+        let connection = gatherer.connections.get(store);
+        connection.is_some_and(|(began, connection)| connection.changed_since(uses, *began))
+    });
+    if changed {
+        wake::ask(operator, work.key.clone(), Reason::Changed, Instant::now());
+    }
+    (values, gatherer)
 }
 
 struct Gatherer<'a> {
@@ -46,8 +92,12 @@ struct Gatherer<'a> {
     namespace: &'a str,
     default: Option<&'a StoreRef>,
     need: Need,
-    uses: HashMap<u64, Uses>,
-    changed_at: Option<Timestamp>,
+    uses: HashMap<ObjectKey, Uses>,
+    /// With when it was first asked.
+    connections: HashMap<ObjectKey, (Instant, Arc<Connection>)>,
+    items: BTreeSet<ItemVersion>,
+    /// Whether a store could not be asked, or did not answer.
+    is_unsettled: bool,
 }
 
 impl Gatherer<'_> {
@@ -144,7 +194,10 @@ impl Gatherer<'_> {
             }
             answer => answer,
         };
-        answer.map_err(|(error, _)| error.to_string())
+        answer.map_err(|(error, _)| {
+            self.is_unsettled |= !error.is_answer();
+            error.to_string()
+        })
     }
 
     async fn ask_once(&mut self, store: &Store, question: Question<'_>) -> Result<Values, (ProviderError, u64)> {
@@ -152,16 +205,25 @@ impl Gatherer<'_> {
         let Some(config) = &store.spec.provider.onepassword else {
             return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
         };
+        let key = StoreKey::of(store).object_key();
+        let asked = (Instant::now(), connection.clone());
+        self.connections.entry(key.clone()).or_insert(asked);
         let mut source = Source::new(&connection, config, self.need);
         let answer = source.answer(question).await;
         self.operator.metrics.called("GetItem", answer.is_ok());
-        self.uses.entry(connection.id).or_default().extend(source.uses);
-        self.changed_at = self.changed_at.max(source.changed_at);
+        self.uses.entry(key).or_default().extend(source.uses);
+        self.items.extend(source.items);
         answer.map_err(|error| (error, connection.id))
     }
 
     /// The store of an entry, if it may be used here.
-    fn store(&self, source: Option<&SourceRef>) -> Result<Arc<Store>, String> {
+    fn store(&mut self, source: Option<&SourceRef>) -> Result<Arc<Store>, String> {
+        let store = self.find_store(source);
+        self.is_unsettled |= store.is_err();
+        store
+    }
+
+    fn find_store(&self, source: Option<&SourceRef>) -> Result<Arc<Store>, String> {
         let own = source.and_then(|source| source.store_ref.as_ref());
         let Some(reference) = own.or(self.default).filter(|reference| !reference.name.is_empty()) else {
             return Err("no store: set spec.secretStoreRef, or run the operator with --default-store".to_owned());

@@ -7,6 +7,7 @@ use kube::core::ObjectMeta;
 
 use super::gather;
 use crate::hash;
+use crate::informer::By;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, field_owner};
 use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
@@ -205,7 +206,10 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
     let namespace = meta.namespace.as_deref().unwrap_or_default();
     let owner = hash::owner(namespace, meta.name.as_deref().unwrap_or_default());
     let name = target_name(external_secret);
-    let made = operator.informers.targets.indexed(&ObjectKey::new(namespace, owner));
+    let made = operator
+        .informers
+        .targets
+        .indexed(&By::Owner(ObjectKey::new(namespace, owner)));
     for (key, secret) in made.into_iter().filter(|(key, _)| &*key.name != name) {
         delete(&secrets(operator, namespace), &key.name, secret.identity.uid.clone()).await?;
         let note = "secret deleted because it was orphaned";

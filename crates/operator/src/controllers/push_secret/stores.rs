@@ -1,6 +1,6 @@
 //! The stores of a PushSecret, and what holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -233,14 +233,17 @@ pub(super) fn wake(operator: &Operator, push_secret: &PushSecret) {
     }
 }
 
-/// The lane a PushSecret waits in: its first store's.
+/// The lane a PushSecret waits in: that of all it names, since each of them may hold it up.
 pub(super) fn lane_of(push_secret: &PushSecret) -> String {
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    match push_secret.spec.secret_store_refs.first() {
-        Some(store) if kind(store) == CLUSTER => store.name.clone(),
-        Some(store) => ObjectKey::new(namespace, store.name.as_str()).to_string(),
-        None => String::new(),
-    }
+    let lane = |store: &PushStoreRef| match (kind(store) == CLUSTER, &store.label_selector) {
+        (true, None) => store.name.clone(),
+        (false, None) => ObjectKey::new(namespace, store.name.as_str()).to_string(),
+        // Which stores these are changes: a lane of its own.
+        (_, Some(_)) => key(&push_secret.metadata).to_string(),
+    };
+    let lanes: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(lane).collect();
+    lanes.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
