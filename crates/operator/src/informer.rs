@@ -90,6 +90,17 @@ pub(crate) enum Seen<'a, T> {
     Unreadable(&'a ObjectMeta, &'a serde_json::Error),
 }
 
+/// How an object came to be known.
+#[derive(Clone, Copy)]
+enum Told {
+    /// What a whole list has is so, even if the server was set back to an earlier time.
+    List,
+    /// Later than what is known, or nothing new.
+    Watch,
+    /// As by the watch; but what is not known is gone.
+    Write,
+}
+
 /// What the list of objects is narrowed to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
@@ -153,14 +164,13 @@ impl<T: Watched> Informer<T> {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
                         listed.insert(key(&object.metadata));
-                        // A whole list is what is so, even if the server was set back to an earlier time.
-                        following.put(object, true, &seen);
+                        following.put(object, Told::List, &seen);
                     }
                     Ok(Event::InitDone) => {
                         following.keep_only(&std::mem::take(&mut listed), &seen);
                         following.ready.send_replace(true);
                     }
-                    Ok(Event::Apply(object)) => following.put(object, false, &seen),
+                    Ok(Event::Apply(object)) => following.put(object, Told::Watch, &seen),
                     Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
                     Err(error) => tracing::warn!(%kind, %error, "watching failed; trying again"),
                 }
@@ -172,8 +182,9 @@ impl<T: Watched> Informer<T> {
     /// Takes over what a write answered, so that the next look is not at an object from before it. One that is gone by
     /// now stays gone.
     pub(crate) fn learn(&self, object: DynamicObject) {
-        if self.read().objects.contains_key(&key(&object.metadata)) {
-            self.put(object, false, &|_, _| {});
+        let waits_for_nothing = object.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
+        if object.metadata.deletion_timestamp.is_none() || !waits_for_nothing {
+            self.put(object, Told::Write, &|_, _| {});
         }
     }
 
@@ -228,28 +239,33 @@ impl<T: Watched> Informer<T> {
             .collect()
     }
 
-    fn put(&self, mut object: DynamicObject, listed: bool, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+    fn put(&self, mut object: DynamicObject, told: Told, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
         let key = key(&object.metadata);
         let revision = revision(&object.metadata);
-        let newer = |known: &Known<T>| known.revision > revision;
-        if !listed && self.read().objects.get(&key).is_some_and(newer) {
-            return;
-        }
         object.metadata.managed_fields = None;
-        match T::take(&mut object) {
-            Ok(parsed) => {
-                let object = Arc::new(parsed);
-                let known = Known {
-                    revision,
-                    object: object.clone(),
-                };
-                let before = self.write().insert(self.index, &key, known);
-                seen(&key, Seen::Is(&object, before));
+        let parsed = T::take(&mut object).map(Arc::new);
+        let before = {
+            let mut state = self.write();
+            let known = state.objects.get(&key).map(|known| known.revision);
+            let is_old = match told {
+                Told::List => false,
+                Told::Watch => known.is_some_and(|known| known > revision),
+                Told::Write => known.is_none_or(|known| known > revision),
+            };
+            if is_old {
+                return;
             }
-            Err(error) => {
-                self.write().remove(self.index, &key);
-                seen(&key, Seen::Unreadable(&object.metadata, &error));
+            match &parsed {
+                Ok(object) => {
+                    let object = object.clone();
+                    state.insert(self.index, &key, Known { revision, object })
+                }
+                Err(_) => state.remove(self.index, &key),
             }
+        };
+        match &parsed {
+            Ok(object) => seen(&key, Seen::Is(object, before)),
+            Err(error) => seen(&key, Seen::Unreadable(&object.metadata, error)),
         }
     }
 

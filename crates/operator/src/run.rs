@@ -18,6 +18,7 @@ use crate::provider::Changed;
 use crate::queue::{Outcome, Queue};
 use crate::server;
 use crate::start::start;
+use crate::types::Served;
 use crate::wake;
 
 /// How often values that were read a while ago are forgotten.
@@ -65,6 +66,14 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
     let served = discovery::served(&client).await?;
+    // What is turned off is as if the API server did not have it.
+    let served = Served {
+        cluster_external_secret: served
+            .cluster_external_secret
+            .filter(|_| options.cluster_external_secrets),
+        push_secret: served.push_secret.filter(|_| options.push_secrets),
+        ..served
+    };
     if options.leader_election.is_some() {
         // One that waits for the Lease is as it should be: a Deployment's roll-out waits for it to be ready.
         ready.set();

@@ -72,7 +72,7 @@ pub(crate) fn start(
             false => Informer::empty(),
         },
         cluster_external_secrets: match &served.cluster_external_secret {
-            Some(resource) if cluster_wide && options.cluster_external_secrets => {
+            Some(resource) => {
                 let queue = queues.cluster_external_secrets.clone();
                 Informer::start(
                     client.clone(),
@@ -87,7 +87,7 @@ pub(crate) fn start(
             _ => Informer::empty(),
         },
         push_secrets: match &served.push_secret {
-            Some(resource) if options.push_secrets => {
+            Some(resource) => {
                 let (queue, late) = (queues.push_secrets.clone(), late.clone());
                 Informer::start(
                     client.clone(),

@@ -224,6 +224,68 @@ fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
 }
 
 #[test]
+fn pushed_values_stay_while_nothing_says_that_they_should_go() {
+    let Some(stage) = Stage::set() else { return };
+    prepare(&stage.world, &stage.cluster);
+    let _operator = world::operator(&stage.cluster, &[]);
+    let manifest = push(
+        "staying",
+        &[("user", "pushed-staying", "a")],
+        &json!({
+            "deletionPolicy": "Delete",
+            "secretStoreRefs": [{"kind": "SecretStore", "labelSelector": {"matchLabels": {"push": "here"}}}],
+            "selector": {"secret": {"selector": {"matchLabels": {"push": "this"}}}},
+        }),
+    );
+    let kubectl = |arguments: &[&str]| drop(stage.cluster.must(&[arguments, &["-n", "push"]].concat()));
+    kubectl(&["label", "secretstore", "store", "push=here"]);
+    kubectl(&["label", "secret", "source", "push=this"]);
+    stage.cluster.apply(&manifest.to_string());
+    wait_until(|| items(&stage.world).contains_key("pushed-staying").then_some(())).expect("the value is pushed");
+
+    let turns = || {
+        world::metric(
+            &stage.cluster,
+            world::METRICS,
+            "pushsecret_sync_calls_total{name=\"staying\"",
+        )
+    };
+    for (without, again) in [
+        (
+            ["label", "secretstore", "store", "push-"],
+            ["label", "secretstore", "store", "push=here"],
+        ),
+        (
+            ["label", "secret", "source", "push-"],
+            ["label", "secret", "source", "push=this"],
+        ),
+    ] {
+        kubectl(&without);
+        let before = turns();
+        kubectl(&[
+            "annotate",
+            "pushsecret",
+            "staying",
+            &format!("force-sync={}", without[1]),
+        ]);
+        wait_until(|| (turns() > before).then_some(())).expect("it is looked at");
+        assert!(
+            items(&stage.world).contains_key("pushed-staying"),
+            "gone after {without:?}"
+        );
+        kubectl(&again);
+    }
+
+    // One value that can't be had does not hold up the others.
+    let more = json!({"data": [
+        {"match": {"secretKey": "nothing", "remoteRef": {"remoteKey": "pushed-nothing", "property": "a"}}},
+        {"match": {"secretKey": "user", "remoteRef": {"remoteKey": "pushed-other", "property": "a"}}},
+    ]});
+    stage.cluster.apply(&push("half", &[], &more).to_string());
+    wait_until(|| items(&stage.world).contains_key("pushed-other").then_some(())).expect("the other value is pushed");
+}
+
+#[test]
 fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);

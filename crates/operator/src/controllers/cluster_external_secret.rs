@@ -31,9 +31,16 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     match operator.informers.cluster_external_secrets.get(&work.key) {
         None => {
             metrics.forget(&work.key);
-            match namespaces::release(operator, &work.key.name, |_| true).await {
+            let name = &work.key.name;
+            // One that can't be read is not known here either; only what is gone lets its namespaces go.
+            match operator.api(resource, "").get_metadata_opt(name).await {
+                Ok(Some(_)) => return Outcome::Done,
+                Ok(None) => {}
+                Err(error) => return failed(name, &error),
+            }
+            match namespaces::release(operator, name, |_| true).await {
                 Ok(()) => Outcome::Done,
-                Err(error) => failed(&work.key.name, &error),
+                Err(error) => failed(name, &error),
             }
         }
         Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
@@ -58,7 +65,7 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
             }
         }
     }
-    let mut unknown = None;
+    let (mut unknown, mut held) = (None, false);
     if failures.is_empty() {
         status.external_secret_name = wanted.to_owned();
         match namespaces::selected(operator, &ces.spec) {
@@ -84,13 +91,18 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
                     |namespace: &str| provisioned.contains(namespace) || failures.contains_key(namespace);
                 if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
                     tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
+                    held = true;
                 }
+                // What could not be deleted, or was there before it could not be looked at, is still there.
+                let known = status.provisioned_namespaces.iter();
+                let failed_known = known.filter(|known| failures.get(*known).is_some_and(OwnedError::may_pass));
+                provisioned.extend(failed_known.cloned());
                 status.provisioned_namespaces = provisioned.into_iter().collect();
             }
         }
     }
     let conflict = failures.values().any(OwnedError::is_conflict);
-    let again = conflict || failures.values().any(OwnedError::may_pass);
+    let again = held || conflict || failures.values().any(OwnedError::may_pass);
     let failure = |(namespace, error): (String, OwnedError)| FailedNamespace {
         namespace,
         reason: error.to_string(),

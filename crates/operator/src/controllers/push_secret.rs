@@ -13,14 +13,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
 use kube::runtime::events::EventType;
 
-use self::sync::{Verdict, sync, withdraw};
+use self::sync::{Verdict, of_others, sync, withdraw};
 use crate::controllers::refresh;
 use crate::hash;
 use crate::operator::{Operator, now};
 use crate::queue::{Outcome, Work};
-use crate::types::{
-    Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, UpdatePolicy, condition,
-};
+use crate::types::{Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, UpdatePolicy, condition};
 
 pub(crate) use self::stores::hold;
 pub(crate) use self::wake::{of_store, seen};
@@ -118,6 +116,7 @@ async fn conclude(
                 after,
             )
         }
+        Verdict::NoStore => return Outcome::Done,
         Verdict::Errored(message) => {
             operator.metrics.push_secrets.failed(&work.key);
             tracing::warn!(push_secret = %work.key, error = %message, "the values could not be pushed");
@@ -153,11 +152,17 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
     }
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
         let mut status = push_secret.status.clone().unwrap_or_default();
-        let nothing = SyncedPushSecrets::new();
         if is_foreign(operator, push_secret) {
             return Outcome::Done;
         }
-        if let Err(error) = withdraw(operator, &work.key.namespace, &mut status.synced_push_secrets, &nothing).await {
+        let namespace = &work.key.namespace;
+        let others = of_others(operator, namespace, &status.synced_push_secrets);
+        let withdrawn = withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await;
+        let left = others.keys().next();
+        let error = withdrawn
+            .err()
+            .or(left.map(|store| format!("{store} is another controller's")));
+        if let Some(error) = error {
             let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
             let written = operator.write_status(informer, resource, push_secret, &status).await;

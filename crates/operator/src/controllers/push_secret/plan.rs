@@ -14,8 +14,8 @@ use crate::values::{Values, keys, rewrite};
 pub(super) struct Entry {
     /// From where to where; what the status tells.
     pub(super) data: PushData,
-    /// The value.
-    pub(super) value: String,
+    /// The value; or why there is none, which does not hold up the others.
+    pub(super) value: Result<String, String>,
 }
 
 /// Checks the stores that `dataTo` names.
@@ -44,7 +44,7 @@ pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
 /// All that goes from a Secret to a store.
 ///
 /// # Errors
-/// Says which entry can't be had. No value is in it.
+/// Says which entries make no sense together. No value is in it.
 pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Result<Vec<Entry>, String> {
     let mut entries: Vec<(PushData, Option<Values>)> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -86,13 +86,11 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
             ));
         }
     }
-    entries
-        .into_iter()
-        .map(|(data, bundle)| {
-            let value = value(&data, bundle.as_ref().unwrap_or(secret))?;
-            Ok(Entry { data, value })
-        })
-        .collect()
+    let entry = |(data, bundle): (PushData, Option<Values>)| {
+        let value = value(&data, bundle.as_ref().unwrap_or(secret));
+        Entry { data, value }
+    };
+    Ok(entries.into_iter().map(entry).collect())
 }
 
 /// What one entry of `dataTo` stands for; with the values that go into it, where it is many.
@@ -247,10 +245,8 @@ mod tests {
     fn planned(spec: serde_json::Value) -> Result<Vec<(String, String, String)>, String> {
         let spec: PushSecretSpec = serde_json::from_value(spec).unwrap();
         let entries = plan(&spec, &secret(), &store())?;
-        Ok(entries
-            .into_iter()
-            .map(|e| (e.data.match_.secret_key.clone(), status_key(&e.data), e.value))
-            .collect())
+        let triple = |e: Entry| Ok((e.data.match_.secret_key.clone(), status_key(&e.data), e.value?));
+        entries.into_iter().map(triple).collect()
     }
 
     fn triple(key: &str, to: &str, value: &str) -> (String, String, String) {

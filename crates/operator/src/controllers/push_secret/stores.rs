@@ -128,7 +128,7 @@ pub(super) fn check_allowed(operator: &Operator, store: &Store, namespace: &str)
     }
 }
 
-fn is_ours(operator: &Operator, store: &Store) -> bool {
+pub(super) fn is_ours(operator: &Operator, store: &Store) -> bool {
     operator.is_own_class(store) && store.spec.provider.onepassword.is_some()
 }
 
@@ -189,9 +189,7 @@ fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
 
 /// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
 pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store: &Store) -> Option<Outcome> {
-    if operator.served.push_secret.is_none() || !operator.options.push_secrets {
-        return None;
-    }
+    operator.served.push_secret.as_ref()?;
     let leaving = store.metadata.deletion_timestamp.is_some();
     let (is, should_be) = holds(operator, store);
     let unchanged = if leaving { Some(Outcome::Done) } else { None };

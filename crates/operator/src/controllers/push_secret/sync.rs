@@ -12,6 +12,8 @@ pub(super) enum Verdict {
     Synced(bool),
     /// The Secret is gone, and so are its values now.
     SourceDeleted,
+    /// No store is there to be written to: nothing is written, and nothing said.
+    NoStore,
     /// Something is wrong, as the message says.
     Errored(String),
 }
@@ -34,8 +36,8 @@ pub(super) async fn sync(
         Err(SourceError::Missing)
             if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) =>
         {
-            let nothing = SyncedPushSecrets::new();
-            return match withdraw(operator, namespace, &mut status.synced_push_secrets, &nothing).await {
+            let others = of_others(operator, namespace, &status.synced_push_secrets);
+            return match withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await {
                 Ok(_) => Verdict::SourceDeleted,
                 Err(error) => Verdict::Errored(format!("failed to cleanup provider secrets: {error}")),
             };
@@ -46,7 +48,15 @@ pub(super) async fn sync(
         Ok(stores) => stores,
         Err(error) => return Verdict::Errored(error),
     };
-    let (mut synced, mut changed, mut error) = (SyncedPushSecrets::new(), false, None);
+    if stores.is_empty() {
+        return Verdict::NoStore;
+    }
+    if secrets.is_empty() {
+        // Labels that match no Secret say less than a name that is gone: what was written stays.
+        return Verdict::Synced(false);
+    }
+    let (mut changed, mut error) = (false, None);
+    let mut synced = of_others(operator, namespace, &status.synced_push_secrets);
     for (key, store) in &stores {
         let mut entries = Vec::new();
         let mut planned = stores::check_allowed(operator, store, namespace);
@@ -90,6 +100,16 @@ pub(super) async fn sync(
     }
     status.synced_push_secrets = synced;
     Verdict::Synced(changed)
+}
+
+/// What other operators wrote: to stores that are not this one's.
+pub(super) fn of_others(operator: &Operator, namespace: &str, known: &SyncedPushSecrets) -> SyncedPushSecrets {
+    let is_others = |key: &str| {
+        let store = stores::of_status(operator, key, namespace);
+        store.is_ok_and(|store| !stores::is_ours(operator, &store))
+    };
+    let others = known.iter().filter(|(key, _)| is_others(key));
+    others.map(|(key, of_store)| (key.clone(), of_store.clone())).collect()
 }
 
 /// Takes out of every store what is known to be there and not wanted. `known` loses what is gone.

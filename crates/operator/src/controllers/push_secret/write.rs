@@ -27,6 +27,10 @@ pub(super) async fn put(operator: &Operator, store: &Store, entries: &[Entry], p
     let name = store.metadata.name.as_deref().unwrap_or_default();
     let mut written = Written::default();
     for (put, of) in by_item(entries, policy) {
+        if let Some(why) = of.iter().find_map(|entry| entry.value.as_ref().err()) {
+            written.error.get_or_insert_with(|| why.clone());
+            continue;
+        }
         let outcome = match put {
             Ok(put) => write(operator, store, Write::Put(&put)).await,
             Err(error) => Err(error),
@@ -99,7 +103,7 @@ fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
                 put.metadata.tags = metadata.tags.or(put.metadata.tags.take());
                 // An item is made in the vault its first entry names.
                 put.metadata.vault = put.metadata.vault.take().or(metadata.vault);
-                let value = (to.property.clone(), entry.value.clone());
+                let value = (to.property.clone(), entry.value.clone().unwrap_or_default());
                 match put
                     .values
                     .iter_mut()
@@ -185,7 +189,7 @@ mod tests {
     }
 
     fn entry(title: &str, property: &str, value: &str, metadata: serde_json::Value) -> Entry {
-        let value = value.to_owned();
+        let value = Ok(value.to_owned());
         Entry {
             data: data(title, property, metadata),
             value,
