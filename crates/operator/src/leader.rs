@@ -10,13 +10,15 @@ use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::{is_conflict, is_not_found};
+use crate::operator::is_conflict;
 use crate::options::Election;
 
 /// A Lease that is held.
 pub(crate) struct Held {
     api: Api<Lease>,
     election: Election,
+    /// When the last request began that took or renewed it: the server's time may be as early.
+    renewed: Instant,
 }
 
 /// What is known of another's Lease: clocks differ, so only how long it has not changed here counts.
@@ -31,17 +33,20 @@ pub(crate) async fn wait(client: &Client, election: &Election, stop: &Cancellati
     let mut seen = None;
     let mut told = false;
     loop {
+        let renewed = Instant::now();
         match acquire(&api, election, &mut seen).await {
             Ok(true) => {
                 tracing::info!(lease = election.name, "holding the Lease");
                 let election = election.clone();
-                return Some(Held { api, election });
+                return Some(Held { api, election, renewed });
             }
             Ok(false) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::info!(lease = election.name, "another replica holds the Lease; waiting");
                 }
             }
+            // Somebody was quicker; the next look says who.
+            Err(error) if is_conflict(&error) => {}
             Err(error) => tracing::warn!(%error, lease = election.name, "the Lease can't be had; trying again"),
         }
         // Replicas that start together shall not try together for ever.
@@ -52,8 +57,7 @@ pub(crate) async fn wait(client: &Client, election: &Election, stop: &Cancellati
 
 impl Held {
     /// Renews the Lease, until it is lost or `stop`; then it is given back.
-    pub(crate) async fn hold(self, stop: &CancellationToken) {
-        let mut renewed = Instant::now();
+    pub(crate) async fn hold(mut self, stop: &CancellationToken) {
         let mut seen = None;
         loop {
             if stop
@@ -65,13 +69,15 @@ impl Held {
                 return;
             }
             // A server that hangs must not let the Lease run out unnoticed.
-            let left = self.election.deadline.saturating_sub(renewed.elapsed());
+            let left = self.election.deadline.saturating_sub(self.renewed.elapsed());
+            let began = Instant::now();
             match tokio::time::timeout(left, acquire(&self.api, &self.election, &mut seen)).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => self.renewed = began,
                 Ok(Ok(false)) => return tracing::error!("another replica took the Lease"),
+                // Also when somebody else wrote to it meanwhile: only a look says whether they took it.
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the Lease could not be renewed");
-                    if renewed.elapsed() >= self.election.deadline {
+                    if self.renewed.elapsed() >= self.election.deadline {
                         return tracing::error!("the Lease could not be renewed in time");
                     }
                 }
@@ -97,7 +103,7 @@ impl Held {
     }
 }
 
-/// Takes or renews the Lease, if it is free, run out, or ours.
+/// Takes or renews the Lease, if it is free, run out, or ours; `false` if another holds it.
 async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let Some(mut lease) = api.get_opt(&election.name).await? else {
@@ -109,7 +115,8 @@ async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>)
             },
             spec: Some(taken(election, None, &now)),
         };
-        return written(api.create(&PostParams::default(), &lease).await);
+        api.create(&PostParams::default(), &lease).await?;
+        return Ok(true);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
@@ -130,7 +137,8 @@ async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>)
         }
     }
     lease.spec = Some(taken(election, Some(&spec), &now));
-    written(api.replace(&election.name, &PostParams::default(), &lease).await)
+    api.replace(&election.name, &PostParams::default(), &lease).await?;
+    Ok(true)
 }
 
 fn taken(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime) -> LeaseSpec {
@@ -148,11 +156,105 @@ fn taken(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime) -> Le
     }
 }
 
-/// Whoever writes second did not get it.
-fn written(outcome: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match outcome {
-        Ok(_) => Ok(true),
-        Err(error) if is_conflict(&error) || is_not_found(&error) => Ok(false),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{Arc, Mutex};
+
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/here/leases/lease";
+
+    fn election() -> Election {
+        Election {
+            name: "lease".to_owned(),
+            namespace: "here".to_owned(),
+            identity: "me".to_owned(),
+            lease: Duration::from_secs(3600),
+            deadline: Duration::from_secs(1800),
+            retry: Duration::from_millis(1),
+        }
+    }
+
+    /// An API server with a Lease that others write to whenever it is to be replaced, `times` times; then `taken` is
+    /// who holds it.
+    fn busy(times: usize, taken: Option<&'static str>) -> (Client, Arc<Mutex<usize>>) {
+        let writes = Arc::new(Mutex::new(0));
+        let (read, written) = (writes.clone(), writes.clone());
+        let lease = |holder: &str| {
+            json!({ "metadata": { "name": "lease", "resourceVersion": "1" },
+                "spec": { "holderIdentity": holder, "leaseDurationSeconds": 3600 } })
+        };
+        let look = async move || {
+            let holder = taken.filter(|_| *read.lock().unwrap() >= times);
+            Json(lease(holder.unwrap_or("me")))
+        };
+        let replace = async move |Json(lease): Json<Value>| {
+            let mut written = written.lock().unwrap();
+            *written += 1;
+            let conflict = json!({ "status": "Failure", "message": "changed", "reason": "Conflict", "code": 409 });
+            match *written <= times {
+                true => (StatusCode::CONFLICT, Json(conflict)),
+                false => (StatusCode::OK, Json(lease)),
+            }
+        };
+        let server = Router::new().route(PATH, get(look).put(replace));
+        (Client::new(server, "here"), writes)
+    }
+
+    fn held(client: Client) -> Held {
+        let election = election();
+        Held {
+            api: Api::namespaced(client, &election.namespace),
+            election,
+            renewed: Instant::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_writes_to_the_lease_but_does_not_take_it_ends_nothing() {
+        let (client, writes) = busy(2, None);
+        let stop = CancellationToken::new();
+        let renewed = async {
+            while *writes.lock().unwrap() < 4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = held(client).hold(&stop) => panic!("given up"),
+            () = renewed => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_lost_when_another_took_it() {
+        let (client, writes) = busy(1, Some("another"));
+        held(client).hold(&CancellationToken::new()).await;
+        assert_eq!(*writes.lock().unwrap(), 1, "it was taken back");
+    }
+
+    #[test]
+    fn times_that_make_no_sense_together_are_refused() {
+        let times = |lease, deadline, retry| {
+            let [lease, deadline, retry] = [lease, deadline, retry].map(Duration::from_millis);
+            Election {
+                lease,
+                deadline,
+                retry,
+                ..election()
+            }
+            .check()
+        };
+        assert_eq!(times(15_000, 10_000, 2_000), Ok(()));
+        assert!(times(10_000, 10_000, 2_000).unwrap_err().contains("lease-duration"));
+        assert!(times(15_000, 10_000, 9_000).unwrap_err().contains("renew-deadline"));
+        assert!(times(15_000, 10_000, 0).unwrap_err().contains("retry-period"));
+        assert!(times(500, 300, 100).unwrap_err().contains("lease-duration"));
+        assert!(times(15_000, 0, 0).is_err());
     }
 }

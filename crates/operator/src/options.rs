@@ -59,6 +59,31 @@ pub struct Election {
     pub retry: Duration,
 }
 
+impl Election {
+    /// As client-go checks it: the holder has to stop before another may begin, and to try more than once before that.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let (lease, deadline, retry) = (
+            "--leader-election-lease-duration",
+            "--leader-election-renew-deadline",
+            "--leader-election-retry-period",
+        );
+        if self.lease < Duration::from_secs(1) {
+            return Err(format!("{lease} must be at least 1s"));
+        }
+        if self.retry.is_zero() {
+            return Err(format!("{retry} must be more than 0"));
+        }
+        if self.lease <= self.deadline {
+            return Err(format!("{lease} must be longer than {deadline}"));
+        }
+        // Tries are spread by up to a fifth.
+        if self.deadline <= self.retry.mul_f64(1.2) {
+            return Err(format!("{deadline} must be longer than 1.2 times {retry}"));
+        }
+        Ok(())
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::clients::{self, Clients};
 use crate::controllers::{self, cluster_external_secret, external_secret, push_secret, store};
 use crate::discovery::{self, DiscoveryError};
 use crate::leader;
@@ -43,6 +43,9 @@ pub enum OperatorError {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// The times of the leader election make no sense together.
+    #[error("{0}")]
+    Election(String),
     /// Another replica took over: this one has to start anew.
     #[error("another replica holds the Lease now")]
     LeaseLost,
@@ -53,9 +56,11 @@ pub enum OperatorError {
 /// # Errors
 /// See [`OperatorError`].
 pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), OperatorError> {
-    let client = Client::try_default()
-        .await
-        .map_err(|error| OperatorError::Kubernetes(error.to_string()))?;
+    if let Some(election) = &options.leader_election {
+        election.check().map_err(OperatorError::Election)?;
+    }
+    let config = clients::config().await?;
+    let clients = Clients::new(&config)?;
     if options.namespace.is_some() {
         (options.cluster_stores, options.cluster_external_secrets) = (false, false);
     }
@@ -65,7 +70,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let metrics = Metrics::new();
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
-    let served = discovery::served(&client).await?;
+    let served = discovery::served(&clients.client).await?;
     // What is turned off is as if the API server did not have it.
     let served = Served {
         cluster_external_secret: served
@@ -80,21 +85,30 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     }
     let lease = match &options.leader_election {
         None => None,
-        Some(election) => match leader::wait(&client, election, &stop).await {
-            Some(lease) => Some(lease),
-            None => return Ok(()),
-        },
+        Some(election) => {
+            // One request that is not answered shall not cost the Lease.
+            let client = clients::answered_within(&config, election.deadline / 2)?;
+            match leader::wait(&client, election, &stop).await {
+                Some(lease) => Some(lease),
+                None => return Ok(()),
+            }
+        }
     };
     let (changes, changed) = mpsc::unbounded_channel();
-    let operator = start(client.clone(), options, served, metrics, changes);
-    operator.wait_ready().await;
-    ready.set();
-    tracing::info!(
-        external_secrets = operator.informers.external_secrets.all().len(),
-        version = operator.served.external_secret.version,
-        "operator is running"
-    );
-    let work = work(operator.clone(), changed, stop.clone());
+    let operator = start(clients, options, served, metrics, changes);
+    // The first lists may take long: the Lease is held meanwhile.
+    let work = async {
+        if stop.run_until_cancelled(operator.wait_ready()).await.is_none() {
+            return;
+        }
+        ready.set();
+        tracing::info!(
+            external_secrets = operator.informers.external_secrets.all().len(),
+            version = operator.served.external_secret.version,
+            "operator is running"
+        );
+        work(operator.clone(), changed, stop.clone()).await;
+    };
     let outcome = match lease {
         None => {
             work.await;

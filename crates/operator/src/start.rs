@@ -8,6 +8,7 @@ use kube::core::ApiResource;
 use kube::runtime::events::EventType;
 use tokio::sync::mpsc;
 
+use crate::clients::Clients;
 use crate::controllers::{cluster_external_secret, external_secret, push_secret, store};
 use crate::informer::{By, Informer, Scope, Seen, changed};
 use crate::metrics::Metrics;
@@ -22,12 +23,13 @@ use crate::wake;
 
 /// Begins to follow everything. Objects that are there are queued as they are seen.
 pub(crate) fn start(
-    client: Client,
+    clients: Clients,
     options: Options,
     served: Served,
     metrics: Arc<Metrics>,
     changes: mpsc::UnboundedSender<Changed>,
 ) -> Arc<Operator> {
+    let Clients { watching, client } = clients;
     // Informers need the operator to know whom to wake, and the operator holds the informers.
     let late: Arc<OnceLock<Arc<Operator>>> = Arc::new(OnceLock::new());
     let started = Instant::now();
@@ -55,7 +57,7 @@ pub(crate) fn start(
             );
             let owners = queues.cluster_external_secrets.clone();
             Informer::start(
-                client.clone(),
+                watching.clone(),
                 &served.external_secret,
                 &scope,
                 external_secret::index,
@@ -66,16 +68,16 @@ pub(crate) fn start(
             )
         },
         // Also where they are not validated here: ExternalSecrets use them all the same.
-        secret_stores: store_informer(&client, &served.secret_store, &scope, &queues, &late),
+        secret_stores: store_informer(&watching, &served.secret_store, &scope, &queues, &late),
         cluster_stores: match cluster_wide && options.cluster_stores {
-            true => store_informer(&client, &served.cluster_secret_store, &everywhere, &queues, &late),
+            true => store_informer(&watching, &served.cluster_secret_store, &everywhere, &queues, &late),
             false => Informer::empty(),
         },
         cluster_external_secrets: match &served.cluster_external_secret {
             Some(resource) => {
                 let queue = queues.cluster_external_secrets.clone();
                 Informer::start(
-                    client.clone(),
+                    watching.clone(),
                     resource,
                     &everywhere,
                     |_, _| Vec::new(),
@@ -90,7 +92,7 @@ pub(crate) fn start(
             Some(resource) => {
                 let (queue, late) = (queues.push_secrets.clone(), late.clone());
                 Informer::start(
-                    client.clone(),
+                    watching.clone(),
                     resource,
                     &scope,
                     |_, _| Vec::new(),
@@ -116,7 +118,7 @@ pub(crate) fn start(
                 let by = owner.map(|owner| By::Owner(ObjectKey::new(key.namespace.clone(), owner)));
                 Vec::from_iter(by)
             };
-            Informer::start_metadata(client.clone(), &secrets, &managed, by_owner, move |key, seen| {
+            Informer::start_metadata(watching.clone(), &secrets, &managed, by_owner, move |key, seen| {
                 // A list that is read again shows much that is as it was.
                 let is_same = match &seen {
                     Seen::Is(now, Some(before)) => now.identity == before.identity,
@@ -132,7 +134,7 @@ pub(crate) fn start(
                 let late = late.clone();
                 let namespaces = core("Namespace", "namespaces");
                 Informer::<Meta>::start_metadata(
-                    client.clone(),
+                    watching.clone(),
                     &namespaces,
                     &everywhere,
                     |_, _| Vec::new(),
@@ -222,6 +224,8 @@ fn store_informer(
             }
             Seen::Gone(store) => {
                 stores.forget(key);
+                // Its last turn: its metrics go with it.
+                stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
                 if let Some(operator) = late.get() {
                     operator.connections.close(&StoreKey::of(store));
                 }

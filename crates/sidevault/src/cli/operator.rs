@@ -66,8 +66,8 @@ pub(crate) struct Operator {
     #[arg(long, alias = "loglevel", value_name = "LEVEL", value_parser = level)]
     pub(crate) log_level: Option<LevelFilter>,
     /// Let one of several replicas work at a time
-    #[arg(long, alias = "leader-election", value_name = "BOOL", default_value_t = false,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, alias = "leader-election", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_leader_election: bool,
     /// The Lease's name
     #[arg(long, value_name = "NAME", default_value = "external-secrets-controller")]
@@ -86,23 +86,23 @@ pub(crate) struct Operator {
     pub(crate) leader_election_retry_period: Duration,
     /// Look at ClusterSecretStores
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_cluster_store_reconciler: bool,
     /// Look at SecretStores
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_secret_store_reconciler: bool,
     /// Look at ClusterExternalSecrets
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_cluster_external_secret_reconciler: bool,
     /// Look at PushSecrets
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_push_secret_reconciler: bool,
     /// Sync nothing while its store is not ready
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
-          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_flood_gate: bool,
     /// How often stores are looked at that say nothing of it themselves
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
@@ -118,12 +118,12 @@ pub(crate) struct Operator {
     #[arg(long, value_name = "TEXT", default_value = "}}")]
     pub(crate) template_right_delimiter: String,
     /// Write no Secrets: annotate force-sync on ExternalSecrets when their items change, for External Secrets to act on
-    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) poke_only: bool,
     /// Restart workloads that ask for it (annotation operator.1password.io/auto-restart) when their Secret changes
-    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) restart_workloads: bool,
 }
 
@@ -145,6 +145,15 @@ fn address(text: &str) -> Result<Address, String> {
         host => host.parse().map_err(|_| refuse())?,
     };
     Ok(Address(Some(SocketAddr::new(host, port))))
+}
+
+/// Reads a switch as Go's flags do (`strconv.ParseBool`).
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -240,6 +249,31 @@ mod tests {
         let operator = parsed(&twice);
         assert_eq!((operator.concurrent, operator.log_level), (5, Some(LevelFilter::DEBUG)));
         assert!(!operator.enable_flood_gate && !operator.poke_only);
+    }
+
+    #[test]
+    fn switches_are_written_as_in_go() {
+        for (word, on) in [
+            ("1", true),
+            ("t", true),
+            ("True", true),
+            ("0", false),
+            ("F", false),
+            ("FALSE", false),
+        ] {
+            let operator = parsed(&[
+                &format!("--enable-leader-election={word}"),
+                &format!("--enable-flood-gate={word}"),
+                &format!("--poke-only={word}"),
+            ]);
+            let read = [
+                operator.enable_leader_election,
+                operator.enable_flood_gate,
+                operator.poke_only,
+            ];
+            assert_eq!(read, [on; 3], "{word}");
+        }
+        assert!(switch("yes").is_err() && switch("").is_err());
     }
 
     /// Every flag of External Secrets' controller, of its providers and generators included, with a value of its kind.

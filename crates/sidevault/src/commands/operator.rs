@@ -45,7 +45,9 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
         .await
         .map_err(|error| match error {
             OperatorError::Kubernetes(_) => Failure::Unreachable(error.to_string()),
-            OperatorError::Discovery(_) | OperatorError::Listen { .. } => Failure::Config(error.to_string()),
+            OperatorError::Discovery(_) | OperatorError::Listen { .. } | OperatorError::Election(_) => {
+                Failure::Config(error.to_string())
+            }
             OperatorError::LeaseLost => Failure::Failed(error.to_string()),
         })
 }
