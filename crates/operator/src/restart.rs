@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -59,22 +59,23 @@ pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecre
         said.unwrap_or(false)
     };
     let outcomes = [
-        restart_kind::<Deployment>(operator, namespace, secret, asked).await,
-        restart_kind::<StatefulSet>(operator, namespace, secret, asked).await,
-        restart_kind::<DaemonSet>(operator, namespace, secret, asked).await,
+        restart_kind::<Deployment>(&operator.client, namespace, secret, asked).await,
+        restart_kind::<StatefulSet>(&operator.client, namespace, secret, asked).await,
+        restart_kind::<DaemonSet>(&operator.client, namespace, secret, asked).await,
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
         tracing::warn!(namespace, secret, %error, "workloads that use the Secret could not be restarted");
     }
 }
 
+/// One workload that is refused holds up none of the others.
 async fn restart_kind<K: Workload>(
-    operator: &Operator,
+    client: &Client,
     namespace: &str,
     secret: &str,
     asked: impl Fn(&ObjectMeta) -> bool,
 ) -> Result<(), kube::Error> {
-    let api: Api<K> = Api::namespaced(operator.client.clone(), namespace);
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
     for workload in api.list(&ListParams::default()).await? {
         let pods = workload.template().and_then(|template| template.spec.as_ref());
         if !asked(workload.meta()) || !pods.is_some_and(|pods| uses(pods, secret)) {
@@ -83,9 +84,11 @@ async fn restart_kind<K: Workload>(
         // To the fraction of a second: two changes within one are two restarts.
         let at = Timestamp::now().to_string();
         let patch = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED: at } } } } });
-        api.patch(&workload.name_any(), &PatchParams::default(), &Patch::Merge(patch))
-            .await?;
-        tracing::info!(namespace, secret, kind = %K::kind(&()), name = workload.name_any(), "restarting");
+        let (kind, name) = (K::kind(&()), workload.name_any());
+        match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(_) => tracing::info!(namespace, secret, %kind, name, "restarting"),
+            Err(error) => tracing::warn!(namespace, secret, %kind, name, %error, "could not be restarted"),
+        }
     }
     Ok(())
 }
@@ -127,7 +130,49 @@ fn uses(pods: &PodSpec, secret: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::Path;
+    use axum::http::StatusCode;
+    use axum::routing::{self, get};
+    use axum::{Json, Router};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_workload_that_is_refused_holds_up_no_other() {
+        let restarted = Arc::new(Mutex::new(Vec::new()));
+        let list = || async {
+            let workload = |name: &str| {
+                json!({ "metadata": { "name": name }, "spec": { "selector": {}, "template": { "spec": {
+                    "containers": [{ "name": "a", "envFrom": [{ "secretRef": { "name": "s" } }] }] } } } })
+            };
+            Json(json!({ "metadata": {}, "items": [workload("refused"), workload("fine")] }))
+        };
+        let patched = restarted.clone();
+        let patch = async move |Path(name): Path<String>| {
+            patched.lock().unwrap().push(name.clone());
+            match name.as_str() {
+                "refused" => {
+                    let status = json!({ "status": "Failure", "message": "no", "reason": "Invalid", "code": 422 });
+                    (StatusCode::UNPROCESSABLE_ENTITY, Json(status))
+                }
+                name => (
+                    StatusCode::OK,
+                    Json(json!({ "metadata": { "name": name }, "spec": { "selector": {}, "template": {} } })),
+                ),
+            }
+        };
+        let of_kind = "/apis/apps/v1/namespaces/apps/deployments";
+        let server = Router::new()
+            .route(of_kind, get(list))
+            .route(&format!("{of_kind}/{{name}}"), routing::patch(patch));
+        let client = Client::new(server, "apps");
+        restart_kind::<Deployment>(&client, "apps", "s", |_| true)
+            .await
+            .unwrap();
+        assert_eq!(*restarted.lock().unwrap(), ["refused", "fine"]);
+    }
 
     #[test]
     fn every_way_to_use_a_secret_counts() {
