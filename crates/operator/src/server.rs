@@ -1,6 +1,7 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -78,7 +79,13 @@ async fn listen(
     router: Router,
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
-    let listener = TcpListener::bind(address).await;
+    let listener = match TcpListener::bind(address).await {
+        // A machine without IPv6 has other words for "all addresses".
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        outcome => outcome,
+    };
     let listener = listener.map_err(|cause| OperatorError::Listen { what, address, cause })?;
     let stop = stop.clone();
     tokio::spawn(async move {
