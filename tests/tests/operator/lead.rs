@@ -181,6 +181,16 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
         (!metrics.contains(&series)).then_some(())
     });
     assert!(gone.is_some(), "a series of what is gone stays");
+    // Nor is there an alert for ever over a store that failed.
+    stage
+        .cluster
+        .must(&["delete", "secretstore", "broken", "-n", stage.namespace]);
+    let series = format!("secretstore_status_condition{}", of("broken"));
+    let gone = wait_until(|| {
+        let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
+        (!metrics.contains(&series)).then_some(())
+    });
+    assert!(gone.is_some(), "a series of a store that is gone stays");
 }
 
 /// What a dashboard finds of the real controller, it finds of ours.
@@ -308,6 +318,38 @@ fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
     }
     let (fine, said) = run(&["--poke-onyl"]);
     assert!(!fine && said.contains("--poke-only"), "{said}");
+}
+
+#[test]
+fn a_leader_election_whose_times_make_no_sense_is_refused_at_start() {
+    let output = Command::new(binary())
+        .args([
+            "operator",
+            "--enable-leader-election",
+            "--leader-election-lease-duration=5s",
+        ])
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("--leader-election-renew-deadline"), "{said}");
+}
+
+#[test]
+fn a_leader_stays_one_whoever_labels_its_lease() {
+    let Some(stage) = Stage::set() else { return };
+    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
+    let before = holder(&stage.cluster, "first")["spec"]["renewTime"].clone();
+    let lease = ["lease", "external-secrets-controller", "-n", "default"];
+    stage.cluster.must(&[&["label"], &lease[..], &["team=mine"]].concat());
+    stage.cluster.must(&[&["delete"], &lease[..]].concat());
+    // One that is gone is made anew.
+    stage.cluster.wait_for(LEASE, |lease| {
+        let renewed = &lease["spec"]["renewTime"];
+        (lease["metadata"]["labels"].is_null() && *renewed != before).then_some(())
+    });
+    holder(&stage.cluster, "first");
+    assert!(first.alive(), "{}", first.log());
 }
 
 fn replica(cluster: &Cluster, name: &str, port: u16, lease: &str) -> Running {

@@ -265,20 +265,89 @@ fn a_secret_that_is_anothers_stays(stage: &Stage) {
     stage.wait_value("foreign", "theirs");
 }
 
+/// What `kubectl describe` shows of an error is the error that it is now.
+#[test]
+fn an_event_says_what_is_wrong_now() {
+    let Some(stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    stage.external_secret("wrong", "store", "no-such-item", "a");
+    told(&stage, "wrong", "no-such-item");
+    stage.external_secret("wrong", "store", "another-item", "a");
+    told(&stage, "wrong", "another-item");
+}
+
+/// Rights as External Secrets' own ClusterRole has them: events of the core group alone.
+#[test]
+fn events_are_written_where_only_those_of_the_core_group_may_be() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    let Some(mut command) = world::installed(cluster, &[]) else {
+        return;
+    };
+    let roles: serde_json::Value =
+        serde_json::from_str(&cluster.must(&["get", "clusterroles", "-o", "json"])).expect("JSON");
+    let roles = roles["items"].as_array().expect("a list");
+    let ours = roles.iter().filter(|role| {
+        let name = role["metadata"]["name"].as_str().expect("a name");
+        !name.starts_with("system:")
+    });
+    let right = ours.flat_map(|role| {
+        role["rules"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(move |rule| (role, rule))
+    });
+    let groups = json!(["events.k8s.io"]);
+    let (role, (index, _)) = right
+        .into_iter()
+        .find(|(_, (_, rule))| rule["apiGroups"] == groups)
+        .expect("a right");
+    let core = json!([{"op": "replace", "path": format!("/rules/{index}/apiGroups"), "value": [""]}]).to_string();
+    let name = role["metadata"]["name"].as_str().expect("a name");
+    cluster.must(&["patch", "clusterrole", name, "--type=json", "-p", &core]);
+    let operator = cluster.run("operator", &mut command);
+    stage.external_secret("wrong", "store", "no-such-item", "a");
+    told(&stage, "wrong", "no-such-item");
+    // Again, and it is the same event.
+    let force = ["external-secrets.io/force-sync=1", "--overwrite"];
+    cluster.must(
+        &[
+            &["annotate", "externalsecret", "wrong", "-n", stage.namespace],
+            &force[..],
+        ]
+        .concat(),
+    );
+    let path = format!("/api/v1/namespaces/{}/events", stage.namespace);
+    cluster.wait_for(&path, |events| {
+        let events = events["items"].as_array()?;
+        let of_it = |event: &&serde_json::Value| event["reason"] == "UpdateFailed";
+        (events.iter().find(of_it)?["count"].as_i64()? > 1).then_some(())
+    });
+    let log = operator.log();
+    assert_eq!(log.matches("those of the core group are").count(), 1, "{log}");
+}
+
+/// Waits until an event of an ExternalSecret's failure says something.
+fn told(stage: &Stage, name: &str, what: &str) {
+    let selector = format!("involvedObject.name={name},reason=UpdateFailed");
+    let told = wait_until(|| {
+        let events = stage
+            .cluster
+            .must(&["get", "events", "-n", stage.namespace, "--field-selector", &selector]);
+        events.contains(what).then_some(())
+    });
+    assert!(told.is_some(), "no event says {what}");
+}
+
 fn a_cluster_store_says_where_it_may_be_used(stage: &Stage) {
     let mut denied = stage.manifest("denied", "elsewhere-only", "simple", "a");
     denied["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
     stage.cluster.apply(&denied.to_string());
     let condition = stage.wait_ready("denied", "False");
     assert_eq!(condition["message"], "could not get secret data from provider");
-    let selector = "involvedObject.name=denied,reason=UpdateFailed";
-    let told = wait_until(|| {
-        let events = stage
-            .cluster
-            .must(&["get", "events", "-n", stage.namespace, "--field-selector", selector]);
-        events.contains("denied by spec.condition").then_some(())
-    });
-    assert!(told.is_some(), "no event says why");
+    told(stage, "denied", "denied by spec.condition");
     assert!(stage.cluster.get(&world::secret(stage.namespace, "denied")).is_none());
 }
 
