@@ -264,6 +264,7 @@ fn pushed_values_stay_while_nothing_says_that_they_should_go() {
         let before = turns();
         kubectl(&[
             "annotate",
+            "--overwrite",
             "pushsecret",
             "staying",
             &format!("force-sync={}", without[1]),
