@@ -110,6 +110,8 @@ impl Translator {
         Some(())
     }
 
+    /// A set's items one by one, as Go has them: a named class, a Perl or Unicode class, neither of which begins or ends
+    /// a range, or a character that may begin one.
     fn class(&mut self) -> Option<()> {
         self.out.push('[');
         if self.peek(0) == Some('^') {
@@ -118,37 +120,62 @@ impl Translator {
         }
         let mut first = true;
         loop {
-            let c = self.peek(0)?;
-            self.at += 1;
-            match c {
-                ']' if !first => {
+            match (self.peek(0)?, self.peek(1)) {
+                (']', _) if !first => {
+                    self.at += 1;
                     self.out.push(']');
                     return Some(());
                 }
-                ']' => self.out.push_str("\\]"),
-                '[' if self.peek(0) == Some(':') => {
-                    let rest: String = self.chars[self.at..].iter().take(12).collect();
-                    match rest.find(":]") {
-                        Some(end) => {
-                            self.out.push('[');
-                            self.out.push_str(&rest[..end + 2]);
-                            self.at += rest[..end + 2].chars().count();
-                        }
-                        None => self.out.push_str("\\["),
+                ('[', Some(':')) if self.named_class()? => {}
+                ('\\', Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P')) => {
+                    self.at += 1;
+                    self.escape(true)?;
+                }
+                _ => {
+                    self.class_char()?;
+                    if self.peek(0) == Some('-') && self.peek(1).is_some_and(|c| c != ']') {
+                        self.at += 1;
+                        self.out.push('-');
+                        self.class_char()?;
                     }
                 }
-                '\\' => self.escape(true)?,
-                // A dash is a range only between two characters.
-                '-' if first || self.peek(0) == Some(']') => self.out.push_str("\\-"),
-                '-' => self.out.push('-'),
-                '[' | '&' | '~' | '^' => {
-                    self.out.push('\\');
-                    self.out.push(c);
-                }
-                _ => self.out.push(c),
             }
             first = false;
         }
+    }
+
+    /// `[:alpha:]`; false if nothing closes it, so that the bracket is one of the set.
+    fn named_class(&mut self) -> Option<bool> {
+        const NAMES: [&str; 14] = [
+            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
+            "word", "xdigit",
+        ];
+        let rest = &self.chars[self.at + 2..];
+        let Some(end) = rest.windows(2).position(|pair| pair == [':', ']']) else {
+            return Some(false);
+        };
+        let name: String = rest[..end].iter().collect();
+        if !NAMES.contains(&name.strip_prefix('^').unwrap_or(&name)) {
+            return None;
+        }
+        self.out.push_str(&format!("[:{name}:]"));
+        self.at += end + 4;
+        Some(true)
+    }
+
+    fn class_char(&mut self) -> Option<()> {
+        let c = self.peek(0)?;
+        self.at += 1;
+        match c {
+            '\\' if matches!(self.peek(0), Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P')) => return None,
+            '\\' => return self.escape(true),
+            '[' | ']' | '&' | '~' | '^' | '-' => {
+                self.out.push('\\');
+                self.out.push(c);
+            }
+            _ => self.out.push(c),
+        }
+        Some(())
     }
 
     fn escape(&mut self, in_class: bool) -> Option<()> {
