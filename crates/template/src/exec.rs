@@ -10,13 +10,24 @@ use crate::funcs::{Ctx, Fault};
 use crate::go::fmt;
 use crate::go::strconv::quote_text;
 use crate::go::val::Val;
-use crate::limits::{MAX_ACTION_DEPTH, MAX_OUTPUT, MAX_TEMPLATE_DEPTH, MAX_VALUE_DEPTH};
+use crate::limits::{Budget, MAX_ACTION_DEPTH, MAX_OUTPUT, MAX_TEMPLATE_DEPTH, MAX_VALUE_DEPTH};
 use crate::template::Inner;
 use crate::value::Values;
 
 /// Renders with `data` as `.`.
-pub(crate) fn render(template: &Inner, data: &Values, now: SystemTime) -> Result<Vec<u8>, TemplateError> {
-    let mut ctx = Ctx::new(now);
+pub(crate) fn render(
+    template: &Inner,
+    data: &Values,
+    now: SystemTime,
+    budget: &mut Budget,
+) -> Result<Vec<u8>, TemplateError> {
+    let mut ctx = Ctx::new(now, budget.clone());
+    let rendered = run(template, data, &mut ctx);
+    *budget = ctx.budget.clone();
+    rendered
+}
+
+fn run(template: &Inner, data: &Values, ctx: &mut Ctx) -> Result<Vec<u8>, TemplateError> {
     let Some(dot) = Val::from_values(data, MAX_VALUE_DEPTH, &mut |items| ctx.map(items)) else {
         return Err(TemplateError::Limit(format!(
             "template: {}: the data is nested too deeply",
@@ -60,7 +71,7 @@ enum Flow {
 
 struct State<'t> {
     template: &'t Inner,
-    ctx: Ctx,
+    ctx: &'t mut Ctx,
     out: Vec<u8>,
     variables: Vec<(&'t str, Val)>,
     tree_name: &'t str,
@@ -107,9 +118,13 @@ impl<'t> State<'t> {
     }
 
     fn work(&mut self) -> Run<()> {
-        match self.ctx.work(1) {
+        self.charge(1)
+    }
+
+    fn charge(&mut self, units: usize) -> Run<()> {
+        match self.ctx.budget.take(units as u64) {
             Ok(()) => Ok(()),
-            Err(_) => self.limit("the template does too much"),
+            Err(message) => self.limit(message),
         }
     }
 
@@ -162,7 +177,7 @@ impl<'t> State<'t> {
         let text = match value {
             Val::Nil => b"<no value>".to_vec(),
             Val::Str(text) => return self.write(&text.clone()),
-            value => match fmt::value(&mut self.ctx, value) {
+            value => match fmt::value(self.ctx, value) {
                 Ok(text) => text,
                 Err(fault) => return Err(self.fault("print", &fault)),
             },
@@ -200,6 +215,7 @@ impl<'t> State<'t> {
                 self.iterate(branch, items.map(|(i, item)| (Val::Int(i as i64), item.clone())))?
             }
             Val::Map(map) => {
+                self.charge(map.items.borrow().len())?;
                 // Go sorts once, before the first turn; the body may change the map.
                 let items: Vec<(Val, Val)> = map
                     .items

@@ -42,5 +42,6 @@ mod template;
 mod value;
 
 pub use error::TemplateError;
+pub use limits::Budget;
 pub use template::{Template, function_names};
 pub use value::{Value, Values};

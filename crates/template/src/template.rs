@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::ast::Tree;
+use crate::limits::Budget;
 use crate::{TemplateError, Values};
 
 /// A parsed template, with the templates that it defines. Cheap to clone and to share between threads.
@@ -56,7 +57,7 @@ impl Template {
     /// # Errors
     /// [`TemplateError::Execute`], e.g. for a key that is not there, and [`TemplateError::Limit`].
     pub fn render(&self, data: &Values) -> Result<Vec<u8>, TemplateError> {
-        self.render_at(data, SystemTime::now())
+        self.render_with(data, SystemTime::now(), &mut Budget::default())
     }
 
     /// Renders as if it were `now`, for `now`, `ago` and the validity of generated certificates.
@@ -64,7 +65,16 @@ impl Template {
     /// # Errors
     /// As [`Template::render`].
     pub fn render_at(&self, data: &Values, now: SystemTime) -> Result<Vec<u8>, TemplateError> {
-        crate::exec::render(&self.inner, data, now)
+        self.render_with(data, now, &mut Budget::default())
+    }
+
+    /// Renders as if it were `now`, out of a budget that other renderings take from too. Runs up to
+    /// [`MAX_TIME`](crate::limits::MAX_TIME) and does not yield meanwhile.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_with(&self, data: &Values, now: SystemTime, budget: &mut Budget) -> Result<Vec<u8>, TemplateError> {
+        crate::exec::render(&self.inner, data, now, budget)
     }
 }
 

@@ -2,8 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+use std::time::{Duration, SystemTime};
+
 use proptest::prelude::*;
-use sidevault_template::{Template, TemplateError, Value, Values, function_names};
+use sidevault_template::{Budget, Template, TemplateError, Value, Values, function_names};
 
 fn data() -> Values {
     Values::from([
@@ -63,6 +65,51 @@ fn output_is_bounded() {
     refused(r#"{{ $l := list 1 }}{{ range until 60 }}{{ $l = list $l $l }}{{ end }}{{ deepEqual $l (deepCopy $l) }}"#);
     refused(r#"{{ printf "%999999999d" 1 }}{{ range until 100 }}{{ printf "%999999d" 1 }}{{ end }}"#);
     refused("{{ range until 100 }}{{ bcrypt \"x\" }}{{ end }}");
+}
+
+#[test]
+fn what_takes_the_square_of_its_length_ends() {
+    refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexFindAll "a*b|a" $b -1 }}"#);
+    refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexReplaceAll "a*b|a" $b "" }}"#);
+    refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexSplit "a*b|a" $b -1 }}"#);
+    // Beginnings without an end are no work at all.
+    assert!(on_a_small_stack(r#"{{ repeat 200000 "-----BEGIN A-----\n" | filterPEM "A" | len }}"#).is_err());
+    let empty = r#"{{ repeat 20000 "-----BEGIN A-----\n-----END B-----\n" | filterPEM "A" }}"#;
+    assert!(matches!(on_a_small_stack(empty), Err(TemplateError::Execute(_))));
+}
+
+#[test]
+fn scans_are_paid_for() {
+    let long = r#"{{ $b := print (repeat 4000000 "x") "*" }}"#;
+    for call in ["b64dec $b", "atoi $b", "shuffle $b", "toDate $b $b", "hasSuffix $b $b"] {
+        refused(&format!(
+            "{long}{{{{ range until 100 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
+        ));
+    }
+    let map = r#"{{ $d := dict }}{{ range $i := until 20000 }}{{ $_ := set $d (toString $i) 1 }}{{ end }}"#;
+    for call in ["values $d", "keys $d", "omit $d", "len (keys $d $d $d)"] {
+        refused(&format!(
+            "{map}{{{{ range until 400 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
+        ));
+    }
+    refused(&format!(
+        "{map}{{{{ range until 400 }}}}{{{{ range $d }}}}{{{{ break }}}}{{{{ end }}}}{{{{ end }}}}"
+    ));
+}
+
+#[test]
+fn renderings_can_share_a_budget() {
+    let loops = Template::parse("t", "{{ range until 1000 }}{{ end }}").unwrap();
+    let hour = Duration::from_secs(3600);
+    let now = SystemTime::now();
+    let mut budget = Budget::new(3000, hour);
+    assert!(loops.render_with(&data(), now, &mut budget).is_ok());
+    let second = loops.render_with(&data(), now, &mut budget);
+    assert!(matches!(second, Err(TemplateError::Limit(_))), "{second:?}");
+    assert!(loops.render_with(&data(), now, &mut Budget::new(3000, hour)).is_ok());
+    let mut no_time = Budget::new(1_000_000, Duration::ZERO);
+    let late = loops.render_with(&data(), now, &mut no_time).unwrap_err();
+    assert!(late.to_string().ends_with("the template takes too long"), "{late}");
 }
 
 #[test]

@@ -226,8 +226,15 @@ impl<'t> State<'t> {
         if let Some(last) = last {
             values.push(self.validate(last, ty(args.len()))?);
         }
-        self.work()?;
-        match (func.run)(&mut self.ctx, &values) {
+        // Nearly every function reads its texts to the end.
+        let read = values.iter().map(|value| match value {
+            Val::Str(text) => text.len() / 64,
+            _ => 0,
+        });
+        self.charge(1 + read.sum::<usize>())?;
+        let ran = (func.run)(self.ctx, &values);
+        self.ctx.ran();
+        match ran {
             Ok(value) => Ok(value),
             Err(fault) => {
                 self.at = call;

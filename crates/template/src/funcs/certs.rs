@@ -17,7 +17,7 @@ use crate::go::val::Val;
 pub(super) const TABLE: &[Func] = &[
     f("genPrivateKey", &[Ty::Str], |ctx, args| match text(args, 0) {
         b"" | b"rsa" => {
-            ctx.work(SLOW * 4)?;
+            ctx.slow(SLOW * 4)?;
             key_pem(ctx, &generate_rsa(4096)?)
         }
         b"ecdsa" => {
@@ -88,7 +88,7 @@ fn generate_rsa(bits: usize) -> Result<PrivateKey, Fault> {
 }
 
 fn new_key(ctx: &mut Ctx) -> Result<PrivateKey, Fault> {
-    ctx.work(SLOW)?;
+    ctx.slow(SLOW)?;
     generate_rsa(2048)
 }
 
@@ -167,7 +167,7 @@ fn failed(_: ::rcgen::Error) -> Fault {
 }
 
 fn authority(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
-    ctx.work(SLOW / 10)?;
+    ctx.slow(SLOW / 10)?;
     let mut params = params(ctx, &utf8(args, 0), &Val::Nil, &Val::Nil, int(args, 1))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.custom_extensions.clear();
@@ -177,14 +177,14 @@ fn authority(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
 }
 
 fn self_signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
-    ctx.work(SLOW / 10)?;
+    ctx.slow(SLOW / 10)?;
     let params = params(ctx, &utf8(args, 0), &any(args, 1), &any(args, 2), int(args, 3))?;
     let cert = params.self_signed(&key_pair(key)?).map_err(failed)?;
     made(cert.der(), key)
 }
 
 fn signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
-    ctx.work(SLOW / 10)?;
+    ctx.slow(SLOW / 10)?;
     let Val::Cert(ca) = any(args, 4) else {
         return Err("unable to decode certificate".into());
     };

@@ -59,7 +59,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn bcrypt_hash(ctx: &mut Ctx, password: &[u8]) -> Result<String, Fault> {
-    ctx.work(SLOW)?;
+    ctx.slow(SLOW)?;
     if password.len() > 72 {
         // sprig gives the error as the value.
         return Ok("failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes".to_owned());
@@ -88,7 +88,7 @@ fn derive_password(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let Some(templates) = password_templates(&kind) else {
         return ctx.text([b"cannot find password template ", text(args, 1)].concat());
     };
-    ctx.work(SLOW * 2)?;
+    ctx.slow(SLOW * 2)?;
     let counter = match any(args, 0) {
         Val::Uint64(counter) => counter as u32,
         _ => 0,
@@ -207,7 +207,7 @@ fn rsa_decrypt(ctx: &mut Ctx, args: &[Val]) -> Ran {
         b"RSA-OAEP" => {}
         _ => return Err("decryption scheme is not supported".into()),
     }
-    ctx.work(SLOW / 4)?;
+    ctx.slow(SLOW / 4)?;
     let block = pem::decode(text(args, 3)).0.ok_or("failed to decode PEM block")?;
     let Some(PrivateKey::Rsa(key)) = PrivateKey::any(&block.bytes) else {
         return Err("could not parse RSA private key".into());

@@ -48,10 +48,12 @@ pub(super) const TABLE: &[Func] = &[
         ctx.text(duration::format(seconds.wrapping_mul(1_000_000_000)))
     }),
     f("durationRound", &[Ty::Any], round),
-    f("toDate", &[Ty::Str, Ty::Str], |_, args| {
+    f("toDate", &[Ty::Str, Ty::Str], |ctx, args| {
+        ctx.work(text(args, 0).len() as u64 / 2)?;
         Ok(parsed(args).unwrap_or_else(|| Val::Time(Rc::new(Time::zero()))))
     }),
-    f("mustToDate", &[Ty::Str, Ty::Str], |_, args| {
+    f("mustToDate", &[Ty::Str, Ty::Str], |ctx, args| {
+        ctx.work(text(args, 0).len() as u64 / 2)?;
         parsed(args).ok_or_else(|| Fault::from("parsing time: the text does not fit the layout"))
     }),
     f("unixEpoch", &[Ty::Time], |ctx, args| {
@@ -127,6 +129,7 @@ fn moment(ctx: &Ctx, value: &Val) -> Time {
 
 fn in_zone(ctx: &mut Ctx, layout: &[u8], value: &Val, zone: &[u8]) -> Ran {
     ctx.reserve(layout.len().saturating_mul(8))?;
+    ctx.work(layout.len() as u64 / 2)?;
     let shown = moment(ctx, value).in_zone(zone).format(layout);
     ctx.text(shown)
 }

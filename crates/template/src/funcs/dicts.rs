@@ -22,17 +22,16 @@ pub(super) const TABLE: &[Func] = &[
     f("hasKey", &[Ty::Map, Ty::Str], |_, args| {
         Ok(Val::Bool(lookup(args, 0, 1).is_some()))
     }),
-    v("pluck", &[Ty::Str], Ty::Map, |_, args| {
+    v("pluck", &[Ty::Str], Ty::Map, |ctx, args| {
+        ctx.work(args.len() as u64)?;
         Ok(Val::list((1..args.len()).filter_map(|i| lookup(args, i, 0)).collect()))
     }),
-    v("keys", &[], Ty::Map, |_, args| {
+    v("keys", &[], Ty::Map, |ctx, args| {
         let mut keys = Vec::new();
-        for i in 0..args.len() {
-            keys.extend(
-                map(args, i)
-                    .into_iter()
-                    .flat_map(|map| map.items.borrow().keys().cloned().collect::<Vec<_>>()),
-            );
+        for map in (0..args.len()).filter_map(|i| map(args, i)) {
+            let items = map.items.borrow();
+            ctx.work(items.len() as u64)?;
+            keys.extend(items.keys().cloned());
         }
         Ok(Val::of(Elem::Str, keys.into_iter().map(Val::Str).collect()))
     }),
@@ -46,14 +45,15 @@ pub(super) const TABLE: &[Func] = &[
         Ok(ctx.map(items))
     }),
     v("omit", &[Ty::Map], Ty::Str, |ctx, args| {
+        ctx.work(map(args, 0).map_or(0, |map| map.items.borrow().len()) as u64)?;
         let mut items = map(args, 0).map(|map| map.items.borrow().clone()).unwrap_or_default();
         for i in 1..args.len() {
             items.remove(text(args, i));
         }
-        ctx.work(items.len() as u64)?;
         Ok(ctx.map(items))
     }),
-    f("values", &[Ty::Map], |_, args| {
+    f("values", &[Ty::Map], |ctx, args| {
+        ctx.work(map(args, 0).map_or(0, |map| map.items.borrow().len()) as u64)?;
         Ok(Val::list(
             map(args, 0)
                 .map(|map| map.items.borrow().values().cloned().collect())

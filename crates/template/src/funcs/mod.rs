@@ -30,12 +30,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::LazyLock;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
 
 use crate::go::val::{Elem, Items, Map, Str, Val};
-use crate::limits::{MAX_OUTPUT, MAX_WORK};
+use crate::limits::{Budget, MAX_OUTPUT};
 
 pub(crate) use semver::Version;
 
@@ -69,28 +69,45 @@ pub(crate) type Ran = Result<Val, Fault>;
 /// What functions share in one rendering: the time, the work left, and the maps that were made.
 pub(crate) struct Ctx {
     pub(crate) now: Timestamp,
-    left: u64,
+    pub(crate) budget: Budget,
+    /// Since when something slow by nature has been under way.
+    slow: Option<Instant>,
     /// Maps are changed in place, so they can hold themselves; they are emptied at the end.
     maps: Vec<Weak<Map>>,
 }
 
 impl Ctx {
-    pub(crate) fn new(now: SystemTime) -> Self {
+    pub(crate) fn new(now: SystemTime, budget: Budget) -> Self {
         Self {
             now: Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH),
-            left: MAX_WORK,
+            budget,
+            slow: None,
             maps: Vec::new(),
         }
     }
 
     /// Takes `units` from what the rendering may do.
     pub(crate) fn work(&mut self, units: u64) -> Result<(), Fault> {
-        match self.left.checked_sub(units) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Fault::Limit("the template does too much")),
+        self.budget.take(units).map_err(Fault::Limit)
+    }
+
+    /// One turn of a loop whose turns cost what nobody can tell beforehand.
+    pub(crate) fn turn(&mut self) -> Result<(), Fault> {
+        self.work(1)?;
+        self.budget.watch().map_err(Fault::Limit)
+    }
+
+    /// Takes `units` for what is slow by nature; the time until the function has run does not count.
+    pub(crate) fn slow(&mut self, units: u64) -> Result<(), Fault> {
+        self.work(units)?;
+        self.slow.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// A function has run.
+    pub(crate) fn ran(&mut self) {
+        if let Some(since) = self.slow.take() {
+            self.budget.forgive(since.elapsed());
         }
     }
 

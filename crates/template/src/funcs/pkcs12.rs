@@ -49,7 +49,7 @@ const ROUNDS: u32 = 2048;
 
 /// The key and the certificates; the first is the key's own.
 fn open(ctx: &mut Ctx, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
-    ctx.work(SLOW / 4)?;
+    ctx.slow(SLOW / 4)?;
     let archive = Pkcs12Archive::from_pkcs12(store, password).map_err(|_| Fault::from("unable to decode pkcs12"))?;
     let [key] = archive.keys.as_slice() else {
         return Err("pkcs12: expected exactly one private key".into());
@@ -125,7 +125,7 @@ fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
 }
 
 fn seal(ctx: &mut Ctx, store: &KeyStore, password: &str) -> Ran {
-    ctx.work(SLOW / 4)?;
+    ctx.slow(SLOW / 4)?;
     let sealed = store
         .writer(password)
         .encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256)

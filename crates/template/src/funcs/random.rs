@@ -39,6 +39,7 @@ pub(super) const TABLE: &[Func] = &[
         Ok(Val::Int(rand::random_range(low..high)))
     }),
     f("shuffle", &[Ty::Str], |ctx, args| {
+        ctx.work(text(args, 0).len() as u64 / 8)?;
         let mut all: Vec<char> = runes(text(args, 0)).map(Rune::char).collect();
         all.shuffle(&mut rand::rng());
         let mut out = Vec::new();

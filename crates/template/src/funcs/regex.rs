@@ -93,7 +93,7 @@ fn find_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let limit = usize::try_from(int(args, 2)).unwrap_or(usize::MAX);
     let mut all = Vec::new();
     for found in matches(&regex, text(args, 1)).take(limit) {
-        ctx.work(1)?;
+        ctx.turn()?;
         all.push(Val::str(found.as_bytes()));
     }
     Ok(if all.is_empty() {
@@ -109,7 +109,7 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
     let mut out = Vec::new();
     let mut from = 0;
     for captures in regex.captures_iter(bytes) {
-        ctx.work(1)?;
+        ctx.turn()?;
         let Some(whole) = captures.get(0) else { continue };
         if whole.is_empty() && within_rune(bytes, whole.start()) {
             continue;
@@ -191,7 +191,7 @@ fn split(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let mut begin = 0;
     let mut end = 0;
     for found in matches(&regex, bytes) {
-        ctx.work(1)?;
+        ctx.turn()?;
         if parts.len() + 1 == limit {
             break;
         }

@@ -3,16 +3,13 @@
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use memchr::memmem;
 
 /// A block, with its headers (`Proc-Type` and their like).
 pub(crate) struct Block {
     pub(crate) kind: Vec<u8>,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) bytes: Vec<u8>,
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn line(data: &[u8]) -> (&[u8], &[u8]) {
@@ -24,62 +21,86 @@ fn line(data: &[u8]) -> (&[u8], &[u8]) {
     (line.trim_ascii_end(), rest)
 }
 
-/// The first whole block, and what follows it; without one, `None` and all of `data`.
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"\n-----END ";
+
+/// The first whole block, and what follows it; without one, `None` and all of `data`. Every end is looked at once, with
+/// the last beginning before it, so that beginnings without an end cost nothing.
 pub(crate) fn decode(data: &[u8]) -> (Option<Block>, &[u8]) {
-    let mut rest = data;
+    let mut from = 0;
+    while let Some(end) = memmem::find(&data[from..], END) {
+        let end = from + end;
+        let begin = memmem::rfind(&data[from..end], BEGIN).map(|begin| from + begin);
+        match begin.filter(|begin| *begin == from || data[begin - 1] == b'\n') {
+            Some(begin) => match block(data, begin + BEGIN.len(), end) {
+                Found::Block(block, rest) => return (Some(block), rest),
+                Found::Next => {}
+                Found::Nothing => break,
+            },
+            None => {}
+        }
+        from = end + END.len();
+    }
+    (None, data)
+}
+
+enum Found<'d> {
+    Block(Block, &'d [u8]),
+    /// No block; there may be one behind it.
+    Next,
+    /// Headers to the end of the text, or beyond the end of the block: Go looks no further.
+    Nothing,
+}
+
+/// The block whose label starts at `start`, and whose last line at `end`.
+fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
+    let position = |rest: &[u8]| data.len() - rest.len();
+    let (label, mut body) = line(&data[start..]);
+    let Some(kind) = label.strip_suffix(b"-----") else {
+        return Found::Next;
+    };
+    let mut headers = Vec::new();
     loop {
-        if let Some(after) = rest.strip_prefix(b"-----BEGIN ") {
-            rest = after;
-        } else if let Some(at) = find(rest, b"\n-----BEGIN ") {
-            rest = &rest[at + 12..];
-        } else {
-            return (None, data);
+        if body.is_empty() {
+            return Found::Nothing;
         }
-        let (kind, mut body) = line(rest);
-        let Some(kind) = kind.strip_suffix(b"-----") else {
-            continue;
+        let (header, next) = line(body);
+        let Some(colon) = header.iter().position(|byte| *byte == b':') else {
+            break;
         };
-        let mut headers = Vec::new();
-        loop {
-            let (header, next) = line(body);
-            let Some(colon) = header.iter().position(|byte| *byte == b':') else {
-                break;
-            };
-            if next.is_empty() {
-                break;
-            }
-            headers.push((
-                header[..colon].trim_ascii().to_vec(),
-                header[colon + 1..].trim_ascii().to_vec(),
-            ));
-            body = next;
+        headers.push((
+            header[..colon].trim_ascii().to_vec(),
+            header[colon + 1..].trim_ascii().to_vec(),
+        ));
+        body = next;
+    }
+    if position(body) > end + END.len() {
+        return Found::Nothing;
+    }
+    if !headers.is_empty() && position(body) > end {
+        return Found::Next;
+    }
+    let trailer = data[end + END.len()..].strip_prefix(kind);
+    let Some(after) = trailer.and_then(|after| after.strip_prefix(b"-----")) else {
+        return Found::Next;
+    };
+    let (trailing, rest) = line(after);
+    if !trailing.is_empty() {
+        return Found::Next;
+    }
+    // An empty block's only newline belongs to both of its lines.
+    let content = data.get(position(body)..end).unwrap_or_default();
+    let compact: Vec<u8> = content
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+        .collect();
+    match STANDARD_LAX.decode(compact) {
+        Ok(bytes) => {
+            let kind = kind.to_vec();
+            Found::Block(Block { kind, headers, bytes }, rest)
         }
-        let ending = [b"-----END ".as_slice(), kind, b"-----"].concat();
-        let (content, after) = if headers.is_empty() && body.starts_with(&ending) {
-            (&body[..0], &body[ending.len()..])
-        } else {
-            let newline = [b"\n", ending.as_slice()].concat();
-            let Some(end) = find(body, &newline) else { continue };
-            (&body[..end], &body[end + newline.len()..])
-        };
-        let (trailing, after) = line(after);
-        if !trailing.is_empty() {
-            continue;
-        }
-        let compact: Vec<u8> = content
-            .iter()
-            .copied()
-            .filter(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
-            .collect();
-        let Ok(bytes) = STANDARD_LAX.decode(compact) else {
-            continue;
-        };
-        let block = Block {
-            kind: kind.to_vec(),
-            headers,
-            bytes,
-        };
-        return (Some(block), after);
+        Err(_) => Found::Next,
     }
 }
 
