@@ -3,6 +3,8 @@
 
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/front.rs"]
+mod front;
 #[path = "operator/lead.rs"]
 mod lead;
 #[path = "operator/parity.rs"]
@@ -15,5 +17,7 @@ mod push;
 mod rights;
 #[path = "operator/seed.rs"]
 mod seed;
+#[path = "operator/versions.rs"]
+mod versions;
 #[path = "operator/world.rs"]
 mod world;

@@ -1,13 +1,13 @@
 //! What goes wrong in clusters: nothing is lost, nothing is wrongly deleted, and all heals by itself.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::json;
 use sidevault_tests::pair::{Half, wait_until};
 
+use super::front::{forward, serve};
 use super::world::{self, Stage, VERSION};
 
 #[test]
@@ -80,7 +80,7 @@ fn a_server_that_never_answers_does_not_hold_up_another() {
     let Some(stage) = Stage::set() else { return };
     // Accepts, and says nothing.
     let deaf = serve(|_| None);
-    add_store(&stage, "deaf", deaf);
+    stage.add_store("deaf", deaf);
     let _operator = world::operator(&stage.cluster, &["--concurrent=2", "--enable-flood-gate=false"]);
     for number in 0..20 {
         stage.external_secret(&format!("waits-{number}"), "deaf", "db", "username");
@@ -103,7 +103,7 @@ fn half_an_answer_changes_nothing() {
         }
         Some(answer)
     });
-    add_store(&stage, "proxied", proxy);
+    stage.add_store("proxied", proxy);
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("one", "proxied", "db", "password");
     stage.wait_value("one", "grün & 'quoted'");
@@ -299,57 +299,4 @@ fn item_reads(stage: &Stage) -> u64 {
     of_items
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum::<f64>() as u64
-}
-
-fn add_store(stage: &Stage, name: &str, address: SocketAddr) {
-    let namespace = Some(stage.namespace);
-    let mut store = stage
-        .world
-        .store(VERSION, "SecretStore", name, namespace, "", "connect-token");
-    store["spec"]["provider"]["onepassword"]["connectHost"] = json!(format!("http://{address}"));
-    stage.cluster.apply(&store.to_string());
-}
-
-/// A server that answers each request with what `answer` makes of it, one a connection; nothing leaves it hanging.
-fn serve(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let answer = std::sync::Arc::new(answer);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answer = answer.clone();
-            thread::spawn(move || {
-                let Ok(mut stream) = stream else { return };
-                let mut request = Vec::new();
-                let mut buffer = [0; 4096];
-                while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-                    match stream.read(&mut buffer) {
-                        Ok(0) | Err(_) => return,
-                        Ok(read) => request.extend_from_slice(&buffer[..read]),
-                    }
-                }
-                match answer(&request) {
-                    Some(bytes) => drop(stream.write_all(&bytes)),
-                    // Held open until the other side has had enough.
-                    None => while stream.read(&mut buffer).is_ok_and(|read| read > 0) {},
-                }
-            });
-        }
-    });
-    address
-}
-
-/// The whole answer of the real server, on a connection that ends with it.
-fn forward(upstream: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
-    let text = String::from_utf8_lossy(request);
-    let (line, rest) = text.split_once("\r\n")?;
-    // Streams never end; the operator polls then.
-    if line.contains("/v1/events") {
-        return Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec());
-    }
-    let mut stream = std::net::TcpStream::connect(upstream).ok()?;
-    write!(stream, "{line}\r\nConnection: close\r\n{rest}").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(answer)
 }

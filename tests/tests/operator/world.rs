@@ -1,6 +1,7 @@
 //! A Connect server with items, and stores that name it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -233,6 +234,16 @@ impl Stage {
     /// Applies an ExternalSecret that puts fields of items into a Secret of its name.
     pub(crate) fn external_secret(&self, name: &str, store: &str, item: &str, field: &str) {
         self.cluster.apply(&self.manifest(name, store, item, field).to_string());
+    }
+
+    /// Adds a store for a server elsewhere, with the same vaults and token.
+    pub(crate) fn add_store(&self, name: &str, address: SocketAddr) {
+        let namespace = Some(self.namespace);
+        let mut store = self
+            .world
+            .store(VERSION, "SecretStore", name, namespace, "", "connect-token");
+        store["spec"]["provider"]["onepassword"]["connectHost"] = json!(format!("http://{address}"));
+        self.cluster.apply(&store.to_string());
     }
 
     pub(crate) fn manifest(&self, name: &str, store: &str, item: &str, field: &str) -> Value {
