@@ -17,7 +17,7 @@ use super::uses::{Use, Uses};
 /// How many requests are under way to one server at a time.
 const REQUESTS: usize = 32;
 /// The longest that the first use of a server waits for its event stream to stand.
-const FOLLOWED: Duration = Duration::from_secs(3);
+const FOLLOWED: Duration = Duration::from_secs(10);
 /// How long values stay in memory after they were read.
 const KEPT: Duration = Duration::from_secs(60);
 /// How long it is remembered when something changed: longer than any read takes.

@@ -82,6 +82,7 @@ async fn listen(
                     tracing::debug!(%error, "no event stream; polling");
                 }
                 connection.changes_unknown();
+                connection.let_read();
             }
             Ok(event) => {
                 *last = event.sequence.or(*last);
