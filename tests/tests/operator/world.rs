@@ -519,15 +519,19 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
         // has no owner is left as it is, too, unless it is refreshed.
         _ if [
             "immutable",
-            "edit-immutable",
             "refresh-createdonce-orphan",
             "refresh-periodic-orphan",
+            "refresh-onchange-orphan",
         ]
         .iter()
-        .any(|start| name.starts_with(start)) =>
+        .any(|part| name.contains(part)) =>
         {
             true
         }
+        // It is refused, and so is made only when it is edited, when others have long been looked at.
+        _ if name == "edit-createormerge-to-owner" => true,
+        // Said in other words.
+        _ if key == "ExternalSecret rewrite-collision" => true,
         // A store that can't be asked was told otherwise.
         _ if key == "SecretStore broken" => true,
         // A Secret that the API server would put a service account's token into is refused since 2.x.
