@@ -439,9 +439,16 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
         // Pushing did.
         object["capabilities"] = Value::Null;
     }
-    if !newest && let Some(events) = object["events"].as_array_mut() {
-        // Stores shared one client until 2.x, so that one at times asked with another's token.
-        events.retain(|event| !event[2].as_str().is_some_and(|message| message.contains("status 401")));
+    if let Some(events) = object["events"].as_array_mut() {
+        events.retain(|event| {
+            let message = event[2].as_str().unwrap_or_default();
+            // An item that goes while it is looked for; and stores shared one client until 2.x, so that one at times asked
+            // with another's token.
+            !message.contains("status 404: item ID not found") && (newest || !message.contains("status 401"))
+        });
+        if events.is_empty() {
+            object["events"] = Value::Null;
+        }
     }
     if release.contains("v0.9.") {
         // Events had other words.
