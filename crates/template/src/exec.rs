@@ -122,9 +122,10 @@ impl<'t> State<'t> {
     }
 
     fn charge(&mut self, units: usize) -> Run<()> {
-        match self.ctx.budget.take(units as u64) {
+        match self.ctx.work(units as u64) {
             Ok(()) => Ok(()),
-            Err(message) => self.limit(message),
+            Err(Fault::Limit(message)) => self.limit(message),
+            Err(Fault::Error(message)) => self.error(message),
         }
     }
 
@@ -187,13 +188,20 @@ impl<'t> State<'t> {
 
     fn if_or_with(&mut self, dot: &Val, branch: &'t Branch, with: bool) -> Run<Flow> {
         let mark = self.variables.len();
-        let value = self.pipeline(dot, &branch.pipe)?;
-        let flow = if value.truth() {
-            self.list(if with { &value } else { dot }, &branch.list)?
-        } else if let Some(otherwise) = &branch.otherwise {
-            self.list(dot, otherwise)?
-        } else {
-            Flow::Next
+        let (mut branch, mut with) = (branch, with);
+        let flow = loop {
+            let value = self.pipeline(dot, &branch.pipe)?;
+            if value.truth() {
+                break self.list(if with { &value } else { dot }, &branch.list)?;
+            }
+            // A long row of `else if` is no deeper than a short one.
+            (branch, with) = match branch.otherwise.as_deref() {
+                Some([Node::If(next)]) => (next, false),
+                Some([Node::With(next)]) => (next, true),
+                Some(otherwise) => break self.list(dot, otherwise)?,
+                None => break Flow::Next,
+            };
+            self.work()?;
         };
         self.variables.truncate(mark);
         Ok(flow)

@@ -7,15 +7,21 @@ use std::time::{Duration, Instant};
 pub const MAX_OUTPUT: usize = 4 << 20;
 
 /// Units of work in one rendering: about one for each node evaluated, each element built and each 64 bytes copied.
-pub const MAX_WORK: u64 = 4_000_000;
+pub const MAX_WORK: u64 = 16_000_000;
 
 /// How long renderings that share a [`Budget`] may take. Work is charged by its size, which a regular expression's is
 /// not: one that fails late at every byte takes the square of it. What is slow by nature, such as making keys, is
 /// charged as work, and its time does not count.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
 
+/// Bytes that the values of one rendering hold at once. A single function may go beyond by what it makes.
+pub const MAX_HELD: usize = 64 << 20;
+
 /// Control structures and parentheses inside one another in a template's text.
 pub const MAX_NESTING: usize = 100;
+
+/// `{{ else if }}` and `{{ else with }}` in a row, or in rows inside one another.
+pub const MAX_CHAINED: usize = 500;
 
 /// `{{ template }}` calls inside one another (Go: 100000).
 pub const MAX_TEMPLATE_DEPTH: usize = 100;

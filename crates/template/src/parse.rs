@@ -8,7 +8,7 @@ use crate::TemplateError;
 use crate::ast::{Branch, Call, Command, Expr, ExprKind, Node, Pipe, Tree};
 use crate::go::strconv::{quote_text, unquote};
 use crate::lex::{Kind, Token, lex};
-use crate::limits::{MAX_NESTING, MAX_SOURCE};
+use crate::limits::{MAX_CHAINED, MAX_NESTING, MAX_SOURCE};
 
 /// Parses `source` into its trees by name; that of the template itself is called `name`.
 pub(crate) fn parse(
@@ -30,6 +30,7 @@ pub(crate) fn parse(
         variables: vec!["$".to_owned()],
         range_depth: 0,
         nesting: 0,
+        chained: 0,
         action_line: 0,
         trees: BTreeMap::new(),
     };
@@ -73,6 +74,8 @@ struct Parser<'s> {
     variables: Vec<String>,
     range_depth: usize,
     nesting: usize,
+    /// `else if`s and `else with`s around the place.
+    chained: usize,
     action_line: usize,
     trees: BTreeMap<String, Tree>,
 }
@@ -126,6 +129,14 @@ impl Parser<'_> {
         )))
     }
 
+    fn limit<T>(&self, message: &str) -> Parsed<T> {
+        let line = self.tokens.get(self.furthest).map_or(1, |token| token.line);
+        Err(TemplateError::Limit(format!(
+            "template: {}:{line}: {message}",
+            self.name
+        )))
+    }
+
     fn unexpected<T>(&self, token: &Token, context: &str) -> Parsed<T> {
         if token.kind == Kind::Error {
             let mut extra = String::new();
@@ -153,11 +164,9 @@ impl Parser<'_> {
 
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.nesting >= MAX_NESTING {
-            let line = self.tokens.get(self.furthest).map_or(1, |token| token.line);
-            return Err(TemplateError::Limit(format!(
-                "template: {}:{line}: more than {MAX_NESTING} blocks and parentheses inside one another",
-                self.name
-            )));
+            return self.limit(&format!(
+                "more than {MAX_NESTING} blocks and parentheses inside one another"
+            ));
         }
         self.nesting += 1;
         let parsed = parse(self);
@@ -297,35 +306,59 @@ impl Parser<'_> {
         self.nested(|parser| parser.control_inner(context))
     }
 
+    /// A control with its `else if`s or `else with`s, which are siblings in the text and stand inside one another in the
+    /// tree.
     fn control_inner(&mut self, context: &str) -> Parsed<Branch> {
         let known = self.variables.len();
+        let mut chain = Vec::new();
+        let mut last = loop {
+            let (pipe, list, ending) = self.head(context)?;
+            if ending == Ending::Else && matches!((context, self.peek()), ("if", Kind::If) | ("with", Kind::With)) {
+                self.next();
+                chain.push((pipe, list));
+                self.chained += 1;
+                if self.chained > MAX_CHAINED {
+                    return self.limit(&format!("more than {MAX_CHAINED} times \"else {context}\""));
+                }
+                continue;
+            }
+            let otherwise = match ending {
+                Ending::End => None,
+                Ending::Else => {
+                    let (nodes, ending) = self.list()?;
+                    if ending != Ending::End {
+                        return self.error(format!("expected end; found {}", ending.text()));
+                    }
+                    Some(nodes)
+                }
+            };
+            break Branch { pipe, list, otherwise };
+        };
+        self.chained -= chain.len();
+        for (pipe, list) in chain.into_iter().rev() {
+            let node = if context == "if" {
+                Node::If(last)
+            } else {
+                Node::With(last)
+            };
+            last = Branch {
+                pipe,
+                list,
+                otherwise: Some(vec![node]),
+            };
+        }
+        self.variables.truncate(known);
+        Ok(last)
+    }
+
+    /// The condition of a control, and what follows it up to its end or `else`.
+    fn head(&mut self, context: &str) -> Parsed<(Pipe, Vec<Node>, Ending)> {
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         let loops = usize::from(context == "range");
         self.range_depth += loops;
         let (list, ending) = self.list()?;
         self.range_depth -= loops;
-        let otherwise = match ending {
-            Ending::End => None,
-            Ending::Else => Some(match (context, self.peek()) {
-                ("if", Kind::If) => {
-                    self.next();
-                    vec![Node::If(self.control("if")?)]
-                }
-                ("with", Kind::With) => {
-                    self.next();
-                    vec![Node::With(self.control("with")?)]
-                }
-                _ => {
-                    let (nodes, ending) = self.list()?;
-                    if ending != Ending::End {
-                        return self.error(format!("expected end; found {}", ending.text()));
-                    }
-                    nodes
-                }
-            }),
-        };
-        self.variables.truncate(known);
-        Ok(Branch { pipe, list, otherwise })
+        Ok((pipe, list, ending))
     }
 
     fn block(&mut self) -> Parsed<Node> {

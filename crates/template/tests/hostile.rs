@@ -83,18 +83,52 @@ fn scans_are_paid_for() {
     let long = r#"{{ $b := print (repeat 4000000 "x") "*" }}"#;
     for call in ["b64dec $b", "atoi $b", "shuffle $b", "toDate $b $b", "hasSuffix $b $b"] {
         refused(&format!(
-            "{long}{{{{ range until 100 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
+            "{long}{{{{ range until 1000 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
         ));
     }
     let map = r#"{{ $d := dict }}{{ range $i := until 20000 }}{{ $_ := set $d (toString $i) 1 }}{{ end }}"#;
     for call in ["values $d", "keys $d", "omit $d", "len (keys $d $d $d)"] {
         refused(&format!(
-            "{map}{{{{ range until 400 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
+            "{map}{{{{ range until 1000 }}}}{{{{ $_ := {call} }}}}{{{{ end }}}}"
         ));
     }
     refused(&format!(
-        "{map}{{{{ range until 400 }}}}{{{{ range $d }}}}{{{{ break }}}}{{{{ end }}}}{{{{ end }}}}"
+        "{map}{{{{ range until 1000 }}}}{{{{ range $d }}}}{{{{ break }}}}{{{{ end }}}}{{{{ end }}}}"
     ));
+}
+
+#[test]
+fn values_are_held_to_their_share_of_memory() {
+    let plenty = || Budget::new(1 << 40, Duration::from_secs(3600));
+    let held = |source: &str| {
+        let template = Template::parse("t", source).unwrap();
+        let ran = template.render_with(&data(), SystemTime::now(), &mut plenty());
+        let error = ran.unwrap_err().to_string();
+        assert!(error.ends_with("the values of the template are too big"), "{error}");
+    };
+    let long = r#"{{ $b := repeat 4000000 "x" }}{{ $d := dict }}"#;
+    for copy in [
+        "splitList `,` $b",
+        "split `,` $b",
+        "dict $b 1",
+        "toStrings (list $b)",
+        "print $b",
+    ] {
+        held(&format!(
+            "{long}{{{{ range $i := until 150 }}}}{{{{ $_ := set $d (toString $i) ({copy}) }}}}{{{{ end }}}}"
+        ));
+    }
+    held(r#"{{ $_ := splitList "," (repeat 4000000 ",") }}"#);
+    held(r#"{{ $_ := fromJson (print "[" (repeat 1300000 "[],") "0]") }}"#);
+    held(
+        "{{ $d := dict }}{{ range $i := until 150 }}{{ $_ := set $d (toString $i) (until 20000 | concat (until 20000)) }}{{ end }}",
+    );
+    let map = r#"{{ $d := dict }}{{ range $i := until 20000 }}{{ $_ := set $d (toString $i) 1 }}{{ end }}"#;
+    refused(&format!("{map}{{{{ len (keys {}) }}}}", "$d ".repeat(500)));
+    // What is dropped on the way does not count.
+    let dropped = format!("{long}{{{{ range until 30 }}}}{{{{ $_ := splitList `,` $b }}}}{{{{ end }}}}");
+    let dropped = Template::parse("t", &dropped).unwrap();
+    assert!(dropped.render_with(&data(), SystemTime::now(), &mut plenty()).is_ok());
 }
 
 #[test]
@@ -173,6 +207,21 @@ fn nesting_in_the_source_is_bounded() {
         ))
         .is_err()
     );
+}
+
+#[test]
+fn rows_of_else_if_are_bounded() {
+    let row = |count: usize, inner: &str| {
+        let last = "{{ else if .a }}".repeat(count);
+        format!(
+            "{{{{ if not .a }}}}{}{{{{ else if .a }}}}{inner}{{{{ end }}}}",
+            last.replace(".a", "not .a")
+        )
+    };
+    assert_eq!(on_a_small_stack(&row(400, "x")).unwrap(), b"x");
+    refused(&row(1000, "x"));
+    refused(&row(400, &row(400, "x")));
+    assert_eq!(on_a_small_stack(&row(200, &row(200, "x")).repeat(3)).unwrap(), b"xxx");
 }
 
 #[test]

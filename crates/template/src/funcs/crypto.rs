@@ -47,7 +47,7 @@ pub(super) const TABLE: &[Func] = &[
 ];
 
 /// What a slow hash costs of a rendering's work: some ten of them are allowed.
-pub(super) const SLOW: u64 = 400_000;
+pub(super) const SLOW: u64 = crate::limits::MAX_WORK / 10;
 
 fn hashed(ctx: &mut Ctx, args: &[Val], hash: fn(&[u8]) -> String) -> Ran {
     ctx.work(1 + text(args, 0).len() as u64 / 64)?;

@@ -162,17 +162,13 @@ fn copy(ctx: &mut Ctx, value: &Val, depth: usize) -> Ran {
     Ok(match value {
         Val::List(list) => {
             let items: Result<Vec<Val>, Fault> = list.items.iter().map(|item| copy(ctx, item, depth + 1)).collect();
-            Val::List(Rc::new(List {
-                elem: list.elem,
-                nil: list.nil,
-                items: items?,
-            }))
+            Val::List(Rc::new(List::new(list.elem, list.nil, items?)))
         }
-        Val::Map(map) if map.strings || map.nil => Val::Map(Rc::new(Map {
-            strings: map.strings,
-            nil: map.nil,
-            items: map.items.clone(),
-        })),
+        Val::Map(map) if map.strings || map.nil => {
+            let items = map.items.borrow();
+            ctx.work(items.len() as u64)?;
+            Val::Map(Rc::new(Map::new(map.strings, map.nil, items.clone())))
+        }
         Val::Map(map) => {
             let mut items = Items::new();
             for (key, item) in map.items.borrow().iter() {

@@ -67,7 +67,7 @@ fn padded(part: Option<&String>, length: usize) -> Option<Vec<u8>> {
 
 impl Jwk {
     fn parse(ctx: &mut Ctx, args: &[Val]) -> Result<Self, Fault> {
-        ctx.slow(20_000)?;
+        ctx.slow(80_000)?;
         serde_json::from_slice(text(args, 0)).map_err(|_| Fault::from("failed to parse the JWK"))
     }
 

@@ -26,7 +26,6 @@ mod yaml_emit;
 mod yaml_resolve;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::LazyLock;
@@ -35,7 +34,7 @@ use std::time::{Instant, SystemTime};
 use jiff::Timestamp;
 
 use crate::go::val::{Elem, Items, Map, Str, Val};
-use crate::limits::{Budget, MAX_OUTPUT};
+use crate::limits::{Budget, MAX_HELD, MAX_OUTPUT};
 
 pub(crate) use semver::Version;
 
@@ -88,6 +87,9 @@ impl Ctx {
 
     /// Takes `units` from what the rendering may do.
     pub(crate) fn work(&mut self, units: u64) -> Result<(), Fault> {
+        if crate::go::held::held() > MAX_HELD {
+            return Err(Fault::Limit("the values of the template are too big"));
+        }
         self.budget.take(units).map_err(Fault::Limit)
     }
 
@@ -128,11 +130,7 @@ impl Ctx {
 
     /// A `map[string]interface {}`.
     pub(crate) fn map(&mut self, items: Items) -> Val {
-        let map = Rc::new(Map {
-            strings: false,
-            nil: false,
-            items: RefCell::new(items),
-        });
+        let map = Rc::new(Map::new(false, false, items));
         if self.maps.len() % 1024 == 1023 {
             self.maps.retain(|map| map.strong_count() > 0);
         }
@@ -211,11 +209,7 @@ impl Ty {
     pub(crate) fn nil(self) -> Option<Val> {
         match self {
             Self::Any | Self::Reflect => Some(Val::Nil),
-            Self::Map => Some(Val::Map(Rc::new(Map {
-                strings: false,
-                nil: true,
-                items: RefCell::default(),
-            }))),
+            Self::Map => Some(Val::Map(Rc::new(Map::new(false, true, Items::new())))),
             Self::List => Some(Val::nil_list(Elem::Any)),
             _ => None,
         }

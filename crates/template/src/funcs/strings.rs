@@ -4,7 +4,7 @@ use super::{Ctx, Fault, Func, Ran, Ty, any, f, int, strval, text, v};
 use crate::go::fmt;
 use crate::go::strconv::quote;
 use crate::go::unicode;
-use crate::go::val::{Elem, Items, Map, Val};
+use crate::go::val::{Elem, Items, Map, Str, Val};
 
 pub(super) const TABLE: &[Func] = &[
     f("abbrev", &[Ty::Int, Ty::Str], |ctx, args| {
@@ -72,7 +72,7 @@ pub(super) const TABLE: &[Func] = &[
     }),
     f("splitList", &[Ty::Str, Ty::Str], |ctx, args| {
         let parts = split(ctx, text(args, 1), text(args, 0), -1)?;
-        Ok(Val::of(Elem::Str, parts.into_iter().map(Val::str).collect()))
+        Ok(Val::of(Elem::Str, parts.into_iter().map(Val::Str).collect()))
     }),
 ];
 
@@ -251,7 +251,7 @@ fn replace(ctx: &mut Ctx, bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8
 }
 
 /// `strings.SplitN`
-pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -> Result<Vec<Vec<u8>>, Fault> {
+pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -> Result<Vec<Str>, Fault> {
     if limit == 0 {
         return Ok(Vec::new());
     }
@@ -262,10 +262,10 @@ pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -
         while let Some(rune) = unicode::runes(rest).next() {
             ctx.work(1)?;
             if parts.len() + 1 == limit {
-                parts.push(rest.to_vec());
+                parts.push(rest.into());
                 return Ok(parts);
             }
-            parts.push(rest[..rune.len()].to_vec());
+            parts.push(rest[..rune.len()].into());
             rest = &rest[rune.len()..];
         }
         return Ok(parts);
@@ -274,10 +274,10 @@ pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -
     while parts.len() + 1 < limit {
         let Some(at) = find(rest, separator) else { break };
         ctx.work(1)?;
-        parts.push(rest[..at].to_vec());
+        parts.push(rest[..at].into());
         rest = &rest[at + separator.len()..];
     }
-    parts.push(rest.to_vec());
+    parts.push(rest.into());
     Ok(parts)
 }
 
@@ -285,11 +285,7 @@ pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -
 fn numbered(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -> Ran {
     let mut items = Items::new();
     for (i, part) in split(ctx, bytes, separator, limit)?.into_iter().enumerate() {
-        items.insert(format!("_{i}").into_bytes().into(), Val::str(part));
+        items.insert(format!("_{i}").into_bytes().into(), Val::Str(part));
     }
-    Ok(Val::Map(std::rc::Rc::new(Map {
-        strings: true,
-        nil: false,
-        items: std::cell::RefCell::new(items),
-    })))
+    Ok(Val::Map(std::rc::Rc::new(Map::new(true, false, items))))
 }

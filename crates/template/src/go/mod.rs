@@ -3,6 +3,7 @@
 pub(crate) mod duration;
 pub(crate) mod float;
 pub(crate) mod fmt;
+pub(crate) mod held;
 pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod path;

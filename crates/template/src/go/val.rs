@@ -9,7 +9,7 @@ use crate::funcs::Cert;
 use crate::funcs::Version;
 use crate::value::{Value, Values};
 
-pub(crate) type Str = Rc<[u8]>;
+pub(crate) use super::held::{Share, Str};
 
 /// A value with its Go type.
 #[derive(Clone)]
@@ -49,6 +49,7 @@ pub(crate) struct List {
     /// A `nil` slice: JSON tells it from an empty one.
     pub(crate) nil: bool,
     pub(crate) items: Vec<Val>,
+    _share: Share,
 }
 
 /// A map; shared, and changed in place by `set`, `unset` and `merge`.
@@ -57,6 +58,32 @@ pub(crate) struct Map {
     pub(crate) strings: bool,
     pub(crate) nil: bool,
     pub(crate) items: RefCell<Items>,
+    /// Of what it was made with: entries that are set later are bounded by the work of setting them.
+    _share: Share,
+}
+
+impl List {
+    pub(crate) fn new(elem: Elem, nil: bool, items: Vec<Val>) -> Self {
+        let share = Share::new(items.len() * size_of::<Val>());
+        Self {
+            elem,
+            nil,
+            items,
+            _share: share,
+        }
+    }
+}
+
+impl Map {
+    pub(crate) fn new(strings: bool, nil: bool, items: Items) -> Self {
+        let share = Share::new(items.len() * 2 * size_of::<(Str, Val)>());
+        Self {
+            strings,
+            nil,
+            items: RefCell::new(items),
+            _share: share,
+        }
+    }
 }
 
 pub(crate) type Items = BTreeMap<Str, Val>;
@@ -114,19 +141,11 @@ impl Val {
     }
 
     pub(crate) fn of(elem: Elem, items: Vec<Self>) -> Self {
-        Self::List(Rc::new(List {
-            elem,
-            nil: false,
-            items,
-        }))
+        Self::List(Rc::new(List::new(elem, false, items)))
     }
 
     pub(crate) fn nil_list(elem: Elem) -> Self {
-        Self::List(Rc::new(List {
-            elem,
-            nil: true,
-            items: Vec::new(),
-        }))
+        Self::List(Rc::new(List::new(elem, true, Vec::new())))
     }
 
     pub(crate) fn strings(items: impl IntoIterator<Item = Vec<u8>>) -> Self {
@@ -235,11 +254,7 @@ impl Val {
             for (key, value) in values {
                 items.insert(key.as_bytes().into(), Self::from_value(value, depth, make)?);
             }
-            return Some(Self::Map(Rc::new(Map {
-                strings: true,
-                nil: false,
-                items: RefCell::new(items),
-            })));
+            return Some(Self::Map(Rc::new(Map::new(true, false, items))));
         }
         let mut items = Items::new();
         for (key, value) in values {
