@@ -11,7 +11,8 @@
 //!
 //! * `keys` and `values` come in the order of the keys; Go's order is a different one at every run.
 //! * Errors hold no values. `fail` shows a message that stands in the template, and none that was put together.
-//! * `fromYaml` says in words of its own, under `Error`, what is wrong with the syntax.
+//! * `fromYaml` says in words of its own, under `Error`, what is wrong with the syntax. It takes for wrong a tab
+//!   between a colon and its value, and a bracket that closes at the margin; and `\/` in double quotes for right.
 //! * A regular expression is compiled by the `regex` crate, after its syntax was translated from Go's.
 //! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, `Month` and `Weekday` of
 //!   a time, JWKs of kinds other than RSA, EC (P-256, P-384, P-521) and Ed25519.

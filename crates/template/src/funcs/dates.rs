@@ -148,9 +148,10 @@ fn modify(args: &[Val], must: bool) -> Ran {
 }
 
 fn parsed(args: &[Val]) -> Option<Val> {
-    let zoned = layout::parse(text(args, 0), text(args, 1))?;
+    let (zoned, name) = layout::parse(text(args, 0), text(args, 1))?;
     Some(Val::Time(Rc::new(Time {
         zoned,
+        zone_name: name.map(Rc::from),
         monotonic: false,
     })))
 }
@@ -209,6 +210,7 @@ fn add_date(_: &mut Ctx, args: &[Val]) -> Ran {
     match moved {
         Some(zoned) => Ok(Val::Time(Rc::new(Time {
             zoned,
+            zone_name: time.zone_name.clone(),
             monotonic: false,
         }))),
         None => Err("the date is out of range".into()),

@@ -71,6 +71,8 @@ fn from_yaml(ctx: &mut Ctx, source: &str) -> Ran {
         ctx,
         parser: Parser::new_from_str(source),
         anchors: Vec::new(),
+        unended: open_end(source),
+        end: 0,
     };
     let document = if tab_first {
         Err(Stop::Syntax)
@@ -101,6 +103,12 @@ fn from_yaml(ctx: &mut Ctx, source: &str) -> Ran {
     Ok(ctx.map(items))
 }
 
+/// Where the source ends, if not in a newline, and whether there is text in its last line.
+fn open_end(source: &str) -> Option<(usize, bool)> {
+    let last = source.rsplit('\n').next().filter(|last| !last.is_empty())?;
+    Some((source.chars().count(), !last.trim().is_empty()))
+}
+
 enum Stop {
     Syntax,
     Fault(Fault),
@@ -123,14 +131,29 @@ struct Loader<'c, 's> {
     ctx: &'c mut Ctx,
     parser: Parser<'s, saphyr_parser::StrInput<'s>>,
     anchors: Vec<(usize, Val)>,
+    unended: Option<(usize, bool)>,
+    /// Where the last event ended.
+    end: usize,
 }
 
 impl<'s> Loader<'_, 's> {
     fn next(&mut self) -> Result<Event<'s>, Stop> {
         match self.parser.next_event() {
-            Some(Ok((event, _))) => Ok(event),
+            Some(Ok((event, span))) => {
+                self.end = span.end.index();
+                Ok(event)
+            }
             _ => Err(Stop::Syntax),
         }
+    }
+
+    /// A block scalar that ends with a source that ends in no newline: the parser adds one.
+    fn newline_too_many(&self, text: &str) -> bool {
+        let (Some((end, in_text)), Some(before)) = (self.unended, text.strip_suffix('\n')) else {
+            return false;
+        };
+        // None for a last line of spaces that are fewer than the block's.
+        self.end >= end && (in_text || before.ends_with(['\n', ' ']))
     }
 
     /// The first document; the engine looks at no other.
@@ -157,7 +180,10 @@ impl<'s> Loader<'_, 's> {
                 let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
                 return known.map(|(_, value)| Node::Value(value.clone())).ok_or(Stop::Syntax);
             }
-            Event::Scalar(text, style, anchor, tag) => {
+            Event::Scalar(mut text, style, anchor, tag) => {
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.newline_too_many(&text) {
+                    text.to_mut().pop();
+                }
                 let tag = tag.as_ref().map(|tag| (tag.handle.as_str(), tag.suffix.as_str()));
                 let plain = style == ScalarStyle::Plain;
                 let value = match yaml_resolve::resolve(&text, plain, tag).ok_or(Stop::Syntax)? {

@@ -147,10 +147,43 @@ fn string(out: &mut Vec<u8>, text: &[u8], escape_html: bool) {
 pub(crate) fn decode(ctx: &mut Ctx, text: &[u8]) -> Result<Option<Val>, Fault> {
     ctx.work(text.len() as u64 / 16)?;
     let text = String::from_utf8_lossy(text);
-    match serde_json::from_str::<serde_json::Value>(&text) {
+    let parsed = serde_json::from_str::<serde_json::Value>(&text)
+        .or_else(|error| paired(&text).map_or(Err(error), |text| serde_json::from_str(&text)));
+    match parsed {
         Ok(value) => convert(ctx, value).map(Some),
         Err(_) => Ok(None),
     }
+}
+
+/// The text with U+FFFD for halves of surrogate pairs, as Go reads them; `None` if there are none.
+fn paired(text: &str) -> Option<String> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::new();
+    let mut from = 0;
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        at += found;
+        let pair = (unit(at), unit(at + 6));
+        at += match pair {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+            (Some(0xd800..0xe000), _) => {
+                out.push_str(&text[from..at]);
+                out.push_str("\\ufffd");
+                from = at + 6;
+                6
+            }
+            // What an escape escapes may be more than a byte, in what is no JSON.
+            _ => 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+    }
+    if from == 0 {
+        return None;
+    }
+    out.push_str(&text[from..]);
+    Some(out)
 }
 
 fn convert(ctx: &mut Ctx, value: serde_json::Value) -> Result<Val, Fault> {

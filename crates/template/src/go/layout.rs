@@ -160,14 +160,18 @@ fn fraction_length(rest: &[u8]) -> Option<usize> {
     (!rest.get(count + 1).is_some_and(u8::is_ascii_digit)).then_some(count + 1)
 }
 
-pub(crate) fn format(time: &ZonedDateTime, layout: &[u8]) -> Vec<u8> {
+/// `name` is the zone's, where it is not what the time's zone is called.
+pub(crate) fn format(time: &ZonedDateTime, name: Option<&str>, layout: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(layout.len() + 8);
     let mut layout = layout;
     loop {
         let (prefix, field, rest) = next_field(layout);
         out.extend_from_slice(prefix);
         let Some(field) = field else { return out };
-        out.extend_from_slice(show(time, field).as_bytes());
+        match (field, name) {
+            (Field::ZoneName, Some(name)) => out.extend_from_slice(name.as_bytes()),
+            _ => out.extend_from_slice(show(time, field).as_bytes()),
+        }
         layout = rest;
     }
 }
@@ -223,10 +227,14 @@ fn show(time: &ZonedDateTime, field: Field) -> String {
     }
 }
 
-/// The zone's abbreviation; one that is nothing but an offset is `+03` as in Go.
+/// The zone's abbreviation. One that is nothing but an offset is `+03` in the database, but a zone that was read as an
+/// offset has no name, and Go shows `-0700`.
 fn zone_name(time: &ZonedDateTime) -> String {
     if time.time_zone() == &TimeZone::UTC {
         return "UTC".to_owned();
+    }
+    if time.time_zone().to_fixed_offset().is_ok() {
+        return show_offset(time.offset(), false, false, true, false);
     }
     let info = time.time_zone().to_offset_info(time.timestamp());
     info.abbreviation().to_owned()
@@ -262,11 +270,13 @@ struct Parts {
     nanos: i32,
     pm: Option<bool>,
     offset: Option<i32>,
+    /// `UTC`, or `Z`, stood there.
+    utc: bool,
     zone: Option<String>,
 }
 
-/// `time.ParseInLocation(layout, text, UTC)`.
-pub(crate) fn parse(layout: &[u8], text: &[u8]) -> Option<ZonedDateTime> {
+/// `time.ParseInLocation(layout, text, UTC)`; with the name of the zone, if one stood there that is not known.
+pub(crate) fn parse(layout: &[u8], text: &[u8]) -> Option<(ZonedDateTime, Option<String>)> {
     let mut parts = Parts::default();
     let mut layout = layout;
     let mut text = text;
@@ -423,7 +433,7 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
             seconds,
         } => {
             if z && let Some(rest) = text.strip_prefix(b"Z") {
-                parts.offset = Some(0);
+                parts.utc = true;
                 return Some(rest);
             }
             let (sign, mut rest) = match text.first()? {
@@ -475,21 +485,41 @@ fn fraction<'t>(parts: &mut Parts, text: &'t [u8], exact: Option<usize>) -> Opti
     Some(&rest[count..])
 }
 
-/// `MST`, `CEST`, `GMT+3`: Go knows the offset of UTC only, and keeps the name of the others.
+/// `MST`, `CEST`, `GMT+3`, `+03`: Go knows the offset of UTC only, and keeps the name of the others.
 fn zone_abbreviation<'t>(parts: &mut Parts, text: &'t [u8]) -> Option<&'t [u8]> {
     if let Some(rest) = text.strip_prefix(b"UTC") {
-        parts.offset = Some(0);
+        parts.utc = true;
         return Some(rest);
     }
-    let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    if !(3..=5).contains(&letters) {
-        return None;
-    }
-    parts.zone = Some(String::from_utf8_lossy(&text[..letters]).into_owned());
-    Some(&text[letters..])
+    let length = match text {
+        [b'C', b'h', b'S', b'T', ..] | [b'M', b'e', b'S', b'T', ..] => 4,
+        [b'G', b'M', b'T', rest @ ..] => 3 + signed_hours(rest),
+        [b'+' | b'-', ..] => Some(signed_hours(text)).filter(|length| *length > 0)?,
+        _ => match text.iter().take(6).take_while(|byte| byte.is_ascii_uppercase()).count() {
+            3 => 3,
+            4 if text[3] == b'T' || text.starts_with(b"WITA") => 4,
+            5 if text[4] == b'T' => 5,
+            _ => return None,
+        },
+    };
+    // Shorter than any name.
+    text.get(2)?;
+    let (name, rest) = text.split_at(length);
+    parts.zone = Some(String::from_utf8_lossy(name).into_owned());
+    Some(rest)
 }
 
-fn assemble(parts: Parts) -> Option<ZonedDateTime> {
+/// The length of a sign and hours up to 23; 0 if that is not what stands there.
+fn signed_hours(text: &[u8]) -> usize {
+    let Some(b'+' | b'-') = text.first() else { return 0 };
+    let count = text[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let hours = std::str::from_utf8(&text[1..=count])
+        .ok()
+        .and_then(|hours| hours.parse::<u64>().ok());
+    hours.filter(|hours| *hours <= 23).map_or(0, |_| 1 + count)
+}
+
+fn assemble(parts: Parts) -> Option<(ZonedDateTime, Option<String>)> {
     let hour = match parts.pm {
         Some(true) if parts.hour < 12 => parts.hour + 12,
         Some(false) if parts.hour == 12 => 0,
@@ -497,16 +527,32 @@ fn assemble(parts: Parts) -> Option<ZonedDateTime> {
     };
     let year = parts.year.unwrap_or(0);
     let date = match parts.year_day {
-        Some(day) if parts.month.is_none() => Date::new(year, 1, 1)
-            .ok()?
-            .checked_add(jiff::Span::new().days(i64::from(day) - 1))
-            .ok()?,
-        _ => Date::new(year, parts.month.unwrap_or(1), parts.day.unwrap_or(1)).ok()?,
+        Some(day) => {
+            let first = Date::new(year, 1, 1).ok()?;
+            let date = first.checked_add(jiff::Span::new().days(i64::from(day) - 1)).ok()?;
+            let agrees = date.year() == year
+                && parts.month.is_none_or(|month| month == date.month())
+                && parts.day.is_none_or(|day| day == date.day());
+            agrees.then_some(date)?
+        }
+        None => Date::new(year, parts.month.unwrap_or(1), parts.day.unwrap_or(1)).ok()?,
     };
     let clock = Clock::new(hour, parts.minute, parts.second, parts.nanos).ok()?;
-    let zone = match (parts.offset, &parts.zone) {
-        (Some(0) | None, _) => TimeZone::UTC,
-        (Some(offset), _) => TimeZone::fixed(Offset::from_seconds(offset).ok()?),
+    let time = DateTime::from_parts(date, clock);
+    let fixed = |seconds| Offset::from_seconds(seconds).ok().map(TimeZone::fixed);
+    let (zoned, name) = match (parts.utc, parts.offset, parts.zone) {
+        (true, ..) | (false, None, None) => (time.to_zoned_datetime(TimeZone::UTC).ok()?, None),
+        (false, Some(0), name) => (time.to_zoned_datetime(TimeZone::UTC).ok()?, name),
+        (false, Some(offset), name) => (time.to_zoned_datetime(fixed(offset)?).ok()?, name),
+        (false, None, Some(name)) => {
+            // What was read is UTC's time; `GMT+3` says only how it is shown.
+            let hours = name.strip_prefix("GMT").and_then(|hours| hours.parse::<i32>().ok());
+            let zone = hours
+                .filter(|hours| *hours != 0)
+                .map_or(Some(TimeZone::UTC), |hours| fixed(hours * 3600))?;
+            let zoned = time.to_zoned_datetime(TimeZone::UTC).ok()?;
+            (zoned.with_time_zone(zone), Some(name))
+        }
     };
-    DateTime::from_parts(date, clock).to_zoned_datetime(zone).ok()
+    Some((zoned, name))
 }

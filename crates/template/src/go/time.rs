@@ -1,5 +1,7 @@
 //! Go's `time.Time`. The local zone is UTC.
 
+use std::rc::Rc;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 
@@ -9,6 +11,8 @@ use super::layout;
 #[derive(Clone, PartialEq)]
 pub(crate) struct Time {
     pub(crate) zoned: ZonedDateTime,
+    /// What the zone was called where the time was read, if Go does not know the zone.
+    pub(crate) zone_name: Option<Rc<str>>,
     /// `time.Now` shows its monotonic clock too.
     pub(crate) monotonic: bool,
 }
@@ -17,6 +21,7 @@ impl Time {
     pub(crate) fn new(moment: Timestamp, zone: TimeZone) -> Self {
         Self {
             zoned: moment.to_zoned_datetime(zone),
+            zone_name: None,
             monotonic: false,
         }
     }
@@ -38,7 +43,10 @@ impl Time {
         let moved = moment
             .checked_add(jiff::SignedDuration::from_nanos(nanos))
             .unwrap_or(moment);
-        Self::new(moved, self.zoned.time_zone().clone())
+        Self {
+            zone_name: self.zone_name.clone(),
+            ..Self::new(moved, self.zoned.time_zone().clone())
+        }
     }
 
     /// `t.In(LoadLocation(name))`; an unknown zone is UTC.
@@ -53,7 +61,7 @@ impl Time {
     }
 
     pub(crate) fn format(&self, layout: &[u8]) -> Vec<u8> {
-        layout::format(&self.zoned, layout)
+        layout::format(&self.zoned, self.zone_name.as_deref(), layout)
     }
 
     /// `Time.String`.
