@@ -132,6 +132,21 @@ fn values_are_held_to_their_share_of_memory() {
 }
 
 #[test]
+fn a_store_pays_for_what_it_asks_for_before_it_is_opened() {
+    let key = |store: &[u8]| {
+        let data = Values::from([("s".to_owned(), Value::from(store.to_vec()))]);
+        Template::parse("t", "{{ pkcs12key .s }}")
+            .unwrap()
+            .render(&data)
+            .unwrap_err()
+    };
+    let sealed = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d".repeat(100);
+    assert!(matches!(key(&sealed), TemplateError::Limit(_)));
+    let scrypt = key(b"\x06\x09\x2b\x06\x01\x04\x01\xda\x47\x04\x0b").to_string();
+    assert!(scrypt.ends_with("a key derivation that is not supported"), "{scrypt}");
+}
+
+#[test]
 fn renderings_can_share_a_budget() {
     let loops = Template::parse("t", "{{ range until 1000 }}{{ end }}").unwrap();
     let hour = Duration::from_secs(3600);

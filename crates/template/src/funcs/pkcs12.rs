@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 use p12_keystore::{
     Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12Archive, PrivateKeyChain,
 };
@@ -47,9 +48,23 @@ pub(super) const TABLE: &[Func] = &[
 /// Rounds of key derivation, as the engine's "modern" stores have them.
 const ROUNDS: u32 = 2048;
 
+/// The identifiers, as DER has them, of what encrypts with a password: PBES2 and the family of PKCS#12's own.
+const SEALED: [&[u8]; 2] = [
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01",
+];
+
+/// scrypt's identifier: it may ask for a gigabyte, and the engine does not know it.
+const SCRYPT: &[u8] = b"\x2b\x06\x01\x04\x01\xda\x47\x04\x0b";
+
 /// The key and the certificates; the first is the key's own.
 fn open(ctx: &mut Ctx, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
-    ctx.slow(SLOW / 4)?;
+    if memmem::find(store, SCRYPT).is_some() {
+        return Err("pkcs12: a key derivation that is not supported".into());
+    }
+    // Every part and every key may ask for a million rounds.
+    let sealed: usize = SEALED.iter().map(|id| memmem::find_iter(store, id).count()).sum();
+    ctx.slow((SLOW / 4).saturating_mul(1 + sealed as u64))?;
     let archive = Pkcs12Archive::from_pkcs12(store, password).map_err(|_| Fault::from("unable to decode pkcs12"))?;
     let [key] = archive.keys.as_slice() else {
         return Err("pkcs12: expected exactly one private key".into());

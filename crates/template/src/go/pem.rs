@@ -31,13 +31,11 @@ pub(crate) fn decode(data: &[u8]) -> (Option<Block>, &[u8]) {
     while let Some(end) = memmem::find(&data[from..], END) {
         let end = from + end;
         let begin = memmem::rfind(&data[from..end], BEGIN).map(|begin| from + begin);
-        match begin.filter(|begin| *begin == from || data[begin - 1] == b'\n') {
-            Some(begin) => match block(data, begin + BEGIN.len(), end) {
-                Found::Block(block, rest) => return (Some(block), rest),
-                Found::Next => {}
-                Found::Nothing => break,
-            },
-            None => {}
+        let begin = begin.filter(|begin| *begin == from || data[begin - 1] == b'\n');
+        match begin.map_or(Found::Next, |begin| block(data, begin + BEGIN.len(), end)) {
+            Found::Block(block, rest) => return (Some(block), rest),
+            Found::Next => {}
+            Found::Nothing => break,
         }
         from = end + END.len();
     }
