@@ -74,6 +74,13 @@ pub(super) const METHODS: &[Func] = &[
     f("UnixNano", &[], |_, args| {
         Ok(Val::Int64(receiver(args).zoned.timestamp().as_nanosecond() as i64))
     }),
+    f("UnixMicro", &[], |_, args| {
+        Ok(Val::Int64(receiver(args).zoned.timestamp().as_microsecond()))
+    }),
+    f("Before", &[Ty::Time], |_, args| Ok(Val::Bool(compared(args).is_lt()))),
+    f("After", &[Ty::Time], |_, args| Ok(Val::Bool(compared(args).is_gt()))),
+    f("Equal", &[Ty::Time], |_, args| Ok(Val::Bool(compared(args).is_eq()))),
+    f("Compare", &[Ty::Time], |_, args| Ok(Val::Int(compared(args) as i64))),
     f("UTC", &[], |_, args| {
         Ok(Val::Time(Rc::new(receiver(args).in_zone(b"UTC"))))
     }),
@@ -108,6 +115,14 @@ fn receiver(args: &[Val]) -> Rc<Time> {
         Val::Time(time) => time,
         _ => Rc::new(Time::zero()),
     }
+}
+
+/// The receiver with the argument, as moments.
+fn compared(args: &[Val]) -> std::cmp::Ordering {
+    receiver(args)
+        .zoned
+        .timestamp()
+        .cmp(&receiver(&args[1..]).zoned.timestamp())
 }
 
 fn seconds(args: &[Val]) -> i64 {
