@@ -41,7 +41,6 @@ pub mod dotenv;
 mod error;
 mod flatten;
 mod format;
-mod go_regex;
 mod identities;
 pub mod ini;
 pub mod json;

@@ -1,8 +1,8 @@
 //! Which values of a file are sealed.
 
-use regex::bytes::Regex;
+use sidevault_go::regex::Regex;
 
-use crate::{SopsError, go_regex};
+use crate::SopsError;
 
 /// What sops assumes when the metadata names no rule.
 const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
@@ -46,7 +46,7 @@ impl Rule {
             });
         }
         let regex = |text: &str| {
-            go_regex::compile(text).ok_or_else(|| SopsError::Metadata {
+            Regex::new(text).map_err(|_| SopsError::Metadata {
                 problem: format!("{name} is not a valid regular expression"),
             })
         };
@@ -63,7 +63,7 @@ impl Rule {
     pub(crate) fn matches(&self, key: &str) -> bool {
         match self {
             Self::UnencryptedSuffix(suffix) | Self::EncryptedSuffix(suffix) => key.ends_with(suffix),
-            Self::UnencryptedRegex(regex) | Self::EncryptedRegex(regex) => regex.is_match(key.as_bytes()),
+            Self::UnencryptedRegex(regex) | Self::EncryptedRegex(regex) => regex.is_match(key),
             Self::Comments => false,
         }
     }

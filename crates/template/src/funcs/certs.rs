@@ -200,7 +200,7 @@ fn signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
 
 fn build_custom(_: &mut Ctx, args: &[Val]) -> Ran {
     let decode = |index: usize, error: &'static str| {
-        super::encoding::decode_base64(text(args, index)).map_err(|_| Fault::from(error))
+        crate::go::base64::decode(text(args, index)).map_err(|_| Fault::from(error))
     };
     let cert = decode(0, "unable to decode base64 certificate")?;
     let key = decode(1, "unable to decode base64 private key")?;

@@ -186,7 +186,7 @@ fn decrypt_aes(ctx: &mut Ctx, args: &[Val]) -> Ran {
         return Ok(Val::str(""));
     }
     ctx.reserve(text(args, 1).len())?;
-    let bytes = super::encoding::decode_base64(text(args, 1)).map_err(|_| Fault::from("illegal base64 data"))?;
+    let bytes = crate::go::base64::decode(text(args, 1)).map_err(|_| Fault::from("illegal base64 data"))?;
     let Some((iv, sealed)) = bytes.split_first_chunk::<16>() else {
         return Err("runtime error: slice bounds out of range".into());
     };

@@ -1,11 +1,11 @@
 //! sprig: base64, base32, hexadecimal. What does not decode gives Go's message as the value, as sprig does.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD;
 use data_encoding::{BASE32, HEXLOWER_PERMISSIVE};
 
 use super::{Ctx, Fault, Func, Ran, Ty, f, text};
-use crate::go::pem::STANDARD_LAX;
+use crate::go::base64;
 use crate::go::val::Val;
 
 pub(super) const TABLE: &[Func] = &[
@@ -13,9 +13,9 @@ pub(super) const TABLE: &[Func] = &[
         ctx.reserve(text(args, 0).len().saturating_mul(2))?;
         ctx.text(STANDARD.encode(text(args, 0)))
     }),
-    f("b64dec", &[Ty::Str], |ctx, args| match decode_base64(text(args, 0)) {
+    f("b64dec", &[Ty::Str], |ctx, args| match base64::decode(text(args, 0)) {
         Ok(bytes) => ctx.text(bytes),
-        Err(at) => ctx.text(format!("illegal base64 data at input byte {at}")),
+        Err(illegal) => ctx.text(illegal.to_string()),
     }),
     f("b32enc", &[Ty::Str], |ctx, args| {
         ctx.reserve(text(args, 0).len().saturating_mul(2))?;
@@ -34,57 +34,6 @@ pub(super) const TABLE: &[Func] = &[
     }),
     f("hexdec", &[Ty::Str], hexdec),
 ];
-
-/// Go's strict alphabet with padding; newlines are skipped. The error is the position Go names.
-pub(super) fn decode_base64(input: &[u8]) -> Result<Vec<u8>, usize> {
-    let kept: Vec<(usize, u8)> = input
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(_, byte)| !matches!(byte, b'\n' | b'\r'))
-        .collect();
-    let compact: Vec<u8> = kept.iter().map(|(_, byte)| *byte).collect();
-    if let Ok(bytes) = STANDARD_LAX.decode(&compact) {
-        return Ok(bytes);
-    }
-    Err(error_position(input))
-}
-
-/// Where Go's decoder stops: it reads quanta of four characters.
-fn error_position(input: &[u8]) -> usize {
-    let mut at = 0;
-    let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    let skip = |at: &mut usize| {
-        while matches!(input.get(*at), Some(b'\n' | b'\r')) {
-            *at += 1;
-        }
-    };
-    loop {
-        for j in 0..4 {
-            skip(&mut at);
-            let Some(&byte) = input.get(at) else {
-                return if j == 0 { at } else { at - j };
-            };
-            at += 1;
-            if alphabet(byte) {
-                continue;
-            }
-            if byte != b'=' || j < 2 {
-                return at - 1;
-            }
-            if j == 2 {
-                skip(&mut at);
-                match input.get(at) {
-                    None => return input.len(),
-                    Some(b'=') => at += 1,
-                    Some(_) => return at - 1,
-                }
-            }
-            skip(&mut at);
-            return at;
-        }
-    }
-}
 
 fn hexdec(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let input = text(args, 0);

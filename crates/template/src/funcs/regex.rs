@@ -1,11 +1,7 @@
 //! sprig: regular expressions, in Go's syntax.
 
-mod syntax;
-
-use ::regex::bytes::{Captures, Match, Regex, RegexBuilder};
-
 use super::{Ctx, Fault, Func, Ran, Ty, f, int, text};
-use crate::go::unicode;
+use crate::go::regex::{Regex, expand};
 use crate::go::val::{Elem, Val};
 
 pub(super) const TABLE: &[Func] = &[
@@ -50,32 +46,10 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-/// A compiled program's bytes; the work of compiling follows them.
-const SIZE_LIMIT: usize = 1 << 20;
-
 fn compile(ctx: &mut Ctx, args: &[Val]) -> Result<Regex, Fault> {
     ctx.work(200 + (text(args, 0).len() as u64) * 4 + text(args, 1).len() as u64 / 16)?;
     let pattern = std::str::from_utf8(text(args, 0)).map_err(|_| Fault::from("error parsing regexp: invalid UTF-8"))?;
-    let translated = syntax::translate(pattern).ok_or("error parsing regexp")?;
-    RegexBuilder::new(&translated)
-        .size_limit(SIZE_LIMIT)
-        .dfa_size_limit(SIZE_LIMIT)
-        .nest_limit(100)
-        .build()
-        .map_err(|_| Fault::from("error parsing regexp"))
-}
-
-/// Go sees runes: nothing matches within one.
-fn within_rune(bytes: &[u8], at: usize) -> bool {
-    (1..=3.min(at)).any(|back| {
-        matches!(unicode::runes(&bytes[at - back..]).next(), Some(unicode::Rune::Char(c)) if c.len_utf8() > back)
-    })
-}
-
-fn matches<'b>(regex: &'b Regex, bytes: &'b [u8]) -> impl Iterator<Item = Match<'b>> {
-    regex
-        .find_iter(bytes)
-        .filter(|found| !(found.is_empty() && within_rune(bytes, found.start())))
+    Regex::new(pattern).map_err(|error| Fault::from(error.to_string()))
 }
 
 fn find(ctx: &mut Ctx, args: &[Val]) -> Ran {
@@ -92,7 +66,7 @@ fn find_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let regex = compile(ctx, args)?;
     let limit = usize::try_from(int(args, 2)).unwrap_or(usize::MAX);
     let mut all = Vec::new();
-    for found in matches(&regex, text(args, 1)).take(limit) {
+    for found in regex.find_iter(text(args, 1)).take(limit) {
         ctx.turn()?;
         all.push(Val::str(found.as_bytes()));
     }
@@ -108,12 +82,8 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
     let (bytes, with) = (text(args, 1), text(args, 2));
     let mut out = Vec::new();
     let mut from = 0;
-    for captures in regex.captures_iter(bytes) {
+    for (whole, captures) in regex.captures_iter(bytes) {
         ctx.turn()?;
-        let Some(whole) = captures.get(0) else { continue };
-        if whole.is_empty() && within_rune(bytes, whole.start()) {
-            continue;
-        }
         out.extend_from_slice(&bytes[from..whole.start()]);
         if literal {
             out.extend_from_slice(with);
@@ -127,53 +97,6 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
     }
     out.extend_from_slice(&bytes[from..]);
     ctx.text(out)
-}
-
-/// `Regexp.Expand`: `$1`, `$name`, `${name}`, `$$`.
-fn expand(out: &mut Vec<u8>, template: &[u8], captures: &Captures<'_>) {
-    let mut rest = template;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix(b"$") {
-            out.push(b'$');
-            rest = after;
-            continue;
-        }
-        match reference(rest) {
-            Some((name, after)) => {
-                rest = after;
-                let name = String::from_utf8_lossy(name);
-                let group = match name.parse::<usize>() {
-                    Ok(number) => captures.get(number),
-                    Err(_) => captures.name(&name),
-                };
-                out.extend_from_slice(group.map(|group| group.as_bytes()).unwrap_or_default());
-            }
-            None => out.push(b'$'),
-        }
-    }
-    out.extend_from_slice(rest);
-}
-
-fn reference(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (braced, body) = match rest.strip_prefix(b"{") {
-        Some(body) => (true, body),
-        None => (false, rest),
-    };
-    let length: usize = unicode::runes(body)
-        .take_while(|rune| unicode::is_alphanumeric(rune.char()))
-        .map(unicode::Rune::len)
-        .sum();
-    if length == 0 {
-        return None;
-    }
-    let (name, after) = body.split_at(length);
-    if braced {
-        Some((name, after.strip_prefix(b"}")?))
-    } else {
-        Some((name, after))
-    }
 }
 
 /// `Regexp.Split`
@@ -190,7 +113,7 @@ fn split(ctx: &mut Ctx, args: &[Val]) -> Ran {
     let mut parts = Vec::new();
     let mut begin = 0;
     let mut end = 0;
-    for found in matches(&regex, bytes) {
+    for found in regex.find_iter(bytes) {
         ctx.turn()?;
         if parts.len() + 1 == limit {
             break;

@@ -21,7 +21,7 @@ pub(super) fn resolve(text: &str, plain: bool, tag: Option<(&str, &str)>) -> Opt
             match (suffix, implicit(text)) {
                 ("str", _) => as_text(),
                 ("binary", _) => {
-                    let bytes = super::encoding::decode_base64(text.as_bytes()).ok()?;
+                    let bytes = crate::go::base64::decode(text.as_bytes()).ok()?;
                     Some(Scalar::Text(String::from_utf8_lossy(&bytes).into_owned()))
                 }
                 ("int", scalar @ Scalar::Int(_))
@@ -139,10 +139,15 @@ fn is_base60(text: &str) -> bool {
 }
 
 pub(super) fn float_text(value: f64) -> String {
-    match float::format(value, 'g', None).as_str() {
+    special(float::format(value, 'g', None))
+}
+
+/// A number's text in Go as YAML writes it.
+pub(super) fn special(text: String) -> String {
+    match text.as_str() {
         "+Inf" => ".inf".to_owned(),
         "-Inf" => "-.inf".to_owned(),
         "NaN" => ".nan".to_owned(),
-        text => text.to_owned(),
+        _ => text,
     }
 }

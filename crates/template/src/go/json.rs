@@ -1,7 +1,7 @@
 //! Go's `encoding/json`, for dynamic values.
 
-use super::float;
-use super::unicode::{Rune, push, runes};
+use sidevault_go::json::{number, string, unmarshal};
+
 use super::val::{Items, Val};
 use crate::funcs::{Ctx, Fault};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
@@ -107,52 +107,11 @@ fn close(out: &mut Vec<u8>, empty: bool, style: Style, depth: usize) {
     }
 }
 
-/// ES6's way: exponents outside of 1e-6 to 1e21.
-pub(crate) fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        let text = float::format(value, 'e', None);
-        return text.replace("e-0", "e-");
-    }
-    float::format(value, 'f', None)
-}
-
-fn string(out: &mut Vec<u8>, text: &[u8], escape_html: bool) {
-    out.push(b'"');
-    for rune in runes(text) {
-        let Rune::Char(c) = rune else {
-            out.extend_from_slice(b"\\ufffd");
-            continue;
-        };
-        match c {
-            '"' | '\\' => {
-                out.push(b'\\');
-                push(out, c);
-            }
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if c < ' ' || matches!(c, '\u{2028}' | '\u{2029}') || escape_html && matches!(c, '<' | '>' | '&') => {
-                out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
-            }
-            c => push(out, c),
-        }
-    }
-    out.push(b'"');
-}
-
 /// `json.Unmarshal` into an `interface{}`; `None` if it is no JSON.
 pub(crate) fn decode(ctx: &mut Ctx, text: &[u8]) -> Result<Option<Val>, Fault> {
     ctx.work(text.len() as u64 / 16)?;
-    let text = String::from_utf8_lossy(text);
-    let parsed = serde_json::from_str::<serde_json::Value>(&text)
-        .or_else(|error| paired(&text).map_or(Err(error), |text| serde_json::from_str(&text)));
-    match parsed {
-        Ok(value) => convert(ctx, value).map(Some),
-        Err(_) => Ok(None),
-    }
+    let parsed = unmarshal(text).or_else(|| unmarshal(paired(&String::from_utf8_lossy(text))?.as_bytes()));
+    parsed.map(|value| convert(ctx, value)).transpose()
 }
 
 /// The text with U+FFFD for halves of surrogate pairs, as Go reads them; `None` if there are none.

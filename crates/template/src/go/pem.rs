@@ -1,9 +1,10 @@
 //! Go's `encoding/pem`.
 
 use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
+
+use super::base64::decode as decode_base64;
 
 /// A block, with its headers (`Proc-Type` and their like).
 pub(crate) struct Block {
@@ -93,7 +94,7 @@ fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
         .copied()
         .filter(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
         .collect();
-    match STANDARD_LAX.decode(compact) {
+    match decode_base64(&compact) {
         Ok(bytes) => {
             let kind = kind.to_vec();
             Found::Block(Block { kind, headers, bytes }, rest)
@@ -101,14 +102,6 @@ fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
         Err(_) => Found::Next,
     }
 }
-
-/// Go's decoder does not mind bits left over.
-pub(crate) const STANDARD_LAX: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
 
 /// `pem.EncodeToMemory`; `None` for a header that holds a colon.
 pub(crate) fn encode(block: &Block) -> Option<Vec<u8>> {

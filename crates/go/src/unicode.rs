@@ -12,7 +12,7 @@ fn class(pattern: &'static str) -> Option<Regex> {
 macro_rules! classes {
     ($($(#[$doc:meta])* $name:ident, $ascii:expr, $pattern:literal;)*) => {$(
         $(#[$doc])*
-        pub(crate) fn $name(c: char) -> bool {
+        pub fn $name(c: char) -> bool {
             if c.is_ascii() {
                 let ascii: fn(char) -> bool = $ascii;
                 return ascii(c);
@@ -25,39 +25,50 @@ macro_rules! classes {
 }
 
 classes! {
+    /// `unicode.IsLetter`
     is_letter, |c| c.is_ascii_alphabetic(), r"^\p{L}$";
+    /// `unicode.IsDigit`
     is_digit, |c| c.is_ascii_digit(), r"^\p{Nd}$";
+    /// `unicode.IsNumber`
     is_number, |c| c.is_ascii_digit(), r"^\p{N}$";
+    /// `unicode.IsPunct`
     is_punct, |c| c.is_ascii_punctuation() && !"$+<=>^`|~".contains(c), r"^\p{P}$";
+    /// `unicode.IsUpper`
     is_upper, |c| c.is_ascii_uppercase(), r"^\p{Lu}$";
+    /// `unicode.IsLower`
     is_lower, |c| c.is_ascii_lowercase(), r"^\p{Ll}$";
+    /// `unicode.IsTitle`
     is_title, |_| false, r"^\p{Lt}$";
-    /// Letters, marks, numbers, punctuation, symbols and the ASCII space.
+    /// `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols and the ASCII space.
     is_print, |c| c == ' ' || c.is_ascii_graphic(), r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$";
 }
 
-pub(crate) fn is_alphanumeric(c: char) -> bool {
+/// What a name may hold: letters, digits and the underscore.
+pub fn is_alphanumeric(c: char) -> bool {
     c == '_' || is_letter(c) || is_digit(c)
 }
 
-pub(crate) fn is_space(c: char) -> bool {
+/// `unicode.IsSpace`
+pub fn is_space(c: char) -> bool {
     // Go's White_Space is Rust's.
     c.is_whitespace()
 }
 
-/// One rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the rune.
-pub(crate) fn to_upper(c: char) -> char {
+/// `unicode.ToUpper`: one rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the rune.
+pub fn to_upper(c: char) -> char {
     one(c, c.to_uppercase())
 }
 
-pub(crate) fn to_lower(c: char) -> char {
+/// `unicode.ToLower`
+pub fn to_lower(c: char) -> char {
     if c == '\u{130}' {
         return 'i';
     }
     one(c, c.to_lowercase())
 }
 
-pub(crate) fn to_title(c: char) -> char {
+/// `unicode.ToTitle`
+pub fn to_title(c: char) -> char {
     match c {
         'Ǆ' | 'ǅ' | 'ǆ' => 'ǅ',
         'Ǉ' | 'ǈ' | 'ǉ' => 'ǈ',
@@ -76,21 +87,25 @@ fn one(c: char, mut mapped: impl Iterator<Item = char>) -> char {
 
 /// A rune, or a byte that begins none.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Rune {
+pub enum Rune {
+    /// A character.
     Char(char),
+    /// A byte that begins none.
     Bad(u8),
 }
 
 impl Rune {
     /// As Go's loops see it.
-    pub(crate) fn char(self) -> char {
+    pub fn char(self) -> char {
         match self {
             Self::Char(c) => c,
             Self::Bad(_) => char::REPLACEMENT_CHARACTER,
         }
     }
 
-    pub(crate) fn len(self) -> usize {
+    /// In bytes.
+    #[expect(clippy::len_without_is_empty, reason = "no rune is empty")]
+    pub fn len(self) -> usize {
         match self {
             Self::Char(c) => c.len_utf8(),
             Self::Bad(_) => 1,
@@ -99,7 +114,7 @@ impl Rune {
 }
 
 /// Go's `range` over a string: every byte of an invalid sequence is one bad rune.
-pub(crate) fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
+pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
     bytes.utf8_chunks().flat_map(|chunk| {
         chunk
             .valid()
@@ -110,7 +125,7 @@ pub(crate) fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
 }
 
 /// `string([]rune(s))` with each rune mapped; bad bytes become U+FFFD.
-pub(crate) fn map(bytes: &[u8], mut f: impl FnMut(char) -> char) -> Vec<u8> {
+pub fn map(bytes: &[u8], mut f: impl FnMut(char) -> char) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for rune in runes(bytes) {
         push(&mut out, f(rune.char()));
@@ -118,6 +133,7 @@ pub(crate) fn map(bytes: &[u8], mut f: impl FnMut(char) -> char) -> Vec<u8> {
     out
 }
 
-pub(crate) fn push(out: &mut Vec<u8>, c: char) {
+/// Appends a character.
+pub fn push(out: &mut Vec<u8>, c: char) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }

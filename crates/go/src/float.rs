@@ -1,12 +1,11 @@
 //! `strconv.FormatFloat`.
 
+use std::fmt::{Display, LowerExp};
+
 /// The verbs `e`, `f` and `g`; without `precision`, as many digits as tell the number from its neighbours.
-pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+pub fn format(value: f64, verb: char, precision: Option<usize>) -> String {
+    if !value.is_finite() {
+        return no_number(value);
     }
     match verb {
         'e' => exponent(value, precision),
@@ -18,8 +17,26 @@ pub(crate) fn format(value: f64, verb: char, precision: Option<usize>) -> String
     }
 }
 
+/// `FormatFloat(value, 'g', -1, 32)`: as many digits as tell the number from a `float32`'s neighbours.
+pub fn format32(value: f64) -> String {
+    let value = value as f32;
+    if !value.is_finite() {
+        return no_number(f64::from(value));
+    }
+    general(value, None)
+}
+
+fn no_number(value: f64) -> String {
+    match value {
+        f64::INFINITY => "+Inf",
+        f64::NEG_INFINITY => "-Inf",
+        _ => "NaN",
+    }
+    .to_owned()
+}
+
 /// `%x`: the bits of the fraction in hexadecimal, as many as are set.
-pub(crate) fn hexadecimal(value: f64) -> String {
+pub fn hexadecimal(value: f64) -> String {
     if !value.is_finite() {
         return format(value, 'g', None);
     }
@@ -56,7 +73,7 @@ fn exponent(value: f64, precision: Option<usize>) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
-fn general(value: f64, precision: Option<usize>) -> String {
+fn general<F: Display + LowerExp>(value: F, precision: Option<usize>) -> String {
     let shortest = precision.is_none();
     let precision = precision.map(|precision| precision.max(1));
     let text = match precision {
@@ -80,7 +97,7 @@ fn general(value: f64, precision: Option<usize>) -> String {
             format!("{digits:0>1}")
         };
         let sign = if power < 0 { '-' } else { '+' };
-        let minus = if value.is_sign_negative() { "-" } else { "" };
+        let minus = if text.starts_with('-') { "-" } else { "" };
         return format!("{minus}{mantissa}e{sign}{:02}", power.abs());
     }
     let decimals = (count - 1 - power).max(0) as usize;

@@ -2,6 +2,12 @@
 //! classes and `\b` are ASCII in Go, `\Q…\E` and octal escapes exist, `[` in a class and a brace that counts nothing
 //! are themselves, and Rust's set operations and `x` flag do not exist.
 
+/// What may stand between `[:` and `:]`. To Rust any other name is a class of its letters.
+const CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
+
 /// `None` for what Go would refuse and Rust would take.
 pub(super) fn translate(pattern: &str) -> Option<String> {
     let mut translator = Translator {

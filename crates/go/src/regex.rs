@@ -1,0 +1,255 @@
+//! `regexp`: Go's regular expressions, run by the `regex` crate.
+
+mod syntax;
+
+use regex::bytes::{self, Captures, Match, RegexBuilder};
+
+use crate::unicode::{self, Rune};
+
+/// A compiled program's bytes; the work of compiling follows them.
+const SIZE_LIMIT: usize = 1 << 20;
+
+/// What cannot be compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPattern {
+    /// Go would refuse it, too.
+    #[error("error parsing regexp: the syntax is not valid")]
+    Syntax,
+    /// It would take too much memory.
+    #[error("error parsing regexp: expression too large")]
+    TooLarge,
+}
+
+/// A compiled regular expression. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Regex(bytes::Regex);
+
+impl std::fmt::Debug for Regex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Regex(..)")
+    }
+}
+
+impl Regex {
+    /// `regexp.Compile`
+    ///
+    /// # Errors
+    /// The error does not quote the pattern.
+    pub fn new(pattern: &str) -> Result<Self, BadPattern> {
+        let translated = syntax::translate(pattern).ok_or(BadPattern::Syntax)?;
+        RegexBuilder::new(&translated)
+            .size_limit(SIZE_LIMIT)
+            .dfa_size_limit(SIZE_LIMIT)
+            .nest_limit(100)
+            .build()
+            .map(Self)
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => BadPattern::TooLarge,
+                _ => BadPattern::Syntax,
+            })
+    }
+
+    /// Whether it matches anywhere.
+    pub fn is_match(&self, text: impl AsRef<[u8]>) -> bool {
+        self.0.is_match(text.as_ref())
+    }
+
+    /// The first match.
+    pub fn find<'t>(&self, text: &'t [u8]) -> Option<Match<'t>> {
+        self.0.find(text)
+    }
+
+    /// All matches that do not overlap.
+    pub fn find_iter<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = Match<'t>> {
+        self.0.find_iter(text).filter(|found| !splits_rune(text, *found))
+    }
+
+    /// All matches that do not overlap, with their groups.
+    pub fn captures_iter<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (Match<'t>, Captures<'t>)> {
+        self.0.captures_iter(text).filter_map(|captures| {
+            let whole = captures.get(0)?;
+            (!splits_rune(text, whole)).then_some((whole, captures))
+        })
+    }
+
+    /// `Regexp.ReplaceAllString`: every match becomes `template`, [expanded](expand).
+    pub fn replace_all(&self, text: &str, template: &str) -> String {
+        let bytes = text.as_bytes();
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut from = 0;
+        for (whole, captures) in self.captures_iter(bytes) {
+            out.extend_from_slice(&bytes[from..whole.start()]);
+            expand(&mut out, template.as_bytes(), &captures);
+            from = whole.end();
+        }
+        out.extend_from_slice(&bytes[from..]);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// Go sees runes: nothing matches within one.
+fn splits_rune(bytes: &[u8], found: Match<'_>) -> bool {
+    let at = found.start();
+    found.is_empty()
+        && (1..=3.min(at)).any(
+            |back| matches!(unicode::runes(&bytes[at - back..]).next(), Some(Rune::Char(c)) if c.len_utf8() > back),
+        )
+}
+
+/// `Regexp.Expand`: `$1`, `$name`, `${name}`, `$$`. A name is as long as it can be: `$1x` is the group `1x`.
+pub fn expand(out: &mut Vec<u8>, template: &[u8], captures: &Captures<'_>) {
+    let mut rest = template;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(b"$") {
+            out.push(b'$');
+            rest = after;
+            continue;
+        }
+        match reference(rest) {
+            Some((name, after)) => {
+                rest = after;
+                let name = String::from_utf8_lossy(name);
+                // Behind a leading zero is a name.
+                let number = if name.len() > 1 && name.starts_with('0') {
+                    None
+                } else {
+                    name.parse::<usize>().ok()
+                };
+                let group = match number {
+                    Some(number) => captures.get(number),
+                    None => captures.name(&name),
+                };
+                out.extend_from_slice(group.map(|group| group.as_bytes()).unwrap_or_default());
+            }
+            None => out.push(b'$'),
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+fn reference(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (braced, body) = match rest.strip_prefix(b"{") {
+        Some(body) => (true, body),
+        None => (false, rest),
+    };
+    let length: usize = unicode::runes(body)
+        .take_while(|rune| unicode::is_alphanumeric(rune.char()))
+        .map(Rune::len)
+        .sum();
+    if length == 0 {
+        return None;
+    }
+    let (name, after) = body.split_at(length);
+    if braced {
+        Some((name, after.strip_prefix(b"}")?))
+    } else {
+        Some((name, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What Go 1.26 said.
+    #[test]
+    fn patterns_replace_as_in_go() {
+        for (pattern, text, with, expected) in [
+            (r"\W", "Schlüssel", "_", "Schl_ssel"),
+            (r"\s", "a\u{a0}b c", "_", "a\u{a0}b_c"),
+            (r"\d", "٣3", "#", "٣#"),
+            (r"\bl", "ül l", "_", "ü_ _"),
+            ("a*", "baaac", "x", "xbxcx"),
+            ("a*", "übaac", "x", "xüxbxcx"),
+            ("", "üb", "-", "-ü-b-"),
+            ("$", "ab\n", "x", "ab\nx"),
+            ("(?m)$", "ab\ncd", "x", "abx\ncdx"),
+            ("x*?", "xx", "-", "-x-x-"),
+            ("a|b|", "cab", "x", "xcxx"),
+            ("(|a)*", "aa", "x", "xaxax"),
+            ("(?U)a+", "aaa", "x", "xxx"),
+            ("[[]", "a[b", "_", "a_b"),
+            ("[]a]", "]ab", "_", "__b"),
+            ("[a&&b]", "a&b", "x", "xxx"),
+            (r"[\d-z]", "a-z5", "x", "axxx"),
+            ("[^[:word:]]", "aü-b", "_", "a__b"),
+            (r"\Qa.b\E", "a.b axb", "_", "_ axb"),
+            (r"\pL", "aü1", "_", "__1"),
+            (r"\p{Greek}", "aλ", "_", "a_"),
+            (r"\x{fc}", "ü", "ue", "ue"),
+            (r"\101", "A", "x", "x"),
+            (r"\-\_", "-_", "x", "x"),
+            ("a{,2}", "a{,2}", "x", "x"),
+            ("a{0}", "ab", "x", "xaxbx"),
+            ("]", "a]", "x", "ax"),
+            ("(?i)ß", "ẞß", "x", "xx"),
+            (r"(?i)\w+", "aſk", "x", "x"),
+            ("(?i)pass", "PassWord", "x", "xWord"),
+        ] {
+            let replaced = Regex::new(pattern).unwrap().replace_all(text, with);
+            assert_eq!(replaced, expected, "{pattern} on {text:?}");
+        }
+    }
+
+    /// What Go 1.26 said.
+    #[test]
+    fn references_expand_as_in_go() {
+        for (pattern, with, expected) in [
+            ("(a)(b)", "$2$1", "ba"),
+            ("(a)(b)", "$1x", ""),
+            ("(a)(b)", "${1}x", "ax"),
+            ("(a)(b)", "$01", ""),
+            ("(a)(b)", "$3", ""),
+            ("(a)(b)", "$$1", "$1"),
+            ("(a)(b)", "$", "$"),
+            ("(a)(b)", "${1", "${1"),
+            ("(a)(b)", "${}", "${}"),
+            ("(a)(b)", "$-1", "$-1"),
+            ("(?P<n>a)(b)", "$n-$nx", "a-"),
+            ("(?<n>a)", "${n}ü$nü", "aüb"),
+            ("(a)|(b)", "<$1|$2>", "<a|><|b>"),
+        ] {
+            let replaced = Regex::new(pattern).unwrap().replace_all("ab", with);
+            assert_eq!(replaced, expected, "{pattern} to {with}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused_without_being_quoted() {
+        for pattern in [
+            "(",
+            "[a",
+            "[[:x",
+            "[[:foo:]]",
+            "(?<a",
+            "\\",
+            r"\Z",
+            r"\1",
+            r"(a)\1",
+            r"\C",
+            r"[a-\d]",
+            r"[\b]",
+            r"\ü",
+            "[z-a]",
+            "a**",
+            "(?x)a b",
+            "(?=a)",
+            "a{1001}",
+        ] {
+            assert_eq!(Regex::new(pattern).err(), Some(BadPattern::Syntax), "{pattern}");
+        }
+        let large = Regex::new("(?:(?:secret{1000}){1000}){1000}").unwrap_err();
+        assert_eq!(large, BadPattern::TooLarge);
+        assert!(!large.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn what_go_takes_is_not_too_large() {
+        for pattern in [".{1000}", r"\pL{40}", "[^/]{253}"] {
+            assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+}
