@@ -6,6 +6,7 @@ go 1.26
 require (
 	github.com/external-secrets/external-secrets v0.16.2
 	k8s.io/api v0.32.3
+	software.sslmate.com/src/go-pkcs12 v0.5.0
 )
 
 require (
@@ -82,5 +83,4 @@ require (
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v4 v4.7.0 // indirect
 	sigs.k8s.io/yaml v1.4.0 // indirect
-	software.sslmate.com/src/go-pkcs12 v0.5.0 // indirect
 )

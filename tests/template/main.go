@@ -5,6 +5,7 @@
 //	template-engine -all cases.json          also those marked "since": for a program built with a newer engine
 //	template-engine -check golden.json cases.json
 //	                                         prints nothing; fails if the golden file says otherwise
+//	template-engine -trust-store PASSWORD    prints the subjects in the PKCS#12 trust store (base64) on standard input
 package main
 
 import (
@@ -12,12 +13,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"unicode/utf8"
 
 	esv1 "github.com/external-secrets/external-secrets/apis/externalsecrets/v1"
 	engine "github.com/external-secrets/external-secrets/pkg/template/v2"
 	corev1 "k8s.io/api/core/v1"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 type testCase struct {
@@ -51,7 +54,11 @@ func main() {
 func run() error {
 	all := flag.Bool("all", false, "render the cases of newer engines too")
 	golden := flag.String("check", "", "a golden file to compare with")
+	trusted := flag.Bool("trust-store", false, "read a trust store")
 	flag.Parse()
+	if *trusted {
+		return trustStore(os.Stdin, flag.Arg(0))
+	}
 	var t table
 	if err := read(flag.Arg(0), &t); err != nil {
 		return err
@@ -73,6 +80,18 @@ func run() error {
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
 	return out.Encode(results)
+}
+
+func trustStore(from io.Reader, password string) error {
+	store, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, from))
+	if err != nil {
+		return err
+	}
+	certificates, err := pkcs12.DecodeTrustStore(store, password)
+	for _, certificate := range certificates {
+		fmt.Println(certificate.Subject)
+	}
+	return err
 }
 
 func read(path string, into any) error {

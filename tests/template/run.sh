@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks that golden.json is what External Secrets' template engine says, at the version that go.mod pins.
-# With --print, prints what the engine says instead. Needs Go and, the first time, the module proxy; builds once.
+# With --print, prints what the engine says instead; with --trust-store PASSWORD, reads a PKCS#12 trust store. Needs Go and, the first time, the module proxy; builds once.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -20,7 +20,8 @@ fi
 
 # The engine's local time is its container's, which is UTC.
 export TZ=UTC
-if [ "${1:-}" = --print ]; then
-    exec "$program" cases.json
-fi
+case ${1:-} in
+--print) exec "$program" cases.json ;;
+--trust-store) exec "$program" -trust-store "$2" ;;
+esac
 exec "$program" -check golden.json cases.json

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -157,24 +157,48 @@ fn every_case_comes_out_as_the_engine_has_it() {
     check(&golden);
 }
 
-/// The engine itself, as `tests/template/run.sh` builds it: it and we over the same table, now.
-#[test]
-fn the_engine_itself_agrees() {
+/// Runs `tests/template/run.sh`, which builds the engine itself; `None` without Go.
+fn engine(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     if Command::new("go").arg("version").output().is_err() {
         let said = "SKIPPED: no Go, so the template engine of External Secrets was not run";
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
         // Past the test harness, which would swallow it.
         let _unheard = writeln!(std::io::stderr(), "{said}");
-        return;
+        return None;
     }
-    let output = Command::new("sh")
+    let mut child = Command::new("sh")
         .arg(directory().join("run.sh"))
-        .arg("--print")
-        .output()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("run.sh runs");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(input)
+        .expect("it is read");
+    let output = child.wait_with_output().expect("run.sh runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said: BTreeMap<String, Said> = serde_json::from_slice(&output.stdout).expect("what the engine says");
+    Some(output.stdout)
+}
+
+/// The engine and we over the same table, now; and Go reads a trust store of ours.
+#[test]
+fn the_engine_itself_agrees() {
+    let Some(said) = engine(&["--print"], b"") else { return };
+    let said: BTreeMap<String, Said> = serde_json::from_slice(&said).expect("what the engine says");
     check(&said);
+
+    let template = r#"{{ pemTruststoreToPKCS12Pass (print .root .intermediate) "pässwörd" }}"#;
+    let fixtures = table().fixtures;
+    let data = ["root", "intermediate"].map(|name| (name.to_owned(), Value::from(fixtures[name].as_str())));
+    let template = Template::parse("trust", template).expect("a template");
+    let store = template.render(&data.into()).expect("a trust store");
+    let subjects = engine(&["--trust-store", "pässwörd"], &store).expect("Go is there");
+    assert_eq!(String::from_utf8_lossy(&subjects).lines().count(), 2);
 }
 
 #[test]

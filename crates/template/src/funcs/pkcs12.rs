@@ -2,11 +2,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use der::asn1::{Any, OctetString};
+use der::{Decode as _, Encode as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use memchr::memmem;
 use p12_keystore::{
     Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12Archive, PrivateKeyChain,
 };
+use pkcs12::kdf::{Pkcs12KeyType, derive_key_utf8};
+use pkcs12::{AuthenticatedSafe, Pfx};
 use sha1::{Digest as _, Sha1};
+use sha2::Sha256;
 
 use super::crypto::SLOW;
 use super::keys::PrivateKey;
@@ -123,7 +129,8 @@ fn store(ctx: &mut Ctx, args: &[Val], password: &str, full: bool) -> Ran {
     let mut store = KeyStore::new();
     let entry = PrivateKeyChain::new(id.as_slice(), key, chain);
     store.add_entry("1", KeyStoreEntry::PrivateKeyChain(entry));
-    seal(ctx, &store, password)
+    let sealed = seal(ctx, &store, password)?;
+    ctx.text(STANDARD.encode(sealed))
 }
 
 fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
@@ -136,18 +143,36 @@ fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
         }
         store.add_entry(&alias, KeyStoreEntry::Certificate(certificate));
     }
-    seal(ctx, &store, password)
+    let sealed = seal(ctx, &store, password)?;
+    let sealed = first_part(&sealed, password).ok_or("unable to encode pkcs12")?;
+    ctx.text(STANDARD.encode(sealed))
 }
 
-fn seal(ctx: &mut Ctx, store: &KeyStore, password: &str) -> Ran {
+fn seal(ctx: &mut Ctx, store: &KeyStore, password: &str) -> Result<Vec<u8>, Fault> {
     ctx.slow(SLOW / 4)?;
-    let sealed = store
+    store
         .writer(password)
         .encryption_algorithm(EncryptionAlgorithm::PbeWithHmacSha256AndAes256)
         .encryption_iterations(ROUNDS)
         .mac_algorithm(MacAlgorithm::HmacSha256)
         .mac_iterations(ROUNDS)
         .write()
-        .map_err(|_| Fault::from("unable to encode pkcs12"))?;
-    ctx.text(STANDARD.encode(sealed))
+        .map_err(|_| Fault::from("unable to encode pkcs12"))
+}
+
+/// The store without the part for keys, which the writer appends even if there are none. Go reads a trust store only if
+/// its certificates are all there is.
+fn first_part(sealed: &[u8], password: &str) -> Option<Vec<u8>> {
+    let mut pfx = Pfx::from_der(sealed).ok()?;
+    let content = pfx.auth_safe.content.decode_as::<OctetString>().ok()?;
+    let mut parts = AuthenticatedSafe::from_der(content.as_bytes()).ok()?;
+    parts.truncate(1);
+    let content = parts.to_der().ok()?;
+    let mac = pfx.mac_data.as_mut()?;
+    let salt = mac.mac_salt.as_bytes();
+    let key = derive_key_utf8::<Sha256>(password, salt, Pkcs12KeyType::Mac, mac.iterations, 32).ok()?;
+    let code = Hmac::<Sha256>::new_from_slice(&key).ok()?.chain_update(&content);
+    mac.mac.digest = OctetString::new(code.finalize().into_bytes().as_slice()).ok()?;
+    pfx.auth_safe.content = Any::encode_from(&OctetString::new(content).ok()?).ok()?;
+    pfx.to_der().ok()
 }
