@@ -13,10 +13,11 @@
 //! * Errors hold no values. `fail` shows a message that stands in the template, and none that was put together.
 //! * `fromYaml` says in words of its own, under `Error`, what is wrong with the syntax. It takes for wrong a tab
 //!   between a colon and its value, and a bracket that closes at the margin; and `\/` in double quotes for right.
+//!   U+0085, U+2028 and U+2029 end no line.
 //! * A regular expression is compiled by the `regex` crate, after its syntax was translated from Go's.
 //! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, `Month` and `Weekday` of
 //!   a time, JWKs of kinds other than RSA, EC (P-256, P-384, P-521) and Ed25519.
-//! * Certificates carry key identifiers made with SHA-256 (RFC 7093). PKCS#12 trust stores have a second, empty part.
+//! * Certificates carry key identifiers made with SHA-256 (RFC 7093).
 //!
 //! The crate `gtmpl` does not carry this: its values are not bytes, it knows neither Go's dynamic types (which `eq`,
 //! `printf "%T"` and every function's parameters depend on) nor `break`, `else with` and range over integers, and it
@@ -43,6 +44,7 @@ mod template;
 mod value;
 
 pub use error::TemplateError;
+pub use funcs::yaml::{YamlError, yaml_string_map};
 pub use limits::Budget;
 pub use template::{Template, function_names};
 pub use value::{Value, Values};

@@ -21,7 +21,7 @@ mod semver;
 mod strings;
 mod urls;
 mod words;
-mod yaml;
+pub(crate) mod yaml;
 mod yaml_emit;
 mod yaml_resolve;
 
