@@ -21,12 +21,14 @@ use super::world;
 use acts::{Play, Stage};
 
 /// What the oldest release's definitions make something else of: they drop fields that came later.
-const DROPPED: [&str; 6] = [
+const DROPPED: [&str; 8] = [
     "Secret existing-too",
     "Secret nul-refused",
     "Secret rewrite-merge",
     "Secret rewrite-merge-conflict",
     "Secret rewrite-merge-json",
+    "Secret rewrite-merge-numbers",
+    "Secret rewrite-merge-numbers-json",
     "Secret template-metadata",
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
-use regex::Regex;
+use sidevault_go::regex::Regex;
 
 use crate::operator::Operator;
 use crate::queue::ObjectKey;

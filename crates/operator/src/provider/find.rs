@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use regex::Regex;
+use sidevault_go::regex::Regex;
 use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
 use super::fields::{self, Property};

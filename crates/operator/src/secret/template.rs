@@ -124,25 +124,11 @@ impl Filler<'_> {
 
     /// A template that gives a YAML mapping of keys and values.
     fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
-        let refuse = |why: &str| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
+        let refuse = |why: String| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
         let yaml = self.render(text, text)?;
-        let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text"))?;
-        if yaml.trim().is_empty() {
-            return Ok(());
-        }
-        // The parser's own words quote the values.
-        let parsed: serde_json::Value = serde_saphyr::from_str(&yaml).map_err(|_| refuse("it is no YAML"))?;
-        let mapping = match parsed {
-            serde_json::Value::Null => return Ok(()),
-            serde_json::Value::Object(mapping) => mapping,
-            _ => return Err(refuse("it is no mapping")),
-        };
+        let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text".to_owned()))?;
+        let mapping = engine::yaml_string_map(&yaml).map_err(|error| refuse(error.to_string()))?;
         for (key, value) in mapping {
-            let value = match value {
-                serde_json::Value::String(text) => text,
-                serde_json::Value::Null => String::new(),
-                _ => return Err(refuse(&format!("the value of {key} is no string; quote it"))),
-            };
             self.put(&key, value.into_bytes(), part, strategy)?;
         }
         Ok(())

@@ -410,12 +410,49 @@ pub struct RewriteMerge {
     pub into: String,
     /// Keys that come last, and so win, in order.
     pub priority: Vec<String>,
-    /// `IgnoreNotFound`, or `Strict` (also when empty).
-    pub priority_policy: String,
-    /// `Ignore`, or `Error` (also when empty).
-    pub conflict_policy: String,
-    /// `JSON`, or `Extract` (also when empty).
-    pub strategy: String,
+    /// What a key in `priority` that is not there means.
+    pub priority_policy: MergePriorityPolicy,
+    /// What it means when two objects have the same member.
+    pub conflict_policy: MergeConflictPolicy,
+    /// What the result becomes.
+    pub strategy: MergeStrategy,
+}
+
+// Of these the API server lets no other words through, but the empty one may stand in a manifest that is older than the
+// rule; to External Secrets it is the default.
+
+/// What a key in `priority` that is not there means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergePriorityPolicy {
+    /// An error.
+    #[default]
+    #[serde(alias = "")]
+    Strict,
+    /// Nothing.
+    IgnoreNotFound,
+}
+
+/// What it means when two objects have the same member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergeConflictPolicy {
+    /// An error.
+    #[default]
+    #[serde(alias = "")]
+    Error,
+    /// The later object wins.
+    Ignore,
+}
+
+/// What merged objects become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergeStrategy {
+    /// Each member a key of its own, in the place of what there was.
+    #[default]
+    #[serde(alias = "")]
+    Extract,
+    /// One more value, as JSON.
+    #[serde(rename = "JSON")]
+    Json,
 }
 
 /// Keys are replaced by a pattern.

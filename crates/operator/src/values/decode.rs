@@ -1,7 +1,6 @@
 //! Decoding strategies.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use sidevault_go::base64;
 
 use super::{Values, ValuesError};
 use crate::types::{DecodingStrategy, NullBytePolicy};
@@ -11,33 +10,16 @@ use crate::types::{DecodingStrategy, NullBytePolicy};
 /// # Errors
 /// For a strategy that says what the value is, and it is not.
 pub(crate) fn decode(strategy: DecodingStrategy, value: Vec<u8>) -> Result<Vec<u8>, ValuesError> {
-    let failed = |error: base64::DecodeError| {
-        // The library's words quote a byte of the value; its kind is enough.
-        let what = match error {
-            base64::DecodeError::InvalidLength(_) => "its length is wrong",
-            base64::DecodeError::InvalidPadding => "its padding is wrong",
-            _ => "it holds other characters",
-        };
-        ValuesError::new(format!("illegal base64 data: {what}"))
-    };
+    // The library says where a value is wrong, and shows none of it.
+    let failed = |illegal: base64::Illegal| ValuesError::new(illegal.to_string());
     match strategy {
         DecodingStrategy::None => Ok(value),
-        DecodingStrategy::Base64 => STANDARD.decode(lines_removed(&value)).map_err(failed),
-        DecodingStrategy::Base64URL => URL_SAFE.decode(lines_removed(&value)).map_err(failed),
-        DecodingStrategy::Auto => Ok(STANDARD
-            .decode(lines_removed(&value))
-            .or_else(|_| URL_SAFE.decode(lines_removed(&value)))
+        DecodingStrategy::Base64 => base64::decode(&value).map_err(failed),
+        DecodingStrategy::Base64URL => base64::decode_url(&value).map_err(failed),
+        DecodingStrategy::Auto => Ok(base64::decode(&value)
+            .or_else(|_| base64::decode_url(&value))
             .unwrap_or(value)),
     }
-}
-
-/// Go's decoder passes over line ends.
-fn lines_removed(value: &[u8]) -> Vec<u8> {
-    value
-        .iter()
-        .copied()
-        .filter(|byte| !matches!(byte, b'\r' | b'\n'))
-        .collect()
 }
 
 /// Decodes all values.
@@ -80,6 +62,17 @@ mod tests {
         assert_eq!(auto("_-8="), [0xff, 0xef]);
         assert_eq!(auto("not base64!"), b"not base64!");
         assert_eq!(auto("aGVs\nbG8="), b"hello");
+    }
+
+    #[test]
+    fn bits_left_over_do_not_matter() {
+        for strategy in [
+            DecodingStrategy::Base64,
+            DecodingStrategy::Base64URL,
+            DecodingStrategy::Auto,
+        ] {
+            assert_eq!(decode(strategy, b"QR==".to_vec()).unwrap(), b"A");
+        }
     }
 
     #[test]

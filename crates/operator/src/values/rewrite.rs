@@ -1,11 +1,14 @@
 //! Rewrites of keys: `dataFrom[].rewrite`.
 
-use regex::Regex;
 use serde_json::Value as Json;
+use sidevault_go::regex::Regex;
+use sidevault_go::{float, json};
 use sidevault_template as template;
 
 use super::{Values, ValuesError};
-use crate::types::{Rewrite, RewriteMerge, RewriteRegexp, RewriteTransform};
+use crate::types::{
+    MergeConflictPolicy, MergePriorityPolicy, MergeStrategy, Rewrite, RewriteMerge, RewriteRegexp, RewriteTransform,
+};
 
 /// Applies the operations in order.
 ///
@@ -34,8 +37,10 @@ fn one(operation: &Rewrite, values: Values) -> Result<Values, ValuesError> {
 pub(crate) fn regexp(with: &RewriteRegexp, values: Values) -> Result<Values, ValuesError> {
     let pattern = Regex::new(&with.source)
         .map_err(|error| ValuesError::new(format!("regexp failed with failed to compile: {error}")))?;
-    let replaced = |key: String| pattern.replace_all(&key, with.target.as_str()).into_owned();
-    Ok(values.into_iter().map(|(key, value)| (replaced(key), value)).collect())
+    Ok(values
+        .into_iter()
+        .map(|(key, value)| (pattern.replace_all(&key, &with.target), value))
+        .collect())
 }
 
 /// Puts every key through the template.
@@ -63,61 +68,48 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
     let mut conflicts = Vec::new();
     for key in others.chain(&with.priority) {
         let Some(value) = values.get(key) else {
-            if with.priority_policy == "IgnoreNotFound" {
+            if with.priority_policy == MergePriorityPolicy::IgnoreNotFound {
                 continue;
             }
             return Err(failed(format!("key {key:?} not found in input map")));
         };
-        let object: Option<serde_json::Map<String, Json>> = serde_json::from_slice(value).map_err(|_| {
-            failed(format!(
-                "failed to unmarshal JSON: the value of {key:?} is no JSON object"
-            ))
-        })?;
-        for (name, value) in object.unwrap_or_default() {
+        let object = match json::unmarshal(value) {
+            Some(Json::Object(object)) => object,
+            Some(Json::Null) => continue,
+            _ => {
+                return Err(failed(format!(
+                    "failed to unmarshal JSON: the value of {key:?} is no JSON object"
+                )));
+            }
+        };
+        for (name, value) in object {
             if merged.insert(name.clone(), value).is_some() {
                 conflicts.push(name);
             }
         }
     }
-    if with.conflict_policy != "Ignore" && !conflicts.is_empty() {
+    if with.conflict_policy == MergeConflictPolicy::Error && !conflicts.is_empty() {
         return Err(failed(format!("conflicts: {}", conflicts.join(", "))));
     }
-    // Go writes the keys of a map in their order.
-    merged.sort_keys();
-    match with.strategy.as_str() {
-        "JSON" if with.into.is_empty() => Err(failed("missing 'into' field".to_owned())),
-        "JSON" => {
+    match with.strategy {
+        MergeStrategy::Extract => Ok(merged.into_iter().map(|(key, value)| (key, bytes(value))).collect()),
+        MergeStrategy::Json if with.into.is_empty() => Err(failed("missing 'into' field".to_owned())),
+        MergeStrategy::Json => {
             let mut out = values;
-            out.insert(with.into.clone(), go_json(&Json::Object(merged)));
+            out.insert(with.into.clone(), json::marshal(&Json::Object(merged), false));
             Ok(out)
         }
-        _ => Ok(merged.into_iter().map(|(key, value)| (key, bytes(value))).collect()),
     }
 }
 
-/// A JSON value as a Secret's value: text as it is, the rest as JSON.
+/// A JSON value as a Secret's value: text and numbers as they are, the rest as JSON.
 fn bytes(value: Json) -> Vec<u8> {
     match value {
         Json::Null => Vec::new(),
         Json::String(text) => text.into_bytes(),
-        Json::Number(number) => number.to_string().into_bytes(),
-        value => escaped_for_html(go_json(&value)),
+        Json::Number(number) => float::format(number.as_f64().unwrap_or_default(), 'f', None).into_bytes(),
+        value => json::marshal(&value, true),
     }
-}
-
-fn go_json(value: &Json) -> Vec<u8> {
-    let mut value = value.clone();
-    value.sort_all_objects();
-    value.to_string().into_bytes()
-}
-
-/// Go's `json.Marshal` escapes these, so that JSON can stand in HTML.
-fn escaped_for_html(json: Vec<u8>) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&json)
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026");
-    text.into_bytes()
 }
 
 #[cfg(test)]
@@ -143,6 +135,60 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_means_what_it_means_in_go() {
+        let rename = |source: &str, target: &str| {
+            let with = RewriteRegexp {
+                source: source.into(),
+                target: target.into(),
+            };
+            regexp(&with, values(&[("Schlüssel [1]", "a")])).unwrap()
+        };
+        assert_eq!(rename(r"\W", "_"), values(&[("Schl_ssel__1_", "a")]));
+        assert_eq!(rename("[[]", "("), values(&[("Schlüssel (1]", "a")]));
+        assert_eq!(rename("(Schl).*", "$1x"), values(&[("", "a")]));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused() {
+        let with = RewriteRegexp {
+            source: "(".into(),
+            target: String::new(),
+        };
+        let error = regexp(&with, Values::new()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "regexp failed with failed to compile: error parsing regexp: the syntax is not valid"
+        );
+    }
+
+    /// What Go 1.26 said.
+    #[test]
+    fn merged_numbers_are_those_of_go() {
+        let object = r#"{"a":1.0,"b":1e3,"c":12345678901234567890,"d":1e21,"e":1e-7,"f":true,"g":null,
+            "h":{"z":1.0,"y":"<\u2028>"},"i":[1e21,1e-7]}"#;
+        let mut with = RewriteMerge::default();
+        let expected = values(&[
+            ("a", "1"),
+            ("b", "1000"),
+            ("c", "12345678901234567000"),
+            ("d", "1000000000000000000000"),
+            ("e", "0.0000001"),
+            ("f", "true"),
+            ("g", ""),
+            ("h", r#"{"y":"\u003c\u2028\u003e","z":1}"#),
+            ("i", "[1e+21,1e-7]"),
+        ]);
+        assert_eq!(merge(&with, values(&[("k", object)])).unwrap(), expected);
+        with.strategy = MergeStrategy::Json;
+        with.into = "all".into();
+        let out = merge(&with, values(&[("k", object)])).unwrap();
+        assert_eq!(
+            String::from_utf8(out["all"].clone()).unwrap(),
+            r#"{"a":1,"b":1000,"c":12345678901234567000,"d":1e+21,"e":1e-7,"f":true,"g":null,"h":{"y":"<\u2028>","z":1},"i":[1e+21,1e-7]}"#
+        );
+    }
+
+    #[test]
     fn merge_lets_the_priority_win_and_counts_conflicts() {
         let input = values(&[("a", r#"{"x":"1","y":2}"#), ("b", r#"{"x":"3"}"#)]);
         let mut with = RewriteMerge {
@@ -155,9 +201,9 @@ mod tests {
                 .to_string()
                 .ends_with("conflicts: x")
         );
-        with.conflict_policy = "Ignore".into();
+        with.conflict_policy = MergeConflictPolicy::Ignore;
         assert_eq!(merge(&with, input.clone()).unwrap(), values(&[("x", "1"), ("y", "2")]));
-        with.strategy = "JSON".into();
+        with.strategy = MergeStrategy::Json;
         with.into = "all".into();
         let out = merge(&with, input).unwrap();
         assert_eq!(out["all"], br#"{"x":"1","y":2}"#);
@@ -171,7 +217,7 @@ mod tests {
             ..RewriteMerge::default()
         };
         assert!(merge(&with, Values::new()).is_err());
-        with.priority_policy = "IgnoreNotFound".into();
+        with.priority_policy = MergePriorityPolicy::IgnoreNotFound;
         assert_eq!(merge(&with, Values::new()).unwrap(), Values::new());
     }
 }

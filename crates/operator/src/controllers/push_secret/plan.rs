@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::Regex;
+use sidevault_go::regex::Regex;
 
 use super::stores::{kind, selects};
 use crate::types::{
