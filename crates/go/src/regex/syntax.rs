@@ -152,16 +152,12 @@ impl Translator {
 
     /// `[:alpha:]`; false if nothing closes it, so that the bracket is one of the set.
     fn named_class(&mut self) -> Option<bool> {
-        const NAMES: [&str; 14] = [
-            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
-            "word", "xdigit",
-        ];
         let rest = &self.chars[self.at + 2..];
         let Some(end) = rest.windows(2).position(|pair| pair == [':', ']']) else {
             return Some(false);
         };
         let name: String = rest[..end].iter().collect();
-        if !NAMES.contains(&name.strip_prefix('^').unwrap_or(&name)) {
+        if !CLASSES.contains(&name.strip_prefix('^').unwrap_or(&name)) {
             return None;
         }
         self.out.push_str(&format!("[:{name}:]"));

@@ -11,7 +11,7 @@ use super::{Ctx, Fault, Func, Ran, Ty, any, f, utf8};
 use crate::go::float;
 use crate::go::json::{self, Style};
 use crate::go::val::{Items, Str, Val};
-use crate::limits::MAX_VALUE_DEPTH;
+use crate::limits::{Budget, MAX_VALUE_DEPTH};
 
 pub(super) const TABLE: &[Func] = &[
     f("toYaml", &[Ty::Any], to_yaml),
@@ -121,7 +121,7 @@ pub enum YamlError {
 /// # Errors
 /// Says what is wrong without quoting a value.
 pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlError> {
-    let mut ctx = Ctx::new(SystemTime::UNIX_EPOCH);
+    let mut ctx = Ctx::new(SystemTime::UNIX_EPOCH, Budget::default());
     let map = match load(&mut ctx, source, true) {
         Ok(Val::Map(map)) => map,
         Ok(Val::Nil) => return Ok(BTreeMap::new()),
