@@ -7,7 +7,7 @@ use regex::bytes::{self, Captures, Match, RegexBuilder};
 use crate::unicode::{self, Rune};
 
 /// A compiled program's bytes; the work of compiling follows them.
-const SIZE_LIMIT: usize = 1 << 20;
+const SIZE_LIMIT: usize = 2 << 20;
 
 /// What cannot be compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
