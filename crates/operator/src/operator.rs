@@ -127,31 +127,23 @@ pub(crate) struct Operator {
 impl Operator {
     /// A store by reference.
     pub(crate) fn store(&self, reference: &StoreRef, namespace: &str) -> Option<Arc<Store>> {
-        match reference.is_cluster() {
-            true => self
-                .informers
-                .cluster_stores
-                .get(&ObjectKey::new("", reference.name.as_str())),
-            false => self
-                .informers
-                .secret_stores
-                .get(&ObjectKey::new(namespace, reference.name.as_str())),
-        }
+        let namespace = if reference.is_cluster() { "" } else { namespace };
+        self.stores_of(namespace)
+            .get(&ObjectKey::new(namespace, reference.name.as_str()))
     }
 
-    /// The stores of a namespace, or without one those of the cluster.
-    pub(crate) fn stores_of(&self, namespace: Option<&str>) -> &Arc<Informer<Store>> {
+    /// The stores that a key with this namespace is of: without one, those of the cluster.
+    pub(crate) fn stores_of(&self, namespace: &str) -> &Arc<Informer<Store>> {
         match namespace {
-            None => &self.informers.cluster_stores,
-            Some(_) => &self.informers.secret_stores,
+            "" => &self.informers.cluster_stores,
+            _ => &self.informers.secret_stores,
         }
     }
 
     /// Whether a store is there.
     pub(crate) fn has_store(&self, key: &StoreKey) -> bool {
-        self.stores_of(key.namespace.as_deref())
-            .get(&key.object_key())
-            .is_some()
+        let key = key.object_key();
+        self.stores_of(&key.namespace).get(&key).is_some()
     }
 
     /// The API resource of a store.
@@ -220,16 +212,18 @@ impl Operator {
         Ok(())
     }
 
-    /// Writes an object's finalizers, if it is still as it was seen.
+    /// Puts a finalizer on an object, or takes it off, if the object is still as it was seen. Nothing is written where it
+    /// is so already.
     ///
     /// # Errors
-    /// How the turn ends, if they could not be written.
-    pub(crate) async fn write_finalizers<S, T>(
+    /// How the turn ends, if it could not be written.
+    pub(crate) async fn set_finalizer<S, T>(
         &self,
         informer: &Informer<Object<S, T>>,
         resource: &ApiResource,
         object: &Object<S, T>,
-        finalizers: &[String],
+        finalizer: &str,
+        on: bool,
     ) -> Result<(), Outcome>
     where
         Object<S, T>: Watched,
@@ -237,6 +231,14 @@ impl Operator {
         T: Clone,
     {
         let meta = &object.metadata;
+        if has_finalizer(meta, finalizer) == on {
+            return Ok(());
+        }
+        let mut finalizers = meta.finalizers.clone().unwrap_or_default();
+        match on {
+            true => finalizers.push(finalizer.to_owned()),
+            false => finalizers.retain(|known| known != finalizer),
+        }
         let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": meta.resource_version } });
         let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
         let name = meta.name.as_deref().unwrap_or_default();
@@ -244,6 +246,11 @@ impl Operator {
         informer.learn(written.map_err(|error| ended(&error, resource, meta, "finalizers"))?);
         Ok(())
     }
+}
+
+/// Whether an object has a finalizer.
+pub(crate) fn has_finalizer(meta: &ObjectMeta, finalizer: &str) -> bool {
+    meta.finalizers.iter().flatten().any(|known| known == finalizer)
 }
 
 fn patch_params() -> PatchParams {

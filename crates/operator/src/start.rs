@@ -69,7 +69,7 @@ pub(crate) fn start(
         },
         // Also where they are not validated here: ExternalSecrets use them all the same.
         secret_stores: store_informer(&watching, &served.secret_store, &scope, &queues, &late),
-        cluster_stores: match cluster_wide && options.cluster_stores {
+        cluster_stores: match options.cluster_stores {
             true => store_informer(&watching, &served.cluster_secret_store, &everywhere, &queues, &late),
             false => Informer::empty(),
         },

@@ -38,18 +38,14 @@ pub(crate) async fn run(
                 if stores.iter().any(|store| uses.anyone_misses_something(store, vault)) {
                     // Its title tells who waited for it. Others are not kept waiting for that.
                     let waking =
-                        wake_those_who_miss_it(operator.clone(), connection, stores, (vault, item), changed.at);
+                        wake_those_who_miss_it(operator.clone(), connection, stores.clone(), (vault, item), changed.at);
                     let stop = stop.clone();
                     tokio::spawn(async move { stop.run_until_cancelled(waking).await });
                 }
             }
         }
         if !matches!(changed.change, Change::Item(..)) {
-            let stores = operator.connections.by_id(changed.connection);
-            stores
-                .into_iter()
-                .flat_map(|(_, stores)| stores)
-                .for_each(|store| revive(&operator, &store));
+            stores.iter().for_each(|store| revive(&operator, store));
         }
         wake(&operator, concerned, changed.at);
     }
@@ -57,8 +53,7 @@ pub(crate) async fn run(
 
 /// A store that failed may be fine now that its server speaks.
 fn revive(operator: &Operator, key: &ObjectKey) {
-    let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
-    let store = operator.stores_of(namespace).get(key);
+    let store = operator.stores_of(&key.namespace).get(key);
     let status = store.as_ref().and_then(|store| store.status.as_ref());
     if status.is_some_and(|status| !condition::is_ready(&status.conditions)) {
         let queue = operator.queues.of_store(key);

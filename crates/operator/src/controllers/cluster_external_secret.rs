@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kube::core::ApiResource;
 
 use self::owned::OwnedError;
-use crate::operator::Operator;
+use crate::operator::{Operator, has_finalizer};
 use crate::queue::{Outcome, Work};
 use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration};
 
@@ -141,8 +141,7 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
 /// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
 async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Outcome {
     let name = name(ces);
-    let mut finalizers = ces.metadata.finalizers.clone().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+    if !has_finalizer(&ces.metadata, FINALIZER) {
         return Outcome::Done;
     }
     let status = ces.status.clone().unwrap_or_default();
@@ -154,9 +153,8 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterEx
     if let Err(error) = namespaces::release(operator, name, |_| true).await {
         return failed(name, &error);
     }
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
     let informer = &operator.informers.cluster_external_secrets;
-    let written = operator.write_finalizers(informer, resource, ces, &finalizers).await;
+    let written = operator.set_finalizer(informer, resource, ces, FINALIZER, false).await;
     written.err().unwrap_or(Outcome::Done)
 }
 

@@ -16,7 +16,7 @@ use self::target::{Applied, TargetError};
 use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
-use crate::operator::{Operator, now};
+use crate::operator::{Operator, has_finalizer, now};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
 use crate::secret::{Refusal, target_key, target_name};
@@ -76,7 +76,7 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
         }
         return Outcome::Done;
     }
-    if let Some(outcome) = sign(operator, &seen).await {
+    if let Some(outcome) = sign(operator, &seen, true).await {
         return outcome;
     }
     let due = Due::of(&external_secret, work.reason);
@@ -229,8 +229,7 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
 
 /// An ExternalSecret that is being deleted takes its Secret along, if it says so and owns it.
 async fn take_leave(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Outcome {
-    let mut finalizers = external_secret.metadata.finalizers.clone().unwrap_or_default();
-    let is_signed = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+    let is_signed = has_finalizer(&external_secret.metadata, FINALIZER);
     if is_others(operator, external_secret) {
         // Its store was another when it was signed here, maybe; else whoever signed it takes care.
         match is_signed && is_signed_here(operator, work).await {
@@ -245,23 +244,16 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
         tracing::warn!(external_secret = %work.key, %error, "the Secret could not be deleted");
         return Outcome::Failed;
     }
-    if !is_signed {
-        return Outcome::Done;
-    }
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
-    write_finalizers(operator, external_secret, &finalizers)
-        .await
-        .unwrap_or(Outcome::Done)
+    sign(operator, external_secret, false).await.unwrap_or(Outcome::Done)
 }
 
-/// Puts the finalizer on, if it is not there. `Some` ends the turn.
-async fn sign(operator: &Operator, external_secret: &ExternalSecret) -> Option<Outcome> {
-    let mut finalizers = external_secret.metadata.finalizers.clone().unwrap_or_default();
-    if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        return None;
-    }
-    finalizers.push(FINALIZER.to_owned());
-    write_finalizers(operator, external_secret, &finalizers).await
+/// Puts the finalizer on, or takes it off. `Some` ends the turn.
+async fn sign(operator: &Operator, external_secret: &ExternalSecret, on: bool) -> Option<Outcome> {
+    let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
+    operator
+        .set_finalizer(informer, resource, external_secret, FINALIZER, on)
+        .await
+        .err()
 }
 
 /// Whether the finalizer was put on by this operator: the real External Secrets has the same.
@@ -276,14 +268,6 @@ async fn is_signed_here(operator: &Operator, work: &Work) -> bool {
         let finalizers = |fields: &FieldsV1| fields.0["f:metadata"]["f:finalizers"].is_object();
         writer.manager.as_deref() == Some(FIELD_MANAGER) && writer.fields_v1.as_ref().is_some_and(finalizers)
     })
-}
-
-async fn write_finalizers(operator: &Operator, of: &ExternalSecret, finalizers: &[String]) -> Option<Outcome> {
-    let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
-    operator
-        .write_finalizers(informer, resource, of, finalizers)
-        .await
-        .err()
 }
 
 /// Reads what an ExternalSecret is made of, only to know it. `None` if it is another controller's, or can't be known now.

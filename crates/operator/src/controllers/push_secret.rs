@@ -16,7 +16,7 @@ use kube::runtime::events::EventType;
 use self::sync::{Verdict, of_others, sync, withdraw};
 use crate::controllers::refresh;
 use crate::hash;
-use crate::operator::{Operator, now};
+use crate::operator::{Operator, has_finalizer, now};
 use crate::queue::{Outcome, Work};
 use crate::types::{Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, UpdatePolicy, condition};
 
@@ -53,7 +53,11 @@ async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_sec
         return Outcome::Done;
     }
     let deletes = push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
-    if let Some(outcome) = sign(operator, resource, push_secret, deletes).await {
+    let informer = &operator.informers.push_secrets;
+    if let Err(outcome) = operator
+        .set_finalizer(informer, resource, push_secret, FINALIZER, deletes)
+        .await
+    {
         return outcome;
     }
     if !is_due(push_secret, Timestamp::now()) {
@@ -63,7 +67,6 @@ async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_sec
     let mut status = push_secret.status.clone().unwrap_or_default();
     let verdict = sync(operator, push_secret, stores, &mut status).await;
     let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, started).await;
-    let informer = &operator.informers.push_secrets;
     match operator.write_status(informer, resource, push_secret, &status).await {
         Ok(()) => {
             stores::wake_after(operator, push_secret);
@@ -146,8 +149,7 @@ async fn conclude(
 /// A PushSecret that is being deleted takes its values along, if it says so.
 async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
     let informer = &operator.informers.push_secrets;
-    let mut finalizers = push_secret.metadata.finalizers.clone().unwrap_or_default();
-    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+    if !has_finalizer(&push_secret.metadata, FINALIZER) {
         return Outcome::Done;
     }
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
@@ -169,9 +171,8 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
             return written.err().unwrap_or(outcome);
         }
     }
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
     let written = operator
-        .write_finalizers(informer, resource, push_secret, &finalizers)
+        .set_finalizer(informer, resource, push_secret, FINALIZER, false)
         .await;
     written.err().unwrap_or(Outcome::Done)
 }
@@ -179,22 +180,6 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
 /// Whether another operator wrote its values: it names stores, and all are others'.
 fn is_foreign(operator: &Operator, push_secret: &PushSecret) -> bool {
     stores::all(operator, push_secret).is_ok_and(|stores| stores::are_others(operator, &stores))
-}
-
-/// Puts the finalizer on, or takes it off. `Some` ends the turn.
-async fn sign(operator: &Operator, resource: &ApiResource, push_secret: &PushSecret, on: bool) -> Option<Outcome> {
-    let mut finalizers = push_secret.metadata.finalizers.clone().unwrap_or_default();
-    let is_on = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-    match (is_on, on) {
-        (true, false) => finalizers.retain(|finalizer| finalizer != FINALIZER),
-        (false, true) => finalizers.push(FINALIZER.to_owned()),
-        _ => return None,
-    }
-    let informer = &operator.informers.push_secrets;
-    operator
-        .write_finalizers(informer, resource, push_secret, &finalizers)
-        .await
-        .err()
 }
 
 fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {

@@ -22,9 +22,10 @@ pub(crate) fn lane(key: &ObjectKey) -> String {
 /// Looks at a store.
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let began = Instant::now();
-    let (informer, metrics) = match work.key.namespace.is_empty() {
-        true => (&operator.informers.cluster_stores, &operator.metrics.cluster_stores),
-        false => (&operator.informers.secret_stores, &operator.metrics.stores),
+    let informer = operator.stores_of(&work.key.namespace);
+    let metrics = match work.key.namespace.is_empty() {
+        true => &operator.metrics.cluster_stores,
+        false => &operator.metrics.stores,
     };
     let Some(store) = informer.get(&work.key) else {
         metrics.forget(&work.key);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store::lane;
 use crate::informer::{Informer, key};
-use crate::operator::Operator;
+use crate::operator::{Operator, has_finalizer};
 use crate::provider::StoreKey;
 use crate::queue::{ObjectKey, Outcome, Reason};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
@@ -141,11 +141,9 @@ fn by_name(operator: &Operator, kind: &str, name: &str, namespace: &str) -> Opti
 }
 
 fn of_kind(operator: &Operator, kind: &str, namespace: &str) -> Vec<Arc<Store>> {
-    let (informer, namespace) = match kind == CLUSTER {
-        true => (&operator.informers.cluster_stores, ""),
-        false => (&operator.informers.secret_stores, namespace),
-    };
-    let stores = informer
+    let namespace = if kind == CLUSTER { "" } else { namespace };
+    let stores = operator
+        .stores_of(namespace)
         .all()
         .into_iter()
         .filter(|(key, _)| &*key.namespace == namespace);
@@ -174,12 +172,7 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
 /// Whether the store has its finalizer, and whether it should.
 fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
     let key = status_key(store);
-    let is = store
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == FINALIZER);
+    let is = has_finalizer(&store.metadata, FINALIZER);
     let all = operator.informers.push_secrets.all();
     (
         is,
@@ -197,13 +190,10 @@ pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store:
     if is == should_be || (leaving && should_be) {
         return unchanged;
     }
-    let mut finalizers = store.metadata.finalizers.clone().unwrap_or_default();
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
-    if should_be {
-        finalizers.push(FINALIZER.to_owned());
-    }
     let resource = operator.store_resource(&StoreKey::of(store));
-    let written = operator.write_finalizers(informer, resource, store, &finalizers).await;
+    let written = operator
+        .set_finalizer(informer, resource, store, FINALIZER, should_be)
+        .await;
     written.err().or(unchanged)
 }
 
