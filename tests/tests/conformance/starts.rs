@@ -62,7 +62,8 @@ fn c038_198_the_first_request_ever_is_answered_well() {
         let started = Instant::now();
         // Nobody listens for the first moments; who is answered at all is answered well.
         let first = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok()).unwrap();
-        assert_eq!(first.status, 200, "{}", first.text());
+        let logs = || format!("{}\n{}", pair.log(Half::Api), pair.log(Half::Sync));
+        assert_eq!(first.status, 200, "{}\n{}", first.text(), logs());
         // The Python SDK waits for 5 s.
         println!(
             "after {start} start the first request was answered within {:?}",
