@@ -13,6 +13,8 @@ mod parity;
 mod poke;
 #[path = "operator/push.rs"]
 mod push;
+#[path = "operator/refresh.rs"]
+mod refresh;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/seed.rs"]

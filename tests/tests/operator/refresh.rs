@@ -1,0 +1,107 @@
+//! When values are read again: by time where the server tells of no changes, and whenever someone touches the
+//! ExternalSecret.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::front::{forward, serve};
+use super::world::{self, Stage, VERSION};
+
+/// A store for the same server without its stream of changes, as Connect is. Gives how often the stream was asked for.
+fn plain(stage: &Stage) -> Arc<AtomicUsize> {
+    let upstream = stage.world.pair.address();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let plain = serve(move |request| {
+        if request.starts_with(b"GET /v1/events") {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        forward(upstream, request)
+    });
+    stage.add_store("plain", plain);
+    asked
+}
+
+fn apply(stage: &Stage, name: &str, field: &str, spec: &Value) {
+    let mut manifest = stage.manifest(name, "plain", "simple", field);
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        manifest["spec"][key] = value.clone();
+    }
+    stage.cluster.apply(&manifest.to_string());
+}
+
+#[test]
+fn a_server_that_tells_of_no_changes_is_polled() {
+    let Some(stage) = Stage::set() else { return };
+    let asked = plain(&stage);
+    let _operator = world::operator(&stage.cluster, &[]);
+    apply(&stage, "polled", "a", &json!({"refreshInterval": "2s"}));
+    stage.wait_value("polled", "1");
+    for value in ["second", "third"] {
+        stage.set_field("simple", "a", value);
+        stage.wait_value("polled", value);
+    }
+    assert!(asked.load(Ordering::SeqCst) > 0, "the stream was not asked for");
+
+    // That there is none is no fault of anybody's.
+    let path = world::path(stage.namespace, "secretstores", "plain", VERSION);
+    let store = stage.cluster.get(&path).expect("the store");
+    for object in [&store, &stage.get("polled")] {
+        let conditions = object["status"]["conditions"].as_array().expect("conditions");
+        let told: Vec<_> = conditions.iter().map(|one| (&one["type"], &one["status"])).collect();
+        assert_eq!(told, [(&json!("Ready"), &json!("True"))], "{object:#}");
+    }
+    let events = stage
+        .cluster
+        .get(&format!("/api/v1/namespaces/{}/events", stage.namespace))
+        .expect("events");
+    let events = events["items"].as_array().expect("items").iter();
+    let warnings: Vec<_> = events
+        .filter(|event| event["type"] == "Warning")
+        .filter(|event| {
+            ["plain", "polled"]
+                .map(Value::from)
+                .contains(&event["involvedObject"]["name"])
+        })
+        .collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
+}
+
+#[test]
+fn any_annotation_or_label_makes_an_external_secret_read_again_at_once() {
+    let Some(stage) = Stage::set() else { return };
+    // Nothing comes by news, and nothing by time.
+    plain(&stage);
+    let _operator = world::operator(&stage.cluster, &[]);
+    apply(&stage, "periodic", "a", &json!({"refreshInterval": "24h"}));
+    apply(&stage, "on-change", "a", &json!({"refreshPolicy": "OnChange"}));
+    apply(&stage, "once", "a", &json!({"refreshPolicy": "CreatedOnce"}));
+    let names = ["once", "on-change", "periodic"];
+    for name in names {
+        stage.wait_ready(name, "True");
+        stage.wait_value(name, "1");
+    }
+    for (value, verb, what) in [
+        ("2", "annotate", "example.com/why=because"),
+        ("3", "annotate", "example.com/why=other"),
+        ("4", "annotate", "example.com/why-"),
+        ("5", "label", "team=a"),
+        ("6", "label", "team=b"),
+        ("7", "label", "team-"),
+    ] {
+        stage.set_field("simple", "a", value);
+        // Each alone, so that none is read on another's behalf.
+        for name in names {
+            stage
+                .cluster
+                .must(&[verb, "externalsecret", name, "-n", stage.namespace, what, "--overwrite"]);
+            if name != "once" {
+                stage.wait_value(name, value);
+            }
+        }
+        // Its turn was before the others'.
+        stage.wait_value("once", "1");
+    }
+}
