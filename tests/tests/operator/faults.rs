@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use sidevault_tests::pair::{Half, wait_until};
 
-use super::front::{forward, serve};
+use super::front::{Gate, forward, serve};
 use super::world::{self, Stage, VERSION};
 
 #[test]
@@ -27,6 +28,86 @@ fn an_api_server_that_was_away_is_followed_again() {
     stage.cluster.must(&["delete", "secret", "one", "-n", stage.namespace]);
     stage.wait_value("one", "while-away");
     assert!(operator.alive());
+}
+
+/// The watches and all else are cut in the middle of changes, again and again; half the time nothing gets through for a
+/// while.
+#[test]
+fn watches_that_are_cut_lose_nothing_and_delete_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let gate = Gate::before(SocketAddr::new(cluster.address(), 6443), cluster.address());
+    let through = through(&stage, &gate);
+    let mut command = world::command(cluster, world::METRICS, &[]);
+    let mut operator = cluster.run("operator", command.env("KUBECONFIG", through));
+    for name in ["kept", "changed", "repaired", "remade", "renamed"] {
+        stage.external_secret(name, "store", "simple", "a");
+    }
+    for name in ["kept", "changed", "repaired", "remade", "renamed"] {
+        stage.wait_value(name, "1");
+    }
+    let uid = |name: &str| {
+        let secret = cluster.get(&world::secret(namespace, name)).expect("the Secret");
+        secret["metadata"]["uid"].clone()
+    };
+    let kept = ["kept", "changed", "repaired"].map(uid);
+
+    for round in 0..6 {
+        let fresh = format!("fresh-{round}");
+        let going = format!("going-{round}");
+        stage.external_secret(&going, "store", "simple", "b");
+        stage.wait_value(&going, "2");
+        let cut = gate.shut();
+        assert!(cut > 0, "nothing was cut");
+        if round % 2 == 0 {
+            gate.open();
+        }
+        // A new one, one that goes, one that is another, and three whose Secrets are touched.
+        stage.external_secret(&fresh, "store", "simple", "b");
+        cluster.must(&["delete", "externalsecret", &going, "-n", namespace, "--wait=false"]);
+        let (item, field, value) = [("db", "host", "db.example"), ("db", "username", "app")][round % 2];
+        stage.external_secret("changed", "store", item, field);
+        let wrong = format!("{{\"stringData\":{{\"v\":\"wrong-{round}\"}}}}");
+        cluster.must(&["patch", "secret", "repaired", "-n", namespace, "-p", &wrong]);
+        cluster.must(&["delete", "secret", "remade", "-n", namespace]);
+        let mut renamed = stage.manifest("renamed", "store", "simple", "a");
+        renamed["spec"]["target"] = json!({"name": format!("renamed-{round}")});
+        cluster.apply(&renamed.to_string());
+        gate.open();
+
+        stage.wait_value(&fresh, "2");
+        cluster.wait_gone(&world::secret(namespace, &going));
+        cluster.wait_gone(&world::path(namespace, "externalsecrets", &going, VERSION));
+        stage.wait_value("changed", value);
+        stage.wait_value("repaired", "1");
+        stage.wait_value("remade", "1");
+        stage.wait_value(&format!("renamed-{round}"), "1");
+        let before = match round {
+            0 => "renamed".to_owned(),
+            _ => format!("renamed-{}", round - 1),
+        };
+        cluster.wait_gone(&world::secret(namespace, &before));
+        for earlier in 0..=round {
+            stage.wait_value(&format!("fresh-{earlier}"), "2");
+        }
+        stage.wait_value("kept", "1");
+        assert_eq!(
+            ["kept", "changed", "repaired"].map(uid),
+            kept,
+            "a Secret was deleted and made anew"
+        );
+    }
+    assert!(operator.alive());
+}
+
+/// A kubeconfig of the administrator that goes by the gate.
+fn through(stage: &Stage, gate: &Gate) -> std::path::PathBuf {
+    let admin = std::fs::read_to_string(stage.cluster.kubeconfig()).expect("a kubeconfig");
+    let mut config: serde_json::Value = serde_json::from_str(&admin).expect("JSON");
+    config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", gate.address()));
+    let path = stage.cluster.path("gate.kubeconfig");
+    std::fs::write(&path, config.to_string()).expect("a file");
+    path
 }
 
 #[test]
@@ -87,6 +168,44 @@ fn a_server_that_never_answers_does_not_hold_up_another() {
     }
     stage.external_secret("quick", "store", "db", "username");
     stage.wait_value("quick", "app");
+}
+
+#[test]
+fn a_slow_server_does_not_hold_up_another() {
+    const EACH: usize = 20;
+    let Some(stage) = Stage::set() else { return };
+    let upstream = stage.world.pair.address();
+    let slow = serve(move |request| {
+        // A server that takes its time is what is tested; nothing is waited for here.
+        thread::sleep(Duration::from_secs(3));
+        forward(upstream, request)
+    });
+    stage.add_store("slow", slow);
+    // Each has an item of its own, so that no answer serves two.
+    for number in 0..EACH {
+        let item = format!(r#"{{"title":"own-{number}","category":"LOGIN","fields":[{{"label":"f","value":"x"}}]}}"#);
+        let world = &stage.world;
+        let made = world.pair.ask(&world.token, "POST", "/v1/vaults/apps/items", &item);
+        assert_eq!(made.expect("an answer").status, 200);
+    }
+    let all = |store: &str| (0..EACH).map(|number| format!("{store}-{number}")).collect::<Vec<_>>();
+    for store in ["slow", "store"] {
+        for (number, name) in all(store).iter().enumerate() {
+            stage.external_secret(name, store, &format!("own-{number}"), "f");
+        }
+    }
+    // The slow ones are first in the queue, and there is one worker for each store.
+    let _operator = world::operator(&stage.cluster, &["--concurrent=1"]);
+    for name in all("store") {
+        stage.wait_value(&name, "x");
+        stage.wait_ready(&name, "True");
+    }
+    let made = |name: &String| stage.cluster.get(&world::secret(stage.namespace, name)).is_some();
+    let early = all("slow").iter().filter(|name| made(name)).count();
+    assert!(early < EACH, "the slow server was not slow");
+    // And it is only slow.
+    let one = wait_until(|| all("slow").iter().any(made).then_some(()));
+    assert!(one.is_some(), "none of the slow server's was made");
 }
 
 #[test]
