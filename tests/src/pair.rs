@@ -297,6 +297,16 @@ impl Pair {
         }
     }
 
+    /// Takes away all that the halves keep, as a Pod that is moved loses an `emptyDir`. Neither may run.
+    ///
+    /// # Panics
+    /// If it can't be done.
+    pub fn empty_disk(&self) {
+        assert!(self.api.is_none() && self.sync.is_none(), "a half still runs");
+        fs::remove_dir_all(self.path("data")).expect("the data");
+        fs::create_dir(self.path("data")).expect("a directory");
+    }
+
     /// SIGTERM, as Kubernetes stops a container.
     ///
     /// # Panics

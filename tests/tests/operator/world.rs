@@ -408,6 +408,15 @@ pub(crate) fn value(secret: &Value, key: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Who wrote an object, or a subresource of it.
+pub(crate) fn managers(object: &Value, subresource: &str) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let entries = entries.filter(|entry| entry["subresource"].as_str().unwrap_or_default() == subresource);
+    entries
+        .filter_map(|entry| entry["manager"].as_str().map(str::to_owned))
+        .collect()
+}
+
 /// The path of a Secret.
 pub(crate) fn secret(namespace: &str, name: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/{name}")

@@ -1,0 +1,129 @@
+//! `/v1/events`: what a client that comes back is told.
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::fs;
+
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::{Request, Wire};
+
+/// A pair on a directory of plain files.
+struct World {
+    pair: Pair,
+    token: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+        for name in ["a", "rotating", "z"] {
+            write(&pair, name, "1");
+        }
+        let token = pair.token("reader", &["secrets=read"]);
+        pair.run(Half::Sync);
+        pair.run(Half::Api);
+        pair.wait_linked();
+        let world = Self { pair, token };
+        world.wait_value("1");
+        world
+    }
+
+    fn wait_value(&self, value: &str) {
+        let there = wait_until(|| {
+            let item = self.pair.item(&self.token, "secrets", "rotating")?;
+            let mut fields = item["fields"].as_array()?.iter();
+            fields.find(|field| field["value"] == value).map(drop)
+        });
+        assert!(there.is_some(), "{}", self.pair.log(Half::Sync));
+    }
+
+    /// The id of the item `rotating`, the same in every store.
+    fn item(&self) -> String {
+        let item = self.pair.item(&self.token, "secrets", "rotating").expect("the item");
+        item["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn listen(&self, last: Option<&str>) -> Wire {
+        let mut request = Request::new("GET", "/v1/events").bearer(&self.token);
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let mut wire = Wire::open(self.pair.address()).expect("a connection");
+        wire.send(&request.bytes()).expect("a request");
+        assert_eq!(wire.reply(false).expect("an answer").status, 200);
+        wire
+    }
+
+    /// Where a client is that has heard everything.
+    fn here(&self) -> String {
+        let text = until(&mut self.listen(None), "id:");
+        let id = text.lines().find_map(|line| line.strip_prefix("id:"));
+        id.expect("a number").trim().to_owned()
+    }
+}
+
+fn write(pair: &Pair, name: &str, value: &str) {
+    fs::write(
+        pair.path("secrets").join(format!("{name}.yaml")),
+        format!("v: \"{value}\"\n"),
+    )
+    .expect("a file");
+}
+
+/// What a stream says until these words and the end of their event, or until it says that nothing happens.
+fn until(wire: &mut Wire, words: &str) -> String {
+    let text = wire.until(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let said = text.find(words).is_some_and(|at| text[at..].contains("\n\n"));
+        said || text.contains("\n:\n")
+    });
+    String::from_utf8_lossy(&text.expect("a stream")).into_owned()
+}
+
+#[test]
+fn a_client_that_comes_back_is_told_what_it_missed() {
+    let mut world = World::start();
+    let (last, item) = (world.here(), world.item());
+    world.pair.kill(Half::Api);
+    write(&world.pair, "rotating", "2");
+    world.pair.run(Half::Api);
+    world.wait_value("2");
+    let told = until(&mut world.listen(Some(&last)), &item);
+    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
+    assert!(!told.contains("reset"), "{told}");
+}
+
+/// An emptyDir that is lost takes the store along; the new one may come to as many changes as the old one had, or more.
+#[test]
+fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
+    let mut world = World::start();
+    let mut lasts = vec![world.here()];
+    for round in 2..4 {
+        world.pair.kill(Half::Api);
+        world.pair.kill(Half::Sync);
+        world.pair.empty_disk();
+        write(&world.pair, "rotating", &round.to_string());
+        if round == 3 {
+            for number in 0..20 {
+                write(&world.pair, &format!("z-{number}"), "1");
+            }
+        }
+        world.pair.run(Half::Sync);
+        world.pair.run(Half::Api);
+        world.pair.wait_linked();
+        world.wait_value(&round.to_string());
+        for last in &lasts {
+            let told = until(&mut world.listen(Some(last)), "reset");
+            assert!(told.contains("reset"), "after {last}: {told}");
+        }
+        lasts.push(world.here());
+    }
+
+    // The stream goes on from there.
+    let mut stream = world.listen(lasts.first().map(String::as_str));
+    let told = until(&mut stream, "reset");
+    assert!(told.contains("reset"), "{told}");
+    write(&world.pair, "rotating", "again");
+    let item = world.item();
+    let told = until(&mut stream, &item);
+    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
+}
