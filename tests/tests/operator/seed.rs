@@ -183,6 +183,70 @@ fn the_manifests_as_written_become_secrets() {
     cluster.wait_gone(&world::secret("default", "api-key-secret"));
 }
 
+/// kubectl's own way, the API server's, and both only to see whether it would go.
+#[test]
+fn the_manifests_as_written_are_taken_however_they_are_applied() {
+    let Some(stack) = Stack::set(&world::definitions()) else {
+        return;
+    };
+    let monitoring = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring-stubs.yaml");
+    stack.cluster.install_definitions(Path::new(monitoring));
+    let all = [
+        ("operator", OPERATOR),
+        ("connect", CONNECT),
+        ("access", ACCESS),
+        ("stores", STORES),
+        ("external-secrets", EXTERNAL_SECRETS),
+    ];
+    for (name, manifests) in all {
+        std::fs::write(stack.home.path().join(format!("{name}.yaml")), manifests).expect("a file");
+    }
+    let apply = |way: &str, but: &str| {
+        for (name, manifests) in all.into_iter().filter(|(name, _)| *name != but) {
+            let line = format!("kubectl apply --validate=strict {way} -f {name}.yaml");
+            let output = stack.output(&line);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{line}: {said}");
+            let objects = manifests.lines().filter(|line| line.starts_with("kind:")).count();
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(printed.lines().count(), objects, "{line}: {printed}");
+            let dry = way.contains("--dry-run");
+            assert!(
+                printed.lines().all(|line| line.ends_with("(server dry run)") == dry),
+                "{printed}"
+            );
+        }
+    };
+    let there = || stack.run("kubectl get externalsecrets,secretstores,clustersecretstores,deployments -A -o name");
+    for way in ["--dry-run=server", "--dry-run=server --server-side"] {
+        apply(way, "");
+        assert_eq!(there(), "", "{way}");
+    }
+    apply("--server-side", "");
+    // What was taken is what was written, with nothing left out.
+    for (name, _) in all {
+        stack.run(&format!("kubectl diff --server-side -f {name}.yaml"));
+    }
+    let _operator = stack.operator(&[DEFAULT_STORE]);
+    stack.put_token();
+    for made in MADE {
+        stack.made(&made);
+    }
+    // What the operator writes is not in the way of who applies them again. The token is another than the manifest's.
+    for way in ["--dry-run=server --server-side", "--server-side"] {
+        apply(way, "connect");
+    }
+    for made in MADE {
+        stack.made(&made);
+    }
+
+    for name in ["external-secrets", "stores", "access", "connect", "operator"] {
+        stack.run(&format!("kubectl delete --timeout=60s -f {name}.yaml"));
+    }
+    assert_eq!(there(), "");
+    apply("", "");
+}
+
 #[test]
 fn the_one_that_names_no_store_says_so() {
     let Some(stack) = Stack::set(&world::definitions()) else {
