@@ -1,6 +1,8 @@
 //! The operator on a real API server, beside the real External Secrets controller.
 #![allow(clippy::expect_used, missing_docs)]
 
+#[path = "operator/classes.rs"]
+mod classes;
 #[path = "operator/faults.rs"]
 mod faults;
 #[path = "operator/front.rs"]

@@ -253,7 +253,8 @@ pub(crate) fn has_finalizer(meta: &ObjectMeta, finalizer: &str) -> bool {
     meta.finalizers.iter().flatten().any(|known| known == finalizer)
 }
 
-fn patch_params() -> PatchParams {
+/// Who writes, for those who look at an object's managed fields.
+pub(crate) fn patch_params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()

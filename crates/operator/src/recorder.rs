@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Event as CoreEvent, EventSource, ObjectReferenc
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch, PostParams};
 use kube::core::{ApiResource, ObjectMeta};
 use kube::runtime::events::EventType;
 use kube::{Client, Resource};
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::names::{COMPONENT, sha3};
-use crate::operator::{is_conflict, is_terminating, now};
+use crate::operator::{is_conflict, is_terminating, now, patch_params};
 
 /// The longest note an event may have (Kubernetes), in bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -201,12 +201,16 @@ fn is_forbidden(error: &kube::Error) -> bool {
 /// Writes an event, or counts it up.
 async fn put<K: Repeated>(client: &Client, namespace: &str, event: &K) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    match api.create(&PostParams::default(), event).await {
+    let post_params = PostParams {
+        field_manager: patch_params().field_manager,
+        ..PostParams::default()
+    };
+    match api.create(&post_params, event).await {
         Err(error) if is_conflict(&error) => {}
         outcome => return outcome.map(drop),
     }
     let name = event.meta().name.as_deref().unwrap_or_default();
-    let patched = async |patch: Value| api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+    let patched = async |patch: Value| api.patch(name, &patch_params(), &Patch::Merge(patch)).await;
     // Who writes events need not have the right to read them; a patch of nothing answers with what is there.
     let known = patched(json!({})).await?;
     patched(known.once_more()).await.map(drop)

@@ -18,7 +18,7 @@ use super::uses::{Use, Uses};
 const REQUESTS: usize = 32;
 /// The longest that the first use of a server waits for its event stream to stand.
 const FOLLOWED: Duration = Duration::from_secs(10);
-/// How long values stay in memory after they were read.
+/// How long values stay in memory after they were last used.
 const KEPT: Duration = Duration::from_secs(60);
 /// How long it is remembered when something changed: longer than any read takes.
 const CHANGES_KEPT: Duration = Duration::from_secs(600);
@@ -253,13 +253,13 @@ impl Connection {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets values that were read a while ago.
+    /// Forgets values that nobody used for a while.
     pub(super) fn tidy(&self) {
-        self.vaults.forget_older(KEPT);
-        self.titles.forget_older(KEPT);
-        self.lists.forget_older(KEPT);
-        self.items.forget_older(KEPT);
-        self.files.forget_older(KEPT);
+        self.vaults.forget_unused(KEPT);
+        self.titles.forget_unused(KEPT);
+        self.lists.forget_unused(KEPT);
+        self.items.forget_unused(KEPT);
+        self.files.forget_unused(KEPT);
         let mut changes = self.changes();
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);

@@ -8,7 +8,13 @@ use std::time::{Duration, Instant};
 use super::ProviderError;
 
 type Answer<V> = Result<V, ProviderError>;
-type Slot<V> = Arc<tokio::sync::Mutex<Option<(Instant, Answer<V>)>>>;
+type Slot<V> = Arc<tokio::sync::Mutex<Option<Known<V>>>>;
+
+struct Known<V> {
+    began: Instant,
+    used: Instant,
+    answer: Answer<V>,
+}
 
 /// Answers by key, each with the moment its read began. An answer serves whoever asked no later than that: a question
 /// asked at a time can be answered with what was so at that time or after it.
@@ -30,21 +36,27 @@ impl<K: Eq + Hash + Clone, V: Clone> Slots<K, V> {
     ) -> Answer<V> {
         let slot = self.lock().entry(key).or_default().clone();
         let mut slot = slot.lock().await;
-        if let Some((began, answer)) = &*slot
-            && is_fresh(*began, answer.is_ok())
+        if let Some(known) = &mut *slot
+            && is_fresh(known.began, known.answer.is_ok())
         {
-            return answer.clone();
+            known.used = Instant::now();
+            return known.answer.clone();
         }
         let began = Instant::now();
         let answer = read().await;
-        *slot = Some((began, answer.clone()));
+        *slot = Some(Known {
+            began,
+            used: Instant::now(),
+            answer: answer.clone(),
+        });
         answer
     }
 
-    /// Forgets what was read longer ago than `age`: values are not kept in memory for nothing.
-    pub(super) fn forget_older(&self, age: Duration) {
+    /// Forgets what nobody used for `age`: values are not kept in memory for nothing. What is used goes on serving,
+    /// however long the queue is of those who want it.
+    pub(super) fn forget_unused(&self, age: Duration) {
         self.lock().retain(|_, slot| match slot.try_lock() {
-            Ok(slot) => slot.as_ref().is_some_and(|(began, _)| began.elapsed() < age),
+            Ok(slot) => slot.as_ref().is_some_and(|known| known.used.elapsed() < age),
             Err(_) => true,
         });
     }
@@ -93,7 +105,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((first, second), (1, 2));
-        slots.forget_older(Duration::ZERO);
+        slots.forget_unused(Duration::ZERO);
         assert!(slots.lock().is_empty());
     }
 }

@@ -1,0 +1,259 @@
+//! Ours and the real External Secrets in one cluster: each sees to the stores of its class and provider, and leaves the
+//! rest alone.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sidevault_tests::cluster::{Cluster, controllers, definitions};
+use sidevault_tests::pair::wait_until;
+
+use super::world::{self, METRICS, Stage, VERSION, World};
+
+const NAMESPACE: &str = "classes";
+/// What the two write as.
+const OURS: &str = "sidevault-operator";
+const THEIRS: &str = "external-secrets";
+
+/// A cluster with their definitions, and stores of both classes.
+fn set() -> Option<Stage> {
+    let controller = controllers()?.swap_remove(0);
+    let cluster = Cluster::start()?;
+    cluster.install_definitions(&definitions(&controller));
+    cluster.must(&["create", "namespace", NAMESPACE]);
+    let world = World::start();
+    let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connect-token", "namespace": NAMESPACE},
+        "stringData": {"token": world.token}});
+    let mut objects = vec![token];
+    for class in ["ours", "theirs"] {
+        for (kind, namespace) in [("SecretStore", Some(NAMESPACE)), ("ClusterSecretStore", None)] {
+            let mut store = world.store(VERSION, kind, class, namespace, NAMESPACE, "connect-token");
+            store["spec"]["controller"] = json!(class);
+            objects.push(store);
+        }
+    }
+    cluster.apply(&list(&objects));
+    Some(Stage {
+        cluster,
+        world,
+        namespace: NAMESPACE,
+    })
+}
+
+fn list(objects: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+}
+
+fn manifest(stage: &Stage, name: &str, kind: &str, store: &str) -> Value {
+    let mut manifest = stage.manifest(name, store, "simple", "a");
+    manifest["spec"]["secretStoreRef"]["kind"] = json!(kind);
+    manifest["spec"]["refreshInterval"] = json!("1s");
+    manifest
+}
+
+#[test]
+fn each_of_two_controllers_sees_to_its_own_class() {
+    let Some(stage) = set() else { return };
+    let cluster = &stage.cluster;
+    let controller = controllers().expect("it is there").swap_remove(0);
+    let start_theirs = || cluster.run_external_secrets(&controller, &["--controller-class=theirs"]);
+    let start_ours = || world::operator(cluster, &["--controller-class=ours"]);
+    let (mut theirs, mut ours) = (start_theirs(), start_ours());
+    let names = [
+        ("by-ours", "SecretStore", "ours"),
+        ("by-theirs", "SecretStore", "theirs"),
+        ("by-our-cluster", "ClusterSecretStore", "ours"),
+        ("by-their-cluster", "ClusterSecretStore", "theirs"),
+    ];
+    cluster.apply(&list(
+        &names.map(|(name, kind, store)| manifest(&stage, name, kind, store)),
+    ));
+    for (name, ..) in names {
+        stage.wait_value(name, "1");
+        stage.wait_ready(name, "True");
+    }
+    for (name, kind, class) in names {
+        let who: BTreeSet<_> = [if class == "ours" { OURS } else { THEIRS }.to_owned()].into();
+        let store = match kind {
+            "SecretStore" => world::path(NAMESPACE, "secretstores", class, VERSION),
+            _ => format!("/apis/{VERSION}/clustersecretstores/{class}"),
+        };
+        assert_eq!(writers(&stage.get(name)), who, "{name}");
+        assert_eq!(writers(&cluster.get(&store).expect("the store")), who, "{kind} {class}");
+        assert_eq!(reporters(cluster, "ExternalSecret", name), who, "{name}");
+        assert_eq!(reporters(cluster, kind, class), who, "{kind} {class}");
+    }
+
+    // Whoever is alone makes its own anew, and not the other's.
+    let delete = |names: &[&str]| {
+        for name in names {
+            cluster.must(&["delete", "secret", name, "-n", NAMESPACE]);
+        }
+    };
+    let there = |name: &str| cluster.get(&world::secret(NAMESPACE, name)).is_some();
+    theirs.terminate();
+    delete(&["by-theirs", "by-their-cluster", "by-ours", "by-our-cluster"]);
+    for name in ["by-ours", "by-our-cluster"] {
+        stage.wait_value(name, "1");
+    }
+    stage.set_field("simple", "a", "2");
+    for name in ["by-ours", "by-our-cluster"] {
+        stage.wait_value(name, "2");
+    }
+    assert!(!there("by-theirs") && !there("by-their-cluster"), "ours made theirs");
+
+    ours.terminate();
+    let _theirs = start_theirs();
+    delete(&["by-ours", "by-our-cluster"]);
+    for name in ["by-theirs", "by-their-cluster"] {
+        stage.wait_value(name, "2");
+    }
+    stage.set_field("simple", "a", "3");
+    for name in ["by-theirs", "by-their-cluster"] {
+        stage.wait_value(name, "3");
+    }
+    assert!(!there("by-ours") && !there("by-our-cluster"), "theirs made ours");
+
+    // And one that comes over is taken up.
+    let _ours = start_ours();
+    stage.wait_value("by-ours", "3");
+    cluster.apply(&manifest(&stage, "by-theirs", "SecretStore", "ours").to_string());
+    stage.set_field("simple", "a", "4");
+    let told = wait_until(|| writers(&stage.get("by-theirs")).contains(OURS).then_some(()));
+    assert!(told.is_some(), "{:#}", stage.get("by-theirs"));
+    stage.wait_value("by-theirs", "4");
+}
+
+/// Also if nobody else is there to see to them.
+#[test]
+fn stores_of_other_providers_are_left_alone() {
+    let Some(stage) = set() else { return };
+    let cluster = &stage.cluster;
+    let providers = [
+        ("fake", json!({"fake": {"data": [{"key": "simple", "value": "faked"}]}})),
+        (
+            "vault",
+            json!({"vault": {"server": "http://127.0.0.1:1", "path": "secret", "version": "v2",
+                "auth": {"tokenSecretRef": {"name": "connect-token", "key": "token"}}}}),
+        ),
+    ];
+    let mut objects = Vec::new();
+    for (provider, spec) in &providers {
+        for (whose, class) in [("nobody", ""), ("ours", "ours")] {
+            let name = format!("{provider}-of-{whose}");
+            let store = |kind: &str, meta: Value| {
+                json!({"apiVersion": VERSION, "kind": kind, "metadata": meta,
+                    "spec": {"controller": class, "provider": spec}})
+            };
+            objects.push(store("SecretStore", json!({"name": name, "namespace": NAMESPACE})));
+            objects.push(store("ClusterSecretStore", json!({"name": name})));
+            objects.push(manifest(&stage, &format!("uses-{name}"), "SecretStore", &name));
+            objects.push(manifest(
+                &stage,
+                &format!("uses-cluster-{name}"),
+                "ClusterSecretStore",
+                &name,
+            ));
+        }
+    }
+    // One value of our own store and one of another's: that is not ours to make.
+    let mut mixed = stage.manifest("mixed", "ours", "simple", "a");
+    mixed["spec"]["data"][0]["sourceRef"] = json!({"storeRef": {"name": "fake-of-nobody"}});
+    objects.push(mixed);
+    cluster.apply(&list(&objects));
+    let is_foreign = |text: &str| ["fake", "vault-of", "mixed"].iter().any(|word| text.contains(word));
+    let foreign = || {
+        let mut found = Vec::new();
+        for path in [
+            world::path(NAMESPACE, "externalsecrets", "", VERSION),
+            world::path(NAMESPACE, "secretstores", "", VERSION),
+            format!("/apis/{VERSION}/clustersecretstores"),
+        ] {
+            let list = cluster.get(&path).expect("a list");
+            found.extend(list["items"].as_array().cloned().unwrap_or_default());
+        }
+        found.retain(|object| object["metadata"]["name"].as_str().is_some_and(is_foreign));
+        found
+    };
+    let before = foreign();
+    assert_eq!(before.len(), objects.len());
+
+    let operator = world::operator(cluster, &["--controller-class=ours"]);
+    cluster.apply(&manifest(&stage, "own", "SecretStore", "ours").to_string());
+    stage.wait_value("own", "1");
+    // They were looked at, and are once more when they change.
+    for name in ["uses-fake-of-ours", "mixed"] {
+        for word in ["force-sync=1", "force-sync-"] {
+            cluster.must(&["annotate", "externalsecret", name, "-n", NAMESPACE, word]);
+        }
+    }
+    for value in ["2", "3"] {
+        stage.set_field("simple", "a", value);
+        stage.wait_value("own", value);
+    }
+    let idle = wait_until(|| {
+        let depth = |name: &str| world::metric(cluster, METRICS, &format!("workqueue_depth{{name=\"{name}\""));
+        (["externalsecret", "secretstore", "clustersecretstore"].map(depth) == [0.0; 3]).then_some(())
+    });
+    assert!(idle.is_some(), "not idle");
+
+    // The annotations that came and went left traces.
+    let bare = |mut objects: Vec<Value>| {
+        for object in &mut objects {
+            object["metadata"]["managedFields"].take();
+            object["metadata"]["resourceVersion"].take();
+        }
+        objects
+    };
+    assert_eq!(bare(foreign()), bare(before));
+    let secrets = cluster.get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets"));
+    let secrets = secrets.expect("a list")["items"].take();
+    let secrets: BTreeSet<_> = secrets
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|secret| secret["metadata"]["name"].as_str())
+        .collect();
+    assert_eq!(secrets, ["connect-token", "own"].into());
+    let events = events(cluster);
+    let about = events
+        .iter()
+        .filter_map(|event| event["involvedObject"]["name"].as_str());
+    let about: Vec<_> = about.filter(|name| is_foreign(name)).collect();
+    assert!(about.is_empty(), "{about:?}");
+    let metrics = world::ask(cluster, METRICS, "/metrics").expect("metrics").text();
+    let told = metrics
+        .lines()
+        .filter(|line| line.contains("_status_condition{") || line.contains("_error{"));
+    let told: Vec<_> = told.filter(|line| is_foreign(line)).collect();
+    assert!(told.is_empty(), "{told:?}");
+    let log = operator.log();
+    assert!(!is_foreign(&log), "{log}");
+    // What others want to be rid of goes: no finalizer holds it.
+    cluster.must(&["delete", "externalsecret", "mixed", "-n", NAMESPACE, "--timeout=60s"]);
+    cluster.must(&[
+        "delete",
+        "secretstore",
+        "fake-of-ours",
+        "-n",
+        NAMESPACE,
+        "--timeout=60s",
+    ]);
+}
+
+/// Who wrote an object, or any of its subresources, but for the test itself.
+fn writers(object: &Value) -> BTreeSet<String> {
+    let managers = ["", "status"].map(|subresource| world::managers(object, subresource));
+    let managers = managers.into_iter().flatten();
+    managers.filter(|manager| manager != "kubectl").collect()
+}
+
+/// Who wrote events about an object. Both give the same component there, so that what filters by it finds ours too.
+fn reporters(cluster: &Cluster, kind: &str, name: &str) -> BTreeSet<String> {
+    let about = |event: &&Value| event["involvedObject"]["kind"] == kind && event["involvedObject"]["name"] == name;
+    events(cluster).iter().filter(about).flat_map(writers).collect()
+}
+
+fn events(cluster: &Cluster) -> Vec<Value> {
+    let events = cluster.get("/api/v1/events").expect("events");
+    events["items"].as_array().cloned().unwrap_or_default()
+}
