@@ -2,6 +2,7 @@
 
 use kube::Client;
 
+use crate::operator::in_words;
 use crate::types::{GROUP, Served, resource};
 
 /// The API server does not have the resources.
@@ -13,7 +14,7 @@ pub enum DiscoveryError {
     )]
     Missing(&'static str),
     /// It could not be asked.
-    #[error("the API server can't be asked for its resources: {0}")]
+    #[error("the API server can't be asked for its resources: {why}", why = in_words(.0))]
     Kubernetes(#[from] kube::Error),
 }
 

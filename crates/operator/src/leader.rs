@@ -10,7 +10,7 @@ use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::is_conflict;
+use crate::operator::{in_words, is_conflict};
 use crate::options::Election;
 
 /// A Lease that is held.
@@ -47,7 +47,9 @@ pub(crate) async fn wait(client: &Client, election: &Election, stop: &Cancellati
             }
             // Somebody was quicker; the next look says who.
             Err(error) if is_conflict(&error) => {}
-            Err(error) => tracing::warn!(%error, lease = election.name, "the Lease can't be had; trying again"),
+            Err(error) => {
+                tracing::warn!(error = %in_words(&error), lease = election.name, "the Lease can't be had; trying again")
+            }
         }
         // Replicas that start together shall not try together for ever.
         let pause = election.retry.mul_f64(rand::random_range(1.0..1.2));
@@ -76,7 +78,7 @@ impl Held {
                 Ok(Ok(false)) => return tracing::error!("another replica took the Lease"),
                 // Also when somebody else wrote to it meanwhile: only a look says whether they took it.
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the Lease could not be renewed");
+                    tracing::warn!(error = %in_words(&error), "the Lease could not be renewed");
                     if self.renewed.elapsed() >= self.election.deadline {
                         return tracing::error!("the Lease could not be renewed in time");
                     }

@@ -1,5 +1,6 @@
 //! What all controllers share.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -268,7 +269,7 @@ fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &
         error if is_conflict(error) => Outcome::Again,
         error => {
             let (kind, object) = (&resource.kind, informer::key(meta));
-            tracing::warn!(%kind, %object, part, %error, "could not be written");
+            tracing::warn!(%kind, %object, part, error = %in_words(error), "could not be written");
             Outcome::Failed
         }
     }
@@ -278,6 +279,14 @@ fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &
 pub(crate) fn now() -> Time {
     let now = Timestamp::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+/// What the API server said, in its own words; what the library makes of an answer shows all of its insides.
+pub(crate) fn in_words(error: &kube::Error) -> Cow<'_, str> {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => Cow::Borrowed(&status.message),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 /// Whether the API server refused a write since the object changed meanwhile.

@@ -10,7 +10,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::operator::Operator;
+use crate::operator::{Operator, in_words};
 use crate::queue::ObjectKey;
 use crate::types::ExternalSecret;
 
@@ -64,7 +64,7 @@ pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecre
         restart_kind::<DaemonSet>(&operator.client, namespace, secret, asked).await,
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
-        tracing::warn!(namespace, secret, %error, "workloads that use the Secret could not be restarted");
+        tracing::warn!(namespace, secret, error = %in_words(&error), "workloads that use the Secret could not be restarted");
     }
 }
 
@@ -87,7 +87,9 @@ async fn restart_kind<K: Workload>(
         let (kind, name) = (K::kind(&()), workload.name_any());
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => tracing::info!(namespace, secret, %kind, name, "restarting"),
-            Err(error) => tracing::warn!(namespace, secret, %kind, name, %error, "could not be restarted"),
+            Err(error) => {
+                tracing::warn!(namespace, secret, %kind, name, error = %in_words(&error), "could not be restarted")
+            }
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use self::target::{Applied, TargetError};
 use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
-use crate::operator::{Operator, has_finalizer, now};
+use crate::operator::{Operator, has_finalizer, in_words, now};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
 use crate::secret::{Refusal, target_key, target_name};
@@ -85,7 +85,7 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
             Ok(true) => return due::next(&external_secret),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(external_secret = %work.key, %error, "the Secret could not be read");
+                tracing::warn!(external_secret = %work.key, error = %in_words(&error), "the Secret could not be read");
                 return Outcome::Failed;
             }
         }
@@ -154,7 +154,7 @@ async fn sync(
     if target.creation_policy == CreationPolicy::Owner
         && let Err(error) = target::delete_orphans(operator, external_secret).await
     {
-        return wrong("could not delete orphaned secrets", error.to_string(), true);
+        return wrong("could not delete orphaned secrets", in_words(&error).into_owned(), true);
     }
     let applied = match target::apply(operator, &work.key, external_secret, &values, binding).await {
         Ok(applied) => applied,
@@ -223,7 +223,7 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
             }
             Verdict::Fine("SecretDeleted", DELETED)
         }
-        Err(error) => wrong(error.to_string(), true),
+        Err(error) => wrong(in_words(&error).into_owned(), true),
     }
 }
 
@@ -241,7 +241,7 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
     if external_secret.spec.target.deletion_policy == DeletionPolicy::Delete
         && let Err(error) = target::delete_owned(operator, external_secret).await
     {
-        tracing::warn!(external_secret = %work.key, %error, "the Secret could not be deleted");
+        tracing::warn!(external_secret = %work.key, error = %in_words(&error), "the Secret could not be deleted");
         return Outcome::Failed;
     }
     sign(operator, external_secret, false).await.unwrap_or(Outcome::Done)

@@ -1,6 +1,7 @@
 //! Templates of a Secret: `spec.target.template`.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -42,6 +43,8 @@ pub(crate) fn fill(
 ) -> Result<(), TemplateError> {
     let mut filler = Filler {
         delimiters: &sources.delimiters,
+        budget: engine::Budget::default(),
+        now: SystemTime::now(),
         values: values
             .iter()
             .map(|(key, value)| (key.clone(), engine::Value::from(value.clone())))
@@ -63,7 +66,12 @@ pub(crate) fn fill(
         for (key, text) in templates {
             filler
                 .value(key, text, part, DecodingStrategy::None)
-                .map_err(|error| TemplateError(format!("could not execute template: {error}")))?;
+                // External Secrets says it once for the map and once for the template.
+                .map_err(|error| {
+                    TemplateError(format!(
+                        "could not execute template: could not execute template: {error}"
+                    ))
+                })?;
         }
     }
     Ok(())
@@ -71,6 +79,9 @@ pub(crate) fn fill(
 
 struct Filler<'a> {
     delimiters: &'a (String, String),
+    /// What all templates may cost together, and the time that all of them see.
+    budget: engine::Budget,
+    now: SystemTime,
     values: engine::Values,
     secret: &'a mut Secret,
 }
@@ -134,14 +145,19 @@ impl Filler<'_> {
         Ok(())
     }
 
-    fn render(&self, key: &str, text: &str) -> Result<Vec<u8>, TemplateError> {
+    fn render(&mut self, key: &str, text: &str) -> Result<Vec<u8>, TemplateError> {
+        // External Secrets wraps either in words of its own.
         let failed = |what: &str, error: engine::TemplateError| {
-            TemplateError(format!("unable to {what} template at key {key}: {error}"))
+            TemplateError(format!(
+                "unable to execute template at key {key}: unable to {what} template at key {key}: {error}"
+            ))
         };
         let (left, right) = self.delimiters;
         let template =
             engine::Template::parse_with_delimiters(key, text, left, right).map_err(|error| failed("parse", error))?;
-        template.render(&self.values).map_err(|error| failed("execute", error))
+        template
+            .render_with(&self.values, self.now, &mut self.budget)
+            .map_err(|error| failed("execute", error))
     }
 
     fn put(&mut self, key: &str, value: Vec<u8>, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {

@@ -43,8 +43,8 @@ pub(crate) fn decode_all(strategy: DecodingStrategy, values: Values) -> Result<V
 pub(crate) fn check_nul(policy: Option<NullBytePolicy>, key: &str, value: &[u8]) -> Result<(), ValuesError> {
     if policy == Some(NullBytePolicy::Fail) && value.contains(&0) {
         return Err(ValuesError::new(format!(
-            "the value for key {key:?} holds NUL bytes; store it as text (PEM, base64), or leave nullBytePolicy unset \
-             if binary data is meant"
+            "fetched secret value for key {key:?} contains null bytes; use a text-safe format such as PEM/base64 or \
+             leave nullBytePolicy unset for intentional binary data"
         )));
     }
     Ok(())

@@ -76,9 +76,10 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
         let object = match json::unmarshal(value) {
             Some(Json::Object(object)) => object,
             Some(Json::Null) => continue,
-            _ => {
+            other => {
                 return Err(failed(format!(
-                    "failed to unmarshal JSON: the value of {key:?} is no JSON object"
+                    "failed to unmarshal JSON: {}",
+                    no_object(key, value, other.as_ref())
                 )));
             }
         };
@@ -100,6 +101,19 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
             Ok(out)
         }
     }
+}
+
+/// Why a value is no object, as Go says it; but where Go shows the letter that it stumbled over, the key is named.
+fn no_object(key: &str, value: &[u8], json: Option<&Json>) -> String {
+    let kind = match json {
+        Some(Json::String(_)) => "string",
+        Some(Json::Number(_)) => "number",
+        Some(Json::Bool(_)) => "bool",
+        Some(_) => "array",
+        None if value.trim_ascii().is_empty() => return "unexpected end of JSON input".to_owned(),
+        None => return format!("the value of {key:?} is no JSON"),
+    };
+    format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
 }
 
 /// A JSON value as a Secret's value: text and numbers as they are, the rest as JSON.
@@ -208,6 +222,28 @@ mod tests {
         let out = merge(&with, input).unwrap();
         assert_eq!(out["all"], br#"{"x":"1","y":2}"#);
         assert_eq!(out.len(), 3);
+    }
+
+    #[test]
+    fn a_value_that_is_no_object_is_refused_and_not_shown() {
+        for (value, why) in [
+            ("", "unexpected end of JSON input"),
+            (
+                "\"s3cret\"",
+                "json: cannot unmarshal string into Go value of type map[string]interface {}",
+            ),
+            (
+                "[1]",
+                "json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+            ("s3cret", "the value of \"k\" is no JSON"),
+        ] {
+            let error = merge(&RewriteMerge::default(), values(&[("k", value)])).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("merge failed with failed to unmarshal JSON: {why}")
+            );
+        }
     }
 
     #[test]

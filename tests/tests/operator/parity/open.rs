@@ -10,30 +10,12 @@ const OPEN: &[(&str, &str)] = &[
     ("Secret edit-template-metadata-removed", "metadata /*"),
     // An event too many.
     ("ExternalSecret edit-immutable-off", "events"),
-    // Events in other words: what an API server refuses or does not have, with the whole of its answer.
-    ("ExternalSecret edit-template-type", "events"),
-    ("ExternalSecret extract-bad-keys", "events"),
-    ("ExternalSecret extract-unicode-keys", "events"),
-    ("ExternalSecret template-from-missing", "events"),
-    ("ExternalSecret template-type-wrong", "events"),
-    // Words of its own: a store that is not there.
-    ("ExternalSecret edit-store-mended", "events"),
-    ("ExternalSecret edit-store-missing", "events"),
-    ("ExternalSecret store-missing", "events"),
-    // Go wraps what templates say once more.
-    ("ExternalSecret edit-template-broken", "events"),
-    ("ExternalSecret edit-template-mended", "events"),
-    ("ExternalSecret template-missing-key", "events"),
-    ("ExternalSecret template-syntax", "events"),
-    ("ExternalSecret template-unknown-function", "events"),
     // Go's words for what can't be parsed.
     ("ExternalSecret decode-fails", "events"),
     ("ExternalSecret find-bad-pattern", "events"),
-    ("ExternalSecret rewrite-merge*", "events"),
     ("ExternalSecret rewrite-regexp-bad", "events"),
     ("ExternalSecret template-from-literal-no-map", "events"),
-    // Words of its own: NUL bytes, and versions, which the original does not have.
-    ("ExternalSecret nul-refused", "events"),
+    // Versions, which the original does not have.
     ("ExternalSecret version-of-nothing", "events"),
 ];
 

@@ -13,7 +13,7 @@ use crate::operator::Operator;
 use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, StoreKey, Use, Uses};
 use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
-use crate::types::{DataFrom, ExternalSecret, SourceRef, Store, StoreRef, Template, condition};
+use crate::types::{DataFrom, ExternalSecret, GROUP, SourceRef, Store, StoreRef, Template, condition};
 use crate::values::{Values, decode, keys, rewrite};
 use crate::wake;
 
@@ -235,7 +235,7 @@ impl Gatherer<'_> {
         let store = self
             .operator
             .store(reference, self.namespace)
-            .ok_or_else(|| format!("could not get {kind} {name:?}, there is none"))?;
+            .ok_or_else(|| format!("could not get {kind} {name:?}, {kind}.{GROUP} {name:?} not found"))?;
         if reference.is_cluster() && !super::super::namespaces::may_use(self.operator, &store, self.namespace)? {
             let namespace = self.namespace;
             return Err(format!(

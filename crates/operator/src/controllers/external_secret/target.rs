@@ -9,7 +9,7 @@ use super::gather;
 use crate::hash;
 use crate::informer::By;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, field_owner};
-use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
+use crate::operator::{Identity, Operator, in_words, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
 use crate::secret::{Refusal, takes_content, target_name, wanted};
 use crate::types::{CreationPolicy, ExternalSecret};
@@ -47,8 +47,11 @@ pub(super) enum TargetError {
     /// It can't be changed.
     #[error("unable to update secret {0}: secret is immutable")]
     Immutable(String),
+    /// The API server refused the change of the Secret that is there.
+    #[error("unable to update secret {0}: {why}", why = in_words(.1))]
+    Unwritable(String, #[source] kube::Error),
     /// The API server refused.
-    #[error("unable to update secret: {0}")]
+    #[error("{why}", why = in_words(.0))]
     Api(#[source] kube::Error),
 }
 
@@ -156,7 +159,11 @@ pub(super) async fn apply(
         },
     };
     if write_this != existing {
-        let written = api.replace(name, &write, &write_this).await?;
+        let written = api.replace(name, &write, &write_this).await;
+        let written = written.map_err(|error| match error.into() {
+            TargetError::Api(error) => TargetError::Unwritable(name.to_owned(), error),
+            other => other,
+        })?;
         operator.verified().insert(key.clone(), Identity::of(&written.metadata));
     }
     match frozen && content_changed {
@@ -177,9 +184,14 @@ async fn mutate(
     let template = external_secret.spec.target.template.as_ref();
     let template = template.filter(|_| takes_content(external_secret, &secret));
     let sources = gather::sources(operator, &key.namespace, template).await;
-    let sources = sources.map_err(|error| Refusal::Sources(error.to_string()))?;
+    let sources = sources.map_err(|error| Refusal::Sources(in_words(&error).into_owned()))?;
     let api_version = &operator.served.external_secret.api_version;
-    wanted(external_secret, api_version, secret, values, &sources)
+    let make = || wanted(external_secret, api_version, secret, values, &sources);
+    match template {
+        // Templates may compute for a while, and nobody else should have to wait for them.
+        Some(_) => tokio::task::block_in_place(make),
+        None => make(),
+    }
 }
 
 /// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.
