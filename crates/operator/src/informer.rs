@@ -108,6 +108,8 @@ pub(crate) struct Scope {
     pub(crate) namespace: Option<String>,
     /// Labels.
     pub(crate) labels: Option<String>,
+    /// One object, or all.
+    pub(crate) name: Option<String>,
 }
 
 impl<T: Watched> Informer<T> {
@@ -349,6 +351,7 @@ impl Scope {
         };
         let config = watcher::Config {
             label_selector: self.labels.clone(),
+            field_selector: self.name.as_ref().map(|name| format!("metadata.name={name}")),
             page_size: Some(PAGE),
             ..watcher::Config::default()
         };

@@ -1,6 +1,7 @@
 //! external-secrets.io resources become Kubernetes Secrets: a drop-in for the External Secrets Operator's
 //! `onepassword` provider.
 
+mod access;
 mod clients;
 mod controllers;
 mod discovery;

@@ -10,7 +10,8 @@ use crate::types::StoreRef;
 pub struct Options {
     /// How many objects of one store, and of each other kind, are worked at at a time.
     pub concurrent: usize,
-    /// The only namespace that is looked at; all when absent. Cluster-wide kinds are left alone then.
+    /// The only namespace that is looked at; all when absent. ClusterExternalSecrets are left alone then, and
+    /// ClusterSecretStores are too unless this operator may list and watch them.
     pub namespace: Option<String>,
     /// Stores of other classes are left alone.
     pub controller_class: String,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::clients::{self, Clients};
 use crate::controllers::{self, cluster_external_secret, external_secret, push_secret, store};
 use crate::discovery::{self, DiscoveryError};
+use crate::informer::Scope;
 use crate::leader;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
@@ -17,7 +20,7 @@ use crate::poke;
 use crate::provider::Changed;
 use crate::queue::{Outcome, Queue};
 use crate::server;
-use crate::start::start;
+use crate::start::{core, start};
 use crate::types::Served;
 use crate::wake;
 
@@ -62,7 +65,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let config = clients::config().await?;
     let clients = Clients::new(&config)?;
     if options.namespace.is_some() {
-        (options.cluster_stores, options.cluster_external_secrets) = (false, false);
+        options.cluster_external_secrets = false;
     }
     if options.poke_only {
         (options.cluster_external_secrets, options.push_secrets) = (false, false);
@@ -71,6 +74,9 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
     let served = discovery::served(&clients.client).await?;
+    let namespaces = narrow(&clients.client, &mut options, &served)
+        .await
+        .map_err(DiscoveryError::from)?;
     // What is turned off is as if the API server did not have it.
     let served = Served {
         cluster_external_secret: served
@@ -95,7 +101,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         }
     };
     let (changes, changed) = mpsc::unbounded_channel();
-    let operator = start(clients, options, served, metrics, changes);
+    let operator = start(clients, options, served, namespaces, metrics, changes);
     // The first lists may take long: the Lease is held meanwhile.
     let work = async {
         if stop.run_until_cancelled(operator.wait_ready()).await.is_none() {
@@ -132,6 +138,28 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     };
     tracing::info!("operator has stopped");
     outcome
+}
+
+/// Which namespaces' labels are to be known. With one namespace, what belongs to all of them is only looked at where
+/// that is allowed: a Role alone must do.
+async fn narrow(client: &Client, options: &mut Options, served: &Served) -> Result<Option<Scope>, kube::Error> {
+    let Some(namespace) = &options.namespace else {
+        return Ok(Some(Scope::default()));
+    };
+    if !options.cluster_stores {
+        return Ok(None);
+    }
+    options.cluster_stores = access::may_follow(client, &served.cluster_secret_store, None).await?;
+    if !options.cluster_stores {
+        tracing::info!("ClusterSecretStores are left alone: they may not be listed and watched");
+        return Ok(None);
+    }
+    let scope = Scope {
+        name: Some(namespace.clone()),
+        ..Scope::default()
+    };
+    let allowed = access::may_follow(client, &core("Namespace", "namespaces"), Some(namespace)).await?;
+    Ok(allowed.then_some(scope))
 }
 
 /// All controllers, until `stop`.

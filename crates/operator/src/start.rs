@@ -21,11 +21,13 @@ use crate::recorder::Recorder;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
-/// Begins to follow everything. Objects that are there are queued as they are seen.
+/// Begins to follow everything, and namespaces as far as they are `followed_namespaces`. Objects that are there are
+/// queued as they are seen.
 pub(crate) fn start(
     clients: Clients,
     options: Options,
     served: Served,
+    followed_namespaces: Option<Scope>,
     metrics: Arc<Metrics>,
     changes: mpsc::UnboundedSender<Changed>,
 ) -> Arc<Operator> {
@@ -44,9 +46,8 @@ pub(crate) fn start(
     };
     let scope = Scope {
         namespace: options.namespace.clone(),
-        labels: None,
+        ..Scope::default()
     };
-    let cluster_wide = options.namespace.is_none();
     let everywhere = Scope::default();
     let informers = Informers {
         external_secrets: {
@@ -111,6 +112,7 @@ pub(crate) fn start(
             let managed = Scope {
                 namespace: options.namespace.clone(),
                 labels: Some(format!("{LABEL_MANAGED}=true")),
+                ..Scope::default()
             };
             let secrets = core("Secret", "secrets");
             let by_owner = |key: &ObjectKey, secret: &ManagedSecret| {
@@ -129,14 +131,14 @@ pub(crate) fn start(
                 }
             })
         },
-        namespaces: match cluster_wide {
-            true => {
+        namespaces: match followed_namespaces {
+            Some(scope) => {
                 let late = late.clone();
                 let namespaces = core("Namespace", "namespaces");
                 Informer::<Meta>::start_metadata(
                     watching.clone(),
                     &namespaces,
-                    &everywhere,
+                    &scope,
                     |_, _| Vec::new(),
                     move |key, seen| {
                         if let Some(operator) = late.get() {
@@ -145,7 +147,7 @@ pub(crate) fn start(
                     },
                 )
             }
-            false => Informer::empty(),
+            None => Informer::empty(),
         },
     };
     let operator = Arc::new(Operator {
@@ -279,7 +281,7 @@ fn seen_external_secret(
 }
 
 /// A resource of the core group.
-fn core(kind: &str, plural: &str) -> ApiResource {
+pub(crate) fn core(kind: &str, plural: &str) -> ApiResource {
     ApiResource {
         group: String::new(),
         version: "v1".to_owned(),

@@ -179,6 +179,48 @@ fn in_one_namespace_it_needs_no_rights_elsewhere() {
     }
 }
 
+/// As with External Secrets: a ClusterSecretStore serves the one namespace too, if it may be seen.
+#[test]
+fn in_one_namespace_cluster_stores_are_used_where_they_may_be_seen() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    cluster.must(&["label", "namespace", stage.namespace, "team=a"]);
+    let conditions = r#"{"spec": {"conditions": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}}"#;
+    let patch = [
+        "patch",
+        "clustersecretstore",
+        "cluster-store",
+        "--type=merge",
+        "-p",
+        conditions,
+    ];
+    cluster.must(&patch);
+    let scope = format!("operator.scopedNamespace={}", stage.namespace);
+    let values = [&scope, "operator.log.level=debug"];
+    let Some(mut command) = world::installed(cluster, &values) else {
+        return;
+    };
+    let operator = cluster.run("operator", &mut command);
+    let mut manifest = stage.manifest("one", "cluster-store", "simple", "a");
+    manifest["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
+    cluster.apply(&manifest.to_string());
+    stage.wait_value("one", "1");
+    stage.wait_ready("one", "True");
+
+    cluster.must(&["label", "namespace", stage.namespace, "--overwrite", "team=b"]);
+    cluster.must(&[
+        "annotate",
+        "externalsecret",
+        "one",
+        "-n",
+        stage.namespace,
+        "force-sync=1",
+    ]);
+    stage.wait_ready("one", "False");
+    told(&stage, "one", "denied by spec.condition");
+    world::assert_nothing_forbidden(&operator);
+}
+
 /// The real controller and ours refuse the same, in the same words.
 #[test]
 fn nobody_gets_at_what_is_anothers() {

@@ -16,15 +16,12 @@ use crate::types::Store;
 /// When a condition makes no sense.
 pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Result<bool, String> {
     let conditions = &store.spec.conditions;
-    if conditions.is_empty() {
-        return Ok(true);
-    }
-    let labels = labels(operator, namespace).ok_or_else(|| format!("failed to get a namespace {namespace:?}"))?;
     for condition in conditions {
-        if let Some(selector) = &condition.namespace_selector
-            && matches(selector, &labels)?
-        {
-            return Ok(true);
+        if let Some(selector) = &condition.namespace_selector {
+            let labels = labels(operator, namespace).ok_or_else(|| format!("failed to get a namespace {namespace:?}"));
+            if matches(selector, &labels?)? {
+                return Ok(true);
+            }
         }
         if condition.namespaces.iter().any(|name| name == namespace) {
             return Ok(true);
@@ -36,7 +33,7 @@ pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Re
             }
         }
     }
-    Ok(false)
+    Ok(conditions.is_empty())
 }
 
 /// The labels of a namespace.

@@ -50,7 +50,8 @@ pub(crate) struct Operator {
     /// How many objects of each store are worked at at a time
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) concurrent: usize,
-    /// Look at this namespace only; cluster-wide resources are left alone then
+    /// Look at this namespace only. ClusterExternalSecrets are left alone then, and ClusterSecretStores are unless
+    /// they may be listed and watched
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
     /// Leave stores alone whose spec.controller is another
