@@ -1,6 +1,6 @@
 //! The objects of a kind, as the API server has them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
@@ -20,7 +20,7 @@ use crate::queue::ObjectKey;
 const PAGE: u32 = 100;
 
 /// A copy of the objects of a kind that follows the API server.
-pub(crate) struct Informer<T> {
+pub(crate) struct Informer<T: Watched> {
     state: RwLock<State<T>>,
     index: Index<T>,
     ready: watch::Sender<bool>,
@@ -30,7 +30,7 @@ pub(crate) struct Informer<T> {
 pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<By>;
 
 /// A way to find objects.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum By {
     /// Secrets by their namespace and their owner's hash.
     Owner(ObjectKey),
@@ -40,18 +40,24 @@ pub(crate) enum By {
     Store(ObjectKey),
 }
 
-struct State<T> {
+struct State<T: Watched> {
     objects: HashMap<ObjectKey, Known<T>>,
-    indexed: HashMap<By, HashSet<ObjectKey>>,
+    indexed: BTreeSet<(By, ObjectKey)>,
 }
 
 /// What can be kept of an object.
 pub(crate) trait Watched: Sized + Send + Sync + 'static {
+    /// How it is kept until somebody looks at it.
+    type Kept: Clone + Send + Sync;
+
     /// Takes what it needs out of the object; one that can't be read keeps its metadata.
     ///
     /// # Errors
     /// When the object is not as this kind is.
-    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error>;
+    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Kept), serde_json::Error>;
+
+    /// The object again.
+    fn look(kept: &Self::Kept) -> Option<Arc<Self>>;
 }
 
 impl<S, T> Watched for Object<S, T>
@@ -59,25 +65,36 @@ where
     S: Clone + DeserializeOwned + Send + Sync + 'static,
     T: Clone + DeserializeOwned + Send + Sync + 'static,
 {
-    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
+    /// As JSON: a third of the memory, and taken apart again in a few microseconds. There may be thousands, and a few at
+    /// a time are worked at.
+    type Kept = Arc<[u8]>;
+
+    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Kept), serde_json::Error> {
         #[derive(Deserialize)]
         struct Body<S, T> {
             spec: S,
             status: Option<T>,
         }
+        let kept = serde_json::to_vec(object)?.into();
         let Body { spec, status } = serde_json::from_value(object.data.take())?;
-        Ok(Self {
+        let taken = Self {
             types: None,
             metadata: std::mem::take(&mut object.metadata),
             spec,
             status,
-        })
+        };
+        Ok((Arc::new(taken), kept))
+    }
+
+    fn look(kept: &Self::Kept) -> Option<Arc<Self>> {
+        let mut object: DynamicObject = serde_json::from_slice(kept).ok()?;
+        Self::take(&mut object).ok().map(|(object, _)| object)
     }
 }
 
-struct Known<T> {
+struct Known<T: Watched> {
     revision: u64,
-    object: Arc<T>,
+    kept: T::Kept,
 }
 
 /// What happened to an object.
@@ -198,7 +215,7 @@ impl<T: Watched> Informer<T> {
     fn new(index: Index<T>, ready: bool) -> Arc<Self> {
         let state = State {
             objects: HashMap::new(),
-            indexed: HashMap::new(),
+            indexed: BTreeSet::new(),
         };
         Arc::new(Self {
             state: RwLock::new(state),
@@ -221,31 +238,37 @@ impl<T: Watched> Informer<T> {
 
     /// An object.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        self.read().objects.get(key).map(|known| known.object.clone())
+        let kept = self.read().objects.get(key)?.kept.clone();
+        T::look(&kept)
     }
 
-    /// The objects that the index says are to be found by this.
-    pub(crate) fn indexed(&self, by: &By) -> Vec<(ObjectKey, Arc<T>)> {
+    /// Whose objects the index says are to be found by this.
+    pub(crate) fn indexed(&self, by: &By) -> Vec<ObjectKey> {
+        let first = (by.clone(), ObjectKey::new("", ""));
         let state = self.read();
-        let keys = state.indexed.get(by).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), state.objects.get(key)?.object.clone())))
-            .collect()
+        let found = state.indexed.range(first..).take_while(|(known, _)| known == by);
+        found.map(|(_, key)| key.clone()).collect()
     }
 
-    /// All objects.
-    pub(crate) fn all(&self) -> Vec<(ObjectKey, Arc<T>)> {
-        self.read()
-            .objects
-            .iter()
-            .map(|(key, known)| (key.clone(), known.object.clone()))
-            .collect()
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.read().objects.len()
+    }
+
+    /// All objects, each as it is when its turn comes.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ObjectKey, Arc<T>)> {
+        let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
+        keys.into_iter().filter_map(|key| {
+            let object = self.get(&key)?;
+            Some((key, object))
+        })
     }
 
     fn put(&self, mut object: DynamicObject, told: Told, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
-        let key = key(&object.metadata);
+        let key = self.known_as(key(&object.metadata));
         let revision = revision(&object.metadata);
         object.metadata.managed_fields = None;
-        let parsed = T::take(&mut object).map(Arc::new);
+        let parsed = T::take(&mut object);
         let before = {
             let mut state = self.write();
             let known = state.objects.get(&key).map(|known| known.revision);
@@ -258,17 +281,26 @@ impl<T: Watched> Informer<T> {
                 return;
             }
             match &parsed {
-                Ok(object) => {
-                    let object = object.clone();
-                    state.insert(self.index, &key, Known { revision, object })
+                Ok((object, kept)) => {
+                    let kept = kept.clone();
+                    state.insert(self.index, &key, object, Known { revision, kept })
                 }
                 Err(_) => state.remove(self.index, &key),
             }
         };
         match &parsed {
-            Ok(object) => seen(&key, Seen::Is(object, before)),
+            Ok((object, _)) => seen(&key, Seen::Is(object, before)),
             Err(error) => seen(&key, Seen::Unreadable(&object.metadata, error)),
         }
+    }
+
+    /// The key as it is kept already: all that is kept of an object shares one.
+    fn known_as(&self, key: ObjectKey) -> ObjectKey {
+        let state = self.read();
+        state
+            .objects
+            .get_key_value(&key)
+            .map_or(key, |(known, _)| known.clone())
     }
 
     fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
@@ -300,34 +332,40 @@ impl<T: Watched> Informer<T> {
     }
 }
 
-impl<T> State<T> {
-    fn insert(&mut self, index: Index<T>, key: &ObjectKey, known: Known<T>) -> Option<Arc<T>> {
-        let now = index(key, &known.object);
-        let before = self.objects.insert(key.clone(), known).map(|known| known.object);
+impl<T: Watched> State<T> {
+    fn insert(&mut self, index: Index<T>, key: &ObjectKey, object: &T, known: Known<T>) -> Option<Arc<T>> {
+        let now = index(key, object);
+        let before = self.objects.insert(key.clone(), known);
+        let before = before.and_then(|known| T::look(&known.kept));
         let was = before.as_deref().map(|before| index(key, before)).unwrap_or_default();
         if was != now {
-            self.unindex(&was, key);
+            self.unindex(was, key);
             for by in now {
-                self.indexed.entry(by).or_default().insert(key.clone());
+                let by = self.shared(by);
+                self.indexed.insert((by, key.clone()));
             }
         }
         before
     }
 
     fn remove(&mut self, index: Index<T>, key: &ObjectKey) -> Option<Arc<T>> {
-        let gone = self.objects.remove(key)?.object;
-        self.unindex(&index(key, &gone), key);
+        let gone = T::look(&self.objects.remove(key)?.kept)?;
+        self.unindex(index(key, &gone), key);
         Some(gone)
     }
 
-    fn unindex(&mut self, ways: &[By], key: &ObjectKey) {
+    /// The same, with what it shares with others.
+    fn shared(&self, by: By) -> By {
+        let first = (by, ObjectKey::new("", ""));
+        match self.indexed.range(&first..).next() {
+            Some((known, _)) if *known == first.0 => known.clone(),
+            _ => first.0,
+        }
+    }
+
+    fn unindex(&mut self, ways: Vec<By>, key: &ObjectKey) {
         for by in ways {
-            if let Some(keys) = self.indexed.get_mut(by) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.indexed.remove(by);
-                }
-            }
+            self.indexed.remove(&(by, key.clone()));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -30,10 +31,17 @@ pub(crate) struct Meta {
 }
 
 impl Watched for Meta {
-    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
-        Ok(Self {
+    type Kept = Arc<Self>;
+
+    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
+        let taken = Arc::new(Self {
             metadata: std::mem::take(&mut object.metadata),
-        })
+        });
+        Ok((taken.clone(), taken))
+    }
+
+    fn look(kept: &Arc<Self>) -> Option<Arc<Self>> {
+        Some(kept.clone())
     }
 }
 
@@ -41,35 +49,39 @@ impl Watched for Meta {
 pub(crate) struct ManagedSecret {
     /// Which of all Secrets of its name this is.
     pub(crate) identity: Identity,
-    /// The hash of the ExternalSecret that it says it is of.
-    pub(crate) owner: Option<String>,
+    /// Its namespace, and the hash of the ExternalSecret that it says it is of.
+    pub(crate) owner: Option<ObjectKey>,
 }
 
 impl Watched for ManagedSecret {
-    fn take(object: &mut DynamicObject) -> Result<Self, serde_json::Error> {
+    type Kept = Arc<Self>;
+
+    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
         let labels = object.metadata.labels.as_ref();
-        Ok(Self {
-            owner: labels.and_then(|labels| labels.get(LABEL_OWNER)).cloned(),
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let taken = Arc::new(Self {
+            owner: labels
+                .and_then(|labels| labels.get(LABEL_OWNER))
+                .map(|owner| ObjectKey::new(namespace, owner.as_str())),
             identity: Identity::of(&object.metadata),
-        })
+        });
+        Ok((taken.clone(), taken))
+    }
+
+    fn look(kept: &Arc<Self>) -> Option<Arc<Self>> {
+        Some(kept.clone())
     }
 }
 
-/// An object as it was at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// Its uid.
-    pub(crate) uid: Option<String>,
-    /// Its resource version.
-    pub(crate) resource_version: Option<String>,
-}
+/// An object as it was at one time: a hash of its uid and resource version, since thousands are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(u64);
 
 impl Identity {
     pub(crate) fn of(meta: &ObjectMeta) -> Self {
-        Self {
-            uid: meta.uid.clone(),
-            resource_version: meta.resource_version.clone(),
-        }
+        let mut hasher = DefaultHasher::new();
+        (&meta.uid, &meta.resource_version).hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

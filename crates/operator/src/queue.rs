@@ -17,21 +17,33 @@ const FAILED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)]
 /// The same after a conflict: what was missed is on its way.
 const CONFLICTED: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
-/// A namespace (empty for what has none) and a name. Kept in many places, so copies share their text.
+/// A namespace (empty for what has none) and a name. Kept in many places, so a copy is no larger than a pointer.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ObjectKey {
+pub(crate) struct ObjectKey(Arc<Names>);
+
+/// What an [`ObjectKey`] says.
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Names {
     /// The namespace.
-    pub(crate) namespace: Arc<str>,
+    pub(crate) namespace: Box<str>,
     /// The name.
-    pub(crate) name: Arc<str>,
+    pub(crate) name: Box<str>,
 }
 
 impl ObjectKey {
-    pub(crate) fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self {
+    pub(crate) fn new(namespace: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(Names {
             namespace: namespace.into(),
             name: name.into(),
-        }
+        }))
+    }
+}
+
+impl std::ops::Deref for ObjectKey {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.0
     }
 }
 
@@ -144,6 +156,11 @@ impl Queue {
         self.add_to(&mut state, key, lane, reason, asked);
         drop(state);
         self.wake.notify_one();
+    }
+
+    /// Whether more objects wait than can be worked at at a time.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.lock().waiting.len() > self.width
     }
 
     /// The next object whose turn it is.
@@ -299,6 +316,10 @@ impl Queue {
                 state.lanes.remove(&name);
             }
         };
+        if state.waiting.is_empty() {
+            // All of thousands waited at the start, and so many never will again.
+            state.waiting.shrink_to(64);
+        }
         // A look does not stand for the retry it comes before.
         let retry = Self::unschedule(state, &key).filter(|reason| *reason >= Reason::Retry);
         state.running.insert(key.clone(), None);

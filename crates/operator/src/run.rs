@@ -109,7 +109,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         }
         ready.set();
         tracing::info!(
-            external_secrets = operator.informers.external_secrets.all().len(),
+            external_secrets = operator.informers.external_secrets.len(),
             version = operator.served.external_secret.version,
             "operator is running"
         );
@@ -219,7 +219,8 @@ async fn work(operator: Arc<Operator>, changed: mpsc::UnboundedReceiver<Changed>
     let wakes = wake::run(operator.clone(), changed, stop.clone());
     let tidies = async {
         while stop.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-            operator.connections.tidy(|key| operator.has_store(key));
+            let many_wait = operator.queues.external_secrets.is_crowded();
+            operator.connections.tidy(|key| operator.has_store(key), many_wait);
         }
     };
     tokio::join!(

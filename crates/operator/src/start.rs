@@ -115,11 +115,7 @@ pub(crate) fn start(
                 ..Scope::default()
             };
             let secrets = core("Secret", "secrets");
-            let by_owner = |key: &ObjectKey, secret: &ManagedSecret| {
-                let owner = secret.owner.as_deref();
-                let by = owner.map(|owner| By::Owner(ObjectKey::new(key.namespace.clone(), owner)));
-                Vec::from_iter(by)
-            };
+            let by_owner = |_: &ObjectKey, secret: &ManagedSecret| Vec::from_iter(secret.owner.clone().map(By::Owner));
             Informer::start_metadata(watching.clone(), &secrets, &managed, by_owner, move |key, seen| {
                 // A list that is read again shows much that is as it was.
                 let is_same = match &seen {

@@ -100,7 +100,7 @@ async fn wake_those_who_miss_it(
 
 /// Looks at the ExternalSecrets whose Secret changed.
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
-    for (key, _) in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
+    for key in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
         ask(operator, key, Reason::Look, Instant::now());
     }
 }
@@ -114,12 +114,21 @@ pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
     let mut users = external_secrets.indexed(&By::Store(store.clone()));
     if is_default {
         let nameless = external_secrets.indexed(&By::Store(ObjectKey::new("", ""))).into_iter();
-        users.extend(nameless.filter(|(key, _)| store.namespace.is_empty() || key.namespace == store.namespace));
+        users.extend(nameless.filter(|key| store.namespace.is_empty() || key.namespace == store.namespace));
     }
-    for (key, external_secret) in users {
+    for key in users {
+        let Some(external_secret) = external_secrets.get(&key) else {
+            continue;
+        };
         let status = external_secret.status.as_ref();
-        if !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
-            ask(operator, key, Reason::Changed, Instant::now());
+        if status.is_some_and(|status| condition::is_ready(&status.conditions)) {
+            continue;
         }
+        // One that never was made may be at it right now: it need not be read twice.
+        let reason = match status.is_some_and(|status| status.synced_resource_version.is_some()) {
+            true => Reason::Changed,
+            false => Reason::Look,
+        };
+        ask(operator, key, reason, Instant::now());
     }
 }

@@ -19,7 +19,7 @@ use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, has_finalizer, in_words, now};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
-use crate::secret::{Refusal, target_key, target_name};
+use crate::secret::{Refusal, target_name};
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
 pub(crate) use self::due::lane;
@@ -327,7 +327,11 @@ pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By
         true => vec![By::Store(ObjectKey::new("", ""))],
         false => named.into_iter().map(by_store).collect(),
     };
-    ways.push(By::Target(target_key(external_secret)));
+    let target = target_name(external_secret);
+    ways.push(By::Target(match target == &*key.name {
+        true => key.clone(),
+        false => ObjectKey::new(key.namespace.clone(), target),
+    }));
     ways
 }
 

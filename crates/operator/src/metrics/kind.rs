@@ -26,8 +26,8 @@ pub(crate) struct Kind {
 struct Counts {
     reconciles: u64,
     failures: i64,
-    /// Of the last reconcile.
-    took: Duration,
+    /// Of the last reconcile, in nanoseconds.
+    took: u64,
     ready: Option<bool>,
 }
 
@@ -43,7 +43,7 @@ impl Kind {
     pub(crate) fn reconciled(&self, key: &ObjectKey, took: Duration) {
         self.with(key, |counts| {
             counts.reconciles += 1;
-            counts.took = took;
+            counts.took = took.as_nanos().try_into().unwrap_or(u64::MAX);
         });
     }
 
@@ -116,7 +116,7 @@ impl Collector for Kind {
         let help = "The last reconcile's duration in nanoseconds";
         let mut series = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
         for (key, counts) in &objects {
-            ConstGauge::new(counts.took.as_secs_f64() * 1e9).encode(series.encode_family(&labels(key))?)?;
+            ConstGauge::new(counts.took as f64).encode(series.encode_family(&labels(key))?)?;
         }
         Ok(())
     }

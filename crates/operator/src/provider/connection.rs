@@ -20,6 +20,8 @@ const REQUESTS: usize = 32;
 const FOLLOWED: Duration = Duration::from_secs(10);
 /// How long values stay in memory after they were last used.
 const KEPT: Duration = Duration::from_secs(60);
+/// The same while many wait for their turn, each maybe for one of them.
+const KEPT_FOR_MANY: Duration = Duration::from_secs(600);
 /// How long it is remembered when something changed: longer than any read takes.
 const CHANGES_KEPT: Duration = Duration::from_secs(600);
 /// The largest file that is put into a Secret. Kubernetes allows 1 MiB for a whole Secret; templates may cut it down.
@@ -253,13 +255,17 @@ impl Connection {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets values that nobody used for a while.
-    pub(super) fn tidy(&self) {
-        self.vaults.forget_unused(KEPT);
-        self.titles.forget_unused(KEPT);
-        self.lists.forget_unused(KEPT);
-        self.items.forget_unused(KEPT);
-        self.files.forget_unused(KEPT);
+    /// Forgets values that nobody used for a while; a longer one while `many_wait`.
+    pub(super) fn tidy(&self, many_wait: bool) {
+        let kept = match many_wait {
+            true => KEPT_FOR_MANY,
+            false => KEPT,
+        };
+        self.vaults.forget_unused(kept);
+        self.titles.forget_unused(kept);
+        self.lists.forget_unused(kept);
+        self.items.forget_unused(kept);
+        self.files.forget_unused(kept);
         let mut changes = self.changes();
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);

@@ -115,16 +115,16 @@ impl Connections {
         Some((connection.clone(), stores))
     }
 
-    /// Forgets values that were read a while ago, and the connections of stores that are gone: one may have been asked
-    /// for while its store went.
-    pub(crate) fn tidy(&self, is_there: impl Fn(&StoreKey) -> bool) {
+    /// Forgets values that were not used for a while, a longer one while `many_wait`, and the connections of stores that
+    /// are gone: one may have been asked for while its store went.
+    pub(crate) fn tidy(&self, is_there: impl Fn(&StoreKey) -> bool, many_wait: bool) {
         let mut state = self.lock();
         state.of_store.retain(|key, _| is_there(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
         let leases: Vec<Arc<Connection>> = state.of_store.values().map(|(_, lease)| lease.clone()).collect();
         drop(state);
         for lease in leases {
-            lease.tidy();
+            lease.tidy(many_wait);
         }
     }
 

@@ -39,6 +39,8 @@ impl UsesIndex {
     pub(crate) fn set(&mut self, key: &ObjectKey, began: Instant, uses: &HashMap<ObjectKey, Uses>) {
         let uses = uses.iter();
         let uses = uses.flat_map(|(store, uses)| uses.iter().map(|one| (store.clone(), one.clone())));
+        // What others use too is kept once.
+        let uses = uses.map(|one| self.users.get_key_value(&one).map_or(one, |(known, _)| known.clone()));
         let mut uses: Box<[(ObjectKey, Use)]> = uses.collect();
         uses.sort_unstable();
         if let Some(known) = self.of.get_mut(key).filter(|known| known.uses == uses) {

@@ -64,7 +64,7 @@ async fn gather<'a>(
         need: Need {
             not_before: work.asked,
             // Only for what is new: whoever annotates force-sync wants the server to be asked.
-            or_unchanged: work.reason == Reason::Look && (is_new || operator.options.poke_only),
+            or_unchanged: is_new || work.reason == Reason::Look && operator.options.poke_only,
         },
         uses: HashMap::new(),
         connections: HashMap::new(),

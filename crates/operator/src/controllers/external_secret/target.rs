@@ -8,7 +8,7 @@ use kube::core::ObjectMeta;
 use super::gather;
 use crate::hash;
 use crate::informer::By;
-use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, field_owner};
+use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
 use crate::operator::{Identity, Operator, in_words, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
 use crate::secret::{Refusal, takes_content, target_name, wanted};
@@ -221,9 +221,17 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
     let made = operator
         .informers
         .targets
-        .indexed(&By::Owner(ObjectKey::new(namespace, owner)));
-    for (key, secret) in made.into_iter().filter(|(key, _)| &*key.name != name) {
-        delete(&secrets(operator, namespace), &key.name, secret.identity.uid.clone()).await?;
+        .indexed(&By::Owner(ObjectKey::new(namespace, owner.as_str())));
+    let api = secrets(operator, namespace);
+    for key in made.into_iter().filter(|key| &*key.name != name) {
+        let Some(secret) = api.get_metadata_opt(&key.name).await? else {
+            continue;
+        };
+        let mut labels = secret.metadata.labels.iter().flatten();
+        if !labels.any(|(label, value)| label == LABEL_OWNER && *value == owner) {
+            continue;
+        }
+        delete(&api, &key.name, secret.metadata.uid).await?;
         let note = "secret deleted because it was orphaned";
         super::note(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
     }

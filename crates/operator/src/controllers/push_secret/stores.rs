@@ -145,7 +145,6 @@ fn of_kind(operator: &Operator, kind: &str, namespace: &str) -> Vec<Arc<Store>> 
     let stores = operator
         .stores_of(namespace)
         .all()
-        .into_iter()
         .filter(|(key, _)| &*key.namespace == namespace);
     stores.map(|(_, store)| store).collect()
 }
@@ -173,7 +172,7 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
 fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
     let key = status_key(store);
     let is = has_finalizer(&store.metadata, FINALIZER);
-    let all = operator.informers.push_secrets.all();
+    let all: Vec<_> = operator.informers.push_secrets.all().collect();
     (
         is,
         all.iter().any(|(_, push_secret)| is_held_by(store, &key, push_secret)),
