@@ -9,7 +9,7 @@ use crate::ast::{Branch, Call, Command, Expr, Node, Pipe, Tree};
 use crate::funcs::{Ctx, Fault};
 use crate::go::fmt;
 use crate::go::strconv::quote_text;
-use crate::go::val::Val;
+use crate::go::val::{Basic, Val};
 use crate::limits::{Budget, MAX_ACTION_DEPTH, MAX_OUTPUT, MAX_TEMPLATE_DEPTH, MAX_VALUE_DEPTH};
 use crate::template::Inner;
 use crate::value::Values;
@@ -113,6 +113,7 @@ impl<'t> State<'t> {
     fn fault(&self, name: &str, fault: &Fault) -> TemplateError {
         match fault {
             Fault::Error(message) => TemplateError::Execute(self.describe(&format!("error calling {name}: {message}"))),
+            Fault::Uncallable(message) => TemplateError::Execute(self.describe(message)),
             Fault::Limit(message) => TemplateError::Limit(self.describe(message)),
         }
     }
@@ -124,8 +125,7 @@ impl<'t> State<'t> {
     fn charge(&mut self, units: usize) -> Run<()> {
         match self.ctx.work(units as u64) {
             Ok(()) => Ok(()),
-            Err(Fault::Limit(message)) => self.limit(message),
-            Err(Fault::Error(message)) => self.error(message),
+            Err(fault) => Err(self.fault("", &fault)),
         }
     }
 
@@ -211,12 +211,12 @@ impl<'t> State<'t> {
         let before = self.variables.len();
         let value = self.pipeline(dot, &branch.pipe)?;
         let ran = match &value {
-            Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => {
+            value if matches!(value.basic(), Basic::Int | Basic::Uint) => {
                 if branch.pipe.declared.len() > 1 {
                     return self.error("can't use an integer to iterate over more than one variable");
                 }
                 let end = value.as_int().unwrap_or_default();
-                self.iterate(branch, (0..end).map(|i| (Val::Nil, like(&value, i))))?
+                self.iterate(branch, (0..end).map(|i| (Val::Nil, like(value, i))))?
             }
             Val::List(list) => {
                 let items = list.items.iter().enumerate();
@@ -326,6 +326,9 @@ fn like(like: &Val, i: i128) -> Val {
         Val::Int64(_) => Val::Int64(i as i64),
         Val::Uint64(_) => Val::Uint64(i as u64),
         Val::Byte(_) => Val::Byte(i as u8),
+        Val::Duration(_) => Val::Duration(i as i64),
+        Val::Month(_) => Val::Month(i as i64),
+        Val::Weekday(_) => Val::Weekday(i as i64),
         _ => Val::Int(i as i64),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{At, Run, State};
 use crate::ast::{Command, Expr, ExprKind, Number, Pipe};
-use crate::funcs::{self, Func, Ty};
+use crate::funcs::{self, Fault, Func, Ty};
 use crate::go::strconv::quote_text;
 use crate::go::val::Val;
 
@@ -32,7 +32,7 @@ impl<'t> State<'t> {
         match &first.kind {
             ExprKind::Field(names) => {
                 self.at = At::Expr(first);
-                self.fields(dot, dot.clone(), names, args, last)
+                self.fields(dot, At::Expr(first), dot.clone(), names, args, last)
             }
             ExprKind::Chain(expr, names) => self.chain(dot, first, expr, names, args, last),
             ExprKind::Identifier(name) => {
@@ -114,7 +114,7 @@ impl<'t> State<'t> {
             self.not_a_function(expr, args, last.as_ref())?;
             return Ok(value);
         }
-        self.fields(dot, value, fields, args, last)
+        self.fields(dot, At::Expr(expr), value, fields, args, last)
     }
 
     fn chain(
@@ -128,13 +128,14 @@ impl<'t> State<'t> {
     ) -> Run<Val> {
         self.at = At::Expr(whole);
         let value = self.argument(dot, Ty::Any, inner)?;
-        self.fields(dot, value, names, args, last)
+        self.fields(dot, At::Expr(whole), value, names, args, last)
     }
 
-    /// `.X.Y.Z`, the last of which may be a method with arguments.
+    /// `.X.Y.Z`, the last of which may be a method with arguments. `whole` is where a method's own fault is.
     fn fields(
         &mut self,
         dot: &Val,
+        whole: At<'t>,
         receiver: Val,
         names: &'t [String],
         args: &'t [Expr],
@@ -145,17 +146,25 @@ impl<'t> State<'t> {
         };
         let mut receiver = receiver;
         for name in path {
-            receiver = self.field(dot, receiver, name, &[], None)?;
+            receiver = self.field(dot, whole, receiver, name, &[], None)?;
         }
-        self.field(dot, receiver, final_name, args, last)
+        self.field(dot, whole, receiver, final_name, args, last)
     }
 
-    fn field(&mut self, dot: &Val, receiver: Val, name: &'t str, args: &'t [Expr], last: Option<Val>) -> Run<Val> {
+    fn field(
+        &mut self,
+        dot: &Val,
+        whole: At<'t>,
+        receiver: Val,
+        name: &'t str,
+        args: &'t [Expr],
+        last: Option<Val>,
+    ) -> Run<Val> {
         if matches!(receiver, Val::Nil) {
             return self.error(format!("nil data; no entry for key {}", quote_text(name)));
         }
         if let Some(method) = funcs::method(&receiver, name) {
-            return self.invoke(dot, method, self.at, Some(receiver), args, last);
+            return self.invoke(dot, method, whole, Some(receiver), args, last);
         }
         let has_args = !args.is_empty() || last.is_some();
         match &receiver {
@@ -178,6 +187,12 @@ impl<'t> State<'t> {
                 } else {
                     cert.key.clone()
                 }))
+            }
+            Val::Version(_) | Val::NextVersion(_)
+                if matches!(name, "major" | "minor" | "patch" | "pre" | "metadata" | "original") =>
+            {
+                let ty = receiver.type_name();
+                self.error(format!("{name} is an unexported field of struct type {ty}"))
             }
             other => self.error(format!("can't evaluate field {name} in type {}", other.type_name())),
         }
@@ -236,6 +251,8 @@ impl<'t> State<'t> {
         self.ctx.ran();
         match ran {
             Ok(value) => Ok(value),
+            // Go finds this out before it calls.
+            Err(fault @ Fault::Uncallable(_)) => Err(self.fault(name, &fault)),
             Err(fault) => {
                 self.at = call;
                 // What a template says on purpose is shown if it stands in the template; what it puts together may be
@@ -272,7 +289,7 @@ impl<'t> State<'t> {
                 Some(nil) => return Ok(nil),
                 None => return self.error(format!("cannot assign nil to {}", ty.name())),
             },
-            ExprKind::Field(names) => self.fields(dot, dot.clone(), names, &[], None)?,
+            ExprKind::Field(names) => self.fields(dot, At::Expr(expr), dot.clone(), names, &[], None)?,
             ExprKind::Variable(names) => self.variable(dot, expr, names, &[], None)?,
             ExprKind::Pipe(pipe) => self.pipeline(dot, pipe)?,
             ExprKind::Identifier(name) => self.function(dot, name, At::Expr(expr), &[], None)?,
@@ -296,13 +313,14 @@ impl<'t> State<'t> {
                 (Ty::Uint32, _, Some(uint)) => Ok(Val::Uint64(uint & 0xffff_ffff)),
                 _ => expected(if ty == Ty::Int { "integer" } else { "unsigned integer" }),
             },
-            (Ty::Int, _) => expected("integer"),
+            (Ty::Duration, ExprKind::Number(Number { int: Some(int), .. })) => Ok(Val::Duration(*int)),
+            (Ty::Int | Ty::Duration, _) => expected("integer"),
             (Ty::Uint32, _) => expected("unsigned integer"),
             (Ty::Float, ExprKind::Number(number)) if number.float.is_some() => {
                 Ok(Val::Float(number.float.unwrap_or_default()))
             }
             (Ty::Float, _) => expected("float"),
-            (Ty::Map | Ty::List | Ty::Time | Ty::Cert, _) => {
+            (Ty::Map | Ty::List | Ty::Bytes | Ty::Time | Ty::Location | Ty::Version | Ty::Cert, _) => {
                 self.error(format!("can't handle {expr} for arg of type {}", ty.name()))
             }
         }

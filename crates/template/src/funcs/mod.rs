@@ -19,7 +19,9 @@ mod reflect;
 mod regex;
 mod semver;
 mod strings;
+mod times;
 mod urls;
+mod version;
 mod words;
 pub(crate) mod yaml;
 mod yaml_emit;
@@ -34,9 +36,10 @@ use std::time::{Instant, SystemTime};
 use jiff::Timestamp;
 
 use crate::go::val::{Elem, Items, Map, Str, Val};
+use crate::go::{duration, layout};
 use crate::limits::{Budget, MAX_HELD, MAX_OUTPUT};
 
-pub(crate) use semver::Version;
+pub(crate) use version::Version;
 
 /// A certificate with its key, both PEM; what `genCA` and its like give.
 pub(crate) struct Cert {
@@ -48,6 +51,8 @@ pub(crate) struct Cert {
 #[derive(Debug)]
 pub(crate) enum Fault {
     Error(Cow<'static, str>),
+    /// A method whose results are not a template's to take.
+    Uncallable(&'static str),
     Limit(&'static str),
 }
 
@@ -166,7 +171,14 @@ pub(crate) enum Ty {
     Map,
     /// `[]interface {}`
     List,
+    /// `[]uint8`
+    Bytes,
     Time,
+    Duration,
+    /// `*time.Location`
+    Location,
+    /// `*semver.Version`
+    Version,
     /// A string type of its own: literals only.
     HashAlgorithm,
     Cert,
@@ -184,7 +196,11 @@ impl Ty {
             Self::Float => "float64",
             Self::Map => "map[string]interface {}",
             Self::List => "[]interface {}",
+            Self::Bytes => "[]uint8",
             Self::Time => "time.Time",
+            Self::Duration => "time.Duration",
+            Self::Location => "*time.Location",
+            Self::Version => "*semver.Version",
             Self::HashAlgorithm => "sprig.HashAlgorithm",
             Self::Cert => "sprig.certificate",
         }
@@ -200,7 +216,11 @@ impl Ty {
             Self::Float => matches!(value, Val::Float(_)),
             Self::Map => matches!(value, Val::Map(map) if !map.strings),
             Self::List => matches!(value, Val::List(list) if list.elem == Elem::Any),
+            Self::Bytes => matches!(value, Val::List(list) if list.elem == Elem::Byte),
             Self::Time => matches!(value, Val::Time(_)),
+            Self::Duration => matches!(value, Val::Duration(_)),
+            Self::Location => matches!(value, Val::Location(_)),
+            Self::Version => matches!(value, Val::Version(_)),
             Self::Cert => matches!(value, Val::Cert(_)),
         }
     }
@@ -208,7 +228,8 @@ impl Ty {
     /// The type's `nil`, if it has one.
     pub(crate) fn nil(self) -> Option<Val> {
         match self {
-            Self::Any | Self::Reflect => Some(Val::Nil),
+            Self::Any | Self::Reflect | Self::Location | Self::Version => Some(Val::Nil),
+            Self::Bytes => Some(Val::nil_list(Elem::Byte)),
             Self::Map => Some(Val::Map(Rc::new(Map::new(false, true, Items::new())))),
             Self::List => Some(Val::nil_list(Elem::Any)),
             _ => None,
@@ -288,20 +309,27 @@ pub(crate) fn find(name: &str) -> Option<&'static Func> {
 /// The methods of the few types that have some.
 pub(crate) fn method(receiver: &Val, name: &str) -> Option<&'static Func> {
     let methods = match receiver {
-        Val::Time(_) => dates::METHODS,
-        Val::Version(_) => semver::METHODS,
+        Val::Time(_) => times::TIME,
+        Val::Duration(_) => times::DURATION,
+        Val::Month(_) | Val::Weekday(_) | Val::Location(_) => times::NAMED,
+        Val::Version(_) => version::POINTER,
+        Val::NextVersion(_) => version::STRUCT,
         _ => return None,
     };
-    methods.iter().find(|method| method.name == name)
+    methods.iter().copied().flatten().find(|method| method.name == name)
 }
 
 /// `String()` of the types that have it.
-pub(crate) fn stringer(value: &Val) -> String {
-    match value {
+pub(crate) fn stringer(value: &Val) -> Option<String> {
+    Some(match value {
         Val::Time(time) => time.text(),
-        Val::Version(version) => version.to_string(),
-        _ => String::new(),
-    }
+        Val::Duration(nanos) => duration::format(*nanos),
+        Val::Month(month) => layout::month_name(*month),
+        Val::Weekday(day) => layout::weekday_name(*day),
+        Val::Location(location) => location.name().to_owned(),
+        Val::Version(version) | Val::NextVersion(version) => version.to_string(),
+        _ => return None,
+    })
 }
 
 // Arguments, whose types are known to be right.
@@ -335,10 +363,13 @@ fn any(args: &[Val], index: usize) -> Val {
     args.get(index).cloned().unwrap_or(Val::Nil)
 }
 
-/// sprig's `strval`: strings as they are, everything else as `%v`.
+/// sprig's `strval`: strings and bytes as they are, everything else as `%v`.
 fn strval(ctx: &mut Ctx, value: &Val) -> Result<Vec<u8>, Fault> {
     match value {
         Val::Str(text) => Ok(text.to_vec()),
-        value => crate::go::fmt::value(ctx, value),
+        value => match value.as_bytes() {
+            Some(bytes) => Ok(bytes),
+            None => crate::go::fmt::value(ctx, value),
+        },
     }
 }

@@ -128,7 +128,7 @@ pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlErr
         Ok(_) => return Err(YamlError::NoMapping),
         Err(Stop::Syntax) => return Err(YamlError::Syntax),
         Err(Stop::Fault(Fault::Limit(which))) => return Err(YamlError::Limit(which)),
-        Err(Stop::Fault(Fault::Error(_))) => return Err(YamlError::Syntax),
+        Err(Stop::Fault(Fault::Error(_) | Fault::Uncallable(_))) => return Err(YamlError::Syntax),
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let items = map.items.borrow();

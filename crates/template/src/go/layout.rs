@@ -31,6 +31,23 @@ const WEEKDAYS: [&str; 7] = [
     "Saturday",
 ];
 
+/// `Month.String`
+pub(crate) fn month_name(month: i64) -> String {
+    let name = month.checked_sub(1).and_then(|month| usize::try_from(month).ok());
+    match name.and_then(|month| MONTHS.get(month)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("%!Month({})", month as u64),
+    }
+}
+
+/// `Weekday.String`
+pub(crate) fn weekday_name(day: i64) -> String {
+    match usize::try_from(day).ok().and_then(|day| WEEKDAYS.get(day)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("%!Weekday({})", day as u64),
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Field {
     LongMonth,

@@ -4,7 +4,7 @@ use crate::funcs::{Ctx, Fault};
 use crate::go::float;
 use crate::go::strconv::{quote_rune, quote_with};
 use crate::go::unicode::{Rune, is_print, push, runes};
-use crate::go::val::{Basic, Val};
+use crate::go::val::{Basic, Elem, Val};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
 
 #[derive(Clone, Copy, Default)]
@@ -25,6 +25,8 @@ pub(super) struct Printer<'c> {
     ctx: &'c mut Ctx,
     pub(super) out: Vec<u8>,
     pub(super) flags: Flags,
+    /// No `String` method is called: what is shown is wrong for its verb already.
+    bare: bool,
 }
 
 type Done = Result<(), Fault>;
@@ -35,6 +37,7 @@ impl<'c> Printer<'c> {
             ctx,
             out: Vec::new(),
             flags: Flags::default(),
+            bare: false,
         }
     }
 
@@ -70,6 +73,16 @@ impl<'c> Printer<'c> {
         if depth > MAX_VALUE_DEPTH {
             return Err(Fault::Limit("a value is nested too deeply"));
         }
+        if let (Val::Time(time), 'v', true) = (arg, verb, self.flags.sharp_v) {
+            return self.text(time.go_text().as_bytes(), 's');
+        }
+        if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q')
+            && !self.flags.sharp_v
+            && !self.bare
+            && let Some(text) = crate::funcs::stringer(arg)
+        {
+            return self.text(text.as_bytes(), verb);
+        }
         match arg {
             Val::Nil if depth > 0 => {
                 let text: &[u8] = if self.flags.sharp_v {
@@ -88,7 +101,13 @@ impl<'c> Printer<'c> {
                 }
                 _ => self.bad_verb(arg, verb),
             },
-            Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => self.integer(arg, verb),
+            Val::Int(_)
+            | Val::Int64(_)
+            | Val::Duration(_)
+            | Val::Month(_)
+            | Val::Weekday(_)
+            | Val::Uint64(_)
+            | Val::Byte(_) => self.integer(arg, verb),
             Val::Float(value) => self.float(*value, arg, verb),
             Val::Str(value) => {
                 if !matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') {
@@ -96,27 +115,26 @@ impl<'c> Printer<'c> {
                 }
                 self.text(value, verb)
             }
-            Val::Time(_) | Val::Version(_) if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') && !self.flags.sharp_v => {
-                let text = crate::funcs::stringer(arg);
-                self.text(text.as_bytes(), verb)
-            }
-            Val::Time(_) | Val::Version(_) => self.bad_verb(arg, verb),
+            Val::Time(_) | Val::Location(_) => self.bad_verb(arg, verb),
+            Val::Version(version) => self.record("&semver.Version", "&", &version.fields(), verb, depth),
+            Val::NextVersion(version) => self.record("semver.Version", "", &version.fields(), verb, depth),
             Val::Cert(cert) => {
-                let (open, close): (&[u8], &[u8]) = if self.flags.plus_v {
-                    (b"{Cert:", b" Key:")
-                } else {
-                    (b"{", b" ")
-                };
-                self.out.extend_from_slice(open);
-                self.value(&Val::Str(cert.cert.clone()), verb, depth + 1)?;
-                self.out.extend_from_slice(close);
-                self.value(&Val::Str(cert.key.clone()), verb, depth + 1)?;
-                self.out.push(b'}');
-                Ok(())
+                let fields = [
+                    ("Cert", Val::Str(cert.cert.clone())),
+                    ("Key", Val::Str(cert.key.clone())),
+                ];
+                self.record("sprig.certificate", "", &fields, verb, depth)
+            }
+            Val::List(list) if list.elem == Elem::Byte && matches!(verb, 's' | 'q' | 'x' | 'X') => {
+                self.text(&arg.as_bytes().unwrap_or_default(), verb)
             }
             Val::List(list) => {
                 if self.flags.sharp_v {
-                    self.out.extend_from_slice(arg.type_name().as_bytes());
+                    let ty = match (list.elem, depth) {
+                        (Elem::Byte, 0) => "[]byte",
+                        _ => arg.type_name(),
+                    };
+                    self.out.extend_from_slice(ty.as_bytes());
                     if list.nil {
                         self.out.extend_from_slice(b"(nil)");
                         return Ok(());
@@ -159,6 +177,29 @@ impl<'c> Printer<'c> {
         }
     }
 
+    /// A struct, or with `&` what a pointer is to.
+    fn record(&mut self, ty: &str, mark: &str, fields: &[(&str, Val)], verb: char, depth: usize) -> Done {
+        let (names, between) = match (self.flags.sharp_v, self.flags.plus_v) {
+            (true, _) => (true, ", "),
+            (false, names) => (names, " "),
+        };
+        let before = if self.flags.sharp_v { ty } else { mark };
+        self.out.extend_from_slice(before.as_bytes());
+        self.out.push(b'{');
+        for (i, (name, value)) in fields.iter().enumerate() {
+            if i > 0 {
+                self.out.extend_from_slice(between.as_bytes());
+            }
+            if names {
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.push(b':');
+            }
+            self.value(value, verb, depth + 1)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
     fn bad_verb(&mut self, arg: &Val, verb: char) -> Done {
         self.out.extend_from_slice(b"%!");
         push(&mut self.out, verb);
@@ -168,11 +209,14 @@ impl<'c> Printer<'c> {
         } else {
             self.out.extend_from_slice(arg.type_name().as_bytes());
             self.out.push(b'=');
-            if matches!(arg, Val::Time(_) | Val::Version(_)) {
-                let text = crate::funcs::stringer(arg);
+            if matches!(arg, Val::Time(_) | Val::Location(_)) {
+                // Go shows addresses here.
+                let text = crate::funcs::stringer(arg).unwrap_or_default();
                 self.out.extend_from_slice(text.as_bytes());
             } else {
+                let was = std::mem::replace(&mut self.bare, true);
                 self.value(arg, 'v', 0)?;
+                self.bare = was;
             }
         }
         self.out.push(b')');

@@ -1,27 +1,25 @@
 //! A time as a layout shows it.
 
-use jiff::ZonedDateTime;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::Offset;
 
+use super::super::time::{Location, Time};
 use super::{Field, MONTHS, WEEKDAYS, next_field};
 
-/// `name` is the zone's, where it is not what the time's zone is called.
-pub(crate) fn format(time: &ZonedDateTime, name: Option<&str>, layout: &[u8]) -> Vec<u8> {
+/// `Time.Format`
+pub(crate) fn format(time: &Time, layout: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(layout.len() + 8);
     let mut layout = layout;
     loop {
         let (prefix, field, rest) = next_field(layout);
         out.extend_from_slice(prefix);
         let Some(field) = field else { return out };
-        match (field, name) {
-            (Field::ZoneName, Some(name)) => out.extend_from_slice(name.as_bytes()),
-            _ => out.extend_from_slice(show(time, field).as_bytes()),
-        }
+        out.extend_from_slice(show(time, field).as_bytes());
         layout = rest;
     }
 }
 
-fn show(time: &ZonedDateTime, field: Field) -> String {
+fn show(shown: &Time, field: Field) -> String {
+    let time = &shown.zoned;
     let month = MONTHS[usize::try_from(time.month() - 1).unwrap_or(0).min(11)];
     let hour12 = match time.hour() % 12 {
         0 => 12,
@@ -51,7 +49,7 @@ fn show(time: &ZonedDateTime, field: Field) -> String {
         Field::Year => format!("{:02}", time.year().rem_euclid(100)),
         Field::Pm => if time.hour() >= 12 { "PM" } else { "AM" }.to_owned(),
         Field::LowerPm => if time.hour() >= 12 { "pm" } else { "am" }.to_owned(),
-        Field::ZoneName => zone_name(time),
+        Field::ZoneName => zone_name(shown),
         Field::Offset {
             z,
             colon,
@@ -72,17 +70,13 @@ fn show(time: &ZonedDateTime, field: Field) -> String {
     }
 }
 
-/// The zone's abbreviation. One that is nothing but an offset is `+03` in the database, but a zone that was read as an
-/// offset has no name, and Go shows `-0700`.
-fn zone_name(time: &ZonedDateTime) -> String {
-    if time.time_zone() == &TimeZone::UTC {
-        return "UTC".to_owned();
+/// The zone's abbreviation; an offset where there is none.
+fn zone_name(time: &Time) -> String {
+    match &time.location {
+        Location::Fixed(name, _) if name.is_empty() => show_offset(time.zoned.offset(), false, false, true, false),
+        Location::Zone(zone) => zone.to_offset_info(time.moment()).abbreviation().to_owned(),
+        named => named.name().to_owned(),
     }
-    if time.time_zone().to_fixed_offset().is_ok() {
-        return show_offset(time.offset(), false, false, true, false);
-    }
-    let info = time.time_zone().to_offset_info(time.timestamp());
-    info.abbreviation().to_owned()
 }
 
 fn show_offset(offset: Offset, z: bool, colon: bool, minutes: bool, seconds: bool) -> String {

@@ -1,9 +1,11 @@
 //! A time out of a text that a layout describes.
 
-use jiff::ZonedDateTime;
-use jiff::civil::{Date, DateTime, Time as Clock};
-use jiff::tz::{Offset, TimeZone};
+use std::rc::Rc;
 
+use jiff::civil::{Date, DateTime, Time as Clock};
+use jiff::tz::Offset;
+
+use super::super::time::{Location, Time};
 use super::{Field, MONTHS, WEEKDAYS, next_field};
 
 #[derive(Default)]
@@ -23,8 +25,8 @@ struct Parts {
     zone: Option<String>,
 }
 
-/// `time.ParseInLocation(layout, text, UTC)`; with the name of the zone, if one stood there that is not known.
-pub(crate) fn parse(layout: &[u8], text: &[u8]) -> Option<(ZonedDateTime, Option<String>)> {
+/// `time.ParseInLocation(layout, text, time.Local)`
+pub(crate) fn parse(layout: &[u8], text: &[u8]) -> Option<Time> {
     let mut parts = Parts::default();
     let mut layout = layout;
     let mut text = text;
@@ -264,7 +266,7 @@ fn signed_hours(text: &[u8]) -> usize {
     hours.filter(|hours| *hours <= 23).map_or(0, |_| 1 + count)
 }
 
-fn assemble(parts: Parts) -> Option<(ZonedDateTime, Option<String>)> {
+fn assemble(parts: Parts) -> Option<Time> {
     let hour = match parts.pm {
         Some(true) if parts.hour < 12 => parts.hour + 12,
         Some(false) if parts.hour == 12 => 0,
@@ -284,20 +286,23 @@ fn assemble(parts: Parts) -> Option<(ZonedDateTime, Option<String>)> {
     };
     let clock = Clock::new(hour, parts.minute, parts.second, parts.nanos).ok()?;
     let time = DateTime::from_parts(date, clock);
-    let fixed = |seconds| Offset::from_seconds(seconds).ok().map(TimeZone::fixed);
-    let (zoned, name) = match (parts.utc, parts.offset, parts.zone) {
-        (true, ..) | (false, None, None) => (time.to_zoned_datetime(TimeZone::UTC).ok()?, None),
-        (false, Some(0), name) => (time.to_zoned_datetime(TimeZone::UTC).ok()?, name),
-        (false, Some(offset), name) => (time.to_zoned_datetime(fixed(offset)?).ok()?, name),
+    let fixed = |name: Option<String>, seconds| {
+        let offset = Offset::from_seconds(seconds).ok()?;
+        Some(Location::Fixed(Rc::from(name.unwrap_or_default()), offset))
+    };
+    let (read_at, shown_at) = match (parts.utc, parts.offset, parts.zone) {
+        (true, ..) => (Location::Utc, None),
+        (false, None, None) | (false, Some(0), None) => (Location::Local, None),
+        (false, Some(offset), name) => (fixed(name, offset)?, None),
         (false, None, Some(name)) => {
             // What was read is UTC's time; `GMT+3` says only how it is shown.
             let hours = name.strip_prefix("GMT").and_then(|hours| hours.parse::<i32>().ok());
-            let zone = hours
-                .filter(|hours| *hours != 0)
-                .map_or(Some(TimeZone::UTC), |hours| fixed(hours * 3600))?;
-            let zoned = time.to_zoned_datetime(TimeZone::UTC).ok()?;
-            (zoned.with_time_zone(zone), Some(name))
+            (Location::Local, Some(fixed(Some(name), hours.unwrap_or(0) * 3600)?))
         }
     };
-    Some((zoned, name))
+    let read = Time::new(time.to_zoned_datetime(read_at.zone()).ok()?.timestamp(), read_at);
+    Some(match shown_at {
+        Some(location) => read.at(location),
+        None => read,
+    })
 }
