@@ -2,27 +2,74 @@
 //! classes and `\b` are ASCII in Go, `\Q…\E` and octal escapes exist, `[` in a class and a brace that counts nothing
 //! are themselves, and Rust's set operations and `x` flag do not exist.
 
+use std::collections::BTreeMap;
+
+/// How often what stands before is repeated.
+enum Count {
+    /// `*`, `+` or `?`
+    Any,
+    Times {
+        low: u32,
+        high: Option<u32>,
+    },
+}
+
 /// What may stand between `[:` and `:]`. To Rust any other name is a class of its letters.
 const CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
 
-/// `None` for what Go would refuse and Rust would take.
-pub(super) fn translate(pattern: &str) -> Option<String> {
+/// What a repetition may come to with those inside it.
+const MOST_REPEATED: u32 = 1000;
+
+/// A class of nothing: a surrogate is a character to Go, but one that no text has.
+const NEVER: &str = "[a&&b]";
+
+/// An expression as Rust takes it.
+pub(super) struct Translated {
+    pub(super) pattern: String,
+    /// The names of groups with their numbers. Go takes names that Rust does not, and one for several groups, so that
+    /// Rust is told of none.
+    pub(super) names: Vec<(String, usize)>,
+}
+
+const CLASS_END: [char; 2] = [':', ']'];
+
+/// `None` for what Go would refuse and Rust would take. And for a repetition right behind flags, as in `a(?i)*`: Go
+/// takes that for one of the `a`.
+pub(super) fn translate(pattern: &str) -> Option<Translated> {
+    let chars: Vec<char> = pattern.chars().collect();
     let mut translator = Translator {
-        chars: pattern.chars().collect(),
+        last_class_end: chars.windows(2).rposition(|pair| pair == CLASS_END).unwrap_or(0),
+        chars,
         at: 0,
         out: String::with_capacity(pattern.len() + 16),
+        groups: 0,
+        names: Vec::new(),
+        open: vec![1],
+        last: 1,
     };
     translator.run()?;
-    Some(translator.out)
+    Some(Translated {
+        pattern: translator.out,
+        names: translator.names,
+    })
 }
 
 struct Translator {
     chars: Vec<char>,
     at: usize,
     out: String,
+    /// Where the last `:]` is; looking for one each time would take the square of the pattern's length.
+    last_class_end: usize,
+    /// Groups that capture, so far.
+    groups: usize,
+    names: Vec<(String, usize)>,
+    /// For the whole and each open group: how often the most repeated of its items is.
+    open: Vec<u32>,
+    /// How often the most repeated part of the last item is.
+    last: u32,
 }
 
 impl Translator {
@@ -36,36 +83,68 @@ impl Translator {
         while let Some(c) = self.peek(0) {
             self.at += 1;
             let was = std::mem::take(&mut repeated);
+            let count = match c {
+                '*' | '+' | '?' => Some(Count::Any),
+                '{' => self.count()?,
+                _ => None,
+            };
+            if let Some(count) = count {
+                if was {
+                    return None;
+                }
+                self.repeat(c, count)?;
+                repeated = true;
+                continue;
+            }
             match c {
+                '(' => {
+                    self.settle()?;
+                    self.group()?;
+                    continue;
+                }
+                ')' => {
+                    self.out.push(c);
+                    self.settle()?;
+                    self.last = self.open.pop()?;
+                    continue;
+                }
                 '\\' => self.escape(false)?,
                 '[' => self.class()?,
-                '(' => self.group()?,
-                '*' | '+' | '?' => {
-                    if was {
-                        return None;
-                    }
-                    self.out.push(c);
-                    self.lazy();
-                    repeated = true;
-                }
-                '{' => match self.count() {
-                    Some((text, length)) => {
-                        if was {
-                            return None;
-                        }
-                        self.out.push_str(&text);
-                        self.at += length;
-                        self.lazy();
-                        repeated = true;
-                    }
-                    None => self.out.push_str("\\{"),
-                },
-                '}' => self.out.push_str("\\}"),
-                ']' => self.out.push_str("\\]"),
-                '$' => self.out.push('$'),
+                '{' | '}' | ']' => self.out.extend(['\\', c]),
                 _ => self.out.push(c),
             }
+            self.settle()?;
         }
+        Some(())
+    }
+
+    /// The last item is no more to be repeated itself: it counts for the group around it, and another begins.
+    fn settle(&mut self) -> Option<()> {
+        let around = self.open.last_mut()?;
+        *around = self.last.max(*around);
+        self.last = 1;
+        Some(())
+    }
+
+    /// Counts multiply: what is in a repetition is repeated with it, a thousand times at most.
+    fn repeat(&mut self, c: char, count: Count) -> Option<()> {
+        match count {
+            Count::Any => self.out.push(c),
+            Count::Times { low, high } => {
+                let times = high.unwrap_or(low);
+                self.last = match (times, high) {
+                    // Of nothing nothing is counted.
+                    (0, Some(_)) => 1,
+                    _ => self.last.saturating_mul(times.max(1)),
+                };
+                if times >= 2 && self.last > MOST_REPEATED {
+                    return None;
+                }
+                let high = high.map_or(String::new(), |high| high.to_string());
+                self.out.push_str(&format!("{{{low},{high}}}"));
+            }
+        }
+        self.lazy();
         Some(())
     }
 
@@ -76,43 +155,117 @@ impl Translator {
         }
     }
 
-    /// `{2}`, `{2,}`, `{2,3}` behind the brace; at most 1000, as in Go.
-    fn count(&self) -> Option<(String, usize)> {
-        let rest: String = self.chars[self.at..].iter().take(12).collect();
-        let inner = &rest[..rest.find('}')?];
-        let (low, high) = inner.split_once(',').unwrap_or((inner, inner));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(low) || !(high.is_empty() || digits(high)) || low.len() > 1 && low.starts_with('0') {
-            return None;
-        }
-        let big = |text: &str| text.parse::<u32>().map_or(!text.is_empty(), |number| number > 1000);
-        if big(low) || big(high) {
-            // No valid expression in either: an upper bound below the lower.
-            return Some(("{2,1}".to_owned(), inner.len() + 1));
-        }
-        Some((format!("{{{inner}}}"), inner.len() + 1))
-    }
-
-    fn group(&mut self) -> Option<()> {
-        self.out.push('(');
-        if self.peek(0) != Some('?') {
-            return Some(());
-        }
-        // Flags: i, m, s, U and no others.
-        let mut ahead = 1;
-        if matches!(self.peek(1), Some('P' | '<')) {
-            return Some(());
-        }
-        while let Some(c) = self.peek(ahead) {
-            match c {
-                'i' | 'm' | 's' | 'U' | '-' => ahead += 1,
-                ':' | ')' => break,
-                _ => return None,
+    /// `2}`, `2,}` or `2,3}`, which it passes; `Some(None)` if the brace is itself. `None` for more than Go counts to.
+    fn count(&mut self) -> Option<Option<Count>> {
+        let start = self.at;
+        let counted = self.bounds();
+        match counted {
+            Some((low, high)) => {
+                let fits = low.is_some_and(|low| high.is_none_or(|high| high.is_some_and(|high| low <= high)));
+                let count = Count::Times {
+                    low: low?,
+                    high: high.flatten(),
+                };
+                fits.then_some(Some(count))
+            }
+            None => {
+                self.at = start;
+                Some(None)
             }
         }
-        self.at += ahead;
-        let flags: String = self.chars[self.at - ahead..self.at].iter().collect();
-        self.out.push_str(&flags);
+    }
+
+    /// The two numbers of a count, the second of which may be left out. Each is `None` if it is too big.
+    fn bounds(&mut self) -> Option<(Option<u32>, Option<Option<u32>>)> {
+        let low = self.number()?;
+        let high = match self.peek(0)? {
+            ',' => {
+                self.at += 1;
+                if self.peek(0)? == '}' {
+                    None
+                } else {
+                    Some(self.number()?)
+                }
+            }
+            _ => Some(low),
+        };
+        let end = self.peek(0)?;
+        self.at += 1;
+        (end == '}').then_some((low, high))
+    }
+
+    /// Digits without a zero before them.
+    fn number(&mut self) -> Option<Option<u32>> {
+        let rest = &self.chars[self.at..];
+        let digits: String = rest.iter().take_while(|c| c.is_ascii_digit()).collect();
+        if digits.is_empty() || digits.len() > 1 && digits.starts_with('0') {
+            return None;
+        }
+        self.at += digits.len();
+        Some(digits.parse().ok().filter(|number| *number <= MOST_REPEATED))
+    }
+
+    /// A group up to its content; the parenthesis is past. Flags that hold from here on are one without content.
+    fn group(&mut self) -> Option<()> {
+        if self.peek(0) != Some('?') {
+            self.groups += 1;
+            self.out.push('(');
+            self.open.push(1);
+            return Some(());
+        }
+        let name_at = match (self.peek(1), self.peek(2)) {
+            (Some('P'), Some('<')) => 3,
+            (Some('<'), _) => 2,
+            _ => return self.flags(),
+        };
+        self.at += name_at;
+        let name: String = self.chars[self.at..].iter().take_while(|c| **c != '>').collect();
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return None;
+        }
+        self.at += name.len();
+        if self.peek(0)? != '>' {
+            return None;
+        }
+        self.at += 1;
+        self.groups += 1;
+        self.names.push((name, self.groups));
+        self.out.push('(');
+        self.open.push(1);
+        Some(())
+    }
+
+    /// `?i-s:` or `?i-s)`. Go lets a flag be set more than once, or none be set.
+    fn flags(&mut self) -> Option<()> {
+        self.at += 1;
+        let mut flags: BTreeMap<char, bool> = BTreeMap::new();
+        let mut on = true;
+        let mut named = false;
+        let end = loop {
+            let c = self.peek(0)?;
+            self.at += 1;
+            match c {
+                'i' | 'm' | 's' | 'U' => {
+                    flags.insert(c, on);
+                    named = true;
+                }
+                '-' if on => {
+                    on = false;
+                    named = false;
+                }
+                ':' | ')' if on || named => break c,
+                _ => return None,
+            }
+        };
+        let set = |on: bool| -> String { flags.iter().filter(|flag| *flag.1 == on).map(|flag| flag.0).collect() };
+        let (on, off) = (set(true), set(false));
+        let off = if off.is_empty() { off } else { format!("-{off}") };
+        if end == ':' {
+            self.open.push(1);
+        } else if flags.is_empty() {
+            return Some(());
+        }
+        self.out.push_str(&format!("(?{on}{off}{end}"));
         Some(())
     }
 
@@ -138,11 +291,15 @@ impl Translator {
                     self.escape(true)?;
                 }
                 _ => {
+                    let start = self.out.len();
                     self.class_char()?;
                     if self.peek(0) == Some('-') && self.peek(1).is_some_and(|c| c != ']') {
                         self.at += 1;
                         self.out.push('-');
                         self.class_char()?;
+                        if self.out[start..].contains(NEVER) {
+                            return None;
+                        }
                     }
                 }
             }
@@ -152,10 +309,11 @@ impl Translator {
 
     /// `[:alpha:]`; false if nothing closes it, so that the bracket is one of the set.
     fn named_class(&mut self) -> Option<bool> {
-        let rest = &self.chars[self.at + 2..];
-        let Some(end) = rest.windows(2).position(|pair| pair == [':', ']']) else {
+        if self.last_class_end < self.at + 2 {
             return Some(false);
-        };
+        }
+        let rest = &self.chars[self.at + 2..];
+        let end = rest.windows(2).position(|pair| pair == CLASS_END)?;
         let name: String = rest[..end].iter().collect();
         if !CLASSES.contains(&name.strip_prefix('^').unwrap_or(&name)) {
             return None;
@@ -267,8 +425,11 @@ impl Translator {
             self.chars.get(self.at - 2..self.at)?.iter().collect()
         };
         let code = u32::from_str_radix(&digits, 16).ok()?;
-        char::from_u32(code)?;
-        self.out.push_str(&format!("\\x{{{code:x}}}"));
+        match code {
+            0xd800..=0xdfff => self.out.push_str(NEVER),
+            0x11_0000.. => return None,
+            _ => self.out.push_str(&format!("\\x{{{code:x}}}")),
+        }
         Some(())
     }
 
