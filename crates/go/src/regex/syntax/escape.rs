@@ -1,0 +1,129 @@
+//! What a backslash makes of what follows it.
+
+use super::{NEVER, Translator};
+
+impl Translator {
+    pub(super) fn escape(&mut self, in_class: bool) -> Option<()> {
+        let c = self.peek(0)?;
+        self.at += 1;
+        let class = |inside: &str, outside: &str| {
+            if in_class {
+                inside.to_owned()
+            } else {
+                outside.to_owned()
+            }
+        };
+        let text = match c {
+            'd' => class("0-9", "[0-9]"),
+            'w' => class("0-9A-Za-z_", "[0-9A-Za-z_]"),
+            's' => class("\\t\\n\\x0c\\r ", "[\\t\\n\\x0c\\r ]"),
+            'D' => "[^0-9]".to_owned(),
+            'W' => "[^0-9A-Za-z_]".to_owned(),
+            'S' => "[^\\t\\n\\x0c\\r ]".to_owned(),
+            'b' if !in_class => "(?-u:\\b)".to_owned(),
+            'B' if !in_class => "(?-u:\\B)".to_owned(),
+            'A' | 'z' if !in_class => format!("\\{c}"),
+            'a' | 'f' | 't' | 'n' | 'r' | 'v' => format!("\\{c}"),
+            'Q' if !in_class => return self.verbatim(),
+            '0'..='7' => return self.octal(c),
+            'x' => return self.hex(),
+            'p' | 'P' => return self.property(c),
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => {
+                if c == '_'
+                    || c == ' '
+                    || c == '"'
+                    || c == '\''
+                    || !c.is_ascii_punctuation()
+                    || "%,/:;=@`!<>".contains(c)
+                {
+                    c.to_string()
+                } else {
+                    format!("\\{c}")
+                }
+            }
+            _ => return None,
+        };
+        self.out.push_str(&text);
+        Some(())
+    }
+
+    fn verbatim(&mut self) -> Option<()> {
+        while let Some(c) = self.peek(0) {
+            self.at += 1;
+            if c == '\\' && self.peek(0) == Some('E') {
+                self.at += 1;
+                break;
+            }
+            self.out.push_str(&::regex::escape(&c.to_string()));
+        }
+        Some(())
+    }
+
+    fn octal(&mut self, first: char) -> Option<()> {
+        // A single digit but 0 would be a reference back.
+        if first != '0' && !self.peek(0).is_some_and(|c| c.is_digit(8)) {
+            return None;
+        }
+        let mut code = first.to_digit(8)?;
+        for _ in 0..2 {
+            let Some(digit) = self.peek(0).and_then(|c| c.to_digit(8)) else {
+                break;
+            };
+            code = code * 8 + digit;
+            self.at += 1;
+        }
+        self.out.push_str(&format!("\\x{{{code:x}}}"));
+        Some(())
+    }
+
+    fn hex(&mut self) -> Option<()> {
+        let digits: String = if self.peek(0) == Some('{') {
+            let rest: String = self.chars[self.at + 1..]
+                .iter()
+                .take_while(|c| **c != '}')
+                .take(9)
+                .collect();
+            self.at += rest.chars().count() + 2;
+            rest
+        } else {
+            self.at += 2;
+            self.chars.get(self.at - 2..self.at)?.iter().collect()
+        };
+        let code = u32::from_str_radix(&digits, 16).ok()?;
+        match code {
+            0xd800..=0xdfff => self.out.push_str(NEVER),
+            0x11_0000.. => return None,
+            _ => self.out.push_str(&format!("\\x{{{code:x}}}")),
+        }
+        Some(())
+    }
+
+    fn property(&mut self, mark: char) -> Option<()> {
+        let mut negated = mark == 'P';
+        let name: String = match self.peek(0)? {
+            '{' => {
+                let rest: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
+                self.at += rest.chars().count() + 2;
+                match rest.strip_prefix('^') {
+                    Some(rest) => {
+                        negated = !negated;
+                        rest.to_owned()
+                    }
+                    None => rest,
+                }
+            }
+            c => {
+                self.at += 1;
+                c.to_string()
+            }
+        };
+        let any = name == "Any";
+        let known = name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+        if !known || name.is_empty() && !any {
+            return None;
+        }
+        self.out
+            .push_str(&format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' }));
+        Some(())
+    }
+}
