@@ -76,24 +76,29 @@ impl Translator {
         Some(())
     }
 
+    /// What stands between braces, of which the first is here.
+    fn braced(&mut self) -> Option<String> {
+        let inner: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
+        self.at += 1 + inner.chars().count();
+        self.peek(0)?;
+        self.at += 1;
+        Some(inner)
+    }
+
     fn hex(&mut self) -> Option<()> {
-        let digits: String = if self.peek(0) == Some('{') {
-            let rest: String = self.chars[self.at + 1..]
-                .iter()
-                .take_while(|c| **c != '}')
-                .take(9)
-                .collect();
-            self.at += rest.chars().count() + 2;
-            rest
+        let digits = if self.peek(0) == Some('{') {
+            self.braced()?
         } else {
             self.at += 2;
             self.chars.get(self.at - 2..self.at)?.iter().collect()
         };
-        let code = u32::from_str_radix(&digits, 16).ok()?;
-        match code {
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        match u32::from_str_radix(&digits, 16).ok()? {
             0xd800..=0xdfff => self.out.push_str(NEVER),
             0x11_0000.. => return None,
-            _ => self.out.push_str(&format!("\\x{{{code:x}}}")),
+            code => self.out.push_str(&format!("\\x{{{code:x}}}")),
         }
         Some(())
     }
@@ -102,14 +107,13 @@ impl Translator {
         let mut negated = mark == 'P';
         let name: String = match self.peek(0)? {
             '{' => {
-                let rest: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
-                self.at += rest.chars().count() + 2;
-                match rest.strip_prefix('^') {
-                    Some(rest) => {
+                let name = self.braced()?;
+                match name.strip_prefix('^') {
+                    Some(name) => {
                         negated = !negated;
-                        rest.to_owned()
+                        name.to_owned()
                     }
-                    None => rest,
+                    None => name,
                 }
             }
             c => {
@@ -117,9 +121,7 @@ impl Translator {
                 c.to_string()
             }
         };
-        let any = name == "Any";
-        let known = name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
-        if !known || name.is_empty() && !any {
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphabetic() || c == '_') {
             return None;
         }
         self.out
