@@ -189,6 +189,7 @@ mod tests {
             (r"\pL", "aü1", "_", "__1"),
             (r"\p{Greek}", "aλ", "_", "a_"),
             (r"\x{fc}", "ü", "ue", "ue"),
+            (r"\p{ -l_}", "ü", "ue", "ue"),
             (r"\x{00000000000041}1", "A1", "x", "x"),
             (r"\101", "A", "x", "x"),
             (r"\-\_", "-_", "x", "x"),
@@ -266,10 +267,12 @@ mod tests {
             "(?<>a)",
             "(?-)a",
             "(?i--s)a",
+            "(?P<n>?:a)",
             r"\x{+41}",
             r"\x+4",
             r"\x{41",
             r"\p{L",
+            r"\p{isL}",
         ] {
             assert_eq!(Regex::new(pattern).err(), Some(BadPattern::Syntax), "{pattern}");
         }

@@ -121,7 +121,11 @@ impl Translator {
                 c.to_string()
             }
         };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphabetic() || c == '_') {
+        // As Unicode has it, these do not matter in a name.
+        let name = name.replace([' ', '-', '_'], "");
+        // Rust passes over an `is` before it, too.
+        let prefixed = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("is"));
+        if prefixed || name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return None;
         }
         self.out

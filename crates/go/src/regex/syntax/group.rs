@@ -28,6 +28,10 @@ impl Translator {
             return None;
         }
         self.at += 1;
+        // Without the name before it, it would begin flags.
+        if self.peek(0) == Some('?') {
+            return None;
+        }
         self.groups += 1;
         self.names.push((name, self.groups));
         self.out.push('(');
