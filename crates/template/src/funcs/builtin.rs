@@ -7,7 +7,7 @@ use crate::go::url;
 use crate::go::val::{Basic, Val};
 
 pub(super) const TABLE: &[Func] = &[
-    // `and` and `or` do not evaluate what they do not need; exec/eval.rs runs them.
+    // `and` and `or` do not evaluate what they do not need; exec/call.rs runs them.
     v("and", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("or", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("call", &[Ty::Reflect], Ty::Reflect, call),
