@@ -90,15 +90,9 @@ const SHOWN: &[Func] = &[
     }),
     f("String", &[], |ctx, args| ctx.text(time(args).text())),
     f("GoString", &[], |ctx, args| ctx.text(time(args).go_text())),
-    f("MarshalText", &[], |ctx, args| {
-        append(ctx, &Val::Nil, &time(args).rfc3339())
-    }),
+    f("MarshalText", &[], |ctx, args| append(ctx, &Val::Nil, &rfc3339(args)?)),
     f("MarshalJSON", &[], |ctx, args| {
-        append(
-            ctx,
-            &Val::Nil,
-            &[b"\"", time(args).rfc3339().as_slice(), b"\""].concat(),
-        )
+        append(ctx, &Val::Nil, &[b"\"", rfc3339(args)?.as_slice(), b"\""].concat())
     }),
     f("MarshalBinary", &[], |ctx, args| {
         let bytes = binary(args)?;
@@ -113,7 +107,7 @@ const SHOWN: &[Func] = &[
         append(ctx, &any(args, 1), &shown)
     }),
     f("AppendText", &[Ty::Bytes], |ctx, args| {
-        append(ctx, &any(args, 1), &time(args).rfc3339())
+        append(ctx, &any(args, 1), &rfc3339(args)?)
     }),
     f("AppendBinary", &[Ty::Bytes], |ctx, args| {
         let bytes = binary(args)?;
@@ -215,6 +209,11 @@ fn format(ctx: &mut Ctx, args: &[Val], layout: &[u8]) -> Result<Vec<u8>, Fault> 
     ctx.reserve(layout.len().saturating_mul(8))?;
     ctx.work(layout.len() as u64 / 2)?;
     Ok(time(args).format(layout))
+}
+
+fn rfc3339(args: &[Val]) -> Result<Vec<u8>, Fault> {
+    let text = time(args).rfc3339();
+    text.ok_or_else(|| "year or offset outside of RFC 3339's range".into())
 }
 
 fn binary(args: &[Val]) -> Result<Vec<u8>, Fault> {

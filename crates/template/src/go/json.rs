@@ -17,7 +17,7 @@ pub(crate) struct Style {
     pub(crate) pretty: bool,
 }
 
-/// `None`: JSON has no such number.
+/// `None`: JSON has no such number or time.
 pub(crate) fn encode(ctx: &mut Ctx, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
     let mut out = Vec::new();
     let fine = write(ctx, &mut out, value, style, 0)?;
@@ -47,7 +47,10 @@ fn write(ctx: &mut Ctx, out: &mut Vec<u8>, value: &Val, style: Style, depth: usi
         Val::Float(value) if !value.is_finite() => return Ok(false),
         Val::Float(value) => out.extend_from_slice(number(*value).as_bytes()),
         Val::Str(text) => string(out, text, style.escape_html),
-        Val::Time(time) => string(out, &time.rfc3339(), style.escape_html),
+        Val::Time(time) => match time.rfc3339() {
+            Some(text) => string(out, &text, style.escape_html),
+            None => return Ok(false),
+        },
         Val::Location(_) => out.extend_from_slice(b"{}"),
         Val::Version(version) | Val::NextVersion(version) => {
             string(out, version.to_string().as_bytes(), style.escape_html);

@@ -161,9 +161,10 @@ impl Time {
         format!("time.Date({year}, time.{month}, {day}, {hour}, {minute}, {second}, {nanos}, {place})")
     }
 
-    /// RFC 3339 with nanoseconds, as JSON has it.
-    pub(crate) fn rfc3339(&self) -> Vec<u8> {
-        self.format(b"2006-01-02T15:04:05.999999999Z07:00")
+    /// RFC 3339 with nanoseconds, as JSON has it; `None` for years and offsets that it does not know.
+    pub(crate) fn rfc3339(&self) -> Option<Vec<u8>> {
+        let known = self.zoned.year() >= 0 && self.zoned.offset().seconds().abs() < 24 * 3600;
+        known.then(|| self.format(b"2006-01-02T15:04:05.999999999Z07:00"))
     }
 
     /// `Time.MarshalBinary`; `None` for an offset that its format cannot hold.
