@@ -85,15 +85,16 @@ fn show_offset(offset: Offset, z: bool, colon: bool, minutes: bool, seconds: boo
     if z && total == 0 {
         return "Z".to_owned();
     }
-    let sign = if total < 0 { '-' } else { '+' };
-    let total = total.unsigned_abs();
+    // Go goes by the minutes: seconds below zero alone keep their sign for themselves.
+    let (sign, total) = if total <= -60 { ('-', -total) } else { ('+', total) };
     let mut out = format!("{sign}{:02}", total / 3600);
     let between = if colon { ":" } else { "" };
     if minutes {
         out.push_str(&format!("{between}{:02}", total / 60 % 60));
     }
     if seconds {
-        out.push_str(&format!("{between}{:02}", total % 60));
+        let minus = if total < 0 { "-" } else { "" };
+        out.push_str(&format!("{between}{minus}{:02}", (total % 60).abs()));
     }
     out
 }

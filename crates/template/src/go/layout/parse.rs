@@ -18,7 +18,9 @@ struct Parts {
     minute: i8,
     second: i8,
     nanos: i32,
-    pm: Option<bool>,
+    /// Both may stand there.
+    am: bool,
+    pm: bool,
     offset: Option<i32>,
     /// `UTC`, or `Z`, stood there.
     utc: bool,
@@ -110,12 +112,15 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
             };
             let least = if field == Field::ZeroDay { 2 } else { 1 };
             let (number, rest) = digits(text, least, 2)?;
-            parts.day = Some(within(number, 1, 31)?);
+            // Whether there is such a day, the month decides.
+            parts.day = i8::try_from(number).ok();
             Some(rest)
         }
         Field::UnderYearDay | Field::ZeroYearDay => {
-            let (number, rest) = digits(text.trim_ascii_start(), 1, 3)?;
-            parts.year_day = Some(within(number, 1, 366)?);
+            let (spaces, least) = if field == Field::UnderYearDay { (2, 1) } else { (0, 3) };
+            let spaces = text.iter().take(spaces).take_while(|byte| **byte == b' ').count();
+            let (number, rest) = digits(&text[spaces..], least, 3)?;
+            parts.year_day = i16::try_from(number).ok();
             Some(rest)
         }
         Field::LongYear => {
@@ -150,7 +155,7 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
             let (number, rest) = digits(text, least, 2)?;
             parts.second = within(number, 0, 59)?;
             // Go takes a fraction that the layout does not name.
-            let named = matches!(next_field(layout_rest), (b"", Some(Field::Fraction { .. }), _));
+            let named = matches!(next_field(layout_rest), (_, Some(Field::Fraction { .. }), _));
             if !named && rest.len() >= 2 && matches!(rest[0], b'.' | b',') && rest[1].is_ascii_digit() {
                 return fraction(parts, rest, None);
             }
@@ -163,7 +168,10 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
                 [b"am", b"pm"]
             };
             let head = text.get(..2)?;
-            parts.pm = Some(names.iter().position(|name| *name == head)? == 1);
+            match names.iter().position(|name| *name == head)? {
+                0 => parts.am = true,
+                _ => parts.pm = true,
+            }
             Some(&text[2..])
         }
         Field::ZoneName => zone_abbreviation(parts, text),
@@ -226,7 +234,7 @@ fn offset(text: &[u8], colon: bool, minutes: bool, seconds: bool) -> Option<(i32
             rest = rest.strip_prefix(b":")?;
         }
         let (number, after) = digits(rest, 2, 2)?;
-        total += within::<i32>(number, 0, if i == 0 { 24 } else { 59 })? * scale;
+        total += within::<i32>(number, 0, if i == 0 { 24 } else { 60 })? * scale;
         rest = after;
     }
     Some((sign * total, rest))
@@ -267,10 +275,10 @@ fn signed_hours(text: &[u8]) -> usize {
 }
 
 fn assemble(parts: Parts) -> Option<Time> {
-    let hour = match parts.pm {
-        Some(true) if parts.hour < 12 => parts.hour + 12,
-        Some(false) if parts.hour == 12 => 0,
-        _ => parts.hour,
+    let hour = match parts.hour {
+        hour if parts.pm && hour < 12 => hour + 12,
+        12 if parts.am => 0,
+        hour => hour,
     };
     let year = parts.year.unwrap_or(0);
     let date = match parts.year_day {
