@@ -22,7 +22,10 @@ pub enum BadPattern {
 
 /// A compiled regular expression. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Regex(bytes::Regex);
+pub struct Regex {
+    program: bytes::Regex,
+    names: Vec<(String, usize)>,
+}
 
 impl std::fmt::Debug for Regex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,12 +40,15 @@ impl Regex {
     /// The error does not quote the pattern.
     pub fn new(pattern: &str) -> Result<Self, BadPattern> {
         let translated = syntax::translate(pattern).ok_or(BadPattern::Syntax)?;
-        RegexBuilder::new(&translated)
+        RegexBuilder::new(&translated.pattern)
             .size_limit(SIZE_LIMIT)
             .dfa_size_limit(SIZE_LIMIT)
             .nest_limit(100)
             .build()
-            .map(Self)
+            .map(|program| Self {
+                program,
+                names: translated.names,
+            })
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => BadPattern::TooLarge,
                 _ => BadPattern::Syntax,
@@ -51,39 +57,75 @@ impl Regex {
 
     /// Whether it matches anywhere.
     pub fn is_match(&self, text: impl AsRef<[u8]>) -> bool {
-        self.0.is_match(text.as_ref())
+        self.program.is_match(text.as_ref())
     }
 
     /// The first match.
     pub fn find<'t>(&self, text: &'t [u8]) -> Option<Match<'t>> {
-        self.0.find(text)
+        self.program.find(text)
     }
 
     /// All matches that do not overlap.
     pub fn find_iter<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = Match<'t>> {
-        self.0.find_iter(text).filter(|found| !splits_rune(text, *found))
+        self.program.find_iter(text).filter(|found| !splits_rune(text, *found))
     }
 
     /// All matches that do not overlap, with their groups.
     pub fn captures_iter<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (Match<'t>, Captures<'t>)> {
-        self.0.captures_iter(text).filter_map(|captures| {
+        self.program.captures_iter(text).filter_map(|captures| {
             let whole = captures.get(0)?;
             (!splits_rune(text, whole)).then_some((whole, captures))
         })
     }
 
-    /// `Regexp.ReplaceAllString`: every match becomes `template`, [expanded](expand).
+    /// `Regexp.ReplaceAllString`: every match becomes `template`, [expanded](Self::expand).
     pub fn replace_all(&self, text: &str, template: &str) -> String {
         let bytes = text.as_bytes();
         let mut out = Vec::with_capacity(bytes.len());
         let mut from = 0;
         for (whole, captures) in self.captures_iter(bytes) {
             out.extend_from_slice(&bytes[from..whole.start()]);
-            expand(&mut out, template.as_bytes(), &captures);
+            self.expand(&mut out, template.as_bytes(), &captures);
             from = whole.end();
         }
         out.extend_from_slice(&bytes[from..]);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// `Regexp.Expand`: `$1`, `$name`, `${name}`, `$$`. A name is as long as it can be: `$1x` is the group `1x`.
+    pub fn expand(&self, out: &mut Vec<u8>, template: &[u8], captures: &Captures<'_>) {
+        let mut rest = template;
+        while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
+            out.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(b"$") {
+                out.push(b'$');
+                rest = after;
+                continue;
+            }
+            match reference(rest) {
+                Some((name, after)) => {
+                    rest = after;
+                    let name = String::from_utf8_lossy(name);
+                    // Behind a leading zero is a name.
+                    let number = if name.len() > 1 && name.starts_with('0') {
+                        None
+                    } else {
+                        name.parse::<usize>().ok()
+                    };
+                    let group = match number {
+                        Some(number) => captures.get(number),
+                        None => {
+                            let mut groups = self.names.iter().filter(|(known, _)| *known == *name);
+                            groups.find_map(|(_, number)| captures.get(*number))
+                        }
+                    };
+                    out.extend_from_slice(group.map(|group| group.as_bytes()).unwrap_or_default());
+                }
+                None => out.push(b'$'),
+            }
+        }
+        out.extend_from_slice(rest);
     }
 }
 
@@ -94,39 +136,6 @@ fn splits_rune(bytes: &[u8], found: Match<'_>) -> bool {
         && (1..=3.min(at)).any(
             |back| matches!(unicode::runes(&bytes[at - back..]).next(), Some(Rune::Char(c)) if c.len_utf8() > back),
         )
-}
-
-/// `Regexp.Expand`: `$1`, `$name`, `${name}`, `$$`. A name is as long as it can be: `$1x` is the group `1x`.
-pub fn expand(out: &mut Vec<u8>, template: &[u8], captures: &Captures<'_>) {
-    let mut rest = template;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'$') {
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix(b"$") {
-            out.push(b'$');
-            rest = after;
-            continue;
-        }
-        match reference(rest) {
-            Some((name, after)) => {
-                rest = after;
-                let name = String::from_utf8_lossy(name);
-                // Behind a leading zero is a name.
-                let number = if name.len() > 1 && name.starts_with('0') {
-                    None
-                } else {
-                    name.parse::<usize>().ok()
-                };
-                let group = match number {
-                    Some(number) => captures.get(number),
-                    None => captures.name(&name),
-                };
-                out.extend_from_slice(group.map(|group| group.as_bytes()).unwrap_or_default());
-            }
-            None => out.push(b'$'),
-        }
-    }
-    out.extend_from_slice(rest);
 }
 
 fn reference(rest: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -180,6 +189,8 @@ mod tests {
             (r"\pL", "aü1", "_", "__1"),
             (r"\p{Greek}", "aλ", "_", "a_"),
             (r"\x{fc}", "ü", "ue", "ue"),
+            (r"\p{ -l_}", "ü", "ue", "ue"),
+            (r"\x{00000000000041}1", "A1", "x", "x"),
             (r"\101", "A", "x", "x"),
             (r"\-\_", "-_", "x", "x"),
             ("a{,2}", "a{,2}", "x", "x"),
@@ -188,6 +199,11 @@ mod tests {
             ("(?i)ß", "ẞß", "x", "xx"),
             (r"(?i)\w+", "aſk", "x", "x"),
             ("(?i)pass", "PassWord", "x", "xWord"),
+            ("(?i-i)pass", "PassWord", "x", "PassWord"),
+            ("(?ii)(?)a", "A", "x", "x"),
+            ("a{1,01}", "a{1,01}", "x", "x"),
+            ("a{99999999999", "a{99999999999", "x", "x"),
+            (r"\x{d800}|[\x{dfff}a]", "ab", "x", "xb"),
         ] {
             let replaced = Regex::new(pattern).unwrap().replace_all(text, with);
             assert_eq!(replaced, expected, "{pattern} on {text:?}");
@@ -211,6 +227,8 @@ mod tests {
             ("(?P<n>a)(b)", "$n-$nx", "a-"),
             ("(?<n>a)", "${n}ü$nü", "aüb"),
             ("(a)|(b)", "<$1|$2>", "<a|><|b>"),
+            ("(?P<1a>a)", "${1a}$1", "aab"),
+            ("(?P<n>x)?(?P<n>a)(?P<n>b)", "$n", "a"),
         ] {
             let replaced = Regex::new(pattern).unwrap().replace_all("ab", with);
             assert_eq!(replaced, expected, "{pattern} to {with}");
@@ -238,17 +256,52 @@ mod tests {
             "(?x)a b",
             "(?=a)",
             "a{1001}",
+            "a{2,99999999999}",
+            "(a{100}){100}",
+            "(?:(?:a{32})?b){32}",
+            "((a{10}){10}){11}",
+            "(a{2}|b{501}){2}",
+            "(a{2,}){501}",
+            "(?P<n.a>a)",
+            "(?P<é>a)",
+            "(?<>a)",
+            "(?-)a",
+            "(?i--s)a",
+            "(?P<n>?:a)",
+            r"\x{+41}",
+            r"\x+4",
+            r"\x{41",
+            r"\p{L",
+            r"\p{isL}",
         ] {
             assert_eq!(Regex::new(pattern).err(), Some(BadPattern::Syntax), "{pattern}");
         }
-        let large = Regex::new("(?:(?:secret{1000}){1000}){1000}").unwrap_err();
+        let large = Regex::new(r"secret\pL{1000}").unwrap_err();
         assert_eq!(large, BadPattern::TooLarge);
         assert!(!large.to_string().contains("secret"));
     }
 
+    /// Each bracket looks for what would make it a named class.
+    #[test]
+    fn long_patterns_are_read_in_a_time_that_grows_with_them() {
+        let start = std::time::Instant::now();
+        let brackets = "[:".repeat(500_000);
+        assert!(Regex::new(&format!("[{brackets}x]")).is_ok());
+        assert!(Regex::new(&format!("[{brackets}")).is_err());
+        assert!(start.elapsed() < std::time::Duration::from_secs(30));
+    }
+
     #[test]
     fn what_go_takes_is_not_too_large() {
-        for pattern in [".{1000}", r"\pL{40}", "[^/]{253}"] {
+        for pattern in [
+            ".{1000}",
+            r"\pL{40}",
+            "[^/]{253}",
+            "(a{10}){100}",
+            "(a{1000})*b{1000}",
+            "(?:(?:a{1000}){0}){1000}",
+            "(?:a{500})?b{1000}(c{1000})",
+        ] {
             assert!(Regex::new(pattern).is_ok(), "{pattern}");
         }
     }

@@ -15,8 +15,13 @@
 //!   between a colon and its value, and a bracket that closes at the margin; and `\/` in double quotes for right.
 //!   U+0085, U+2028 and U+2029 end no line.
 //! * A regular expression is compiled by the `regex` crate, after its syntax was translated from Go's.
-//! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, `Month` and `Weekday` of
-//!   a time, JWKs of kinds other than RSA, EC (P-256, P-384, P-521) and Ed25519.
+//! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, JWKs of kinds other than
+//!   RSA, EC (P-256, P-384, P-521) and Ed25519, methods that change a version in place (`Scan`, `UnmarshalText`,
+//!   `UnmarshalJSON`).
+//! * Times are those of the years -9999 to 9999, where Go goes on: moving one out of them is an error, and seconds since
+//!   1970 that lead out of them are the first or the last of them.
+//! * Where Go prints the address of a pointer, this prints what it points to; and of a `*time.Location` never more than
+//!   its name.
 //! * Certificates carry key identifiers made with SHA-256 (RFC 7093).
 //!
 //! The crate `gtmpl` does not carry this: its values are not bytes, it knows neither Go's dynamic types (which `eq`,

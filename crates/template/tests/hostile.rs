@@ -57,6 +57,8 @@ fn loops_end() {
 #[test]
 fn output_is_bounded() {
     refused(r#"{{ repeat 100000000 "x" }}"#);
+    refused(r#"{{ now.Format (repeat 4000000 "January") }}"#);
+    refused(r#"{{ now.AppendFormat nil (repeat 500000 "x") }}"#);
     refused(r#"{{ $x := "0123456789" }}{{ range until 100 }}{{ $x = print $x $x }}{{ end }}"#);
     refused(r#"{{ $x := repeat 1000000 "y" }}{{ range until 100 }}{{ $x }}{{ end }}"#);
     refused(r#"{{ $x := repeat 3000 "y" }}{{ replace "" $x $x }}"#);
@@ -316,6 +318,11 @@ fn operand() -> impl Strategy<Value = String> {
         Just("(list 1 \"x\" nil)".to_owned()),
         Just("(dict \"k\" (list 1 2))".to_owned()),
         Just("(semver \"1.2.3\")".to_owned()),
+        Just("(semver \"1.2.3-a\").IncMinor".to_owned()),
+        Just("now.Weekday".to_owned()),
+        Just("now.Location".to_owned()),
+        Just("(now.Sub now)".to_owned()),
+        Just("now.MarshalText".to_owned()),
         (-5..70_i64).prop_map(|n| n.to_string()),
         Just("9223372036854775807".to_owned()),
         Just("-9223372036854775808".to_owned()),
@@ -375,6 +382,20 @@ proptest! {
     #[test]
     fn no_function_panics_on_odd_arguments(name in call_name(), args in prop::collection::vec(operand(), 0..6)) {
         let _any = render(&format!("{{{{ {name} {} }}}}", args.join(" ")));
+    }
+
+    #[test]
+    fn no_method_panics_on_odd_numbers(years in any::<i64>(), nanos in any::<i64>(), step in any::<i64>(), seconds in any::<i64>()) {
+        let time = format!("((toDate `2006` `2024`).AddDate {} 0 {})", years % 9000, step % 1000);
+        for source in [
+            format!("{{{{ {time}.Add {nanos} }}}}{{{{ ({time}.Round {step}).Truncate {nanos} }}}}"),
+            format!("{{{{ $d := {time}.Sub (toDate `2006` `x`) }}}}{{{{ ($d.Round {step}).Abs.Truncate {nanos} }}}}"),
+            format!("{{{{ {time}.AddDate {years} {nanos} {step} }}}}"),
+            format!("{{{{ {time}.MarshalBinary }}}}{{{{ printf `%#v` {time} }}}}{{{{ {time}.UnixNano }}}}"),
+            format!("{{{{ date `2006` {seconds} }}}}{{{{ (toDate `2006` `9999`).Add {nanos} }}}}"),
+        ] {
+            let _any = render(&source);
+        }
     }
 
     #[test]

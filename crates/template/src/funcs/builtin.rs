@@ -7,7 +7,7 @@ use crate::go::url;
 use crate::go::val::{Basic, Val};
 
 pub(super) const TABLE: &[Func] = &[
-    // `and` and `or` do not evaluate what they do not need; exec/eval.rs runs them.
+    // `and` and `or` do not evaluate what they do not need; exec/call.rs runs them.
     v("and", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("or", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("call", &[Ty::Reflect], Ty::Reflect, call),
@@ -91,12 +91,20 @@ fn equal(a: &Val, b: &Val) -> Result<bool, Fault> {
             Err(format!("non-comparable types {} and {}", a.type_name(), b.type_name()).into())
         }
         _ if is_nil(a) || is_nil(b) => Ok(is_nil(a) == is_nil(b)),
-        (Val::Time(a), Val::Time(b)) => Ok(a == b),
+        (Val::Time(a), Val::Time(b)) => Ok(a == b && a.location.is(&b.location)),
+        (Val::Location(a), Val::Location(b)) => Ok(a.is(b)),
         (Val::Version(a), Val::Version(b)) => Ok(std::rc::Rc::ptr_eq(a, b)),
+        (Val::NextVersion(a), Val::NextVersion(b)) => Ok(a == b),
         (Val::Cert(a), Val::Cert(b)) => Ok(a.cert == b.cert && a.key == b.key),
-        (Val::Time(_), Val::Cert(_)) | (Val::Cert(_), Val::Time(_)) => Ok(false),
+        (_, b) if matches!(b.kind_name(), "struct" | "ptr") => Ok(false),
         (_, b) => Err(format!("non-comparable type {}", b.type_name()).into()),
     }
+}
+
+/// The type of what is looked into, which is never the pointer.
+fn pointed_to(value: &Val) -> &'static str {
+    let name = value.type_name();
+    name.strip_prefix('*').unwrap_or(name)
 }
 
 fn is_nil(value: &Val) -> bool {
@@ -142,7 +150,7 @@ fn index(_: &mut Ctx, args: &[Val]) -> Ran {
                 other => return Err(format!("value has type {}; should be string", other.type_name()).into()),
             },
             Val::Nil => return Err("index of nil pointer".into()),
-            other => return Err(format!("can't index item of type {}", other.type_name()).into()),
+            other => return Err(format!("can't index item of type {}", pointed_to(other)).into()),
         };
     }
     Ok(item)
@@ -166,7 +174,7 @@ fn len(_: &mut Ctx, args: &[Val]) -> Ran {
         Val::List(list) => list.items.len(),
         Val::Map(map) => map.items.borrow().len(),
         Val::Nil => return Err("len of nil pointer".into()),
-        other => return Err(format!("len of type {}", other.type_name()).into()),
+        other => return Err(format!("len of type {}", pointed_to(&other)).into()),
     };
     Ok(Val::Int(length as i64))
 }

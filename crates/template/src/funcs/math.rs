@@ -86,16 +86,13 @@ fn fold_float(args: &[Val], choose: fn(f64, f64) -> f64) -> f64 {
 /// `cast.ToInt64`: whatever is no number is 0.
 pub(super) fn to_int(value: &Val) -> i64 {
     match value {
-        Val::Int(value) | Val::Int64(value) => *value,
-        Val::Uint64(value) => *value as i64,
-        Val::Byte(value) => i64::from(*value),
         Val::Float(value) => float_to_int(*value),
         Val::Bool(value) => i64::from(*value),
         Val::Str(text) => {
             let text = String::from_utf8_lossy(text);
             parse_int(without_decimals(&text), 0).unwrap_or(0)
         }
-        _ => 0,
+        other => other.as_int().map_or(0, |value| value as i64),
     }
 }
 

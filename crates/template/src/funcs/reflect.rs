@@ -38,8 +38,12 @@ pub(super) fn deep_equal(ctx: &mut Ctx, a: &Val, b: &Val, depth: usize) -> Resul
         (Val::Byte(a), Val::Byte(b)) => a == b,
         (Val::Float(a), Val::Float(b)) => a == b,
         (Val::Str(a), Val::Str(b)) => a == b,
+        (Val::Duration(a), Val::Duration(b)) | (Val::Month(a), Val::Month(b)) | (Val::Weekday(a), Val::Weekday(b)) => {
+            a == b
+        }
         (Val::Time(a), Val::Time(b)) => a == b,
-        (Val::Version(a), Val::Version(b)) => a == b,
+        (Val::Location(a), Val::Location(b)) => a == b,
+        (Val::Version(a), Val::Version(b)) | (Val::NextVersion(a), Val::NextVersion(b)) => a == b,
         (Val::Cert(a), Val::Cert(b)) => a.cert == b.cert && a.key == b.key,
         (Val::List(a), Val::List(b)) => {
             if a.elem != b.elem || a.nil != b.nil || a.items.len() != b.items.len() {

@@ -1,7 +1,7 @@
 //! sprig: regular expressions, in Go's syntax.
 
 use super::{Ctx, Fault, Func, Ran, Ty, f, int, text};
-use crate::go::regex::{Regex, expand};
+use crate::go::regex::Regex;
 use crate::go::val::{Elem, Val};
 
 pub(super) const TABLE: &[Func] = &[
@@ -88,7 +88,7 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
         if literal {
             out.extend_from_slice(with);
         } else {
-            expand(&mut out, with, &captures);
+            regex.expand(&mut out, with, &captures);
         }
         from = whole.end();
         if out.len() > crate::limits::MAX_OUTPUT {

@@ -1,13 +1,12 @@
-//! sprig: semantic versions and constraints, as `Masterminds/semver` v3.4 has them.
+//! sprig: constraints on semantic versions, as `Masterminds/semver` v3.4 has them.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
 use ::regex::Regex;
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, utf8};
+use super::{Ctx, Func, Ran, Ty, Version, f, utf8};
 use crate::go::val::Val;
 
 pub(super) const TABLE: &[Func] = &[
@@ -17,111 +16,6 @@ pub(super) const TABLE: &[Func] = &[
     }),
     f("semverCompare", &[Ty::Str, Ty::Str], compare),
 ];
-
-pub(super) const METHODS: &[Func] = &[
-    f("Major", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[0]))),
-    f("Minor", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[1]))),
-    f("Patch", &[], |_, args| Ok(Val::Uint64(receiver(args)?.numbers[2]))),
-    f("Prerelease", &[], |_, args| {
-        Ok(Val::str(receiver(args)?.prerelease.clone()))
-    }),
-    f("Metadata", &[], |_, args| {
-        Ok(Val::str(receiver(args)?.metadata.clone()))
-    }),
-    f("Original", &[], |_, args| {
-        Ok(Val::str(receiver(args)?.original.clone()))
-    }),
-    f("String", &[], |_, args| Ok(Val::str(receiver(args)?.to_string()))),
-];
-
-fn receiver(args: &[Val]) -> Result<Rc<Version>, Fault> {
-    match any(args, 0) {
-        Val::Version(version) => Ok(version),
-        _ => Err("not a version".into()),
-    }
-}
-
-/// A version; minor and patch may have been left out.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Version {
-    numbers: [u64; 3],
-    prerelease: String,
-    metadata: String,
-    original: String,
-}
-
-static VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
-        // Leading zeros are forgiven in the numbers, but not behind the dash.
-        r"^v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?",
-        r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?",
-        r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$",
-    ))
-    .ok()
-});
-
-impl Version {
-    fn parse(text: &str) -> Option<Self> {
-        let captures = VERSION.as_ref()?.captures(text)?;
-        let group = |index: usize| captures.get(index).map_or("", |group| group.as_str());
-        let number = |index: usize| match group(index) {
-            "" => Some(0),
-            digits => digits.parse().ok(),
-        };
-        Some(Self {
-            numbers: [number(1)?, number(2)?, number(3)?],
-            prerelease: group(4).to_owned(),
-            metadata: group(5).to_owned(),
-            original: text.to_owned(),
-        })
-    }
-
-    /// Metadata does not count.
-    fn order(&self, other: &Self) -> Ordering {
-        self.numbers
-            .cmp(&other.numbers)
-            .then_with(|| match (self.prerelease.is_empty(), other.prerelease.is_empty()) {
-                (true, true) => Ordering::Equal,
-                (true, false) => Ordering::Greater,
-                (false, true) => Ordering::Less,
-                (false, false) => order_prerelease(&self.prerelease, &other.prerelease),
-            })
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, patch] = self.numbers;
-        write!(f, "{major}.{minor}.{patch}")?;
-        if !self.prerelease.is_empty() {
-            write!(f, "-{}", self.prerelease)?;
-        }
-        if !self.metadata.is_empty() {
-            write!(f, "+{}", self.metadata)?;
-        }
-        Ok(())
-    }
-}
-
-fn order_prerelease(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.split('.'), b.split('.'));
-    loop {
-        let ordering = match (a.next(), b.next()) {
-            (None, None) => return Ordering::Equal,
-            (None, Some(_)) => return Ordering::Less,
-            (Some(_), None) => return Ordering::Greater,
-            (Some(a), Some(b)) => match (a.parse::<u64>(), b.parse::<u64>()) {
-                (Ok(a), Ok(b)) => a.cmp(&b),
-                (Ok(_), Err(_)) => Ordering::Less,
-                (Err(_), Ok(_)) => Ordering::Greater,
-                (Err(_), Err(_)) => a.cmp(b),
-            },
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-}
 
 const OPERATORS: &str = r"=||!=|>|<|>=|=>|<=|=<|~|~>|\^";
 const LOOSE: &str = concat!(

@@ -7,9 +7,7 @@ use crate::go::unicode;
 use crate::go::val::{Elem, Items, Map, Str, Val};
 
 pub(super) const TABLE: &[Func] = &[
-    f("abbrev", &[Ty::Int, Ty::Str], |ctx, args| {
-        abbreviate(ctx, text(args, 1), 0, int(args, 0), true)
-    }),
+    f("abbrev", &[Ty::Int, Ty::Str], abbrev),
     f("abbrevboth", &[Ty::Int, Ty::Int, Ty::Str], abbrev_both),
     f("trunc", &[Ty::Int, Ty::Str], trunc),
     f("trim", &[Ty::Str], |ctx, args| ctx.text(trim_space(text(args, 0)))),
@@ -154,11 +152,12 @@ fn repeat(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(text(args, 1).repeat(count))
 }
 
-fn abbreviate(ctx: &mut Ctx, bytes: &[u8], offset: i64, width: i64, single: bool) -> Ran {
-    if single && width < 4 {
+fn abbrev(ctx: &mut Ctx, args: &[Val]) -> Ran {
+    let (width, bytes) = (int(args, 0), text(args, 1));
+    if width < 4 {
         return ctx.text(bytes);
     }
-    ctx.text(abbreviated(bytes, offset, width))
+    ctx.text(abbreviated(bytes, 0, width))
 }
 
 fn abbrev_both(ctx: &mut Ctx, args: &[Val]) -> Ran {
@@ -166,7 +165,7 @@ fn abbrev_both(ctx: &mut Ctx, args: &[Val]) -> Ran {
     if right < 4 || left > 0 && right < 7 {
         return ctx.text(bytes);
     }
-    abbreviate(ctx, bytes, left, right, false)
+    ctx.text(abbreviated(bytes, left, right))
 }
 
 /// `goutils.AbbreviateFull`, which counts bytes.

@@ -100,14 +100,26 @@ fn decimal(n: u64, scale: u64) -> String {
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
-/// `Duration.Round(time.Second)`: halves away from zero.
-pub(crate) fn round_to_second(nanos: i64) -> i64 {
-    let second = 1_000_000_000;
-    let rest = nanos % second;
+/// `Duration.Round`: to a multiple of `step`, halves away from zero.
+pub(crate) fn round(nanos: i64, step: i64) -> i64 {
+    if step <= 0 {
+        return nanos;
+    }
+    let rest = nanos % step;
     let down = nanos - rest;
-    if rest.abs() * 2 >= second {
-        down.saturating_add(second * rest.signum())
+    if i128::from(rest).abs() * 2 >= i128::from(step) {
+        down.saturating_add(step * rest.signum())
     } else {
         down
     }
+}
+
+/// `Duration.Truncate`
+pub(crate) fn truncate(nanos: i64, step: i64) -> i64 {
+    if step <= 0 { nanos } else { nanos - nanos % step }
+}
+
+/// `Duration.Hours` and its like.
+pub(crate) fn in_units(nanos: i64, unit: i64) -> f64 {
+    (nanos / unit) as f64 + (nanos % unit) as f64 / unit as f64
 }

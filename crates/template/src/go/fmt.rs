@@ -1,6 +1,7 @@
 //! Go's `fmt`: `Sprint`, `Sprintln`, `Sprintf`.
 
 mod directive;
+mod number;
 mod print;
 
 pub(crate) use directive::sprintf;

@@ -1,8 +1,10 @@
 //! Go's `encoding/json`, for dynamic values.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sidevault_go::json::{number, string, unmarshal};
 
-use super::val::{Items, Val};
+use super::val::{Elem, Items, Val};
 use crate::funcs::{Ctx, Fault};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
 
@@ -15,7 +17,7 @@ pub(crate) struct Style {
     pub(crate) pretty: bool,
 }
 
-/// `None`: JSON has no such number.
+/// `None`: JSON has no such number or time.
 pub(crate) fn encode(ctx: &mut Ctx, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
     let mut out = Vec::new();
     let fine = write(ctx, &mut out, value, style, 0)?;
@@ -33,20 +35,36 @@ fn write(ctx: &mut Ctx, out: &mut Vec<u8>, value: &Val, style: Style, depth: usi
     match value {
         Val::Nil => out.extend_from_slice(b"null"),
         Val::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => {
+        Val::Int(_)
+        | Val::Int64(_)
+        | Val::Duration(_)
+        | Val::Month(_)
+        | Val::Weekday(_)
+        | Val::Uint64(_)
+        | Val::Byte(_) => {
             out.extend_from_slice(value.as_int().unwrap_or_default().to_string().as_bytes());
         }
         Val::Float(value) if !value.is_finite() => return Ok(false),
         Val::Float(value) => out.extend_from_slice(number(*value).as_bytes()),
         Val::Str(text) => string(out, text, style.escape_html),
-        Val::Time(time) => string(out, &time.rfc3339(), style.escape_html),
-        Val::Version(_) => string(out, crate::funcs::stringer(value).as_bytes(), style.escape_html),
+        Val::Time(time) => match time.rfc3339() {
+            Some(text) => string(out, &text, style.escape_html),
+            None => return Ok(false),
+        },
+        Val::Location(_) => out.extend_from_slice(b"{}"),
+        Val::Version(version) | Val::NextVersion(version) => {
+            string(out, version.to_string().as_bytes(), style.escape_html);
+        }
         Val::Cert(cert) => {
             let fields = [("Cert", &cert.cert), ("Key", &cert.key)]
                 .map(|(name, text)| (name.as_bytes(), Val::Str(text.clone())));
             return object(ctx, out, fields.iter().map(|(name, text)| (*name, text)), style, depth);
         }
         Val::List(list) if list.nil => out.extend_from_slice(b"null"),
+        Val::List(list) if list.elem == Elem::Byte => {
+            let text = STANDARD.encode(value.as_bytes().unwrap_or_default());
+            string(out, text.as_bytes(), style.escape_html);
+        }
         Val::List(list) => {
             out.push(b'[');
             for (i, item) in list.items.iter().enumerate() {

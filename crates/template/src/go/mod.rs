@@ -1,4 +1,5 @@
-//! What a Go template borrows from Go itself, beside what others do, too (`sidevault-go`): dynamic values, `fmt`, `strconv`, `time`, `encoding/json`, `net/url`.
+//! What a Go template borrows from Go itself: dynamic values, `fmt`, `strconv`, `time`, `encoding/json`, `net/url`. What
+//! others borrow, too, is in `sidevault-go`.
 
 pub(crate) mod duration;
 pub(crate) mod fmt;

@@ -2,90 +2,186 @@
 
 use std::rc::Rc;
 
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ZonedDateTime};
 
 use super::layout;
 
-/// A moment and the zone it is shown in.
+/// From 1 January of the year 1, Go's zero time, to 1970.
+const ZERO_TO_UNIX: i64 = 62_135_596_800;
+
+/// A moment and the place it is shown for.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Time {
     pub(crate) zoned: ZonedDateTime,
-    /// What the zone was called where the time was read, if Go does not know the zone.
-    pub(crate) zone_name: Option<Rc<str>>,
-    /// `time.Now` shows its monotonic clock too.
-    pub(crate) monotonic: bool,
+    pub(crate) location: Location,
+    /// The monotonic clock, in nanoseconds: `time.Now` reads it, and `String` shows it.
+    pub(crate) monotonic: Option<i64>,
 }
 
-impl Time {
-    pub(crate) fn new(moment: Timestamp, zone: TimeZone) -> Self {
-        Self {
-            zoned: moment.to_zoned_datetime(zone),
-            zone_name: None,
-            monotonic: false,
+/// `time.Location`
+#[derive(Clone, PartialEq)]
+pub(crate) enum Location {
+    Utc,
+    /// `time.Local`, which is UTC but no `time.UTC`.
+    Local,
+    /// An offset that stood in a text, with the name that stood there or none.
+    Fixed(Rc<str>, Offset),
+    /// A zone of the database.
+    Zone(TimeZone),
+}
+
+impl Location {
+    /// `time.LoadLocation`, from the database that is linked in; an unknown zone is UTC.
+    pub(crate) fn load(name: &[u8]) -> Self {
+        match std::str::from_utf8(name) {
+            Ok("Local") => Self::Local,
+            Ok("" | "UTC") | Err(_) => Self::Utc,
+            Ok(name) => jiff::tz::TimeZoneDatabase::bundled()
+                .get(name)
+                .map_or(Self::Utc, Self::Zone),
         }
     }
 
-    /// 1 January of the year 1, Go's zero time.
+    pub(crate) fn zone(&self) -> TimeZone {
+        match self {
+            Self::Utc | Self::Local => TimeZone::UTC,
+            Self::Fixed(_, offset) => TimeZone::fixed(*offset),
+            Self::Zone(zone) => zone.clone(),
+        }
+    }
+
+    /// `Location.String`
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Utc | Self::Local => "UTC",
+            Self::Fixed(name, _) => name,
+            Self::Zone(zone) => zone.iana_name().unwrap_or_default(),
+        }
+    }
+
+    /// Whether Go has one pointer for both. It makes a new one for each offset it reads, but keeps those without a name
+    /// that are whole hours.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(a, _), Self::Fixed(b, _)) if Rc::ptr_eq(a, b) => true,
+            (Self::Fixed(name, offset), Self::Fixed(..)) => {
+                let hours = offset.seconds() / 3600;
+                self == other && name.is_empty() && offset.seconds() % 3600 == 0 && (-12..=14).contains(&hours)
+            }
+            _ => self == other,
+        }
+    }
+}
+
+impl Time {
+    pub(crate) fn new(moment: Timestamp, location: Location) -> Self {
+        Self {
+            zoned: moment.to_zoned_datetime(location.zone()),
+            location,
+            monotonic: None,
+        }
+    }
+
+    /// 1 January of the year 1.
     pub(crate) fn zero() -> Self {
-        Self::unix(-62_135_596_800)
+        Self::new(Self::unix(-ZERO_TO_UNIX).moment(), Location::Utc)
     }
 
     /// Outside of the years -9999 to 9999 it is the nearest moment.
     pub(crate) fn unix(seconds: i64) -> Self {
         let moment =
             Timestamp::from_second(seconds).unwrap_or(if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX });
-        Self::new(moment, TimeZone::UTC)
+        Self::new(moment, Location::Local)
     }
 
-    pub(crate) fn add(&self, nanos: i64) -> Self {
-        let moment = self.zoned.timestamp();
-        let moved = moment
+    pub(crate) fn moment(&self) -> Timestamp {
+        self.zoned.timestamp()
+    }
+
+    /// `None` behind the year 9999, where Go goes on.
+    pub(crate) fn add(&self, nanos: i64) -> Option<Self> {
+        let moved = self
+            .moment()
             .checked_add(jiff::SignedDuration::from_nanos(nanos))
-            .unwrap_or(moment);
-        Self {
-            zone_name: self.zone_name.clone(),
-            ..Self::new(moved, self.zoned.time_zone().clone())
-        }
+            .ok()?;
+        Some(Self {
+            monotonic: self.monotonic.and_then(|clock| clock.checked_add(nanos)),
+            ..Self::new(moved, self.location.clone())
+        })
     }
 
-    /// `t.In(LoadLocation(name))`; an unknown zone is UTC.
-    pub(crate) fn in_zone(&self, name: &[u8]) -> Self {
-        Self::new(self.zoned.timestamp(), zone(name))
+    /// `t.In(location)`
+    pub(crate) fn at(&self, location: Location) -> Self {
+        Self::new(self.moment(), location)
     }
 
-    /// `time.Since`, which stops at what an `i64` holds.
-    pub(crate) fn nanos_until(&self, now: Timestamp) -> i64 {
-        let nanos = now.as_nanosecond() - self.zoned.timestamp().as_nanosecond();
+    /// How far it is past a multiple of `step`, counted from the zero time as Go does.
+    pub(crate) fn past(&self, step: i64) -> i64 {
+        let nanos = self.moment().as_nanosecond() + i128::from(ZERO_TO_UNIX) * 1_000_000_000;
+        nanos.rem_euclid(i128::from(step)) as i64
+    }
+
+    /// `other.Sub(t)`, which stops at what an `i64` holds.
+    pub(crate) fn nanos_until(&self, other: Timestamp) -> i64 {
+        let nanos = other.as_nanosecond() - self.moment().as_nanosecond();
         i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
     }
 
     pub(crate) fn format(&self, layout: &[u8]) -> Vec<u8> {
-        layout::format(&self.zoned, self.zone_name.as_deref(), layout)
+        layout::format(self, layout)
     }
 
-    /// `Time.String`.
+    /// `Time.String`
     pub(crate) fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.format(b"2006-01-02 15:04:05.999999999 -0700 MST")).into_owned();
-        if self.monotonic {
-            text.push_str(" m=+0.000000001");
+        if let Some(clock) = self.monotonic {
+            let sign = if clock < 0 { '-' } else { '+' };
+            let clock = clock.unsigned_abs();
+            text.push_str(&format!(
+                " m={sign}{}.{:09}",
+                clock / 1_000_000_000,
+                clock % 1_000_000_000
+            ));
         }
         text
     }
 
-    /// RFC 3339 with nanoseconds, as JSON has it.
-    pub(crate) fn rfc3339(&self) -> Vec<u8> {
-        self.format(b"2006-01-02T15:04:05.999999999Z07:00")
+    /// `Time.GoString`, what `%#v` shows.
+    pub(crate) fn go_text(&self) -> String {
+        let month = layout::month_name(self.zoned.month().into());
+        let (year, day) = (self.zoned.year(), self.zoned.day());
+        let (hour, minute, second) = (self.zoned.hour(), self.zoned.minute(), self.zoned.second());
+        let place = match &self.location {
+            Location::Utc => "time.UTC".to_owned(),
+            Location::Local => "time.Local".to_owned(),
+            other => format!("time.Location({})", super::strconv::quote_text(other.name())),
+        };
+        let nanos = self.zoned.subsec_nanosecond();
+        format!("time.Date({year}, time.{month}, {day}, {hour}, {minute}, {second}, {nanos}, {place})")
     }
-}
 
-/// `time.LoadLocation`, from the database that is linked in.
-fn zone(name: &[u8]) -> TimeZone {
-    let Ok(name) = std::str::from_utf8(name) else {
-        return TimeZone::UTC;
-    };
-    if matches!(name, "" | "UTC" | "Local") {
-        return TimeZone::UTC;
+    /// RFC 3339 with nanoseconds, as JSON has it; `None` for years and offsets that it does not know.
+    pub(crate) fn rfc3339(&self) -> Option<Vec<u8>> {
+        let known = self.zoned.year() >= 0 && self.zoned.offset().seconds().abs() < 24 * 3600;
+        known.then(|| self.format(b"2006-01-02T15:04:05.999999999Z07:00"))
     }
-    jiff::tz::TimeZoneDatabase::bundled().get(name).unwrap_or(TimeZone::UTC)
+
+    /// `Time.MarshalBinary`; `None` for an offset that its format cannot hold.
+    pub(crate) fn binary(&self) -> Option<Vec<u8>> {
+        let offset = match self.location {
+            Location::Utc => -60,
+            _ => Some(self.zoned.offset().seconds()).filter(|offset| offset / 60 != -1)?,
+        };
+        let seconds = self.moment().as_nanosecond().div_euclid(1_000_000_000) as i64 + ZERO_TO_UNIX;
+        let odd = (offset % 60) as i8;
+        let mut bytes = vec![if odd == 0 { 1 } else { 2 }];
+        bytes.extend_from_slice(&seconds.to_be_bytes());
+        bytes.extend_from_slice(&self.zoned.subsec_nanosecond().to_be_bytes());
+        bytes.extend_from_slice(&((offset / 60) as i16).to_be_bytes());
+        if odd != 0 {
+            bytes.extend_from_slice(&odd.to_be_bytes());
+        }
+        Some(bytes)
+    }
 }

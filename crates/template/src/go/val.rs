@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::time::Time;
+use super::time::{Location, Time};
 use crate::funcs::Cert;
 use crate::funcs::Version;
 use crate::value::{Value, Values};
@@ -27,8 +27,18 @@ pub(crate) enum Val {
     List(Rc<List>),
     Map(Rc<Map>),
     Time(Rc<Time>),
+    /// `time.Duration`, in nanoseconds.
+    Duration(i64),
+    /// `time.Month`, from 1; what `range` makes of one goes from 0.
+    Month(i64),
+    /// `time.Weekday`, from Sunday, 0.
+    Weekday(i64),
+    /// `*time.Location`
+    Location(Rc<Location>),
     /// `*semver.Version`
     Version(Rc<Version>),
+    /// `semver.Version`: what a method makes of a version. It has fewer methods itself.
+    NextVersion(Rc<Version>),
     /// `sprig.certificate`
     Cert(Rc<Cert>),
 }
@@ -39,6 +49,8 @@ pub(crate) enum Elem {
     Any,
     Str,
     Int,
+    /// `uint8`
+    Byte,
     /// `[]interface {}`
     List,
 }
@@ -152,6 +164,23 @@ impl Val {
         Self::of(Elem::Str, items.into_iter().map(Self::str).collect())
     }
 
+    /// A `[]byte`; `nil` is one that was `nil` and stays so if it is empty.
+    pub(crate) fn bytes(bytes: &[u8], nil: bool) -> Self {
+        let items: Vec<Self> = bytes.iter().copied().map(Self::Byte).collect();
+        Self::List(Rc::new(List::new(Elem::Byte, nil && bytes.is_empty(), items)))
+    }
+
+    /// What a `[]byte` holds.
+    pub(crate) fn as_bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::List(list) if list.elem == Elem::Byte => {
+                let bytes = list.items.iter().filter_map(Self::as_int);
+                Some(bytes.map(|byte| byte as u8).collect())
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::Nil => "<nil>",
@@ -166,12 +195,18 @@ impl Val {
                 Elem::Any => "[]interface {}",
                 Elem::Str => "[]string",
                 Elem::Int => "[]int",
+                Elem::Byte => "[]uint8",
                 Elem::List => "[][]interface {}",
             },
             Self::Map(map) if map.strings => "map[string]string",
             Self::Map(_) => "map[string]interface {}",
             Self::Time(_) => "time.Time",
+            Self::Duration(_) => "time.Duration",
+            Self::Month(_) => "time.Month",
+            Self::Weekday(_) => "time.Weekday",
+            Self::Location(_) => "*time.Location",
             Self::Version(_) => "*semver.Version",
+            Self::NextVersion(_) => "semver.Version",
             Self::Cert(_) => "sprig.certificate",
         }
     }
@@ -181,8 +216,10 @@ impl Val {
             Self::Nil => "invalid",
             Self::List(_) => "slice",
             Self::Map(_) => "map",
-            Self::Time(_) | Self::Cert(_) => "struct",
-            Self::Version(_) => "ptr",
+            Self::Time(_) | Self::NextVersion(_) | Self::Cert(_) => "struct",
+            Self::Location(_) | Self::Version(_) => "ptr",
+            Self::Duration(_) => "int64",
+            Self::Month(_) | Self::Weekday(_) => "int",
             other => other.type_name(),
         }
     }
@@ -190,7 +227,7 @@ impl Val {
     pub(crate) fn basic(&self) -> Basic {
         match self {
             Self::Bool(_) => Basic::Bool,
-            Self::Int(_) | Self::Int64(_) => Basic::Int,
+            Self::Int(_) | Self::Int64(_) | Self::Duration(_) | Self::Month(_) | Self::Weekday(_) => Basic::Int,
             Self::Uint64(_) | Self::Byte(_) => Basic::Uint,
             Self::Float(_) => Basic::Float,
             Self::Str(_) => Basic::String,
@@ -203,21 +240,29 @@ impl Val {
         match self {
             Self::Nil => false,
             Self::Bool(value) => *value,
-            Self::Int(value) | Self::Int64(value) => *value != 0,
-            Self::Uint64(value) => *value != 0,
-            Self::Byte(value) => *value != 0,
+            Self::Int(_)
+            | Self::Int64(_)
+            | Self::Duration(_)
+            | Self::Month(_)
+            | Self::Weekday(_)
+            | Self::Uint64(_)
+            | Self::Byte(_) => self.as_int() != Some(0),
             Self::Float(value) => *value != 0.0,
             Self::Str(value) => !value.is_empty(),
             Self::List(list) => !list.items.is_empty(),
             Self::Map(map) => !map.items.borrow().is_empty(),
-            Self::Time(_) | Self::Version(_) | Self::Cert(_) => true,
+            Self::Time(_) | Self::Location(_) | Self::Version(_) | Self::NextVersion(_) | Self::Cert(_) => true,
         }
     }
 
     /// The value as an integer, if it is one of Go's integer kinds.
     pub(crate) fn as_int(&self) -> Option<i128> {
         match self {
-            Self::Int(value) | Self::Int64(value) => Some(i128::from(*value)),
+            Self::Int(value)
+            | Self::Int64(value)
+            | Self::Duration(value)
+            | Self::Month(value)
+            | Self::Weekday(value) => Some(i128::from(*value)),
             Self::Uint64(value) => Some(i128::from(*value)),
             Self::Byte(value) => Some(i128::from(*value)),
             _ => None,

@@ -109,8 +109,7 @@ impl Directives<'_, '_> {
                 self.at += 1;
                 match self.int_arg() {
                     Some(precision) if precision >= 0 => p.flags.precision = Some(precision as usize),
-                    Some(_) => p.flags.precision = None,
-                    None => p.out.extend_from_slice(b"%!(BADPREC)"),
+                    _ => p.out.extend_from_slice(b"%!(BADPREC)"),
                 }
                 after_index = false;
             } else {

@@ -1,10 +1,9 @@
 //! Values under verbs.
 
 use crate::funcs::{Ctx, Fault};
-use crate::go::float;
-use crate::go::strconv::{quote_rune, quote_with};
-use crate::go::unicode::{Rune, is_print, push, runes};
-use crate::go::val::{Basic, Val};
+use crate::go::strconv::quote_with;
+use crate::go::unicode::{Rune, push, runes};
+use crate::go::val::{Elem, Val};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
 
 #[derive(Clone, Copy, Default)]
@@ -25,9 +24,11 @@ pub(super) struct Printer<'c> {
     ctx: &'c mut Ctx,
     pub(super) out: Vec<u8>,
     pub(super) flags: Flags,
+    /// No `String` method is called: what is shown is wrong for its verb already.
+    bare: bool,
 }
 
-type Done = Result<(), Fault>;
+pub(super) type Done = Result<(), Fault>;
 
 impl<'c> Printer<'c> {
     pub(super) fn new(ctx: &'c mut Ctx) -> Self {
@@ -35,6 +36,7 @@ impl<'c> Printer<'c> {
             ctx,
             out: Vec::new(),
             flags: Flags::default(),
+            bare: false,
         }
     }
 
@@ -70,6 +72,16 @@ impl<'c> Printer<'c> {
         if depth > MAX_VALUE_DEPTH {
             return Err(Fault::Limit("a value is nested too deeply"));
         }
+        if let (Val::Time(time), 'v', true) = (arg, verb, self.flags.sharp_v) {
+            return self.text(time.go_text().as_bytes(), 's');
+        }
+        if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q')
+            && !self.flags.sharp_v
+            && !self.bare
+            && let Some(text) = crate::funcs::stringer(arg)
+        {
+            return self.text(text.as_bytes(), verb);
+        }
         match arg {
             Val::Nil if depth > 0 => {
                 let text: &[u8] = if self.flags.sharp_v {
@@ -88,7 +100,13 @@ impl<'c> Printer<'c> {
                 }
                 _ => self.bad_verb(arg, verb),
             },
-            Val::Int(_) | Val::Int64(_) | Val::Uint64(_) | Val::Byte(_) => self.integer(arg, verb),
+            Val::Int(_)
+            | Val::Int64(_)
+            | Val::Duration(_)
+            | Val::Month(_)
+            | Val::Weekday(_)
+            | Val::Uint64(_)
+            | Val::Byte(_) => self.integer(arg, verb),
             Val::Float(value) => self.float(*value, arg, verb),
             Val::Str(value) => {
                 if !matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') {
@@ -96,27 +114,26 @@ impl<'c> Printer<'c> {
                 }
                 self.text(value, verb)
             }
-            Val::Time(_) | Val::Version(_) if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q') && !self.flags.sharp_v => {
-                let text = crate::funcs::stringer(arg);
-                self.text(text.as_bytes(), verb)
-            }
-            Val::Time(_) | Val::Version(_) => self.bad_verb(arg, verb),
+            Val::Time(_) | Val::Location(_) => self.bad_verb(arg, verb),
+            Val::Version(version) => self.record("&semver.Version", "&", &version.fields(), verb, depth),
+            Val::NextVersion(version) => self.record("semver.Version", "", &version.fields(), verb, depth),
             Val::Cert(cert) => {
-                let (open, close): (&[u8], &[u8]) = if self.flags.plus_v {
-                    (b"{Cert:", b" Key:")
-                } else {
-                    (b"{", b" ")
-                };
-                self.out.extend_from_slice(open);
-                self.value(&Val::Str(cert.cert.clone()), verb, depth + 1)?;
-                self.out.extend_from_slice(close);
-                self.value(&Val::Str(cert.key.clone()), verb, depth + 1)?;
-                self.out.push(b'}');
-                Ok(())
+                let fields = [
+                    ("Cert", Val::Str(cert.cert.clone())),
+                    ("Key", Val::Str(cert.key.clone())),
+                ];
+                self.record("sprig.certificate", "", &fields, verb, depth)
+            }
+            Val::List(list) if list.elem == Elem::Byte && matches!(verb, 's' | 'q' | 'x' | 'X') => {
+                self.text(&arg.as_bytes().unwrap_or_default(), verb)
             }
             Val::List(list) => {
                 if self.flags.sharp_v {
-                    self.out.extend_from_slice(arg.type_name().as_bytes());
+                    let ty = match (list.elem, depth) {
+                        (Elem::Byte, 0) => "[]byte",
+                        _ => arg.type_name(),
+                    };
+                    self.out.extend_from_slice(ty.as_bytes());
                     if list.nil {
                         self.out.extend_from_slice(b"(nil)");
                         return Ok(());
@@ -159,7 +176,30 @@ impl<'c> Printer<'c> {
         }
     }
 
-    fn bad_verb(&mut self, arg: &Val, verb: char) -> Done {
+    /// A struct, or with `&` what a pointer is to.
+    fn record(&mut self, ty: &str, mark: &str, fields: &[(&str, Val)], verb: char, depth: usize) -> Done {
+        let (names, between) = match (self.flags.sharp_v, self.flags.plus_v) {
+            (true, _) => (true, ", "),
+            (false, names) => (names, " "),
+        };
+        let before = if self.flags.sharp_v { ty } else { mark };
+        self.out.extend_from_slice(before.as_bytes());
+        self.out.push(b'{');
+        for (i, (name, value)) in fields.iter().enumerate() {
+            if i > 0 {
+                self.out.extend_from_slice(between.as_bytes());
+            }
+            if names {
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.push(b':');
+            }
+            self.value(value, verb, depth + 1)?;
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    pub(super) fn bad_verb(&mut self, arg: &Val, verb: char) -> Done {
         self.out.extend_from_slice(b"%!");
         push(&mut self.out, verb);
         self.out.push(b'(');
@@ -168,11 +208,14 @@ impl<'c> Printer<'c> {
         } else {
             self.out.extend_from_slice(arg.type_name().as_bytes());
             self.out.push(b'=');
-            if matches!(arg, Val::Time(_) | Val::Version(_)) {
-                let text = crate::funcs::stringer(arg);
+            if matches!(arg, Val::Time(_) | Val::Location(_)) {
+                // Go shows addresses here.
+                let text = crate::funcs::stringer(arg).unwrap_or_default();
                 self.out.extend_from_slice(text.as_bytes());
             } else {
+                let was = std::mem::replace(&mut self.bare, true);
                 self.value(arg, 'v', 0)?;
+                self.bare = was;
             }
         }
         self.out.push(b')');
@@ -180,7 +223,7 @@ impl<'c> Printer<'c> {
     }
 
     /// To the width, counted in runes; zeros go on the left only.
-    fn pad(&mut self, text: &[u8]) {
+    pub(super) fn pad(&mut self, text: &[u8]) {
         let Some(missing) = self
             .flags
             .width
@@ -257,192 +300,4 @@ impl<'c> Printer<'c> {
         }
         out.into_bytes()
     }
-
-    fn integer(&mut self, arg: &Val, verb: char) -> Done {
-        let Some(value) = arg.as_int() else { return Ok(()) };
-        let unsigned = arg.basic() == Basic::Uint;
-        match verb {
-            'v' if self.flags.sharp_v && unsigned => {
-                self.flags.sharp = true;
-                self.digits(value, 16, false, 'v');
-                self.flags.sharp = false;
-            }
-            'v' | 'd' => self.digits(value, 10, false, verb),
-            'b' => self.digits(value, 2, false, verb),
-            'o' | 'O' => self.digits(value, 8, false, verb),
-            'x' => self.digits(value, 16, false, verb),
-            'X' => self.digits(value, 16, true, verb),
-            'c' => {
-                let mut text = Vec::new();
-                push(&mut text, rune_of(value));
-                self.pad(&text);
-            }
-            'q' => {
-                let mut text = vec![b'\''];
-                quote_rune(&mut text, Rune::Char(rune_of(value)), b'\'', self.flags.plus);
-                text.push(b'\'');
-                self.pad(&text);
-            }
-            'U' => self.unicode(value),
-            _ => return self.bad_verb(arg, verb),
-        }
-        self.check()
-    }
-
-    fn unicode(&mut self, value: i128) {
-        let digits = self.flags.precision.unwrap_or(4).clamp(4, 64);
-        let code = value as u64;
-        let mut text = format!("U+{code:0digits$X}");
-        if self.flags.sharp
-            && let Some(c) = u32::try_from(value).ok().and_then(char::from_u32)
-            && is_print(c)
-        {
-            text.push_str(&format!(" '{c}'"));
-        }
-        let zero = std::mem::take(&mut self.flags.zero);
-        self.pad(text.as_bytes());
-        self.flags.zero = zero;
-    }
-
-    fn digits(&mut self, value: i128, base: u32, upper: bool, verb: char) {
-        let negative = value < 0;
-        let magnitude = value.unsigned_abs();
-        let mut digits = match (base, upper) {
-            (2, _) => format!("{magnitude:b}"),
-            (8, _) => format!("{magnitude:o}"),
-            (16, false) => format!("{magnitude:x}"),
-            (16, true) => format!("{magnitude:X}"),
-            _ => magnitude.to_string(),
-        };
-        let flags = self.flags;
-        let mut least = 0;
-        if let Some(precision) = flags.precision {
-            if precision == 0 && value == 0 {
-                let zero = std::mem::take(&mut self.flags.zero);
-                self.pad(b"");
-                self.flags.zero = zero;
-                return;
-            }
-            least = precision;
-        } else if flags.zero && !flags.minus {
-            least = flags.width.unwrap_or(0);
-            if negative || flags.plus || flags.space {
-                least = least.saturating_sub(1);
-            }
-        }
-        let least = least.min(MAX_OUTPUT);
-        if digits.len() < least {
-            digits.insert_str(0, &"0".repeat(least - digits.len()));
-        }
-        if flags.sharp {
-            match base {
-                2 => digits.insert_str(0, "0b"),
-                8 if !digits.starts_with('0') => digits.insert(0, '0'),
-                16 => digits.insert_str(0, if upper { "0X" } else { "0x" }),
-                _ => {}
-            }
-        }
-        if verb == 'O' {
-            digits.insert_str(0, "0o");
-        }
-        if negative {
-            digits.insert(0, '-');
-        } else if flags.plus {
-            digits.insert(0, '+');
-        } else if flags.space {
-            digits.insert(0, ' ');
-        }
-        let zero = std::mem::take(&mut self.flags.zero);
-        self.pad(digits.as_bytes());
-        self.flags.zero = zero;
-    }
-
-    fn float(&mut self, value: f64, arg: &Val, verb: char) -> Done {
-        let flags = self.flags;
-        let (style, precision) = match verb {
-            'v' | 'g' | 'G' => ('g', flags.precision),
-            'e' | 'E' => ('e', Some(flags.precision.unwrap_or(6))),
-            'f' | 'F' => ('f', Some(flags.precision.unwrap_or(6))),
-            'x' | 'X' => ('x', None),
-            _ => return self.bad_verb(arg, verb),
-        };
-        let precision = precision.map(|precision| precision.min(10_000));
-        let mut text = match style {
-            'x' => float::hexadecimal(value),
-            _ => float::format(value, style, precision),
-        };
-        if matches!(verb, 'E' | 'G' | 'X') {
-            text.make_ascii_uppercase();
-            text = text.replace("INF", "Inf").replace("NAN", "NaN");
-        }
-        let (sign, body) = match text.as_bytes().first() {
-            Some(b'-') => ("-", &text[1..]),
-            Some(b'+') => ("+", &text[1..]),
-            _ if text == "NaN" => ("+", text.as_str()),
-            _ => ("+", text.as_str()),
-        };
-        let named = matches!(body, "Inf" | "NaN");
-        let mut body = body.to_owned();
-        if flags.sharp && style != 'x' && !named {
-            body = sharp_float(&body, style, flags.precision);
-        }
-        let shown_sign = if flags.plus || sign == "-" || (body == "Inf" && text.starts_with('+')) {
-            if body == "NaN" && !flags.plus { "" } else { sign }
-        } else if flags.space {
-            " "
-        } else {
-            ""
-        };
-        let shown_sign = if flags.space && !flags.plus && sign == "+" {
-            " "
-        } else {
-            shown_sign
-        };
-        if flags.zero && !named && !flags.minus && !shown_sign.is_empty() {
-            // The sign goes before the zeros.
-            if let Some(width) = flags.width
-                && width > body.len() + 1
-            {
-                self.out.extend_from_slice(shown_sign.as_bytes());
-                self.flags.width = Some(width - 1);
-                self.pad(body.as_bytes());
-                return self.check();
-            }
-        }
-        if named {
-            self.flags.zero = false;
-        }
-        self.pad(format!("{shown_sign}{body}").as_bytes());
-        self.flags = flags;
-        self.check()
-    }
-}
-
-fn rune_of(value: i128) -> char {
-    u32::try_from(value)
-        .ok()
-        .and_then(char::from_u32)
-        .unwrap_or(char::REPLACEMENT_CHARACTER)
-}
-
-/// `%#g` keeps the point and the zeros.
-fn sharp_float(body: &str, style: char, precision: Option<usize>) -> String {
-    let (mantissa, exponent) = match body.find('e') {
-        Some(at) => body.split_at(at),
-        None => (body, ""),
-    };
-    let mut mantissa = mantissa.to_owned();
-    if !mantissa.contains('.') {
-        mantissa.push('.');
-    }
-    if style == 'g' {
-        let wanted = precision.unwrap_or(6).min(10_000);
-        let digits = mantissa
-            .trim_start_matches(['0', '.'])
-            .chars()
-            .filter(char::is_ascii_digit)
-            .count();
-        mantissa.push_str(&"0".repeat(wanted.saturating_sub(digits.max(1))));
-    }
-    format!("{mantissa}{exponent}")
 }

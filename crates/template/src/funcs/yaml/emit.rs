@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::yaml_resolve;
+use super::resolve;
 use crate::go::unicode::{is_digit, is_letter};
 
 pub(super) enum Yaml {
@@ -187,7 +187,7 @@ fn text(out: &mut String, value: &str, block: Option<usize>) {
             _ => double_quoted(out, value, block),
         };
     }
-    if !yaml_resolve::is_text(value) || key && shape.multiline {
+    if !resolve::is_text(value) || key && shape.multiline {
         return double_quoted(out, value, block);
     }
     if shape.plain && !value.is_empty() {

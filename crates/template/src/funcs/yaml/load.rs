@@ -1,0 +1,231 @@
+//! Values out of YAML.
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+use super::resolve::{self, Scalar};
+use crate::funcs::{Ctx, Fault};
+use crate::go::float;
+use crate::go::val::{Items, Val};
+use crate::limits::MAX_VALUE_DEPTH;
+
+/// The first document; the engine looks at no other. With `as_text`, numbers and booleans become what a `string` of Go's
+/// gets of them.
+pub(super) fn load(ctx: &mut Ctx, source: &str, as_text: bool) -> Result<Val, Stop> {
+    ctx.work(source.len() as u64 / 4)?;
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    // The parser lets these stand: a tab where go-yaml wants a space, and characters that go-yaml does not read.
+    if source.trim_start_matches(['\n', '\r', ' ']).starts_with('\t') || !source.chars().all(is_read) {
+        return Err(Stop::Syntax);
+    }
+    let mut loader = Loader {
+        ctx,
+        parser: Parser::new_from_str(source),
+        anchors: Vec::new(),
+        unended: open_end(source),
+        end: 0,
+        as_text,
+    };
+    match loader.document()? {
+        Some(Node::Value(value)) => Ok(value),
+        Some(Node::Merge) => Err(Stop::Syntax),
+        None => Ok(Val::Nil),
+    }
+}
+
+/// What YAML 1.1 calls printable.
+fn is_read(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..) && c != '\u{feff}'
+}
+
+/// Why nothing was read.
+pub(super) enum Stop {
+    Syntax,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+#[derive(Clone)]
+enum Node {
+    Value(Val),
+    /// The key `<<`.
+    Merge,
+}
+
+struct Loader<'c, 's> {
+    ctx: &'c mut Ctx,
+    parser: Parser<'s, saphyr_parser::StrInput<'s>>,
+    anchors: Vec<(usize, Val)>,
+    unended: Option<(usize, bool)>,
+    /// Where the last event ended.
+    end: usize,
+    /// Numbers and booleans become text.
+    as_text: bool,
+}
+
+impl<'s> Loader<'_, 's> {
+    fn next(&mut self) -> Result<Event<'s>, Stop> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                self.end = span.end.index();
+                Ok(event)
+            }
+            _ => Err(Stop::Syntax),
+        }
+    }
+
+    /// A block scalar that ends with a source that ends in no newline: the parser adds one.
+    fn newline_too_many(&self, text: &str) -> bool {
+        let (Some((end, in_text)), Some(before)) = (self.unended, text.strip_suffix('\n')) else {
+            return false;
+        };
+        // None for a last line of spaces that are fewer than the block's.
+        self.end >= end && (in_text || before.ends_with(['\n', ' ']))
+    }
+
+    /// The first document; the engine looks at no other.
+    fn document(&mut self) -> Result<Option<Node>, Stop> {
+        loop {
+            match self.next()? {
+                Event::StreamEnd => return Ok(None),
+                Event::DocumentStart(_) => {
+                    let event = self.next()?;
+                    return self.node(event, 0).map(Some);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'s>, depth: usize) -> Result<Node, Stop> {
+        self.ctx.work(1)?;
+        if depth > MAX_VALUE_DEPTH {
+            return Err(Stop::Fault(Fault::Limit("a value is nested too deeply")));
+        }
+        let (anchor, value) = match event {
+            Event::Alias(anchor) => {
+                let known = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
+                return known.map(|(_, value)| Node::Value(value.clone())).ok_or(Stop::Syntax);
+            }
+            Event::Scalar(mut text, style, anchor, tag) => {
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) && self.newline_too_many(&text) {
+                    text.to_mut().pop();
+                }
+                let tag = tag.as_ref().map(|tag| (tag.handle.as_str(), tag.suffix.as_str()));
+                let plain = style == ScalarStyle::Plain;
+                let value = match resolve::resolve(&text, plain, tag).ok_or(Stop::Syntax)? {
+                    Scalar::Null => Val::Nil,
+                    Scalar::Bool(value) if self.as_text => Val::str(value.to_string()),
+                    Scalar::Int(value) if self.as_text => Val::str(value.to_string()),
+                    Scalar::Float(value) if self.as_text => Val::str(float::format32(value)),
+                    Scalar::Bool(value) => Val::Bool(value),
+                    Scalar::Int(value) => Val::Float(value as f64),
+                    Scalar::Float(value) => Val::Float(value),
+                    Scalar::Text(text) => Val::str(text),
+                    Scalar::Merge => return Ok(Node::Merge),
+                };
+                (anchor, value)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        Event::SequenceEnd => break,
+                        event => items.push(match self.node(event, depth + 1)? {
+                            Node::Value(value) => value,
+                            Node::Merge => Val::str("<<"),
+                        }),
+                    }
+                }
+                (anchor, Val::list(items))
+            }
+            Event::MappingStart(anchor, _) => {
+                let items = self.mapping(depth)?;
+                (anchor, self.ctx.map(items))
+            }
+            _ => return Err(Stop::Syntax),
+        };
+        if anchor != 0 {
+            self.anchors.push((anchor, value.clone()));
+        }
+        // JSON has neither of these.
+        if matches!(value, Val::Float(value) if !value.is_finite()) {
+            return Err(Stop::Syntax);
+        }
+        Ok(Node::Value(value))
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Items, Stop> {
+        let mut items = Items::new();
+        let mut merged = Items::new();
+        loop {
+            let event = self.next()?;
+            let key = match event {
+                Event::MappingEnd => break,
+                Event::Scalar(text, style, _, tag) => {
+                    let tag = tag.as_ref().map(|tag| (tag.handle.as_str(), tag.suffix.as_str()));
+                    let plain = style == ScalarStyle::Plain;
+                    match resolve::resolve(&text, plain, tag).ok_or(Stop::Syntax)? {
+                        Scalar::Merge => None,
+                        Scalar::Null => return Err(Stop::Syntax),
+                        Scalar::Bool(value) => Some(value.to_string()),
+                        // Go has no key for what is no `int`.
+                        Scalar::Int(value) if value > i128::from(i64::MAX) => return Err(Stop::Syntax),
+                        Scalar::Int(value) => Some(value.to_string()),
+                        Scalar::Float(value) => Some(resolve::special(float::format32(value))),
+                        Scalar::Text(text) => Some(text),
+                    }
+                }
+                Event::Alias(_) => match self.node(event, depth + 1)? {
+                    Node::Value(Val::Str(text)) => Some(String::from_utf8_lossy(&text).into_owned()),
+                    _ => return Err(Stop::Syntax),
+                },
+                // A map is no key of JSON's.
+                _ => return Err(Stop::Syntax),
+            };
+            let event = self.next()?;
+            let value = match self.node(event, depth + 1)? {
+                Node::Value(value) => value,
+                Node::Merge => Val::str("<<"),
+            };
+            match key {
+                Some(key) => {
+                    items.insert(key.into_bytes().into(), value);
+                }
+                None => self.merge(&mut merged, &value)?,
+            }
+        }
+        for (key, value) in merged {
+            items.entry(key).or_insert(value);
+        }
+        Ok(items)
+    }
+
+    /// `<<: *a` or `<<: [*a, *b]`, where the first has the last word.
+    fn merge(&mut self, into: &mut Items, from: &Val) -> Result<(), Stop> {
+        match from {
+            Val::Map(map) => {
+                for (key, value) in map.items.borrow().iter() {
+                    self.ctx.work(1)?;
+                    into.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+                Ok(())
+            }
+            Val::List(list) => list.items.iter().try_for_each(|item| match item {
+                Val::Map(_) => self.merge(into, item),
+                _ => Err(Stop::Syntax),
+            }),
+            _ => Err(Stop::Syntax),
+        }
+    }
+}
+
+/// Where the source ends, if not in a newline, and whether there is text in its last line.
+fn open_end(source: &str) -> Option<(usize, bool)> {
+    let last = source.rsplit('\n').next().filter(|last| !last.is_empty())?;
+    Some((source.chars().count(), !last.trim().is_empty()))
+}
