@@ -34,6 +34,8 @@ pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<By>;
 pub(crate) enum By {
     /// Secrets by their namespace and their owner's hash.
     Owner(ObjectKey),
+    /// ExternalSecrets by the ClusterExternalSecret that owns them.
+    Parent(Box<str>),
     /// ExternalSecrets by the Secret they make.
     Target(ObjectKey),
     /// ExternalSecrets by a store they name; without names, those that name none.
@@ -89,6 +91,14 @@ where
     fn look(kept: &Self::Kept) -> Option<Arc<Self>> {
         let mut object: DynamicObject = serde_json::from_slice(kept).ok()?;
         Self::take(&mut object).ok().map(|(object, _)| object)
+    }
+}
+
+impl<T: Watched<Kept = Arc<[u8]>>> Informer<T> {
+    /// An object with all that it has but managed fields, also what its kind does not know.
+    pub(crate) fn whole(&self, key: &ObjectKey) -> Option<DynamicObject> {
+        let kept = self.read().objects.get(key)?.kept.clone();
+        serde_json::from_slice(&kept).ok()
     }
 }
 

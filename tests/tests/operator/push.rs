@@ -333,3 +333,100 @@ fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
     stage.cluster.must(&["delete", "clusterexternalsecret", "shared"]);
     stage.cluster.wait_gone(&secret("team-a"));
 }
+
+/// A ClusterExternalSecret `many` for the namespaces of a team.
+fn many() -> Value {
+    json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
+    "spec": {
+        "namespaceSelectors": [{"matchLabels": {"team": "yes"}}],
+        "externalSecretSpec": {
+            "refreshInterval": "1h",
+            "secretStoreRef": {"name": "cluster-store", "kind": "ClusterSecretStore"},
+            "data": [{"secretKey": "v", "remoteRef": {"key": "db", "property": "username"}}],
+        },
+    }})
+}
+
+fn of_team(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": "yes"}}})
+}
+
+/// How many of them there are.
+fn provisioned(cluster: &Cluster) -> usize {
+    let path = format!("/apis/{VERSION}/clusterexternalsecrets/many");
+    let namespaces = cluster
+        .get(&path)
+        .map(|object| object["status"]["provisionedNamespaces"].clone());
+    namespaces
+        .and_then(|names| names.as_array().map(Vec::len))
+        .unwrap_or_default()
+}
+
+#[test]
+fn one_more_namespace_costs_no_request_for_each_that_is_there() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    let namespaces: Vec<Value> = (0..40).map(|number| of_team(&format!("team-{number}"))).collect();
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": namespaces}).to_string());
+    let operator = world::operator(cluster, &[]);
+    cluster.apply(&many().to_string());
+    let all = |count| wait_until(|| (provisioned(cluster) == count).then_some(()));
+    assert!(all(40).is_some(), "{}", operator.log());
+    // Each has its Secret, so that nobody is at work any more.
+    for number in 0..40 {
+        let secret = format!("/api/v1/namespaces/team-{number}/secrets/many");
+        cluster.wait_for(&secret, |secret| (secret["data"]["v"] == "YXBw").then_some(()));
+    }
+    let before = gets(cluster);
+    cluster.apply(&of_team("one-more").to_string());
+    assert!(all(41).is_some(), "{}", operator.log());
+    let cost = gets(cluster) - before;
+    assert!(cost < 10.0, "{cost} ExternalSecrets were read for one more");
+}
+
+/// How often single ExternalSecrets were read so far.
+fn gets(cluster: &Cluster) -> f64 {
+    let metrics = cluster.must(&["get", "--raw", "/metrics"]);
+    let counts = metrics.lines().filter(|line| {
+        let words = ["resource=\"externalsecrets\"", "verb=\"GET\""];
+        line.starts_with("apiserver_request_total") && words.iter().all(|word| line.contains(word))
+    });
+    counts
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn what_a_lost_status_does_not_tell_of_is_still_taken_away() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    for name in ["stays", "leaves"] {
+        cluster.apply(&of_team(name).to_string());
+    }
+    // One of the same name that is nobody's, where none should be.
+    cluster.must(&["create", "namespace", "foreign"]);
+    let mut foreign = stage.manifest("many", "store", "simple", "a");
+    foreign["metadata"]["namespace"] = json!("foreign");
+    cluster.apply(&foreign.to_string());
+    let external_secret = |namespace: &str| world::path(namespace, "externalsecrets", "many", VERSION);
+    let operator = world::operator(cluster, &[]);
+    cluster.apply(&many().to_string());
+    cluster.wait_for(&external_secret("leaves"), |_| Some(()));
+    drop(operator);
+
+    cluster.must(&["label", "namespace", "leaves", "team=no", "--overwrite"]);
+    let forget = r#"{"status": {"provisionedNamespaces": null}}"#;
+    cluster.must(&[
+        "patch",
+        "clusterexternalsecret",
+        "many",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        forget,
+    ]);
+    let _operator = world::operator(cluster, &[]);
+    cluster.wait_gone(&external_secret("leaves"));
+    assert!(cluster.get(&external_secret("stays")).is_some());
+    assert!(cluster.get(&external_secret("foreign")).is_some());
+}

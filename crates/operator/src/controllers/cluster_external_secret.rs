@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use kube::core::ApiResource;
 
 use self::owned::OwnedError;
-use crate::operator::{Operator, has_finalizer};
+use crate::operator::{Operator, has_finalizer, in_words};
 use crate::queue::{Outcome, Work};
-use crate::types::{ClusterExternalSecret, Condition, FailedNamespace, GoDuration};
+use crate::types::{ClusterExternalSecret, ClusterExternalSecretStatus, Condition, FailedNamespace, GoDuration};
 
+pub(crate) use self::owned::owner;
 pub(crate) use self::wake::{of_namespace, of_owned, seen};
 
 /// How often one is looked at that says nothing of it itself.
@@ -36,11 +37,11 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
             match operator.api(resource, "").get_metadata_opt(name).await {
                 Ok(Some(_)) => return Outcome::Done,
                 Ok(None) => {}
-                Err(error) => return failed(name, &error),
+                Err(error) => return failed(name, &in_words(&error)),
             }
             match namespaces::release(operator, name, |_| true).await {
                 Ok(()) => Outcome::Done,
-                Err(error) => failed(name, &error),
+                Err(error) => failed(name, &in_words(&error)),
             }
         }
         Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
@@ -52,76 +53,39 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     }
 }
 
+/// What a turn came to.
+#[derive(Default)]
+struct Provisioned {
+    /// Where there is one.
+    namespaces: BTreeSet<String>,
+    /// Where there is none, or one too many.
+    failures: BTreeMap<String, OwnedError>,
+    /// Why it can't be told where there should be one.
+    unknown: Option<String>,
+    /// A namespace could not be let go.
+    held: bool,
+}
+
 async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces: &ClusterExternalSecret) -> Outcome {
-    let (name, wanted) = (name(ces), external_secret_name(ces));
-    let mut status = ces.status.clone().unwrap_or_default();
-    let mut failures: BTreeMap<String, OwnedError> = BTreeMap::new();
-    let renamed = !status.external_secret_name.is_empty() && status.external_secret_name != wanted;
-    if renamed {
-        // The old ones first: they make the same Secrets.
-        for namespace in &status.provisioned_namespaces {
-            if let Err(error) = owned::delete(operator, namespace, &status.external_secret_name, name).await {
-                failures.insert(namespace.clone(), error);
-            }
-        }
-    }
-    let (mut unknown, mut held) = (None, false);
-    if failures.is_empty() {
-        status.external_secret_name = wanted.to_owned();
-        match namespaces::selected(operator, &ces.spec) {
-            Err(why) => unknown = Some(why),
-            Ok(selected) => {
-                for namespace in status
-                    .provisioned_namespaces
-                    .iter()
-                    .filter(|known| !selected.contains(*known))
-                {
-                    if let Err(error) = owned::delete(operator, namespace, wanted, name).await {
-                        failures.insert(namespace.clone(), error);
-                    }
-                }
-                let mut provisioned = BTreeSet::new();
-                for namespace in selected {
-                    match owned::apply(operator, ces, &namespace, wanted).await {
-                        Ok(()) => drop(provisioned.insert(namespace)),
-                        Err(error) => drop(failures.insert(namespace, error)),
-                    }
-                }
-                let selected_still =
-                    |namespace: &str| provisioned.contains(namespace) || failures.contains_key(namespace);
-                if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
-                    tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
-                    held = true;
-                }
-                // What could not be deleted, or was there before it could not be looked at, is still there.
-                let known = status.provisioned_namespaces.iter();
-                let failed_known = known.filter(|known| failures.get(*known).is_some_and(OwnedError::may_pass));
-                provisioned.extend(failed_known.cloned());
-                status.provisioned_namespaces = provisioned.into_iter().collect();
-            }
-        }
-    }
-    let conflict = failures.values().any(OwnedError::is_conflict);
-    let again = held || conflict || failures.values().any(OwnedError::may_pass);
-    let failure = |(namespace, error): (String, OwnedError)| FailedNamespace {
-        namespace,
-        reason: error.to_string(),
+    let done = match namespaces::selected(operator, &ces.spec) {
+        Ok(selected) => make(operator, ces, selected).await,
+        Err(why) => Provisioned {
+            unknown: Some(why),
+            ..Provisioned::default()
+        },
     };
-    status.failed_namespaces = failures.into_iter().map(failure).collect();
-    if let Some(reason) = unknown {
-        let namespace = "unknown".to_owned();
-        status.failed_namespaces = vec![FailedNamespace { namespace, reason }];
-    }
-    let condition = condition(status.failed_namespaces.is_empty());
+    let conflict = done.failures.values().any(OwnedError::is_conflict);
+    let again = done.held || done.failures.values().any(OwnedError::may_pass);
+    let status = told(ces, done);
     let metrics = &operator.metrics.cluster_external_secrets;
-    metrics.condition(&work.key, &condition);
-    status.conditions.retain(|known| known.type_ != condition.type_);
-    status.conditions.push(condition);
+    for condition in &status.conditions {
+        metrics.condition(&work.key, condition);
+    }
     for failed in &status.failed_namespaces {
         metrics.failed(&work.key);
         let (namespace, reason) = (&failed.namespace, &failed.reason);
         tracing::warn!(
-            cluster_external_secret = name,
+            cluster_external_secret = %work.key,
             namespace,
             reason,
             "the namespace could not be provisioned"
@@ -138,20 +102,79 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
     }
 }
 
+/// Makes an ExternalSecret in each selected namespace, and leaves none elsewhere, nor one of another name.
+async fn make(operator: &Operator, ces: &ClusterExternalSecret, selected: BTreeSet<String>) -> Provisioned {
+    let (name, wanted) = (name(ces), external_secret_name(ces));
+    let mut done = Provisioned::default();
+    // The old ones first: they make the same Secrets.
+    for key in owned::all(operator, name) {
+        if (*key.name == *wanted && selected.contains(&*key.namespace)) || done.failures.contains_key(&*key.namespace) {
+            continue;
+        }
+        if let Err(error) = owned::delete(operator, &key, name).await {
+            done.failures.insert(key.namespace.to_string(), error);
+        }
+    }
+    for namespace in selected {
+        if done.failures.contains_key(&namespace) {
+            continue;
+        }
+        match owned::apply(operator, ces, &namespace, wanted).await {
+            Ok(()) => drop(done.namespaces.insert(namespace)),
+            Err(error) => drop(done.failures.insert(namespace, error)),
+        }
+    }
+    let selected_still = |namespace: &str| done.namespaces.contains(namespace) || done.failures.contains_key(namespace);
+    if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
+        let error = in_words(&error);
+        tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
+        done.held = true;
+    }
+    done
+}
+
+/// The status after a turn.
+fn told(ces: &ClusterExternalSecret, done: Provisioned) -> ClusterExternalSecretStatus {
+    let mut status = ces.status.clone().unwrap_or_default();
+    let mut namespaces = done.namespaces;
+    match done.unknown {
+        Some(reason) => {
+            let namespace = "unknown".to_owned();
+            status.failed_namespaces = vec![FailedNamespace { namespace, reason }];
+        }
+        None => {
+            // What could not be deleted, or was there before it could not be looked at, is still there.
+            let known = status.provisioned_namespaces.iter();
+            let failed_known = known.filter(|known| done.failures.get(*known).is_some_and(OwnedError::may_pass));
+            namespaces.extend(failed_known.cloned());
+            status.provisioned_namespaces = namespaces.into_iter().collect();
+            let failure = |(namespace, error): (String, OwnedError)| FailedNamespace {
+                namespace,
+                reason: error.to_string(),
+            };
+            status.failed_namespaces = done.failures.into_iter().map(failure).collect();
+            status.external_secret_name = external_secret_name(ces).to_owned();
+        }
+    }
+    let condition = condition(status.failed_namespaces.is_empty());
+    status.conditions.retain(|known| known.type_ != condition.type_);
+    status.conditions.push(condition);
+    status
+}
+
 /// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
 async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Outcome {
     let name = name(ces);
     if !has_finalizer(&ces.metadata, FINALIZER) {
         return Outcome::Done;
     }
-    let status = ces.status.clone().unwrap_or_default();
-    for namespace in &status.provisioned_namespaces {
-        if let Err(error) = owned::delete(operator, namespace, &status.external_secret_name, name).await {
+    for key in owned::all(operator, name) {
+        if let Err(error) = owned::delete(operator, &key, name).await {
             return failed(name, &error);
         }
     }
     if let Err(error) = namespaces::release(operator, name, |_| true).await {
-        return failed(name, &error);
+        return failed(name, &in_words(&error));
     }
     let informer = &operator.informers.cluster_external_secrets;
     let written = operator.set_finalizer(informer, resource, ces, FINALIZER, false).await;

@@ -13,6 +13,7 @@ use kube::runtime::events::EventType;
 
 use self::due::Due;
 use self::target::{Applied, TargetError};
+use super::cluster_external_secret;
 use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
@@ -328,6 +329,7 @@ pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By
         false => named.into_iter().map(by_store).collect(),
     };
     let target = target_name(external_secret);
+    ways.extend(cluster_external_secret::owner(&external_secret.metadata).map(|owner| By::Parent(owner.into())));
     ways.push(By::Target(match target == &*key.name {
         true => key.clone(),
         false => ObjectKey::new(key.namespace.clone(), target),

@@ -2,9 +2,6 @@
 
 /// The object's key, and the place in it; an end of `*` stands for anything.
 const OPEN: &[(&str, &str)] = &[
-    // Go writes durations in full, and empty structs.
-    ("ExternalSecret team-*", "as made /spec /refreshInterval"),
-    ("ExternalSecret team-*", "as made /spec /target /template /metadata"),
     // Labels and annotations that a template had and has no more are kept by the original here.
     ("Secret edit-template-metadata-orphan", "metadata /labels /a"),
     ("Secret edit-template-metadata-removed", "metadata /*"),

@@ -5,8 +5,10 @@ use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::{ApiResource, ObjectMeta};
 use serde_json::Value;
 
+use crate::informer::By;
 use crate::names::ANNOTATION_FORCE_SYNC;
-use crate::operator::{Operator, is_conflict, is_not_found};
+use crate::operator::{Operator, in_words, is_conflict, is_not_found};
+use crate::queue::ObjectKey;
 use crate::types::{ClusterExternalSecret, GROUP, GoDuration};
 
 const KIND: &str = "ClusterExternalSecret";
@@ -19,10 +21,10 @@ pub(super) enum OwnedError {
     #[error("external secret already exists in namespace")]
     Exists,
     /// It can't be made or changed.
-    #[error("could not create or update ExternalSecret: {0}")]
+    #[error("could not create or update ExternalSecret: {why}", why = in_words(.0))]
     Write(#[source] kube::Error),
     /// It can't be deleted.
-    #[error("external secret in non matching namespace could not be deleted: {0}")]
+    #[error("external secret in non matching namespace could not be deleted: {why}", why = in_words(.0))]
     Delete(#[source] kube::Error),
 }
 
@@ -39,14 +41,23 @@ impl OwnedError {
 }
 
 /// The ClusterExternalSecret that owns an object, whatever its version.
-pub(super) fn owner(meta: &ObjectMeta) -> Option<&str> {
+pub(crate) fn owner(meta: &ObjectMeta) -> Option<&str> {
     let mut owners = meta.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true))?;
     let is_one = owner.kind == KIND && owner.api_version.split('/').next() == Some(GROUP);
     is_one.then_some(owner.name.as_str())
 }
 
-/// Makes the ExternalSecret of a namespace, or makes it as it should be.
+/// Those that a ClusterExternalSecret owns, whatever its status says of them.
+pub(super) fn all(operator: &Operator, owner_name: &str) -> Vec<ObjectKey> {
+    operator
+        .informers
+        .external_secrets
+        .indexed(&By::Parent(owner_name.into()))
+}
+
+/// Makes the ExternalSecret of a namespace, or makes it as it should be. What is as it should be costs no request:
+/// there may be thousands of namespaces.
 pub(super) async fn apply(
     operator: &Operator,
     ces: &ClusterExternalSecret,
@@ -59,34 +70,49 @@ pub(super) async fn apply(
     let resource = &operator.served.external_secret;
     let api = operator.api(resource, namespace);
     let write = PostParams::default();
-    let Some(existing) = api.get_opt(name).await.map_err(OwnedError::Write)? else {
-        let mut new = DynamicObject::new(name, resource).within(namespace);
-        fill(&mut new, ces, own);
-        return api.create(&write, &new).await.map(drop).map_err(OwnedError::Write);
+    let as_wanted = |known: DynamicObject| {
+        if owner(&known.metadata) != ces.metadata.name.as_deref() {
+            return Err(OwnedError::Exists);
+        }
+        let mut wanted = known.clone();
+        fill(&mut wanted, ces, own);
+        Ok((wanted != known).then_some(wanted))
     };
-    if owner(&existing.metadata) != ces.metadata.name.as_deref() {
-        return Err(OwnedError::Exists);
+    match operator
+        .informers
+        .external_secrets
+        .whole(&ObjectKey::new(namespace, name))
+    {
+        Some(known) => {
+            if as_wanted(known)?.is_none() {
+                return Ok(());
+            }
+        }
+        None => {
+            let mut new = DynamicObject::new(name, resource).within(namespace);
+            fill(&mut new, ces, own);
+            match api.create(&write, &new).await {
+                // It was not seen yet.
+                Err(error) if is_conflict(&error) => {}
+                outcome => return outcome.map(drop).map_err(OwnedError::Write),
+            }
+        }
     }
-    let mut wanted = existing.clone();
-    fill(&mut wanted, ces, own);
-    if wanted == existing {
-        return Ok(());
+    let existing = api.get(name).await.map_err(OwnedError::Write)?;
+    match as_wanted(existing)? {
+        Some(wanted) => api
+            .replace(name, &write, &wanted)
+            .await
+            .map(drop)
+            .map_err(OwnedError::Write),
+        None => Ok(()),
     }
-    api.replace(name, &write, &wanted)
-        .await
-        .map(drop)
-        .map_err(OwnedError::Write)
 }
 
-/// Deletes the ExternalSecret of a namespace, if it is this one's.
-pub(super) async fn delete(
-    operator: &Operator,
-    namespace: &str,
-    name: &str,
-    owner_name: &str,
-) -> Result<(), OwnedError> {
-    let api = operator.api(&operator.served.external_secret, namespace);
-    let Some(existing) = api.get_opt(name).await.map_err(OwnedError::Delete)? else {
+/// Deletes an ExternalSecret, if it is still this one's.
+pub(super) async fn delete(operator: &Operator, key: &ObjectKey, owner_name: &str) -> Result<(), OwnedError> {
+    let api = operator.api(&operator.served.external_secret, &key.namespace);
+    let Some(existing) = api.get_opt(&key.name).await.map_err(OwnedError::Delete)? else {
         return Ok(());
     };
     if owner(&existing.metadata) != Some(owner_name) {
@@ -96,7 +122,7 @@ pub(super) async fn delete(
         uid: existing.metadata.uid,
         resource_version: None,
     });
-    match api.delete(name, &this_one).await {
+    match api.delete(&key.name, &this_one).await {
         Ok(_) => Ok(()),
         Err(error) if is_not_found(&error) => Ok(()),
         Err(error) => Err(OwnedError::Delete(error)),
@@ -135,14 +161,30 @@ fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &
         external_secret.data = serde_json::json!({});
     }
     let mut spec = ces.spec.external_secret_spec.clone();
-    // External Secrets spells 1h as 1h0m0s. The same said otherwise would be a change that has all values read again.
-    if let (Some(known), Some(wanted)) = (&external_secret.data["spec"].get(INTERVAL), spec.get_mut(INTERVAL)) {
-        let interval = |value: &Value| value.as_str().and_then(|text| text.parse::<GoDuration>().ok());
-        if interval(known) == interval(wanted) && interval(known).is_some() {
-            *wanted = (*known).clone();
-        }
+    as_go_writes(&mut spec);
+    // The same said otherwise would be a change that has all values read again.
+    if let (Some(known), Some(wanted)) = (external_secret.data["spec"].get(INTERVAL), spec.get_mut(INTERVAL))
+        && interval(known).is_some_and(|known| Some(known) == interval(wanted))
+    {
+        *wanted = known.clone();
     }
     external_secret.data["spec"] = spec;
+}
+
+/// External Secrets reads the spec and writes it anew: 1h becomes 1h0m0s, and a template has metadata.
+fn as_go_writes(spec: &mut Value) {
+    if let Some(known) = spec.get_mut(INTERVAL)
+        && let Some(interval) = interval(known)
+    {
+        *known = interval.to_string().into();
+    }
+    if let Some(template) = spec.pointer_mut("/target/template").and_then(Value::as_object_mut) {
+        template.entry("metadata").or_insert_with(|| serde_json::json!({}));
+    }
+}
+
+fn interval(value: &Value) -> Option<GoDuration> {
+    value.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -177,12 +219,15 @@ mod tests {
     fn the_spec_is_handed_on_whole_and_force_sync_is_mirrored() {
         let mut es = DynamicObject::new("db", &resource("v1", "ExternalSecret", "externalsecrets"));
         filled(&mut es, json!({ ANNOTATION_FORCE_SYNC: "7", "other": "x" }));
-        assert_eq!(es.data["spec"], json!({ "refreshInterval": "1h", "unknownToUs": [1] }));
+        assert_eq!(
+            es.data["spec"],
+            json!({ "refreshInterval": "1h0m0s", "unknownToUs": [1] })
+        );
         let annotations = es.metadata.annotations.clone().unwrap();
         assert_eq!(annotations.len(), 2);
         assert_eq!(annotations[ANNOTATION_FORCE_SYNC], "7");
         assert_eq!(owner(&es.metadata), Some("db"));
-        es.data["spec"]["refreshInterval"] = json!("1h0m0s");
+        es.data["spec"]["refreshInterval"] = json!("60m");
         let before = es.clone();
         filled(&mut es, json!({ ANNOTATION_FORCE_SYNC: "7" }));
         assert!(es == before, "nothing to write");
