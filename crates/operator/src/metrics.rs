@@ -48,7 +48,8 @@ fn times() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    /// With `extended`, the series of an object have its labels too, as far as Kubernetes recommends them.
+    pub(crate) fn new(extended: bool) -> Arc<Self> {
         let mut registry = Registry::default();
         let kinds = [
             "externalsecret",
@@ -58,7 +59,7 @@ impl Metrics {
             "pushsecret",
         ]
         .map(|prefix| {
-            let kind = Kind::new(prefix);
+            let kind = Kind::new(prefix, extended);
             registry.register_collector(Box::new(kind.clone()));
             kind
         });

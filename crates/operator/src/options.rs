@@ -29,6 +29,8 @@ pub struct Options {
     pub cluster_external_secrets: bool,
     /// PushSecrets are looked at.
     pub push_secrets: bool,
+    /// Metrics of a resource have its labels of `app.kubernetes.io/` too.
+    pub extended_metric_labels: bool,
     /// How often stores are looked at that say nothing of it themselves.
     pub store_interval: Duration,
     /// An ExternalSecret is not synced while its store is not ready.
@@ -98,6 +100,7 @@ impl Default for Options {
             secret_stores: true,
             cluster_external_secrets: true,
             push_secrets: true,
+            extended_metric_labels: false,
             store_interval: Duration::from_secs(300),
             flood_gate: true,
             default_store: None,

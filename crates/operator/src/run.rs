@@ -70,7 +70,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     if options.poke_only {
         (options.cluster_external_secrets, options.push_secrets) = (false, false);
     }
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(options.extended_metric_labels);
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
     let served = discovery::served(&clients.client).await?;

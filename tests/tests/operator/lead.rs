@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::{binary, wait_until};
 
@@ -104,6 +104,32 @@ fn a_leader_that_lost_its_lease_stops() {
     let ended = wait_until(|| (!first.alive()).then_some(()));
     assert!(ended.is_some(), "it works without the Lease\n{}", first.log());
     assert!(first.log().contains("another replica"), "{}", first.log());
+}
+
+/// As External Secrets has it: the names' dots and slashes are underscores, and other labels are left out.
+#[test]
+fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
+    let Some(stage) = Stage::set() else { return };
+    let operator = world::operator(&stage.cluster, &["--enable-extended-metric-labels"]);
+    let mut manifest = stage.manifest("good", "store", "db", "username");
+    manifest["metadata"]["labels"] =
+        json!({"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/name": "db", "team": "a"});
+    stage.cluster.apply(&manifest.to_string());
+    stage.wait_ready("good", "True");
+    let labels = "app_kubernetes_io_name=\"db\",app_kubernetes_io_part_of=\"shop\"}";
+    let of = format!("{{name=\"good\",namespace=\"{}\",", stage.namespace);
+    for series in [
+        format!("externalsecret_sync_calls_total{of}{labels}"),
+        format!("externalsecret_status_condition{of}condition=\"Ready\",status=\"True\",{labels} 1"),
+    ] {
+        let is_there = || {
+            world::ask(&stage.cluster, METRICS, "/metrics")?
+                .text()
+                .contains(&series)
+                .then_some(())
+        };
+        assert!(wait_until(is_there).is_some(), "no {series}\n{}", operator.log());
+    }
 }
 
 #[test]

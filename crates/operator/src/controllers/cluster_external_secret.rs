@@ -47,7 +47,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
         Some(ces) => {
             let outcome = provision(operator, resource, work, &ces).await;
-            metrics.reconciled(&work.key, began.elapsed());
+            metrics.reconciled(&work.key, ces.metadata.labels.as_ref(), began.elapsed());
             outcome
         }
     }

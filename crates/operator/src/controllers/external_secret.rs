@@ -51,7 +51,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let began = Instant::now();
     let outcome = turn(operator, work).await;
     match operator.informers.external_secrets.get(&work.key) {
-        Some(_) => operator.metrics.external_secrets.reconciled(&work.key, began.elapsed()),
+        Some(seen) => {
+            let (metrics, labels) = (&operator.metrics.external_secrets, seen.metadata.labels.as_ref());
+            metrics.reconciled(&work.key, labels, began.elapsed());
+        }
         None => operator.metrics.external_secrets.forget(&work.key),
     }
     if work.reason == Reason::Changed && work.asked > operator.started && outcome != Outcome::Failed {

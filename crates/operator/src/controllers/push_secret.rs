@@ -40,7 +40,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         return Outcome::Done;
     };
     let outcome = turn(operator, resource, work, &seen).await;
-    metrics.reconciled(&work.key, began.elapsed());
+    metrics.reconciled(&work.key, seen.metadata.labels.as_ref(), began.elapsed());
     outcome
 }
 

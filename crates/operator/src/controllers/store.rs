@@ -80,7 +80,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     }
     metrics.condition(&work.key, &condition);
     condition.put_into(&mut status.conditions, &now());
-    metrics.reconciled(&work.key, began.elapsed());
+    metrics.reconciled(&work.key, store.metadata.labels.as_ref(), began.elapsed());
     if let Err(outcome) = operator.write_status(informer, resource, &store, &status).await {
         return outcome;
     }

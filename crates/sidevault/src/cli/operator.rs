@@ -16,7 +16,6 @@ const IGNORED: &[(&str, bool)] = &[
     ("doppler-etag-cache-size", true),
     ("enable-cluster-push-secret-reconciler", false),
     ("enable-configmaps-caching", false),
-    ("enable-extended-metric-labels", false),
     ("enable-generator-state", false),
     ("enable-http2", false),
     ("enable-managed-secrets-caching", false),
@@ -101,6 +100,10 @@ pub(crate) struct Operator {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_push_secret_reconciler: bool,
+    /// Give metrics of a resource its labels of app.kubernetes.io/ too
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
+    pub(crate) enable_extended_metric_labels: bool,
     /// Sync nothing while its store is not ready
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]

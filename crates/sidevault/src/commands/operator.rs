@@ -34,6 +34,7 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
         secret_stores: arguments.enable_secret_store_reconciler,
         cluster_external_secrets: arguments.enable_cluster_external_secret_reconciler,
         push_secrets: arguments.enable_push_secret_reconciler,
+        extended_metric_labels: arguments.enable_extended_metric_labels,
         store_interval: arguments.store_requeue_interval,
         flood_gate: arguments.enable_flood_gate,
         default_store: arguments.default_store,
