@@ -38,7 +38,7 @@ pub(crate) enum By {
     Parent(Box<str>),
     /// ExternalSecrets by the Secret they make.
     Target(ObjectKey),
-    /// ExternalSecrets by a store they name; without names, those that name none.
+    /// ExternalSecrets and PushSecrets by a store they name; without a name, those that name none.
     Store(ObjectKey),
 }
 

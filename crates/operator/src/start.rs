@@ -96,7 +96,7 @@ pub(crate) fn start(
                     watching.clone(),
                     resource,
                     &scope,
-                    |_, _| Vec::new(),
+                    push_secret::index,
                     move |key, seen| {
                         push_secret::seen(late.get(), &queue, key, seen);
                     },

@@ -20,7 +20,7 @@ use crate::operator::{Operator, has_finalizer, now};
 use crate::queue::{Outcome, Work};
 use crate::types::{Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, UpdatePolicy, condition};
 
-pub(crate) use self::stores::hold;
+pub(crate) use self::stores::{hold, index};
 pub(crate) use self::wake::{of_store, seen};
 
 /// On PushSecrets whose values go with them.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sidevault_client::{Client, ClientError, Filter};
 use sidevault_model::{FileId, Item, ItemId, VaultId};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ProviderError;
@@ -44,8 +44,8 @@ pub(crate) struct Connection {
     /// Tells connections apart.
     pub(crate) id: u64,
     pub(super) client: Client,
-    /// Held by whoever makes an item.
-    pub(super) creating: tokio::sync::Mutex<()>,
+    /// Held by whoever makes an item of a title.
+    creating: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     requests: Semaphore,
     vaults: Slots<String, VaultId>,
     titles: Slots<(VaultId, String), Vec<ItemId>>,
@@ -65,7 +65,7 @@ impl Connection {
         Self {
             id,
             client,
-            creating: tokio::sync::Mutex::new(()),
+            creating: Mutex::default(),
             requests: Semaphore::new(REQUESTS),
             vaults: Slots::new(),
             titles: Slots::new(),
@@ -162,6 +162,16 @@ impl Connection {
         self.files
             .get((vault, item, file), self.fresh(need, Some((vault, Some(item)))), read)
             .await
+    }
+
+    /// Waits until nobody else makes an item of this title.
+    pub(super) async fn creating(&self, title: &str) -> OwnedMutexGuard<()> {
+        let turn = self.turns().entry(title.to_owned()).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    fn turns(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for its turn, and repeats what a server that is just starting refuses.
@@ -266,6 +276,8 @@ impl Connection {
         self.lists.forget_unused(kept);
         self.items.forget_unused(kept);
         self.files.forget_unused(kept);
+        // Nobody else has it: whoever wants it takes it out of the map, which is locked.
+        self.turns().retain(|_, turn| Arc::strong_count(turn) > 1);
         let mut changes = self.changes();
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);

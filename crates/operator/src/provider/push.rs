@@ -71,7 +71,7 @@ impl Source<'_> {
         let vault = self.vault_of_new(put).await?;
         let connection = self.connection;
         // Two who miss the same item shall not both make it.
-        let _one_at_a_time = connection.creating.lock().await;
+        let _one_at_a_time = connection.creating(&put.title).await;
         self.need = from_now();
         if let Some(item) = self.existing(&put.title).await? {
             return self.update(&item, put).await;

@@ -1,5 +1,6 @@
 //! Which values of a Secret go where: pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sidevault_go::regex::Regex;
@@ -191,8 +192,13 @@ fn reversed(strategy: PushConversion, values: &Values) -> Result<Values, String>
 }
 
 fn value(data: &PushData, values: &Values) -> Result<String, String> {
-    let values = reversed(data.conversion_strategy.unwrap_or_default(), values)
-        .map_err(|error| format!("could not apply conversion strategy to keys: {error}"))?;
+    let values = match data.conversion_strategy.unwrap_or_default() {
+        PushConversion::None => Cow::Borrowed(values),
+        strategy => Cow::Owned(
+            reversed(strategy, values)
+                .map_err(|error| format!("could not apply conversion strategy to keys: {error}"))?,
+        ),
+    };
     let text = |key: &str, value: &[u8]| {
         let text = std::str::from_utf8(value).map(str::to_owned);
         text.map_err(|_| format!("the value of secret key {key} is no text; encode it with spec.template"))

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store::lane;
-use crate::informer::{Informer, key};
+use crate::informer::{By, Informer, key};
 use crate::operator::{Operator, has_finalizer};
 use crate::provider::StoreKey;
 use crate::queue::{ObjectKey, Outcome, Reason};
@@ -31,6 +31,10 @@ pub(super) fn kind(reference: &PushStoreRef) -> &'static str {
 pub(super) fn status_key(store: &Store) -> String {
     let key = StoreKey::of(store);
     format!("{}/{}", key.kind(), key.name)
+}
+
+fn kind_and_name(status_key: &str) -> (&str, &str) {
+    status_key.split_once('/').unwrap_or(("SecretStore", status_key))
 }
 
 /// Whether a reference means a store; of a SecretStore, one in the PushSecret's namespace.
@@ -59,7 +63,8 @@ pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Store
     for reference in &push_secret.spec.secret_store_refs {
         // A selector wins over a name here, unlike in `dataTo`.
         if let Some(selector) = &reference.label_selector {
-            for store in of_kind(operator, kind(reference), namespace) {
+            let namespace = if kind(reference) == CLUSTER { "" } else { namespace };
+            for store in of_namespace(operator, namespace) {
                 if matches(selector, &store.metadata.labels.clone().unwrap_or_default())? {
                     stores.insert(status_key(&store), store);
                 }
@@ -111,7 +116,7 @@ pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Store
 /// # Errors
 /// When it is not there any more.
 pub(super) fn of_status(operator: &Operator, status_key: &str, namespace: &str) -> Result<Arc<Store>, String> {
-    let (kind, name) = status_key.split_once('/').unwrap_or(("SecretStore", status_key));
+    let (kind, name) = kind_and_name(status_key);
     by_name(operator, kind, name, namespace)
         .ok_or_else(|| format!("could not get secrets client for store {status_key}: there is none"))
 }
@@ -140,12 +145,10 @@ fn by_name(operator: &Operator, kind: &str, name: &str, namespace: &str) -> Opti
     operator.store(&reference, namespace)
 }
 
-fn of_kind(operator: &Operator, kind: &str, namespace: &str) -> Vec<Arc<Store>> {
-    let namespace = if kind == CLUSTER { "" } else { namespace };
-    let stores = operator
-        .stores_of(namespace)
-        .all()
-        .filter(|(key, _)| &*key.namespace == namespace);
+/// The stores of a namespace; without one, those of the cluster.
+fn of_namespace(operator: &Operator, namespace: &str) -> Vec<Arc<Store>> {
+    let all = operator.stores_of(namespace).all();
+    let stores = all.filter(|(key, _)| &*key.namespace == namespace);
     stores.map(|(_, store)| store).collect()
 }
 
@@ -168,15 +171,47 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
     in_reach && (wrote() || will())
 }
 
+/// What a PushSecret is to be found by: the stores it names, and those that its status tells of; those without a name
+/// are the ones it selects by label.
+pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<By> {
+    let store = |kind: &str, name: &str| {
+        let namespace = if kind == CLUSTER { "" } else { &key.namespace };
+        By::Store(ObjectKey::new(namespace, name))
+    };
+    let references = push_secret.spec.secret_store_refs.iter();
+    let named = references.map(|reference| match reference.label_selector {
+        Some(_) => store(kind(reference), ""),
+        None => store(kind(reference), &reference.name),
+    });
+    let status = push_secret.status.iter();
+    let told = status.flat_map(|status| status.synced_push_secrets.keys());
+    let told = told.map(|key| {
+        let (kind, name) = kind_and_name(key);
+        store(kind, name)
+    });
+    named.chain(told).collect()
+}
+
+/// The PushSecrets that may have to do with a store.
+pub(super) fn users(operator: &Operator, store: &Store) -> impl Iterator<Item = (ObjectKey, Arc<PushSecret>)> {
+    let by_name = key(&store.metadata);
+    let by_label = ObjectKey::new(by_name.namespace.clone(), "");
+    let informer = &operator.informers.push_secrets;
+    let keys: BTreeSet<ObjectKey> = [by_name, by_label]
+        .into_iter()
+        .flat_map(|key| informer.indexed(&By::Store(key)))
+        .collect();
+    keys.into_iter().filter_map(|key| {
+        let push_secret = informer.get(&key)?;
+        Some((key, push_secret))
+    })
+}
+
 /// Whether the store has its finalizer, and whether it should.
 fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
     let key = status_key(store);
-    let is = has_finalizer(&store.metadata, FINALIZER);
-    let all: Vec<_> = operator.informers.push_secrets.all().collect();
-    (
-        is,
-        all.iter().any(|(_, push_secret)| is_held_by(store, &key, push_secret)),
-    )
+    let should = users(operator, store).any(|(_, push_secret)| is_held_by(store, &key, &push_secret));
+    (has_finalizer(&store.metadata, FINALIZER), should)
 }
 
 /// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
@@ -199,22 +234,25 @@ pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store:
 /// Looks at the stores of a PushSecret whose status was written.
 pub(super) fn wake_after(operator: &Operator, push_secret: &PushSecret) {
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
-        wake(operator, push_secret);
+        wake(operator, index(&key(&push_secret.metadata), push_secret));
     }
 }
 
-/// Looks at the stores that a PushSecret holds, or held before.
-pub(super) fn wake(operator: &Operator, push_secret: &PushSecret) {
-    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    for kind in ["SecretStore", CLUSTER] {
-        for store in of_kind(operator, kind, namespace) {
+/// Looks at the stores that are, or are no longer, to be held: as a PushSecret's index has them.
+pub(super) fn wake(operator: &Operator, stores: Vec<By>) {
+    for by in stores {
+        let By::Store(of) = by else { continue };
+        let informer = operator.stores_of(&of.namespace);
+        let stores: Vec<Arc<Store>> = match &*of.name {
+            "" => of_namespace(operator, &of.namespace),
+            _ => informer.get(&of).into_iter().collect(),
+        };
+        for store in stores {
             let (is, should_be) = holds(operator, &store);
             if is != should_be {
                 let key = key(&store.metadata);
-                operator
-                    .queues
-                    .of_store(&key)
-                    .add(key.clone(), &lane(&key), Reason::Look, Instant::now());
+                let queue = operator.queues.of_store(&key);
+                queue.add(key.clone(), &lane(&key), Reason::Look, Instant::now());
             }
         }
     }

@@ -16,7 +16,7 @@ fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
 /// It changed.
 pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &ObjectKey, seen: Seen<'_, PushSecret>) {
     let deletes = |push_secret: &PushSecret| push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
-    let held = match seen {
+    let stores = match seen {
         Seen::Is(now, before) => {
             if before
                 .as_ref()
@@ -25,37 +25,37 @@ pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &Object
                 return;
             }
             look(queue, key, now);
-            (deletes(now) || before.is_some_and(|before| deletes(&before))).then_some(now)
+            let which = [Some(now), before.as_ref()].into_iter().flatten();
+            let which = which.filter(|push_secret| deletes(push_secret));
+            which.flat_map(|push_secret| stores::index(key, push_secret)).collect()
         }
         Seen::Gone(before) => {
             queue.forget(key);
             look(queue, key, before);
-            deletes(before).then_some(before)
+            match deletes(before) {
+                true => stores::index(key, before),
+                false => Vec::new(),
+            }
         }
         Seen::Unreadable(_, error) => {
             tracing::warn!(push_secret = %key, %error, "the PushSecret can't be read");
-            None
+            Vec::new()
         }
     };
     // Their stores may be held now, or need not be any more.
-    if let (Some(push_secret), Some(operator)) = (held, operator) {
-        stores::wake(operator, push_secret);
+    if let Some(operator) = operator {
+        stores::wake(operator, stores);
     }
 }
 
 /// A store is new or another: those that failed need not wait for their time.
 pub(crate) fn of_store(operator: &Operator, store: &Store) {
-    for (key, push_secret) in operator.informers.push_secrets.all() {
-        let in_reach = store
-            .metadata
-            .namespace
-            .as_deref()
-            .is_none_or(|namespace| *namespace == *key.namespace);
+    for (key, push_secret) in stores::users(operator, store) {
         let mut references = push_secret.spec.secret_store_refs.iter();
         let names = references.any(|reference| stores::selects(reference, store).unwrap_or_default());
         let status = push_secret.status.as_ref();
         let ready = status.and_then(|status| condition::ready(&status.conditions));
-        if in_reach && names && ready.is_none_or(|ready| ready.status != "True") {
+        if names && ready.is_none_or(|ready| ready.status != "True") {
             look(&operator.queues.push_secrets, &key, &push_secret);
         }
     }
