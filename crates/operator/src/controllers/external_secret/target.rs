@@ -161,6 +161,8 @@ pub(super) async fn apply(
     if write_this != existing {
         let written = api.replace(name, &write, &write_this).await;
         let written = written.map_err(|error| match error.into() {
+            // It went meanwhile: whether there is to be a new one is the next turn's to say.
+            TargetError::Api(error) if is_not_found(&error) => TargetError::Conflict,
             TargetError::Api(error) => TargetError::Unwritable(name.to_owned(), error),
             other => other,
         })?;
