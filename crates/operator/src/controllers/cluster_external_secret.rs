@@ -107,7 +107,7 @@ async fn make(operator: &Operator, ces: &ClusterExternalSecret, selected: BTreeS
     let (name, wanted) = (name(ces), external_secret_name(ces));
     let mut done = Provisioned::default();
     // The old ones first: they make the same Secrets.
-    for key in owned::all(operator, name) {
+    for key in owned::all(operator, ces) {
         if (*key.name == *wanted && selected.contains(&*key.namespace)) || done.failures.contains_key(&*key.namespace) {
             continue;
         }
@@ -168,7 +168,7 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterEx
     if !has_finalizer(&ces.metadata, FINALIZER) {
         return Outcome::Done;
     }
-    for key in owned::all(operator, name) {
+    for key in owned::all(operator, ces) {
         if let Err(error) = owned::delete(operator, &key, name).await {
             return failed(name, &error);
         }

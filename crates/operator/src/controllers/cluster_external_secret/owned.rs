@@ -1,5 +1,7 @@
 //! The ExternalSecrets a ClusterExternalSecret makes.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::{ApiResource, ObjectMeta};
@@ -48,12 +50,17 @@ pub(crate) fn owner(meta: &ObjectMeta) -> Option<&str> {
     is_one.then_some(owner.name.as_str())
 }
 
-/// Those that a ClusterExternalSecret owns, whatever its status says of them.
-pub(super) fn all(operator: &Operator, owner_name: &str) -> Vec<ObjectKey> {
-    operator
-        .informers
-        .external_secrets
-        .indexed(&By::Parent(owner_name.into()))
+/// Those that a ClusterExternalSecret owns, whatever its status says of them; and those that the status tells of, which may
+/// be there and not readable.
+pub(super) fn all(operator: &Operator, ces: &ClusterExternalSecret) -> BTreeSet<ObjectKey> {
+    let name = ces.metadata.name.as_deref().unwrap_or_default();
+    let owned = operator.informers.external_secrets.indexed(&By::Parent(name.into()));
+    let told = ces.status.iter().flat_map(|status| {
+        let namespaces = status.provisioned_namespaces.iter();
+        namespaces.map(|namespace| ObjectKey::new(namespace.as_str(), status.external_secret_name.as_str()))
+    });
+    let told = told.filter(|key| !key.name.is_empty());
+    owned.into_iter().chain(told).collect()
 }
 
 /// Makes the ExternalSecret of a namespace, or makes it as it should be. What is as it should be costs no request:
