@@ -72,26 +72,34 @@ where
     type Kept = Arc<[u8]>;
 
     fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Kept), serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Body<S, T> {
-            spec: S,
-            status: Option<T>,
-        }
         let kept = serde_json::to_vec(object)?.into();
-        let Body { spec, status } = serde_json::from_value(object.data.take())?;
-        let taken = Self {
-            types: None,
-            metadata: std::mem::take(&mut object.metadata),
-            spec,
-            status,
-        };
-        Ok((Arc::new(taken), kept))
+        Ok((Arc::new(typed(object)?), kept))
     }
 
     fn look(kept: &Self::Kept) -> Option<Arc<Self>> {
-        let mut object: DynamicObject = serde_json::from_slice(kept).ok()?;
-        Self::take(&mut object).ok().map(|(object, _)| object)
+        let mut object = serde_json::from_slice(kept).ok()?;
+        typed(&mut object).ok().map(Arc::new)
     }
+}
+
+/// Takes the object as its kind is; one that is not keeps its metadata.
+fn typed<S, T>(object: &mut DynamicObject) -> Result<Object<S, T>, serde_json::Error>
+where
+    S: Clone + DeserializeOwned,
+    T: Clone + DeserializeOwned,
+{
+    #[derive(Deserialize)]
+    struct Body<S, T> {
+        spec: S,
+        status: Option<T>,
+    }
+    let Body { spec, status } = serde_json::from_value(object.data.take())?;
+    Ok(Object {
+        types: None,
+        metadata: std::mem::take(&mut object.metadata),
+        spec,
+        status,
+    })
 }
 
 impl<T: Watched<Kept = Arc<[u8]>>> Informer<T> {
