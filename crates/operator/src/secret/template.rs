@@ -51,30 +51,8 @@ pub(crate) fn fill(
             .collect(),
         secret,
     };
-    for from in &template.template_from {
-        filler
-            .from(from, sources)
-            .map_err(|error| TemplateError(format!("error fetching templateFrom data: {error}")))?;
-    }
-    let metadata = &template.metadata;
-    let parts = [
-        (&template.data, Part::Data),
-        (&metadata.labels, Part::Labels),
-        (&metadata.annotations, Part::Annotations),
-    ];
-    for (templates, part) in parts {
-        for (key, text) in templates {
-            filler
-                .value(key, text, part, DecodingStrategy::None)
-                // External Secrets says it once for the map and once for the template.
-                .map_err(|error| {
-                    TemplateError(format!(
-                        "could not execute template: could not execute template: {error}"
-                    ))
-                })?;
-        }
-    }
-    Ok(())
+    // Templates may compute for a while, and nobody else should have to wait for them.
+    tokio::task::block_in_place(|| filler.fill(template, sources))
 }
 
 struct Filler<'a> {
@@ -87,6 +65,31 @@ struct Filler<'a> {
 }
 
 impl Filler<'_> {
+    fn fill(&mut self, template: &Template, sources: &Sources) -> Result<(), TemplateError> {
+        for from in &template.template_from {
+            self.from(from, sources)
+                .map_err(|error| TemplateError(format!("error fetching templateFrom data: {error}")))?;
+        }
+        let metadata = &template.metadata;
+        let parts = [
+            (&template.data, Part::Data),
+            (&metadata.labels, Part::Labels),
+            (&metadata.annotations, Part::Annotations),
+        ];
+        for (templates, part) in parts {
+            for (key, text) in templates {
+                self.value(key, text, part, DecodingStrategy::None)
+                    // External Secrets says it once for the map and once for the template.
+                    .map_err(|error| {
+                        TemplateError(format!(
+                            "could not execute template: could not execute template: {error}"
+                        ))
+                    })?;
+            }
+        }
+        Ok(())
+    }
+
     fn from(&mut self, from: &TemplateFrom, sources: &Sources) -> Result<(), TemplateError> {
         let (part, strategy) = (part(&from.target)?, from.values_decoding_strategy);
         if let Some(reference) = &from.config_map {

@@ -188,12 +188,7 @@ async fn mutate(
     let sources = gather::sources(operator, &key.namespace, template).await;
     let sources = sources.map_err(|error| Refusal::Sources(in_words(&error).into_owned()))?;
     let api_version = &operator.served.external_secret.api_version;
-    let make = || wanted(external_secret, api_version, secret, values, &sources);
-    match template {
-        // Templates may compute for a while, and nobody else should have to wait for them.
-        Some(_) => tokio::task::block_in_place(make),
-        None => make(),
-    }
+    wanted(external_secret, api_version, secret, values, &sources)
 }
 
 /// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.
