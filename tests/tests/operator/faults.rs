@@ -118,14 +118,7 @@ fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
     stage.wait_value("one", "app");
 
     stage.world.pair.kill(Half::Api);
-    stage.cluster.must(&[
-        "annotate",
-        "externalsecret",
-        "one",
-        "-n",
-        stage.namespace,
-        "force-sync=1",
-    ]);
+    stage.force_sync("one");
     let condition = stage.wait_ready("one", "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
     // The Secret is as it was, and even comes back from what the cluster has: it can't, so it must not be touched.
@@ -228,14 +221,7 @@ fn half_an_answer_changes_nothing() {
     stage.wait_value("one", "grün & 'quoted'");
 
     cut.store(true, Ordering::SeqCst);
-    stage.cluster.must(&[
-        "annotate",
-        "externalsecret",
-        "one",
-        "-n",
-        stage.namespace,
-        "force-sync=1",
-    ]);
+    stage.force_sync("one");
     stage.wait_ready("one", "False");
     stage.wait_value("one", "grün & 'quoted'");
     cut.store(false, Ordering::SeqCst);

@@ -208,14 +208,7 @@ fn in_one_namespace_cluster_stores_are_used_where_they_may_be_seen() {
     stage.wait_ready("one", "True");
 
     cluster.must(&["label", "namespace", stage.namespace, "--overwrite", "team=b"]);
-    cluster.must(&[
-        "annotate",
-        "externalsecret",
-        "one",
-        "-n",
-        stage.namespace,
-        "force-sync=1",
-    ]);
+    stage.force_sync("one");
     stage.wait_ready("one", "False");
     told(&stage, "one", "denied by spec.condition");
     world::assert_nothing_forbidden(&operator);

@@ -253,6 +253,12 @@ impl Stage {
                 "data": [{"secretKey": "v", "remoteRef": {"key": item, "property": field}}]}})
     }
 
+    /// Has an ExternalSecret read again, as its users do.
+    pub(crate) fn force_sync(&self, name: &str) {
+        let annotate = ["annotate", "externalsecret", name, "-n", self.namespace, "force-sync=1"];
+        self.cluster.must(&annotate);
+    }
+
     /// Waits until a Secret has a value.
     pub(crate) fn wait_value(&self, secret: &str, value: &str) {
         let path = format!("/api/v1/namespaces/{}/secrets/{secret}", self.namespace);
