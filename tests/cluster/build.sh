@@ -46,7 +46,7 @@ external_secrets() {
     trap 'rm -rf "$copy"' EXIT
     cp -R "$source/." "$copy"
     chmod -R u+w "$copy"
-    cp providers/register.go "$copy/pkg/provider/register/register.go"
+    cp providers/*.go "$copy/pkg/provider/register"
     cp generators/register.go "$copy/pkg/generator/register/register.go"
     cd "$copy"
     build external-secrets .
@@ -71,7 +71,7 @@ for wanted in ${*:-control-plane helm external-secrets}; do
     control-plane) group control-plane control_plane "$here/go.mod" "$here/go.sum" ;;
     helm) group helm helm "$here/helm/go.mod" "$here/helm/go.sum" ;;
     external-secrets)
-        group external-secrets external_secrets "$here/eso/go.mod" "$here/eso/go.sum" "$here"/eso/*/register.go
+        group external-secrets external_secrets "$here/eso/go.mod" "$here/eso/go.sum" "$here"/eso/*/*.go
         ;;
     *) echo "build.sh: no group named $wanted" >&2 && exit 2 ;;
     esac
