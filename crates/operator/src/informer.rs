@@ -1,5 +1,6 @@
 //! The objects of a kind, as the API server has them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::operator::in_words;
 use crate::queue::ObjectKey;
 
 /// How many objects a list brings at a time. Small, since each page is in memory whole.
@@ -209,7 +211,10 @@ impl<T: Watched> Informer<T> {
                     }
                     Ok(Event::Apply(object)) => following.put(object, Told::Watch, &seen),
                     Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
-                    Err(error) => tracing::warn!(%kind, %error, "watching failed; trying again"),
+                    Err(error) => {
+                        let error = watch_words(&error);
+                        tracing::warn!(%kind, %error, "watching failed; trying again");
+                    }
                 }
             }
         });
@@ -412,6 +417,15 @@ impl Scope {
             ..watcher::Config::default()
         };
         (api, config)
+    }
+}
+
+/// Why watching failed, in the API server's own words where it said so.
+fn watch_words(error: &watcher::Error) -> Cow<'_, str> {
+    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => in_words(error),
+        other => Cow::Owned(other.to_string()),
     }
 }
 

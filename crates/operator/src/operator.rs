@@ -19,7 +19,7 @@ use crate::merge_patch;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_OWNER};
 use crate::options::Options;
-use crate::provider::{Connections, StoreKey, UsesIndex};
+use crate::provider::{Connections, UsesIndex};
 use crate::queue::{ObjectKey, Outcome, Queue};
 use crate::recorder::Recorder;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
@@ -140,9 +140,8 @@ pub(crate) struct Operator {
 impl Operator {
     /// A store by reference.
     pub(crate) fn store(&self, reference: &StoreRef, namespace: &str) -> Option<Arc<Store>> {
-        let namespace = if reference.is_cluster() { "" } else { namespace };
-        self.stores_of(namespace)
-            .get(&ObjectKey::new(namespace, reference.name.as_str()))
+        let key = store_key(reference, namespace);
+        self.stores_of(&key.namespace).get(&key)
     }
 
     /// The stores that a key with this namespace is of: without one, those of the cluster.
@@ -154,20 +153,19 @@ impl Operator {
     }
 
     /// Whether a store is there.
-    pub(crate) fn has_store(&self, key: &StoreKey) -> bool {
-        let key = key.object_key();
-        self.stores_of(&key.namespace).get(&key).is_some()
+    pub(crate) fn has_store(&self, key: &ObjectKey) -> bool {
+        self.stores_of(&key.namespace).get(key).is_some()
     }
 
     /// The API resource of a store.
-    pub(crate) fn store_resource(&self, key: &StoreKey) -> &ApiResource {
-        match key.namespace {
+    pub(crate) fn store_resource(&self, store: &Store) -> &ApiResource {
+        match store.metadata.namespace {
             Some(_) => &self.served.secret_store,
             None => &self.served.cluster_secret_store,
         }
     }
 
-    /// Whether stores of a class are this operator's.
+    /// Whether a store is of this operator's class.
     pub(crate) fn is_own_class(&self, store: &Store) -> bool {
         store.spec.controller.is_empty() || store.spec.controller == self.options.controller_class
     }
@@ -190,13 +188,14 @@ impl Operator {
         }
     }
 
-    /// Writes what is other in an object's status now.
+    /// Writes what is other in an object's status now. The informer learns it at once; without one, the watch tells it,
+    /// and all that hangs on it with it.
     ///
     /// # Errors
     /// How the turn ends, if it could not be written.
     pub(crate) async fn write_status<S, T>(
         &self,
-        informer: &Informer<Object<S, T>>,
+        informer: Option<&Informer<Object<S, T>>>,
         resource: &ApiResource,
         object: &Object<S, T>,
         status: &T,
@@ -217,9 +216,11 @@ impl Operator {
         let name = meta.name.as_deref().unwrap_or_default();
         let written = api.patch_status(name, &patch_params(), &patch).await;
         let written = written.map_err(|error| ended(&error, resource, meta, "status"))?;
-        // Someone's edit that the answer holds and the watch has not brought yet is for the watch to tell.
-        let known = informer.get(&informer::key(meta));
-        if known.is_some_and(|known| !informer::changed(&known.metadata, &written.metadata)) {
+        if let Some(informer) = informer
+            // Someone's edit that the answer holds and the watch has not brought yet is for the watch to tell.
+            && let Some(known) = informer.get(&informer::key(meta))
+            && !informer::changed(&known.metadata, &written.metadata)
+        {
             informer.learn(written);
         }
         Ok(())
@@ -259,6 +260,12 @@ impl Operator {
         informer.learn(written.map_err(|error| ended(&error, resource, meta, "finalizers"))?);
         Ok(())
     }
+}
+
+/// The key of the store that a reference names from a namespace.
+pub(crate) fn store_key(reference: &StoreRef, namespace: &str) -> ObjectKey {
+    let namespace = if reference.is_cluster() { "" } else { namespace };
+    ObjectKey::new(namespace, reference.name.as_str())
 }
 
 /// Whether an object has a finalizer.

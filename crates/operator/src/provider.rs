@@ -10,7 +10,7 @@ mod slots;
 mod uses;
 
 pub(crate) use connection::{Connection, Need};
-pub(crate) use connections::{Connections, StoreKey};
+pub(crate) use connections::Connections;
 pub(crate) use find::{ItemVersion, Question, Source};
 pub(crate) use follow::{Change, Changed};
 pub(crate) use push::{Put, PutMetadata, Write, label};

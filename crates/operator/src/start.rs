@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::names::LABEL_MANAGED;
 use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
 use crate::options::Options;
-use crate::provider::{Changed, Connections, StoreKey};
+use crate::provider::{Changed, Connections};
 use crate::queue::{ObjectKey, Queue, Reason};
 use crate::recorder::Recorder;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
@@ -220,12 +220,12 @@ fn store_informer(
                     push_secret::of_store(operator, store);
                 }
             }
-            Seen::Gone(store) => {
+            Seen::Gone(_) => {
                 stores.forget(key);
                 // Its last turn: its metrics go with it.
                 stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
                 if let Some(operator) = late.get() {
-                    operator.connections.close(&StoreKey::of(store));
+                    operator.connections.close(key);
                 }
             }
             Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use sidevault_tests::pair::wait_until;
 
 use super::front::{forward, serve};
 use super::world::{self, Stage, VERSION};
@@ -103,5 +104,39 @@ fn any_annotation_or_label_makes_an_external_secret_read_again_at_once() {
         }
         // Its turn was before the others'.
         stage.wait_value("once", "1");
+    }
+}
+
+#[test]
+fn a_store_that_becomes_usable_is_used_at_once() {
+    let Some(stage) = Stage::set() else { return };
+    plain(&stage);
+    let operator = world::operator(&stage.cluster, &[]);
+    apply(&stage, "waiting", "a", &json!({}));
+    stage.wait_value("waiting", "1");
+
+    let path = world::path(stage.namespace, "secretstores", "plain", VERSION);
+    let add_vault = |order: Value| {
+        let vaults = json!({"spec": {"provider": {"onepassword": {"vaults": {"nowhere": order}}}}});
+        stage.cluster.patch(&path, &vaults);
+    };
+    let metric = |words: &str| world::metric(&stage.cluster, world::METRICS, words);
+    let woken = || metric("sidevault_operator_event_lag_seconds_count");
+    for _ in 0..2 {
+        add_vault(json!(3));
+        stage.cluster.wait_for(&path, |store| {
+            (store["status"]["conditions"][0]["status"] == "False").then_some(())
+        });
+        stage.force_sync("waiting");
+        stage.wait_ready("waiting", "False");
+        // So often that the next time is seconds away.
+        let failures = || metric("externalsecret_sync_calls_error{name=\"waiting\"");
+        let before = failures();
+        wait_until(|| (failures() >= before + 2.0).then_some(())).expect("it is tried again");
+
+        let before = woken();
+        add_vault(Value::Null);
+        stage.wait_ready("waiting", "True");
+        wait_until(|| (woken() > before).then_some(())).unwrap_or_else(|| panic!("not woken\n{}", operator.log()));
     }
 }

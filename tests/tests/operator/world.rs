@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -255,8 +256,10 @@ impl Stage {
 
     /// Has an ExternalSecret read again, as its users do.
     pub(crate) fn force_sync(&self, name: &str) {
-        let annotate = ["annotate", "externalsecret", name, "-n", self.namespace, "force-sync=1"];
-        self.cluster.must(&annotate);
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let word = format!("force-sync={}", since.expect("a clock").as_nanos());
+        let annotate = ["annotate", "externalsecret", name, "-n", self.namespace, "--overwrite"];
+        self.cluster.must(&[&annotate, &[word.as_str()][..]].concat());
     }
 
     /// Waits until a Secret has a value.

@@ -92,7 +92,7 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
         );
     }
     let informer = &operator.informers.cluster_external_secrets;
-    if let Err(outcome) = operator.write_status(informer, resource, ces, &status).await {
+    if let Err(outcome) = operator.write_status(Some(informer), resource, ces, &status).await {
         return outcome;
     }
     match (conflict, again) {

@@ -17,7 +17,7 @@ use super::cluster_external_secret;
 use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
-use crate::operator::{Operator, has_finalizer, in_words, now};
+use crate::operator::{Operator, has_finalizer, in_words, now, store_key};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
 use crate::secret::{Refusal, target_name};
@@ -49,30 +49,26 @@ enum Verdict {
 /// Looks at an ExternalSecret.
 pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     let began = Instant::now();
-    let outcome = turn(operator, work).await;
-    match operator.informers.external_secrets.get(&work.key) {
-        Some(seen) => {
-            let (metrics, labels) = (&operator.metrics.external_secrets, seen.metadata.labels.as_ref());
-            metrics.reconciled(&work.key, labels, began.elapsed());
-        }
-        None => operator.metrics.external_secrets.forget(&work.key),
-    }
+    let metrics = &operator.metrics.external_secrets;
+    let Some(seen) = operator.informers.external_secrets.get(&work.key) else {
+        operator.uses().remove(&work.key);
+        operator.verified().remove(&work.key);
+        metrics.forget(&work.key);
+        return Outcome::Done;
+    };
+    let outcome = turn(operator, work, &seen).await;
+    metrics.reconciled(&work.key, seen.metadata.labels.as_ref(), began.elapsed());
     if work.reason == Reason::Changed && work.asked > operator.started && outcome != Outcome::Failed {
         operator.metrics.event_lag.observe(work.asked.elapsed().as_secs_f64());
     }
     outcome
 }
 
-async fn turn(operator: &Operator, work: &Work) -> Outcome {
-    let Some(seen) = operator.informers.external_secrets.get(&work.key) else {
-        operator.uses().remove(&work.key);
-        operator.verified().remove(&work.key);
-        return Outcome::Done;
-    };
+async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcome {
     if seen.metadata.deletion_timestamp.is_some() {
-        return take_leave(operator, work, &seen).await;
+        return take_leave(operator, work, seen).await;
     }
-    let external_secret = with_default_store(operator, &seen);
+    let external_secret = with_default_store(operator, seen);
     if is_others(operator, &external_secret) {
         if external_secret.spec.uses_generators() {
             let why = "left to External Secrets: generators are not supported";
@@ -80,7 +76,7 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
         }
         return Outcome::Done;
     }
-    if let Some(outcome) = sign(operator, &seen, true).await {
+    if let Some(outcome) = sign(operator, seen, true).await {
         return outcome;
     }
     let due = Due::of(&external_secret, work.reason);
@@ -124,7 +120,7 @@ async fn turn(operator: &Operator, work: &Work) -> Outcome {
     }
     condition.put_into(&mut status.conditions, &now());
     let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
-    let written = operator.write_status(informer, resource, &seen, &status).await;
+    let written = operator.write_status(Some(informer), resource, seen, &status).await;
     written.err().unwrap_or(after)
 }
 
@@ -319,14 +315,7 @@ fn with_default_store(operator: &Operator, external_secret: &ExternalSecret) -> 
 /// What ExternalSecrets are to be found by.
 pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By> {
     let named = stores(external_secret);
-    let by_store = |store: &StoreRef| {
-        let namespace = if store.is_cluster() {
-            "".into()
-        } else {
-            key.namespace.clone()
-        };
-        By::Store(ObjectKey::new(namespace, store.name.as_str()))
-    };
+    let by_store = |store: &StoreRef| By::Store(store_key(store, &key.namespace));
     let mut ways: Vec<By> = match named.is_empty() {
         true => vec![By::Store(ObjectKey::new("", ""))],
         false => named.into_iter().map(by_store).collect(),

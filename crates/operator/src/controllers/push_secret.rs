@@ -45,12 +45,12 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
 }
 
 async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
-    if push_secret.metadata.deletion_timestamp.is_some() {
-        return take_leave(operator, resource, work, push_secret).await;
-    }
     let stores = stores::all(operator, push_secret);
     if stores.as_ref().is_ok_and(|stores| stores::are_others(operator, stores)) {
         return Outcome::Done;
+    }
+    if push_secret.metadata.deletion_timestamp.is_some() {
+        return take_leave(operator, resource, work, push_secret).await;
     }
     let deletes = push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
     let informer = &operator.informers.push_secrets;
@@ -67,7 +67,10 @@ async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_sec
     let mut status = push_secret.status.clone().unwrap_or_default();
     let verdict = sync(operator, push_secret, stores, &mut status).await;
     let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, started).await;
-    match operator.write_status(informer, resource, push_secret, &status).await {
+    match operator
+        .write_status(Some(informer), resource, push_secret, &status)
+        .await
+    {
         Ok(()) => {
             stores::wake_after(operator, push_secret);
             outcome
@@ -154,9 +157,6 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
     }
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
         let mut status = push_secret.status.clone().unwrap_or_default();
-        if is_foreign(operator, push_secret) {
-            return Outcome::Done;
-        }
         let namespace = &work.key.namespace;
         let others = of_others(operator, namespace, &status.synced_push_secrets);
         let withdrawn = withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await;
@@ -167,7 +167,9 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
         if let Some(error) = error {
             let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
-            let written = operator.write_status(informer, resource, push_secret, &status).await;
+            let written = operator
+                .write_status(Some(informer), resource, push_secret, &status)
+                .await;
             return written.err().unwrap_or(outcome);
         }
     }
@@ -175,11 +177,6 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
         .set_finalizer(informer, resource, push_secret, FINALIZER, false)
         .await;
     written.err().unwrap_or(Outcome::Done)
-}
-
-/// Whether another operator wrote its values: it names stores, and all are others'.
-fn is_foreign(operator: &Operator, push_secret: &PushSecret) -> bool {
-    stores::all(operator, push_secret).is_ok_and(|stores| stores::are_others(operator, &stores))
 }
 
 fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {

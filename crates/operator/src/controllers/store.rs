@@ -7,7 +7,7 @@ use kube::runtime::events::EventType;
 
 use crate::controllers::push_secret;
 use crate::operator::{Operator, now};
-use crate::provider::{Need, ProviderError, StoreKey};
+use crate::provider::{Need, ProviderError};
 use crate::queue::{ObjectKey, Outcome, Work};
 use crate::types::{Condition, Interval, Store, StoreStatus, condition};
 
@@ -41,8 +41,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         return outcome;
     }
     let verdict = validate(operator, &store, work.asked).await;
-    let key = StoreKey::of(&store);
-    let resource = operator.store_resource(&key);
+    let resource = operator.store_resource(&store);
     let condition = match &verdict {
         Ok(()) => {
             let (reason, message) = ("Valid", "store validated");
@@ -61,7 +60,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         }
         Err(error) => {
             metrics.failed(&work.key);
-            tracing::warn!(kind = key.kind(), store = %work.key, %error, "the store is not usable");
+            tracing::warn!(kind = %resource.kind, store = %work.key, %error, "the store is not usable");
             let reason = "InvalidProviderConfig";
             operator
                 .recorder
@@ -81,7 +80,8 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     metrics.condition(&work.key, &condition);
     condition.put_into(&mut status.conditions, &now());
     metrics.reconciled(&work.key, store.metadata.labels.as_ref(), began.elapsed());
-    if let Err(outcome) = operator.write_status(informer, resource, &store, &status).await {
+    // Those that wait for it hear of it from the watch.
+    if let Err(outcome) = operator.write_status(None, resource, &store, &status).await {
         return outcome;
     }
     match verdict {

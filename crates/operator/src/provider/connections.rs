@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use super::follow::{Changed, follow};
 use super::{Connection, ProviderError};
+use crate::informer::key;
+use crate::operator::in_words;
 use crate::queue::ObjectKey;
 use crate::types::{OnePassword, SecretKeyRef, Store};
 
@@ -19,15 +21,6 @@ use crate::types::{OnePassword, SecretKeyRef, Store};
 const TOKEN_KEPT: Duration = Duration::from_secs(10);
 /// What servers log as the client.
 const USER_AGENT: &str = concat!("sidevault-operator/", env!("CARGO_PKG_VERSION"));
-
-/// A store: its namespace (none for a ClusterSecretStore) and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct StoreKey {
-    /// The namespace.
-    pub(crate) namespace: Option<String>,
-    /// The name.
-    pub(crate) name: String,
-}
 
 /// A token's Secret: namespace, name and key.
 type TokenKey = (String, String, String);
@@ -44,7 +37,7 @@ pub(crate) struct Connections {
 #[derive(Default)]
 struct State {
     tokens: HashMap<TokenKey, (Instant, Arc<str>)>,
-    of_store: HashMap<StoreKey, ([u8; 32], Arc<Connection>)>,
+    of_store: HashMap<ObjectKey, ([u8; 32], Arc<Connection>)>,
 }
 
 impl Connections {
@@ -73,7 +66,7 @@ impl Connections {
         let (reference, namespace) = token_ref(store, config)?;
         let token = self.token(reference, namespace).await?;
         let identity = identity(&config.connect_host, &token);
-        let key = StoreKey::of(store);
+        let key = key(&store.metadata);
         if let Some(lease) = self.known(&key, &identity) {
             return Ok(lease);
         }
@@ -102,7 +95,7 @@ impl Connections {
     }
 
     /// Ends the connection of a store that is gone, unless another store shares it.
-    pub(crate) fn close(&self, store: &StoreKey) {
+    pub(crate) fn close(&self, store: &ObjectKey) {
         self.lock().of_store.remove(store);
     }
 
@@ -111,13 +104,13 @@ impl Connections {
         let state = self.lock();
         let uses = || state.of_store.iter().filter(|(_, (_, connection))| connection.id == id);
         let (_, (_, connection)) = uses().next()?;
-        let stores = uses().map(|(key, _)| key.object_key()).collect();
+        let stores = uses().map(|(key, _)| key.clone()).collect();
         Some((connection.clone(), stores))
     }
 
     /// Forgets values that were not used for a while, a longer one while `many_wait`, and the connections of stores that
     /// are gone: one may have been asked for while its store went.
-    pub(crate) fn tidy(&self, is_there: impl Fn(&StoreKey) -> bool, many_wait: bool) {
+    pub(crate) fn tidy(&self, is_there: impl Fn(&ObjectKey) -> bool, many_wait: bool) {
         let mut state = self.lock();
         state.of_store.retain(|key, _| is_there(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
@@ -129,7 +122,7 @@ impl Connections {
     }
 
     /// The connection of the store, or of another one with the same server and token.
-    fn known(&self, key: &StoreKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
+    fn known(&self, key: &ObjectKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
         let mut state = self.lock();
         if let Some((known, lease)) = state.of_store.get(key)
             && known == identity
@@ -154,7 +147,8 @@ impl Connections {
         let secrets: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let secret = secrets.get(name).await.map_err(|error| {
             refuse(format!(
-                "cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {error}"
+                "cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {}",
+                in_words(&error)
             ))
         })?;
         let value = secret.data.as_ref().and_then(|data| data.get(at)).ok_or_else(|| {
@@ -174,29 +168,6 @@ impl Connections {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl StoreKey {
-    /// The key of a store.
-    pub(crate) fn of(store: &Store) -> Self {
-        Self {
-            namespace: store.metadata.namespace.clone(),
-            name: store.metadata.name.clone().unwrap_or_default(),
-        }
-    }
-
-    /// The same as a key of the informer's.
-    pub(crate) fn object_key(&self) -> ObjectKey {
-        ObjectKey::new(self.namespace.as_deref().unwrap_or_default(), self.name.as_str())
-    }
-
-    /// `SecretStore` or `ClusterSecretStore`.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.namespace {
-            Some(_) => "SecretStore",
-            None => "ClusterSecretStore",
-        }
     }
 }
 

@@ -52,7 +52,15 @@ pub struct StoreRef {
 impl StoreRef {
     /// Whether it is a ClusterSecretStore.
     pub fn is_cluster(&self) -> bool {
-        self.kind == "ClusterSecretStore"
+        self.kind() == "ClusterSecretStore"
+    }
+
+    /// The kind it names.
+    pub fn kind(&self) -> &'static str {
+        match &*self.kind {
+            "ClusterSecretStore" => "ClusterSecretStore",
+            _ => "SecretStore",
+        }
     }
 }
 

@@ -11,6 +11,14 @@ use super::{Condition, Interval};
 /// A SecretStore or a ClusterSecretStore.
 pub type Store = Object<StoreSpec, StoreStatus>;
 
+/// Which of the two a store is: one without a namespace is the cluster's.
+pub fn store_kind(store: &Store) -> &'static str {
+    match store.metadata.namespace {
+        Some(_) => "SecretStore",
+        None => "ClusterSecretStore",
+    }
+}
+
 /// How values are reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{stores, windows};
-use crate::controllers::refresh;
+use crate::controllers::{refresh, store};
 use crate::hash;
+use crate::operator::store_key;
 use crate::queue::{Outcome, Reason};
 use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
 
@@ -85,11 +86,8 @@ pub(crate) fn lane(external_secret: &ExternalSecret, default: Option<&StoreRef>)
     let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
     let named = stores(external_secret);
     let default = default.filter(|_| named.is_empty());
-    let lanes = named.into_iter().chain(default).map(|store| match store.is_cluster() {
-        true => store.name.clone(),
-        false => format!("{namespace}/{}", store.name),
-    });
-    let lanes: BTreeSet<String> = lanes.collect();
+    let stores = named.into_iter().chain(default);
+    let lanes: BTreeSet<String> = stores.map(|store| store::lane(&store_key(store, namespace))).collect();
     lanes.into_iter().collect::<Vec<_>>().join(" ")
 }
 

@@ -8,9 +8,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use sidevault_model::Timestamp;
 
+use crate::informer::key;
 use crate::names;
 use crate::operator::Operator;
-use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, StoreKey, Use, Uses};
+use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, Use, Uses};
 use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
 use crate::types::{DataFrom, ExternalSecret, GROUP, SourceRef, Store, StoreRef, Template, condition};
@@ -205,7 +206,7 @@ impl Gatherer<'_> {
         let Some(config) = &store.spec.provider.onepassword else {
             return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
         };
-        let key = StoreKey::of(store).object_key();
+        let key = key(&store.metadata);
         let asked = (Instant::now(), connection.clone());
         self.connections.entry(key.clone()).or_insert(asked);
         let mut source = Source::new(&connection, config, self.need);
@@ -228,10 +229,7 @@ impl Gatherer<'_> {
         let Some(reference) = own.or(self.default).filter(|reference| !reference.name.is_empty()) else {
             return Err("no store: set spec.secretStoreRef, or run the operator with --default-store".to_owned());
         };
-        let (kind, name) = match reference.is_cluster() {
-            true => ("ClusterSecretStore", &reference.name),
-            false => ("SecretStore", &reference.name),
-        };
+        let (kind, name) = (reference.kind(), &reference.name);
         let store = self
             .operator
             .store(reference, self.namespace)

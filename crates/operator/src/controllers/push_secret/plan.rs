@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sidevault_go::regex::Regex;
 
-use super::stores::{kind, selects};
+use super::stores::{named, selects};
 use crate::types::{
     PushConversion, PushData, PushDataTo, PushMatch, PushRemoteRef, PushRewrite, PushSecretSpec, PushStoreRef, Store,
 };
@@ -31,7 +31,8 @@ pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
         if reference.name.is_empty() && reference.label_selector.is_none() {
             return Err(format!("dataTo[{index}]: storeRef must have name or labelSelector"));
         }
-        let is_same = |known: &PushStoreRef| known.name == reference.name && kind(known) == kind(reference);
+        let is_same =
+            |known: &PushStoreRef| known.name == reference.name && named(known).kind() == named(reference).kind();
         if !reference.name.is_empty() && !spec.secret_store_refs.iter().any(is_same) {
             let name = &reference.name;
             return Err(format!(

@@ -7,34 +7,40 @@ use std::time::Instant;
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store::lane;
 use crate::informer::{By, Informer, key};
-use crate::operator::{Operator, has_finalizer};
-use crate::provider::StoreKey;
+use crate::operator::{Operator, has_finalizer, store_key};
 use crate::queue::{ObjectKey, Outcome, Reason};
-use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef};
+use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
 
 /// On stores whose values are to go with a PushSecret: without the store they could not.
 const FINALIZER: &str = "secretstore.externalsecrets.io/finalizer";
-const CLUSTER: &str = "ClusterSecretStore";
 
 /// The stores of a PushSecret by their keys in its status: `SecretStore/name`.
 pub(super) type Stores = BTreeMap<String, Arc<Store>>;
 
-/// The kind a reference names.
-pub(super) fn kind(reference: &PushStoreRef) -> &'static str {
-    match reference.kind == CLUSTER {
-        true => CLUSTER,
-        false => "SecretStore",
+/// A reference to the one store of its name.
+pub(super) fn named(reference: &PushStoreRef) -> StoreRef {
+    StoreRef {
+        name: reference.name.clone(),
+        kind: reference.kind.clone(),
     }
 }
 
 /// A store's key in a PushSecret's status.
 pub(super) fn status_key(store: &Store) -> String {
-    let key = StoreKey::of(store);
-    format!("{}/{}", key.kind(), key.name)
+    format!(
+        "{}/{}",
+        store_kind(store),
+        store.metadata.name.as_deref().unwrap_or_default()
+    )
 }
 
-fn kind_and_name(status_key: &str) -> (&str, &str) {
-    status_key.split_once('/').unwrap_or(("SecretStore", status_key))
+/// The store that a key in a PushSecret's status names.
+fn told(status_key: &str) -> StoreRef {
+    let (kind, name) = status_key.split_once('/').unwrap_or(("", status_key));
+    StoreRef {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+    }
 }
 
 /// Whether a reference means a store; of a SecretStore, one in the PushSecret's namespace.
@@ -42,7 +48,7 @@ fn kind_and_name(status_key: &str) -> (&str, &str) {
 /// # Errors
 /// When its selector makes no sense.
 pub(super) fn selects(reference: &PushStoreRef, store: &Store) -> Result<bool, String> {
-    let of_kind = StoreKey::of(store).kind() == kind(reference);
+    let of_kind = store_kind(store) == named(reference).kind();
     match (&reference.label_selector, reference.name.as_str()) {
         (None, "") => Ok(false),
         (Some(selector), "") => {
@@ -63,19 +69,21 @@ pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Store
     for reference in &push_secret.spec.secret_store_refs {
         // A selector wins over a name here, unlike in `dataTo`.
         if let Some(selector) = &reference.label_selector {
-            let namespace = if kind(reference) == CLUSTER { "" } else { namespace };
-            for store in of_namespace(operator, namespace) {
+            let key = store_key(&named(reference), namespace);
+            for store in of_namespace(operator, &key.namespace) {
                 if matches(selector, &store.metadata.labels.clone().unwrap_or_default())? {
                     stores.insert(status_key(&store), store);
                 }
             }
             continue;
         }
-        let (name, kind) = (&reference.name, kind(reference));
-        if name.is_empty() {
+        if reference.name.is_empty() {
             return Err("refStore Name must be provided".to_owned());
         }
-        let store = by_name(operator, kind, name, namespace)
+        let reference = named(reference);
+        let (name, kind) = (&reference.name, reference.kind());
+        let store = operator
+            .store(&reference, namespace)
             .ok_or_else(|| format!("could not get {kind} {name:?}, {kind}.{GROUP} {name:?} not found"))?;
         stores.insert(status_key(&store), store);
     }
@@ -116,8 +124,8 @@ pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Store
 /// # Errors
 /// When it is not there any more.
 pub(super) fn of_status(operator: &Operator, status_key: &str, namespace: &str) -> Result<Arc<Store>, String> {
-    let (kind, name) = kind_and_name(status_key);
-    by_name(operator, kind, name, namespace)
+    operator
+        .store(&told(status_key), namespace)
         .ok_or_else(|| format!("could not get secrets client for store {status_key}: there is none"))
 }
 
@@ -135,14 +143,6 @@ pub(super) fn check_allowed(operator: &Operator, store: &Store, namespace: &str)
 
 pub(super) fn is_ours(operator: &Operator, store: &Store) -> bool {
     operator.is_own_class(store) && store.spec.provider.onepassword.is_some()
-}
-
-fn by_name(operator: &Operator, kind: &str, name: &str, namespace: &str) -> Option<Arc<Store>> {
-    let reference = StoreRef {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-    };
-    operator.store(&reference, namespace)
 }
 
 /// The stores of a namespace; without one, those of the cluster.
@@ -174,22 +174,19 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
 /// What a PushSecret is to be found by: the stores it names, and those that its status tells of; those without a name
 /// are the ones it selects by label.
 pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<By> {
-    let store = |kind: &str, name: &str| {
-        let namespace = if kind == CLUSTER { "" } else { &key.namespace };
-        By::Store(ObjectKey::new(namespace, name))
-    };
-    let references = push_secret.spec.secret_store_refs.iter();
-    let named = references.map(|reference| match reference.label_selector {
-        Some(_) => store(kind(reference), ""),
-        None => store(kind(reference), &reference.name),
+    let meant = push_secret.spec.secret_store_refs.iter().map(|reference| {
+        let mut meant = named(reference);
+        if reference.label_selector.is_some() {
+            meant.name.clear();
+        }
+        meant
     });
     let status = push_secret.status.iter();
-    let told = status.flat_map(|status| status.synced_push_secrets.keys());
-    let told = told.map(|key| {
-        let (kind, name) = kind_and_name(key);
-        store(kind, name)
-    });
-    named.chain(told).collect()
+    let told = status.flat_map(|status| status.synced_push_secrets.keys().map(|key| told(key)));
+    let stores = meant.chain(told);
+    stores
+        .map(|store| By::Store(store_key(&store, &key.namespace)))
+        .collect()
 }
 
 /// The PushSecrets that may have to do with a store.
@@ -224,7 +221,7 @@ pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store:
     if is == should_be || (leaving && should_be) {
         return unchanged;
     }
-    let resource = operator.store_resource(&StoreKey::of(store));
+    let resource = operator.store_resource(store);
     let written = operator
         .set_finalizer(informer, resource, store, FINALIZER, should_be)
         .await;
@@ -261,11 +258,10 @@ pub(super) fn wake(operator: &Operator, stores: Vec<By>) {
 /// The lane a PushSecret waits in: that of all it names, since each of them may hold it up.
 pub(super) fn lane_of(push_secret: &PushSecret) -> String {
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let lane = |store: &PushStoreRef| match (kind(store) == CLUSTER, &store.label_selector) {
-        (true, None) => store.name.clone(),
-        (false, None) => ObjectKey::new(namespace, store.name.as_str()).to_string(),
+    let lane = |store: &PushStoreRef| match store.label_selector {
+        None => lane(&store_key(&named(store), namespace)),
         // Which stores these are changes: a lane of its own.
-        (_, Some(_)) => key(&push_secret.metadata).to_string(),
+        Some(_) => key(&push_secret.metadata).to_string(),
     };
     let lanes: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(lane).collect();
     lanes.into_iter().collect::<Vec<_>>().join(" ")

@@ -78,28 +78,26 @@ pub(super) async fn sync(
     }
     if let Some(error) = error {
         // What was there before may still be.
-        for (key, known) in &status.synced_push_secrets {
-            let of_store = synced.entry(key.clone()).or_default();
-            for (at, data) in known {
-                of_store.entry(at.clone()).or_insert_with(|| data.clone());
-            }
-        }
-        status.synced_push_secrets = synced;
+        add(&mut status.synced_push_secrets, synced);
         return Verdict::Errored(format!("set secret failed: {error}"));
     }
     if deletes {
         match withdraw(operator, namespace, &mut status.synced_push_secrets, &synced).await {
             Ok(withdrawn) => changed |= withdrawn,
             Err(error) => {
-                for (key, of_store) in synced {
-                    status.synced_push_secrets.entry(key).or_default().extend(of_store);
-                }
+                add(&mut status.synced_push_secrets, synced);
                 return Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             }
         }
     }
     status.synced_push_secrets = synced;
     Verdict::Synced(changed)
+}
+
+fn add(known: &mut SyncedPushSecrets, more: SyncedPushSecrets) {
+    for (store, of_store) in more {
+        known.entry(store).or_default().extend(of_store);
+    }
 }
 
 /// What other operators wrote: to stores that are not this one's.
