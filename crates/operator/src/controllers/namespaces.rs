@@ -27,7 +27,8 @@ pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Re
             return Ok(true);
         }
         for pattern in &condition.namespace_regexes {
-            let pattern = Regex::new(pattern).map_err(|error| format!("failed to compile regex {pattern}: {error}"))?;
+            let pattern = Regex::new(pattern)
+                .map_err(|error| format!("failed to compile regex {pattern}: {}", error.quoting(pattern)))?;
             if pattern.is_match(namespace) {
                 return Ok(true);
             }

@@ -108,7 +108,8 @@ impl<'a> Source<'a> {
         let pattern = match &find.name {
             None => None,
             Some(name) => Some(Regex::new(&name.regexp).map_err(|error| {
-                ProviderError::Refused(format!("could not compile find.name.regexp [{}]: {error}", name.regexp))
+                let (pattern, why) = (&name.regexp, error.quoting(&name.regexp));
+                ProviderError::Refused(format!("could not compile find.name.regexp [{pattern}]: {why}"))
             })?),
         };
         let mut found = Values::new();

@@ -35,8 +35,11 @@ fn one(operation: &Rewrite, values: Values) -> Result<Values, ValuesError> {
 
 /// Replaces every match of the pattern in every key.
 pub(crate) fn regexp(with: &RewriteRegexp, values: Values) -> Result<Values, ValuesError> {
-    let pattern = Regex::new(&with.source)
-        .map_err(|error| ValuesError::new(format!("regexp failed with failed to compile: {error}")))?;
+    let source = &with.source;
+    let pattern = Regex::new(source).map_err(|error| {
+        let why = error.quoting(source);
+        ValuesError::new(format!("regexp failed with failed to compile: {why}"))
+    })?;
     Ok(values
         .into_iter()
         .map(|(key, value)| (pattern.replace_all(&key, &with.target), value))
@@ -171,7 +174,7 @@ mod tests {
         let error = regexp(&with, Values::new()).unwrap_err().to_string();
         assert_eq!(
             error,
-            "regexp failed with failed to compile: error parsing regexp: the syntax is not valid"
+            "regexp failed with failed to compile: error parsing regexp: missing closing ): `(`"
         );
     }
 

@@ -1,6 +1,6 @@
 //! Sets of characters in brackets.
 
-use super::{NEVER, Translator};
+use super::{Flaw, Parsed, Translator};
 
 /// What may stand between `[:` and `:]`. To Rust any other name is a class of its letters.
 const CLASSES: [&str; 14] = [
@@ -13,8 +13,8 @@ pub(super) const CLASS_END: [char; 2] = [':', ']'];
 
 impl Translator {
     /// A set's items one by one, as Go has them: a named class, a Perl or Unicode class, neither of which begins or ends
-    /// a range, or a character that may begin one.
-    pub(super) fn class(&mut self) -> Option<()> {
+    /// a range, or a character that may begin one. The bracket is past.
+    pub(super) fn class(&mut self, start: usize) -> Parsed {
         self.out.push('[');
         if self.peek(0) == Some('^') {
             self.at += 1;
@@ -22,26 +22,27 @@ impl Translator {
         }
         let mut first = true;
         loop {
-            match (self.peek(0)?, self.peek(1)) {
-                (']', _) if !first => {
+            match (self.peek(0), self.peek(1)) {
+                (Some(']'), _) if !first => {
                     self.at += 1;
                     self.out.push(']');
-                    return Some(());
+                    return Ok(());
                 }
-                ('[', Some(':')) if self.named_class()? => {}
-                ('\\', Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P')) => {
+                (Some('['), Some(':')) if self.named_class()? => {}
+                (Some('\\'), Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P')) => {
                     self.at += 1;
                     self.escape(true)?;
                 }
                 _ => {
-                    let start = self.out.len();
-                    self.class_char()?;
+                    let from = self.at;
+                    let low = self.class_char(start)?;
                     if self.peek(0) == Some('-') && self.peek(1).is_some_and(|c| c != ']') {
                         self.at += 1;
                         self.out.push('-');
-                        self.class_char()?;
-                        if self.out[start..].contains(NEVER) {
-                            return None;
+                        let high = self.class_char(start)?;
+                        // Rust has no surrogates, so none at an end of a range.
+                        if high < low || [low, high].iter().any(|code| char::from_u32(*code).is_none()) {
+                            return Err(self.wrong(Flaw::CharacterRange, from));
                         }
                     }
                 }
@@ -51,33 +52,36 @@ impl Translator {
     }
 
     /// `[:alpha:]`; false if nothing closes it, so that the bracket is one of the set.
-    fn named_class(&mut self) -> Option<bool> {
+    fn named_class(&mut self) -> Parsed<bool> {
         if self.last_class_end < self.at + 2 {
-            return Some(false);
+            return Ok(false);
         }
-        let rest = &self.chars[self.at + 2..];
-        let end = rest.windows(2).position(|pair| pair == CLASS_END)?;
+        let start = self.at;
+        let rest = &self.chars[start + 2..];
+        let end = rest.windows(2).position(|pair| pair == CLASS_END).unwrap_or_default();
         let name: String = rest[..end].iter().collect();
+        self.at += end + 4;
         if !CLASSES.contains(&name.strip_prefix('^').unwrap_or(&name)) {
-            return None;
+            return Err(self.wrong(Flaw::CharacterRange, start));
         }
         self.out.push_str(&format!("[:{name}:]"));
-        self.at += end + 4;
-        Some(true)
+        Ok(true)
     }
 
-    fn class_char(&mut self) -> Option<()> {
-        let c = self.peek(0)?;
+    /// One character; gives its code.
+    fn class_char(&mut self, class: usize) -> Parsed<u32> {
+        let c = self
+            .peek(0)
+            .ok_or_else(|| self.wrong_from(Flaw::MissingBracket, class))?;
         self.at += 1;
         match c {
-            '\\' if matches!(self.peek(0), Some('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'p' | 'P')) => return None,
-            '\\' => return self.escape(true),
+            '\\' => return self.escaped_char(),
             '[' | ']' | '&' | '~' | '^' | '-' => {
                 self.out.push('\\');
                 self.out.push(c);
             }
             _ => self.out.push(c),
         }
-        Some(())
+        Ok(c.into())
     }
 }

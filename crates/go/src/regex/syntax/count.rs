@@ -1,6 +1,6 @@
 //! Repetitions, and how much they come to.
 
-use super::Translator;
+use super::{Flaw, Parsed, Translator};
 
 /// How often what stands before is repeated.
 pub(super) enum Count {
@@ -17,7 +17,7 @@ const MOST_REPEATED: u32 = 1000;
 
 impl Translator {
     /// Counts multiply: what is in a repetition is repeated with it, a thousand times at most.
-    pub(super) fn repeat(&mut self, c: char, count: Count) -> Option<()> {
+    pub(super) fn repeat(&mut self, c: char, count: Count, start: usize) -> Parsed {
         match count {
             Count::Any => self.out.push(c),
             Count::Times { low, high } => {
@@ -28,39 +28,36 @@ impl Translator {
                     _ => self.last.saturating_mul(times.max(1)),
                 };
                 if times >= 2 && self.last > MOST_REPEATED {
-                    return None;
+                    return Err(self.wrong(Flaw::RepeatCount, start));
                 }
                 let high = high.map_or(String::new(), |high| high.to_string());
                 self.out.push_str(&format!("{{{low},{high}}}"));
             }
         }
-        self.lazy();
-        Some(())
+        Ok(())
     }
 
-    fn lazy(&mut self) {
-        if self.peek(0) == Some('?') {
-            self.at += 1;
-            self.out.push('?');
+    /// The mark of a repetition that takes as little as it can.
+    pub(super) fn lazy(&mut self) -> &'static str {
+        match self.peek(0) {
+            Some('?') => {
+                self.at += 1;
+                "?"
+            }
+            _ => "",
         }
     }
 
-    /// `2}`, `2,}` or `2,3}`, which it passes; `Some(None)` if the brace is itself. `None` for more than Go counts to.
-    pub(super) fn count(&mut self) -> Option<Option<Count>> {
+    /// `2}`, `2,}` or `2,3}`, which it passes; `None` if the brace is itself.
+    pub(super) fn count(&mut self) -> Parsed<Option<Count>> {
         let start = self.at;
-        let counted = self.bounds();
-        match counted {
-            Some((low, high)) => {
-                let fits = low.is_some_and(|low| high.is_none_or(|high| high.is_some_and(|high| low <= high)));
-                let count = Count::Times {
-                    low: low?,
-                    high: high.flatten(),
-                };
-                fits.then_some(Some(count))
-            }
+        match self.bounds() {
+            Some((Some(low), None)) => Ok(Some(Count::Times { low, high: None })),
+            Some((Some(low), Some(Some(high)))) if low <= high => Ok(Some(Count::Times { low, high: Some(high) })),
+            Some(_) => Err(self.wrong(Flaw::RepeatCount, start - 1)),
             None => {
                 self.at = start;
-                Some(None)
+                Ok(None)
             }
         }
     }

@@ -1,11 +1,10 @@
 //! What a backslash makes of what follows it.
 
-use super::{NEVER, Translator};
+use super::{Flaw, NEVER, Parsed, Translator};
 
 impl Translator {
-    pub(super) fn escape(&mut self, in_class: bool) -> Option<()> {
-        let c = self.peek(0)?;
-        self.at += 1;
+    /// A class, an assertion, a text as it is, or a character. The backslash is past.
+    pub(super) fn escape(&mut self, in_class: bool) -> Parsed {
         let class = |inside: &str, outside: &str| {
             if in_class {
                 inside.to_owned()
@@ -13,41 +12,61 @@ impl Translator {
                 outside.to_owned()
             }
         };
-        let text = match c {
-            'd' => class("0-9", "[0-9]"),
-            'w' => class("0-9A-Za-z_", "[0-9A-Za-z_]"),
-            's' => class("\\t\\n\\x0c\\r ", "[\\t\\n\\x0c\\r ]"),
-            'D' => "[^0-9]".to_owned(),
-            'W' => "[^0-9A-Za-z_]".to_owned(),
-            'S' => "[^\\t\\n\\x0c\\r ]".to_owned(),
-            'b' if !in_class => "(?-u:\\b)".to_owned(),
-            'B' if !in_class => "(?-u:\\B)".to_owned(),
-            'A' | 'z' if !in_class => format!("\\{c}"),
-            'a' | 'f' | 't' | 'n' | 'r' | 'v' => format!("\\{c}"),
-            'Q' if !in_class => return self.verbatim(),
-            '0'..='7' => return self.octal(c),
-            'x' => return self.hex(),
-            'p' | 'P' => return self.property(c),
-            c if c.is_ascii() && !c.is_ascii_alphanumeric() => {
-                if c == '_'
-                    || c == ' '
-                    || c == '"'
-                    || c == '\''
-                    || !c.is_ascii_punctuation()
-                    || "%,/:;=@`!<>".contains(c)
-                {
-                    c.to_string()
-                } else {
-                    format!("\\{c}")
-                }
+        let text = match self.peek(0) {
+            Some('d') => class("0-9", "[0-9]"),
+            Some('w') => class("0-9A-Za-z_", "[0-9A-Za-z_]"),
+            Some('s') => class("\\t\\n\\x0c\\r ", "[\\t\\n\\x0c\\r ]"),
+            Some('D') => "[^0-9]".to_owned(),
+            Some('W') => "[^0-9A-Za-z_]".to_owned(),
+            Some('S') => "[^\\t\\n\\x0c\\r ]".to_owned(),
+            Some('b') if !in_class => "(?-u:\\b)".to_owned(),
+            Some('B') if !in_class => "(?-u:\\B)".to_owned(),
+            Some(c @ ('A' | 'z')) if !in_class => format!("\\{c}"),
+            Some('Q') if !in_class => {
+                self.verbatim();
+                return Ok(());
             }
-            _ => return None,
+            Some(mark @ ('p' | 'P')) => return self.property(mark),
+            _ => return self.escaped_char().map(drop),
         };
+        self.at += 1;
         self.out.push_str(&text);
-        Some(())
+        Ok(())
     }
 
-    fn verbatim(&mut self) -> Option<()> {
+    /// One character, whose code it gives. The backslash is past.
+    pub(super) fn escaped_char(&mut self) -> Parsed<u32> {
+        let start = self.at - 1;
+        let Some(c) = self.peek(0) else {
+            return Err(self.wrong(Flaw::TrailingBackslash, self.at));
+        };
+        self.at += 1;
+        let code = match c {
+            'a' => 0x07,
+            't' => 0x09,
+            'n' => 0x0a,
+            'v' => 0x0b,
+            'f' => 0x0c,
+            'r' => 0x0d,
+            // A single digit but 0 would be a reference back.
+            '0' => self.octal(0),
+            '1'..='7' if self.peek(0).is_some_and(|c| c.is_digit(8)) => self.octal(c.to_digit(8).unwrap_or_default()),
+            'x' => match self.hex() {
+                Some(code) => code,
+                None => return Err(self.wrong(Flaw::Escape, start)),
+            },
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => c.into(),
+            _ => return Err(self.wrong(Flaw::Escape, start)),
+        };
+        match char::from_u32(code) {
+            Some(_) => self.out.push_str(&format!("\\x{{{code:x}}}")),
+            None => self.out.push_str(NEVER),
+        }
+        Ok(code)
+    }
+
+    fn verbatim(&mut self) {
+        self.at += 1;
         while let Some(c) = self.peek(0) {
             self.at += 1;
             if c == '\\' && self.peek(0) == Some('E') {
@@ -56,15 +75,10 @@ impl Translator {
             }
             self.out.push_str(&::regex::escape(&c.to_string()));
         }
-        Some(())
     }
 
-    fn octal(&mut self, first: char) -> Option<()> {
-        // A single digit but 0 would be a reference back.
-        if first != '0' && !self.peek(0).is_some_and(|c| c.is_digit(8)) {
-            return None;
-        }
-        let mut code = first.to_digit(8)?;
+    fn octal(&mut self, first: u32) -> u32 {
+        let mut code = first;
         for _ in 0..2 {
             let Some(digit) = self.peek(0).and_then(|c| c.to_digit(8)) else {
                 break;
@@ -72,64 +86,65 @@ impl Translator {
             code = code * 8 + digit;
             self.at += 1;
         }
-        self.out.push_str(&format!("\\x{{{code:x}}}"));
-        Some(())
+        code
     }
 
-    /// What stands between braces, of which the first is here.
-    fn braced(&mut self) -> Option<String> {
-        let inner: String = self.chars[self.at + 1..].iter().take_while(|c| **c != '}').collect();
-        self.at += 1 + inner.chars().count();
-        self.peek(0)?;
-        self.at += 1;
-        Some(inner)
-    }
-
-    fn hex(&mut self) -> Option<()> {
-        let digits = if self.peek(0) == Some('{') {
-            self.braced()?
-        } else {
-            self.at += 2;
-            self.chars.get(self.at - 2..self.at)?.iter().collect()
+    /// Two digits, or any number between braces.
+    fn hex(&mut self) -> Option<u32> {
+        let mut next = || {
+            self.at += 1;
+            self.chars.get(self.at - 1).copied()
         };
-        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
+        let first = next()?;
+        if first != '{' {
+            let (first, second) = (first.to_digit(16), next()?.to_digit(16));
+            return Some(first? * 16 + second?);
         }
-        match u32::from_str_radix(&digits, 16).ok()? {
-            0xd800..=0xdfff => self.out.push_str(NEVER),
-            0x11_0000.. => return None,
-            code => self.out.push_str(&format!("\\x{{{code:x}}}")),
+        let (mut code, mut digits) = (0, 0);
+        loop {
+            match next()? {
+                '}' => return (digits > 0).then_some(code),
+                digit => code = code * 16 + digit.to_digit(16)?,
+            }
+            digits += 1;
+            if code > u32::from(char::MAX) {
+                return None;
+            }
         }
-        Some(())
     }
 
-    fn property(&mut self, mark: char) -> Option<()> {
-        let mut negated = mark == 'P';
-        let name: String = match self.peek(0)? {
-            '{' => {
-                let name = self.braced()?;
-                match name.strip_prefix('^') {
-                    Some(name) => {
-                        negated = !negated;
-                        name.to_owned()
-                    }
-                    None => name,
-                }
+    fn property(&mut self, mark: char) -> Parsed {
+        let start = self.at - 1;
+        self.at += 1;
+        let name: String = match self.peek(0) {
+            Some('{') => {
+                let rest = &self.chars[self.at + 1..];
+                let length = rest.iter().position(|c| *c == '}');
+                let length = length.ok_or_else(|| self.wrong_from(Flaw::CharacterRange, start))?;
+                self.at += length + 2;
+                rest[..length].iter().collect()
             }
-            c => {
+            Some(c) => {
                 self.at += 1;
-                c.to_string()
+                c.into()
             }
+            None => String::new(),
+        };
+        let (mark, name) = match (mark, name.strip_prefix('^')) {
+            (mark, None) => (mark, name.as_str()),
+            ('p', Some(name)) => ('P', name),
+            (_, Some(name)) => ('p', name),
         };
         // As Unicode has it, these do not matter in a name.
         let name = name.replace([' ', '-', '_'], "");
         // Rust passes over an `is` before it, too.
         let prefixed = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("is"));
-        if prefixed || name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-            return None;
+        let is_name = !prefixed && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let property = format!("\\{mark}{{{name}}}");
+        if !is_name || regex_syntax::parse(&property).is_err() {
+            return Err(self.wrong(Flaw::CharacterRange, start));
         }
-        self.out
-            .push_str(&format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' }));
-        Some(())
+        self.out.push_str(&property);
+        Ok(())
     }
 }

@@ -2,51 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use super::Translator;
+use super::{Flaw, Parsed, Translator};
 
 impl Translator {
-    /// A group up to its content; the parenthesis is past. Flags that hold from here on are one without content.
-    pub(super) fn group(&mut self) -> Option<()> {
+    /// A group up to its content; the parenthesis is past. False if it has none: flags that hold from here on.
+    pub(super) fn group(&mut self, start: usize) -> Parsed<bool> {
         if self.peek(0) != Some('?') {
             self.groups += 1;
-            self.out.push('(');
-            self.open.push(1);
-            return Some(());
+            self.open("(");
+            return Ok(true);
         }
-        let name_at = match (self.peek(1), self.peek(2)) {
-            (Some('P'), Some('<')) => 3,
-            (Some('<'), _) => 2,
-            _ => return self.flags(),
+        let name_at = match [1, 2, 3].map(|ahead| self.peek(ahead)) {
+            [Some('P'), Some('<'), Some(_)] => 3,
+            [Some('<'), Some(_), _] => 2,
+            _ => return self.flags(start),
         };
         self.at += name_at;
-        let name: String = self.chars[self.at..].iter().take_while(|c| **c != '>').collect();
+        let from = self.at;
+        let length = self.chars[from..].iter().position(|c| *c == '>');
+        let length = length.ok_or_else(|| self.wrong_from(Flaw::NamedCapture, start))?;
+        self.at += length + 1;
+        let name: String = self.chars[from..from + length].iter().collect();
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return None;
-        }
-        self.at += name.len();
-        if self.peek(0)? != '>' {
-            return None;
-        }
-        self.at += 1;
-        // Without the name before it, it would begin flags.
-        if self.peek(0) == Some('?') {
-            return None;
+            return Err(self.wrong(Flaw::NamedCapture, start));
         }
         self.groups += 1;
         self.names.push((name, self.groups));
-        self.out.push('(');
+        self.open("(");
+        Ok(true)
+    }
+
+    fn open(&mut self, text: &str) {
+        self.set_flags();
+        self.settle();
+        self.out.push_str(text);
         self.open.push(1);
-        Some(())
     }
 
     /// `?i-s:` or `?i-s)`. Go lets a flag be set more than once, or none be set.
-    fn flags(&mut self) -> Option<()> {
+    fn flags(&mut self, start: usize) -> Parsed<bool> {
         self.at += 1;
         let mut flags: BTreeMap<char, bool> = BTreeMap::new();
         let mut on = true;
         let mut named = false;
         let end = loop {
-            let c = self.peek(0)?;
+            let Some(c) = self.peek(0) else {
+                return Err(self.wrong(Flaw::PerlSyntax, start));
+            };
             self.at += 1;
             match c {
                 'i' | 'm' | 's' | 'U' => {
@@ -58,18 +60,18 @@ impl Translator {
                     named = false;
                 }
                 ':' | ')' if on || named => break c,
-                _ => return None,
+                _ => return Err(self.wrong(Flaw::PerlSyntax, start)),
             }
         };
         let set = |on: bool| -> String { flags.iter().filter(|flag| *flag.1 == on).map(|flag| flag.0).collect() };
         let (on, off) = (set(true), set(false));
         let off = if off.is_empty() { off } else { format!("-{off}") };
-        if end == ':' {
-            self.open.push(1);
-        } else if flags.is_empty() {
-            return Some(());
+        let text = format!("(?{on}{off}{end}");
+        match end {
+            ':' => self.open(&text),
+            _ if flags.is_empty() => {}
+            _ => self.flags.push_str(&text),
         }
-        self.out.push_str(&format!("(?{on}{off}{end}"));
-        Some(())
+        Ok(end == ':')
     }
 }

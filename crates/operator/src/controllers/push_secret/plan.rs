@@ -113,10 +113,10 @@ fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Va
         .unwrap_or_default()
     {
         "" => None,
-        pattern => Some(
-            Regex::new(pattern)
-                .map_err(|error| format!("match failed: failed to compile regexp pattern {pattern:?}: {error}"))?,
-        ),
+        pattern => Some(Regex::new(pattern).map_err(|error| {
+            let why = error.quoting(pattern);
+            format!("match failed: failed to compile regexp pattern {pattern:?}: {why}")
+        })?),
     };
     // By the name that is matched, so that they come in its order.
     let matched: BTreeMap<String, &String> = secret
