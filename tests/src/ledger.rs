@@ -129,17 +129,21 @@ impl Ledger {
         self.items.iter().filter_map(certain).collect()
     }
 
-    /// Compares with what the server shows now, by id, and goes on from there.
+    /// Compares with what the server shows now, by id, and goes on from there. Once it is `settled`, what did not happen
+    /// never will: sync carries out what an api has sent it even if that api is gone, but not what a sync that is gone was
+    /// sent.
     ///
     /// # Errors
     /// What was promised and is not there, or was never written and is.
-    pub fn check(&mut self, shown: &mut BTreeMap<String, Content>) -> Result<(), String> {
+    pub fn check(&mut self, shown: &mut BTreeMap<String, Content>, settled: bool) -> Result<(), String> {
         for (id, possible) in &mut self.items {
             let now = shown.remove(id);
             if !possible.contains(&now) {
                 return Err(format!("item {id} is {now:?}, which none of these is: {possible:?}"));
             }
-            *possible = BTreeSet::from([now]);
+            if settled {
+                *possible = BTreeSet::from([now]);
+            }
         }
         // What was created without an answer is adopted, and an id that is gone is forgotten.
         let adopted: Vec<String> = shown
@@ -155,7 +159,9 @@ impl Ledger {
                 self.items.insert(id, BTreeSet::from([Some(content)]));
             }
         }
-        self.attempted.clear();
+        if settled {
+            self.attempted.clear();
+        }
         Ok(())
     }
 }

@@ -289,7 +289,7 @@ impl From<&Item> for ItemInput {
 
 impl<'de> Deserialize<'de> for ItemInput {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde::de::DeserializeSeed::deserialize(json::Strict, deserializer)?;
+        let value = json::strict(deserializer)?;
         Self::from_value(value, &Place::Root("item")).map_err(serde::de::Error::custom)
     }
 }

@@ -3,17 +3,20 @@
 //! The parser of the `serde_json` crate takes the last of two equal keys and quotes what it read in its errors. Here
 //! two equal keys are an error, and a message only ever says where and what was expected.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::Invalid;
+use crate::limits;
 
 /// Parses a whole body.
 ///
 /// # Errors
-/// Not UTF-8, not JSON, cut short, nested deeper than the parser's 128 levels, or a key twice in one object.
+/// Not UTF-8, not JSON, cut short, nested deeper than the parser's 128 levels, a key twice in one object, or too much for
+/// the memory ([`limits::JSON_VALUES`]).
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
@@ -22,9 +25,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
         Invalid::new(format!("the body is not UTF-8 at line {line} column {column}"))
     })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict
-        .deserialize(&mut deserializer)
-        .map_err(|error| describe(&error))?;
+    let value = strict(&mut deserializer).map_err(|error| describe(&error))?;
     deserializer.end().map_err(|error| describe(&error))?;
     Ok(value)
 }
@@ -37,6 +38,7 @@ fn describe(error: &serde_json::Error) -> Invalid {
             error.line(),
             error.column()
         )),
+        serde_json::error::Category::Data => Invalid::new(format!("the body can't be taken: {error}")),
         _ => Invalid::new(format!("the body is not valid JSON: {error}")),
     }
 }
@@ -46,18 +48,33 @@ pub(crate) fn position(error: &serde_json::Error) -> String {
     format!("line {} column {}", error.line(), error.column())
 }
 
-/// Builds a [`Value`], refusing equal keys.
-pub(crate) struct Strict;
+/// Builds a [`Value`], refusing equal keys and what comes to too much.
+pub(crate) fn strict<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Strict(&Cell::new(limits::JSON_VALUES)).deserialize(deserializer)
+}
 
-impl<'de> DeserializeSeed<'de> for Strict {
+/// With how much there may yet be.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
+
+impl Strict<'_> {
+    fn count<E: serde::de::Error>(self, values: usize) -> Result<(), E> {
+        let left = self.0.get().checked_sub(values);
+        self.0.set(left.ok_or_else(|| E::custom("it holds too many values"))?);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count(1)?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,19 +111,21 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(value) = seq.next_element_seed(Strict)? {
+        while let Some(value) = seq.next_element_seed(self)? {
+            self.count(limits::JSON_ELEMENT)?;
             list.push(value);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        self.count(limits::JSON_OBJECT)?;
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
                 return Err(A::Error::custom("a key appears twice in one object"));
             }
-            map.insert(key, entries.next_value_seed(Strict)?);
+            map.insert(key, entries.next_value_seed(self)?);
         }
         Ok(Value::Object(map))
     }
@@ -267,6 +286,27 @@ mod tests {
             let message = message(body.as_bytes());
             assert!(message.contains("twice") && message.contains("line 1"), "{message}");
             assert!(!message.contains("hunter"));
+        }
+    }
+
+    /// As much as the largest item has, and a tenth more than there may be.
+    #[test]
+    fn what_would_fill_the_memory_is_refused_and_the_largest_item_is_not() {
+        let field = r#"{"id":"","type":"","purpose":"","label":"","value":"","entropy":1,"totp":"","reference":"",
+            "section":{"id":"","label":""},"generate":true,"recipe":{"length":1,"characterSets":["","",""]},
+            "passwordDetails":{"strength":"","entropy":1,"history":["","","","","","","","","",""]}}"#;
+        let list = |one: &str, times: usize| format!("[{}]", vec![one; times].join(","));
+        let largest = format!(
+            r#"{{"fields":{},"sections":{},"urls":{},"tags":{}}}"#,
+            list(field, limits::FIELDS),
+            list(r#"{"id":"","label":""}"#, limits::SECTIONS),
+            list(r#"{"href":"","label":"","primary":true}"#, limits::URLS),
+            list("\"\"", limits::TAGS),
+        );
+        assert!(parse(largest.as_bytes()).is_ok());
+        for (one, each) in [("{}", limits::JSON_OBJECT), ("[]", 1), ("0", 1)] {
+            let many = list(one, limits::JSON_VALUES / each / 10 * 11);
+            assert!(message(many.as_bytes()).contains("too many values"), "{one}");
         }
     }
 

@@ -23,6 +23,13 @@ pub const TAGS: usize = 1_000;
 pub const OPERATIONS: usize = 1_000;
 /// Previous passwords kept with a field.
 pub const HISTORY: usize = 10;
+/// What a body of JSON may come to in memory, in [values](JSON_OBJECT): some 50 MB. The largest item comes to less, and
+/// four megabytes of `{"":0},` would be 400.
+pub const JSON_VALUES: usize = 1_600_000;
+/// As how many values an object counts, however small it is.
+pub const JSON_OBJECT: usize = 20;
+/// As how many an element of a list counts besides: lists take twice the room they need while they grow.
+pub const JSON_ELEMENT: usize = 2;
 /// Bytes in a filter.
 pub const FILTER_BYTES: usize = 16_384;
 /// Parentheses and `not`s inside one another in a filter.

@@ -337,7 +337,12 @@ fn rules(ground: &Ground) -> Vec<Case> {
         with(
             "a million fields",
             &format!("\"fields\":[{}]", fields(1_000_000)),
-            "fields",
+            "too many values",
+        ),
+        with(
+            "objects that are small as text alone",
+            &format!("\"fields\":[{}]", ["{\"\":0}"; 500_000].join(",")),
+            "too many values",
         ),
         post(
             ground,
