@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, missing_docs)]
 
 use sidevault_tests::pair::{Half, Pair, wait_until};
-use sidevault_tests::wire::Wire;
+use sidevault_tests::wire::{Request, Wire, exchange};
 
 const ITEM: &str =
     r#"{"title":"kept","category":"LOGIN","fields":[{"id":"password","purpose":"PASSWORD","value":"p"}]}"#;
@@ -66,6 +66,21 @@ fn the_database_is_checked_while_sync_is_at_work() {
         (&integrity["level"], &integrity["cause"]),
         (&"ok".into(), &"SQLite finds nothing wrong".into())
     );
+}
+
+#[test]
+fn a_command_given_while_sync_starts_is_carried_out_and_sync_runs() {
+    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    for n in 0..10 {
+        pair.run(Half::Sync);
+        pair.command(&["vault", "create", &format!("vault-{n}")]);
+        // It may have been there first, and then sync waited.
+        let runs = wait_until(|| exchange(pair.sync_address(), &Request::new("GET", "/health").bytes()).ok());
+        assert!(runs.is_some(), "{}", pair.log(Half::Sync));
+        pair.kill(Half::Sync);
+    }
+    let vaults = pair.command(&["vault", "list"]);
+    assert_eq!(vaults.matches("vault-").count(), 10, "{vaults}");
 }
 
 #[test]

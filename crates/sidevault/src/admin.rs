@@ -2,18 +2,22 @@
 //! opening the store for the time of the command.
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sidevault_bus::{CallError, Connection, peer};
 use sidevault_keys::Credentials;
 use sidevault_store::{Answer, Command, StoreError};
-use sidevault_sync::{ADMIN_SOCKET, SyncError, command_offline};
+use sidevault_sync::{ADMIN_SOCKET, Offline};
 use tokio::net::UnixStream;
 
 use crate::exit::Failure;
 use crate::installation::Installation;
 
+/// How long a writer that can't be asked may take to end, or to listen.
+const OTHERS_TIME: Duration = Duration::from_secs(10);
+/// How long before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long sync may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -23,18 +27,24 @@ pub(crate) async fn command(
     credentials: &Credentials,
     command: Command,
 ) -> Result<Answer, Failure> {
-    let answer = match connect(installation).await? {
-        Some(stream) => over(stream, credentials, &command).await?,
-        None => match command_offline(&installation.data, credentials, command).await {
-            Err(SyncError::Store(StoreError::Locked(path))) => {
+    let patience = Instant::now() + OTHERS_TIME;
+    let answer = loop {
+        if let Some(stream) = connect(installation).await? {
+            break over(stream, credentials, &command).await?;
+        }
+        match Offline::open(&installation.data, credentials).await {
+            Ok(store) => break store.command(command).await?,
+            // A sync that starts or stops, or another command.
+            Err(StoreError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::Locked(path)) => {
                 return Err(Failure::Conflict(format!(
                     "another process writes to {} but offers no socket {ADMIN_SOCKET} there: run this command where \
                      sync runs (in Kubernetes: kubectl exec -c connect-sync)",
                     path.display()
                 )));
             }
-            outcome => outcome?,
-        },
+            Err(error) => return Err(error.into()),
+        }
     };
     match answer {
         Answer::Refused(refusal) => Err(refusal.into()),

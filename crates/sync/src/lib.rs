@@ -22,4 +22,4 @@ pub use error::SyncError;
 pub use metrics::Metrics;
 pub use queue::{Queue, QueueClosed};
 pub use status::Status;
-pub use sync::{ADMIN_SOCKET, Options, Running, command_offline, start};
+pub use sync::{ADMIN_SOCKET, Offline, Options, Running, start};

@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sidevault_bus::Connection;
 use sidevault_keys::{BusKey, Credentials, IdKey};
 use sidevault_model::{Timestamp, filter};
-use sidevault_store::{Answer, Command, LOCAL_SOURCE, VaultInfo, Writer, WriterOptions};
+use sidevault_store::{Answer, Command, LOCAL_SOURCE, StoreError, VaultInfo, Writer, WriterOptions};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,11 @@ use crate::status::{SourceState, Status};
 /// The socket in the data directory over which administrators' commands reach a running sync.
 /// Spoken there is what is spoken on the bus, under the same key.
 pub const ADMIN_SOCKET: &str = "sync.sock";
+
+/// How long another writer may take to end: a command, or the sync that this one replaces.
+const OTHERS_TIME: Duration = Duration::from_secs(10);
+/// How long before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What sync needs to run.
 pub struct Options {
@@ -84,15 +90,11 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         config,
         mut links,
     } = options;
-    let mut writer = Writer::open(
-        &dir,
-        credentials.kek(),
-        WriterOptions {
-            history: config.history,
-            ..WriterOptions::default()
-        },
-    )
-    .await?;
+    let history = WriterOptions {
+        history: config.history,
+        ..WriterOptions::default()
+    };
+    let mut writer = open(&dir, &credentials, history).await?;
     let disk = disk_of(&dir);
     let metrics = Arc::new(Metrics::default());
     let has_local = settle_vaults(&mut writer, &config, &disk, &credentials.id_key()).await?;
@@ -129,20 +131,27 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         metrics: metrics.clone(),
         committed: commits,
     };
-    let (stopping, tracker, each) = (stop.clone(), tasks.clone(), serving.clone());
+    // First: whoever sees that apis are served may give a command.
+    match listen(&dir.join(ADMIN_SOCKET)) {
+        Ok(socket) => {
+            let admin = administrators(
+                socket,
+                credentials.bus_key(),
+                serving.clone(),
+                stop.clone(),
+                tasks.clone(),
+            );
+            tasks.spawn(admin);
+        }
+        Err(error) => tracing::warn!(%error, "no admin socket: commands work only while sync is stopped"),
+    }
+    let (stopping, tracker, each) = (stop.clone(), tasks.clone(), serving);
     tasks.spawn(async move {
         while let Some(Some(link)) = stopping.run_until_cancelled(links.recv()).await {
             let (stop, links) = (stopping.clone(), each.clone());
             tracker.spawn(async move { stop.run_until_cancelled(links.serve(link)).await });
         }
     });
-    match listen(&dir.join(ADMIN_SOCKET)) {
-        Ok(socket) => {
-            let admin = administrators(socket, credentials.bus_key(), serving, stop.clone(), tasks.clone());
-            tasks.spawn(admin);
-        }
-        Err(error) => tracing::warn!(%error, "no admin socket: commands work only while sync is stopped"),
-    }
     Ok(Running {
         queue,
         status,
@@ -151,6 +160,17 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         tasks,
         writer,
     })
+}
+
+/// Opens the store once nobody else writes to it.
+async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> Result<Writer, StoreError> {
+    let patience = Instant::now() + OTHERS_TIME;
+    loop {
+        match Writer::open(dir, credentials.kek(), options.clone()).await {
+            Err(StoreError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Makes the configured local vaults, and removes what belongs to sources that are configured no
@@ -233,21 +253,37 @@ async fn administrators(socket: UnixListener, key: BusKey, links: Links, stop: C
     }
 }
 
-/// Carries out a command without a running sync: opens the store for writing, and closes it.
-///
-/// # Errors
-/// [`sidevault_store::StoreError::Locked`] if sync runs after all.
-pub async fn command_offline(dir: &Path, credentials: &Credentials, command: Command) -> Result<Answer, SyncError> {
-    let writer = Writer::open(dir, credentials.kek(), WriterOptions::default()).await?;
-    let context = WriterContext {
-        ids: credentials.id_key(),
-        disk: disk_of(dir),
-        metrics: Arc::new(Metrics::default()),
-        committed: watch::Sender::new(0),
-    };
-    let (queue, task) = queue::start(writer, context);
-    let answer = queue.command(command).await;
-    drop(queue);
-    let _ended = task.await;
-    answer.map_err(|_| SyncError::Stopped)
+/// A store that no sync has open, for one command.
+pub struct Offline {
+    queue: Queue,
+    writer: tokio::task::JoinHandle<()>,
+}
+
+impl Offline {
+    /// Opens the store for writing.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if sync runs after all.
+    pub async fn open(dir: &Path, credentials: &Credentials) -> Result<Self, StoreError> {
+        let writer = Writer::open(dir, credentials.kek(), WriterOptions::default()).await?;
+        let context = WriterContext {
+            ids: credentials.id_key(),
+            disk: disk_of(dir),
+            metrics: Arc::new(Metrics::default()),
+            committed: watch::Sender::new(0),
+        };
+        let (queue, writer) = queue::start(writer, context);
+        Ok(Self { queue, writer })
+    }
+
+    /// Carries out the command, and closes the store.
+    ///
+    /// # Errors
+    /// [`SyncError::Stopped`] if the writer ended before it answered.
+    pub async fn command(self, command: Command) -> Result<Answer, SyncError> {
+        let answer = self.queue.command(command).await;
+        drop(self.queue);
+        let _ended = self.writer.await;
+        answer.map_err(|_| SyncError::Stopped)
+    }
 }

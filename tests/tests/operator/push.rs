@@ -411,7 +411,9 @@ fn what_a_lost_status_does_not_tell_of_is_still_taken_away() {
     let external_secret = |namespace: &str| world::path(namespace, "externalsecrets", "many", VERSION);
     let operator = world::operator(cluster, &[]);
     cluster.apply(&many().to_string());
-    cluster.wait_for(&external_secret("leaves"), |_| Some(()));
+    for namespace in ["leaves", "stays"] {
+        cluster.wait_for(&external_secret(namespace), |_| Some(()));
+    }
     drop(operator);
 
     cluster.must(&["label", "namespace", "leaves", "team=no", "--overwrite"]);
