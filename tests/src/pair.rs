@@ -16,7 +16,7 @@ use rand::RngExt as _;
 use crate::wire::{Reply, Request, exchange};
 
 /// How long anything may take to come true, on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
         });
         (all && items.len() == cases().len()).then_some(items)
     };
-    let settled = wait_until(settled).or_else(|| wait_until(settled));
+    let settled = wait_until(settled);
     let mut told = BTreeMap::new();
     for item in settled.unwrap_or_else(|| panic!("not all were looked at\n{}", log())) {
         let condition = &item["status"]["conditions"][0];

@@ -130,7 +130,7 @@ impl Stage {
             (missing.is_empty() && items.len() >= names.len()).then_some(())
         };
         // The real controller tries what fails again and again before it comes to the rest.
-        let settled = wait_until(&mut look).or_else(|| wait_until(&mut look));
+        let settled = wait_until(&mut look);
         assert!(
             settled.is_some(),
             "without a condition: {missing:?}\n{}",
