@@ -9,6 +9,8 @@ use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
@@ -72,14 +74,17 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// A port nobody listens on, and below those the system gives to outgoing connections: else a
-/// client that asks a server just killed could be given its port, or be connected to itself.
+/// A port nobody listens on, and nobody else here was given; below those the system gives to outgoing
+/// connections: else a client that asks a server just killed could be given its port, or be connected to itself.
 ///
 /// # Panics
 /// If there is none.
 pub fn free_port() -> u16 {
+    const PORTS: u16 = 17_000;
+    // Another run at the same time begins elsewhere.
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(0..PORTS)));
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    let mut ports = (0..1000).map(|_| rand::rng().random_range(15_000..32_000));
+    let mut ports = (0..1000).map(|_| 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS);
     ports.find(free).expect("a free port")
 }
 

@@ -129,7 +129,6 @@ impl Stage {
                 .collect();
             (missing.is_empty() && items.len() >= names.len()).then_some(())
         };
-        // The real controller tries what fails again and again before it comes to the rest.
         let settled = wait_until(&mut look);
         assert!(
             settled.is_some(),
