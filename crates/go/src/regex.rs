@@ -355,6 +355,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_it_is_it_is_taken_or_refused_with_a_part_of_it(
+            pattern in r"([a(|)\[\]^\\dpPQExu:<>?*+{},12=-]|[^a]){0,24}",
+        ) {
+            if let Err(error) = Regex::new(&pattern) {
+                proptest::prop_assert!(pattern.get(error.at.clone()).is_some(), "{:?}", error.at);
+            }
+        }
+    }
+
     /// Each bracket looks for what would make it a named class.
     #[test]
     fn long_patterns_are_read_in_a_time_that_grows_with_them() {
