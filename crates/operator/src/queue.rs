@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use crate::metrics::WorkQueue;
 
-/// The first wait after a failure, and the longest.
-const FAILED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
-/// The same after a conflict: what was missed is on its way.
+/// The first wait after a failure.
+const FAILED: Duration = Duration::from_secs(1);
+/// The first wait after a conflict, and the longest: what was missed is on its way.
 const CONFLICTED: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
 /// A namespace (empty for what has none) and a name. Kept in many places, so a copy is no larger than a pointer.
@@ -137,15 +137,18 @@ pub(crate) struct Queue {
     wake: Notify,
     /// How many objects of one lane are worked at at a time.
     width: usize,
+    /// The longest wait after a failure.
+    longest: Duration,
     metrics: WorkQueue,
 }
 
 impl Queue {
-    pub(crate) fn new(width: usize, metrics: WorkQueue) -> Self {
+    pub(crate) fn new(width: usize, longest: Duration, metrics: WorkQueue) -> Self {
         Self {
             state: Mutex::default(),
             wake: Notify::new(),
             width: width.max(1),
+            longest,
             metrics,
         }
     }
@@ -195,7 +198,7 @@ impl Queue {
         }
         self.metrics.worked(work.began.elapsed());
         let backoff = match outcome {
-            Outcome::Failed => Some(FAILED),
+            Outcome::Failed => Some([FAILED, self.longest]),
             Outcome::Again => Some(CONFLICTED),
             Outcome::Done | Outcome::After(_) => None,
         };
@@ -357,7 +360,7 @@ mod tests {
     use super::*;
 
     fn queue(width: usize) -> Queue {
-        Queue::new(width, WorkQueue::unregistered("test"))
+        Queue::new(width, Duration::from_secs(3), WorkQueue::unregistered("test"))
     }
 
     fn key(name: &str) -> ObjectKey {
@@ -434,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_grows_with_failures_and_the_weightier_reason_stays() {
+    async fn waiting_grows_with_failures_to_an_end_and_the_weightier_reason_stays() {
         let queue = queue(8);
         queue.add(key("a"), "x", Reason::Changed, Instant::now());
         queue.add(key("a"), "x", Reason::Look, Instant::now());
@@ -455,5 +458,12 @@ mod tests {
         let work = queue.next().await;
         queue.done(&work, Outcome::Failed);
         assert!(wait(&queue).unwrap_or_default() > Duration::from_millis(1500));
+        for _ in 0..5 {
+            add(&queue, "a", "x");
+            let work = queue.next().await;
+            queue.done(&work, Outcome::Failed);
+        }
+        let longest = wait(&queue).unwrap_or_default();
+        assert!(longest > Duration::from_millis(2200) && longest < Duration::from_millis(3800));
     }
 }

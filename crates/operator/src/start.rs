@@ -1,7 +1,7 @@
 //! What is followed, and whom each change wakes.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::core::ApiResource;
@@ -21,6 +21,11 @@ use crate::recorder::Recorder;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
+/// The longest that what fails waits until it is looked at again.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The same of stores: one whose server is back would keep all that use it waiting.
+const LONGEST_WAIT_OF_STORES: Duration = Duration::from_secs(30);
+
 /// Begins to follow everything, and namespaces as far as they are `followed_namespaces`. Objects that are there are
 /// queued as they are seen.
 pub(crate) fn start(
@@ -36,13 +41,13 @@ pub(crate) fn start(
     let late: Arc<OnceLock<Arc<Operator>>> = Arc::new(OnceLock::new());
     let started = Instant::now();
     let width = options.concurrent;
-    let queue = |name: &str| Arc::new(Queue::new(width, metrics.queue(name, width)));
+    let queue = |name: &str, longest| Arc::new(Queue::new(width, longest, metrics.queue(name, width)));
     let queues = QueueSet {
-        external_secrets: queue("externalsecret"),
-        stores: queue("secretstore"),
-        cluster_stores: queue("clustersecretstore"),
-        cluster_external_secrets: queue("clusterexternalsecret"),
-        push_secrets: queue("pushsecret"),
+        external_secrets: queue("externalsecret", LONGEST_WAIT),
+        stores: queue("secretstore", LONGEST_WAIT_OF_STORES),
+        cluster_stores: queue("clustersecretstore", LONGEST_WAIT_OF_STORES),
+        cluster_external_secrets: queue("clusterexternalsecret", LONGEST_WAIT),
+        push_secrets: queue("pushsecret", LONGEST_WAIT),
     };
     let scope = Scope {
         namespace: options.namespace.clone(),

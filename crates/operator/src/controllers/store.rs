@@ -1,18 +1,14 @@
 //! SecretStore and ClusterSecretStore: are they usable?
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 
 use crate::controllers::push_secret;
 use crate::operator::{Operator, now};
 use crate::provider::{Need, ProviderError};
 use crate::queue::{ObjectKey, Outcome, Work};
-use crate::types::{Condition, Interval, Store, StoreStatus, condition};
-
-/// How long a store that fails waits at most until it is looked at again.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+use crate::types::{Condition, Interval, Store, condition};
 
 /// The lane that stores wait in: each its own, since each waits for its own server.
 pub(crate) fn lane(key: &ObjectKey) -> String {
@@ -92,18 +88,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
                 .and_then(Interval::duration)
                 .unwrap_or(operator.options.store_interval),
         ),
-        Err(_) => failed(&status),
-    }
-}
-
-/// After a longer wait, a store whose server is back would keep all that use it waiting.
-fn failed(status: &StoreStatus) -> Outcome {
-    let ready = condition::ready(&status.conditions);
-    let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
-    let lasts = since.and_then(|since| Duration::try_from(since.0.duration_until(Timestamp::now())).ok());
-    match lasts.is_some_and(|lasts| lasts >= LONGEST_WAIT) {
-        true => Outcome::After(LONGEST_WAIT.mul_f64(rand::random_range(0.8..1.2))),
-        false => Outcome::Failed,
+        Err(_) => Outcome::Failed,
     }
 }
 
@@ -131,27 +116,4 @@ async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-    use super::*;
-
-    #[test]
-    fn a_store_that_fails_for_long_is_looked_at_twice_a_minute() {
-        let failing_for = |seconds| {
-            let mut status = StoreStatus::default();
-            let since = Timestamp::now() - k8s_openapi::jiff::SignedDuration::from_secs(seconds);
-            Condition::ready(false, "InvalidProviderConfig", "no").put_into(&mut status.conditions, &Time(since));
-            failed(&status)
-        };
-        assert_eq!(failing_for(3), Outcome::Failed);
-        let Outcome::After(wait) = failing_for(3600) else {
-            panic!()
-        };
-        assert!(wait <= Duration::from_secs(36), "{wait:?}");
-    }
 }
