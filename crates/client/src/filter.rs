@@ -56,16 +56,15 @@ impl Filter {
 
 /// Whether the value finds itself when it is written without escapes.
 fn is_read_whole(value: &str) -> bool {
-    struct Titled<'a>(&'a str);
-    impl Attributes for Titled<'_> {
-        fn title(&self) -> &str {
-            self.0
-        }
-        fn id(&self) -> &str {
-            ""
-        }
+    let read = Parsed::parse(&format!("title eq \"{value}\""), Subject::Items);
+    read.is_ok_and(|filter| filter.matches(&titled(value)))
+}
+
+fn titled(title: &str) -> Attributes<'_> {
+    Attributes {
+        title,
+        ..Attributes::default()
     }
-    Parsed::parse(&format!("title eq \"{value}\""), Subject::Items).is_ok_and(|filter| filter.matches(&Titled(value)))
 }
 
 impl fmt::Debug for Filter {
@@ -107,12 +106,7 @@ mod tests {
         #[test]
         fn any_title_is_found(title in "\\PC{0,20}|[ab\"\\\\() ]{0,12}|(a|\"| and tag eq | or |\\\\|not ){0,8}") {
             let filter = Parsed::parse(Filter::title(&title).as_str(), Subject::Items).unwrap();
-            struct Item(String);
-            impl Attributes for Item {
-                fn title(&self) -> &str { &self.0 }
-                fn id(&self) -> &str { "" }
-            }
-            prop_assert!(filter.matches(&Item(title)));
+            prop_assert!(filter.matches(&titled(&title)));
         }
     }
 }

@@ -21,8 +21,7 @@ use std::fmt;
 pub use fold::{fold, prefer_exact};
 
 use crate::category::Category;
-use crate::item::{Item, State};
-use crate::vault::Vault;
+use crate::item::State;
 
 /// What is filtered, which decides the attributes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,27 +84,20 @@ struct Value {
 }
 
 /// What a filter looks at.
-pub trait Attributes {
+#[derive(Clone, Copy, Default)]
+pub struct Attributes<'a> {
     /// The title of an item or the name of a vault.
-    fn title(&self) -> &str;
+    pub title: &'a str,
     /// The id.
-    fn id(&self) -> &str;
+    pub id: &'a str,
     /// Tags.
-    fn tags(&self) -> &[String] {
-        &[]
-    }
+    pub tags: &'a [String],
     /// The category of an item.
-    fn category(&self) -> Option<Category> {
-        None
-    }
+    pub category: Option<Category>,
     /// Whether it is a favourite.
-    fn favorite(&self) -> bool {
-        false
-    }
+    pub favorite: bool,
     /// `None` for an active item, which `state eq "ACTIVE"` finds.
-    fn state(&self) -> Option<State> {
-        None
-    }
+    pub state: Option<State>,
 }
 
 impl Filter {
@@ -146,7 +138,7 @@ impl Filter {
     }
 
     /// Whether this one is asked for.
-    pub fn matches(&self, subject: &impl Attributes) -> bool {
+    pub fn matches(&self, subject: &Attributes<'_>) -> bool {
         self.expression.matches(subject)
     }
 }
@@ -159,15 +151,15 @@ impl fmt::Debug for Filter {
 }
 
 impl Expression {
-    fn matches(&self, subject: &impl Attributes) -> bool {
+    fn matches(&self, subject: &Attributes<'_>) -> bool {
         match self {
             Self::All => true,
             Self::Compare(attribute, operator, value) => match operator {
                 Operator::NotEqual => !any(*attribute, subject, |text| value.compare(Operator::Equal, text)),
                 operator => any(*attribute, subject, |text| value.compare(*operator, text)),
             },
-            Self::Present(Attribute::Favorite) => subject.favorite(),
-            Self::Present(Attribute::State) => subject.state().is_some(),
+            Self::Present(Attribute::Favorite) => subject.favorite,
+            Self::Present(Attribute::State) => subject.state.is_some(),
             Self::Present(attribute) => any(*attribute, subject, |text| !text.is_empty()),
             Self::And(parts) => parts.iter().all(|part| part.matches(subject)),
             Self::Or(parts) => parts.iter().any(|part| part.matches(subject)),
@@ -177,14 +169,14 @@ impl Expression {
 }
 
 /// Whether one of the attribute's values passes: a tag is any of the tags.
-fn any(attribute: Attribute, subject: &impl Attributes, passes: impl Fn(&str) -> bool) -> bool {
+fn any(attribute: Attribute, subject: &Attributes<'_>, passes: impl Fn(&str) -> bool) -> bool {
     match attribute {
-        Attribute::Title => passes(subject.title()),
-        Attribute::Id => passes(subject.id()),
-        Attribute::Tag => subject.tags().iter().any(|tag| passes(tag)),
-        Attribute::Category => subject.category().is_some_and(|category| passes(category.as_str())),
-        Attribute::Favorite => passes(if subject.favorite() { "true" } else { "false" }),
-        Attribute::State => passes(subject.state().map_or("ACTIVE", State::as_str)),
+        Attribute::Title => passes(subject.title),
+        Attribute::Id => passes(subject.id),
+        Attribute::Tag => subject.tags.iter().any(|tag| passes(tag)),
+        Attribute::Category => subject.category.is_some_and(|category| passes(category.as_str())),
+        Attribute::Favorite => passes(if subject.favorite { "true" } else { "false" }),
+        Attribute::State => passes(subject.state.map_or("ACTIVE", State::as_str)),
     }
 }
 
@@ -206,41 +198,5 @@ impl Value {
             Operator::EndsWith => text.ends_with(value),
         };
         passes(&self.folded) || self.unescaped.as_deref().is_some_and(passes)
-    }
-}
-
-impl Attributes for Item {
-    fn title(&self) -> &str {
-        &self.title
-    }
-
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-
-    fn tags(&self) -> &[String] {
-        &self.tags
-    }
-
-    fn category(&self) -> Option<Category> {
-        Some(self.category)
-    }
-
-    fn favorite(&self) -> bool {
-        self.favorite
-    }
-
-    fn state(&self) -> Option<State> {
-        self.state
-    }
-}
-
-impl Attributes for Vault {
-    fn title(&self) -> &str {
-        &self.name
-    }
-
-    fn id(&self) -> &str {
-        self.id.as_str()
     }
 }

@@ -36,29 +36,16 @@ struct Attributed {
     state: Option<State>,
 }
 
-impl Attributes for Attributed {
-    fn title(&self) -> &str {
-        &self.title
-    }
-
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-
-    fn tags(&self) -> &[String] {
-        &self.tags
-    }
-
-    fn category(&self) -> Option<Category> {
-        Some(self.category)
-    }
-
-    fn favorite(&self) -> bool {
-        self.favorite
-    }
-
-    fn state(&self) -> Option<State> {
-        self.state
+impl Attributed {
+    fn attributes(&self) -> Attributes<'_> {
+        Attributes {
+            title: &self.title,
+            id: self.id.as_str(),
+            tags: &self.tags,
+            category: Some(self.category),
+            favorite: self.favorite,
+            state: self.state,
+        }
     }
 }
 
@@ -173,7 +160,7 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
 
 fn matches(wanted: &Filter, summary: &Summary) -> bool {
     wanted.is_everything()
-        || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item))
+        || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item.attributes()))
 }
 
 /// One item, or with `?version=N` as it was then.

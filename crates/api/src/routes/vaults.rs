@@ -12,18 +12,6 @@ use crate::error::ApiError;
 
 use super::query;
 
-struct Named<'a>(&'a Vault);
-
-impl Attributes for Named<'_> {
-    fn title(&self) -> &str {
-        &self.0.name
-    }
-
-    fn id(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
 /// The vaults in the token's scope that match the filter, oldest first, then by id.
 pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>>, ApiError> {
     let text = query(&uri, "filter").next().unwrap_or_default();
@@ -40,7 +28,14 @@ pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>
 
 fn matching(caller: &Caller, wanted: &Filter) -> Vec<Vault> {
     let vaults = || caller.vaults_in_scope().map(|entry| entry.vault.clone());
-    let hits: Vec<Vault> = vaults().filter(|vault| wanted.matches(&Named(vault))).collect();
+    let is_wanted = |vault: &Vault| {
+        wanted.matches(&Attributes {
+            title: &vault.name,
+            id: vault.id.as_str(),
+            ..Attributes::default()
+        })
+    };
+    let hits: Vec<Vault> = vaults().filter(is_wanted).collect();
     let Some(title) = wanted.exact_title() else { return hits };
     if hits.is_empty() {
         // The op CLI asks for an id in the words of a name.
