@@ -165,8 +165,7 @@ impl Api {
         self.sequence.subscribe()
     }
 
-    /// While sync reads its sources for the first time, what is missing may only be late. Waits
-    /// until that is over, and says whether it is worth looking again.
+    /// Waits until sync has read its sources for the first time. False if it had already, or takes too long.
     pub(crate) async fn warmed_up(&self) -> bool {
         let deadline = self.started + self.config.sync_timeout;
         !self.link.is_settled()

@@ -179,6 +179,21 @@ impl Caller {
         self.api.store().await
     }
 
+    /// What was not found may only be late: while sync reads its sources for the first time, waits until that is over,
+    /// and takes the store as it is then. Says whether anything can have come.
+    pub(crate) async fn look_again(&mut self) -> Result<bool, ApiError> {
+        let later = self.api.warmed_up().await;
+        if later {
+            self.view = self.store().await?.view().await?;
+        }
+        Ok(later)
+    }
+
+    /// Whether a vault of the token is not there, or not yet.
+    pub(crate) fn misses_vaults(&self) -> bool {
+        self.token.vaults.keys().any(|id| self.view.vault(*id).is_none())
+    }
+
     /// What the token may do with a vault.
     pub(crate) fn access(&self, vault: VaultId) -> Access {
         self.token.vaults.get(&vault).copied().unwrap_or_default()
@@ -238,8 +253,8 @@ impl Caller {
             self.record(Action::Read, Outcome::Deny, id, None, None);
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
-        if self.view.vault(id).is_none() && self.api.warmed_up().await {
-            self.view = self.store().await?.view().await?;
+        if self.view.vault(id).is_none() {
+            self.look_again().await?;
         }
         self.view
             .vault(id)
@@ -263,10 +278,8 @@ impl Caller {
         if let Some(found) = find(self) {
             return Ok(Some(found));
         }
-        // Only worth waiting for if a vault of the token is still missing.
-        let all_there = self.token.vaults.keys().all(|id| self.view.vault(*id).is_some());
-        if !all_there && self.api.warmed_up().await {
-            self.view = self.store().await?.view().await?;
+        if self.misses_vaults() {
+            self.look_again().await?;
         }
         Ok(find(self))
     }

@@ -65,8 +65,8 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
             titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]),
         )));
     }
-    if entry.vault.items == 0 && caller.api.warmed_up().await {
-        caller.view = caller.store().await?.view().await?;
+    if entry.vault.items == 0 {
+        caller.look_again().await?;
     }
     Box::pin(stream_list(caller, id, wanted)).await
 }
@@ -83,8 +83,7 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
 /// The same when none was found at first.
 async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = Vec::new();
-    if caller.api.warmed_up().await {
-        caller.view = caller.store().await?.view().await?;
+    if caller.look_again().await? {
         found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
     }
     if found.is_empty()
@@ -228,11 +227,10 @@ pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Res
     if let Some(found) = found {
         return Ok(found);
     }
-    if caller.api.warmed_up().await {
-        caller.view = caller.store().await?.view().await?;
-        if let Some(found) = caller.store().await?.item(&caller.view, vault, id).await? {
-            return Ok(found);
-        }
+    if caller.look_again().await?
+        && let Some(found) = caller.store().await?.item(&caller.view, vault, id).await?
+    {
+        return Ok(found);
     }
     Err(ApiError::not_found("item", id))
 }

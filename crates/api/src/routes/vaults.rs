@@ -17,9 +17,7 @@ pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>
     let text = query(&uri, "filter").next().unwrap_or_default();
     let wanted = Filter::parse(&text, Subject::Vaults)?;
     let mut found = matching(&caller, &wanted);
-    let all_there = caller.token.vaults.keys().all(|id| caller.view.vault(*id).is_some());
-    if found.is_empty() && !all_there && caller.api.warmed_up().await {
-        caller.view = caller.store().await?.view().await?;
+    if found.is_empty() && caller.misses_vaults() && caller.look_again().await? {
         found = matching(&caller, &wanted);
     }
     found.sort_by_key(|vault| (vault.created_at, vault.id));
