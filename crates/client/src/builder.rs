@@ -9,7 +9,6 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use crate::client::{Client, Inner};
-use crate::dns::SystemResolver;
 use crate::error::ClientError;
 use crate::tls;
 use crate::token::Token;
@@ -125,7 +124,7 @@ impl ClientBuilder {
             .user_agent(self.user_agent)
             .connect_timeout(self.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(SystemResolver::default()))
+            .dns_resolver(Arc::new(sidevault_dns::Lookup))
             .tls_backend_preconfigured(tls::config(&self.roots, certificates.as_deref())?)
             .build()
             .map_err(|error| ClientError::Config(crate::error::causes(&error.without_url())))?;

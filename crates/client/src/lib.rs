@@ -22,7 +22,6 @@
 mod activity;
 mod builder;
 mod client;
-mod dns;
 mod error;
 mod events;
 mod files;

@@ -1,12 +1,9 @@
-//! A peer's addresses, without the C library, which a statically linked program can't rely on.
+//! A peer's addresses.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
-
-/// The addresses of `host:port`. Read anew each time: dialling is rare, and Pods move.
+/// The addresses of `host:port`.
 pub(super) async fn resolve(target: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = target.parse() {
         return Ok(vec![address]);
@@ -14,24 +11,8 @@ pub(super) async fn resolve(target: &str) -> io::Result<Vec<SocketAddr>> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "not host:port");
     let (host, port) = target.rsplit_once(':').ok_or_else(malformed)?;
     let port: u16 = port.parse().map_err(|_| malformed())?;
-    let addresses: Vec<IpAddr> = if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
-        // RFC 6761, 6.3: needs no look-up, so neither /etc/hosts nor /etc/resolv.conf.
-        vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
-    } else {
-        let mut builder = TokioResolver::builder_tokio().map_err(io::Error::other)?;
-        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-        let resolver = builder.build().map_err(io::Error::other)?;
-        resolver
-            .lookup_ip(host)
-            .await
-            .map_err(io::Error::other)?
-            .iter()
-            .collect()
-    };
-    Ok(addresses
-        .into_iter()
-        .map(|address| SocketAddr::new(address, port))
-        .collect())
+    let addresses = sidevault_dns::lookup(host).await?;
+    Ok(addresses.into_iter().map(|address| (address, port).into()).collect())
 }
 
 #[cfg(test)]

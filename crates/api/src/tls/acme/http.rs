@@ -2,19 +2,15 @@
 //! library, which a statically linked program can't rely on.
 
 use std::error::Error as StdError;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -55,7 +51,7 @@ impl Http {
             .https_only(true)
             .timeout(TIME)
             .connect_timeout(CONNECT_TIME)
-            .dns_resolver(Arc::new(Names))
+            .dns_resolver(Arc::new(sidevault_dns::Lookup))
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| failed(&error))?;
@@ -103,21 +99,4 @@ fn causes(error: &dyn StdError) -> String {
         source = error.source();
     }
     text
-}
-
-/// Asks what the system's `/etc/resolv.conf` and `/etc/hosts` say, read anew each time: requests
-/// come in a burst every few weeks.
-struct Names;
-
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let mut builder = TokioResolver::builder_tokio()?;
-            builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-            let found = builder.build()?.lookup_ip(name.as_str()).await?;
-            // The port is the URL's.
-            let addresses: Vec<SocketAddr> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
 }
