@@ -165,9 +165,15 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
 /// Opens the store once nobody else writes to it.
 async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> Result<Writer, StoreError> {
     let patience = Instant::now() + OTHERS_TIME;
+    let mut told = false;
     loop {
         match Writer::open(dir, credentials.kek(), options.clone()).await {
-            Err(StoreError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::Locked(path)) if Instant::now() < patience => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(path = %path.display(), "another process writes to the store; waiting for it to end");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
             outcome => return outcome,
         }
     }
