@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a Kubernetes control plane, kubectl, helm and an External Secrets controller into target/tools/cluster.
+# Builds a Kubernetes control plane, kubectl, helm and two External Secrets controllers into target/tools/cluster.
 # Each group once: a second run with the same files does nothing. Needs Go and, the first time, the module proxy.
 # `build.sh control-plane` builds that group alone; the others are `helm` and `external-secrets`.
 set -eu
@@ -39,30 +39,35 @@ helm() {
 }
 
 # The whole controller as released, but for the providers of clouds: those would take most of an hour to compile.
-external_secrets() {
-    cd "$here/eso"
+external_secrets() { # RELEASE
+    program=external-secrets-$1
+    cd "$here/eso/$1"
     source=$(go mod download -json github.com/external-secrets/external-secrets | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
     copy=$(mktemp -d)
     trap 'rm -rf "$copy"' EXIT
     cp -R "$source/." "$copy"
     chmod -R u+w "$copy"
-    cp providers/*.go "$copy/pkg/provider/register"
-    cp generators/register.go "$copy/pkg/generator/register/register.go"
+    cp "$here/eso/providers.go" "$copy/pkg/provider/register/register.go"
+    cp "$here/eso/generators.go" "$copy/pkg/generator/register/register.go"
+    # These releases keep one client for all stores, so that one may ask with another's token. 2.x has one for each.
+    provider=$copy/pkg/provider/onepassword/onepassword.go
+    sed -i 's/^\tprovider\.client = /\tprovider = new(ProviderOnePassword)\n&/' "$provider"
+    grep -q '= new(ProviderOnePassword)' "$provider"
     cd "$copy"
-    build external-secrets .
-    mkdir -p "$out/external-secrets.crds"
-    cp config/crds/bases/*_*.yaml "$out/external-secrets.crds"
+    build "$program" .
+    mkdir -p "$out/$program.crds"
+    cp config/crds/bases/*_*.yaml "$out/$program.crds"
 }
 
-group() { # NAME FUNCTION FILES: unless these files were built already
-    name=$1 function=$2
+group() { # NAME COMMAND FILES: unless these files were built already
+    name=$1 command=$2
     shift 2
     want=$(cat "$here/build.sh" "$@" | sha256sum | cut -d' ' -f1)
     if [ -f "$out/.$name" ] && [ "$(cat "$out/.$name")" = "$want" ]; then
         return
     fi
     # In a shell of its own, for its directory and its trap; -e does not reach into a function that is tested.
-    (set -eu && "$function")
+    (set -eu && $command)
     printf '%s\n' "$want" > "$out/.$name"
 }
 
@@ -71,7 +76,9 @@ for wanted in ${*:-control-plane helm external-secrets}; do
     control-plane) group control-plane control_plane "$here/go.mod" "$here/go.sum" ;;
     helm) group helm helm "$here/helm/go.mod" "$here/helm/go.sum" ;;
     external-secrets)
-        group external-secrets external_secrets "$here/eso/go.mod" "$here/eso/go.sum" "$here"/eso/*/*.go
+        for release in v0.20 v0.9; do
+            group "external-secrets-$release" "external_secrets $release" "$here/eso/$release"/go.* "$here"/eso/*.go
+        done
         ;;
     *) echo "build.sh: no group named $wanted" >&2 && exit 2 ;;
     esac

@@ -8,19 +8,24 @@ use std::process::Command;
 
 use super::{Cluster, Running, find_tools};
 
-/// The controllers to compare with: the one that `tests/cluster/build.sh` builds, then those that
+/// The controllers that `tests/cluster/build.sh` builds, the newest first.
+const BUILT: [&str; 2] = ["external-secrets-v0.20", "external-secrets-v0.9"];
+
+/// The controllers to compare with: those that `tests/cluster/build.sh` builds, the newest first, then those that
 /// `SIDEVAULT_ESO_CONTROLLERS` names, with `:` between. Each has its resource definitions beside it, in a directory of
-/// its own name with `.crds` behind. `None`, said loudly, if the first was not built; under `CI=true` that is a failure.
+/// its own name with `.crds` behind. `None`, said loudly, if the first ones were not built; under `CI=true` that is a
+/// failure.
 ///
 /// Releases differ in their definitions, so a cluster can hold one at a time.
 ///
 /// # Panics
-/// If the first is missing and must not be.
+/// If one of the first is missing and must not be.
 pub fn controllers() -> Option<Vec<PathBuf>> {
-    let built = find_tools(&["external-secrets"])?.join("external-secrets");
+    let tools = find_tools(&BUILT)?;
+    let built = BUILT.iter().map(|name| tools.join(name));
     let named = env::var_os("SIDEVAULT_ESO_CONTROLLERS").unwrap_or_default();
     let named = env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-    Some(std::iter::once(built).chain(named).collect())
+    Some(built.chain(named).collect())
 }
 
 /// Where a controller's resource definitions are, for [`Cluster::install_definitions`].

@@ -12,7 +12,7 @@ use super::world::{self, METRICS, Stage, VERSION, World};
 const NAMESPACE: &str = "classes";
 /// What the two write as.
 const OURS: &str = "sidevault-operator";
-const THEIRS: &str = "external-secrets";
+const THEIRS: &str = "external-secrets-v0.20";
 
 /// A cluster with their definitions, and stores of both classes.
 fn set() -> Option<Stage> {
@@ -36,6 +36,7 @@ fn set() -> Option<Stage> {
         cluster,
         world,
         namespace: NAMESPACE,
+        version: VERSION.to_owned(),
     })
 }
 
@@ -77,7 +78,11 @@ fn each_of_two_controllers_sees_to_its_own_class() {
             "SecretStore" => world::path(NAMESPACE, "secretstores", class, VERSION),
             _ => format!("/apis/{VERSION}/clustersecretstores/{class}"),
         };
-        assert_eq!(writers(&stage.get(name)), who, "{name}");
+        let object = stage.get(name);
+        // Theirs puts its finalizer on every ExternalSecret there is, and leaves it at that.
+        let reported: BTreeSet<_> = world::managers(&object, "status").into_iter().collect();
+        assert_eq!(reported, who, "{name}");
+        assert_eq!(writers(&object).contains(OURS), class == "ours", "{name}");
         assert_eq!(writers(&cluster.get(&store).expect("the store")), who, "{kind} {class}");
         assert_eq!(reporters(cluster, "ExternalSecret", name), who, "{name}");
         assert_eq!(reporters(cluster, kind, class), who, "{kind} {class}");

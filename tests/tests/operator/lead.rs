@@ -240,10 +240,11 @@ fn the_series_are_those_of_the_real_controller() {
     let mut running = stage.cluster.run_external_secrets(&controllers[0], &[]);
     prepare();
     let theirs = shapes(8080);
-    running.terminate();
+    // By the one that put finalizers on them.
     stage
         .cluster
         .must(&["delete", "externalsecrets", "--all", "-n", stage.namespace]);
+    running.terminate();
     let _operator = world::operator(&stage.cluster, &[]);
     prepare();
     let ours = shapes(METRICS);

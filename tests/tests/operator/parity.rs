@@ -35,6 +35,7 @@ const DROPPED: [&str; 8] = [
 #[test]
 fn the_secrets_and_conditions_are_those_of_the_real_controller() {
     let Some(controllers) = controllers() else { return };
+    let mut differences = Vec::new();
     for controller in controllers {
         let release = release(&controller);
         let definitions = definitions(&controller);
@@ -55,8 +56,9 @@ fn the_secrets_and_conditions_are_those_of_the_real_controller() {
         let (Some(theirs), Some(ours)) = (theirs, ours) else {
             return;
         };
-        assert_same(&release, &theirs, &ours);
+        differences.extend(compare(&release, &theirs, &ours));
     }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 /// Releases that can't be had as a Go module can't be built wherever the tests run: what they made was written down.
@@ -66,11 +68,12 @@ fn the_secrets_and_conditions_are_those_that_other_releases_were_seen_to_make() 
         return;
     };
     let ours = stage.play();
+    let mut differences = Vec::new();
     for release in ["eso-v2.9.0", "eso-v0.9.11"] {
         let text = std::fs::read_to_string(recording(release)).expect("the recording");
         let theirs: Play = serde_json::from_str(&text).expect("a recording");
         let (mut theirs, mut ours) = (theirs, ours.clone());
-        if release.contains("v0.9.") {
+        if release.contains("v0.9") {
             // Its definitions refuse some of the cases, and drop what they do not know from others.
             for (act, theirs) in &mut theirs {
                 let Some(ours) = ours.get_mut(act) else { continue };
@@ -78,8 +81,9 @@ fn the_secrets_and_conditions_are_those_that_other_releases_were_seen_to_make() 
                 ours.retain(|key, _| theirs.contains_key(key));
             }
         }
-        assert_same(release, &theirs, &ours);
+        differences.extend(compare(release, &theirs, &ours));
     }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 fn original(cluster: &Cluster, controller: &Path) -> (Running, u16) {
@@ -111,33 +115,17 @@ fn recording(release: &str) -> std::path::PathBuf {
     Path::new(directory).join(format!("{release}.json"))
 }
 
-fn assert_same(release: &str, theirs: &Play, ours: &Play) {
-    let differences = compare(release, theirs, ours);
-    let of_kind =
-        |snapshot: &snapshot::Snapshot| snapshot.keys().filter(|key| key.starts_with("ExternalSecret ")).count();
-    for (act, snapshot) in theirs {
-        let (all, external_secrets) = (snapshot.len(), of_kind(snapshot));
-        println!("{release}: {act}: {all} objects compared, {external_secrets} of them ExternalSecrets");
-    }
-    assert!(theirs["1 applied"].len() > 150, "too few objects for {release}");
-    assert!(
-        differences.is_empty(),
-        "{release} and ours differ:\n{}",
-        differences.join("\n")
-    );
-}
-
 #[test]
 fn secrets_that_the_real_controller_made_are_taken_over_as_they_are() {
     let Some(controllers) = controllers() else { return };
-    for controller in controllers {
-        let Some(mut stage) = Stage::set(&definitions(&controller), |cluster| original(cluster, &controller)) else {
+    // The oldest releases hash otherwise, so their Secrets are written once more.
+    for controller in controllers
+        .iter()
+        .filter(|controller| !release(controller).contains("v0.9"))
+    {
+        let Some(mut stage) = Stage::set(&definitions(controller), |cluster| original(cluster, controller)) else {
             return;
         };
-        // The oldest release hashes otherwise, so its Secrets are written once more.
-        if stage.version.ends_with("v1beta1") {
-            continue;
-        }
         let names = stage.apply();
         stage.settle(&names);
         stage.end_operator();
@@ -184,6 +172,13 @@ fn revisions(cluster: &Cluster) -> BTreeMap<String, String> {
 }
 
 fn compare(release: &str, theirs: &Play, ours: &Play) -> Vec<String> {
+    let of_kind =
+        |snapshot: &snapshot::Snapshot| snapshot.keys().filter(|key| key.starts_with("ExternalSecret ")).count();
+    for (act, snapshot) in theirs {
+        let (all, external_secrets) = (snapshot.len(), of_kind(snapshot));
+        println!("{release}: {act}: {all} objects compared, {external_secrets} of them ExternalSecrets");
+    }
+    assert!(theirs["1 applied"].len() > 150, "too few objects for {release}");
     // Events are written on the side: which of them are there when one looks hangs on the machine. They are compared
     // when other releases are, by hand.
     let with_events = std::env::var_os("SIDEVAULT_ESO_CONTROLLERS").is_some();
@@ -200,7 +195,7 @@ fn compare(release: &str, theirs: &Play, ours: &Play) -> Vec<String> {
                 }
             }
             if !world::is_later(key, release) {
-                let place = format!("{act}: {key}");
+                let place = format!("{release}: {act}: {key}");
                 differences.extend(places(&place, left.as_ref(), right.as_ref()));
             }
         }

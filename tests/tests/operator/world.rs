@@ -210,6 +210,8 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) world: World,
     pub(crate) namespace: &'static str,
+    /// The API version that its definitions prefer.
+    pub(crate) version: String,
 }
 
 impl Stage {
@@ -222,13 +224,15 @@ impl Stage {
     pub(crate) fn with(definitions: &Path) -> Option<Self> {
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
+        let version = version(&cluster);
         let world = World::start();
         let namespace = "apps";
-        world.prepare(&cluster, VERSION, namespace);
+        world.prepare(&cluster, &version, namespace);
         Some(Self {
             cluster,
             world,
             namespace,
+            version,
         })
     }
 
@@ -242,13 +246,13 @@ impl Stage {
         let namespace = Some(self.namespace);
         let mut store = self
             .world
-            .store(VERSION, "SecretStore", name, namespace, "", "connect-token");
+            .store(&self.version, "SecretStore", name, namespace, "", "connect-token");
         store["spec"]["provider"]["onepassword"]["connectHost"] = json!(format!("http://{address}"));
         self.cluster.apply(&store.to_string());
     }
 
     pub(crate) fn manifest(&self, name: &str, store: &str, item: &str, field: &str) -> Value {
-        json!({"apiVersion": VERSION, "kind": "ExternalSecret",
+        json!({"apiVersion": self.version, "kind": "ExternalSecret",
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {"refreshInterval": "1h", "secretStoreRef": {"name": store},
                 "data": [{"secretKey": "v", "remoteRef": {"key": item, "property": field}}]}})
@@ -272,17 +276,17 @@ impl Stage {
 
     /// Waits until an ExternalSecret is ready, or is not.
     pub(crate) fn wait_ready(&self, name: &str, status: &str) -> Value {
-        self.cluster
-            .wait_for(&path(self.namespace, "externalsecrets", name, VERSION), |object| {
-                let condition = &object["status"]["conditions"][0];
-                (condition["status"] == status).then(|| condition.clone())
-            })
+        let path = path(self.namespace, "externalsecrets", name, &self.version);
+        self.cluster.wait_for(&path, |object| {
+            let condition = &object["status"]["conditions"][0];
+            (condition["status"] == status).then(|| condition.clone())
+        })
     }
 
     /// An ExternalSecret as it is.
     pub(crate) fn get(&self, name: &str) -> Value {
         self.cluster
-            .get(&path(self.namespace, "externalsecrets", name, VERSION))
+            .get(&path(self.namespace, "externalsecrets", name, &self.version))
             .expect("the ExternalSecret")
     }
 
@@ -450,25 +454,27 @@ pub(crate) fn path(namespace: &str, plural: &str, name: &str, version: &str) -> 
 
 /// Takes out what External Secrets itself changed between releases, and we have as the newest does.
 pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) {
-    let newest = release.contains("v2.");
-    if !newest {
-        // Finalizers on ExternalSecrets came with 2.x.
-        object["finalizers"] = Value::Null;
-        // Pushing did.
-        object["capabilities"] = Value::Null;
-    }
     if let Some(events) = object["events"].as_array_mut() {
-        events.retain(|event| {
-            let message = event[2].as_str().unwrap_or_default();
-            // An item that goes while it is looked for; and stores shared one client until 2.x, so that one at times asked
-            // with another's token.
-            !message.contains("status 404: item ID not found") && (newest || !message.contains("status 401"))
-        });
+        // An item that goes while it is looked for.
+        let is_chance = |event: &Value| event[2].as_str().unwrap_or_default().contains("404: item ID not found");
+        events.retain(|event| !is_chance(event));
         if events.is_empty() {
             object["events"] = Value::Null;
         }
     }
-    if release.contains("v0.9.") {
+    if !release.contains("v2.") {
+        // Putting on a finalizer wrote the whole object, with its intervals in Go's words: that is another generation.
+        if let Some(version) = object["syncedResourceVersion"].as_str() {
+            object["syncedResourceVersion"] = json!(version.split_once('-').map(|(_, hash)| hash));
+        }
+        if let Some(made) = object.get_mut("as made") {
+            made["spec"]["refreshInterval"] = Value::Null;
+        }
+    }
+    if release.contains("v0.9") {
+        // Finalizers on ExternalSecrets came later, and so did pushing.
+        object["finalizers"] = Value::Null;
+        object["capabilities"] = Value::Null;
         // Events had other words.
         object["events"] = Value::Null;
         // Not set then where there was nothing to write.
@@ -520,7 +526,7 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
     match release {
         release if release.contains("v2.") => false,
         // `field/`, `file/` and tags came later, and so did the error for a key that a template misses.
-        release if release.contains("v0.9.") => {
+        release if release.contains("v0.9") => {
             let later = [
                 "field-prefix",
                 "file-prefix",
@@ -540,25 +546,8 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
             ];
             later.contains(&name) || parts.iter().any(|part| key.contains(part))
         }
-        // Since 2.x a Secret that is immutable is left as it is; before, that its value changed was an error. One that
-        // has no owner is left as it is, too, unless it is refreshed.
-        _ if [
-            "immutable",
-            "refresh-createdonce-orphan",
-            "refresh-periodic-orphan",
-            "refresh-onchange-orphan",
-        ]
-        .iter()
-        .any(|part| name.contains(part)) =>
-        {
-            true
-        }
         // It is refused, and so is made only when it is edited, when others have long been looked at.
         _ if name == "edit-createormerge-to-owner" => true,
-        // Said in other words.
-        _ if key == "ExternalSecret rewrite-collision" => true,
-        // A store that can't be asked was told otherwise.
-        _ if key == "SecretStore broken" => true,
         // A Secret that the API server would put a service account's token into is refused since 2.x.
         _ => name == "template-token-type",
     }

@@ -19,6 +19,15 @@ struct ControllerLabels {
     controller: String,
 }
 
+/// A queue, and who waits in it. controller-runtime has had the label since its queues have priorities (0.21); all that
+/// wait here are equal, and 0 is what it calls that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DepthLabels {
+    name: String,
+    controller: String,
+    priority: u8,
+}
+
 /// A controller and what came of a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
@@ -36,7 +45,7 @@ type HistogramOf<L> = Family<L, Histogram, fn() -> Histogram>;
 
 #[derive(Clone)]
 pub(super) struct Queues {
-    depth: Family<ControllerLabels, Gauge>,
+    depth: Family<DepthLabels, Gauge>,
     adds: Family<ControllerLabels, Counter>,
     retries: Family<ControllerLabels, Counter>,
     waited: HistogramOf<ControllerLabels>,
@@ -112,6 +121,7 @@ impl Queues {
 pub(crate) struct WorkQueue {
     queues: Queues,
     labels: ControllerLabels,
+    depth: DepthLabels,
     one: OneController,
 }
 
@@ -143,7 +153,7 @@ impl WorkQueue {
         ));
         let labels = &queue.labels;
         drop((
-            depth.get_or_create(labels),
+            depth.get_or_create(&queue.depth),
             adds.get_or_create(labels),
             retries.get_or_create(labels),
         ));
@@ -157,6 +167,11 @@ impl WorkQueue {
             labels: ControllerLabels {
                 name: controller.to_owned(),
                 controller: controller.to_owned(),
+            },
+            depth: DepthLabels {
+                name: controller.to_owned(),
+                controller: controller.to_owned(),
+                priority: 0,
             },
             one: OneController {
                 controller: controller.to_owned(),
@@ -180,12 +195,12 @@ impl WorkQueue {
     /// An object waits.
     pub(crate) fn added(&self) {
         self.queues.adds.get_or_create(&self.labels).inc();
-        self.queues.depth.get_or_create(&self.labels).inc();
+        self.queues.depth.get_or_create(&self.depth).inc();
     }
 
     /// Its turn came.
     pub(crate) fn taken(&self, waited: Duration) {
-        self.queues.depth.get_or_create(&self.labels).dec();
+        self.queues.depth.get_or_create(&self.depth).dec();
         self.queues
             .waited
             .get_or_create(&self.labels)

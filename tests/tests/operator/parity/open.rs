@@ -16,10 +16,11 @@ const OPEN: &[(&str, &str)] = &[
     ("ExternalSecret version-of-nothing", "events"),
 ];
 
-/// Whether a difference is one of them. It reads `ACT: KEY /PLACE /PLACE…`, and then how it differs.
+/// Whether a difference is one of them. It reads `RELEASE: ACT: KEY /PLACE /PLACE…`, and then how it
+/// differs.
 pub(super) fn is_known(difference: &str) -> bool {
     let first = difference.lines().next().unwrap_or_default();
-    let (_, first) = first.split_once(": ").unwrap_or_default();
+    let first = first.splitn(3, ": ").nth(2).unwrap_or_default();
     let (key, place) = first.split_once(" /").unwrap_or((first, ""));
     let is = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
         Some(start) => text.starts_with(start),

@@ -1,4 +1,4 @@
-// Package register names the providers that are compiled in. It stands in for the file of that name in the controller's
+// Package register names the providers that are compiled in. It stands in for the file of that name in a controller's
 // own source, which names three dozen clouds that no test of ours asks.
 package register
 
