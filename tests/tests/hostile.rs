@@ -274,6 +274,47 @@ fn slow_clients_do_not_keep_others_waiting() {
     heartbeat(ground.address).unwrap();
 }
 
+/// However many send large bodies, few are held in memory at once; ordinary writes do not wait for them.
+#[test]
+fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
+    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let token = pair.token("t", &["apps=read,write"]);
+    let item = |title: &str, length: usize| {
+        let value = "x".repeat(length);
+        json!({"title": title, "category": "LOGIN", "fields": [{"label": "v", "value": value}]}).to_string()
+    };
+    let post = || Request::new("POST", "/v1/vaults/apps/items").bearer(&token);
+    let create = |body: &str| exchange(pair.address(), &post().body(body).bytes()).unwrap();
+    let large = item("large", 100_000);
+    // It is told to go on when it has its place.
+    let start = || {
+        let head = post().header("Expect", "100-continue");
+        let head = head.header("Content-Length", large.len().to_string());
+        let mut wire = Wire::open(pair.address()).unwrap();
+        wire.send(&head.bytes()).unwrap();
+        let told = wire.until(|seen| seen.ends_with(b"\r\n\r\n")).unwrap();
+        assert!(told.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&told));
+        wire
+    };
+    let mut slow: Vec<Wire> = (0..8).map(|_| start()).collect();
+    let mut last = Wire::open(pair.address()).unwrap();
+    last.send(&post().body(large.as_str()).bytes()).unwrap();
+    let small = create(&item("small", 60_000));
+    assert_eq!(small.status, 200, "{}", small.text());
+    // It is there already, and yet not done: eight are before it.
+    assert!(pair.item(&token, "apps", "large").is_none());
+
+    slow[0].send(large.as_bytes()).unwrap();
+    assert_eq!(slow[0].reply(false).unwrap().status, 200);
+    assert_eq!(last.reply(false).unwrap().status, 200);
+    // A client that goes away gives up its place.
+    drop(slow);
+    for _ in 0..9 {
+        let reply = create(&large);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (_pair, ground) = ground();

@@ -44,6 +44,8 @@ pub struct Api {
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) event_streams: Arc<Semaphore>,
+    /// Places for large bodies.
+    pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
     /// Every request that was in work is answered.
     pub(crate) drained: CancellationToken,
@@ -63,6 +65,7 @@ impl Api {
             activity: Recorder::default(),
             metrics: Metrics::default(),
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS)),
+            large_bodies: Arc::new(Semaphore::new(limits::LARGE_BODIES)),
             stopping: CancellationToken::new(),
             drained: CancellationToken::new(),
             store: OnceLock::new(),

@@ -5,6 +5,13 @@ use std::time::Duration;
 /// The largest request body, in bytes. Above: 413.
 pub(crate) const BODY_BYTES: usize = 4 << 20;
 
+/// The largest body that is taken at once, in bytes. Items without files are far smaller.
+pub(crate) const SMALL_BODY_BYTES: usize = 64 << 10;
+
+/// How many larger bodies may be in work at once: each is in memory several times, here and in sync. Further ones wait
+/// before they are read, for [`BODY_TIME`] at most. Above: 503.
+pub(crate) const LARGE_BODIES: usize = 8;
+
 /// How long a body may take to arrive. Above: 408.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(30);
 

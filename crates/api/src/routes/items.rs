@@ -259,7 +259,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
 pub(super) async fn create(
     mut caller: Caller,
     Path(vault): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Create).await?;
     let input = ItemInput::from_json(&body)?;
@@ -274,7 +274,7 @@ pub(super) async fn create(
 pub(super) async fn replace(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
     let vault = entry.vault.id;
@@ -292,7 +292,7 @@ pub(super) async fn replace(
 pub(super) async fn patch(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
