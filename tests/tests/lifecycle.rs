@@ -2,6 +2,7 @@
 //! a sync at work.
 #![allow(clippy::expect_used, missing_docs)]
 
+use serde_json::{Value, json};
 use sidevault_tests::pair::{Half, Pair, wait_until};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
@@ -14,10 +15,26 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
     let token = pair.token("leaked", &["apps=read,write"]);
     let other = pair.token("kept", &["apps=read"]);
     assert_eq!(pair.get(&token, "/v1/vaults").status, 200);
+    let inspect = || pair.output(&["token", "inspect", "--json", &token]);
+    let valid: Value = serde_json::from_str(&inspect()).expect("JSON");
+    assert_eq!((&valid["verdict"], &valid["reason"]), (&json!("valid"), &Value::Null));
+    let jti = valid["claims"]["jti"].as_str().expect("its id");
+    let expiry = || {
+        pair.get("", "/metrics")
+            .text()
+            .contains(&format!("expiry_timestamp_seconds{{jti=\"{jti}\"}}"))
+    };
+    assert!(expiry());
     pair.output(&["token", "revoke", "leaked"]);
     // The command has ended, so the next request is refused: no waiting here.
     assert_eq!(pair.get(&token, "/v1/vaults").status, 401);
     assert_eq!(pair.get(&other, "/v1/vaults").status, 200);
+    let refused: Value = serde_json::from_str(&inspect()).expect("JSON");
+    assert_eq!(
+        (&refused["verdict"], &refused["reason"]),
+        (&json!("refused"), &json!("it was revoked"))
+    );
+    assert!(!expiry(), "its expiry is told still");
     pair.kill(Half::Api);
     pair.kill(Half::Sync);
     pair.run(Half::Sync);

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Api {
     /// Places for large bodies.
     pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
+    /// Requests are taken, or were.
+    pub(crate) serving: AtomicBool,
     /// Every request that was in work is answered.
     pub(crate) drained: CancellationToken,
     store: OnceLock<Reader>,
@@ -67,6 +70,7 @@ impl Api {
             event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS)),
             large_bodies: Arc::new(Semaphore::new(limits::LARGE_BODIES)),
             stopping: CancellationToken::new(),
+            serving: AtomicBool::new(false),
             drained: CancellationToken::new(),
             store: OnceLock::new(),
             opened: watch::Sender::new(false),
@@ -87,7 +91,9 @@ impl Api {
             })
             .await;
         // Requests in work still read, and what they note must not get lost by an orderly stop.
-        let _at_most = tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await;
+        if self.serving.load(Ordering::Relaxed) {
+            let _at_most = tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await;
+        }
         self.activity.flush(&self.link, &self.metrics).await;
         if let Some(store) = self.store.get() {
             store.close().await;

@@ -110,7 +110,8 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
             Ok(token)
         }
         Err(error) => {
-            tracing::info!(request_id = %context.id, reason = %error, "a token was refused");
+            let remote = context.remote.map(tracing::field::display);
+            tracing::info!(request_id = %context.id, remote, reason = %error, "a token was refused");
             let reason = match error {
                 TokenError::Expired { .. } => "expired",
                 TokenError::Signature | TokenError::Algorithm | TokenError::UnknownKey { .. } => "signature",
@@ -161,7 +162,8 @@ impl Caller {
         let token = authenticate(api, headers, &context)?;
         let view = api.store().await?.view().await?;
         if view.is_revoked(&token.jti) {
-            tracing::info!(jti = token.jti, name = token.name, "a revoked token was refused");
+            let remote = context.remote.map(tracing::field::display);
+            tracing::info!(request_id = %context.id, remote, jti = token.jti, name = token.name, "a revoked token was refused");
             api.metrics.auth_failed("revoked");
             return Err(unauthorized("Invalid bearer token"));
         }

@@ -141,7 +141,7 @@ impl SyncLink {
     }
 
     /// What sync last said of its parts.
-    pub(crate) fn dependencies(&self) -> Option<Vec<Dependency>> {
+    pub fn dependencies(&self) -> Option<Vec<Dependency>> {
         self.health
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

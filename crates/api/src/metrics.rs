@@ -127,6 +127,10 @@ impl Metrics {
         self.sync_linked.set(i64::from(linked));
         if let Some(view) = view {
             self.sequence.set(view.sequence());
+            // When these would have expired is of no interest any more.
+            for jti in view.revoked() {
+                self.token_expiry.remove(&TokenLabel { jti: jti.to_owned() });
+            }
             self.items.clear();
             for entry in view.vaults() {
                 let vault = VaultLabel {

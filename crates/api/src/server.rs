@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -51,6 +52,7 @@ impl Listener {
 
 /// Serves the api until `stop`; then finishes what is in work, for 25 seconds at the most.
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
+    api.serving.store(true, Ordering::Relaxed);
     let edge = Edge::new(api.clone());
     let answer = move |request, remote| edge.clone().answer(request, remote);
     accept(listener, tls, stop, answer).await;

@@ -21,7 +21,7 @@ pub enum ClientError {
         message: String,
     },
     /// No vault or item has the name.
-    #[error("{0} not found: none has this name")]
+    #[error("{0} not found: none that this token may read has this name")]
     NoMatch(Kind),
     /// Several vaults or items have the name, and any choice could be the wrong one.
     #[error("{count} {what}s have this name; use an id")]
@@ -176,7 +176,7 @@ mod tests {
     fn messages_use_the_words_people_know() {
         assert_eq!(
             ClientError::NoMatch(Kind::Vault).to_string(),
-            "vault not found: none has this name"
+            "vault not found: none that this token may read has this name"
         );
         assert_eq!(refused(404).to_string(), "status 404: x");
         let twins = ClientError::Ambiguous {

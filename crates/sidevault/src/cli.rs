@@ -41,15 +41,15 @@ pub(crate) enum Command {
     ///
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8080), OP_HTTPS_PORT (8443),
     /// OP_LOG_LEVEL, OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT (10s), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE,
-    /// OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME; and by SIDEVAULT_PASSPHRASE_FILE and
-    /// SIDEVAULT_LOG_FORMAT=json|human.
+    /// OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN, OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME (/home/opuser); and by
+    /// SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE, SIDEVAULT_PASSPHRASE_FILE and SIDEVAULT_LOG_FORMAT=json|human.
     #[command(version)]
     Api,
     /// Run sync: reads the sources, and is the only one that writes
     ///
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8081), OP_LOG_LEVEL, OP_BUS_PORT,
-    /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME; and by SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE and
-    /// SIDEVAULT_LOG_FORMAT=json|human.
+    /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME (/home/opuser); by SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE
+    /// and SIDEVAULT_LOG_FORMAT=json|human; and by SOPS' own SOPS_AGE_KEY and SOPS_AGE_KEY_FILE, keys for the files.
     #[command(version)]
     Sync(Sync),
     /// Run the operator: external-secrets.io resources become Kubernetes Secrets
@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Read and change items through a Connect server
     ///
     /// The server and the token are OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file SIDEVAULT_TOKEN_FILE names);
-    /// without them, those of the last `sidevault quickstart`.
+    /// without them, those of the last `sidevault quickstart` that had no --data.
     #[command(subcommand)]
     Item(Item),
     /// Look for what is wrong, and say how to put it right

@@ -8,7 +8,7 @@ pub enum StoreError {
     Missing(PathBuf),
     /// The data directory can't be used.
     #[error(
-        "can't use the data directory {path}: {cause}; it must be writable by uid {uid} (in Kubernetes set fsGroup: 999)"
+        "can't use the data directory {path}: {cause}; it must be writable by uid {uid} (elsewhere: XDG_DATA_HOME; in Kubernetes: fsGroup: 999)"
     )]
     Directory {
         /// The directory.

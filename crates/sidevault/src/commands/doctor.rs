@@ -70,10 +70,10 @@ pub(crate) async fn run(arguments: &cli::Doctor, environment: &Environment) -> R
     let credentials = keys::check(&mut findings, &installation);
     local::directory(&mut findings, &installation);
     let mut api_is_up = false;
-    remote::api(&mut findings, environment, &mut api_is_up).await;
+    remote::api(&mut findings, environment, &installation, &mut api_is_up).await;
     if let Some(credentials) = &credentials {
         local::store(&mut findings, &installation, credentials).await;
-        keys::own_token(&mut findings, environment, credentials);
+        keys::own_token(&mut findings, environment, &installation, credentials);
     }
     let sync_is_up = local::sync(&mut findings, &installation, credentials.as_ref()).await;
     local::ports(&mut findings, environment, api_is_up, sync_is_up).await;

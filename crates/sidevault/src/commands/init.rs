@@ -23,14 +23,15 @@ pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
     let (credentials, issuer) = (credentials.display(), issuer.display());
     output::line(&format!(
         "Wrote {credentials} (for the server) and {issuer} (for you: whoever has it can read everything \
-         through the server; keep it away from there, and keep a copy of both).
+         through the server. Keep it off the server, and keep a copy of both).
 
 Next:
   kubectl create secret generic op-credentials --from-file={CREDENTIALS_FILE}={credentials}
   sidevault token create my-app --issuer {issuer} --vault secrets=read
 or, on this machine:
-  OP_SESSION={credentials} sidevault sync --vault secrets &
-  OP_SESSION={credentials} sidevault api"
+  export OP_SESSION={credentials} XDG_DATA_HOME=$PWD/data
+  sidevault sync --vault secrets &
+  sidevault api"
     ))
 }
 

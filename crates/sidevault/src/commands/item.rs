@@ -4,7 +4,7 @@ mod edit;
 mod server;
 mod show;
 
-pub(crate) use server::{host, token};
+pub(crate) use server::{DEFAULT_HOST, host, token};
 
 use std::io::Read as _;
 use std::path::Path;

@@ -223,6 +223,7 @@ impl Server {
         let bar = progress(arguments);
         self.link.settled().await;
         bar.finish_and_clear();
+        self.refuse_what_cannot_be_served()?;
         let vaults = self.vaults(home.path(), keys).await?;
         let token = match arguments.dev_token {
             true => token::published(keys, &vaults)?,
@@ -243,6 +244,19 @@ impl Server {
             std::fs::write(home.path().join(URL_FILE), url)?;
         }
         Ok(ready::Ready::new(url, &token, &vaults, home))
+    }
+
+    /// Going on would answer for a directory with what a vault of the same name holds.
+    fn refuse_what_cannot_be_served(&self) -> Result<(), Failure> {
+        let parts = self.link.dependencies().unwrap_or_default();
+        let failed = parts.into_iter().find(|part| part.status == "FAILED");
+        failed.map_or(Ok(()), |part| {
+            Err(Failure::Config(format!(
+                "--dir {}: {}. Or keep this server's vaults apart: --data DIR",
+                part.service,
+                part.message.unwrap_or_default()
+            )))
+        })
     }
 
     async fn vaults(&self, data: &Path, keys: &Keys) -> Result<Vec<Arc<VaultEntry>>, Failure> {

@@ -56,6 +56,12 @@ async fn create(arguments: TokenCreate, environment: &Environment) -> Result<(),
     };
     let (jwt, token) = issuer.issue(&spec, now)?;
     if let Some(credentials) = server {
+        if installation.has_store() && is_name_used(&installation, &credentials, &token.name).await {
+            eprintln!(
+                "note: another token is named \"{}\", too: each of them is revoked by its jti",
+                output::printable(&token.name)
+            );
+        }
         register(&installation, &credentials, &token).await;
     }
     eprintln!("{}", described(&token));
@@ -130,6 +136,14 @@ async fn register(installation: &Installation, credentials: &Credentials, token:
     if let Err(failure) = admin::command(installation, credentials, command).await {
         eprintln!("note: the token is not listed until it is used ({failure})");
     }
+}
+
+/// Whether a token that was not revoked has this name.
+async fn is_name_used(installation: &Installation, credentials: &Credentials, name: &str) -> bool {
+    let known = tokens(installation, credentials).await.unwrap_or_default();
+    known
+        .iter()
+        .any(|token| token.name == name && token.revoked_at.is_none())
 }
 
 fn described(token: &Token) -> String {

@@ -83,6 +83,11 @@ impl View {
         self.revoked.contains(jti)
     }
 
+    /// The ids of all tokens that were revoked.
+    pub fn revoked(&self) -> impl Iterator<Item = &str> {
+        self.revoked.iter().map(String::as_str)
+    }
+
     /// The number of the change.
     pub fn sequence(&self) -> i64 {
         self.seq

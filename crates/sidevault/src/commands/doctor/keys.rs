@@ -75,8 +75,15 @@ fn mode(findings: &mut Findings, path: &Path) {
 }
 
 /// The token that clients on this machine would send.
-pub(super) fn own_token(findings: &mut Findings, environment: &Environment, credentials: &Credentials) {
-    let Ok(jwt) = token(environment) else { return };
+pub(super) fn own_token(
+    findings: &mut Findings,
+    environment: &Environment,
+    installation: &Installation,
+    credentials: &Credentials,
+) {
+    let Ok(jwt) = token(environment, &installation.data) else {
+        return;
+    };
     let now = Timestamp::now();
     match credentials.verifier().verify(jwt.trim(), now) {
         Ok(token) => match token.expires_at {

@@ -6,14 +6,21 @@ use sidevault_client::{Client, ClientBuilder, ClientError};
 use sidevault_model::Dependency;
 
 use super::Findings;
-use crate::commands::item::{host, token};
+use crate::commands::item::{DEFAULT_HOST, host, token};
 use crate::environment::Environment;
+use crate::installation::Installation;
 use crate::output::printable;
+use crate::settings::{Role, Settings, TlsSetting};
 
 /// `/health`: reachable, which version, and how its parts are.
-pub(super) async fn api(findings: &mut Findings, environment: &Environment, is_up: &mut bool) {
-    let host = host(environment);
-    let client = match client(&host, environment) {
+pub(super) async fn api(
+    findings: &mut Findings,
+    environment: &Environment,
+    installation: &Installation,
+    is_up: &mut bool,
+) {
+    let host = host(environment, &installation.data).unwrap_or_else(|| own(environment));
+    let client = match client(&host, environment, installation) {
         Ok(client) => client,
         Err(error) => {
             findings.fail(
@@ -27,8 +34,13 @@ pub(super) async fn api(findings: &mut Findings, environment: &Environment, is_u
     let health = match client.health().await {
         Ok(health) => health,
         Err(error) => {
-            *is_up = !error.is_unreachable();
+            // A certificate that is not believed shows that something is there.
+            let is_tls = matches!(&error, ClientError::Unreachable(why) if why.contains("certificate"));
+            *is_up = is_tls || !error.is_unreachable();
             let fix = match error {
+                _ if is_tls => {
+                    "export OP_CONNECT_HOST=https://NAME:PORT with a name in the certificate, and SSL_CERT_FILE if its authority is your own"
+                }
                 ClientError::Unreachable(_) => "start `sidevault api`, or set OP_CONNECT_HOST to where it is",
                 _ => "see the log of the api",
             };
@@ -46,9 +58,18 @@ pub(super) async fn api(findings: &mut Findings, environment: &Environment, is_u
     }
 }
 
-fn client(host: &str, environment: &Environment) -> Result<Client, ClientError> {
+/// Where an api with this environment listens.
+fn own(environment: &Environment) -> String {
+    match Settings::read(environment, Role::Api) {
+        Ok(settings) if settings.tls != TlsSetting::Off => format!("https://localhost:{}", settings.https_port),
+        Ok(settings) => format!("http://localhost:{}", settings.http_port),
+        Err(_) => DEFAULT_HOST.to_owned(),
+    }
+}
+
+fn client(host: &str, environment: &Environment, installation: &Installation) -> Result<Client, ClientError> {
     // `/health` needs no token; the client does.
-    let token = token(environment).unwrap_or_else(|_| "none".to_owned());
+    let token = token(environment, &installation.data).unwrap_or_else(|_| "none".to_owned());
     ClientBuilder::new(host, token)
         .timeout(Duration::from_secs(5))
         .connect_timeout(Duration::from_secs(2))

@@ -1,4 +1,4 @@
-//! `sidevault token inspect`: what a token says, believed or not. Never asks a server.
+//! `sidevault token inspect`: what a token says, believed or not. Asks no server; looks into its store if that is here.
 
 use std::io::Read as _;
 
@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::Value;
-use sidevault_keys::{MAX_TOKEN_LEN, TokenError};
+use sidevault_keys::{Credentials, MAX_TOKEN_LEN, TokenError};
 use sidevault_model::{Access, Timestamp};
 
 use crate::cli::Place;
@@ -39,10 +39,27 @@ pub(crate) async fn run(
     let text = text.trim();
     let jwt = text.strip_prefix("Bearer ").unwrap_or(text).trim();
     let (header, claims) = parts(jwt)?;
-    let (verdict, reason) = match Installation::find(place, environment).credentials() {
+    let installation = Installation::find(place, environment);
+    let (verdict, reason) = match installation.credentials() {
         Ok(credentials) => match credentials.verifier().verify(jwt, Timestamp::now()) {
-            Ok(_) => ("valid", None),
-            Err(error) => ("refused", Some(error.to_string())),
+            Ok(token) => match revoked(&installation, &credentials, &token.jti).await {
+                Some(false) => ("valid", None),
+                Some(true) => ("refused", Some("it was revoked".to_owned())),
+                None => (
+                    "valid",
+                    Some(
+                        "whether it was revoked is not known here (--data names the server's data directory)"
+                            .to_owned(),
+                    ),
+                ),
+            },
+            Err(error) => {
+                let keys = match (&place.session, environment.get("OP_SESSION")) {
+                    (None, None) => format!(" (looked at with {}; --session names others)", installation.session()),
+                    _ => String::new(),
+                };
+                ("refused", Some(format!("{error}{keys}")))
+            }
         },
         Err(failure) if place.session.is_some() => return Err(failure),
         Err(_) => (
@@ -67,6 +84,17 @@ pub(crate) async fn run(
         ))),
         _ => Ok(()),
     }
+}
+
+/// Whether the server's store says that a token was revoked, if the store is here.
+async fn revoked(installation: &Installation, credentials: &Credentials, jti: &str) -> Option<bool> {
+    if !installation.has_store() {
+        return None;
+    }
+    let reader = installation.reader(credentials).await.ok()?;
+    let revoked = reader.view().await.ok().map(|view| view.is_revoked(jti));
+    reader.close().await;
+    revoked
 }
 
 fn read_stdin() -> Result<String, Failure> {
