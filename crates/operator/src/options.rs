@@ -8,7 +8,7 @@ use crate::types::StoreRef;
 /// What an operator is told at start. The names are External Secrets' flags'.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many objects of one store, and of each other kind, are worked at at a time.
+    /// How many objects of one store, and of each other kind, are in work at once.
     pub concurrent: usize,
     /// The only namespace that is looked at; all when absent. ClusterExternalSecrets are left alone then, and
     /// ClusterSecretStores are too unless this operator may list and watch them.

@@ -135,7 +135,7 @@ struct State {
 pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Notify,
-    /// How many objects of one lane are worked at at a time.
+    /// How many objects of one lane are in work at once.
     width: usize,
     /// The longest wait after a failure.
     longest: Duration,
@@ -161,7 +161,7 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Whether more objects wait than can be worked at at a time.
+    /// Whether more objects wait than can be in work at once.
     pub(crate) fn is_crowded(&self) -> bool {
         self.lock().waiting.len() > self.width
     }

@@ -24,7 +24,7 @@ pub(crate) struct Place {
 pub(crate) enum Token {
     /// Make a token and print it
     ///
-    /// The server needs not run, nor the vault be there yet: a vault's id follows from its name.
+    /// The server need not run, nor the vault be there yet: a vault's id follows from its name.
     #[command(
         after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d"
     )]

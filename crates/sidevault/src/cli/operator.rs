@@ -46,7 +46,7 @@ const IGNORED: &[(&str, bool)] = &[
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub(crate) struct Operator {
-    /// How many objects of each store are worked at at a time
+    /// How many objects of each store are in work at once
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) concurrent: usize,
     /// Look at this namespace only. ClusterExternalSecrets are left alone then, and ClusterSecretStores are unless
