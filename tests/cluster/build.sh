@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds a Kubernetes control plane, kubectl, helm and two External Secrets controllers into target/tools/cluster.
+# Builds a Kubernetes control plane, kubectl, helm and an External Secrets controller into target/tools/cluster.
 # Each group once: a second run with the same files does nothing. Needs Go and, the first time, the module proxy.
-# `build.sh control-plane` builds that group alone; the others are `helm` and `external-secrets`.
+# `build.sh control-plane` builds that group alone; the others are `helm`, `external-secrets`, and for the nightly tests
+# `external-secrets-old`.
 set -eu
 
 command -v go > /dev/null || {
@@ -14,11 +15,12 @@ out=${CARGO_TARGET_DIR:-$root/target}/tools/cluster
 mkdir -p "$out"
 out=$(CDPATH='' cd -- "$out" && pwd)
 
-build() { # PROGRAM PACKAGE [LINKER FLAGS]: in the module of the current directory
-    echo "building $1" >&2
+build() { # OUTPUT LINKER-FLAGS PACKAGE...: in the module of the current directory
+    output=$1 linker=$2
+    shift 2
+    echo "building $*" >&2
     # -p 2: the linker of the api server alone takes 2 GiB. -buildvcs=false: the module lies inside another repository.
-    CGO_ENABLED=0 nice -n 5 go build -mod=readonly -p 2 -trimpath -buildvcs=false -ldflags="-s -w ${3:-}" \
-        -o "$out/$1" "$2"
+    CGO_ENABLED=0 nice -n 5 go build -mod=readonly -p 2 -trimpath -buildvcs=false -ldflags="-s -w $linker" -o "$out/$output" "$@"
 }
 
 control_plane() {
@@ -27,15 +29,24 @@ control_plane() {
     minor=${version#v1.}
     at=k8s.io/component-base/version
     flags="-X $at.gitVersion=$version -X $at.gitMajor=1 -X $at.gitMinor=${minor%%.*}"
-    build etcd go.etcd.io/etcd/server/v3
-    build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$flags"
-    build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$flags"
-    build kubectl k8s.io/kubernetes/cmd/kubectl "$flags"
+    # One command for all of them: while one program is linked, which takes one core, the next is compiled.
+    set -- go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager
+    kubectl_of_this_machine "${minor%%.*}" || set -- "$@" k8s.io/kubernetes/cmd/kubectl
+    build "" "$flags" "$@"
+    mv "$out/server" "$out/etcd"
+}
+
+# Uses the kubectl on PATH if Kubernetes supports it with this server: at most one minor release away.
+kubectl_of_this_machine() { # MINOR
+    found=$(command -v kubectl) || return 1
+    theirs=$("$found" version --client -o json 2> /dev/null | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p')
+    [ -n "$theirs" ] && [ $((theirs - $1)) -ge -1 ] && [ $((theirs - $1)) -le 1 ] || return 1
+    ln -sf "$found" "$out/kubectl"
 }
 
 helm() {
     cd "$here/helm"
-    build helm helm.sh/helm/v4/cmd/helm
+    build helm "" helm.sh/helm/v4/cmd/helm
 }
 
 # The whole controller as released, but for the providers of clouds: those would take most of an hour to compile.
@@ -54,7 +65,7 @@ external_secrets() { # RELEASE
     sed -i 's/^\tprovider\.client = /\tprovider = new(ProviderOnePassword)\n&/' "$provider"
     grep -q '= new(ProviderOnePassword)' "$provider"
     cd "$copy"
-    build "$program" .
+    build "$program" "" .
     mkdir -p "$out/$program.crds"
     cp config/crds/bases/*_*.yaml "$out/$program.crds"
 }
@@ -75,10 +86,10 @@ for wanted in ${*:-control-plane helm external-secrets}; do
     case $wanted in
     control-plane) group control-plane control_plane "$here/go.mod" "$here/go.sum" ;;
     helm) group helm helm "$here/helm/go.mod" "$here/helm/go.sum" ;;
-    external-secrets)
-        for release in v0.20 v0.9; do
-            group "external-secrets-$release" "external_secrets $release" "$here/eso/$release"/go.* "$here"/eso/*.go
-        done
+    external-secrets | external-secrets-old)
+        release=v0.20
+        [ "$wanted" = external-secrets ] || release=v0.9
+        group "external-secrets-$release" "external_secrets $release" "$here/eso/$release"/go.* "$here"/eso/*.go
         ;;
     *) echo "build.sh: no group named $wanted" >&2 && exit 2 ;;
     esac

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqlStr, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::StoreError;
@@ -36,7 +37,7 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
         .synchronous(SqliteSynchronous::Full)
         .connect()
         .await?;
-    sqlx::migrate!("../../migrations")
+    migrator()
         .run_direct(None, &mut conn, false)
         .await
         .map_err(|error| match error {
@@ -44,6 +45,20 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
             other => StoreError::Migrate(other),
         })?;
     Ok(conn)
+}
+
+/// The schema changes of `migrations/`, oldest first. The list is written out because `sqlx::migrate!` would compile
+/// SQLite and the asynchronous runtime a second time, for the macro.
+fn migrator() -> Migrator {
+    let migrations = [(1, "store", include_str!("../../../migrations/0001_store.sql"))];
+    Migrator::with_migrations(
+        migrations
+            .map(|(version, name, sql)| {
+                let sql = SqlStr::from_static(sql);
+                Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+            })
+            .to_vec(),
+    )
 }
 
 /// Readers' connections, each lent to one caller at a time.
