@@ -14,6 +14,8 @@
 
 mod connection;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handshake;
 mod message;
 

@@ -2,30 +2,29 @@
 // Where a test's world can't be made, the test ends.
 #![allow(clippy::expect_used)]
 
-use std::env;
+use std::{env, iter};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Cluster, Running, find_tools};
 
-/// The controllers that `tests/cluster/build.sh` builds, the newest first.
-const BUILT: [&str; 2] = ["external-secrets-v0.20", "external-secrets-v0.9"];
+/// The controller that `tests/cluster/build.sh` builds.
+const BUILT: &str = "external-secrets-v0.20";
 
-/// The controllers to compare with: those that `tests/cluster/build.sh` builds, the newest first, then those that
-/// `SIDEVAULT_ESO_CONTROLLERS` names, with `:` between. Each has its resource definitions beside it, in a directory of
-/// its own name with `.crds` behind. `None`, said loudly, if the first ones were not built; under `CI=true` that is a
-/// failure.
+/// The controllers to compare with: the one that `tests/cluster/build.sh` builds, then those that
+/// `SIDEVAULT_ESO_CONTROLLERS` names, with `:` between; `tests/run nightly` names an older release there. Each has its
+/// resource definitions beside it, in a directory of its own name with `.crds` behind. `None`, said loudly, if the first
+/// one was not built; under `CI=true` that is a failure.
 ///
 /// Releases differ in their definitions, so a cluster can hold one at a time.
 ///
 /// # Panics
-/// If one of the first is missing and must not be.
+/// If the first is missing and must not be.
 pub fn controllers() -> Option<Vec<PathBuf>> {
-    let tools = find_tools(&BUILT)?;
-    let built = BUILT.iter().map(|name| tools.join(name));
+    let built = find_tools(&[BUILT])?.join(BUILT);
     let named = env::var_os("SIDEVAULT_ESO_CONTROLLERS").unwrap_or_default();
     let named = env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
-    Some(built.chain(named).collect())
+    Some(iter::once(built).chain(named).collect())
 }
 
 /// Where a controller's resource definitions are, for [`Cluster::install_definitions`].

@@ -179,9 +179,9 @@ fn compare(release: &str, theirs: &Play, ours: &Play) -> Vec<String> {
         println!("{release}: {act}: {all} objects compared, {external_secrets} of them ExternalSecrets");
     }
     assert!(theirs["1 applied"].len() > 150, "too few objects for {release}");
-    // Events are written on the side: which of them are there when one looks hangs on the machine. They are compared
-    // when other releases are, by hand.
-    let with_events = std::env::var_os("SIDEVAULT_ESO_CONTROLLERS").is_some();
+    // Events are written on the side: which of them are there when one looks depends on the machine, so they are
+    // compared only by hand.
+    let with_events = std::env::var_os("SIDEVAULT_COMPARE_EVENTS").is_some();
     let mut differences = Vec::new();
     for (act, theirs) in theirs {
         let ours = &ours[act];

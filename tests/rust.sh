@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs the workspace's test programs, several at a time: most of them wait for servers rather than for a processor.
+# `cargo test --workspace` runs the same tests, one program after the other. Fails if a program fails or none is there.
+# `rust.sh operator hostile` runs only the programs of these names. JOBS is how many run at once (default 3).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+
+# One call for programs, tests and the binary: cargo then compiles every dependency once, with one set of features.
+cargo build --workspace --bins --tests --locked
+export SIDEVAULT_BIN="$CARGO_TARGET_DIR/debug/sidevault"
+
+# A line for each program: its name, the directory that cargo would start it in, and its path.
+list() {
+    cargo test --workspace --bins --lib --tests --locked --no-run --message-format=json 2>/dev/null |
+        sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"name":"\([^"]*\)","src_path".*"test":true},"features".*"executable":"\([^"]*\)".*/\2 \1 \3/p'
+}
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export logs
+
+run_one() { # NAME DIRECTORY PROGRAM
+    local log=$logs/$1.$$ status=0 started=$SECONDS
+    (cd "$2" && CARGO_MANIFEST_DIR=$2 exec "$3" --quiet --show-output) >"$log" 2>&1 </dev/null || status=$?
+    if [ "$status" != 0 ] || ! grep -q '^test result: ok' "$log"; then
+        printf -- '--- %s: FAILED (%d), %d s\n' "$1" "$status" $((SECONDS - started))
+        cat "$log"
+        return 1
+    fi
+    grep -h 'SKIPPED' "$log" || true
+    printf '%s (%d s): ' "$1" $((SECONDS - started)) && grep -h '^test result' "$log"
+}
+export -f run_one
+
+# The longest first, so that no core idles at the end.
+slow=(operator kill deploy conformance hostile at_rest cluster directory)
+programs=$(list)
+order=$(
+    for name in "${slow[@]}"; do grep "^$name " <<<"$programs" || true; done
+    grep -vE "^($(IFS='|' && echo "${slow[*]}")) " <<<"$programs" || true
+)
+if [ $# -gt 0 ]; then
+    order=$(grep -E "^($(IFS='|' && echo "$*")) " <<<"$order")
+fi
+[ -n "$order" ] || { echo "rust.sh: no test programs" >&2 && exit 1; }
+
+failed=0
+xargs -P "${JOBS:-3}" -L 1 bash -c 'run_one "$@"' run_one <<<"$order" || failed=1
+if [ $# -eq 0 ]; then
+    cargo test --workspace --doc --locked --quiet || failed=1
+fi
+exit "$failed"
