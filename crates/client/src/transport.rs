@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -190,11 +190,20 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ClientErr
     Ok(body)
 }
 
-/// The `message` of Connect's error body.
+/// The `message` of Connect's error body: an object with a number `status`, a text `message`, and nothing else.
+///
+/// Many services answer with a `message` of some form. Whoever chooses the host that a client asks (in Kubernetes: the
+/// author of a SecretStore) must not read such a service's texts in the client's log and events.
 fn message(body: &[u8]) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let text = json.get("message")?.as_str()?;
-    Some(text.to_owned()).filter(|text| !text.trim().is_empty())
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Refusal {
+        #[serde(rename = "status")]
+        _status: u16,
+        message: String,
+    }
+    let Refusal { message, .. } = serde_json::from_slice(body).ok()?;
+    Some(message).filter(|message| !message.trim().is_empty())
 }
 
 /// Without what could play tricks in a log or on a terminal, and not too long.

@@ -47,11 +47,17 @@ pub(crate) fn start(settings: &LogSettings) {
 }
 
 /// Other people's code may log headers and statements when it is asked for details. Those hold
-/// tokens and titles; so it is heard only when something is wrong.
+/// tokens and titles; so it is heard only when something is wrong. The Kubernetes client is not heard
+/// even then: it logs the whole of an answer that it can't read, which may be a Secret. The operator
+/// says itself what failed.
 fn is_wanted(event: &Metadata<'_>, level: LevelFilter) -> bool {
-    let most = match event.target().starts_with("sidevault") {
-        true => level,
-        false => level.min(LevelFilter::WARN),
+    let target = event.target();
+    let most = if target.starts_with("sidevault") {
+        level
+    } else if target.starts_with("kube_") {
+        LevelFilter::OFF
+    } else {
+        level.min(LevelFilter::WARN)
     };
     *event.level() <= most
 }
@@ -201,6 +207,16 @@ mod tests {
             .with_filter(filter_fn(|event| is_wanted(event, LevelFilter::INFO)));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), event);
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_kubernetes_client_is_not_heard() {
+        let text = r#"{"kind":"Secret","data":{"v":7}}"#;
+        let log = logged(LogFormat::Json, || {
+            tracing::warn!(target: "kube_client::client", "{text}, invalid type");
+            tracing::warn!(target: "hyper", "heard");
+        });
+        assert!(log.contains("heard") && !log.contains("Secret"), "{log}");
     }
 
     #[test]

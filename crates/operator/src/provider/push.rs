@@ -79,7 +79,7 @@ impl Source<'_> {
         let input = new_item(vault, put);
         match connection.call(|| connection.client.create_item(vault, &input)).await {
             Ok(_) | Err(ClientError::DoneUnread) => {}
-            Err(error) => return Err(ProviderError::client(CREATE)(error)),
+            Err(error) => return Err(ProviderError::write(CREATE)(error)),
         }
         self.wait_for(vault, &put.title).await?;
         Ok(true)
@@ -92,7 +92,7 @@ impl Source<'_> {
         }
         self.patch(item, &operations)
             .await
-            .map_err(ProviderError::client(UPDATE))
+            .map_err(ProviderError::write(UPDATE))
     }
 
     async fn withdraw(&mut self, title: &str, properties: &[&str]) -> Result<bool, ProviderError> {

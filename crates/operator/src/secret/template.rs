@@ -10,7 +10,8 @@ use sidevault_template as engine;
 use crate::types::{DecodingStrategy, Template, TemplateFrom, TemplateRef, TemplateScope};
 use crate::values::{Values, decode};
 
-/// Why a template gives nothing. Templates' own errors quote the template, not the values.
+/// Why a template gives nothing. Templates' own errors quote the template, not the values; of a template that lives in a
+/// Secret they quote nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TemplateError(pub(crate) String);
@@ -122,28 +123,47 @@ impl Filler<'_> {
         for item in &reference.items {
             let (name, key) = (&reference.name, &item.key);
             let text = text(key).ok_or_else(|| TemplateError(format!("error in {kind} {name}: missing key {key}")))?;
-            match item.template_as {
-                TemplateScope::Values => self.value(key, &text, part, strategy)?,
-                TemplateScope::KeysAndValues => self.mapping(&text, part, strategy)?,
-            }
+            let filled = match item.template_as {
+                TemplateScope::Values => self.value(key, &text, part, strategy),
+                TemplateScope::KeysAndValues => self.mapping(&text, part, strategy),
+            };
+            filled.map_err(|error| match kind {
+                // Whoever reads events need not be one who may read the Secret.
+                "secret" => TemplateError(format!(
+                    "error in secret {name}: the template at key {key} fails; why is not shown, since that would quote \
+                     the Secret (a ConfigMap's template is quoted)"
+                )),
+                _ => error,
+            })?;
         }
         Ok(())
     }
 
     /// A template that gives one value.
     fn value(&mut self, key: &str, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
-        let value = self.render(key, text)?;
-        self.put(key, value, part, strategy)
+        let value = decode::decode(strategy, self.render(key, text)?).map_err(|error| {
+            TemplateError(format!(
+                "failed to decode rendered template value for key {key}: {error}"
+            ))
+        })?;
+        self.put(key, value, part);
+        Ok(())
     }
 
-    /// A template that gives a YAML mapping of keys and values.
+    /// A template that gives a YAML mapping of keys and values. Its keys are rendered, too, so no error names one.
     fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let refuse = |why: String| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
         let yaml = self.render(text, text)?;
         let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text".to_owned()))?;
         let mapping = engine::yaml_string_map(&yaml).map_err(|error| refuse(error.to_string()))?;
-        for (key, value) in mapping {
-            self.put(&key, value.into_bytes(), part, strategy)?;
+        for (index, (key, value)) in mapping.into_iter().enumerate() {
+            let value = decode::decode(strategy, value.into_bytes()).map_err(|error| {
+                TemplateError(format!(
+                    "failed to decode rendered template value {} of the mapping: {error}",
+                    index + 1
+                ))
+            })?;
+            self.put(&key, value, part);
         }
         Ok(())
     }
@@ -163,33 +183,25 @@ impl Filler<'_> {
             .map_err(|error| failed("execute", error))
     }
 
-    fn put(&mut self, key: &str, value: Vec<u8>, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
-        let value = decode::decode(strategy, value).map_err(|error| {
-            TemplateError(format!(
-                "failed to decode rendered template value for key {key}: {error}"
-            ))
-        })?;
+    fn put(&mut self, key: &str, value: Vec<u8>, part: Part) {
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        let metadata = &mut self.secret.metadata;
         match part {
             Part::Data => {
-                self.secret
-                    .data
-                    .get_or_insert_default()
-                    .insert(key.to_owned(), ByteString(value));
+                let data = self.secret.data.get_or_insert_default();
+                data.insert(key.to_owned(), ByteString(value));
             }
             Part::Labels => {
-                self.secret
-                    .metadata
+                metadata
                     .labels
                     .get_or_insert_default()
                     .insert(key.to_owned(), text(value));
             }
             Part::Annotations => {
-                let annotations = self.secret.metadata.annotations.get_or_insert_default();
+                let annotations = metadata.annotations.get_or_insert_default();
                 annotations.insert(key.to_owned(), text(value));
             }
         }
-        Ok(())
     }
 }
 
@@ -202,5 +214,66 @@ fn part(target: &str) -> Result<Part, TemplateError> {
             "templateFrom target={target:?} is not allowed when targeting a Secret, must be one of \"Data\", \
              \"Annotations\" or \"Labels\""
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const VALUE: &str = "hunter2!S3CRET";
+
+    /// Why a template fails that gets a value, and may live in a Secret whose text holds it.
+    async fn why(template: Value) -> String {
+        let template: Template = serde_json::from_value(template).unwrap();
+        let values = Values::from([("password".to_owned(), VALUE.as_bytes().to_vec())]);
+        let texts = [
+            ("unparsable", format!("{{{{ .password {VALUE:?} ")),
+            ("unknown", format!("{{{{ {} }}}} {VALUE}", "nosuch .password")),
+            ("missing", format!("{{{{ .nothing }}}} {VALUE}")),
+            ("list", format!("{VALUE}: [1]")),
+            ("plain", format!("a: {VALUE}")),
+        ];
+        let texts = texts.map(|(key, text)| (key.to_owned(), text.into_bytes()));
+        let sources = Sources {
+            delimiters: ("{{".to_owned(), "}}".to_owned()),
+            secrets: [("t".to_owned(), texts.into())].into(),
+            ..Sources::default()
+        };
+        tokio::spawn(async move { fill(&template, &sources, &values, &mut Secret::default()) })
+            .await
+            .unwrap()
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_error_shows_a_value_or_the_text_of_a_secret() {
+        let from_secret = |key: &str, how: &str, strategy: &str| {
+            json!({ "templateFrom": [{ "valuesDecodingStrategy": strategy,
+                "secret": { "name": "t", "items": [{ "key": key, "templateAs": how }] } }] })
+        };
+        let literal = |text: &str, strategy: &str| json!({ "templateFrom": [{ "literal": text, "valuesDecodingStrategy": strategy }] });
+        let templates = [
+            literal("\"{{ .password }}\": [1]", "None"),
+            literal("\"{{ .password }}\": \"!\"", "Base64"),
+            literal("a: \"{{ .password }}\"", "Base64"),
+            literal("{{ .password }}", "None"),
+            from_secret("unparsable", "Values", "None"),
+            from_secret("unparsable", "KeysAndValues", "None"),
+            from_secret("unknown", "Values", "None"),
+            from_secret("unknown", "KeysAndValues", "None"),
+            from_secret("missing", "Values", "None"),
+            from_secret("missing", "KeysAndValues", "None"),
+            from_secret("list", "KeysAndValues", "None"),
+            from_secret("plain", "KeysAndValues", "Base64"),
+        ];
+        for template in templates {
+            let why = why(template.clone()).await;
+            assert!(!why.contains("hunter2"), "{template}: {why}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::funcs::{Ctx, Fault};
 use crate::go::val::{Str, Val};
 use crate::limits::Budget;
 
-/// Why YAML is no map of strings. Shows a key at most.
+/// Why YAML is no map of strings. Shows nothing of the YAML: keys are rendered as values are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum YamlError {
@@ -18,9 +18,9 @@ pub enum YamlError {
     /// A text, a number or a list.
     #[error("it is no mapping")]
     NoMapping,
-    /// A value is a list or a mapping.
-    #[error("the value of {0} is no string, number or boolean")]
-    NoText(String),
+    /// A value is a list or a mapping: that of the entry with this number, counted from 1 in the order of the keys.
+    #[error("the value of its entry {0} is no string, number or boolean")]
+    NoText(usize),
     /// One of [`crate::limits`] was met.
     #[error("{0}")]
     Limit(&'static str),
@@ -31,7 +31,7 @@ pub enum YamlError {
 /// two with one key the last stays. What it may cost is bounded as a rendering is, by [`crate::limits`].
 ///
 /// # Errors
-/// Says what is wrong without quoting a value.
+/// Says what is wrong without quoting anything of it.
 pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlError> {
     let mut ctx = Ctx::new(SystemTime::UNIX_EPOCH, Budget::default());
     let map = match load(&mut ctx, source, true) {
@@ -44,12 +44,12 @@ pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlErr
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let items = map.items.borrow();
-    let entry = |(key, value): (&Str, &Val)| match value {
+    let entry = |(index, (key, value)): (usize, (&Str, &Val))| match value {
         Val::Str(value) => Ok((text(key), text(value))),
         Val::Nil => Ok((text(key), String::new())),
-        _ => Err(YamlError::NoText(text(key))),
+        _ => Err(YamlError::NoText(index + 1)),
     };
-    items.iter().map(entry).collect()
+    items.iter().enumerate().map(entry).collect()
 }
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn errors_show_no_value() {
         for (source, error) in [
-            ("a: [s3cret]", YamlError::NoText("a".to_owned())),
+            ("a: [s3cret]", YamlError::NoText(1)),
             ("s3cret", YamlError::NoMapping),
             ("a: @s3cret", YamlError::Syntax),
         ] {
