@@ -3,6 +3,8 @@
 
 #[path = "operator/classes.rs"]
 mod classes;
+#[path = "operator/deletion.rs"]
+mod deletion;
 #[path = "operator/faults.rs"]
 mod faults;
 #[path = "operator/front.rs"]
@@ -19,8 +21,12 @@ mod push;
 mod refresh;
 #[path = "operator/rights.rs"]
 mod rights;
+#[path = "operator/secrecy.rs"]
+mod secrecy;
 #[path = "operator/seed.rs"]
 mod seed;
+#[path = "operator/templates.rs"]
+mod templates;
 #[path = "operator/versions.rs"]
 mod versions;
 #[path = "operator/world.rs"]

@@ -5,16 +5,23 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, ObjectMeta};
 
-/// Whether all objects of a kind may be followed, or the one of a name. Everybody may ask this of themselves.
+/// Whether all objects of a kind may be listed and watched, in a namespace or everywhere; or the one of a name. Everybody
+/// may ask this of themselves.
 ///
 /// # Errors
 /// When the API server can't be asked.
-pub(crate) async fn may_follow(client: &Client, kind: &ApiResource, name: Option<&str>) -> Result<bool, kube::Error> {
+pub(crate) async fn may_follow(
+    client: &Client,
+    kind: &ApiResource,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<bool, kube::Error> {
     for verb in ["list", "watch"] {
         let attributes = ResourceAttributes {
             group: Some(kind.group.clone()),
             resource: Some(kind.plural.clone()),
             verb: Some(verb.to_owned()),
+            namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
             ..ResourceAttributes::default()
         };

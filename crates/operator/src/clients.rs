@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
+use crate::api_error::api_message;
 use crate::run::OperatorError;
 
 /// How long the API server may take for an answer.
@@ -44,5 +45,5 @@ pub(crate) fn answered_within(config: &Config, time: Duration) -> Result<Client,
 }
 
 fn made(config: Config) -> Result<Client, OperatorError> {
-    Client::try_from(config).map_err(|error| OperatorError::Kubernetes(error.to_string()))
+    Client::try_from(config).map_err(|error| OperatorError::Kubernetes(api_message(&error)))
 }

@@ -2,7 +2,7 @@
 
 use kube::Client;
 
-use crate::operator::in_words;
+use crate::api_error::api_message;
 use crate::types::{GROUP, Served, resource};
 
 /// The API server does not have the resources.
@@ -14,8 +14,14 @@ pub enum DiscoveryError {
     )]
     Missing(&'static str),
     /// It could not be asked.
-    #[error("the API server can't be asked for its resources: {why}", why = in_words(.0))]
-    Kubernetes(#[from] kube::Error),
+    #[error("the API server can't be asked for its resources: {0}")]
+    Kubernetes(String),
+}
+
+impl From<kube::Error> for DiscoveryError {
+    fn from(error: kube::Error) -> Self {
+        Self::Kubernetes(api_message(&error))
+    }
 }
 
 /// Asks the API server. The newest version that is known is taken.

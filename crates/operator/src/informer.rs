@@ -1,6 +1,5 @@
 //! The objects of a kind, as the API server has them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,8 +14,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::operator::in_words;
+use crate::api_error::{api_message, status_message};
 use crate::queue::ObjectKey;
+use crate::templates::TemplateKind;
 
 /// How many objects a list brings at a time. Small, since each page is in memory whole.
 const PAGE: u32 = 100;
@@ -40,6 +40,8 @@ pub(crate) enum By {
     Parent(Box<str>),
     /// ExternalSecrets by the Secret they make.
     Target(ObjectKey),
+    /// ExternalSecrets by a ConfigMap or Secret that a template of theirs lives in.
+    Template(TemplateKind, ObjectKey),
     /// ExternalSecrets and PushSecrets by a store they name; without a name, those that name none.
     Store(ObjectKey),
 }
@@ -420,12 +422,13 @@ impl Scope {
     }
 }
 
-/// Why watching failed, in the API server's own words where it said so.
-fn watch_words(error: &watcher::Error) -> Cow<'_, str> {
-    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
+/// Why watching failed.
+fn watch_words(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
-        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => in_words(error),
-        other => Cow::Owned(other.to_string()),
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => api_message(error),
+        WatchError(status) => status_message(status),
+        NoResourceVersion => error.to_string(),
     }
 }
 

@@ -10,7 +10,8 @@ use kube::api::{Api, PostParams};
 use kube::core::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::{in_words, is_conflict};
+use crate::api_error::api_message;
+use crate::operator::is_conflict;
 use crate::options::Election;
 
 /// A Lease that is held.
@@ -48,7 +49,7 @@ pub(crate) async fn wait(client: &Client, election: &Election, stop: &Cancellati
             // Somebody was quicker; the next look says who.
             Err(error) if is_conflict(&error) => {}
             Err(error) => {
-                tracing::warn!(error = %in_words(&error), lease = election.name, "the Lease can't be had; trying again")
+                tracing::warn!(error = %api_message(&error), lease = election.name, "the Lease can't be had; trying again")
             }
         }
         // Replicas that start together shall not try together for ever.
@@ -78,7 +79,7 @@ impl Held {
                 Ok(Ok(false)) => return tracing::error!("another replica took the Lease"),
                 // Also when somebody else wrote to it meanwhile: only a look says whether they took it.
                 Ok(Err(error)) => {
-                    tracing::warn!(error = %in_words(&error), "the Lease could not be renewed");
+                    tracing::warn!(error = %api_message(&error), "the Lease could not be renewed");
                     if self.renewed.elapsed() >= self.election.deadline {
                         return tracing::error!("the Lease could not be renewed in time");
                     }

@@ -2,6 +2,7 @@
 //! `onepassword` provider.
 
 mod access;
+mod api_error;
 mod clients;
 mod controllers;
 mod discovery;
@@ -22,6 +23,7 @@ mod run;
 mod secret;
 mod server;
 mod start;
+mod templates;
 pub mod types;
 mod values;
 mod wake;

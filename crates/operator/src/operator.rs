@@ -1,6 +1,5 @@
 //! What all controllers share.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use kube::core::{ApiResource, Object, ObjectMeta};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::api_error::{api_message, names_terminating_namespace};
 use crate::informer::{self, Informer, Watched};
 use crate::merge_patch;
 use crate::metrics::Metrics;
@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::provider::{Connections, UsesIndex};
 use crate::queue::{ObjectKey, Outcome, Queue};
 use crate::recorder::Recorder;
+use crate::templates::TemplateSources;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
 
 /// An object's metadata alone.
@@ -128,6 +129,8 @@ pub(crate) struct Operator {
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) recorder: Recorder,
+    /// Follows the ConfigMaps and Secrets that templates live in.
+    pub(crate) templates: TemplateSources,
     /// Which ExternalSecrets hang on what.
     pub(crate) uses: Mutex<UsesIndex>,
     /// The Secrets that were found to be as they should, by ExternalSecret. While the API server shows the same, they
@@ -288,7 +291,7 @@ fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &
         error if is_conflict(error) => Outcome::Again,
         error => {
             let (kind, object) = (&resource.kind, informer::key(meta));
-            tracing::warn!(%kind, %object, part, error = %in_words(error), "could not be written");
+            tracing::warn!(%kind, %object, part, error = %api_message(error), "could not be written");
             Outcome::Failed
         }
     }
@@ -298,14 +301,6 @@ fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &
 pub(crate) fn now() -> Time {
     let now = Timestamp::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
-}
-
-/// What the API server said, in its own words; what the library makes of an answer shows all of its insides.
-pub(crate) fn in_words(error: &kube::Error) -> Cow<'_, str> {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => Cow::Borrowed(&status.message),
-        other => Cow::Owned(other.to_string()),
-    }
 }
 
 /// Whether the API server refused a write since the object changed meanwhile.
@@ -320,11 +315,7 @@ pub(crate) fn is_not_found(error: &kube::Error) -> bool {
 
 /// Whether nothing can be made any more, since the namespace is being deleted.
 pub(crate) fn is_terminating(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
-        return false;
-    };
-    let mut causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.any(|cause| cause.reason == "NamespaceTerminating")
+    matches!(error, kube::Error::Api(status) if names_terminating_namespace(status))
 }
 
 fn has_code(error: &kube::Error, code: u16) -> bool {

@@ -8,8 +8,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use crate::api_error::api_message;
 use crate::controllers::external_secret::ingredients;
-use crate::operator::{Operator, in_words, is_not_found};
+use crate::operator::{Operator, is_not_found};
 use crate::queue::{Outcome, Reason, Work};
 use crate::types::{ExternalSecret, GoDuration};
 
@@ -86,7 +87,7 @@ async fn poke(operator: &Operator, work: &Work, word: &str) -> Outcome {
         }
         Err(error) if is_not_found(&error) => Outcome::Done,
         Err(error) => {
-            tracing::warn!(external_secret = %work.key, error = %in_words(&error), "could not be poked");
+            tracing::warn!(external_secret = %work.key, error = %api_message(&error), "could not be poked");
             Outcome::Failed
         }
     }

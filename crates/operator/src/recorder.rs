@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::api_error::api_message;
 use crate::names::{COMPONENT, sha3};
-use crate::operator::{in_words, is_conflict, is_terminating, now, patch_params};
+use crate::operator::{is_conflict, is_terminating, now, patch_params};
 
 /// The longest note an event may have (Kubernetes), in bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -67,7 +68,7 @@ impl Recorder {
         if let Err(error) = self.say(&said).await
             && !is_terminating(&error)
         {
-            tracing::debug!(error = %in_words(&error), "an event could not be written");
+            tracing::debug!(error = %api_message(&error), "an event could not be written");
         }
     }
 
@@ -81,7 +82,7 @@ impl Recorder {
         };
         put(&self.client, &said.namespace, &said.core_event()).await?;
         if !self.core.swap(true, Ordering::Relaxed) {
-            tracing::info!(error = %in_words(&error), "events of events.k8s.io can't be written; those of the core group are");
+            tracing::info!(error = %api_message(&error), "events of events.k8s.io can't be written; those of the core group are");
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::operator::{Operator, in_words};
+use crate::api_error::api_message;
+use crate::operator::Operator;
 use crate::queue::ObjectKey;
 use crate::types::ExternalSecret;
 
@@ -64,7 +65,7 @@ pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecre
         restart_kind::<DaemonSet>(&operator.client, namespace, secret, asked).await,
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
-        tracing::warn!(namespace, secret, error = %in_words(&error), "workloads that use the Secret could not be restarted");
+        tracing::warn!(namespace, secret, error = %api_message(&error), "workloads that use the Secret could not be restarted");
     }
 }
 
@@ -88,7 +89,7 @@ async fn restart_kind<K: Workload>(
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => tracing::info!(namespace, secret, %kind, name, "restarting"),
             Err(error) => {
-                tracing::warn!(namespace, secret, %kind, name, error = %in_words(&error), "could not be restarted")
+                tracing::warn!(namespace, secret, %kind, name, error = %api_message(&error), "could not be restarted")
             }
         }
     }

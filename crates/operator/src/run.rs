@@ -149,7 +149,7 @@ async fn narrow(client: &Client, options: &mut Options, served: &Served) -> Resu
     if !options.cluster_stores {
         return Ok(None);
     }
-    options.cluster_stores = access::may_follow(client, &served.cluster_secret_store, None).await?;
+    options.cluster_stores = access::may_follow(client, &served.cluster_secret_store, None, None).await?;
     if !options.cluster_stores {
         tracing::info!("ClusterSecretStores are left alone: they may not be listed and watched");
         return Ok(None);
@@ -158,7 +158,7 @@ async fn narrow(client: &Client, options: &mut Options, served: &Served) -> Resu
         name: Some(namespace.clone()),
         ..Scope::default()
     };
-    let allowed = access::may_follow(client, &core("Namespace", "namespaces"), Some(namespace)).await?;
+    let allowed = access::may_follow(client, &core("Namespace", "namespaces"), None, Some(namespace)).await?;
     Ok(allowed.then_some(scope))
 }
 

@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::provider::{Changed, Connections};
 use crate::queue::{ObjectKey, Queue, Reason};
 use crate::recorder::Recorder;
+use crate::templates::TemplateSources;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
 
@@ -154,6 +155,7 @@ pub(crate) fn start(
     let operator = Arc::new(Operator {
         connections: Connections::new(client.clone(), changes),
         recorder: Recorder::new(client.clone(), std::env::var("POD_NAME").ok()),
+        templates: TemplateSources::new(watching, scope, late.clone()),
         client,
         options,
         served,

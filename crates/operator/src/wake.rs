@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sidevault_model::{ItemId, VaultId};
 use tokio::sync::mpsc;
@@ -13,7 +13,11 @@ use crate::informer::By;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Connection, Need};
 use crate::queue::{ObjectKey, Reason};
+use crate::templates::TemplateKind;
 use crate::types::condition;
+
+/// The least time between two reads of an ExternalSecret for its templates.
+const BETWEEN_TEMPLATES: Duration = Duration::from_secs(1);
 
 /// Wakes those that a change at a server concerns, until `stop`.
 pub(crate) async fn run(
@@ -102,6 +106,27 @@ async fn wake_those_who_miss_it(
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
     for key in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
         ask(operator, key, Reason::Look, Instant::now());
+    }
+}
+
+/// Reads the ExternalSecrets again whose templates live in an object that changed.
+///
+/// The Secret that one makes may hold the template of another, and so on in a circle: one that was read just now waits
+/// for a while, so that a circle costs little.
+pub(crate) fn of_template(operator: &Arc<Operator>, kind: TemplateKind, source: &ObjectKey) {
+    let external_secrets = &operator.informers.external_secrets;
+    let now = Instant::now();
+    let lately = now.checked_sub(BETWEEN_TEMPLATES);
+    for key in external_secrets.indexed(&By::Template(kind, source.clone())) {
+        if lately.is_some_and(|lately| operator.uses().was_read_since(&key, lately)) {
+            let operator = operator.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(BETWEEN_TEMPLATES).await;
+                ask(&operator, key, Reason::Changed, Instant::now());
+            });
+        } else {
+            ask(operator, key, Reason::Changed, now);
+        }
     }
 }
 

@@ -128,7 +128,7 @@ fn the_rights_are_enough_for_its_work_and_for_no_other() {
         "get pods",
         "patch deployments",
         "create roles",
-        "list configmaps",
+        "update configmaps",
         "update namespaces",
         "get nodes",
     ] {

@@ -283,6 +283,19 @@ impl Stage {
         })
     }
 
+    /// Waits until an event of an object has this reason and says something.
+    pub(crate) fn wait_event(&self, name: &str, reason: &str, what: &str) -> Value {
+        let path = format!("/api/v1/namespaces/{}/events", self.namespace);
+        self.cluster.wait_for(&path, |events| {
+            let mut events = events["items"].as_array()?.iter();
+            let event = events.find(|event| {
+                let says = event["message"].as_str().is_some_and(|message| message.contains(what));
+                event["involvedObject"]["name"] == name && event["reason"] == reason && says
+            });
+            event.cloned()
+        })
+    }
+
     /// An ExternalSecret as it is.
     pub(crate) fn get(&self, name: &str) -> Value {
         self.cluster

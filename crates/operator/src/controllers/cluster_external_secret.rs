@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use kube::core::ApiResource;
 
 use self::owned::OwnedError;
-use crate::operator::{Operator, has_finalizer, in_words};
+use crate::api_error::api_message;
+use crate::operator::{Operator, has_finalizer};
 use crate::queue::{Outcome, Work};
 use crate::types::{ClusterExternalSecret, ClusterExternalSecretStatus, Condition, FailedNamespace, GoDuration};
 
@@ -37,11 +38,11 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
             match operator.api(resource, "").get_metadata_opt(name).await {
                 Ok(Some(_)) => return Outcome::Done,
                 Ok(None) => {}
-                Err(error) => return failed(name, &in_words(&error)),
+                Err(error) => return failed(name, &api_message(&error)),
             }
             match namespaces::release(operator, name, |_| true).await {
                 Ok(()) => Outcome::Done,
-                Err(error) => failed(name, &in_words(&error)),
+                Err(error) => failed(name, &api_message(&error)),
             }
         }
         Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
@@ -126,7 +127,7 @@ async fn make(operator: &Operator, ces: &ClusterExternalSecret, selected: BTreeS
     }
     let selected_still = |namespace: &str| done.namespaces.contains(namespace) || done.failures.contains_key(namespace);
     if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
-        let error = in_words(&error);
+        let error = api_message(&error);
         tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
         done.held = true;
     }
@@ -174,7 +175,7 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterEx
         }
     }
     if let Err(error) = namespaces::release(operator, name, |_| true).await {
-        return failed(name, &in_words(&error));
+        return failed(name, &api_message(&error));
     }
     let informer = &operator.informers.cluster_external_secrets;
     let written = operator.set_finalizer(informer, resource, ces, FINALIZER, false).await;

@@ -12,15 +12,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::runtime::events::EventType;
 
 use self::due::Due;
+use self::gather::Gathered;
 use self::target::{Applied, TargetError};
 use super::cluster_external_secret;
+use crate::api_error::api_message;
 use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
-use crate::operator::{Operator, has_finalizer, in_words, now, store_key};
+use crate::operator::{Operator, has_finalizer, now, store_key};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
 use crate::secret::{Refusal, target_name};
+use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
 pub(crate) use self::due::lane;
@@ -85,7 +88,7 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
             Ok(true) => return due::next(&external_secret),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(external_secret = %work.key, error = %in_words(&error), "the Secret could not be read");
+                tracing::warn!(external_secret = %work.key, error = %api_message(&error), "the Secret could not be read");
                 return Outcome::Failed;
             }
         }
@@ -137,12 +140,29 @@ async fn sync(
         let why = "spec.target.manifest: targets that are no Secrets are not supported".to_owned();
         return wrong("invalid generic target", why, false);
     }
-    let values = match gather::read(operator, work, external_secret).await {
-        Ok(values) => values,
+    let Gathered { values, deleted, lost } = match gather::read(operator, work, external_secret).await {
+        Ok(gathered) => gathered,
         Err(why) => return wrong("could not get secret data from provider", why, true),
     };
+    for what in &deleted {
+        note(
+            operator,
+            external_secret,
+            EventType::Normal,
+            "MissingProviderSecret",
+            what,
+        )
+        .await;
+    }
+    for what in &lost {
+        note(operator, external_secret, EventType::Warning, "KeysLost", what).await;
+    }
     if values.is_empty() {
         match target.deletion_policy {
+            DeletionPolicy::Delete if !lost.is_empty() => {
+                let why = "rewrites leave no key, though the provider has values: the Secret is not deleted".to_owned();
+                return wrong("could not get secret data from provider", why, true);
+            }
             DeletionPolicy::Delete => return delete(operator, external_secret).await,
             DeletionPolicy::Retain => return Verdict::Fine(SYNCED, "secret retained due to DeletionPolicy=Retain"),
             DeletionPolicy::Merge => {}
@@ -154,7 +174,7 @@ async fn sync(
     if target.creation_policy == CreationPolicy::Owner
         && let Err(error) = target::delete_orphans(operator, external_secret).await
     {
-        return wrong("could not delete orphaned secrets", in_words(&error).into_owned(), true);
+        return wrong("could not delete orphaned secrets", api_message(&error), true);
     }
     let applied = match target::apply(operator, &work.key, external_secret, &values, binding).await {
         Ok(applied) => applied,
@@ -223,7 +243,7 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
             }
             Verdict::Fine("SecretDeleted", DELETED)
         }
-        Err(error) => wrong(in_words(&error).into_owned(), true),
+        Err(error) => wrong(api_message(&error), true),
     }
 }
 
@@ -241,7 +261,7 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
     if external_secret.spec.target.deletion_policy == DeletionPolicy::Delete
         && let Err(error) = target::delete_owned(operator, external_secret).await
     {
-        tracing::warn!(external_secret = %work.key, error = %in_words(&error), "the Secret could not be deleted");
+        tracing::warn!(external_secret = %work.key, error = %api_message(&error), "the Secret could not be deleted");
         return Outcome::Failed;
     }
     sign(operator, external_secret, false).await.unwrap_or(Outcome::Done)
@@ -322,6 +342,18 @@ pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By
     };
     let target = target_name(external_secret);
     ways.extend(cluster_external_secret::owner(&external_secret.metadata).map(|owner| By::Parent(owner.into())));
+    let template = external_secret.spec.target.template.iter();
+    for from in template.flat_map(|template| &template.template_from) {
+        let config_map = from
+            .config_map
+            .iter()
+            .map(|reference| (TemplateKind::ConfigMap, reference));
+        let secret = from.secret.iter().map(|reference| (TemplateKind::Secret, reference));
+        let sources = config_map.chain(secret);
+        ways.extend(sources.map(|(kind, reference)| {
+            By::Template(kind, ObjectKey::new(key.namespace.clone(), reference.name.as_str()))
+        }));
+    }
     ways.push(By::Target(match target == &*key.name {
         true => key.clone(),
         false => ObjectKey::new(key.namespace.clone(), target),

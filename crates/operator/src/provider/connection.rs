@@ -52,6 +52,7 @@ pub(crate) struct Connection {
     lists: Slots<VaultId, Arc<Vec<Item>>>,
     items: Slots<(VaultId, ItemId, Option<u32>), Arc<Item>>,
     files: Slots<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
+    settled: Slots<(), Instant>,
     changes: Mutex<Changes>,
     /// Whether anyone may read yet.
     readable: watch::Sender<bool>,
@@ -72,6 +73,7 @@ impl Connection {
             lists: Slots::new(),
             items: Slots::new(),
             files: Slots::new(),
+            settled: Slots::new(),
             changes: Mutex::default(),
             readable: watch::Sender::new(false),
             _stopped_on_drop: stop.clone().drop_guard(),
@@ -162,6 +164,25 @@ impl Connection {
         self.files
             .get((vault, item, file), self.fresh(need, Some((vault, Some(item)))), read)
             .await
+    }
+
+    /// Has the server say that it has read all its sources: every part in its health report must be `ACTIVE`, as
+    /// Connect's and Sidevault's are then. Gives when a report was asked for that says so, `not_before` or later.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unsettled`], and when the server gives no report.
+    pub(crate) async fn settled(&self, not_before: Instant) -> Result<Instant, ProviderError> {
+        let read = || async {
+            let asked = Instant::now();
+            let health = self.call(|| self.client.health()).await;
+            let health = health.map_err(ProviderError::client("error reading the server's health"))?;
+            let mut parts = health.dependencies.into_iter();
+            match parts.find(|part| part.status != "ACTIVE") {
+                None => Ok(asked),
+                Some(part) => Err(ProviderError::unsettled(&part.service, &part.status)),
+            }
+        };
+        self.settled.get((), |began, _| began >= not_before, read).await
     }
 
     /// Waits until nobody else makes an item of this title.
@@ -276,6 +297,7 @@ impl Connection {
         self.lists.forget_unused(kept);
         self.items.forget_unused(kept);
         self.files.forget_unused(kept);
+        self.settled.forget_unused(kept);
         // Nobody else has it: whoever wants it takes it out of the map, which is locked.
         self.turns().retain(|_, turn| Arc::strong_count(turn) > 1);
         let mut changes = self.changes();

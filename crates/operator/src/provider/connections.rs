@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 use super::follow::{Changed, follow};
 use super::{Connection, ProviderError};
+use crate::api_error::api_message;
 use crate::informer::key;
-use crate::operator::in_words;
 use crate::queue::ObjectKey;
 use crate::types::{OnePassword, SecretKeyRef, Store};
 
@@ -148,7 +148,7 @@ impl Connections {
         let secret = secrets.get(name).await.map_err(|error| {
             refuse(format!(
                 "cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {}",
-                in_words(&error)
+                api_message(&error)
             ))
         })?;
         let value = secret.data.as_ref().and_then(|data| data.get(at)).ok_or_else(|| {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sidevault_go::regex::Regex;
+use sidevault_model::filter::fold;
 use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
 use super::fields::{self, Property};
@@ -37,6 +38,9 @@ pub(crate) struct Source<'a> {
     pub(super) vaults: Vec<&'a str>,
     shown: String,
     pub(super) need: Need,
+    /// Whether an item counts as missing only if its vaults' lists do not have it either: a server may misread the filter
+    /// for a title, and a 404 for an id may be a proxy's.
+    pub(crate) lists_show_absence: bool,
     /// What the answers so far hang on.
     pub(crate) uses: Uses,
     /// The items that were read.
@@ -55,6 +59,7 @@ impl<'a> Source<'a> {
             vaults: in_order(store),
             shown: format!("map[{}]", pairs.join(" ")),
             need,
+            lists_show_absence: false,
             uses: Uses::default(),
             items: BTreeSet::new(),
         }
@@ -194,10 +199,30 @@ impl<'a> Source<'a> {
             }
             self.uses.insert(Use::Absent(vault, key.to_owned()));
         }
+        if self.lists_show_absence {
+            self.check_lists(key).await?;
+        }
         Err(ProviderError::NoItem {
             key: key.to_owned(),
             vaults: self.shown.clone(),
         })
+    }
+
+    /// Refuses to call an item missing that a vault's list has.
+    async fn check_lists(&self, key: &str) -> Result<(), ProviderError> {
+        for vault in &self.vaults {
+            let vault = self.connection.vault(vault, self.need).await?;
+            let list = self.connection.list(vault, self.need).await?;
+            if list
+                .iter()
+                .any(|item| item.id.as_str() == key || fold(&item.title) == fold(key))
+            {
+                return Err(ProviderError::Count(format!(
+                    "the server does not find '{key}', though its list of items has it"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

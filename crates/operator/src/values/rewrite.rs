@@ -1,5 +1,7 @@
 //! Rewrites of keys: `dataFrom[].rewrite`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 use sidevault_go::regex::Regex;
 use sidevault_go::{float, json};
@@ -10,57 +12,132 @@ use crate::types::{
     MergeConflictPolicy, MergePriorityPolicy, MergeStrategy, Rewrite, RewriteMerge, RewriteRegexp, RewriteTransform,
 };
 
+/// How many keys one notice names.
+const NAMED: usize = 5;
+/// How much of a key a notice shows, in bytes.
+const SHOWN: usize = 100;
+
+/// Values after a rewrite.
+#[derive(Default)]
+pub(crate) struct Rewritten {
+    /// The values by their new keys.
+    pub(crate) values: Values,
+    /// What became of values that are left out because keys became equal or empty: a sentence for each time, without
+    /// values. External Secrets leaves them out without a word.
+    pub(crate) lost: Vec<String>,
+}
+
 /// Applies the operations in order.
 ///
 /// # Errors
 /// Says which operation failed, and why.
-pub(crate) fn rewrite(operations: &[Rewrite], mut values: Values) -> Result<Values, ValuesError> {
+pub(crate) fn rewrite(operations: &[Rewrite], values: Values) -> Result<Rewritten, ValuesError> {
+    let (mut values, mut lost) = (values, Vec::new());
+    // The keys that the last operation with such a result made empty: an operation after it may name them anew.
+    let mut emptied = None;
     for (index, operation) in operations.iter().enumerate() {
-        values = one(operation, values)
-            .map_err(|error| ValuesError::new(format!("failed rewrite operation[{index}]: {error}")))?;
+        let failed = |error| ValuesError::new(format!("failed rewrite operation[{index}]: {error}"));
+        let renamed = match operation {
+            Rewrite { merge: Some(with), .. } => {
+                values = merge(with, values).map_err(failed)?;
+                continue;
+            }
+            Rewrite { regexp: Some(with), .. } => regexp(with, values),
+            Rewrite {
+                transform: Some(with), ..
+            } => transform(with, values),
+            _ => continue,
+        };
+        let Renamed { values: after, from } = renamed.map_err(failed)?;
+        values = after;
+        for (key, from) in from {
+            // A field without a label had no key before.
+            let named: Vec<&String> = from.iter().filter(|from| !from.is_empty()).collect();
+            let names = listed(&named);
+            match (key.as_str(), from.as_slice()) {
+                ("", _) if !named.is_empty() => {
+                    emptied = Some(format!(
+                        "rewrite[{index}] makes the key empty of {names}: a Secret has no empty key, so the values are \
+                         left out"
+                    ));
+                }
+                (_, [_, .., last]) => lost.push(format!(
+                    "rewrite[{index}] makes one key {} of {names}: only the value of {} is kept",
+                    shown(&key),
+                    shown(last)
+                )),
+                _ => {}
+            }
+        }
     }
-    Ok(values)
+    if values.contains_key("") {
+        lost.extend(emptied);
+    }
+    Ok(Rewritten { values, lost })
 }
 
-fn one(operation: &Rewrite, values: Values) -> Result<Values, ValuesError> {
-    match operation {
-        Rewrite { merge: Some(with), .. } => merge(with, values),
-        Rewrite { regexp: Some(with), .. } => regexp(with, values),
-        Rewrite {
-            transform: Some(with), ..
-        } => transform(with, values),
-        _ => Ok(values),
+fn listed(keys: &[&String]) -> String {
+    let named: Vec<String> = keys.iter().take(NAMED).map(|key| shown(key)).collect();
+    let more = keys.len().saturating_sub(NAMED);
+    match more {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn shown(key: &str) -> String {
+    let cut = key.floor_char_boundary(SHOWN);
+    match cut < key.len() {
+        true => format!("{:?}…", &key[..cut]),
+        false => format!("{key:?}"),
+    }
+}
+
+/// Values with new keys.
+#[derive(Debug, Default)]
+pub(crate) struct Renamed {
+    /// The values. Of several keys that became one, the value of the last in their order stays.
+    pub(crate) values: Values,
+    /// The keys that each new key was made of, in their order.
+    from: BTreeMap<String, Vec<String>>,
+}
+
+impl Renamed {
+    fn put(&mut self, key: String, from: String, value: Vec<u8>) {
+        self.values.insert(key.clone(), value);
+        self.from.entry(key).or_default().push(from);
     }
 }
 
 /// Replaces every match of the pattern in every key.
-pub(crate) fn regexp(with: &RewriteRegexp, values: Values) -> Result<Values, ValuesError> {
+pub(crate) fn regexp(with: &RewriteRegexp, values: Values) -> Result<Renamed, ValuesError> {
     let source = &with.source;
     let pattern = Regex::new(source).map_err(|error| {
         let why = error.quoting(source);
         ValuesError::new(format!("regexp failed with failed to compile: {why}"))
     })?;
-    Ok(values
-        .into_iter()
-        .map(|(key, value)| (pattern.replace_all(&key, &with.target), value))
-        .collect())
+    let mut renamed = Renamed::default();
+    for (key, value) in values {
+        renamed.put(pattern.replace_all(&key, &with.target), key, value);
+    }
+    Ok(renamed)
 }
 
 /// Puts every key through the template.
-pub(crate) fn transform(with: &RewriteTransform, values: Values) -> Result<Values, ValuesError> {
+pub(crate) fn transform(with: &RewriteTransform, values: Values) -> Result<Renamed, ValuesError> {
     let template = template::Template::parse("transform", &with.template)
         .map_err(|error| ValuesError::new(format!("transform failed with failed to parse template: {error}")))?;
-    let mut out = Values::new();
+    let mut renamed = Renamed::default();
     for (key, value) in values {
         let input = template::Values::from([("value".to_owned(), template::Value::from(key.as_str()))]);
-        let key = template.render(&input).map_err(|error| {
+        let new = template.render(&input).map_err(|error| {
             ValuesError::new(format!(
                 "transform failed with failed to execute template for key {key:?}: {error}"
             ))
         })?;
-        out.insert(String::from_utf8_lossy(&key).into_owned(), value);
+        renamed.put(String::from_utf8_lossy(&new).into_owned(), key, value);
     }
-    Ok(out)
+    Ok(renamed)
 }
 
 /// Merges values that are JSON objects; later ones win, and those of `priority` are the last.
@@ -132,6 +209,8 @@ fn bytes(value: Json) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     fn values(pairs: &[(&str, &str)]) -> Values {
@@ -147,7 +226,9 @@ mod tests {
             source: "^db-(.*)$".into(),
             target: "DB_$1".into(),
         };
-        let out = regexp(&with, values(&[("db-user", "a"), ("other", "b")])).unwrap();
+        let out = regexp(&with, values(&[("db-user", "a"), ("other", "b")]))
+            .unwrap()
+            .values;
         assert_eq!(out, values(&[("DB_user", "a"), ("other", "b")]));
     }
 
@@ -158,11 +239,47 @@ mod tests {
                 source: source.into(),
                 target: target.into(),
             };
-            regexp(&with, values(&[("Schlüssel [1]", "a")])).unwrap()
+            regexp(&with, values(&[("Schlüssel [1]", "a")])).unwrap().values
         };
         assert_eq!(rename(r"\W", "_"), values(&[("Schl_ssel__1_", "a")]));
         assert_eq!(rename("[[]", "("), values(&[("Schlüssel (1]", "a")]));
         assert_eq!(rename("(Schl).*", "$1x"), values(&[("", "a")]));
+    }
+
+    fn lost(operations: serde_json::Value, keys: &[&str]) -> Vec<String> {
+        let operations: Vec<Rewrite> = serde_json::from_value(operations).unwrap();
+        let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (*key, "s3cret")).collect();
+        rewrite(&operations, values(&pairs)).unwrap().lost
+    }
+
+    #[test]
+    fn keys_that_become_equal_or_empty_are_named() {
+        let joins = json!([{ "regexp": { "source": "[0-9]", "target": "" } }]);
+        assert!(lost(joins.clone(), &["a1", "b2", "c"]).is_empty());
+        assert_eq!(
+            lost(joins, &["a1", "a2", "b"]),
+            ["rewrite[0] makes one key \"a\" of \"a1\", \"a2\": only the value of \"a2\" is kept"]
+        );
+        let empties = json!([{ "transform": { "template": "{{ .value | upper }}" } },
+            { "regexp": { "source": "A.*", "target": "" } }]);
+        assert_eq!(
+            lost(empties.clone(), &["a", "ab", "b"]),
+            ["rewrite[1] makes the key empty of \"A\", \"AB\": a Secret has no empty key, so the values are left out"]
+        );
+        // A field without a label had an empty key before.
+        assert!(lost(empties.clone(), &["", "b"]).is_empty());
+        let mut named_anew = empties.as_array().unwrap().clone();
+        named_anew.push(json!({ "regexp": { "source": "^$", "target": "x" } }));
+        assert!(lost(json!(named_anew), &["a", "b"]).is_empty());
+    }
+
+    #[test]
+    fn a_notice_of_many_long_keys_is_short() {
+        let keys: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "k".repeat(500))).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let lost = lost(json!([{ "transform": { "template": "x" } }]), &keys);
+        assert_eq!(lost.len(), 1);
+        assert!(lost[0].len() < 1000 && lost[0].contains("and 95 more"), "{lost:?}");
     }
 
     #[test]

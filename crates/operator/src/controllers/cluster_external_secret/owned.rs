@@ -7,9 +7,10 @@ use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::{ApiResource, ObjectMeta};
 use serde_json::Value;
 
+use crate::api_error::api_message;
 use crate::informer::By;
 use crate::names::ANNOTATION_FORCE_SYNC;
-use crate::operator::{Operator, in_words, is_conflict, is_not_found};
+use crate::operator::{Operator, is_conflict, is_not_found};
 use crate::queue::ObjectKey;
 use crate::types::{ClusterExternalSecret, GROUP, GoDuration};
 
@@ -23,11 +24,11 @@ pub(super) enum OwnedError {
     #[error("external secret already exists in namespace")]
     Exists,
     /// It can't be made or changed.
-    #[error("could not create or update ExternalSecret: {why}", why = in_words(.0))]
-    Write(#[source] kube::Error),
+    #[error("could not create or update ExternalSecret: {why}", why = api_message(.0))]
+    Write(kube::Error),
     /// It can't be deleted.
-    #[error("external secret in non matching namespace could not be deleted: {why}", why = in_words(.0))]
-    Delete(#[source] kube::Error),
+    #[error("external secret in non matching namespace could not be deleted: {why}", why = api_message(.0))]
+    Delete(kube::Error),
 }
 
 impl OwnedError {

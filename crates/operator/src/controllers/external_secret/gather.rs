@@ -14,8 +14,12 @@ use crate::operator::Operator;
 use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, Use, Uses};
 use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
-use crate::types::{DataFrom, ExternalSecret, GROUP, SourceRef, Store, StoreRef, Template, condition};
-use crate::values::{Values, decode, keys, rewrite};
+use crate::templates::TemplateKind;
+use crate::types::{
+    Data, DataFrom, DeletionPolicy, ExternalSecret, GROUP, SourceRef, Store, StoreRef, Template, condition,
+};
+use crate::values::rewrite::{self, Rewritten};
+use crate::values::{Values, decode, keys};
 use crate::wake;
 
 /// The items an ExternalSecret is made of.
@@ -26,9 +30,69 @@ pub(crate) struct Ingredients {
     pub(crate) changed_at: Option<Timestamp>,
 }
 
+/// The values that an ExternalSecret asks for.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// The values.
+    pub(super) values: Values,
+    /// The entries whose item was deleted, each in a sentence. Only `deletionPolicy` `Delete` and `Merge` let an entry
+    /// be left out: under `Retain` it is an error.
+    pub(super) deleted: Vec<String>,
+    /// What became of values that a rewrite of keys left out, each in a sentence.
+    pub(super) lost: Vec<String>,
+}
+
+impl Gathered {
+    /// Whether values are missing that the deletion policy takes out of the Secret.
+    fn shrinks_the_secret(&self, policy: DeletionPolicy) -> bool {
+        policy != DeletionPolicy::Retain && (self.values.is_empty() || !self.deleted.is_empty())
+    }
+}
+
+/// Why an entry has no values.
+enum EntryError {
+    /// No vault of the store has the item.
+    NoItem(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl EntryError {
+    fn map(self, words: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::NoItem(error) => Self::NoItem(words(error)),
+            Self::Other(error) => Self::Other(words(error)),
+        }
+    }
+}
+
+impl From<String> for EntryError {
+    fn from(error: String) -> Self {
+        Self::Other(error)
+    }
+}
+
 /// Reads all values, and notes what they hang on.
-pub(super) async fn read(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Result<Values, String> {
-    gather(operator, work, external_secret).await.0
+///
+/// An item that can't be found may be late rather than deleted: a server that starts anew with an empty disk reads its
+/// sources first. So before a deletion policy takes anything out of the Secret, each server must say in its health report
+/// that all its parts are active, and the items must be missing in a read that began after that.
+pub(super) async fn read(
+    operator: &Operator,
+    work: &Work,
+    external_secret: &ExternalSecret,
+) -> Result<Gathered, String> {
+    let (gathered, gatherer) = gather(operator, work, external_secret, None).await;
+    let gathered = gathered?;
+    if !gathered.shrinks_the_secret(external_secret.spec.target.deletion_policy) {
+        return Ok(gathered);
+    }
+    let since = gatherer.settled().await.map_err(|error| {
+        format!(
+            "items are missing, and whether they were deleted is not certain, so the Secret stays as it is: {error}"
+        )
+    })?;
+    gather(operator, work, external_secret, Some(since)).await.0
 }
 
 /// As [`read`], but tells what the values are made of. `None` if the server does not say.
@@ -37,9 +101,9 @@ pub(super) async fn ingredients(
     work: &Work,
     external_secret: &ExternalSecret,
 ) -> Option<Ingredients> {
-    let (values, gatherer) = gather(operator, work, external_secret).await;
+    let (gathered, gatherer) = gather(operator, work, external_secret, None).await;
     if gatherer.is_unsettled {
-        let why = values.err().unwrap_or_default();
+        let why = gathered.err().unwrap_or_default();
         tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
         return None;
     }
@@ -51,28 +115,39 @@ pub(super) async fn ingredients(
     })
 }
 
+/// `settled_since` is when the servers were seen to have read all their sources: only what is read after that shows that
+/// an item is not there.
 async fn gather<'a>(
     operator: &'a Operator,
     work: &'a Work,
     external_secret: &'a ExternalSecret,
-) -> (Result<Values, String>, Gatherer<'a>) {
+    settled_since: Option<Instant>,
+) -> (Result<Gathered, String>, Gatherer<'a>) {
     let status = external_secret.status.as_ref();
     let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
-    let mut gatherer = Gatherer {
-        operator,
-        namespace: &work.key.namespace,
-        default: external_secret.spec.secret_store_ref.as_ref(),
-        need: Need {
+    let need = match settled_since {
+        Some(not_before) => Need {
+            not_before,
+            or_unchanged: false,
+        },
+        None => Need {
             not_before: work.asked,
             // Only for what is new: whoever annotates force-sync wants the server to be asked.
             or_unchanged: is_new || work.reason == Reason::Look && operator.options.poke_only,
         },
+    };
+    let mut gatherer = Gatherer {
+        operator,
+        namespace: &work.key.namespace,
+        default: external_secret.spec.secret_store_ref.as_ref(),
+        need,
+        is_settled: settled_since.is_some(),
         uses: HashMap::new(),
         connections: HashMap::new(),
         items: BTreeSet::new(),
         is_unsettled: false,
     };
-    let values = gatherer.values(external_secret).await;
+    let gathered = gatherer.all(external_secret).await;
     let began = gatherer.connections.values().map(|(began, _)| *began).min();
     // Also after a failure: what is missing may come.
     let uses = &gatherer.uses;
@@ -85,7 +160,7 @@ async fn gather<'a>(
     if changed {
         wake::ask(operator, work.key.clone(), Reason::Changed, Instant::now());
     }
-    (values, gatherer)
+    (gathered, gatherer)
 }
 
 struct Gatherer<'a> {
@@ -93,6 +168,8 @@ struct Gatherer<'a> {
     namespace: &'a str,
     default: Option<&'a StoreRef>,
     need: Need,
+    /// Whether the servers said that they have read all their sources.
+    is_settled: bool,
     uses: HashMap<ObjectKey, Uses>,
     /// With when it was first asked.
     connections: HashMap<ObjectKey, (Instant, Arc<Connection>)>,
@@ -102,49 +179,62 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    async fn values(&mut self, external_secret: &ExternalSecret) -> Result<Values, String> {
-        let mut values = Values::new();
+    async fn all(&mut self, external_secret: &ExternalSecret) -> Result<Gathered, String> {
+        let policy = external_secret.spec.target.deletion_policy;
+        let mut gathered = Gathered::default();
+        // External Secrets' words for an item that was deleted.
+        let deleted = |at: &str, error| match error {
+            EntryError::NoItem(_) if policy != DeletionPolicy::Retain => {
+                Ok(format!("secret does not exist at provider using {at}"))
+            }
+            EntryError::NoItem(error) | EntryError::Other(error) => Err(error),
+        };
         for (index, many) in external_secret.spec.data_from.iter().enumerate() {
             let (what, more) = match many {
                 DataFrom { find: Some(_), .. } => ("find", self.many(many).await),
                 DataFrom { extract: Some(_), .. } => ("extract", self.many(many).await),
-                _ => ("sourceRef", Ok(Values::new())),
+                _ => ("sourceRef", Ok(Rewritten::default())),
             };
-            values
-                .extend(more.map_err(|error| format!("error processing spec.dataFrom[{index}].{what}, err: {error}"))?);
+            let at = format!("spec.dataFrom[{index}]");
+            match more.map_err(|error| error.map(|error| format!("error processing {at}.{what}, err: {error}"))) {
+                Ok(more) => {
+                    gathered.values.extend(more.values);
+                    let lost = more.lost.into_iter();
+                    gathered.lost.extend(lost.map(|lost| format!("{at}.{lost}")));
+                }
+                Err(error) => gathered.deleted.push(deleted(&at, error)?),
+            }
         }
         for (index, one) in external_secret.spec.data.iter().enumerate() {
-            let reference = &one.remote_ref;
-            let store = self.store(one.source_ref.as_ref());
-            let value = match store {
-                Ok(store) => self.ask(&store, Question::Value(reference)).await,
-                Err(error) => Err(error),
-            };
-            let value = value.and_then(|mut answer| {
-                let value = answer.remove("").unwrap_or_default();
-                let strategy = reference.decoding_strategy;
-                let value = decode::decode(strategy, value)
-                    .map_err(|error| format!("error applying decoding strategy {strategy:?} to data: {error}"))?;
-                decode::check_nul(reference.null_byte_policy, &one.secret_key, &value).map_err(|e| e.to_string())?;
-                Ok(value)
-            });
-            let value = value.map_err(|error| {
-                format!(
-                    "error processing spec.data[{index}] (key: {}), err: {error}",
-                    reference.key
-                )
-            })?;
-            values.insert(one.secret_key.clone(), value);
+            let key = &one.remote_ref.key;
+            let at = format!("spec.data[{index}] (key: {key})");
+            let value = self.one(one).await;
+            match value.map_err(|error| error.map(|error| format!("error processing {at}, err: {error}"))) {
+                Ok(value) => drop(gathered.values.insert(one.secret_key.clone(), value)),
+                Err(error) => gathered.deleted.push(deleted(&at, error)?),
+            }
         }
-        Ok(values)
+        Ok(gathered)
     }
 
-    async fn many(&mut self, many: &DataFrom) -> Result<Values, String> {
+    async fn one(&mut self, one: &Data) -> Result<Vec<u8>, EntryError> {
+        let reference = &one.remote_ref;
+        let store = self.store(one.source_ref.as_ref())?;
+        let value = self.ask(&store, Question::Value(reference)).await?.remove("");
+        let strategy = reference.decoding_strategy;
+        let value = decode::decode(strategy, value.unwrap_or_default())
+            .map_err(|error| format!("error applying decoding strategy {strategy:?} to data: {error}"))?;
+        decode::check_nul(reference.null_byte_policy, &one.secret_key, &value).map_err(|error| error.to_string())?;
+        Ok(value)
+    }
+
+    async fn many(&mut self, many: &DataFrom) -> Result<Rewritten, EntryError> {
         let store = self.store(many.source_ref.as_ref())?;
         let (values, conversion, decoding, nul) = match (&many.extract, &many.find) {
             (_, Some(find)) => {
                 let values = self.ask(&store, Question::Find(find)).await;
-                let values = values.map_err(|error| format!("error getting all secrets: {error}"))?;
+                let values =
+                    values.map_err(|error| error.map(|error| format!("error getting all secrets: {error}")))?;
                 (
                     values,
                     find.conversion_strategy,
@@ -161,13 +251,16 @@ impl Gatherer<'_> {
                     extract.null_byte_policy,
                 )
             }
-            (None, None) => return Ok(Values::new()),
+            (None, None) => return Ok(Rewritten::default()),
         };
-        let values = match many.rewrite.is_empty() {
+        let Rewritten { values, lost } = match many.rewrite.is_empty() {
             false => rewrite::rewrite(&many.rewrite, values)
                 .map_err(|error| format!("error applying rewrite to keys: {error}"))?,
-            true => keys::convert(conversion, values)
-                .map_err(|error| format!("error applying conversion strategy {conversion:?} to keys: {error}"))?,
+            true => Rewritten {
+                values: keys::convert(conversion, values)
+                    .map_err(|error| format!("error applying conversion strategy {conversion:?} to keys: {error}"))?,
+                lost: Vec::new(),
+            },
         };
         let values = keys::check(values).map_err(|error| {
             format!("invalid secret keys (TIP: use rewrite or conversionStrategy to change keys): {error}")
@@ -177,12 +270,25 @@ impl Gatherer<'_> {
         for (key, value) in &values {
             decode::check_nul(nul, key, value).map_err(|error| error.to_string())?;
         }
-        Ok(values)
+        Ok(Rewritten { values, lost })
+    }
+
+    /// Has every server that was asked say that it has read all its sources. Gives when the first was asked.
+    ///
+    /// # Errors
+    /// Which server does not say so, and what it says instead.
+    async fn settled(&self) -> Result<Instant, String> {
+        let mut since = Instant::now();
+        for (_, connection) in self.connections.values() {
+            let asked = connection.settled(self.need.not_before).await;
+            since = since.min(asked.map_err(|error| error.to_string())?);
+        }
+        Ok(since)
     }
 
     /// Asks a store. A token that is refused may have been replaced: its Secret is looked at, and the store is asked
     /// once more.
-    async fn ask(&mut self, store: &Store, question: Question<'_>) -> Result<Values, String> {
+    async fn ask(&mut self, store: &Store, question: Question<'_>) -> Result<Values, EntryError> {
         let first = self.ask_once(store, question).await;
         let answer = match first {
             Err((error, connection)) if error.is_denied() => {
@@ -197,7 +303,10 @@ impl Gatherer<'_> {
         };
         answer.map_err(|(error, _)| {
             self.is_unsettled |= !error.is_answer();
-            error.to_string()
+            match error {
+                ProviderError::NoItem { .. } => EntryError::NoItem(error.to_string()),
+                error => EntryError::Other(error.to_string()),
+            }
         })
     }
 
@@ -210,6 +319,7 @@ impl Gatherer<'_> {
         let asked = (Instant::now(), connection.clone());
         self.connections.entry(key.clone()).or_insert(asked);
         let mut source = Source::new(&connection, config, self.need);
+        source.lists_show_absence = self.is_settled;
         let answer = source.answer(question).await;
         self.operator.metrics.called("GetItem", answer.is_ok());
         self.uses.entry(key).or_default().extend(source.uses);
@@ -262,6 +372,7 @@ pub(crate) async fn sources(
     };
     for from in template.iter().flat_map(|template| &template.template_from) {
         if let Some(reference) = &from.config_map {
+            operator.templates.follow(TemplateKind::ConfigMap);
             let api: Api<ConfigMap> = Api::namespaced(operator.client.clone(), namespace);
             let config_map = api.get(&reference.name).await?;
             sources
@@ -269,6 +380,7 @@ pub(crate) async fn sources(
                 .insert(reference.name.clone(), config_map.data.unwrap_or_default());
         }
         if let Some(reference) = &from.secret {
+            operator.templates.follow(TemplateKind::Secret);
             let api: Api<Secret> = Api::namespaced(operator.client.clone(), namespace);
             let data = api.get(&reference.name).await?.data.unwrap_or_default();
             let data = data.into_iter().map(|(key, value)| (key, value.0)).collect();

@@ -6,10 +6,11 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 
 use super::gather;
+use crate::api_error::api_message;
 use crate::hash;
 use crate::informer::By;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
-use crate::operator::{Identity, Operator, in_words, is_conflict, is_not_found, is_terminating};
+use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
 use crate::secret::{Refusal, takes_content, target_name, wanted};
 use crate::types::{CreationPolicy, ExternalSecret};
@@ -48,11 +49,11 @@ pub(super) enum TargetError {
     #[error("unable to update secret {0}: secret is immutable")]
     Immutable(String),
     /// The API server refused the change of the Secret that is there.
-    #[error("unable to update secret {0}: {why}", why = in_words(.1))]
-    Unwritable(String, #[source] kube::Error),
+    #[error("unable to update secret {0}: {why}", why = api_message(.1))]
+    Unwritable(String, kube::Error),
     /// The API server refused.
-    #[error("{why}", why = in_words(.0))]
-    Api(#[source] kube::Error),
+    #[error("{why}", why = api_message(.0))]
+    Api(kube::Error),
 }
 
 impl From<kube::Error> for TargetError {
@@ -186,7 +187,7 @@ async fn mutate(
     let template = external_secret.spec.target.template.as_ref();
     let template = template.filter(|_| takes_content(external_secret, &secret));
     let sources = gather::sources(operator, &key.namespace, template).await;
-    let sources = sources.map_err(|error| Refusal::Sources(in_words(&error).into_owned()))?;
+    let sources = sources.map_err(|error| Refusal::Sources(api_message(&error)))?;
     let api_version = &operator.served.external_secret.api_version;
     wanted(external_secret, api_version, secret, values, &sources)
 }

@@ -167,7 +167,7 @@ fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, Strin
             _ => continue,
         };
         let after = after.map_err(|error| format!("rewrite[{index}] on key {name:?}: {error}"))?;
-        name = after.into_keys().next().unwrap_or_default();
+        name = after.values.into_keys().next().unwrap_or_default();
     }
     Ok(name)
 }

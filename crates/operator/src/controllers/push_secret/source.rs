@@ -6,7 +6,8 @@ use kube::api::ListParams;
 use kube::core::Selector;
 
 use super::super::external_secret::sources;
-use crate::operator::{Operator, in_words};
+use crate::api_error::api_message;
+use crate::operator::Operator;
 use crate::secret;
 use crate::types::PushSecret;
 use crate::values::Values;
@@ -18,8 +19,8 @@ pub(super) enum SourceError {
     #[error("could not get source secret")]
     Missing,
     /// It can't be had.
-    #[error("could not get source secret: {why}", why = in_words(.0))]
-    Unreadable(#[source] kube::Error),
+    #[error("could not get source secret: {why}", why = api_message(.0))]
+    Unreadable(kube::Error),
     /// The manifest does not say which.
     #[error("could not get source secret: {0}")]
     Refused(String),
@@ -46,7 +47,7 @@ pub(super) async fn secrets(operator: &Operator, push_secret: &PushSecret) -> Re
     };
     let texts = sources(operator, namespace, Some(template)).await;
     let texts = texts
-        .map_err(|error| SourceError::Template(format!("error fetching templateFrom data: {}", in_words(&error))))?;
+        .map_err(|error| SourceError::Template(format!("error fetching templateFrom data: {}", api_message(&error))))?;
     let filled = |mut secret: Secret| {
         let before = values(&secret);
         match secret::fill(template, &texts, &before, &mut secret) {

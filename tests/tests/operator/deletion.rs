@@ -1,0 +1,137 @@
+//! An item that was deleted: the deletion policy says what becomes of its values. What only looks like it changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::front::{forward, serve};
+use super::world::{self, Stage};
+
+/// An ExternalSecret with a deletion policy and one value.
+fn apply(stage: &Stage, name: &str, store: &str, policy: &str, item: &str) {
+    let mut manifest = stage.manifest(name, store, item, "a");
+    manifest["spec"]["target"] = json!({"deletionPolicy": policy});
+    stage.cluster.apply(&manifest.to_string());
+}
+
+#[test]
+fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
+    let Some(stage) = Stage::set() else { return };
+    let _operator = world::operator(&stage.cluster, &[]);
+    let secret = |name: &str| world::secret(stage.namespace, name);
+    for policy in ["Delete", "Merge", "Retain"] {
+        apply(&stage, &policy.to_lowercase(), "store", policy, "fleeting");
+        stage.wait_value(&policy.to_lowercase(), "f");
+    }
+    // One of two items goes, and with it one of two keys.
+    let mut two = stage.manifest("one-of-two", "store", "fleeting", "a");
+    two["spec"]["dataFrom"] = json!([{"extract": {"key": "simple"}}]);
+    two["spec"]["target"] = json!({"deletionPolicy": "Delete"});
+    stage.cluster.apply(&two.to_string());
+    stage.wait_value("one-of-two", "f");
+
+    stage.world.remove("fleeting");
+    stage.cluster.wait_gone(&secret("delete"));
+    let condition = stage.wait_ready("delete", "True");
+    assert_eq!(condition["reason"], "SecretDeleted");
+    stage.wait_event("delete", "MissingProviderSecret", "key: fleeting");
+    stage
+        .cluster
+        .wait_for(&secret("merge"), |secret| secret["data"]["v"].is_null().then_some(()));
+    assert_eq!(stage.wait_ready("merge", "True")["reason"], "SecretSynced");
+    stage.cluster.wait_for(&secret("one-of-two"), |secret| {
+        assert_eq!(world::value(secret, "b").as_deref(), Some("2"));
+        secret["data"]["v"].is_null().then_some(())
+    });
+    stage.wait_ready("one-of-two", "True");
+    assert_eq!(stage.wait_ready("retain", "False")["reason"], "SecretSyncedError");
+    stage.wait_value("retain", "f");
+
+    stage
+        .world
+        .add(r#"{"title":"fleeting","category":"LOGIN","fields":[{"label":"a","value":"again"}]}"#);
+    for name in ["delete", "merge", "retain", "one-of-two"] {
+        stage.wait_value(name, "again");
+        stage.wait_ready(name, "True");
+    }
+}
+
+/// How a server can look as if an item was deleted.
+const FAULTS: [(&str, &str); 7] = [
+    ("it has not read its sources", "\"infra\" is \"INITIALIZED\""),
+    ("it gives no health report", "error reading the server's health"),
+    ("it misreads the filter", "though its list of items has it"),
+    ("it has the title twice", "got 2"),
+    ("it refuses the token for the items", "403"),
+    ("it does not have the vault", "vault not found"),
+    ("it fails", "500"),
+];
+
+#[test]
+fn what_only_looks_like_a_deleted_item_deletes_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let upstream = stage.world.pair.address();
+    let fault = Arc::new(AtomicUsize::new(FAULTS.len()));
+    let current = fault.clone();
+    let front = serve(move |request| {
+        let line = String::from_utf8_lossy(request)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let is_item = line.contains("/items?");
+        let (status, body) = match FAULTS.get(current.load(Ordering::SeqCst)).map(|(fault, _)| *fault) {
+            Some("it has not read its sources") if line.contains("/health") => (
+                200,
+                r#"{"name":"x","version":"1","dependencies":[{"service":"infra","status":"INITIALIZED"}]}"#,
+            ),
+            Some("it gives no health report") if line.contains("/health") => (404, "<html>"),
+            Some("it has the title twice") if is_item => (200, TWINS),
+            Some("it refuses the token for the items") if is_item => (403, r#"{"status":403,"message":"no"}"#),
+            Some("it does not have the vault") if line.contains("/v1/vaults?") => (200, "[]"),
+            Some("it fails") if is_item => (500, "{}"),
+            Some("it has not read its sources" | "it gives no health report" | "it misreads the filter") if is_item => {
+                (200, "[]")
+            }
+            _ => return forward(upstream, request),
+        };
+        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n");
+        Some(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+    });
+    stage.add_store("faulty", front);
+    let operator = world::operator(&stage.cluster, &["--enable-flood-gate=false"]);
+    for policy in ["Delete", "Merge"] {
+        apply(&stage, &policy.to_lowercase(), "faulty", policy, "simple");
+        stage.wait_value(&policy.to_lowercase(), "1");
+    }
+    let uids = || {
+        ["delete", "merge"].map(|name| {
+            let secret = stage
+                .cluster
+                .get(&world::secret(stage.namespace, name))
+                .expect("the Secret stays");
+            secret["metadata"]["uid"].clone()
+        })
+    };
+    let before = uids();
+    for (index, (what, why)) in FAULTS.into_iter().enumerate() {
+        fault.store(index, Ordering::SeqCst);
+        for name in ["delete", "merge"] {
+            stage.force_sync(name);
+            let condition = stage.wait_ready(name, "False");
+            assert_eq!(condition["reason"], "SecretSyncedError", "{what}");
+            stage.wait_event(name, "UpdateFailed", why);
+            stage.wait_value(name, "1");
+        }
+        fault.store(FAULTS.len(), Ordering::SeqCst);
+        for name in ["delete", "merge"] {
+            stage.force_sync(name);
+            stage.wait_ready(name, "True");
+        }
+        assert_eq!(uids(), before, "{what}\n{}", operator.log());
+    }
+}
+
+const TWINS: &str = r#"[{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaa","title":"simple","category":"LOGIN","vault":{"id":"vvvvvvvvvvvvvvvvvvvvvvvvvv"}},
+    {"id":"bbbbbbbbbbbbbbbbbbbbbbbbbb","title":"simple","category":"LOGIN","vault":{"id":"vvvvvvvvvvvvvvvvvvvvvvvvvv"}}]"#;

@@ -1,0 +1,84 @@
+//! Nothing of a Secret's content is in an event, a status or the log, whatever the API server says of the Secret.
+
+use serde_json::{Value, json};
+
+use super::world::{self, Stage};
+
+/// The API server quotes this wherever it stands in a Secret that it refuses.
+const VALUE: &str = "hunter2!S3CRET#VALUE";
+
+#[test]
+fn what_the_api_server_says_of_a_secret_is_not_repeated() {
+    let Some(stage) = Stage::set() else { return };
+    let cluster = &stage.cluster;
+    stage.set_field("simple", "a", VALUE);
+    // A policy that says what is in the Secret, as its author sees fit.
+    let policies = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "chatty"}, "spec": {
+                "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"],
+                    "operations": ["CREATE", "UPDATE"]}]},
+                "matchConditions": [{"name": "denied", "expression": "object.metadata.name.startsWith('denied')"}],
+                "validations": [{"expression": "false",
+                    "messageExpression": "'it holds ' + string(base64.decode(object.data.v))"}]}},
+        {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": "chatty"}, "spec": {"policyName": "chatty", "validationActions": ["Deny"]}},
+    ]});
+    cluster.apply(&policies.to_string());
+    let operator = world::operator(cluster, &["--log-level=debug"]);
+    let apply = |name: &str, template: Value| {
+        let mut manifest = stage.manifest(name, "store", "simple", "a");
+        manifest["spec"]["target"] = json!({"template": template});
+        cluster.apply(&manifest.to_string());
+    };
+    apply(
+        "in-a-label",
+        json!({"metadata": {"labels": {"x": "{{ .v }}"}}, "data": {"y": "z"}}),
+    );
+    apply(
+        "in-an-annotations-key",
+        json!({"templateFrom": [{"target": "Annotations", "literal": "\"{{ .v }}\": x"}]}),
+    );
+    apply("as-a-key", json!({"templateFrom": [{"literal": "\"{{ .v }}\": x"}]}));
+    apply(
+        "as-a-key-of-a-list",
+        json!({"templateFrom": [{"literal": "\"{{ .v }}\": [x]"}]}),
+    );
+    // The policy is heeded a moment after it was made.
+    let denied = "the ValidatingAdmissionPolicy \"chatty\"";
+    for attempt in 0.. {
+        let name = format!("denied-{attempt}");
+        stage.external_secret(&name, "store", "simple", "a");
+        let condition = cluster.wait_for(
+            &world::path(stage.namespace, "externalsecrets", &name, &stage.version),
+            |object| {
+                let condition = &object["status"]["conditions"][0];
+                condition.is_object().then(|| condition.clone())
+            },
+        );
+        if condition["status"] == "False" {
+            stage.wait_event(&name, "UpdateFailed", denied);
+            break;
+        }
+    }
+    stage.wait_event("in-a-label", "UpdateFailed", "metadata.labels (invalid value)");
+    stage.wait_event(
+        "in-an-annotations-key",
+        "UpdateFailed",
+        "metadata.annotations (invalid value)",
+    );
+    stage.wait_event("as-a-key", "UpdateFailed", "data[…] (invalid value)");
+    stage.wait_event("as-a-key-of-a-list", "UpdateFailed", "its entry 1");
+    for path in [
+        format!("/api/v1/namespaces/{}/events", stage.namespace),
+        world::path(stage.namespace, "externalsecrets", "", &stage.version),
+    ] {
+        let told = cluster.get(&path).expect("a list").to_string();
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let metrics = world::ask(cluster, world::METRICS, "/metrics").expect("metrics").text();
+    assert!(metrics.contains("externalsecret_sync_calls_error"), "{metrics}");
+    for told in [operator.log(), metrics] {
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
