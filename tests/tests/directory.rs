@@ -523,6 +523,80 @@ fn a_key_that_is_added_later_opens_what_was_closed() {
 }
 
 #[test]
+fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_never_served() {
+    let Some((world, token, vault)) = World::start() else {
+        return;
+    };
+    let put = |name: &str, bytes: &[u8]| replace(&world.secrets().join(name), bytes);
+    let sealed = world.sealed("a.yaml", "base: &b {m: merged}\n<<: *b\nk: yaml\n");
+    put("b.yaml.enc", &sealed);
+    put("config.env.encrypted", &world.sealed("a.env", "k=env\r\n"));
+    put("values.json.sops", &world.sealed("a.json", "{\"k\": \"json\"}"));
+    put("app.conf", &world.sealed("a.ini", "k = ini\n"));
+    // A note may quote what SOPS writes; other text that nothing opens may not be served.
+    let quote = "k: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\n";
+    put("README.md", format!("# Secrets\n\n{quote}").as_bytes());
+    put("notes.txt", quote.as_bytes());
+    put("archive.tar", format!("a.yaml\0\0{quote}").as_bytes());
+    for (title, value) in [("b", "yaml"), ("config", "env"), ("values", "json")] {
+        world.wait_value(&token, &vault, title, "k", value);
+    }
+    assert_eq!(
+        labelled(&world.pair.item(&token, &vault, "b").unwrap()),
+        pairs(&[("m", "merged"), ("m", "merged"), ("k", "yaml")])
+    );
+    world.wait_value(&token, &vault, "app", "k", "ini");
+    let message = world.wait_source("secrets", "DEGRADED", "notes.txt (the file holds encrypted values");
+    assert!(message.starts_with("1 of "), "{message}");
+    assert!(world.pair.item(&token, &vault, "archive.tar").is_some());
+    for absent in ["README.md", "README", "notes.txt", "notes", "b.yaml.enc"] {
+        assert!(world.pair.item(&token, &vault, absent).is_none(), "{absent}");
+    }
+    // What was good and is damaged keeps what it made.
+    put("b.yaml.enc", &[&sealed[..sealed.len() / 2], b"\n"].concat());
+    world.wait_source("secrets", "DEGRADED", "b.yaml.enc");
+    world.wait_value(&token, &vault, "b", "k", "yaml");
+}
+
+#[test]
+fn a_key_that_is_not_supported_keeps_no_other_from_being_used() {
+    let Some(sops) = Sops::find() else { return };
+    let key = sops.key();
+    let mut pair = Pair::prepare(
+        &["--dir", "{root}/secrets"],
+        &[
+            ("SOPS_AGE_KEY_FILE", "{root}/keys/age.txt"),
+            ("SOPS_AGE_KEY_CMD", "cat {root}/keys/age.txt"),
+        ],
+    );
+    let keys = format!("AGE-SECRET-KEY-PQ-1QQ\n{}AGE-PLUGIN-YUBIKEY-1QQ\n", key.secret);
+    fs::write(pair.path("keys/age.txt"), keys).unwrap();
+    let sealed = |key, name: &str| sops.encrypt(key, name, "k: opened\n", &[]);
+    fs::write(pair.path("secrets/a.yaml"), sealed(&key, "a.yaml")).unwrap();
+    fs::write(pair.path("secrets/other.yaml"), sealed(&sops.key(), "other.yaml")).unwrap();
+    pair.run(Half::Api);
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    let token = pair.token("reader", &["secrets=read"]);
+    let vault = pair.vault(&token, "secrets");
+    let world = World { pair, sops, key };
+    world.wait_value(&token, &vault, "a", "k", "opened");
+    let message = world.wait_source("secrets", "DEGRADED", "other.yaml (no age identity");
+    assert!(message.contains("age.txt: line 1: post-quantum"), "{message}");
+    // Each is logged once, however often the tree is read.
+    world.seal("b.yaml", "k: more\n");
+    world.wait_value(&token, &vault, "b", "k", "more");
+    let log = world.pair.log(Half::Sync);
+    for words in ["SOPS_AGE_KEY_CMD is set", "post-quantum", "age plugin"] {
+        let told = log
+            .lines()
+            .filter(|line| line.contains("an age key is not used") && line.contains(words));
+        assert_eq!(told.count(), 1, "{words}: {log}");
+    }
+    assert!(!log.contains("1QQ"), "{log}");
+}
+
+#[test]
 fn a_write_through_rest_is_refused_with_the_reason() {
     let Some((world, token, vault)) = World::start() else {
         return;

@@ -5,6 +5,7 @@ use aes_gcm::aes::Aes256;
 use aes_gcm::{AeadInOut, AesGcm, KeyInit, Nonce, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
 use zeroize::Zeroizing;
 
 use crate::yaml::timestamp;
@@ -78,8 +79,14 @@ pub(crate) fn looks_sealed(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// The prefix of every sealed value, for a search in raw bytes.
+/// The start of every sealed value, for a search in raw bytes. Every file that SOPS encrypted has it, if
+/// only in its MAC.
 pub(crate) const SEALED_MARK: &[u8] = b"ENC[AES256_GCM,data:";
+
+/// Whether a sealed value starts anywhere in `bytes`.
+pub fn holds_mark(bytes: &[u8]) -> bool {
+    memmem::find(bytes, SEALED_MARK).is_some()
+}
 
 /// Gives the plain bytes the type sops noted beside them.
 ///

@@ -45,7 +45,11 @@ fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: 
     let recipients = metadata.recipients();
     let held = identities.recipients();
     if opened == 0 {
-        SopsError::NoMatchingIdentity { recipients, held }
+        SopsError::NoMatchingIdentity {
+            recipients,
+            held,
+            unusable: identities.unusable().to_vec(),
+        }
     } else {
         SopsError::KeyGroups {
             opened,

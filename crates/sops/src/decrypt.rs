@@ -4,7 +4,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha512};
 
-use crate::cipher::{Cipher, Opened, Problem, looks_sealed};
+use crate::cipher::{Cipher, Opened, Problem, holds_mark, looks_sealed};
+use crate::limits::MAX_CONTEXT_BYTES;
 use crate::metadata::Metadata;
 use crate::text::shown;
 use crate::{Identities, SopsError, Value, data_key, number};
@@ -23,6 +24,8 @@ pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, identities: 
         cipher: &cipher,
         metadata,
         digest: Sha512::new(),
+        context: String::new(),
+        contexts: 0,
     };
     if metadata.mac_only_encrypted {
         walk.digest.update(MAC_ONLY_ENCRYPTED_START);
@@ -32,7 +35,7 @@ pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, identities: 
             // An empty document between two markers.
             Value::Null => *document = Value::Mapping(Vec::new()),
             Value::Mapping(_) => {
-                walk.value(document, "", false, &Path::Root)?;
+                walk.value(document, false, &Path::Root)?;
             }
             _ => {
                 return Err(SopsError::Value {
@@ -60,6 +63,11 @@ struct Walk<'a> {
     cipher: &'a Cipher,
     metadata: &'a Metadata,
     digest: Sha512,
+    /// The keys of the path to where the walk is, each with a `:` after it; list positions are not in
+    /// it. A value opens only with the context it was sealed with.
+    context: String,
+    /// Bytes of context that were authenticated so far.
+    contexts: usize,
 }
 
 /// Whether a list keeps an item.
@@ -72,17 +80,21 @@ enum Kept {
 
 impl Walk<'_> {
     /// Opens `value` and all within, in the order of the file, which is the order of the MAC.
-    ///
-    /// `context` joins the keys of the path, each with a `:` after it; list positions are not in it.
-    fn value(&mut self, value: &mut Value, context: &str, matched: bool, path: &Path<'_>) -> Result<Kept, SopsError> {
+    fn value(&mut self, value: &mut Value, matched: bool, path: &Path<'_>) -> Result<Kept, SopsError> {
         match value {
+            Value::Merge(merged) => self.value(merged, matched, path),
             // Never sealed and not covered.
             Value::Null => Ok(Kept::Yes),
             Value::Mapping(entries) => {
                 for (key, entry) in entries.iter_mut() {
                     let matched = matched || self.metadata.rule.matches(key);
                     let path = Path::Key(path, key);
-                    if self.value(entry, &format!("{context}{key}:"), matched, &path)? == Kept::Comment {
+                    let outer = self.context.len();
+                    self.context.push_str(key);
+                    self.context.push(':');
+                    let kept = self.value(entry, matched, &path)?;
+                    self.context.truncate(outer);
+                    if kept == Kept::Comment {
                         return Err(
                             path.error("a comment is sealed in place of a value; set it again with `sops edit`")
                         );
@@ -93,7 +105,7 @@ impl Walk<'_> {
             Value::Sequence(items) => {
                 let mut comments = Vec::new();
                 for (index, item) in items.iter_mut().enumerate() {
-                    if self.value(item, context, matched, &Path::Index(path, index))? == Kept::Comment {
+                    if self.value(item, matched, &Path::Index(path, index))? == Kept::Comment {
                         comments.push(index);
                     }
                 }
@@ -104,11 +116,11 @@ impl Walk<'_> {
                 });
                 Ok(Kept::Yes)
             }
-            scalar => self.scalar(scalar, context, matched, path),
+            scalar => self.scalar(scalar, matched, path),
         }
     }
 
-    fn scalar(&mut self, value: &mut Value, context: &str, matched: bool, path: &Path<'_>) -> Result<Kept, SopsError> {
+    fn scalar(&mut self, value: &mut Value, matched: bool, path: &Path<'_>) -> Result<Kept, SopsError> {
         let looks_sealed = value.as_str().is_some_and(looks_sealed);
         let sealed = self.metadata.rule.seals(matched, looks_sealed);
         if sealed {
@@ -117,7 +129,15 @@ impl Walk<'_> {
             })?;
             // sops leaves an empty text as it is.
             if !text.is_empty() {
-                match self.cipher.open(text, context).map_err(|problem| path.error(problem))? {
+                self.contexts += self.context.len();
+                if self.contexts > MAX_CONTEXT_BYTES {
+                    return Err(SopsError::Limit {
+                        what: "bytes of key paths",
+                        limit: MAX_CONTEXT_BYTES,
+                    });
+                }
+                let opened = self.cipher.open(text, &self.context);
+                match opened.map_err(|problem| path.error(problem))? {
                     Opened::Value(plain) => *value = plain,
                     Opened::Comment => return Ok(Kept::Comment),
                 }
@@ -136,8 +156,35 @@ impl Walk<'_> {
             Value::Float(text) => self.digest.update(number::plain_spelling(text)),
             Value::Int(text) | Value::String(text) | Value::Time(text) => self.digest.update(text),
             Value::Bytes(bytes) => self.digest.update(bytes),
-            Value::Null | Value::Sequence(_) | Value::Mapping(_) => {}
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Merge(_) => {}
         }
+    }
+}
+
+/// Refuses a tree with a value that is still sealed, or is the text of a whole sealed file: nobody who
+/// asks for a secret wants ciphertext.
+pub(crate) fn refuse_sealed(document: &Value) -> Result<(), SopsError> {
+    find_sealed(document, &Path::Root)
+}
+
+fn find_sealed(value: &Value, path: &Path<'_>) -> Result<(), SopsError> {
+    match value {
+        Value::String(text) if looks_sealed(text) => Err(path.error(
+            "is still encrypted after decryption: it was encrypted twice, or the file's rule leaves it out by \
+             now; set it again with `sops edit`",
+        )),
+        Value::String(text) if holds_mark(text.as_bytes()) => {
+            Err(path.error("holds text that SOPS encrypted on its own; put that into a file of its own"))
+        }
+        Value::Merge(merged) => find_sealed(merged, path),
+        Value::Sequence(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| find_sealed(item, &Path::Index(path, index))),
+        Value::Mapping(entries) => entries
+            .iter()
+            .try_for_each(|(key, entry)| find_sealed(entry, &Path::Key(path, key))),
+        _ => Ok(()),
     }
 }
 

@@ -1,24 +1,36 @@
 //! dotenv, in the plain dialect of sops: `NAME=value` lines, nothing quoted, `\n` for a line break.
 
 use crate::limits::{Budget, repeated_key};
-use crate::{Format, SopsError, Value, text};
+use crate::metadata::FLAT_PREFIX;
+use crate::text::{self, BYTE_ORDER_MARK};
+use crate::{Format, SopsError, Value};
 
 /// Parses a dotenv file into one mapping of strings.
 ///
 /// As in sops, everything after the first `=` belongs to the value, quotes and spaces too, and
 /// `\n` within it is a line break. Lines that start with `#` are comments.
 ///
+/// A byte order mark and the carriage returns of Windows line ends stay in the first name and in the
+/// values, since sops encrypts and authenticates them there; [`crate::read`] takes them out afterwards.
+///
 /// # Errors
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] (sops would keep both), or a
 /// limit.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
-    let text = text::utf8(bytes, Format::Dotenv)?;
+    let text = text::decode_with_mark(bytes, Format::Dotenv)?;
+    // sops itself ends its own lines with a line feed only: the whole file got Windows line ends after
+    // it was encrypted, so they are in no value.
+    let converted = text
+        .split('\n')
+        .any(|line| line.starts_with(FLAT_PREFIX) && line.ends_with('\r'));
     let mut budget = Budget::default();
     let mut entries = Vec::new();
     let mut lines = 0;
     for line in text.split('\n') {
         lines += 1;
-        if line.trim().is_empty() || line.starts_with('#') {
+        let line = if converted { without_return(line) } else { line };
+        let start = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        if start.trim().is_empty() || start.starts_with('#') {
             continue;
         }
         let (name, value) = line.split_once('=').ok_or_else(|| SopsError::Syntax {
@@ -29,7 +41,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         budget.spend(1)?;
         entries.push((name.to_owned(), Value::String(value.replace("\\n", "\n"))));
     }
-    match repeated_key(&entries) {
+    // The name that a byte order mark precedes is served without it, so it counts without it here.
+    let marked = entries.first().and_then(|(name, _)| name.strip_prefix(BYTE_ORDER_MARK));
+    let repeats_marked = marked.filter(|marked| entries.iter().any(|(name, _)| name == marked));
+    match repeated_key(&entries).or(repeats_marked) {
         Some(key) => Err(SopsError::DuplicateKey {
             format: Format::Dotenv,
             line: lines,
@@ -37,6 +52,29 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         }),
         None => Ok(vec![Value::Mapping(entries)]),
     }
+}
+
+/// Takes the byte order mark off the first name and Windows line ends off the values.
+pub(crate) fn drop_marks(document: &mut Value) {
+    let Value::Mapping(entries) = document else {
+        return;
+    };
+    if let Some((name, _)) = entries.first_mut()
+        && name.starts_with(BYTE_ORDER_MARK)
+    {
+        name.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    for (_, value) in entries {
+        if let Value::String(text) = value
+            && text.ends_with('\r')
+        {
+            text.pop();
+        }
+    }
+}
+
+fn without_return(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -58,6 +96,28 @@ mod tests {
     }
 
     #[test]
+    fn windows_line_ends_and_the_byte_order_mark_are_in_no_value() {
+        let served = |text: &str| {
+            let mut parsed = parse(text.as_bytes()).unwrap();
+            drop_marks(&mut parsed[0]);
+            scalar_text(&parsed[0])
+        };
+        assert_eq!(
+            served("\u{feff}A=1\r\n\r\n# note\r\nB=\r\nC=x\n"),
+            r#"{"A":"1","B":"","C":"x"}"#
+        );
+        assert_eq!(served("\u{feff}# note\nA=1"), r#"{"A":"1"}"#);
+        assert_eq!(
+            served("A=1\r\nB=two\\r\r\nsops_mac=m\r\n"),
+            r#"{"A":"1","B":"two\\r","sops_mac":"m"}"#
+        );
+        let utf16: Vec<u8> = "\u{feff}A=é\r\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let mut parsed = parse(&utf16).unwrap();
+        drop_marks(&mut parsed[0]);
+        assert_eq!(scalar_text(&parsed[0]), r#"{"A":"é"}"#);
+    }
+
+    #[test]
     fn a_line_without_a_name_is_refused_without_showing_it() {
         let error = parse(b"A=1\nhunter2\n").unwrap_err();
         assert!(matches!(error, SopsError::Syntax { line: 2, .. }), "{error}");
@@ -66,7 +126,12 @@ mod tests {
 
     #[test]
     fn a_repeated_name_is_refused() {
-        assert!(matches!(parse(b"A=1\nA=2"), Err(SopsError::DuplicateKey { .. })));
+        for text in ["A=1\nA=2", "\u{feff}A=1\nA=2"] {
+            assert!(
+                matches!(parse(text.as_bytes()), Err(SopsError::DuplicateKey { .. })),
+                "{text}"
+            );
+        }
     }
 
     proptest! {

@@ -37,13 +37,13 @@ pub enum SopsError {
         /// How much is allowed.
         limit: usize,
     },
-    /// An age identity could not be read; `line` counts from 1.
-    #[error("age identity on line {line}: {problem}")]
-    Identity {
-        /// The line within the identities' text, counted from 1.
-        line: usize,
-        /// What is wrong with it and what is expected.
-        problem: &'static str,
+    /// A document of several in a file; each may have been encrypted on its own.
+    #[error("document {number}: {problem}")]
+    Document {
+        /// Which one, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        problem: Box<SopsError>,
     },
     /// Values are encrypted, but the block that says how is gone.
     #[error(
@@ -60,14 +60,16 @@ pub enum SopsError {
     /// None of the identities we hold is among the recipients.
     #[error(
         "no age identity here can decrypt this file: it is encrypted to {}; the identities held are {}. \
-         Add the identity of one of these recipients, or add one of ours with `sops updatekeys`",
-        list(.recipients), list(.held)
+         Add the identity of one of these recipients, or add one of ours with `sops updatekeys`{}",
+        list(.recipients), list(.held), remarks(.recipients, .unusable)
     )]
     NoMatchingIdentity {
         /// Everything the file is encrypted to, public names only.
         recipients: Vec<String>,
         /// The public halves of the identities we hold.
         held: Vec<String>,
+        /// What should have given more identities, and why it did not.
+        unusable: Vec<String>,
     },
     /// The file needs several key groups and too few of them open.
     #[error(
@@ -115,6 +117,21 @@ pub enum SopsError {
     MacMismatch,
 }
 
+/// What else may explain that no identity fits.
+fn remarks(recipients: &[String], unusable: &[String]) -> String {
+    let mut text = String::new();
+    if recipients.iter().all(|name| name.ends_with(NOT_SUPPORTED)) {
+        text.push_str("; Sidevault can use the keys of plain `age-keygen` only");
+    }
+    if !unusable.is_empty() {
+        text.push_str(&format!(". Not used here: {}", list(unusable)));
+    }
+    text
+}
+
+/// The end of the name of a recipient that no identity here can match.
+pub(crate) const NOT_SUPPORTED: &str = "not supported)";
+
 /// At most a handful of names, so that one log line stays one line.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 8;
@@ -135,6 +152,7 @@ mod tests {
         let error = SopsError::NoMatchingIdentity {
             recipients: names,
             held: Vec::new(),
+            unusable: Vec::new(),
         };
         let text = error.to_string();
         assert!(text.contains("age17 and 12 more"), "{text}");

@@ -2,47 +2,114 @@
 
 use std::fmt;
 
+use age::Decryptor;
+use age::armor::ArmoredReader;
 use age::x25519;
 
-use crate::SopsError;
+use crate::text;
+
+/// How many lines of a text are called unusable one by one. A text that is no list of keys at all may
+/// have any number.
+const MOST_UNUSABLE: usize = 20;
 
 /// Age identities that may decrypt a file's data key.
 ///
 /// `Debug` shows only the public halves; the keys themselves are wiped on drop by the `age` crate.
 #[derive(Clone, Default)]
 pub struct Identities {
-    keys: Vec<x25519::Identity>,
+    keys: Vec<Identity>,
+    unusable: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Identity {
+    private: x25519::Identity,
+    /// Its public half, as files name it.
+    recipient: String,
+}
+
+/// A line of a text of identities that gives none we can use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableIdentity {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What it is or lacks, and what to do. Nothing of the line itself, which may hold a key.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for UnusableIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.problem)
+    }
 }
 
 impl Identities {
     /// Reads identities as SOPS_AGE_KEY and SOPS_AGE_KEY_FILE hold them: `AGE-SECRET-KEY-1…`, one or
     /// more a line, with blank lines and `#` comments between. Text without any key gives an empty
-    /// set.
+    /// set; a key that is there twice counts once.
     ///
-    /// # Errors
-    /// [`SopsError::Identity`] with the line number if a line holds anything else, among it what
-    /// age knows and we do not: SSH keys, plugins and post-quantum identities.
-    pub fn parse(text: &str) -> Result<Self, SopsError> {
-        let mut keys = Vec::new();
+    /// Also gives, in order, what else is there, among it what age knows and we do not: SSH keys, plugins
+    /// and post-quantum identities. Nothing of that keeps the other keys from being used.
+    pub fn parse(bytes: &[u8]) -> (Self, Vec<UnusableIdentity>) {
+        let mut found = Self::default();
+        let mut unusable = Unusable(Vec::new());
+        if let Some(problem) = encrypted(bytes) {
+            unusable.add(1, problem);
+            return (found, unusable.0);
+        }
+        let text = match text::from_utf16(bytes) {
+            Some(Ok(text)) => text,
+            // A line that is not UTF-8 is no key.
+            _ => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        // The line at which a key of several lines ends.
+        let mut until = None;
         for (index, line) in text.lines().enumerate() {
-            let line = line.trim_start_matches('\u{feff}').trim();
+            let line = line.trim_start_matches(text::BYTE_ORDER_MARK).trim();
+            if let Some(end) = until {
+                if line.starts_with(end) {
+                    until = None;
+                }
+                continue;
+            }
             if line.starts_with('#') {
                 continue;
             }
+            if line.starts_with("-----BEGIN") {
+                unusable.add(index + 1, SSH);
+                until = Some("-----END");
+                continue;
+            }
             for word in line.split_whitespace() {
-                let key = parse_key(word).map_err(|problem| SopsError::Identity {
-                    line: index + 1,
-                    problem,
-                })?;
-                keys.push(key);
+                match parse_key(word) {
+                    Ok(key) => found.add(key),
+                    Err(problem) => {
+                        unusable.add(index + 1, problem);
+                        // What follows belongs to the same mistake, as the parts of `ssh-rsa AAAA… me@host` do.
+                        break;
+                    }
+                }
             }
         }
-        Ok(Self { keys })
+        zeroize::Zeroize::zeroize(&mut { text });
+        (found, unusable.0)
     }
 
-    /// Adds the identities of `other`.
+    /// Adds the identities of `other` that are not there yet.
     pub fn extend(&mut self, other: Identities) {
-        self.keys.extend(other.keys);
+        other.keys.into_iter().for_each(|key| self.add(key));
+        self.unusable.extend(other.unusable);
+    }
+
+    /// Notes something that was meant to give identities and does not, in words for whoever reads that a
+    /// file can't be decrypted.
+    pub fn note_unusable(&mut self, problem: String) {
+        self.unusable.push(problem);
+    }
+
+    /// What was noted with [`Identities::note_unusable`].
+    pub fn unusable(&self) -> &[String] {
+        &self.unusable
     }
 
     /// Whether there is no identity at all.
@@ -52,11 +119,17 @@ impl Identities {
 
     /// The public halves (`age1…`), in order, for messages and for `sops --age`.
     pub fn recipients(&self) -> Vec<String> {
-        self.keys.iter().map(|key| key.to_public().to_string()).collect()
+        self.keys.iter().map(|key| key.recipient.clone()).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn age::Identity> {
-        self.keys.iter().map(|key| key as &dyn age::Identity)
+        self.keys.iter().map(|key| &key.private as &dyn age::Identity)
+    }
+
+    fn add(&mut self, key: Identity) {
+        if self.keys.iter().all(|known| known.recipient != key.recipient) {
+            self.keys.push(key);
+        }
     }
 }
 
@@ -66,18 +139,48 @@ impl fmt::Debug for Identities {
     }
 }
 
-fn parse_key(word: &str) -> Result<x25519::Identity, &'static str> {
+struct Unusable(Vec<UnusableIdentity>);
+
+impl Unusable {
+    fn add(&mut self, line: usize, problem: &'static str) {
+        if self.0.len() < MOST_UNUSABLE {
+            self.0.push(UnusableIdentity { line, problem });
+        }
+    }
+}
+
+const SSH: &str = "SSH keys are not supported; convert it with `ssh-to-age -private-key`, and encrypt to that";
+
+/// What is wrong with a list of keys that age encrypted as a whole; `None` if it did not.
+fn encrypted(bytes: &[u8]) -> Option<&'static str> {
+    let start = bytes.trim_ascii_start();
+    if !start.starts_with(b"age-encryption.org/") && !start.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+        return None;
+    }
+    Some(match Decryptor::new(ArmoredReader::new(start)) {
+        Ok(file) if file.is_scrypt() => {
+            "the key file itself is encrypted with a passphrase, which nobody can type here; store what \
+             `age -d` makes of it"
+        }
+        _ => "the key file itself is encrypted with age; store what `age -d` makes of it",
+    })
+}
+
+fn parse_key(word: &str) -> Result<Identity, &'static str> {
     if word.starts_with("age1") {
         Err("this is a public key (recipient); the private key starts with AGE-SECRET-KEY-1")
     } else if word.starts_with("AGE-SECRET-KEY-PQ-1") {
         Err("post-quantum age identities are not supported; add an X25519 identity made by `age-keygen`")
     } else if word.starts_with("AGE-PLUGIN-") {
         Err("age plugin identities are not supported; add an X25519 identity made by `age-keygen`")
-    } else if word.starts_with("-----BEGIN") || word.starts_with("ssh-") {
-        Err("SSH keys are not supported; convert it with `ssh-to-age -private-key` and encrypt to that")
+    } else if word.starts_with("ssh-") {
+        Err(SSH)
     } else {
-        word.parse()
-            .map_err(|_| "not an age identity; expected AGE-SECRET-KEY-1… as `age-keygen` writes it")
+        let private: x25519::Identity = word
+            .parse()
+            .map_err(|_| "not an age identity; expected AGE-SECRET-KEY-1… as `age-keygen` writes it")?;
+        let recipient = private.to_public().to_string();
+        Ok(Identity { private, recipient })
     }
 }
 
@@ -85,7 +188,9 @@ fn parse_key(word: &str) -> Result<x25519::Identity, &'static str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use age::secrecy::ExposeSecret;
+    use std::io::Write as _;
+
+    use age::secrecy::{ExposeSecret, SecretString};
 
     use super::*;
 
@@ -94,16 +199,23 @@ mod tests {
         (key.to_string().expose_secret().to_owned(), key.to_public().to_string())
     }
 
+    /// The identities of a text in which all is well.
+    fn all(text: &str) -> Identities {
+        let (identities, unusable) = Identities::parse(text.as_bytes());
+        assert_eq!(unusable, []);
+        identities
+    }
+
     #[test]
     fn a_key_file_of_age_keygen_is_read() {
         let (one, public_one) = fresh();
         let (two, public_two) = fresh();
         let text = format!("# created: now\r\n# public key: {public_one}\r\n{one}\r\n\r\n{two}\n");
-        let mut identities = Identities::parse(&text).unwrap();
+        let mut identities = all(&text);
         assert_eq!(identities.recipients(), [public_one.clone(), public_two.clone()]);
 
         let (three, public_three) = fresh();
-        identities.extend(Identities::parse(&three).unwrap());
+        identities.extend(all(&format!("{one}\n{three}\n{one}")));
         assert_eq!(identities.recipients(), [public_one, public_two, public_three]);
     }
 
@@ -111,46 +223,107 @@ mod tests {
     fn several_keys_on_one_line_are_read() {
         let (one, _) = fresh();
         let (two, _) = fresh();
-        assert_eq!(
-            Identities::parse(&format!(" {one}  {two} "))
-                .unwrap()
-                .recipients()
-                .len(),
-            2
-        );
+        assert_eq!(all(&format!(" {one}  {two} ")).recipients().len(), 2);
+    }
+
+    #[test]
+    fn a_key_file_of_powershell_is_read() {
+        let (key, public) = fresh();
+        let text: Vec<u8> = format!("\u{feff}# public key: {public}\r\n{key}\r\n")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(Identities::parse(&text).0.recipients(), [public]);
     }
 
     #[test]
     fn no_keys_is_an_empty_set() {
-        assert!(Identities::parse("# nothing\n\n").unwrap().is_empty());
+        assert!(all("# nothing\n\n").is_empty());
     }
 
     #[test]
-    fn debug_and_errors_never_show_a_private_key() {
+    fn debug_and_problems_never_show_a_private_key() {
         let (key, public) = fresh();
-        let shown = format!("{:?}", Identities::parse(&key).unwrap());
+        let shown = format!("{:?}", all(&key));
         assert!(shown.contains(&public) && !shown.contains("SECRET"), "{shown}");
 
         let last = if key.ends_with('X') { 'Q' } else { 'X' };
         let broken = format!("# ok\n{}{last}", &key[..key.len() - 1]);
-        let error = Identities::parse(&broken).unwrap_err();
-        assert!(matches!(error, SopsError::Identity { line: 2, .. }), "{error}");
-        assert!(!error.to_string().contains(&key[20..40]), "{error}");
+        let (identities, unusable) = Identities::parse(broken.as_bytes());
+        assert!(identities.is_empty());
+        let [problem] = &unusable[..] else {
+            panic!("{unusable:?}")
+        };
+        assert_eq!(problem.line, 2);
+        assert!(!problem.to_string().contains(&key[20..40]), "{problem}");
     }
 
     #[test]
-    fn what_age_knows_and_we_do_not_is_named() {
-        for (text, word) in [
-            (
-                "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq",
-                "public key",
-            ),
-            ("AGE-PLUGIN-YUBIKEY-1QQ", "plugin"),
-            ("AGE-SECRET-KEY-PQ-1QQ", "post-quantum"),
-            ("-----BEGIN OPENSSH PRIVATE KEY-----", "SSH"),
-        ] {
-            let error = Identities::parse(text).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+    fn keys_of_other_kinds_are_named_and_keep_nothing_from_being_used() {
+        let (one, public_one) = fresh();
+        let (two, public_two) = fresh();
+        let text = format!(
+            "{one}\nAGE-SECRET-KEY-PQ-1QQ\nAGE-PLUGIN-YUBIKEY-1QQ\n-----BEGIN OPENSSH PRIVATE KEY-----\n\
+             b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ\nAAAAtzc2gtZW\n-----END OPENSSH PRIVATE KEY-----\n\
+             ssh-rsa AAAAB3 me@host\nage1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq\n{two}\ntypo\n"
+        );
+        let (identities, unusable) = Identities::parse(text.as_bytes());
+        assert_eq!(identities.recipients(), [public_one, public_two]);
+        let told: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+        for (told, (line, word)) in told.iter().zip([
+            ("line 2:", "post-quantum"),
+            ("line 3:", "plugin"),
+            ("line 4:", "SSH"),
+            ("line 8:", "SSH"),
+            ("line 9:", "public key"),
+            ("line 11:", "not an age identity"),
+        ]) {
+            assert!(told.starts_with(line) && told.contains(word), "{told}");
         }
+        assert_eq!(told.len(), 6, "{told:?}");
+    }
+
+    #[test]
+    fn an_encrypted_key_file_is_called_that() {
+        let encrypt = |encryptor: age::Encryptor, armored: bool| {
+            let mut file = Vec::new();
+            let format = if armored {
+                age::armor::Format::AsciiArmor
+            } else {
+                age::armor::Format::Binary
+            };
+            let armor = age::armor::ArmoredWriter::wrap_output(&mut file, format).unwrap();
+            let mut writer = encryptor.wrap_output(armor).unwrap();
+            writer.write_all(fresh().0.as_bytes()).unwrap();
+            writer.finish().unwrap().finish().unwrap();
+            file
+        };
+        let told = |file: &[u8]| match Identities::parse(file) {
+            (identities, unusable) if identities.is_empty() && unusable.len() == 1 => unusable[0].to_string(),
+            other => panic!("{other:?}"),
+        };
+        for armored in [false, true] {
+            let mut passphrase = age::scrypt::Recipient::new(SecretString::from("pass".to_owned()));
+            passphrase.set_work_factor(2);
+            let file = encrypt(
+                age::Encryptor::with_recipients(std::iter::once(&passphrase as _)).unwrap(),
+                armored,
+            );
+            assert!(told(&file).contains("passphrase"), "{}", told(&file));
+
+            let recipient = x25519::Identity::generate().to_public();
+            let file = encrypt(
+                age::Encryptor::with_recipients(std::iter::once(&recipient as _)).unwrap(),
+                armored,
+            );
+            assert!(told(&file).contains("encrypted with age"), "{}", told(&file));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_file_is_named_in_few_lines() {
+        let (identities, unusable) = Identities::parse(&b"\xff\x00 nothing\n".repeat(1000));
+        assert!(identities.is_empty());
+        assert_eq!(unusable.len(), MOST_UNUSABLE);
     }
 }

@@ -4,7 +4,10 @@
 //! (over several lines), lose one pair of plain quotes around them, and go on to the next line
 //! after a trailing backslash; an unquoted `#` or `;` starts a comment.
 
-use crate::limits::{Budget, repeated_key};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use crate::limits::Budget;
 use crate::{Format, SopsError, Value, text};
 
 /// The section of names that stand before any header.
@@ -13,14 +16,15 @@ const DEFAULT_SECTION: &str = "DEFAULT";
 /// Parses an INI file into one mapping of sections, each a mapping of strings.
 ///
 /// Names before the first header land in a section called `DEFAULT`, which is left out when it is
-/// empty. A name given twice in one section takes its last value, as in sops.
+/// empty. A name given twice in one section takes its last value, as in sops. A section given twice is
+/// in the mapping twice, as in sops, which seals both; [`crate::read`] joins them.
 ///
 /// # Errors
-/// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] for a section given twice (sops
-/// would keep both), or a limit.
+/// [`SopsError::Syntax`] with the line, or a limit.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
+    let text = text::decode(bytes, Format::Ini)?;
     let mut parser = Parser {
-        lines: text::utf8(bytes, Format::Ini)?.split_inclusive('\n'),
+        lines: text.split_inclusive('\n'),
         line: 0,
     };
     let mut sections = vec![Section::named(DEFAULT_SECTION)];
@@ -48,23 +52,75 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         .into_iter()
         .enumerate()
         .filter(|(index, section)| *index > 0 || !section.entries.is_empty());
-    let tree: Vec<_> = kept
-        .map(|(_, section)| (section.name, Value::Mapping(section.entries)))
-        .collect();
-    match repeated_key(&tree) {
-        Some(key) => Err(SopsError::DuplicateKey {
-            format: Format::Ini,
-            line: parser.line,
-            key: text::shown(key),
-        }),
-        None => Ok(vec![Value::Mapping(tree)]),
+    let tree = kept.map(|(_, section)| (section.name, Value::Mapping(section.entries)));
+    Ok(vec![Value::Mapping(tree.collect())])
+}
+
+/// Joins sections of one name, for which readers of INI take them.
+///
+/// A section that repeats a name of the section it would join stays apart as `NAME#2`, `NAME#3` and so
+/// on: a WireGuard file has a `[Peer]` for each peer, and none of them may be lost.
+pub(crate) fn join_sections(document: &mut Value) {
+    let Value::Mapping(sections) = document else {
+        return;
+    };
+    let mut joined: Vec<(String, Value)> = Vec::with_capacity(sections.len());
+    let mut latest: HashMap<String, Latest> = HashMap::new();
+    let mut taken: HashSet<String> = sections.iter().map(|(name, _)| name.clone()).collect();
+    for (name, mut section) in std::mem::take(sections) {
+        let Value::Mapping(entries) = &mut section else {
+            joined.push((name, section));
+            continue;
+        };
+        let names = || entries.iter().map(|(key, _)| key.clone());
+        match latest.entry(name.clone()) {
+            Entry::Vacant(first) => {
+                first.insert(Latest {
+                    at: joined.len(),
+                    names: names().collect(),
+                    number: 1,
+                });
+                joined.push((name, section));
+            }
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                if entries.iter().all(|(key, _)| !known.names.contains(key)) {
+                    known.names.extend(names());
+                    if let Some((_, Value::Mapping(earlier))) = joined.get_mut(known.at) {
+                        earlier.append(entries);
+                    }
+                    continue;
+                }
+                known.at = joined.len();
+                known.names = names().collect();
+                let apart = loop {
+                    known.number += 1;
+                    let apart = format!("{name}#{}", known.number);
+                    if taken.insert(apart.clone()) {
+                        break apart;
+                    }
+                };
+                joined.push((apart, section));
+            }
+        }
     }
+    *sections = joined;
+}
+
+/// The section that the next one of its name would join.
+struct Latest {
+    /// Its place among the joined sections.
+    at: usize,
+    /// The names in it.
+    names: HashSet<String>,
+    /// The number at the end of its own name; 1 for the first, which has none.
+    number: usize,
 }
 
 struct Section {
     name: String,
     entries: Vec<(String, Value)>,
-    positions: std::collections::HashMap<String, usize>,
+    positions: HashMap<String, usize>,
     /// Names of lines that start with `-`, which count up from `#1`.
     unnamed: usize,
 }
@@ -244,11 +300,24 @@ mod tests {
     }
 
     #[test]
-    fn a_section_given_twice_is_refused() {
-        assert!(matches!(
-            parse(b"[a]\nx=1\n[a]\ny=1\n"),
-            Err(SopsError::DuplicateKey { .. })
-        ));
+    fn a_section_given_twice_is_joined_and_one_that_repeats_a_name_stays_apart() {
+        let joined = |text: &str| {
+            let mut documents = parse(text.as_bytes()).unwrap();
+            join_sections(&mut documents[0]);
+            scalar_text(&documents[0])
+        };
+        assert_eq!(
+            joined("[a]\nx=1\n[b]\nx=2\n[a]\ny=3\n[DEFAULT]\nz=4\n"),
+            r#"{"a":{"x":"1","y":"3"},"b":{"x":"2"},"DEFAULT":{"z":"4"}}"#
+        );
+        assert_eq!(
+            joined("[peer]\nkey=1\n[peer]\nkey=2\n[peer#2]\nown=3\n[peer]\nkey=4\n[peer]\nip=5\n"),
+            r##"{"peer":{"key":"1"},"peer#3":{"key":"2"},"peer#2":{"own":"3"},"peer#4":{"key":"4","ip":"5"}}"##
+        );
+        assert_eq!(
+            joined("top=1\n[DEFAULT]\nlast=2\n"),
+            r#"{"DEFAULT":{"top":"1","last":"2"}}"#
+        );
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
 use crate::limits::{Budget, repeated_key};
-use crate::text::shown;
+use crate::text::{self, shown};
 use crate::{Format, SopsError, Value, number};
 
 /// Parses one JSON text.
@@ -16,8 +16,9 @@ use crate::{Format, SopsError, Value, number};
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] (sops would keep both), or a
 /// limit.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
+    let text = text::decode(bytes, Format::Json)?;
     let mut state = State::default();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
     let parsed = Seed {
         state: &mut state,
         depth: 0,
@@ -199,6 +200,16 @@ mod tests {
             assert!(matches!(error, SopsError::Syntax { line: 2, .. }), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_utf_16_are_read() {
+        assert_eq!(round_trip("\u{feff}{\"a\":1}"), r#"{"a":1}"#);
+        let utf16: Vec<u8> = "\u{feff}{\"a\":\"é\"}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(scalar_text(&parse(&utf16).unwrap()[0]), r#"{"a":"é"}"#);
     }
 
     #[test]

@@ -18,9 +18,11 @@
 //!
 //! Everything sops 3 writes for age's X25519 recipients: all five formats, every value type, multi-document
 //! YAML, the four suffix and regex rules, the two comment rules, MACs over all or over encrypted values
-//! only, and key groups. Not supported are other key services, SSH keys (the `age` crate's RSA is open to
-//! the timing attack of RUSTSEC-2023-0071, and a server that opens what a repository brings is just where
-//! that matters), plugins and post-quantum identities: the error names them. The `rops` crate was weighed
+//! only, and key groups. Files of several documents that were encrypted one by one are opened, too. Text may
+//! have a byte order mark, be UTF-16 behind one, and have Windows line ends. Not supported are other key
+//! services, SSH keys (the `age` crate's RSA is open to the timing attack of RUSTSEC-2023-0071, and a server
+//! that opens what a repository brings is just where that matters), plugins and post-quantum identities: the
+//! error names them. The `rops` crate was weighed
 //! and left: it has no comments, comment rules, key groups, dotenv or INI.
 //!
 //! # What SOPS promises, and what it does not
@@ -28,15 +30,16 @@
 //! A value opens only under the keys it was sealed at, and the MAC covers all values in order. Key names
 //! are covered only as far as values under them are sealed; comments, nulls and empty collections are not
 //! covered at all; and a value's noted type is covered only through its text, so `42` may be made `"42"`.
-//! Two things are stricter here than in sops: a repeated key is refused in every format (sops refuses it
-//! in YAML only; within an INI section the last one counts, as in sops), and so is base64 that is not
-//! canonical. One is laxer, and gains an attacker nothing: under a comment rule, whether a value is sealed
+//! Three things are stricter here than in sops: a repeated key is refused in YAML, JSON and dotenv (sops
+//! refuses it in YAML only; within an INI section the last one counts, as in sops), base64 that is not
+//! canonical is refused, and so is a file of which a value is ciphertext once it is decrypted. One is laxer, and gains an attacker nothing: under a comment rule, whether a value is sealed
 //! is read off the value, since the comments that say so are not covered by the MAC.
 
 mod binary;
 mod cipher;
 mod data_key;
 mod decrypt;
+mod documents;
 pub mod dotenv;
 mod error;
 mod flatten;
@@ -45,8 +48,10 @@ mod identities;
 pub mod ini;
 pub mod json;
 mod limits;
+mod merge;
 mod metadata;
 mod number;
+mod recognize;
 mod rule;
 mod text;
 mod value;
@@ -54,13 +59,13 @@ pub mod yaml;
 
 use std::fmt;
 
+pub use cipher::holds_mark;
 pub use error::SopsError;
 pub use format::Format;
-pub use identities::Identities;
+pub use identities::{Identities, UnusableIdentity};
 pub use limits::{MAX_ALIASED_BYTES, MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES};
+pub use recognize::Detector;
 pub use value::{Value, scalar_text};
-
-use metadata::Metadata;
 
 /// A file's content.
 #[derive(PartialEq)]
@@ -91,7 +96,11 @@ pub struct Decrypted {
     pub lastmodified: Option<String>,
 }
 
-/// Reads a file: decrypts and verifies it if it has `sops` metadata, else returns it as it is.
+/// Reads a file: decrypts and verifies it if SOPS encrypted it, else returns it as it is.
+///
+/// `format` is the one of the file's name ([`Format::from_path`]). A file whose content shows that SOPS
+/// encrypted it in another format is read in that one: `b.yaml.enc` gives a tree. YAML merge keys are
+/// merged, INI sections of one name joined, and Windows line ends and byte order marks are in no value.
 ///
 /// # Errors
 /// [`SopsError`]: the file is malformed, beyond a limit (its size: [`MAX_FILE_BYTES`]), encrypted
@@ -103,47 +112,49 @@ pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Dec
             limit: MAX_FILE_BYTES,
         });
     }
-    let (mut documents, block) = match format {
-        Format::Binary => return binary::read(bytes, identities),
-        Format::Dotenv => with_metadata(dotenv::parse(bytes)?, metadata::take_dotenv)?,
-        Format::Ini => with_metadata(ini::parse(bytes)?, metadata::take_ini)?,
-        Format::Json => with_metadata(json::parse(bytes)?, |tree| Ok(metadata::take_nested(tree)))?,
-        Format::Yaml => with_metadata(yaml::parse(bytes)?, |tree| Ok(metadata::take_nested(tree)))?,
+    let read_as = recognize::format(format, bytes)?;
+    let mut documents = match read_as {
+        Format::Binary => {
+            return Ok(Decrypted {
+                document: Document::Binary(bytes.to_vec()),
+                encrypted: false,
+                lastmodified: None,
+            });
+        }
+        Format::Dotenv => dotenv::parse(bytes)?,
+        Format::Ini => ini::parse(bytes)?,
+        // The envelope of a binary file that was cut off.
+        Format::Json if format == Format::Binary => json::parse(bytes).map_err(|_| SopsError::MissingMetadata)?,
+        Format::Json => json::parse(bytes)?,
+        Format::Yaml => yaml::parse(bytes)?,
     };
-    let lastmodified = match block {
-        Some(block) => Some(open(&mut documents, &block, identities)?),
-        None if documents.iter().any(holds_sealed) => return Err(SopsError::MissingMetadata),
-        None => None,
+    let take = match read_as {
+        Format::Dotenv => metadata::take_dotenv,
+        Format::Ini => metadata::take_ini,
+        _ => metadata::take_nested,
     };
+    let blocks = documents.iter_mut().map(take).collect::<Result<Vec<_>, _>>()?;
+    let lastmodified = documents::open(&mut documents, &blocks, identities)?;
+    for document in &mut documents {
+        match read_as {
+            Format::Yaml => merge::resolve(document),
+            Format::Ini => ini::join_sections(document),
+            Format::Dotenv => dotenv::drop_marks(document),
+            _ => {}
+        }
+        decrypt::refuse_sealed(document)?;
+    }
+    let enveloped = (format == Format::Binary)
+        .then(|| binary::content(&mut documents))
+        .flatten();
     Ok(Decrypted {
-        document: Document::Tree(documents),
+        document: match enveloped {
+            Some(bytes) => Document::Binary(bytes),
+            None => Document::Tree(documents),
+        },
         encrypted: lastmodified.is_some(),
         lastmodified,
     })
-}
-
-fn with_metadata(
-    mut documents: Vec<Value>,
-    take: impl FnOnce(&mut [Value]) -> Result<Option<Value>, SopsError>,
-) -> Result<(Vec<Value>, Option<Value>), SopsError> {
-    let block = take(&mut documents)?;
-    Ok((documents, block))
-}
-
-/// Decrypts in place and gives the time of the last change.
-fn open(documents: &mut [Value], block: &Value, identities: &Identities) -> Result<String, SopsError> {
-    let metadata = Metadata::parse(block)?;
-    decrypt::decrypt(documents, &metadata, identities)?;
-    Ok(metadata.lastmodified)
-}
-
-fn holds_sealed(value: &Value) -> bool {
-    match value {
-        Value::String(text) => cipher::looks_sealed(text),
-        Value::Sequence(items) => items.iter().any(holds_sealed),
-        Value::Mapping(entries) => entries.iter().any(|(_, item)| holds_sealed(item)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

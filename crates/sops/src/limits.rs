@@ -14,6 +14,11 @@ pub const MAX_VALUES: usize = 1_000_000;
 /// Most text that YAML aliases may add, in bytes: 16 MiB.
 pub const MAX_ALIASED_BYTES: usize = 16 * 1024 * 1024;
 
+/// Most bytes of key paths that are authenticated with a file's values: 256 MiB. Each sealed value is
+/// bound to the names of the keys above it, so a very long key over many values would cost the product
+/// of both.
+pub(crate) const MAX_CONTEXT_BYTES: usize = 256 * 1024 * 1024;
+
 /// Counts values while a tree grows and refuses to grow past the bounds.
 #[derive(Default)]
 pub(crate) struct Budget {
@@ -54,6 +59,7 @@ impl Budget {
                 self.account_bytes(text.len())
             }
             Value::Bytes(bytes) => self.account_bytes(bytes.len()),
+            Value::Merge(merged) => self.account(merged, depth),
             Value::Sequence(items) => items.iter().try_for_each(|item| self.account(item, depth + 1)),
             Value::Mapping(entries) => entries.iter().try_for_each(|(key, item)| {
                 self.account_bytes(key.len())?;

@@ -1,13 +1,14 @@
 //! The `sops` block: who can decrypt the file, and what is sealed in it.
 
 use crate::cipher::boolean;
+use crate::error::NOT_SUPPORTED;
 use crate::rule::Rule;
 use crate::text::shown;
 use crate::{SopsError, Value, flatten, scalar_text};
 
 /// The key, section or (with `_`) prefix that holds the metadata.
 const KEY: &str = "sops";
-const FLAT_PREFIX: &str = "sops_";
+pub(crate) const FLAT_PREFIX: &str = "sops_";
 
 /// More recipients than any real file has; each costs public-key operations.
 const MAX_RECIPIENTS: usize = 1000;
@@ -95,7 +96,7 @@ impl KeyGroup {
     fn parse(block: &Value) -> Self {
         let entries = |kind: &str| block.get(kind).and_then(Value::as_sequence).unwrap_or_default();
         let age = entries("age").iter().map(|entry| AgeRecipient {
-            recipient: shown(&text(entry, "recipient").unwrap_or_default()),
+            recipient: described(&text(entry, "recipient").unwrap_or_default()),
             enc: text(entry, "enc").unwrap_or_default(),
         });
         let others = [
@@ -113,7 +114,7 @@ impl KeyGroup {
         let others = others.iter().flat_map(|(kind, title, fields)| {
             entries(kind).iter().map(move |entry| {
                 let parts: Vec<_> = fields.iter().filter_map(|field| text(entry, field)).collect();
-                shown(&format!("{title} {}", parts.join(" ")))
+                shown(&format!("{title} {} ({NOT_SUPPORTED}", parts.join(" ")))
             })
         });
         Self {
@@ -127,29 +128,47 @@ impl KeyGroup {
     }
 }
 
-/// Takes the `sops` key out of every document; the first document's counts.
-///
-/// `None` if the first document has none: the file is not encrypted.
-pub(crate) fn take_nested(documents: &mut [Value]) -> Option<Value> {
-    let mut found = None;
-    for (position, document) in documents.iter_mut().enumerate() {
-        let Value::Mapping(entries) = document else {
-            continue;
-        };
-        let Some(at) = entries.iter().position(|(key, _)| key == KEY) else {
-            continue;
-        };
-        let (_, block) = entries.remove(at);
-        if position == 0 {
-            found = Some(block);
-        }
+/// A recipient of age by its public name; one that no identity here can match is called what it is.
+fn described(recipient: &str) -> String {
+    // Post-quantum names and RSA keys are longer than a whole log line.
+    const LONGEST: usize = 62;
+    let kind = if recipient.starts_with("age1pq1") {
+        Some("post-quantum")
+    } else if recipient.starts_with("ssh-") {
+        Some("SSH key")
+    } else if recipient.starts_with("age1") && recipient.matches('1').count() > 1 {
+        Some("age plugin")
+    } else {
+        None
+    };
+    let name = match recipient.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &recipient[..end]),
+        None => recipient.to_owned(),
+    };
+    match kind {
+        Some(kind) => shown(&format!("{name} ({kind}, {NOT_SUPPORTED}")),
+        None => shown(&name),
     }
-    found
+}
+
+/// Takes the `sops` key out of a document; `None` if it has none, so that nothing in it is encrypted.
+pub(crate) fn take_nested(document: &mut Value) -> Result<Option<Value>, SopsError> {
+    let Value::Mapping(entries) = document else {
+        return Ok(None);
+    };
+    let mut places = (0..entries.len()).filter(|at| entries[*at].0 == KEY);
+    let Some(at) = places.next() else {
+        return Ok(None);
+    };
+    if places.next().is_some() {
+        return Err(unusable("it is there twice"));
+    }
+    Ok(Some(entries.remove(at).1))
 }
 
 /// As [`take_nested`], for the INI section whose names are flat and whose line breaks are `\n`.
-pub(crate) fn take_ini(documents: &mut [Value]) -> Result<Option<Value>, SopsError> {
-    let Some(mut section) = take_nested(documents) else {
+pub(crate) fn take_ini(document: &mut Value) -> Result<Option<Value>, SopsError> {
+    let Some(mut section) = take_nested(document)? else {
         return Ok(None);
     };
     let Value::Mapping(entries) = &mut section else {
@@ -164,8 +183,8 @@ pub(crate) fn take_ini(documents: &mut [Value]) -> Result<Option<Value>, SopsErr
 }
 
 /// As [`take_nested`], for the `sops_…` names of a dotenv file.
-pub(crate) fn take_dotenv(documents: &mut [Value]) -> Result<Option<Value>, SopsError> {
-    let Some(Value::Mapping(entries)) = documents.first_mut() else {
+pub(crate) fn take_dotenv(document: &mut Value) -> Result<Option<Value>, SopsError> {
+    let Value::Mapping(entries) = document else {
         return Ok(None);
     };
     let mut flat = Vec::new();
@@ -187,7 +206,7 @@ pub(crate) fn take_dotenv(documents: &mut [Value]) -> Result<Option<Value>, Sops
 /// A scalar of the block as text; sops too reads `"true"` for `true` and `"2"` for `2`.
 fn text(block: &Value, key: &str) -> Option<String> {
     match block.get(key)? {
-        Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Merge(_) => None,
         scalar => Some(scalar_text(scalar)),
     }
 }

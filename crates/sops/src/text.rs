@@ -1,18 +1,66 @@
 //! Text of a file: how it comes in, and how names from it go out into messages.
 
+use std::borrow::Cow;
+
 use crate::{Format, SopsError};
 
-/// The text, without a byte order mark.
-pub(crate) fn utf8(bytes: &[u8], format: Format) -> Result<&str, SopsError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| SopsError::Syntax {
+/// The byte order mark, which editors on Windows put before text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The text without a byte order mark.
+pub(crate) fn decode(bytes: &[u8], format: Format) -> Result<Cow<'_, str>, SopsError> {
+    Ok(match decode_with_mark(bytes, format)? {
+        Cow::Borrowed(text) => Cow::Borrowed(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)),
+        decoded => decoded,
+    })
+}
+
+/// The text: UTF-8, or UTF-16 if a byte order mark says so (PowerShell's `>` writes it). A mark stays in
+/// front of UTF-8, because sops takes it for a part of the first name in dotenv.
+pub(crate) fn decode_with_mark(bytes: &[u8], format: Format) -> Result<Cow<'_, str>, SopsError> {
+    match from_utf16(bytes) {
+        None => utf8(bytes, format).map(Cow::Borrowed),
+        Some(Ok(text)) => Ok(Cow::Owned(text)),
+        Some(Err(line)) => Err(SopsError::Syntax {
+            format,
+            line,
+            problem: "starts as UTF-16 text and does not go on so; save the file as UTF-8".to_owned(),
+        }),
+    }
+}
+
+fn utf8(bytes: &[u8], format: Format) -> Result<&str, SopsError> {
+    std::str::from_utf8(bytes).map_err(|error| SopsError::Syntax {
         format,
         line: 1 + bytes[..error.valid_up_to()]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count(),
         problem: "not UTF-8; save the file as UTF-8, or keep it as a binary file".to_owned(),
-    })?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+    })
+}
+
+/// The text after a UTF-16 byte order mark, or the line at which it is no text; `None` without a mark.
+pub(crate) fn from_utf16(bytes: &[u8]) -> Option<Result<String, usize>> {
+    let (unit, body): (fn([u8; 2]) -> u16, _) = match bytes {
+        [0xff, 0xfe, body @ ..] => (u16::from_le_bytes, body),
+        [0xfe, 0xff, body @ ..] => (u16::from_be_bytes, body),
+        _ => return None,
+    };
+    let mut text = String::with_capacity(body.len());
+    let pairs = body.chunks_exact(2);
+    let rest = pairs.remainder();
+    for decoded in char::decode_utf16(pairs.map(|pair| unit([pair[0], pair[1]]))) {
+        match decoded {
+            Ok(char) => text.push(char),
+            Err(_) => return Some(Err(lines(&text))),
+        }
+    }
+    Some(if rest.is_empty() { Ok(text) } else { Err(lines(&text)) })
+}
+
+fn lines(text: &str) -> usize {
+    1 + text.matches('\n').count()
 }
 
 /// A key or recipient name fit for one log line, whatever the file put there.
@@ -33,11 +81,23 @@ mod tests {
 
     #[test]
     fn a_mark_is_dropped_and_other_encodings_are_refused_by_line() {
-        assert_eq!(utf8(b"\xef\xbb\xbfa", Format::Ini).unwrap(), "a");
+        assert_eq!(decode(b"\xef\xbb\xbfa", Format::Ini).unwrap(), "a");
         assert!(matches!(
-            utf8(b"a\nb\xff", Format::Ini),
+            decode(b"a\nb\xff", Format::Ini),
             Err(SopsError::Syntax { line: 2, .. })
         ));
+    }
+
+    #[test]
+    fn utf_16_is_read_by_its_mark() {
+        assert_eq!(decode(b"\xff\xfea\0\xe9\0\n\0", Format::Yaml).unwrap(), "aé\n");
+        assert_eq!(decode(b"\xfe\xff\xd8\x3d\xdd\x10", Format::Yaml).unwrap(), "🔐");
+        for broken in [&b"\xff\xfea\0\n\0\x3d"[..], b"\xff\xfea\0\n\0\x3d\xd8a\0"] {
+            assert!(matches!(
+                decode(broken, Format::Yaml),
+                Err(SopsError::Syntax { line: 2, .. })
+            ));
+        }
     }
 
     #[test]

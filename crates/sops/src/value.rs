@@ -33,6 +33,9 @@ pub enum Value {
     Sequence(Vec<Value>),
     /// Keys and values in the order of the file; no key occurs twice.
     Mapping(Vec<(String, Value)>),
+    /// What stands under a YAML merge key (`<<`): a mapping or a list of mappings. Only
+    /// [`crate::yaml::parse`] gives this; [`crate::read`] returns trees in which it is merged.
+    Merge(Box<Value>),
 }
 
 impl Value {
@@ -83,7 +86,7 @@ impl Drop for Value {
             }
             Self::Bytes(bytes) => bytes.zeroize(),
             // Items wipe themselves as they are dropped.
-            Self::Null | Self::Bool(_) | Self::Sequence(_) | Self::Mapping(_) => {}
+            Self::Null | Self::Bool(_) | Self::Sequence(_) | Self::Mapping(_) | Self::Merge(_) => {}
         }
     }
 }
@@ -100,6 +103,7 @@ impl fmt::Debug for Value {
             Self::Time(_) => f.write_str("Time(..)"),
             Self::Sequence(items) => write!(f, "Sequence({} items)", items.len()),
             Self::Mapping(entries) => write!(f, "Mapping({} entries)", entries.len()),
+            Self::Merge(_) => f.write_str("Merge(..)"),
         }
     }
 }
@@ -114,7 +118,7 @@ pub fn scalar_text(value: &Value) -> String {
         Value::Bool(flag) => flag.to_string(),
         Value::Int(text) | Value::Float(text) | Value::String(text) | Value::Time(text) => text.clone(),
         Value::Bytes(bytes) => STANDARD.encode(bytes),
-        Value::Sequence(_) | Value::Mapping(_) => {
+        Value::Sequence(_) | Value::Mapping(_) | Value::Merge(_) => {
             let mut out = String::new();
             write_json(value, &mut out);
             out
@@ -133,6 +137,7 @@ fn write_json(value: &Value, out: &mut String) {
         }
         Value::Float(text) | Value::String(text) | Value::Time(text) => write_json_text(text, out),
         Value::Bytes(bytes) => write_json_text(&STANDARD.encode(bytes), out),
+        Value::Merge(merged) => write_json(merged, out),
         Value::Sequence(items) => {
             out.push('[');
             for (position, item) in items.iter().enumerate() {

@@ -3,6 +3,8 @@
 
 #[path = "real_sops/cases.rs"]
 mod cases;
+#[path = "real_sops/reports.rs"]
+mod reports;
 #[path = "real_sops/tools.rs"]
 mod tools;
 

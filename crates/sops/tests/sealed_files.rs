@@ -35,7 +35,7 @@ const FILES: &[(Format, &[u8], &str)] = &[
 ];
 
 fn identities() -> Identities {
-    Identities::parse(include_str!("fixtures/identities.txt")).unwrap()
+    Identities::parse(include_bytes!("fixtures/identities.txt")).0
 }
 
 /// The content as text, with the file's last change.
@@ -68,7 +68,7 @@ fn without_identities_the_recipient_is_named() {
 #[test]
 fn one_group_of_two_is_too_few() {
     let first = include_str!("fixtures/identities.txt").lines().next().unwrap();
-    let error = read(Format::Yaml, FILES[5].1, &Identities::parse(first).unwrap()).unwrap_err();
+    let error = read(Format::Yaml, FILES[5].1, &Identities::parse(first.as_bytes()).0).unwrap_err();
     assert!(
         matches!(
             error,

@@ -1,14 +1,15 @@
 //! YAML as sops reads it: keys in order, aliases expanded, scalars typed as go-yaml v3 types them.
 //!
 //! `saphyr-parser` does the syntax; this module builds the tree. Comments are dropped, since they
-//! never enter a value. `<<` is a key like any other, as it is in the tree sops encrypts.
+//! never enter a value. sops encrypts what stands under a merge key (`<<`) where it stands, so the tree
+//! keeps it there as [`Value::Merge`]; [`crate::read`] merges after the MAC is checked.
 
 mod scalar;
 pub(crate) mod timestamp;
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScanError, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use crate::limits::{Budget, repeated_key};
 use crate::{Format, SopsError, Value, text};
@@ -19,9 +20,9 @@ use crate::{Format, SopsError, Value, text};
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`], or a limit: nesting, values
 /// and what aliases may repeat are all bounded.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
-    let text = text::utf8(bytes, Format::Yaml)?;
+    let text = text::decode(bytes, Format::Yaml)?;
     let mut builder = Builder {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str(&text),
         anchors: HashMap::new(),
         budget: Budget::default(),
         line: 1,
@@ -31,8 +32,9 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         match builder.next()? {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(_) => {
-                // Anchors end with their document.
-                builder.anchors.clear();
+                // Anchors end with their document. A new map, because clearing takes time by the map's
+                // capacity: one document with many anchors would slow down all that follow.
+                builder.anchors = HashMap::new();
                 let event = builder.next()?;
                 documents.push(builder.node(event, 0)?);
             }
@@ -103,12 +105,16 @@ impl<'a> Builder<'a> {
     fn mapping(&mut self, depth: usize) -> Result<Value, SopsError> {
         let mut entries = Vec::new();
         loop {
-            let key = match self.next()? {
-                Event::MappingEnd => break,
-                event => self.key(event)?,
-            };
             let event = self.next()?;
-            entries.push((key, self.node(event, depth + 1)?));
+            if event == Event::MappingEnd {
+                break;
+            }
+            let merges = is_merge_key(&event);
+            let key = self.key(event)?;
+            let event = self.next()?;
+            let value = self.node(event, depth + 1)?;
+            let value = if merges { self.merged(value)? } else { value };
+            entries.push((key, value));
         }
         match repeated_key(&entries) {
             Some(key) => Err(SopsError::DuplicateKey {
@@ -117,6 +123,20 @@ impl<'a> Builder<'a> {
                 key: text::shown(key),
             }),
             None => Ok(Value::Mapping(entries)),
+        }
+    }
+
+    /// What stands under a merge key, checked.
+    fn merged(&self, value: Value) -> Result<Value, SopsError> {
+        let is_mapping = |value: &Value| matches!(value, Value::Mapping(_));
+        let fits = match &value {
+            Value::Sequence(items) => items.iter().all(is_mapping),
+            single => is_mapping(single),
+        };
+        if fits {
+            Ok(Value::Merge(Box::new(value)))
+        } else {
+            Err(self.error("the merge key << takes a mapping or a list of mappings; put << in quotes if it is a name"))
         }
     }
 
@@ -134,7 +154,7 @@ impl<'a> Builder<'a> {
                     let copy = self.budget.copy(&value, 0)?;
                     self.anchors.insert(anchor, copy);
                 }
-                Ok(text.into_owned())
+                Ok(scalar::unfold(text, style).into_owned())
             }
             Event::Alias(anchor) => match self.alias(anchor, 0)? {
                 Value::Null | Value::Sequence(_) | Value::Mapping(_) => Err(self.error(refused)),
@@ -147,8 +167,21 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, anchor: usize, depth: usize) -> Result<Value, SopsError> {
         match self.anchors.get(&anchor) {
             Some(value) => self.budget.copy(value, depth),
-            None => Err(self.error("an alias stands inside the very node it names")),
+            None => Err(self
+                .error("an alias (*) stands inside the node that it names, or its anchor (&) is in another document")),
         }
+    }
+}
+
+/// As go-yaml decides it: `<<` without quotes, or with the tag `!!merge`, which sops writes.
+fn is_merge_key(event: &Event<'_>) -> bool {
+    match event {
+        Event::Scalar(text, style, _, tag) if text == "<<" => {
+            tag.as_deref().map_or(*style == ScalarStyle::Plain, |tag| {
+                scalar::is_merge_tag(tag) || (*style == ScalarStyle::Plain && scalar::is_lone_tag(tag))
+            })
+        }
+        _ => false,
     }
 }
 
@@ -190,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_are_expanded_and_merge_keys_are_plain_keys() {
+    fn aliases_are_expanded_and_merge_keys_stay_where_they_are() {
         assert_eq!(
             read(
                 "base: &b {k: 1}\n<<: *b\nlist: [*b, *b]\n&n name: x\n*n : y\n"
@@ -199,6 +232,40 @@ mod tests {
             ),
             r#"{"base":{"k":1},"<<":{"k":1},"list":[{"k":1},{"k":1}],"name":"x","again":"name"}"#
         );
+    }
+
+    #[test]
+    fn only_what_go_yaml_merges_is_a_merge_key() {
+        let merges = |text: &str| {
+            let documents = parse(text.as_bytes()).unwrap();
+            let entries = documents[0].as_mapping().unwrap();
+            matches!(entries.last(), Some((key, Value::Merge(_))) if key == "<<")
+        };
+        for text in [
+            "<<: {a: 1}",
+            "!!merge <<: {a: 1}",
+            "!!merge '<<': [{a: 1}]",
+            "! <<: {a: 1}",
+        ] {
+            assert!(merges(text), "{text}");
+        }
+        for text in ["'<<': {a: 1}", "!!str <<: {a: 1}", "\"<<\": text"] {
+            assert!(!merges(text), "{text}");
+        }
+        for text in ["<<: text", "<<:", "<<: [a]", "!!merge <<: ENC"] {
+            assert!(
+                matches!(parse(text.as_bytes()), Err(SopsError::Syntax { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_anchor_ends_with_its_document() {
+        assert!(matches!(
+            parse(b"a: &x 1\n---\nb: *x\n"),
+            Err(SopsError::Syntax { line: 3, .. })
+        ));
     }
 
     #[test]

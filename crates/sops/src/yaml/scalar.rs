@@ -12,8 +12,36 @@ use saphyr_parser::{ScalarStyle, Tag};
 use super::timestamp;
 use crate::{Value, number};
 
+/// The text of a scalar or key as YAML 1.1 reads it, where U+2028 and U+2029 end lines: then white space
+/// beside them is indentation. sops writes keys with them so, in single quotes.
+pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
+    const SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
+    const BLANKS: [char; 2] = [' ', '\t'];
+    if !matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted) || !text.contains(SEPARATORS) {
+        return text;
+    }
+    let mut unfolded = String::with_capacity(text.len());
+    for part in text.split_inclusive(SEPARATORS) {
+        let part = if unfolded.is_empty() {
+            part
+        } else {
+            part.trim_start_matches(BLANKS)
+        };
+        match part.chars().next_back().filter(|last| SEPARATORS.contains(last)) {
+            Some(separator) => {
+                let line = &part[..part.len() - separator.len_utf8()];
+                unfolded.push_str(line.trim_end_matches(BLANKS));
+                unfolded.push(separator);
+            }
+            None => unfolded.push_str(part),
+        }
+    }
+    Cow::Owned(unfolded)
+}
+
 /// Gives a scalar its value.
 pub(super) fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'static str> {
+    let text = unfold(text, style);
     let quoted = style != ScalarStyle::Plain;
     let tag = tag.map_or(Tagged::None, Tagged::from_tag);
     match tag {
@@ -31,6 +59,16 @@ pub(super) fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>)
         // Tags nobody resolves leave the text.
         Tagged::Other => Ok(Value::String(text.into_owned())),
     }
+}
+
+/// Whether `tag` is a single `!`, which says nothing.
+pub(super) fn is_lone_tag(tag: &Tag) -> bool {
+    (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty())
+}
+
+/// Whether `tag` is `!!merge`.
+pub(super) fn is_merge_tag(tag: &Tag) -> bool {
+    tag.is_yaml_core_schema() && tag.suffix == "merge"
 }
 
 enum Tagged {
@@ -53,9 +91,7 @@ enum Kind {
 impl Tagged {
     fn from_tag(tag: &Tag) -> Self {
         if !tag.is_yaml_core_schema() {
-            // A lone `!` says nothing.
-            let lone = (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty());
-            return if lone { Self::None } else { Self::Other };
+            return if is_lone_tag(tag) { Self::None } else { Self::Other };
         }
         match tag.suffix.as_str() {
             "str" => Self::Text,
@@ -206,6 +242,17 @@ mod tests {
         ] {
             assert!(plain(text) == Value::Float(json.into()), "{text}");
         }
+    }
+
+    #[test]
+    fn separators_end_lines_as_in_yaml_1_1() {
+        let read = |text: &'static str, style| unfold(Cow::Borrowed(text), style).into_owned();
+        for style in [ScalarStyle::Plain, ScalarStyle::SingleQuoted] {
+            assert_eq!(read("a \u{2028}\t b", style), "a\u{2028}b");
+            assert_eq!(read("a\u{2028}  \u{2029}  b", style), "a\u{2028}\u{2029}b");
+            assert_eq!(read(" a\u{2029}", style), " a\u{2029}");
+        }
+        assert_eq!(read("a \u{2028} b", ScalarStyle::DoubleQuoted), "a \u{2028} b");
     }
 
     #[test]

@@ -83,12 +83,24 @@ pub(crate) const CASES: &[Case] = &[
         "key: |\n  -----BEGIN PRIVATE KEY-----\n  MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n  -----END PRIVATE KEY-----\n",
     ),
     case("crlf.yaml", "a: one\r\nb:\r\n  - two\r\n  - three\r\n"),
+    case(
+        "crlf-block.yaml",
+        "a: |\r\n  one\r\n  two\r\nb: >\r\n  one\r\n  two\r\nc: \"x\r\n  y\"\r\n",
+    ),
+    case("byte-order-mark.yaml", "\u{feff}a: one\n"),
+    case("no-break-space.yaml", "a: \u{a0}one\u{a0}\n'\u{a0}': b\n"),
+    case("normal-forms.yaml", "caf\u{e9}: caf\u{e9}\ncafe\u{301}: cafe\u{301}\n"),
     // Unicode.
     case(
         "unicode.yaml",
         "ключ: значение\n名前: 値\nemoji: 🔐 ok\nn: \"\\u0000\\u001f\\u007f\"\nsep: \"\\u2028\\u2029\\ufeff\"\n",
     ),
     case("html.yaml", "a: <b>&amp;</b>\nb: a\\b\n"),
+    with(
+        "separators.yaml",
+        &["unencrypted_suffix: '_u'"],
+        "a_u: \"x\\Ly\\Pz\\Nw\\_v\"\n\"k\\L\\P_u\": z\n\"s\\L\": \"\\P\"\n",
+    ),
     // Structure.
     case("nested.yaml", "a:\n  b:\n    c:\n      d: deep\n  e: 1\nf: top\n"),
     case(
@@ -104,10 +116,6 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "anchors.yaml",
         "base: &base\n  user: admin\n  port: 1\ncopy: *base\nname: &n text\nlist: [*n, *n]\n",
-    ),
-    case(
-        "merge.yaml",
-        "base: &base\n  user: admin\nprod:\n  <<: *base\n  pass: x\n",
     ),
     case(
         "odd-keys.yaml",
@@ -210,6 +218,13 @@ pub(crate) const CASES: &[Case] = &[
         "unicode.json",
         "{\"ключ\": \"\\u00e9\\ud83d\\udd10\", \"html\": \"<&>\", \"ctl\": \"\\u0001\\b\\f\\n\"}",
     ),
+    with(
+        "separators.json",
+        &["unencrypted_suffix: '_u'"],
+        "{\"a_u\": \"x\u{2028}y\\u2029z\", \"k\u{2028}\u{2029}_u\": \"z\", \"s\u{2029}\": \"\u{2028}\", \"t\": [\"\u{85}\u{a0}\"]}",
+    ),
+    case("normal-forms.json", "{\"caf\u{e9}\": \"a\", \"cafe\u{301}\": \"b\"}"),
+    case("crlf.json", "{\r\n\"a\": \"x\",\r\n\"b\": \"\\r\\n\"\r\n}\r\n"),
     case("empty.json", "{\"a\": {}, \"b\": [], \"c\": \"\"}"),
     case("minimal.json", "{\"a\": \"\"}"),
     with(
@@ -257,6 +272,15 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("continued.ini", "[a]\nb = one \\\n  two\nc = 3\nb = again\n"),
     case("unicode.ini", "[секция]\nключ = значение 🔐\n"),
+    case(
+        "crlf.ini",
+        "[a]\r\nb = 1\r\nc = \"\"\"one\r\ntwo\"\"\"\r\nd = x \\\r\n y\r\n",
+    ),
+    case("byte-order-mark.ini", "\u{feff}[a]\nb = 1\n"),
+    case(
+        "no-break-space.ini",
+        "[a]\nb =\u{a0}1\u{a0}\n\u{2003}c\u{2003}=\u{2028}x\u{2028}\n",
+    ),
     case("keys.ini", "[a.b]\n\"quoted=key\" = 1\nx y = 2\n"),
     with(
         "regex.ini",

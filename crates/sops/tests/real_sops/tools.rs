@@ -41,7 +41,7 @@ impl World {
     pub(crate) fn new(key_count: usize) -> Option<Self> {
         let tools = folder()?;
         let home = tempfile::tempdir().unwrap();
-        let keys = (0..key_count).map(|_| generate_key(&tools)).collect();
+        let keys = (0..key_count).map(|_| run_keygen(&tools, &[])).collect();
         Some(Self { tools, home, keys })
     }
 
@@ -49,9 +49,19 @@ impl World {
         &self.keys[key].1
     }
 
+    /// A post-quantum key and its recipient.
+    pub(crate) fn post_quantum_key(&self) -> (String, String) {
+        run_keygen(&self.tools, &["-pq"])
+    }
+
+    /// The text of the key file of a key.
+    pub(crate) fn key_file(&self, key: usize) -> &str {
+        &self.keys[key].0
+    }
+
     pub(crate) fn identities(&self, keys: &[usize]) -> Identities {
         let text: Vec<_> = keys.iter().map(|key| self.keys[*key].0.as_str()).collect();
-        Identities::parse(&text.join("\n")).unwrap()
+        Identities::parse(text.join("\n").as_bytes()).0
     }
 
     /// Encrypts `plain` under the creation rule and gives the file.
@@ -104,8 +114,8 @@ impl World {
     }
 }
 
-fn generate_key(tools: &Path) -> (String, String) {
-    let output = Command::new(tools.join("age-keygen")).output().unwrap();
+fn run_keygen(tools: &Path, arguments: &[&str]) -> (String, String) {
+    let output = Command::new(tools.join("age-keygen")).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let recipient = text
         .lines()

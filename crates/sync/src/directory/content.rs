@@ -1,8 +1,6 @@
 //! Contents of files, on their way into the store in blocks: 100 MB never stand in memory.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::Read;
 
 use sha2::{Digest, Sha256};
 use sidevault_model::{FileId, VaultId};
@@ -13,23 +11,6 @@ use crate::queue::{Queue, QueueClosed};
 
 /// How many chunks go to the writer at once: 1 MiB.
 const CHUNKS_A_JOB: usize = 16;
-
-/// The SHA-256 and the size of a file, read block by block.
-pub(crate) fn digest(path: &Path) -> io::Result<([u8; 32], u64)> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut block = vec![0; CHUNK_BYTES];
-    let mut size = 0;
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok((hash.finalize().into(), size)),
-            n => {
-                hash.update(&block[..n]);
-                size += n as u64;
-            }
-        }
-    }
-}
 
 /// The SHA-256 of bytes at hand.
 pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {

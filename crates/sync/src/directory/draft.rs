@@ -1,7 +1,9 @@
 //! From a decrypted document to items: the rules a user can read in docs/directory.md.
 
+use std::path::Path;
+
 use sidevault_model::{Category, Field, FieldType, FileId, ItemId, Purpose, Section, SectionRef, VaultId};
-use sidevault_sops::{Value, scalar_text};
+use sidevault_sops::{Format, Value, scalar_text};
 
 use super::secret;
 
@@ -190,9 +192,15 @@ pub(crate) fn categorize(fields: &mut [Field]) -> Category {
 }
 
 /// The title of a mapping: the file's name without its format, and without the `.sops` or `.enc`
-/// that people put before it. `db.sops.yaml` is `db`.
+/// that people put before it or behind it. `db.sops.yaml` is `db`, and so is `db.yaml.enc`.
 pub(crate) fn stem(relative: &str) -> &str {
     let name = relative.rsplit('/').next().unwrap_or(relative);
+    // A suffix that hides the format.
+    let name = [".enc", ".encrypted", ".sops"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .filter(|inner| Format::from_path(Path::new(inner)) != Format::Binary)
+        .unwrap_or(name);
     let stem = match name.rsplit_once('.') {
         Some((stem, _)) if !stem.is_empty() => stem,
         _ => name,
@@ -312,6 +320,10 @@ mod tests {
             ("a/db.yaml", "db"),
             ("db.sops.yaml", "db"),
             ("db.enc.json", "db"),
+            ("db.yaml.enc", "db"),
+            ("config.env.encrypted", "config"),
+            ("values.sops.yml.sops", "values"),
+            ("db.enc", "db"),
             ("v1.2.yaml", "v1.2"),
             ("Makefile", "Makefile"),
             ("x/.sops.yaml", ".sops"),

@@ -5,41 +5,165 @@ use std::path::{Path, PathBuf};
 use sidevault_sops::Identities;
 use zeroize::Zeroizing;
 
-/// All keys of `file`, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`.
-/// Read at each look at a tree, so that a new key works without a restart.
-pub(crate) fn load(file: Option<&Path>) -> Result<Identities, String> {
-    let mut identities = Identities::default();
-    if let Some(file) = file {
-        identities.extend(read(file)?);
+/// Variables in which `sops` finds keys of kinds that are not supported here.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    (
+        "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
+        "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, encrypt to that, and set \
+         SOPS_AGE_KEY_FILE",
+    ),
+    (
+        "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
+        "no program is started for a key, and SSH keys are not supported; set SOPS_AGE_KEY_FILE",
+    ),
+    (
+        "SOPS_AGE_KEY_CMD",
+        "no program is started for a key; set SOPS_AGE_KEY_FILE",
+    ),
+];
+
+/// Where the age keys of a source come from.
+pub(crate) struct Keys {
+    /// A file of the source's own.
+    file: Option<PathBuf>,
+    /// The problems that were logged already.
+    told: Vec<String>,
+}
+
+impl Keys {
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
+        Self { file, told: Vec::new() }
     }
-    if let Ok(keys) = std::env::var("SOPS_AGE_KEY").map(Zeroizing::new)
-        && !keys.trim().is_empty()
-    {
-        identities.extend(Identities::parse(&keys).map_err(|error| format!("SOPS_AGE_KEY: {error}"))?);
-    }
-    match std::env::var_os("SOPS_AGE_KEY_FILE") {
-        Some(file) if !file.is_empty() => identities.extend(read(Path::new(&file))?),
-        _ => {
-            if let Some(file) = users_file().filter(|file| file.exists()) {
-                identities.extend(read(&file)?);
+
+    /// All keys of the source's file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`.
+    /// Read at each look at a tree, so that a new key works without a restart.
+    ///
+    /// Whatever gives no key is logged, once, and noted for the errors of files that no key opens. It keeps
+    /// neither the other keys from being used nor files that are not encrypted from being read.
+    pub(crate) fn load(&mut self, source: &str) -> Identities {
+        let identities = gather(self.file.as_deref(), |name| {
+            std::env::var_os(name).map(|value| value.into_encoded_bytes())
+        });
+        for problem in identities.unusable() {
+            if !self.told.contains(problem) {
+                tracing::warn!(source, problem, "an age key is not used");
             }
         }
+        self.told = identities.unusable().to_vec();
+        identities
     }
-    Ok(identities)
 }
 
-fn users_file() -> Option<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from);
-    let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-    Some(config.join("sops/age/keys.txt"))
+fn gather(file: Option<&Path>, variable: impl Fn(&str) -> Option<Vec<u8>>) -> Identities {
+    let mut identities = Identities::default();
+    let set = |name| variable(name).filter(|value| !value.trim_ascii().is_empty());
+    let path = |name| set(name).map(|value| PathBuf::from(String::from_utf8_lossy(&value).into_owned()));
+    if let Some(file) = file {
+        add_file(&mut identities, file);
+    }
+    if let Some(keys) = set("SOPS_AGE_KEY").map(Zeroizing::new) {
+        add(&mut identities, "SOPS_AGE_KEY", &keys);
+    }
+    if let Some(file) = path("SOPS_AGE_KEY_FILE") {
+        add_file(&mut identities, &file);
+    }
+    let config = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")));
+    if let Some(file) = config.map(|config| config.join("sops/age/keys.txt"))
+        && file.exists()
+    {
+        add_file(&mut identities, &file);
+    }
+    for (name, problem) in UNSUPPORTED {
+        if set(name).is_some() {
+            identities.note_unusable(format!("{name} is set: {problem}"));
+        }
+    }
+    identities
 }
 
-fn read(file: &Path) -> Result<Identities, String> {
-    let named = |error: &dyn std::fmt::Display| format!("age keys in {}: {error}", file.display());
-    let text = std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| named(&error))?;
-    Identities::parse(&text).map_err(|error| named(&error))
+fn add_file(identities: &mut Identities, file: &Path) {
+    let name = format!("age keys in {}", file.display());
+    match std::fs::read(file).map(Zeroizing::new) {
+        Ok(bytes) => add(identities, &name, &bytes),
+        Err(error) => identities.note_unusable(format!("{name}: {error}")),
+    }
+}
+
+fn add(identities: &mut Identities, name: &str, bytes: &[u8]) {
+    let (found, unusable) = Identities::parse(bytes);
+    identities.extend(found);
+    for line in unusable {
+        identities.note_unusable(format!("{name}: {line}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const KEY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+    fn with(variables: &[(&str, &str)], file: Option<&Path>) -> Identities {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        gather(file, |name| variables.get(name).map(|value| value.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn one_bad_key_keeps_no_other_from_being_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys.txt");
+        std::fs::write(&file, format!("AGE-SECRET-KEY-PQ-1QQ\n{KEY}\nAGE-PLUGIN-YUBIKEY-1QQ\n")).unwrap();
+        let found = with(
+            &[("SOPS_AGE_KEY", KEY), ("SOPS_AGE_KEY_FILE", "/nonexistent/keys")],
+            Some(&file),
+        );
+        assert_eq!(found.recipients().len(), 1, "a key that is there twice counts once");
+        let told = found.unusable();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].contains("keys.txt: line 1: post-quantum"), "{told:?}");
+        assert!(told[1].contains("keys.txt: line 3: age plugin"), "{told:?}");
+        assert!(told[2].contains("/nonexistent/keys"), "{told:?}");
+        assert!(!format!("{told:?}").contains("1QQ"), "{told:?}");
+    }
+
+    #[test]
+    fn variables_of_sops_that_are_not_read_are_named() {
+        for name in [
+            "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
+            "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
+            "SOPS_AGE_KEY_CMD",
+        ] {
+            let found = with(&[(name, "x"), ("SOPS_AGE_KEY", KEY)], None);
+            assert_eq!(found.recipients().len(), 1);
+            assert!(
+                found.unusable().len() == 1 && found.unusable()[0].starts_with(name),
+                "{:?}",
+                found.unusable()
+            );
+            assert!(with(&[(name, " ")], None).unusable().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_users_own_keys_are_read_beside_the_variables() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("sops/age")).unwrap();
+        std::fs::write(dir.path().join("sops/age/keys.txt"), KEY).unwrap();
+        let home = dir.path().to_str().unwrap();
+        let key_file = dir.path().join("none");
+        std::fs::write(&key_file, "# none\n").unwrap();
+        let found = with(
+            &[
+                ("XDG_CONFIG_HOME", home),
+                ("SOPS_AGE_KEY_FILE", key_file.to_str().unwrap()),
+            ],
+            None,
+        );
+        assert_eq!(found.recipients().len(), 1);
+        assert!(found.unusable().is_empty());
+    }
 }

@@ -1,8 +1,11 @@
 //! One file: what is in it, decrypted.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 
-use sidevault_sops::{Document, Format, Identities};
+use sha2::{Digest, Sha256};
+use sidevault_sops::{Detector, Document, Format, Identities};
+use sidevault_store::CHUNK_BYTES;
 
 use super::content;
 use super::draft::{Reading, read_documents};
@@ -11,13 +14,13 @@ use super::tree::Found;
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
 const LARGEST_TREE: u64 = 16 << 20;
 
-/// The largest SOPS-encrypted binary file, in bytes. It is authenticated as a whole, so it must
-/// stand in memory as a whole. Binary files that are not encrypted have no limit.
+/// The largest SOPS-encrypted file with another name, in bytes. It is authenticated as a whole, so it must
+/// stand in memory as a whole. Such files that are not encrypted have no limit.
 const LARGEST_ENCRYPTED: u64 = 64 << 20;
 
 /// What a file is.
 pub(crate) enum Contents {
-    /// Items; none for a file that is not meant to be one.
+    /// Items; none for a file that is not meant to be any.
     Items(Vec<Reading>),
     /// A DOCUMENT whose bytes had to be decrypted.
     Decrypted(Vec<u8>),
@@ -42,48 +45,84 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// A file as it is on disk: its digest, and its bytes where they are needed as a whole.
+/// A file as it is on disk: its digest, and its bytes if they are needed as a whole.
 pub(crate) struct Raw {
     pub(crate) digest: [u8; 32],
     size: u64,
     bytes: Option<Vec<u8>>,
 }
 
-/// Reads a file's bytes, or only their digest if they may be too many.
+/// Reads a file's bytes, or only their digest if SOPS encrypted nothing in them and they make no items.
 pub(crate) fn load(found: &Found) -> Result<Raw, ReadError> {
-    let format = Format::from_path(&found.path);
-    let limit = if format == Format::Binary {
-        LARGEST_ENCRYPTED
-    } else {
-        LARGEST_TREE
-    };
-    if format != Format::Binary && found.stamp.size > limit {
-        return Err(ReadError::Bad(format!(
-            "larger than {} MiB, the most for this format",
-            limit >> 20
-        )));
+    let mut file = File::open(&found.path)?;
+    if Format::from_path(&found.path) != Format::Binary {
+        return whole(&mut file, LARGEST_TREE, "larger than 16 MiB, the most for this format");
     }
-    if found.stamp.size > limit || (format == Format::Binary && !starts_like_json(found)?) {
-        let (digest, size) = content::digest(&found.path)?;
+    let survey = Survey::of(&mut file)?;
+    if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
         return Ok(Raw {
-            digest,
-            size,
+            digest: survey.digest,
+            size: survey.size,
             bytes: None,
         });
     }
-    let bytes = std::fs::read(&found.path)?;
+    file.rewind()?;
+    whole(
+        &mut file,
+        LARGEST_ENCRYPTED,
+        "larger than 64 MiB, the most for a file that SOPS encrypted",
+    )
+}
+
+/// All bytes of a file.
+fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<Raw, ReadError> {
+    let mut bytes = Vec::new();
+    let size = file.take(limit + 1).read_to_end(&mut bytes)? as u64;
+    if size > limit {
+        return Err(ReadError::Bad(beyond.to_owned()));
+    }
     Ok(Raw {
         digest: content::digest_of(&bytes),
-        size: bytes.len() as u64,
+        size,
         bytes: Some(bytes),
     })
 }
 
-/// A binary file that SOPS encrypted is JSON.
-fn starts_like_json(found: &Found) -> io::Result<bool> {
-    let mut start = [0; 64];
-    let n = std::fs::File::open(&found.path)?.read(&mut start)?;
-    Ok(start[..n].trim_ascii_start().first() == Some(&b'{'))
+/// What is learned of a file that is read block by block.
+struct Survey {
+    digest: [u8; 32],
+    size: u64,
+    /// Whether it is text with values that SOPS encrypted, whatever its name.
+    is_sealed: bool,
+    /// As the envelope does into which SOPS puts binary files.
+    starts_like_json: bool,
+}
+
+impl Survey {
+    fn of(file: &mut File) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        let mut detector = Detector::default();
+        let mut first = None;
+        let mut size = 0;
+        let mut block = vec![0; CHUNK_BYTES];
+        loop {
+            let n = file.read(&mut block)?;
+            if n == 0 {
+                break;
+            }
+            size += n as u64;
+            hash.update(&block[..n]);
+            detector.feed(&block[..n]);
+            let start = block[..n].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&block[..n]);
+            first = first.or_else(|| start.trim_ascii_start().first().copied());
+        }
+        Ok(Self {
+            digest: hash.finalize().into(),
+            size,
+            is_sealed: detector.is_sealed(),
+            starts_like_json: first == Some(b'{'),
+        })
+    }
 }
 
 /// Decrypts a file and says what it is.
@@ -101,9 +140,14 @@ pub(crate) fn understand(found: &Found, raw: &Raw, identities: &Identities) -> R
     }
 }
 
-/// Notes that explain a tree are no secrets of it, unless somebody encrypted them.
+/// Notes that explain a tree are no secrets of it, unless somebody encrypted them. They may quote what SOPS
+/// writes.
+fn is_note(found: &Found) -> bool {
+    found.relative.ends_with(".md")
+}
+
 fn plain(found: &Found, raw: &Raw) -> Contents {
-    if found.relative.ends_with(".md") {
+    if is_note(found) {
         Contents::Items(Vec::new())
     } else {
         Contents::Plain { size: raw.size }

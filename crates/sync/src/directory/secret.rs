@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use sidevault_model::{Field, FieldType};
-use sidevault_sops::{Value, scalar_text};
+use sidevault_sops::{Value, holds_mark, scalar_text};
 
 use super::draft::{Reading, get, text};
 
@@ -30,6 +30,12 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
         let bytes = BASE64
             .decode(encoded.as_bytes())
             .map_err(|_| format!("data.{key} is not base64"))?;
+        if holds_mark(&bytes) {
+            return Err(format!(
+                "data.{key} is a file that SOPS encrypted, in base64; encrypt the Secret itself with sops, or put \
+                 that file into the tree"
+            ));
+        }
         match String::from_utf8(bytes) {
             Ok(value) => reading.fields.push(Field::new(key, FieldType::Concealed, key, value)),
             Err(binary) => reading.binaries.push((key.clone(), binary.into_bytes())),
@@ -90,6 +96,16 @@ mod tests {
         let reading = secret(&[("jks", "/+8=")], &[]).unwrap();
         assert!(reading.fields.is_empty());
         assert_eq!(reading.binaries, [("jks".to_owned(), vec![0xff, 0xef])]);
+    }
+
+    #[test]
+    fn a_sops_file_in_base64_is_not_served_as_a_value() {
+        let sealed = BASE64.encode(b"{\"data\": \"ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\"}");
+        let error = secret(&[("app.json", &sealed)], &[]).err().unwrap();
+        assert!(
+            error.starts_with("data.app.json is a file that SOPS encrypted"),
+            "{error}"
+        );
     }
 
     #[test]

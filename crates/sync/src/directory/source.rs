@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::draft::{Draft, DraftFile, Reading, categorize, content_id, stem};
+use super::identities::Keys;
 use super::read::{Contents, Raw, ReadError, load, understand};
 use super::tree::{FileStamp, Found, Tree, list};
 use super::watch::Watch;
@@ -37,6 +38,7 @@ pub(crate) struct Tools {
 /// Serves a directory until it is told to stop.
 pub(crate) async fn run(config: DirectorySource, tools: Tools, stop: CancellationToken) {
     let mut source = Source {
+        keys: Keys::new(config.age_key_file.clone()),
         config,
         tools,
         known: HashMap::new(),
@@ -73,6 +75,7 @@ enum Next {
 
 struct Source {
     config: DirectorySource,
+    keys: Keys,
     tools: Tools,
     /// What was last seen of each file, by its path in the tree.
     known: HashMap<String, Known>,
@@ -99,13 +102,7 @@ impl Source {
                 return Ok(Next::Wait);
             }
         };
-        let identities = match self.identities() {
-            Ok(identities) => Arc::new(identities),
-            Err(error) => {
-                self.report(SourceState::Failed(error));
-                return Ok(Next::Wait);
-            }
-        };
+        let identities = Arc::new(self.keys.load(&self.config.name));
         let vaults = self.vaults(&tree);
         let claim = DirectoryJob::Claim {
             source: self.config.name.clone(),
@@ -157,10 +154,6 @@ impl Source {
             .ids
             .item(vault, &format!("origin\0{}\0{relative}", self.config.name))
             .to_string()
-    }
-
-    fn identities(&self) -> Result<Identities, String> {
-        crate::directory::identities::load(self.config.age_key_file.as_deref())
     }
 
     /// Reads what changed of a vault's files. False if some vanished meanwhile.

@@ -1,0 +1,71 @@
+//! Which `sops` block opens which documents of a file.
+//!
+//! sops writes the same block into every document of a stream, with one MAC over all of them. Where files
+//! that were encrypted one by one are joined by `---`, as `cat` and kustomize do, each document has a block
+//! of its own; sops itself, which reads the first block only, cannot open those, Flux can. Documents without
+//! a block are taken as they are, unless they hold sealed values: then they belong to the block before them,
+//! as in sops.
+
+use crate::metadata::Metadata;
+use crate::{Identities, SopsError, Value, cipher, decrypt};
+
+/// Decrypts in place and gives the time of the latest change, or `None` if nothing is encrypted.
+///
+/// `blocks` has an entry for each document: the `sops` block that was taken out of it.
+pub(crate) fn open(
+    documents: &mut [Value],
+    blocks: &[Option<Value>],
+    identities: &Identities,
+) -> Result<Option<String>, SopsError> {
+    let count = documents.len();
+    let mut lastmodified = None;
+    let mut at = 0;
+    while let Some(block) = blocks.get(at) {
+        let numbered = |error| at_document(error, at, count);
+        let Some(block) = block else {
+            if holds_sealed(&documents[at]) {
+                return Err(numbered(SopsError::MissingMetadata));
+            }
+            at += 1;
+            continue;
+        };
+        let more = (at + 1..count).take_while(|next| match &blocks[*next] {
+            Some(own) => own == block,
+            None => holds_sealed(&documents[*next]),
+        });
+        let end = at + 1 + more.count();
+        let metadata = Metadata::parse(block).map_err(numbered)?;
+        decrypt::decrypt(&mut documents[at..end], &metadata, identities).map_err(|error| {
+            if end - at == count {
+                error
+            } else {
+                at_document(error, at, count)
+            }
+        })?;
+        lastmodified = lastmodified.max(Some(metadata.lastmodified));
+        at = end;
+    }
+    Ok(lastmodified)
+}
+
+/// Names the document, counted from 1, if there are several.
+fn at_document(error: SopsError, at: usize, count: usize) -> SopsError {
+    if count > 1 {
+        SopsError::Document {
+            number: at + 1,
+            problem: Box::new(error),
+        }
+    } else {
+        error
+    }
+}
+
+fn holds_sealed(value: &Value) -> bool {
+    match value {
+        Value::String(text) => cipher::looks_sealed(text),
+        Value::Sequence(items) => items.iter().any(holds_sealed),
+        Value::Mapping(entries) => entries.iter().any(|(_, item)| holds_sealed(item)),
+        Value::Merge(merged) => holds_sealed(merged),
+        _ => false,
+    }
+}

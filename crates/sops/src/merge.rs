@@ -1,0 +1,86 @@
+//! YAML merge keys, once the MAC over the tree as it was written is checked.
+
+use std::collections::HashSet;
+
+use crate::Value;
+
+/// Puts the entries under merge keys (`<<`) into the mappings that have them, in the place of the merge
+/// key: a key of the mapping itself wins, and of several mappings the first that has a key.
+pub(crate) fn resolve(value: &mut Value) {
+    match value {
+        Value::Sequence(items) => items.iter_mut().for_each(resolve),
+        Value::Merge(merged) => resolve(merged),
+        Value::Mapping(entries) => {
+            let mut merges = false;
+            for (_, entry) in entries.iter_mut() {
+                resolve(entry);
+                merges |= matches!(entry, Value::Merge(_));
+            }
+            if merges {
+                *entries = merged(std::mem::take(entries));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn merged(entries: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    let own = entries.iter().filter(|(_, entry)| !matches!(entry, Value::Merge(_)));
+    let mut seen: HashSet<String> = own.map(|(key, _)| key.clone()).collect();
+    let mut out = Vec::with_capacity(entries.len());
+    for (key, mut entry) in entries {
+        let Value::Merge(sources) = &mut entry else {
+            out.push((key, entry));
+            continue;
+        };
+        let added = match &mut **sources {
+            Value::Mapping(source) => std::mem::take(source),
+            Value::Sequence(sources) => sources.iter_mut().flat_map(take_entries).collect(),
+            _ => Vec::new(),
+        };
+        out.extend(added.into_iter().filter(|(key, _)| seen.insert(key.clone())));
+    }
+    out
+}
+
+fn take_entries(mapping: &mut Value) -> Vec<(String, Value)> {
+    match mapping {
+        Value::Mapping(entries) => std::mem::take(entries),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{scalar_text, yaml};
+
+    fn served(text: &str) -> String {
+        let mut documents = yaml::parse(text.as_bytes()).unwrap();
+        resolve(&mut documents[0]);
+        scalar_text(&documents[0])
+    }
+
+    #[test]
+    fn the_mapping_wins_over_what_it_merges_and_the_first_over_the_next() {
+        assert_eq!(
+            served("base: &b {a: 1, b: 1}\nx: {z: 0, <<: *b, b: 2}\n"),
+            r#"{"base":{"a":1,"b":1},"x":{"z":0,"a":1,"b":2}}"#
+        );
+        assert_eq!(
+            served("<<: [{a: 1, b: 1}, {b: 2, c: 2}]\nc: 3\n"),
+            r#"{"a":1,"b":1,"c":3}"#
+        );
+    }
+
+    #[test]
+    fn merged_mappings_may_merge_and_lists_may_hold_them() {
+        assert_eq!(
+            served("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: [{<<: *b}]\n"),
+            r#"{"a":{"x":1},"b":{"x":1,"y":2},"c":[{"x":1,"y":2}]}"#
+        );
+        assert_eq!(served("'<<': {x: 1}\n"), r#"{"<<":{"x":1}}"#);
+    }
+}
