@@ -24,6 +24,13 @@ CREATE TABLE vault_keys (
     PRIMARY KEY (vault_id, key_id)
 );
 
+-- Ids that follow from the name of a vault that was since renamed or deleted. No new local vault gets one, and tokens
+-- that were made by the name do not open the vault that has one: docs/tokens.md, "What a token opens".
+CREATE TABLE retired_vault_ids (
+    id     TEXT NOT NULL PRIMARY KEY,
+    source TEXT NOT NULL                         -- 'local': for ever; else the directory source whose vault had it, and
+);                                               -- a directory of this name may have it again
+
 CREATE TABLE items (
     vault_id   TEXT   NOT NULL,
     id         TEXT   NOT NULL,

@@ -111,8 +111,7 @@ impl Fixture {
         let spec = TokenSpec {
             name: "bench".into(),
             vaults,
-            expires_at: None,
-            jti: None,
+            ..TokenSpec::default()
         };
         let (token, _) = issuer.issue(&spec, Timestamp::now()).unwrap();
         (

@@ -162,6 +162,15 @@ impl Pair {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// What follows `sidevault sync` from now on, as in [`Pair::start`].
+    pub fn sync_arguments(&mut self, arguments: &[&str]) {
+        let place = self.root.path().to_string_lossy().into_owned();
+        self.sync_arguments = arguments
+            .iter()
+            .map(|argument| argument.replace("{root}", &place))
+            .collect();
+    }
+
     /// Has everything started from now on run by these words instead of the binary alone.
     pub fn run_by(&mut self, words: &[&str]) {
         self.program = words.iter().map(OsString::from).collect();
@@ -209,6 +218,15 @@ impl Pair {
     pub fn output(&self, arguments: &[&str]) -> String {
         let output = self.bare().args(arguments).output().expect("the binary runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a command that may well fail, and gives what it printed on standard error.
+    ///
+    /// # Panics
+    /// If it can't be run at all.
+    pub fn errors(&self, arguments: &[&str]) -> String {
+        let output = self.bare().args(arguments).output().expect("the binary runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// A token with these grants, as `NAME=RIGHTS`.

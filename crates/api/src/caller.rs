@@ -196,16 +196,19 @@ impl Caller {
         self.token.vaults.keys().any(|id| self.view.vault(*id).is_none())
     }
 
+    /// Whether a vault is in the token's scope, the vault being there or not.
+    fn in_scope(&self, vault: VaultId) -> bool {
+        self.view.access(&self.token, vault).is_some()
+    }
+
     /// What the token may do with a vault.
     pub(crate) fn access(&self, vault: VaultId) -> Access {
-        self.token.vaults.get(&vault).copied().unwrap_or_default()
+        self.view.access(&self.token, vault).unwrap_or_default()
     }
 
     /// The vaults that are in the token's scope, by id.
     pub(crate) fn vaults_in_scope(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
-        self.view
-            .vaults()
-            .filter(|entry| self.token.vaults.contains_key(&entry.vault.id))
+        self.view.vaults().filter(|entry| self.in_scope(entry.vault.id))
     }
 
     /// The vault that a path names, by id or by name, if the token may read it.
@@ -247,16 +250,24 @@ impl Caller {
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
-        if !self.token.vaults.contains_key(&id) {
+        if self.in_scope(id) && self.view.vault(id).is_none() {
+            self.look_again().await?;
+        }
+        if !self.in_scope(id) {
             // A name may look like an id.
             if let Some(named) = Box::pin(self.vault_named(segment)).await? {
                 return Ok(named);
             }
+            if self.token.vaults.contains_key(&id) {
+                tracing::info!(
+                    request_id = %self.context.id,
+                    jti = self.token.jti,
+                    vault = %id,
+                    "the token was made by the name of a vault that was renamed or deleted since: make another token"
+                );
+            }
             self.record(Action::Read, Outcome::Deny, id, None, None);
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
-        }
-        if self.view.vault(id).is_none() {
-            self.look_again().await?;
         }
         self.view
             .vault(id)

@@ -1,6 +1,6 @@
 //! What an administrator holds: the key that signs access tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -39,6 +39,9 @@ pub struct TokenSpec {
     pub name: String,
     /// What it may do, vault by vault. None at all is allowed: a token that sees nothing.
     pub vaults: BTreeMap<VaultId, Access>,
+    /// Those of `vaults` whose id was made of a name, without looking whether the store has a vault of this name:
+    /// see [`Token::by_name`].
+    pub by_name: BTreeSet<VaultId>,
     /// From when on it is refused; `None`: never. Fractions of a second are cut off.
     pub expires_at: Option<Timestamp>,
     /// Its id, 26 of `0-9a-z`; `None`: a random one.
@@ -190,7 +193,7 @@ impl Issuer {
             vaults: spec
                 .vaults
                 .iter()
-                .map(|(vault, access)| VaultClaim::new(vault, *access))
+                .map(|(vault, access)| VaultClaim::new(vault, *access, spec.by_name.contains(vault)))
                 .collect(),
         })
     }

@@ -39,7 +39,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
 }
 
 /// A new name is durable only once its folder is.
-fn sync_folder_of(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
         _ => File::open(".")?.sync_all(),

@@ -65,7 +65,7 @@ pub(crate) fn read(path: &Path, what: &'static str) -> Result<Zeroizing<String>,
 }
 
 /// Whether the session is a path. Only then may a message show it: anything else could be content.
-fn as_path(session: &str) -> Option<&Path> {
+pub(crate) fn as_path(session: &str) -> Option<&Path> {
     let path = Path::new(session);
     let looks_like_one = session.starts_with(['/', '.']) && session.len() <= 1024;
     (looks_like_one || (session.len() <= 255 && path.exists())).then_some(path)

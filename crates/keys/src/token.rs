@@ -1,6 +1,6 @@
 //! What an access token says, once it is believed; and on the wire (RFC 7519, with the claims Connect tokens carry).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sidevault_model::{Access, Timestamp, VaultId};
@@ -30,6 +30,9 @@ pub struct Token {
     pub kid: String,
     /// What it may do, vault by vault.
     pub vaults: BTreeMap<VaultId, Access>,
+    /// Those of `vaults` that its maker named without looking at the store: such an id follows from the vault's name,
+    /// and is good only as long as no other vault has had that name (docs/tokens.md).
+    pub by_name: BTreeSet<VaultId>,
     /// When it was issued, to the second.
     pub issued_at: Timestamp,
     /// From when on it is refused, to the second; `None`: never.
@@ -131,14 +134,25 @@ pub(crate) struct VaultClaim {
     vault: String,
     #[serde(rename = "a")]
     bits: u64,
+    /// How the maker named the vault, if not by its id. Connect's tokens don't have this member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<NamedBy>,
+}
+
+/// Any other word makes the whole token malformed, and so refused.
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum NamedBy {
+    Name,
 }
 
 impl VaultClaim {
-    pub(crate) fn new(vault: &VaultId, access: Access) -> Self {
+    pub(crate) fn new(vault: &VaultId, access: Access, by_name: bool) -> Self {
         let bits = if access.read { READ } else { 0 } | if access.write { WRITE } else { 0 };
         Self {
             vault: vault.as_str().to_owned(),
             bits,
+            by: by_name.then_some(NamedBy::Name),
         }
     }
 
@@ -159,8 +173,12 @@ impl Claims {
     /// The token these claims make, whether or not its time is right.
     pub(crate) fn into_token(self, kid: String) -> Result<Token, TokenError> {
         let mut vaults = BTreeMap::new();
+        let mut by_name = BTreeSet::new();
         for claim in &self.vaults {
             let (vault, access) = claim.read()?;
+            if claim.by == Some(NamedBy::Name) {
+                by_name.insert(vault);
+            }
             let granted: &mut Access = vaults.entry(vault).or_default();
             *granted = Access {
                 read: granted.read || access.read,
@@ -170,6 +188,7 @@ impl Claims {
         Ok(Token {
             kid,
             vaults,
+            by_name,
             issued_at: at_second(self.iat)?,
             expires_at: self.exp.map(at_second).transpose()?,
             jti: self.jti,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sidevault_keys::{Credentials, Passphrase};
+use sidevault_keys::{Credentials, Passphrase, RevocationList};
 use sidevault_store::{DATABASE_FILE, Reader, ReaderOptions};
 
 use crate::cli::Place;
@@ -37,6 +37,7 @@ pub(crate) struct Installation {
     pub(crate) data: PathBuf,
     session: Option<String>,
     passphrase_file: Option<PathBuf>,
+    revoked_file: Option<PathBuf>,
 }
 
 impl Installation {
@@ -56,6 +57,7 @@ impl Installation {
                 .clone()
                 .or(environment.get("OP_SESSION").map(str::to_owned)),
             passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
+            revoked_file: environment.get("SIDEVAULT_REVOKED_FILE").map(PathBuf::from),
         }
     }
 
@@ -68,6 +70,21 @@ impl Installation {
         let candidates = [self.data.join(CREDENTIALS_FILE), DEFAULT_SESSION.into(), here];
         let found = candidates.iter().find(|path| path.exists()).unwrap_or(&candidates[0]);
         found.to_string_lossy().into_owned()
+    }
+
+    /// The same for a message: a path, for the keys themselves must not be shown.
+    pub(crate) fn session_for_people(&self) -> String {
+        let session = self.session();
+        match Path::new(&session).is_file() {
+            true => session,
+            false => "OP_SESSION".to_owned(),
+        }
+    }
+
+    /// Where the server's revocation list is, if it has one.
+    pub(crate) fn revoked_file(&self) -> Option<PathBuf> {
+        let beside = || RevocationList::default_path(&self.session());
+        self.revoked_file.clone().or_else(beside)
     }
 
     /// The server's keys.

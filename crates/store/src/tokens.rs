@@ -1,6 +1,6 @@
 //! Tokens known by name, and the ones revoked. The tokens themselves are never stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sidevault_keys::Token;
@@ -23,6 +23,9 @@ pub struct TokenRecord {
     pub name: String,
     /// What it may do.
     pub vaults: BTreeMap<VaultId, Access>,
+    /// Those of `vaults` that were granted by name: see [`Token::by_name`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub by_name: BTreeSet<VaultId>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// When it expires; never, if absent.
@@ -38,6 +41,7 @@ impl From<&Token> for TokenRecord {
             jti: token.jti.clone(),
             name: token.name.clone(),
             vaults: token.vaults.clone(),
+            by_name: token.by_name.clone(),
             issued_at: token.issued_at,
             expires_at: token.expires_at,
             revoked_at: None,
@@ -52,6 +56,7 @@ impl TokenRecord {
             jti: jti.to_owned(),
             name: String::new(),
             vaults: BTreeMap::new(),
+            by_name: BTreeSet::new(),
             issued_at: Timestamp::from_millis(0),
             expires_at: expires_at.map(Timestamp::from_millis),
             revoked_at: None,

@@ -320,6 +320,7 @@ async fn tokens_are_refused_once_revoked_whether_known_or_not() {
         jti: "known".into(),
         name: "ci".into(),
         vaults: Default::default(),
+        by_name: Default::default(),
         issued_at: Timestamp::now(),
         expires_at: None,
         revoked_at: None,

@@ -4,10 +4,11 @@
 use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
 
-use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId, filter};
+use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{Answer, Batch, Command, FailureKind, LOCAL_SOURCE, Refusal, StoreError, VaultInfo};
 
 use crate::queue::WriterContext;
+use crate::vault_ids;
 
 /// Carries out one command in the batch. An `Err` spoils the batch; everything a client could
 /// have caused is an [`Answer::Refused`].
@@ -106,15 +107,15 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
         Command::RenameVault { vault, name } => {
             let info = writable(batch, *vault)?;
             name_is_free(batch, name, Some(*vault))?;
-            batch.rename_vault(*vault, name, now).await?;
+            vault_ids::rename_local(batch, &context.ids, &info, name, now).await?;
             Ok(Answer::Vault(VaultInfo {
                 name: name.clone(),
                 ..info
             }))
         }
         Command::DeleteVault { vault } => {
-            writable(batch, *vault)?;
-            batch.delete_vault(*vault).await?;
+            let info = writable(batch, *vault)?;
+            vault_ids::delete(batch, &context.ids, &info).await?;
             Ok(Answer::Done)
         }
         Command::RegisterToken(record) => {
@@ -196,15 +197,7 @@ async fn create_vault(
             ),
         ));
     }
-    // The id follows from the name, so that a token can be made before the vault is; a name that
-    // was used before and renamed since leaves its id taken.
-    let id = Some(context.ids.vault(&filter::fold(name))).filter(|id| batch.vault(*id).is_none());
-    let info = VaultInfo {
-        id: id.unwrap_or_else(VaultId::random),
-        name: name.to_owned(),
-        source: LOCAL_SOURCE.to_owned(),
-    };
-    batch.create_vault(info.clone(), description, now).await?;
+    let info = vault_ids::create_local(batch, &context.ids, name, description, now).await?;
     Ok(Answer::Vault(info))
 }
 
@@ -218,11 +211,7 @@ fn name_is_free(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> Resul
             format!("a vault's name has 1 to {LONGEST_NAME} characters and no control characters"),
         ));
     }
-    let folded = filter::fold(name);
-    match batch
-        .vaults()
-        .find(|vault| filter::fold(&vault.name) == folded && Some(vault.id) != except)
-    {
+    match vault_ids::named(batch, name).filter(|vault| Some(vault.id) != except) {
         Some(taken) => Err(refuse(
             FailureKind::Exists,
             format!(

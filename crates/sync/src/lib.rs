@@ -15,6 +15,7 @@ mod metrics;
 mod queue;
 mod status;
 mod sync;
+mod vault_ids;
 
 pub use config::{Config, ConfigError, DirectorySource, VaultMapping};
 pub use disk::{Disk, disk_of};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sidevault_bus::Connection;
 use sidevault_keys::{BusKey, Credentials, IdKey};
-use sidevault_model::{Timestamp, filter};
+use sidevault_model::Timestamp;
 use sidevault_store::{Answer, Command, LOCAL_SOURCE, StoreError, VaultInfo, Writer, WriterOptions};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +24,7 @@ use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
 use crate::status::{SourceState, Status};
+use crate::vault_ids;
 
 /// The socket in the data directory over which administrators' commands reach a running sync.
 /// Spoken there is what is spoken on the bus, under the same key.
@@ -196,11 +197,10 @@ async fn settle_vaults(
         .collect();
     for vault in orphans {
         tracing::warn!(vault = %vault.id, source = vault.source, "its source is configured no more: the vault is removed");
-        batch.delete_vault(vault.id).await?;
+        vault_ids::delete(&mut batch, ids, &vault).await?;
     }
     for name in &config.local_vaults {
-        let folded = filter::fold(name);
-        match batch.vaults().find(|vault| filter::fold(&vault.name) == folded) {
+        match vault_ids::named(&batch, name) {
             Some(vault) if vault.source == LOCAL_SOURCE => continue,
             Some(vault) => {
                 return Err(SyncError::VaultTaken {
@@ -217,12 +217,7 @@ async fn settle_vaults(
                 disk: disk.to_string(),
             });
         }
-        let info = VaultInfo {
-            id: ids.vault(&folded),
-            name: name.clone(),
-            source: LOCAL_SOURCE.to_owned(),
-        };
-        batch.create_vault(info, None, now).await?;
+        vault_ids::create_local(&mut batch, ids, name, None, now).await?;
     }
     batch.drop_orphaned_contents().await?;
     let has_local = batch.vaults().any(|vault| vault.source == LOCAL_SOURCE);

@@ -103,8 +103,11 @@ impl Follower {
     }
 
     async fn collect(&mut self) -> Option<()> {
-        let store = self.caller.store().await.ok()?;
+        let api = self.caller.api.clone();
+        let store = api.store().await.ok()?;
         let view = store.view().await.ok()?;
+        // Which vaults the token opens may have changed: a vault was renamed, say.
+        self.caller.view = view.clone();
         let token = &self.caller.token;
         if view.is_revoked(&token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -118,6 +118,38 @@ fn the_claims_are_those_connect_tokens_carry() {
         .map(|entry| (entry["u"].as_str().unwrap(), entry["a"].as_i64().unwrap()))
         .collect();
     assert_eq!(bits, BTreeMap::from([(vault(1).as_str(), 16), (vault(2).as_str(), 48)]));
+}
+
+#[test]
+fn a_vault_may_be_granted_by_its_name() {
+    let world = world();
+    let spec = TokenSpec {
+        name: "offline".into(),
+        vaults: BTreeMap::from([(vault(1), Access::READ), (vault(2), Access::READ)]),
+        by_name: BTreeSet::from([vault(2)]),
+        ..TokenSpec::default()
+    };
+    let (jwt, token) = world.issuer.issue(&spec, NOW).unwrap();
+    assert_eq!(world.verifier.verify(&jwt, NOW).unwrap(), token);
+    assert_eq!(token.by_name, BTreeSet::from([vault(2)]));
+    assert_eq!(
+        decoded(&parts(&jwt)[1])["1password.com/vts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|entry| entry["by"] == "name")
+            .count(),
+        1
+    );
+    // Of two grants on one vault the stricter way to name it holds for both.
+    let vts = |by: Value| json!([{"u": vault(3).as_str(), "a": 16}, {"u": vault(3).as_str(), "a": 32, "by": by}]);
+    let token = world.verdict(|claims| claims["1password.com/vts"] = vts("name".into()));
+    assert_eq!(token.unwrap().by_name, BTreeSet::from([vault(3)]));
+    // A way to name a vault that this version does not know must not widen what the token opens.
+    for unknown in [json!("path"), json!(1), json!([])] {
+        let token = world.verdict(|claims| claims["1password.com/vts"] = vts(unknown));
+        assert_eq!(token.unwrap_err(), TokenError::Malformed);
+    }
 }
 
 #[test]

@@ -4,10 +4,11 @@ use serde::Serialize;
 use sidevault_keys::Credentials;
 use sidevault_model::filter::{fold, prefer_exact};
 use sidevault_model::{Timestamp, VaultId};
-use sidevault_store::{Answer, Command, LOCAL_SOURCE};
+use sidevault_store::{Answer, Command, LOCAL_SOURCE, TokenRecord, View};
 
 use crate::admin;
 use crate::cli::{self, Place};
+use crate::commands::token::tokens;
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::Installation;
@@ -45,7 +46,16 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
                 description,
                 allow_ephemeral,
             };
-            done("created", admin::command(&installation, &credentials, command).await?)
+            let answer = admin::command(&installation, &credentials, command).await?;
+            if let Answer::Vault(info) = &answer
+                && info.id != credentials.id_key().vault(&fold(&info.name))
+            {
+                eprintln!(
+                    "note: a vault of this name was renamed or deleted before; tokens made by the name without looking into \
+                     this store don't open the new one"
+                );
+            }
+            done("created", answer)
         }
         cli::Vault::List { place, json } => {
             let (installation, credentials) = open(&place)?;
@@ -53,18 +63,40 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
         }
         cli::Vault::Rename { old, new, place } => {
             let (installation, credentials) = open(&place)?;
-            let vault = find(&installation, &credentials, &old).await?.id;
-            let command = Command::RenameVault { vault, name: new };
-            done("renamed", admin::command(&installation, &credentials, command).await?)
+            let vault = find(&installation, &credentials, &old).await?;
+            let by_name = tokens_with(&installation, &credentials, |token| token.by_name.contains(&vault.id)).await?;
+            let renames = fold(&vault.name) != fold(&new);
+            let command = Command::RenameVault {
+                vault: vault.id,
+                name: new,
+            };
+            let answer = admin::command(&installation, &credentials, command).await?;
+            if let (true, Some(tokens)) = (renames, by_name) {
+                eprintln!(
+                    "note: made by the old name, and so good for no vault now: {tokens}. Make new ones in their place"
+                );
+            }
+            done("renamed", answer)
         }
         cli::Vault::Delete { name, yes, place } => {
             let (installation, credentials) = open(&place)?;
             let vault = find(&installation, &credentials, &name).await?;
+            let tokens = tokens_with(&installation, &credentials, |token| {
+                token.vaults.contains_key(&vault.id)
+            })
+            .await?;
+            let tokens = tokens.map(|tokens| {
+                format!("tokens that name it, which will open no later vault of this name either: {tokens}")
+            });
             if !yes {
+                let tokens = tokens.map(|tokens| format!(" ({tokens})")).unwrap_or_default();
                 return Err(Failure::Usage(format!(
-                    "this deletes the vault with its {} items and their history for good: say --yes if you want that",
+                    "this deletes the vault with its {} items and their history for good{tokens}: say --yes if you want that",
                     vault.items
                 )));
+            }
+            if let Some(tokens) = tokens {
+                eprintln!("note: {tokens}");
             }
             let command = Command::DeleteVault { vault: vault.id };
             admin::command(&installation, &credentials, command).await?;
@@ -73,10 +105,43 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
     }
 }
 
+/// The good tokens of which something is so, in a few words; tokens that were never used may be unknown.
+async fn tokens_with(
+    installation: &Installation,
+    credentials: &Credentials,
+    is_so: impl Fn(&TokenRecord) -> bool,
+) -> Result<Option<String>, Failure> {
+    const SHOWN: usize = 10;
+    let now = Timestamp::now();
+    let tokens = tokens(installation, credentials).await?;
+    let tokens: Vec<String> = tokens
+        .iter()
+        .filter(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now) && is_so(token))
+        .map(|token| format!("\"{}\" ({})", output::printable(&token.name), token.jti))
+        .collect();
+    let more = match tokens.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Ok((!tokens.is_empty()).then(|| tokens[..tokens.len().min(SHOWN)].join(", ") + &more))
+}
+
 /// All vaults of the store, by name.
 pub(crate) async fn all(installation: &Installation, credentials: &Credentials) -> Result<Vec<Row>, Failure> {
     let reader = installation.reader(credentials).await?;
     let view = reader.view().await?;
+    reader.close().await;
+    Ok(rows(&view))
+}
+
+/// A vault's name, or its id if there is no such vault.
+pub(crate) fn name_of(rows: &[Row], id: VaultId) -> String {
+    let row = rows.iter().find(|row| row.id == id);
+    row.map_or_else(|| id.to_string(), |row| row.name.clone())
+}
+
+/// All vaults, by name.
+pub(crate) fn rows(view: &View) -> Vec<Row> {
     let mut rows: Vec<Row> = view
         .vaults()
         .map(|entry| Row {
@@ -87,9 +152,8 @@ pub(crate) async fn all(installation: &Installation, credentials: &Credentials) 
             updated_at: entry.vault.updated_at,
         })
         .collect();
-    reader.close().await;
     rows.sort_by_cached_key(|row| (fold(&row.name), row.id));
-    Ok(rows)
+    rows
 }
 
 /// The one vault with this name or id.

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use sidevault_keys::{IndexKey, KeyEncryptionKey};
-use sidevault_model::{Vault, VaultId};
+use sidevault_keys::{IndexKey, KeyEncryptionKey, Token};
+use sidevault_model::{Access, Vault, VaultId};
 use tokio::sync::Mutex;
 
 use self::lookup::Lookups;
@@ -63,6 +63,7 @@ impl VaultEntry {
 /// What all vaults and tokens looked like after one change.
 pub struct View {
     vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
+    retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
     seq: i64,
 }
@@ -76,6 +77,20 @@ impl View {
     /// One vault.
     pub fn vault(&self, id: VaultId) -> Option<&Arc<VaultEntry>> {
         self.vaults.get(&id)
+    }
+
+    /// What a token may do in a vault, the vault being there or not. `None`: the vault is not in the token's scope.
+    pub fn access(&self, token: &Token, vault: VaultId) -> Option<Access> {
+        let access = token.vaults.get(&vault)?;
+        // Most tokens name no vault by its name, so the sets are rarely looked into.
+        let refused = token.by_name.contains(&vault) && self.is_retired(vault);
+        (!refused).then_some(*access)
+    }
+
+    /// Whether tokens that were made by a vault's name do not open this id: see
+    /// [`Batch::retire_vault_id`](crate::Batch::retire_vault_id).
+    pub fn is_retired(&self, vault: VaultId) -> bool {
+        self.retired.contains(&vault)
     }
 
     /// Whether a token is refused although its signature is good.
@@ -122,6 +137,7 @@ impl Reader {
         let reader = Self {
             view: RwLock::new(Arc::new(View {
                 vaults: BTreeMap::new(),
+                retired: Arc::default(),
                 revoked: HashSet::new(),
                 seq: -1,
             })),

@@ -44,6 +44,7 @@ impl Reader {
         }
         let mut view = View {
             vaults: old.vaults.clone(),
+            retired: old.retired.clone(),
             revoked: old.revoked.clone(),
             seq: old.seq,
         };
@@ -55,6 +56,9 @@ impl Reader {
             } else {
                 view.revoked = revoked(&mut conn).await?;
             }
+        }
+        if rows.iter().any(|row| row.vault.is_some() && row.item.is_none()) {
+            view.retired = Arc::new(retired(&mut conn).await?);
         }
         for id in touched {
             match self.load_vault(&mut conn, id, old.vaults.get(&id)).await? {
@@ -84,11 +88,13 @@ impl Reader {
                 vaults.insert(id, Arc::new(entry));
             }
         }
+        let retired = Arc::new(retired(conn).await?);
         let revoked = revoked(conn).await?;
         let mut guard = write(&self.view);
         self.cache.clear();
         *guard = Arc::new(View {
             vaults,
+            retired,
             revoked,
             seq: seq.unwrap_or(0),
         });
@@ -202,6 +208,15 @@ async fn changed_rows(conn: &mut SqliteConnection, seq: i64) -> Result<Option<Ve
         return Ok(None);
     }
     Ok(Some(changed))
+}
+
+async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreError> {
+    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM retired_vault_ids")
+        .fetch_all(conn)
+        .await?;
+    ids.iter()
+        .map(|id| VaultId::parse(id).map_err(|_| StoreError::corrupt("retired vault id")))
+        .collect()
 }
 
 async fn revoked(conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {

@@ -99,6 +99,8 @@ struct State {
     keyring: Keyring,
     options: WriterOptions,
     vaults: BTreeMap<VaultId, VaultState>,
+    /// Retired ids, and the source that each belonged to.
+    retired: BTreeMap<VaultId, String>,
     store_key: SealKey,
     next_change: i64,
     next_activity: i64,

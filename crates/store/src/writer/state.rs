@@ -41,6 +41,7 @@ impl State {
             keyring,
             options,
             vaults: BTreeMap::new(),
+            retired: BTreeMap::new(),
             store_key,
             next_change: 1,
             next_activity: 1,
@@ -102,6 +103,14 @@ impl State {
                 return Err(StoreError::corrupt(format!("keys of vault {id}")));
             };
             self.vaults.insert(id, VaultState { info, key, index });
+        }
+        self.retired.clear();
+        let rows = sqlx::query("SELECT id, source FROM retired_vault_ids")
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in rows {
+            let id = VaultId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("retired vault id"))?;
+            self.retired.insert(id, row.try_get("source")?);
         }
         self.next_change = 1 + max(conn, "SELECT MAX(seq) FROM changes").await?;
         self.next_activity = 1 + max(conn, "SELECT MAX(seq) FROM activity").await?;

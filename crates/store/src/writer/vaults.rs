@@ -22,7 +22,34 @@ impl Batch<'_> {
         self.state.vaults.get(&id).map(|vault| &vault.info)
     }
 
-    /// A new, empty vault with keys of its own. The id must be free.
+    /// The source that a retired id belonged to, if the id is retired: see [`retire_vault_id`](Self::retire_vault_id).
+    pub fn retired_vault_id(&self, id: VaultId) -> Option<&str> {
+        self.state.retired.get(&id).map(String::as_str)
+    }
+
+    /// From now on, tokens made by the name that this id follows from do not open the vault that has the id, if one has.
+    /// `source` says whose vault had the id; [`crate::LOCAL_SOURCE`], once noted, stays.
+    pub async fn retire_vault_id(&mut self, id: VaultId, source: &str) -> Result<(), StoreError> {
+        if self
+            .retired_vault_id(id)
+            .is_some_and(|known| known == source || known == crate::LOCAL_SOURCE)
+        {
+            return Ok(());
+        }
+        sqlx::query("DELETE FROM retired_vault_ids WHERE id = $1")
+            .bind(id.as_str())
+            .execute(&mut *self.tx)
+            .await?;
+        sqlx::query("INSERT INTO retired_vault_ids (id, source) VALUES ($1, $2)")
+            .bind(id.as_str())
+            .bind(source)
+            .execute(&mut *self.tx)
+            .await?;
+        self.state.retired.insert(id, source.to_owned());
+        Ok(())
+    }
+
+    /// A new, empty vault with keys of its own. The id must be free; if it was retired, it no longer is.
     pub async fn create_vault(
         &mut self,
         info: VaultInfo,
@@ -30,6 +57,12 @@ impl Batch<'_> {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let id = info.id.as_str();
+        if self.state.retired.remove(&info.id).is_some() {
+            sqlx::query("DELETE FROM retired_vault_ids WHERE id = $1")
+                .bind(id)
+                .execute(&mut *self.tx)
+                .await?;
+        }
         let (key, wrapped) = self.state.keyring.new_data_key(id);
         insert_key(&mut self.tx, id, &key, "seal", wrapped).await?;
         let (index, wrapped) = self.state.keyring.new_index_key(id);

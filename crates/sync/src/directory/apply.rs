@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
-use sidevault_store::{Batch, StoreError, VaultInfo};
+use sidevault_store::{Batch, StoreError};
 
 use super::draft::Draft;
+use crate::vault_ids::{self, Obstacle};
 
 /// One step of a directory source.
 pub(crate) enum DirectoryJob {
@@ -43,6 +44,10 @@ pub(crate) enum DirectoryAnswer {
     Taken {
         vault: String,
         owner: String,
+    },
+    /// A local vault had the name of a vault that is wanted, and tokens made for it would open the directory.
+    Retired {
+        vault: String,
     },
 }
 
@@ -96,22 +101,11 @@ async fn claim(
     now: Timestamp,
 ) -> Result<DirectoryAnswer, StoreError> {
     for (id, name) in vaults {
-        match batch.vault(*id) {
-            Some(info) if info.source != source => {
-                return Ok(DirectoryAnswer::Taken {
-                    vault: name.clone(),
-                    owner: info.source.clone(),
-                });
-            }
-            Some(_) => {}
-            None => {
-                let info = VaultInfo {
-                    id: *id,
-                    name: name.clone(),
-                    source: source.to_owned(),
-                };
-                batch.create_vault(info, None, now).await?;
-            }
+        let vault = || name.clone();
+        match vault_ids::claim(batch, source, *id, name, now).await? {
+            None => {}
+            Some(Obstacle::Taken { owner }) => return Ok(DirectoryAnswer::Taken { vault: vault(), owner }),
+            Some(Obstacle::Retired) => return Ok(DirectoryAnswer::Retired { vault: vault() }),
         }
     }
     Ok(DirectoryAnswer::Claimed(

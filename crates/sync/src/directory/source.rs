@@ -116,6 +116,13 @@ impl Source {
                 )));
                 return Ok(Next::Wait);
             }
+            Ok(DirectoryAnswer::Retired { vault }) => {
+                self.report(SourceState::Failed(format!(
+                    "a local vault was named \"{vault}\" before it was renamed or deleted, and tokens made for it would \
+                     open this directory; give this directory another vault name"
+                )));
+                return Ok(Next::Wait);
+            }
             Ok(_) => Vec::new(),
             Err(error) => {
                 self.report(SourceState::Failed(error));

@@ -50,8 +50,8 @@ pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issue
     let spec = TokenSpec {
         name: "development".to_owned(),
         vaults,
-        expires_at: None,
         jti: Some(DEV_JTI.to_owned()),
+        ..TokenSpec::default()
     };
     Ok(Issued::new(keys.issuer.issue(&spec, DEV_ISSUED)?))
 }

@@ -1,13 +1,16 @@
 //! `sidevault token inspect`: what a token says, believed or not. Asks no server; looks into its store if that is here.
 
 use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::Value;
-use sidevault_keys::{Credentials, MAX_TOKEN_LEN, TokenError};
-use sidevault_model::{Access, Timestamp};
+use sidevault_keys::{Credentials, MAX_TOKEN_LEN, RevocationList, TokenError};
+use sidevault_model::{Access, Timestamp, VaultId};
+use sidevault_store::View;
 
 use crate::cli::Place;
 use crate::environment::Environment;
@@ -24,6 +27,22 @@ struct Report {
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    vaults: Vec<Vault>,
+}
+
+/// A vault that the token names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Vault {
+    id: String,
+    /// If the store is at hand and has the vault, and the token opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    access: Access,
+    /// Made by the vault's name, without looking into the store.
+    by_name: bool,
+    /// Made by a name that a vault gave up: opens nothing.
+    retired: bool,
 }
 
 pub(crate) async fn run(
@@ -40,9 +59,18 @@ pub(crate) async fn run(
     let jwt = text.strip_prefix("Bearer ").unwrap_or(text).trim();
     let (header, claims) = parts(jwt)?;
     let installation = Installation::find(place, environment);
-    let (verdict, reason) = match installation.credentials() {
+    let credentials = installation.credentials();
+    let view = match &credentials {
+        Ok(credentials) => look(&installation, credentials).await,
+        Err(_) => None,
+    };
+    let (verdict, reason) = match credentials {
         Ok(credentials) => match credentials.verifier().verify(jwt, Timestamp::now()) {
-            Ok(token) => match revoked(&installation, &credentials, &token.jti).await {
+            Ok(token) => match view.as_ref().map(|view| view.is_revoked(&token.jti)) {
+                _ if let Some(path) = listed(&installation, &token.jti) => (
+                    "refused",
+                    Some(format!("it is on the revocation list {}", path.display())),
+                ),
                 Some(false) => ("valid", None),
                 Some(true) => ("refused", Some("it was revoked".to_owned())),
                 None => (
@@ -68,6 +96,7 @@ pub(crate) async fn run(
         ),
     };
     let report = Report {
+        vaults: vaults(&claims, view.as_deref()),
         header,
         claims,
         verdict,
@@ -86,15 +115,40 @@ pub(crate) async fn run(
     }
 }
 
-/// Whether the server's store says that a token was revoked, if the store is here.
-async fn revoked(installation: &Installation, credentials: &Credentials, jti: &str) -> Option<bool> {
+/// What the server's store says, if it is here.
+async fn look(installation: &Installation, credentials: &Credentials) -> Option<Arc<View>> {
     if !installation.has_store() {
         return None;
     }
     let reader = installation.reader(credentials).await.ok()?;
-    let revoked = reader.view().await.ok().map(|view| view.is_revoked(jti));
+    let view = reader.view().await.ok();
     reader.close().await;
-    revoked
+    view
+}
+
+/// The revocation list that the token is on, if it is.
+fn listed(installation: &Installation, jti: &str) -> Option<PathBuf> {
+    let path = installation.revoked_file()?;
+    RevocationList::read(&path).ids.contains(jti).then_some(path)
+}
+
+fn vaults(claims: &Value, view: Option<&View>) -> Vec<Vault> {
+    let named = claims["1password.com/vts"].as_array().into_iter().flatten();
+    let read = named.map(|vault| {
+        let id = vault["u"].as_str().map(output::printable).unwrap_or_default();
+        let by_name = vault["by"] == "name";
+        let known = view.zip(VaultId::parse(&id.to_ascii_lowercase()).ok());
+        let retired = by_name && known.is_some_and(|(view, id)| view.is_retired(id));
+        let entry = known.and_then(|(view, id)| view.vault(id)).filter(|_| !retired);
+        Vault {
+            name: entry.map(|entry| output::printable(&entry.vault.name)),
+            id,
+            access: access(vault["a"].as_u64().unwrap_or(0)),
+            by_name,
+            retired,
+        }
+    });
+    read.collect()
 }
 
 fn read_stdin() -> Result<String, Failure> {
@@ -134,9 +188,17 @@ fn show(report: &Report) -> Result<(), Failure> {
         "expires  {}",
         moment(&claims["exp"]).unwrap_or_else(|| "never".to_owned())
     ))?;
-    for vault in claims["1password.com/vts"].as_array().into_iter().flatten() {
-        let id = vault["u"].as_str().map(output::printable).unwrap_or_default();
-        output::line(&format!("vault    {id} {}", access(vault["a"].as_u64().unwrap_or(0))))?;
+    for vault in &report.vaults {
+        let what = match &vault.name {
+            Some(name) => format!("\"{name}\" ({})", vault.id),
+            None => vault.id.clone(),
+        };
+        let how = match (vault.by_name, vault.retired) {
+            (_, true) => ", by name: opens nothing, for the vault of this name was renamed or deleted",
+            (true, false) => ", by name",
+            (false, false) => "",
+        };
+        output::line(&format!("vault    {what} {}{how}", vault.access))?;
     }
     let verdict = match &report.reason {
         Some(reason) => format!("{}: {reason}", report.verdict),

@@ -1,0 +1,186 @@
+//! The revocation list: tokens that are refused, in a text file that outlives the server's store.
+//!
+//! One token id (`jti`) a line. `#` begins a comment, at the start of a line or behind an id; empty lines don't count.
+//! It holds no secret: an id can't be turned into a token.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::session;
+
+/// The longest list in bytes: what a Kubernetes Secret or ConfigMap may hold. Some 38,000 ids.
+pub const MAX_REVOCATION_LIST_LEN: usize = 1 << 20;
+
+/// What the list is called where no other name is given.
+const FILE_NAME: &str = "revoked-tokens";
+
+const HEADER: &str =
+    "# Tokens that Sidevault refuses: one token id (jti) a line, a comment behind # (docs/tokens.md).\n";
+
+/// The ids on a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevocationList {
+    /// In lower case, as tokens have them.
+    pub ids: HashSet<String>,
+    /// What is wrong with the rest of the file, if anything is.
+    pub fault: Option<RevocationListFault>,
+}
+
+/// Why a list can't be relied on. No text of the file is shown: someone may have put a whole token there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevocationListFault {
+    /// A line with something else than an id.
+    #[error(
+        "line {0} is not a token id: 26 characters, each a-z or 0-9, and then nothing or a comment behind # \
+         (`sidevault token inspect` shows a token's id as its jti)"
+    )]
+    Line(usize),
+    /// Longer than [`MAX_REVOCATION_LIST_LEN`].
+    #[error("it is longer than {MAX_REVOCATION_LIST_LEN} bytes: leave out tokens that have expired")]
+    TooLong,
+    /// Not there.
+    #[error("it does not exist")]
+    Missing,
+    /// A directory, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Not to be read.
+    #[error("it can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl RevocationList {
+    /// Where the list is unless it is said: beside the credentials, if they are in a file.
+    pub fn default_path(session: &str) -> Option<PathBuf> {
+        let session = session.trim_start_matches('\u{feff}').trim();
+        session::as_path(session).map(|path| path.with_file_name(FILE_NAME))
+    }
+
+    /// Reads a list.
+    pub fn read(path: &Path) -> Self {
+        match bytes(path) {
+            Ok(bytes) => Self::parse(&bytes),
+            Err(fault) => Self {
+                ids: HashSet::new(),
+                fault: Some(fault),
+            },
+        }
+    }
+
+    /// The ids of all lines that hold one, and the first fault.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut list = Self::default();
+        if bytes.len() > MAX_REVOCATION_LIST_LEN {
+            list.fault = Some(RevocationListFault::TooLong);
+        }
+        let whole = &bytes[..bytes.len().min(MAX_REVOCATION_LIST_LEN)];
+        // Bytes that are not UTF-8 may stand in a comment, and are part of no id.
+        let text = String::from_utf8_lossy(whole);
+        for (n, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let id = line.split_once('#').map_or(line, |(id, _comment)| id).trim();
+            match canonical_jti(id) {
+                Some(id) => {
+                    list.ids.insert(id);
+                }
+                None if id.is_empty() => {}
+                None => {
+                    list.fault.get_or_insert(RevocationListFault::Line(n + 1));
+                }
+            }
+        }
+        list
+    }
+
+    /// Adds tokens to the list at `path`, or makes it; returns once that is on disk. Each is an id and a comment of one
+    /// line. Those that are on the list already are left as they are.
+    ///
+    /// The file itself is appended to and never replaced, so that it keeps its owner and mode, links and bind mounts go
+    /// on leading to it, and nobody ever reads a list that lacks what it had.
+    ///
+    /// # Errors
+    /// A list with a fault is not written to; nor is one that would become too long.
+    pub fn extend(path: &Path, tokens: &[(String, String)]) -> io::Result<()> {
+        let known = match bytes(path) {
+            Err(RevocationListFault::Missing) => None,
+            Err(fault) => return Err(io::Error::other(fault)),
+            Ok(bytes) => Some(bytes),
+        };
+        let old = known.as_deref().unwrap_or_default();
+        let list = Self::parse(old);
+        if let Some(fault) = list.fault {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
+        }
+        let mut text = match old.last() {
+            None => HEADER.to_owned(),
+            Some(b'\n') => String::new(),
+            Some(_) => "\n".to_owned(),
+        };
+        let mut added = HashSet::new();
+        for (jti, comment) in tokens {
+            let id = canonical_jti(jti)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{jti:?} is not a token id")))?;
+            if list.ids.contains(&id) || !added.insert(id.clone()) {
+                continue;
+            }
+            let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
+            text.push_str(format!("{id}  # {comment}").trim_end_matches(['#', ' ']));
+            text.push('\n');
+        }
+        if added.is_empty() && known.is_some() {
+            return Ok(());
+        }
+        if old.len() + text.len() > MAX_REVOCATION_LIST_LEN {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                RevocationListFault::TooLong,
+            ));
+        }
+        append(path, text.as_bytes())
+    }
+}
+
+/// A token's id in the one way it is spelled; `None` if it is none. Connect shows ids in capitals in places.
+pub fn canonical_jti(text: &str) -> Option<String> {
+    let possible = text.len() == 26 && text.bytes().all(|c| c.is_ascii_alphanumeric());
+    possible.then(|| text.to_ascii_lowercase())
+}
+
+/// The file's bytes, one more than a list may have at the most.
+fn bytes(path: &Path) -> Result<Vec<u8>, RevocationListFault> {
+    let fault = |error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => RevocationListFault::Missing,
+        _ => RevocationListFault::Unreadable(error.to_string()),
+    };
+    // Opening a pipe that nobody writes to would wait for ever.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .map_err(|error| fault(&error))?;
+    if !file.metadata().map_err(|error| fault(&error))?.is_file() {
+        return Err(RevocationListFault::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_REVOCATION_LIST_LEN as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| fault(&error))?;
+    Ok(bytes)
+}
+
+fn append(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let before = file.seek(SeekFrom::End(0))?;
+    file.write_all(text).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // The disk is full: half a line would make the list unusable. Best effort.
+        let _ = file.set_len(before);
+    })?;
+    crate::new_file::sync_folder_of(path)
+}
+
+#[cfg(test)]
+mod tests;

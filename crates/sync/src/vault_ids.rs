@@ -1,0 +1,106 @@
+//! Which vault an id stands for, so that no token ever opens another vault than its maker meant.
+//!
+//! A vault's id follows from its name (HMAC-SHA-256), so that a token can be made by name, offline, before the vault is
+//! there. Such an id is given to one vault only: it is retired as soon as a vault of that name, whatever its own id, is
+//! renamed or deleted. No local vault gets a retired id, and tokens made by name do not open one; tokens made by id go
+//! on opening their vault, whatever it is called. docs/tokens.md tells users so.
+//!
+//! The vault of a directory is what the directory's name says: whenever its source is configured again it has the same
+//! id again, but no local vault gets that id.
+
+use sidevault_keys::IdKey;
+use sidevault_model::{Timestamp, VaultId, filter};
+use sidevault_store::{Batch, LOCAL_SOURCE, StoreError, VaultInfo};
+
+fn id_of(ids: &IdKey, name: &str) -> VaultId {
+    ids.vault(&filter::fold(name))
+}
+
+/// The vault that has this name. Names are compared without regard to case.
+pub(crate) fn named<'b>(batch: &'b Batch<'_>, name: &str) -> Option<&'b VaultInfo> {
+    let folded = filter::fold(name);
+    batch.vaults().find(|vault| filter::fold(&vault.name) == folded)
+}
+
+/// Makes a local vault. The name must be free. The id is the one that follows from the name, or a random one if that is
+/// retired.
+pub(crate) async fn create_local(
+    batch: &mut Batch<'_>,
+    ids: &IdKey,
+    name: &str,
+    description: Option<String>,
+    now: Timestamp,
+) -> Result<VaultInfo, StoreError> {
+    let id = id_of(ids, name);
+    let is_used = batch.retired_vault_id(id).is_some();
+    let info = VaultInfo {
+        id: if is_used { VaultId::random() } else { id },
+        name: name.to_owned(),
+        source: LOCAL_SOURCE.to_owned(),
+    };
+    if is_used {
+        tracing::warn!(
+            vault = %info.id,
+            "another vault had this name before: tokens that were made by the name do not open the new one"
+        );
+    }
+    batch.create_vault(info.clone(), description, now).await?;
+    Ok(info)
+}
+
+/// Gives a local vault another name. The name must be free.
+pub(crate) async fn rename_local(
+    batch: &mut Batch<'_>,
+    ids: &IdKey,
+    vault: &VaultInfo,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let old = id_of(ids, &vault.name);
+    if old != id_of(ids, name) {
+        batch.retire_vault_id(old, LOCAL_SOURCE).await?;
+    }
+    batch.rename_vault(vault.id, name, now).await
+}
+
+/// Deletes a vault: a local one that is no longer wanted, or the one of a source that is no longer configured.
+pub(crate) async fn delete(batch: &mut Batch<'_>, ids: &IdKey, vault: &VaultInfo) -> Result<(), StoreError> {
+    batch.retire_vault_id(id_of(ids, &vault.name), &vault.source).await?;
+    batch.delete_vault(vault.id).await
+}
+
+/// What keeps a directory from having the vault that its name says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// Another source's vault has this name.
+    Taken { owner: String },
+    /// A local vault had this name. The vault would have its id, and so be open to its tokens.
+    Retired,
+}
+
+/// Makes sure that a directory source has the vault of this id, which follows from the name.
+pub(crate) async fn claim(
+    batch: &mut Batch<'_>,
+    source: &str,
+    id: VaultId,
+    name: &str,
+    now: Timestamp,
+) -> Result<Option<Obstacle>, StoreError> {
+    if let Some(vault) = named(batch, name) {
+        let owner = vault.source.clone();
+        return Ok((owner != source).then_some(Obstacle::Taken { owner }));
+    }
+    if batch.retired_vault_id(id) == Some(LOCAL_SOURCE) {
+        return Ok(Some(Obstacle::Retired));
+    }
+    let info = VaultInfo {
+        id,
+        name: name.to_owned(),
+        source: source.to_owned(),
+    };
+    batch.create_vault(info, None, now).await?;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

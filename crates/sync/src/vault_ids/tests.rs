@@ -1,0 +1,255 @@
+//! Random histories of vaults and tokens, against a model of what each token's maker meant.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use sidevault_keys::{Credentials, Token};
+use sidevault_model::Access;
+use sidevault_store::{Reader, ReaderOptions, Writer, WriterOptions};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+
+/// The two cases of one name are one name.
+const NAMES: [&str; 4] = ["apps", "Apps", "infra", "legacy"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create(&'static str),
+    Rename(&'static str, &'static str),
+    Delete(&'static str),
+    /// The source "git" has a directory of this name.
+    Directory(&'static str),
+    /// No directory source is configured any more.
+    NoDirectories,
+    /// Sync is started again.
+    Restart,
+    /// `token create` where the store is not.
+    Offline(&'static str),
+    /// `token create` beside the store.
+    Online(&'static str),
+}
+
+/// What a person calls the same vault.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Identity {
+    /// The local vault that was made as the so-manieth.
+    Local(usize),
+    /// The directory of this name.
+    Directory(String),
+}
+
+#[derive(Debug)]
+enum Meaning {
+    Vault(Identity),
+    /// There was none of this name: the first one to get it.
+    FirstNamed(String),
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    keys: Credentials,
+    writer: Option<Writer>,
+    reader: Reader,
+    /// What is there, by id: the model beside the store.
+    vaults: BTreeMap<VaultId, (Identity, String)>,
+    /// Every vault that ever had a name.
+    had: BTreeMap<String, BTreeSet<Identity>>,
+    renamed: BTreeSet<Identity>,
+    tokens: Vec<(Token, Meaning)>,
+    made: usize,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (keys, _) = Credentials::generate();
+        let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
+            .await
+            .unwrap();
+        let reader = Reader::open(dir.path(), keys.kek(), ReaderOptions::default())
+            .await
+            .unwrap();
+        Self {
+            dir,
+            keys,
+            writer: Some(writer),
+            reader,
+            vaults: BTreeMap::new(),
+            had: BTreeMap::new(),
+            renamed: BTreeSet::new(),
+            tokens: Vec::new(),
+            made: 0,
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<VaultId> {
+        let folded = filter::fold(name);
+        self.vaults
+            .iter()
+            .find(|(_, (_, name))| *name == folded)
+            .map(|(id, _)| *id)
+    }
+
+    /// A vault has a name from now on, and so it is what tokens meant that waited for the name.
+    fn gets(&mut self, id: VaultId, identity: Identity, name: &str) {
+        let folded = filter::fold(name);
+        self.had.entry(folded.clone()).or_default().insert(identity.clone());
+        for (_, meaning) in &mut self.tokens {
+            if matches!(meaning, Meaning::FirstNamed(name) if *name == folded) {
+                *meaning = Meaning::Vault(identity.clone());
+            }
+        }
+        self.vaults.insert(id, (identity, folded));
+    }
+
+    async fn step(&mut self, step: &Step) {
+        let ids = self.keys.id_key();
+        let view = self.reader.view().await.unwrap();
+        let mut batch = self.writer.as_mut().unwrap().begin().await.unwrap();
+        match *step {
+            Step::Create(name) if named(&batch, name).is_none() => {
+                let info = create_local(&mut batch, &ids, name, None, NOW).await.unwrap();
+                batch.commit().await.unwrap();
+                self.made += 1;
+                self.gets(info.id, Identity::Local(self.made), name);
+            }
+            Step::Rename(old, new) => {
+                let vault = named(&batch, old).filter(|vault| vault.source == LOCAL_SOURCE).cloned();
+                let Some(vault) = vault else { return };
+                if named(&batch, new).is_some_and(|other| other.id != vault.id) {
+                    return;
+                }
+                rename_local(&mut batch, &ids, &vault, new, NOW).await.unwrap();
+                batch.commit().await.unwrap();
+                let (identity, before) = self.vaults[&vault.id].clone();
+                if before != filter::fold(new) {
+                    self.renamed.insert(identity.clone());
+                }
+                self.gets(vault.id, identity, new);
+            }
+            Step::Delete(name) => {
+                let vault = named(&batch, name)
+                    .filter(|vault| vault.source == LOCAL_SOURCE)
+                    .cloned();
+                let Some(vault) = vault else { return };
+                delete(&mut batch, &ids, &vault).await.unwrap();
+                batch.commit().await.unwrap();
+                self.vaults.remove(&vault.id);
+            }
+            Step::Directory(name) => {
+                let id = ids.vault(&filter::fold(name));
+                let obstacle = claim(&mut batch, "git", id, name, NOW).await.unwrap();
+                batch.commit().await.unwrap();
+                let identity = Identity::Directory(filter::fold(name));
+                let had = self.had.get(&filter::fold(name));
+                let is_first = had.is_none_or(|had| had.iter().all(|other| *other == identity));
+                assert_eq!(obstacle.is_none(), is_first, "{name}: {obstacle:?}");
+                if obstacle.is_none() {
+                    self.gets(id, identity, name);
+                }
+            }
+            Step::NoDirectories => {
+                let gone: Vec<VaultInfo> = batch.vaults().filter(|v| v.source != LOCAL_SOURCE).cloned().collect();
+                for vault in gone {
+                    delete(&mut batch, &ids, &vault).await.unwrap();
+                    self.vaults.remove(&vault.id);
+                }
+                batch.commit().await.unwrap();
+            }
+            Step::Restart => {
+                drop(batch);
+                self.writer.take().unwrap().close().await.unwrap();
+                let opened = Writer::open(self.dir.path(), self.keys.kek(), WriterOptions::default()).await;
+                self.writer = Some(opened.unwrap());
+            }
+            Step::Offline(name) => {
+                drop(batch);
+                self.issue(name, ids.vault(&filter::fold(name)), true);
+            }
+            Step::Online(name) => {
+                drop(batch);
+                let derived = ids.vault(&filter::fold(name));
+                match self.named(name) {
+                    Some(id) => self.issue(name, id, false),
+                    None if view.is_retired(derived) => {}
+                    None => self.issue(name, derived, true),
+                }
+            }
+            Step::Create(_) => {}
+        }
+    }
+
+    fn issue(&mut self, name: &str, id: VaultId, by_name: bool) {
+        let meaning = match self.named(name) {
+            Some(there) => Meaning::Vault(self.vaults[&there].0.clone()),
+            None => Meaning::FirstNamed(filter::fold(name)),
+        };
+        let token = Token {
+            jti: "j".repeat(26),
+            name: name.to_owned(),
+            kid: String::new(),
+            vaults: BTreeMap::from([(id, Access::READ)]),
+            by_name: by_name.then_some(id).into_iter().collect(),
+            issued_at: NOW,
+            expires_at: None,
+        };
+        self.tokens.push((token, meaning));
+    }
+
+    async fn check(&self, steps: &[Step]) {
+        let view = self.reader.view().await.unwrap();
+        let stored: BTreeSet<VaultId> = view.vaults().map(|entry| entry.vault.id).collect();
+        assert!(stored.iter().eq(self.vaults.keys()), "{steps:?}");
+        for (token, meaning) in &self.tokens {
+            for (id, (identity, name)) in &self.vaults {
+                let opens = view.access(token, *id).is_some();
+                let is_meant = matches!(meaning, Meaning::Vault(meant) if meant == identity);
+                assert!(
+                    is_meant || !opens,
+                    "{token:?} opens {identity:?} but means {meaning:?}: {steps:?}"
+                );
+                // What is meant is opened: always if the token has its id, else while the name was no other vault's.
+                let has_id = token.vaults.contains_key(id) && token.by_name.is_empty();
+                let is_only = self.had[name].len() == 1 && !self.renamed.contains(identity);
+                if is_meant && (has_id || is_only) {
+                    assert!(opens, "{token:?} does not open {identity:?}: {steps:?}");
+                }
+            }
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = || prop::sample::select(&NAMES[..]);
+    let step = prop_oneof![
+        3 => name().prop_map(Step::Create),
+        3 => (name(), name()).prop_map(|(old, new)| Step::Rename(old, new)),
+        2 => name().prop_map(Step::Delete),
+        2 => name().prop_map(Step::Directory),
+        1 => Just(Step::NoDirectories),
+        1 => Just(Step::Restart),
+        3 => name().prop_map(Step::Offline),
+        3 => name().prop_map(Step::Online),
+    ];
+    prop::collection::vec(step, 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_token_opens_another_vault_than_its_maker_meant(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for (n, step) in steps.iter().enumerate() {
+                world.step(step).await;
+                world.check(&steps[..=n]).await;
+            }
+            world.reader.close().await;
+        });
+    }
+}
