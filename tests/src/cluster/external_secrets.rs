@@ -2,9 +2,9 @@
 // Where a test's world can't be made, the test ends.
 #![allow(clippy::expect_used)]
 
-use std::{env, iter};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, iter};
 
 use super::{Cluster, Running, find_tools};
 
