@@ -1,4 +1,4 @@
-//! What the black-box tests share: the pair as processes, requests down to the byte, forged
+//! What the black-box tests share: the pair as processes, requests down to the byte, of HTTP/2 too, forged
 //! tokens, a ledger of acknowledged writes, markers to search for, the real `sops`,
 //! Pebble and a Kubernetes control plane, and a client for HTTPS.
 
@@ -6,6 +6,7 @@ pub mod authority;
 pub mod cluster;
 pub mod forge;
 pub mod hostile;
+pub mod http2;
 pub mod https;
 pub mod ledger;
 pub mod markers;

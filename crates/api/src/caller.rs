@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
@@ -306,6 +307,9 @@ impl Caller {
         item: Option<ItemId>,
         version: Option<u32>,
     ) {
+        if self.context.is_recorded.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.api.activity.record(|| ApiRequest {
             request_id: self.context.id.to_string(),
             timestamp: Timestamp::now(),

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
@@ -16,10 +17,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
 use sidevault_keys::Token;
 use sidevault_model::CONNECT_VERSION;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::api::Api;
+use crate::connections::{Busy, Exchange};
 use crate::error::ApiError;
 use crate::limits;
 use crate::routes::{self, Route};
@@ -38,6 +40,8 @@ pub(crate) struct RequestContext {
     pub(crate) remote: Option<IpAddr>,
     /// The token, once it is known to be good.
     pub(crate) token: OnceLock<Arc<Token>>,
+    /// Whether the activity log knows of it: an answer that had to wait for room is produced twice.
+    pub(crate) is_recorded: AtomicBool,
 }
 
 /// A request's id: the client's, or a new UUID.
@@ -91,38 +95,34 @@ pub(crate) struct Edge(Arc<Shared>);
 struct Shared {
     api: Arc<Api>,
     router: Router,
-    working: Semaphore,
 }
 
 impl Edge {
     pub(crate) fn new(api: Arc<Api>) -> Self {
         let router = routes::router(api.clone());
-        Self(Arc::new(Shared {
-            api,
-            router,
-            working: Semaphore::new(limits::REQUESTS),
-        }))
+        Self(Arc::new(Shared { api, router }))
     }
 
     /// Answers a request. Never fails: what goes wrong is an answer too.
     pub(crate) async fn answer(
         self,
         mut request: Request<hyper::body::Incoming>,
-        remote: Option<IpAddr>,
+        exchange: Arc<Exchange>,
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
         let context = Arc::new(RequestContext {
             id: RequestId::of(request.headers()),
-            remote,
+            remote: Some(exchange.address()),
             token: OnceLock::new(),
+            is_recorded: AtomicBool::new(false),
         });
         if let Some(uri) = normal_path(request.uri()) {
             *request.uri_mut() = uri;
         }
         let route = Route::of(request.uri().path());
         let method = request.method().clone();
-        let mut response = match self.admit(&request) {
-            Ok(_place) => self.dispatch(route, context.clone(), request).await,
+        let mut response = match admit(&request, &exchange).await {
+            Ok(()) => self.dispatch(route, context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
         };
         let headers = response.headers_mut();
@@ -137,40 +137,48 @@ impl Edge {
         Ok(response)
     }
 
-    fn admit<B>(&self, request: &Request<B>) -> Result<SemaphorePermit<'_>, ApiError> {
-        let uri = request.uri();
-        if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
-            let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
-            return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
-        }
-        let head: usize = request
-            .headers()
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum();
-        if head > limits::HEADER_BYTES {
-            let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
-            return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
-        }
-        self.0
-            .working
-            .try_acquire()
-            .map_err(|_| ApiError::unavailable("too many requests are in work already. Try again in a moment"))
-    }
-
+    /// The answer, once there is room for it.
     async fn handle(
         &self,
         route: Route,
         context: Arc<RequestContext>,
         mut request: Request<hyper::body::Incoming>,
+        exchange: &Exchange,
     ) -> Response {
         let Shared { api, router, .. } = &*self.0;
         if let Some(response) = routes::read(route, api, &context, &request).await {
-            return response;
+            let bytes = in_memory(&response);
+            if exchange.try_to_afford(bytes) {
+                return response;
+            }
+            // An answer that waited in memory would be what the wait is to avoid.
+            drop(response);
+            if let Err(busy) = exchange.afford(bytes).await {
+                return busy.into_response();
+            }
+            let again = routes::read(route, api, &context, &request).await;
+            return again.unwrap_or_else(|| ApiError::internal().into_response());
         }
         request.extensions_mut().insert(context);
-        let Ok(response) = Box::pin(router.clone().oneshot(request.map(|body| Body::new(Unread::new(body))))).await;
-        response
+        let again = request.method().is_safe().then(|| without_body(&request));
+        let request = request.map(|body| Body::new(Unread::new(body)));
+        let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
+        if let Some(LargeBody(place)) = response.extensions_mut().remove() {
+            exchange.keep(place);
+        }
+        let bytes = in_memory(&response);
+        let Some(again) = again.filter(|_| !exchange.try_to_afford(bytes)) else {
+            // What was written can't be asked for again. Few large answers to writes are in memory: see `LargeBody`.
+            return response;
+        };
+        drop(response);
+        match exchange.afford(bytes).await {
+            Ok(()) => {
+                let Ok(response) = Box::pin(router.clone().oneshot(again)).await;
+                response
+            }
+            Err(busy) => busy.into_response(),
+        }
     }
 
     async fn dispatch(
@@ -178,8 +186,10 @@ impl Edge {
         route: Route,
         context: Arc<RequestContext>,
         request: Request<hyper::body::Incoming>,
+        exchange: &Exchange,
     ) -> Response {
-        let mut answer = pin!(AssertUnwindSafe(self.handle(route, context, request)).catch_unwind());
+        let answer = self.handle(route, context, request, exchange);
+        let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
         // What is in memory is answered at once: only what is not needs a timer.
         let answered = match futures_util::poll!(&mut answer) {
             Poll::Ready(answer) => Ok(answer),
@@ -196,6 +206,66 @@ impl Edge {
             }
         }
     }
+}
+
+/// Refuses what is too large, and what comes while too much is in work.
+async fn admit<B>(request: &Request<B>, exchange: &Exchange) -> Result<(), ApiError> {
+    let uri = request.uri();
+    if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
+        let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
+        return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
+    }
+    let head: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if head > limits::HEADER_BYTES {
+        let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
+        return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
+    }
+    exchange.admit().await.map_err(|_busy| too_many_requests())
+}
+
+/// Says that too much is in work.
+pub(crate) fn too_many_requests() -> ApiError {
+    ApiError::unavailable("too many requests are in work already. Try again in a moment")
+}
+
+impl IntoResponse for Busy {
+    fn into_response(self) -> Response {
+        ApiError::unavailable("too many answers wait for clients that do not take them. Try again in a moment")
+            .into_response()
+    }
+}
+
+/// How many bytes of an answer are in memory from the start.
+#[derive(Clone, Copy)]
+pub(crate) struct InMemory(pub(crate) usize);
+
+/// In an answer: the place among the large bodies that its request has. It is kept until the answer, which may be as large,
+/// is sent.
+#[derive(Clone)]
+pub(crate) struct LargeBody(pub(crate) Arc<OwnedSemaphorePermit>);
+
+fn in_memory(response: &Response) -> usize {
+    match response.extensions().get() {
+        Some(InMemory(bytes)) => *bytes,
+        None => {
+            let whole = hyper::body::Body::size_hint(response.body()).exact();
+            whole.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+        }
+    }
+}
+
+/// The same request, to be answered once more; one that is safe means nothing by its body (RFC 9110, 9.3.1).
+fn without_body<B>(request: &Request<B>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    copy
 }
 
 /// The router's own refusals are plain text: of a path that is not UTF-8 once it is decoded.

@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::limits;
 
 /// A request's whole body, within the limits of size and time, and the place it takes if it is large: to be kept until the
-/// write is done.
+/// answer to it, which may be as large, is sent.
 pub(crate) struct JsonBody(pub(crate) Bytes, pub(crate) Option<OwnedSemaphorePermit>);
 
 impl FromRequest<Arc<Api>> for JsonBody {
@@ -45,7 +45,10 @@ impl FromRequest<Arc<Api>> for JsonBody {
 }
 
 /// A place for a body of at most so many bytes; small ones need none. One whose size is not told counts as large.
-async fn place(api: &Api, bytes: Option<u64>) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+///
+/// # Errors
+/// 503 if there is none for [`limits::BODY_TIME`].
+pub(crate) async fn place(api: &Api, bytes: Option<u64>) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
     if bytes.is_some_and(|bytes| bytes <= limits::SMALL_BODY_BYTES as u64) {
         return Ok(None);
     }

@@ -1,20 +1,21 @@
 //! The 1Password Connect REST surface.
 //!
-//! A request's path, top to bottom: `server` accepts the connection, `edge` gives the request its
+//! A request's path, top to bottom: `server` accepts the connection within the bounds of `connections`, `edge` gives the request its
 //! id, limits and log line, the router in `routes` picks the handler, `caller` says who asks and
 //! what they may do, and the handler reads from the store or sends a command over `link` to sync.
 
 mod activity;
 mod api;
 mod caller;
+mod connections;
 mod edge;
 mod error;
-mod head_timer;
 mod json_body;
 mod limits;
 mod link;
 mod metrics;
 mod routes;
+mod sending;
 mod server;
 mod status;
 mod tls;

@@ -30,8 +30,12 @@ pub(crate) const UNREAD_BYTES: usize = 256 << 10;
 /// How long that may take.
 pub(crate) const UNREAD_TIME: Duration = Duration::from_secs(5);
 
-/// How long a request's head may take to arrive, idle time of the connection included.
-pub(crate) const HEAD_TIME: Duration = Duration::from_secs(60);
+/// How long a peer may keep a connection waiting: for its first request, for the end of a request's head, for the next
+/// request, or until it takes some more of an answer. From the first moment on, whatever was sent before.
+pub(crate) const PEER_TIME: Duration = Duration::from_secs(60);
+
+/// How long a connection that is told to end may take to.
+pub(crate) const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// How long an answer may take to begin. Above: 504.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
@@ -39,14 +43,52 @@ pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How long a TLS handshake may take.
 pub(crate) const TLS_TIME: Duration = Duration::from_secs(10);
 
-/// How many connections may be open. Further ones wait to be accepted.
+/// How many connections may be open. A further one takes the place of one that waits for its peer.
 pub(crate) const CONNECTIONS: usize = 4096;
 
-/// How many requests may be in work at once. Above: 503.
+/// How many of those may come from one address (of IPv6: from one /64). A further one takes the place of one of that
+/// address that waits for its peer. Half, because behind one NAT, proxy or sidecar there may be all clients of a cluster:
+/// those have more places than requests in work, so only connections without a request ever make room; and one hostile
+/// address leaves as much again to all others.
+pub(crate) const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 2;
+
+/// How many requests may be in work at once, until their answers are sent whole; half as many of one address. Above: 503,
+/// if none ends in time.
 pub(crate) const REQUESTS: usize = 2048;
 
-/// How many requests of one HTTP/2 connection may be in work at once.
-pub(crate) const STREAMS: u32 = 256;
+/// The same of a port that has nothing but the status of its process.
+pub(crate) const STATUS_REQUESTS: usize = 256;
+
+/// How many requests of one HTTP/2 connection may be in work at once; as many as RFC 9113, 6.5.2 wants at the least.
+pub(crate) const STREAMS: u32 = 100;
+
+/// How many bytes of answers may be in memory that their clients have not taken yet; half as many of one address. Further
+/// answers wait.
+pub(crate) const UNSENT_BYTES: usize = 16 << 20;
+
+/// An answer of at most so many bytes does not count: never more of them are in memory than requests in work.
+pub(crate) const SMALL_ANSWER_BYTES: usize = 8 << 10;
+
+/// How much room there must be to produce the next part of an answer that is sent part by part.
+pub(crate) const PART_BYTES: usize = 64 << 10;
+
+/// In how large parts an answer is handed to the HTTP library: whether a peer takes it shows after each.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+
+/// When requests or answers have to wait: how long another client may take nothing of its answers before it is closed.
+pub(crate) const UNREAD_GRACE: Duration = Duration::from_secs(3);
+
+/// The same of one answer, while the client takes others.
+pub(crate) const LEFT_ASIDE_GRACE: Duration = Duration::from_secs(20);
+
+/// How many requests may wait for a place in work, or for room for their answer; half as many of one address. Above: 503.
+pub(crate) const WAITING: usize = 512;
+
+/// How long a request may wait for a place in work. Above: 503.
+pub(crate) const PLACE_TIME: Duration = Duration::from_secs(10);
+
+/// How long an answer may wait for room. Above: 503.
+pub(crate) const ROOM_TIME: Duration = Duration::from_secs(40);
 
 /// How many event streams may be open. Above: 503.
 pub(crate) const EVENT_STREAMS: usize = 512;

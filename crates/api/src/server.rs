@@ -2,29 +2,30 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::api::Api;
-use crate::edge::Edge;
-use crate::head_timer::HeadTimer;
+use crate::connections::{Connections, Exchange, Place};
+use crate::edge::{Edge, too_many_requests};
 use crate::limits;
+use crate::sending::Sending;
 use crate::tls::{self, Tls};
 
 /// How long to wait when no connection can be accepted: mostly, too many files are open.
@@ -54,90 +55,93 @@ impl Listener {
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
     api.serving.store(true, Ordering::Relaxed);
     let edge = Edge::new(api.clone());
-    let answer = move |request, remote| edge.clone().answer(request, remote);
-    accept(listener, tls, stop, answer).await;
+    let answer = move |request, exchange| edge.clone().answer(request, exchange);
+    accept(listener, tls, stop, limits::REQUESTS, answer).await;
     api.drained.cancel();
 }
 
 /// Serves a router without the api's edge, plain: for sync's three status routes.
 pub(crate) async fn serve_router(router: Router, listener: Listener, stop: CancellationToken) {
-    let answer = move |request: Request<Incoming>, _| router.clone().oneshot(request);
-    accept(listener, Tls::Off, stop, answer).await;
+    let answer = move |request: Request<Incoming>, exchange: Arc<Exchange>| {
+        let router = router.clone();
+        async move {
+            match exchange.admit().await {
+                Ok(()) => router.oneshot(request).await,
+                Err(_busy) => Ok(too_many_requests().into_response()),
+            }
+        }
+    };
+    accept(listener, Tls::Off, stop, limits::STATUS_REQUESTS, answer).await;
 }
 
-async fn accept<F, A>(listener: Listener, tls: Tls, stop: CancellationToken, answer: A)
+async fn accept<F, A>(listener: Listener, tls: Tls, stop: CancellationToken, requests: usize, answer: A)
 where
-    A: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
-    loop {
-        let next = async {
-            let place = connections.clone().acquire_owned().await;
-            (place, listener.socket.accept().await)
-        };
-        let (place, accepted) = match stop.run_until_cancelled(next).await {
-            Some(next) => next,
-            None => break,
-        };
+    let connections = Connections::new(requests);
+    let tasks = TaskTracker::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await {
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
+                connections.make_room();
                 tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
-        let (tls, answer, watcher) = (tls.clone(), answer.clone(), graceful.watcher());
-        tokio::spawn(async move {
-            serve_connection(stream, remote, tls, watcher, answer).await;
-            drop(place);
-        });
+        let Some(place) = connections.admit(remote.ip().to_canonical()) else {
+            tracing::debug!(%remote, "a connection found no place");
+            continue;
+        };
+        tasks.spawn(serve_connection(stream, place, tls.clone(), stop.clone(), answer.clone()));
     }
     drop(listener);
-    if tokio::time::timeout(limits::DRAIN_TIME, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    tasks.close();
+    if tokio::time::timeout(limits::DRAIN_TIME, tasks.wait()).await.is_err() {
         tracing::warn!("some requests were not finished in time and are cut off");
     }
 }
 
-async fn serve_connection<F, A>(stream: TcpStream, remote: SocketAddr, tls: Tls, watcher: Watcher, answer: A)
+async fn serve_connection<F, A>(stream: TcpStream, place: Place, tls: Tls, stop: CancellationToken, answer: A)
 where
-    A: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     // Answers are written whole: waiting for more to send only delays them.
     let _best_effort = stream.set_nodelay(true);
-    let remote = remote.ip().to_canonical();
-    match tls {
-        Tls::Off => serve_stream(stream, remote, watcher, answer).await,
-        Tls::On(acceptor) => match tokio::time::timeout(limits::TLS_TIME, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                if let Some(stream) = tls::for_http(stream).await {
-                    serve_stream(stream, remote, watcher, answer).await;
+    let serving = async {
+        match tls {
+            Tls::Off => serve_stream(stream, &place, &stop, answer).await,
+            Tls::On(acceptor) => {
+                let handshake = tokio::time::timeout(limits::TLS_TIME, async {
+                    let stream = acceptor.accept(stream).await?;
+                    io::Result::Ok(tls::for_http(stream).await)
+                });
+                match stop.run_until_cancelled(handshake).await {
+                    Some(Ok(Ok(Some(stream)))) => serve_stream(stream, &place, &stop, answer).await,
+                    Some(Ok(Ok(None))) | None => {}
+                    Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
                 }
             }
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
-        },
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = place.closing() => tracing::debug!("a connection was closed to make room"),
     }
 }
 
-async fn serve_stream<S, F, A>(stream: S, remote: IpAddr, watcher: Watcher, answer: A)
+async fn serve_stream<S, F, A>(stream: S, place: &Place, stop: &CancellationToken, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>, Option<IpAddr>) -> F + Clone + Send + 'static,
+    A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(HeadTimer::default())
-        .header_read_timeout(limits::HEAD_TIME)
-        .max_buf_size(limits::HEAD_BYTES);
+    builder.http1().max_buf_size(limits::HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -145,9 +149,37 @@ where
         .max_header_list_size(limits::HEAD_BYTES as u32)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
-    let service = service_fn(move |request| answer(request, Some(remote)));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
+    let service = service_fn(move |request| {
+        let exchange = place.begin();
+        let answering = answer(request, exchange.clone());
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| Sending::new(body, exchange)))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // hyper's own timers cover neither the first bytes, by which it tells the version, nor a peer that takes nothing.
+    let is_overdue = tokio::select! {
+        outcome = connection.as_mut() => return ended(outcome),
+        () = place.overdue(limits::PEER_TIME) => true,
+        () = stop.cancelled() => false,
+    };
+    // HTTP/2 tells its peer before it closes, and what is in work is finished when the process stops.
+    connection.as_mut().graceful_shutdown();
+    let cut = async {
+        tokio::time::sleep(limits::LEAVE_TIME).await;
+        while !is_overdue && !place.is_idle() {
+            tokio::time::sleep(limits::LEAVE_TIME).await;
+        }
+    };
+    tokio::select! {
+        outcome = connection => ended(outcome),
+        () = cut => tracing::debug!("a connection waited too long for its client and is cut off"),
+    }
+}
+
+fn ended(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }
 }

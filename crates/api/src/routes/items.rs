@@ -12,10 +12,12 @@ use sidevault_model::activity::{Action, Outcome};
 use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
 use sidevault_store::{Answer, Command, StoredItem, Summary, VaultEntry};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Caller;
+use crate::edge::{InMemory, LargeBody};
 use crate::error::ApiError;
-use crate::json_body::JsonBody;
+use crate::json_body::{JsonBody, place};
 
 use super::{json, query};
 
@@ -153,8 +155,11 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
         }
     })
     .map(move |page| page.map(|(page, last)| encode(page, last)));
+    let in_memory = InMemory(head.len());
     let body = stream::once(std::future::ready(Ok::<_, std::io::Error>(head))).chain(tail);
-    Ok(json(Body::from_stream(body)))
+    let mut response = json(Body::from_stream(body));
+    response.extensions_mut().insert(in_memory);
+    Ok(response)
 }
 
 fn matches(wanted: &Filter, summary: &Summary) -> bool {
@@ -241,10 +246,14 @@ async fn version_of(caller: &Caller, vault: VaultId, id: ItemId, version: &str) 
     found.ok_or_else(|| ApiError::not_found(&format!("version {number} of item"), id))
 }
 
-/// The item that a path names: by id, or by a title that only one item has.
+/// The item that a path names: by id, or by a title that only one item has. To a token that may not read, a title is
+/// nothing but a wrong id: it must not learn which ones there are.
 pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) -> Result<ItemId, ApiError> {
     if let Ok(id) = ItemId::parse(segment) {
         return Ok(id);
+    }
+    if !caller.access(vault).read {
+        return Err(ApiError::bad_request("Invalid Item UUID"));
     }
     match &Box::pin(titled(caller, vault, segment)).await?[..] {
         [only] => Ok(only.id),
@@ -259,7 +268,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
 pub(super) async fn create(
     mut caller: Caller,
     Path(vault): Path<String>,
-    JsonBody(body, _place): JsonBody,
+    JsonBody(body, place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Create).await?;
     let input = ItemInput::from_json(&body)?;
@@ -268,13 +277,13 @@ pub(super) async fn create(
         input,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Create, command).await
+    write(&caller, &entry, Action::Create, command, place).await
 }
 
 pub(super) async fn replace(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body, _place): JsonBody,
+    JsonBody(body, place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
     let vault = entry.vault.id;
@@ -286,25 +295,30 @@ pub(super) async fn replace(
         input,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command).await
+    write(&caller, &entry, Action::Update, command, place).await
 }
 
 pub(super) async fn patch(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body, _place): JsonBody,
+    JsonBody(body, place): JsonBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let operations = patch::parse(&body)?;
+    // A small patch of a large item is a large write.
+    let place = match place {
+        Some(place) => Some(place),
+        None => place_of_item(&caller, vault, item).await?,
+    };
     let command = Command::PatchItem {
         vault,
         item,
         operations,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command).await
+    write(&caller, &entry, Action::Update, command, place).await
 }
 
 pub(super) async fn delete(
@@ -319,8 +333,34 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Has sync write, and shows what came of it.
+/// The place among the large bodies that an item takes if it is as large.
+pub(super) async fn place_of_item(
+    caller: &Caller,
+    vault: VaultId,
+    item: ItemId,
+) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    match caller.store().await?.item(&caller.view, vault, item).await? {
+        Some(item) => place(&caller.api, Some(item.json().len() as u64)).await,
+        None => Ok(None),
+    }
+}
+
+/// Has sync write, and shows what came of it. A large answer keeps the `place` of its body until it is sent.
 pub(super) async fn write(
+    caller: &Caller,
+    entry: &Arc<VaultEntry>,
+    action: Action,
+    command: Command,
+    place: Option<OwnedSemaphorePermit>,
+) -> Result<Response, ApiError> {
+    let mut response = written(caller, entry, action, command).await?;
+    if let Some(place) = place {
+        response.extensions_mut().insert(LargeBody(Arc::new(place)));
+    }
+    Ok(response)
+}
+
+async fn written(
     caller: &Caller,
     entry: &Arc<VaultEntry>,
     action: Action,

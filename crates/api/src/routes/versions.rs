@@ -10,6 +10,7 @@ use sidevault_store::Command;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::json_body::place;
 
 use super::items::{item_id, write};
 
@@ -50,13 +51,19 @@ pub(super) async fn restore(
     let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
+    let version = number(&version)?;
+    // The answer is as large as that version.
+    let place = match caller.store().await?.item_version(vault, item, version).await? {
+        Some(old) => place(&caller.api, Some(old.json().len() as u64)).await?,
+        None => None,
+    };
     let command = Command::RestoreItem {
         vault,
         item,
-        version: number(&version)?,
+        version,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command).await
+    write(&caller, &entry, Action::Update, command, place).await
 }
 
 pub(super) fn number(version: &str) -> Result<u32, ApiError> {

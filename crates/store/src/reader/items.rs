@@ -219,7 +219,8 @@ impl Reader {
 
 impl Lookup for SealedItem {
     type Key = ItemId;
-    const COLUMNS: &'static str = "version, updated_at, detail";
+    const COLUMNS: &'static str = "version, updated_at";
+    const SEALED: &'static str = "detail";
     const CONDITION: &'static str = " AND id = ";
 
     fn push(key: &ItemId, query: &mut QueryBuilder<Sqlite>) {
@@ -237,7 +238,8 @@ impl Lookup for SealedItem {
 
 impl Lookup for SealedSummary {
     type Key = [u8; 32];
-    const COLUMNS: &'static str = "id, version, created_at, summary";
+    const COLUMNS: &'static str = "id, version, created_at";
+    const SEALED: &'static str = "summary";
     const CONDITION: &'static str = " AND state IS NULL AND title_hash = ";
 
     fn push(key: &[u8; 32], query: &mut QueryBuilder<Sqlite>) {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use sidevault_model::VaultId;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, ValueRef};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
@@ -17,12 +17,17 @@ use crate::sqlite::Connections;
 /// The most keys of one query. Each number of keys is a statement that SQLite keeps prepared.
 const MOST: usize = 8;
 
+/// Rows whose sealed column is larger, in bytes, are read one at a time: few of the largest would fill the memory.
+const LARGE: usize = 64 << 10;
+
 /// Rows of `items` that are found by the vault and one column more.
 pub(super) trait Lookup: Sized + Send + 'static {
     /// The value of that column.
     type Key: Copy + Send + Sync;
-    /// What is read of a row.
+    /// What is read of a row, besides `SEALED`.
     const COLUMNS: &'static str;
+    /// The column that may be large.
+    const SEALED: &'static str;
     /// Ends where the key's value follows.
     const CONDITION: &'static str;
     /// Adds the key's value.
@@ -99,30 +104,16 @@ impl<L: Lookup> Lookups<L> {
         if batch.is_empty() {
             return Ok(false);
         }
-        let mut query = QueryBuilder::new("");
-        for (n, one) in batch.iter().enumerate() {
-            query.push(if n > 0 { " UNION ALL SELECT " } else { "SELECT " });
-            query
-                .push(n)
-                .push(" AS n, ")
-                .push(L::COLUMNS)
-                .push(" FROM items WHERE vault_id = ");
-            query.push_bind(one.vault.as_str().to_owned()).push(L::CONDITION);
-            L::push(&one.key, &mut query);
-        }
-        let rows = query.build().fetch_all(conn).await?;
-        let mut found: Vec<Result<Vec<L>, StoreError>> = batch.iter().map(|_| Ok(Vec::new())).collect();
-        for row in &rows {
-            let Some(found) = found.get_mut(row.try_get::<u32, _>("n")? as usize) else {
-                continue;
-            };
-            match (L::read(row), found) {
-                (Ok(row), Ok(rows)) => rows.push(row),
-                (Ok(_), Err(_)) => {}
-                (Err(error), found) => *found = Err(error),
-            }
-        }
+        let found = ask(&batch, &mut *conn).await?;
         for (one, found) in batch.into_iter().zip(found) {
+            let found = match found {
+                Some(found) => found,
+                None => ask(std::slice::from_ref(&one), &mut *conn)
+                    .await?
+                    .pop()
+                    .flatten()
+                    .unwrap_or_else(|| Ok(Vec::new())),
+            };
             // Whoever asked may be gone.
             let _gone = one.found.send(found);
         }
@@ -132,4 +123,42 @@ impl<L: Lookup> Lookups<L> {
     fn waiting(&self) -> MutexGuard<'_, Vec<Waiting<L>>> {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// The rows of each key; `None` where one is too large to be read together with those of other keys.
+async fn ask<L: Lookup>(
+    keys: &[Waiting<L>],
+    conn: &mut SqliteConnection,
+) -> Result<Vec<Option<Result<Vec<L>, StoreError>>>, StoreError> {
+    let mut query = QueryBuilder::new("");
+    for (n, one) in keys.iter().enumerate() {
+        query.push(if n > 0 { " UNION ALL SELECT " } else { "SELECT " });
+        query.push(n).push(" AS n, ").push(L::COLUMNS).push(", ");
+        if keys.len() == 1 {
+            query.push(L::SEALED);
+        } else {
+            let sealed = L::SEALED;
+            query.push(format_args!("CASE WHEN length({sealed}) <= {LARGE} THEN {sealed} END AS {sealed}"));
+        }
+        query.push(" FROM items WHERE vault_id = ");
+        query.push_bind(one.vault.as_str().to_owned()).push(L::CONDITION);
+        L::push(&one.key, &mut query);
+    }
+    let rows = query.build().fetch_all(conn).await?;
+    let mut found: Vec<_> = keys.iter().map(|_| Some(Ok(Vec::new()))).collect();
+    for row in &rows {
+        let Some(found) = found.get_mut(row.try_get::<u32, _>("n")? as usize) else {
+            continue;
+        };
+        if row.try_get_raw(L::SEALED)?.is_null() {
+            *found = None;
+            continue;
+        }
+        match (L::read(row), found) {
+            (Ok(row), Some(Ok(rows))) => rows.push(row),
+            (Ok(_), _) => {}
+            (Err(error), found) => *found = Some(Err(error)),
+        }
+    }
+    Ok(found)
 }

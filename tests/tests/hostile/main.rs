@@ -2,6 +2,9 @@
 //! form, and the server lives on.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod connections;
+mod unread;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sidevault_tests::forge::Forge;
 use sidevault_tests::hostile::{Case, Ground, cases};
+use sidevault_tests::http2::{PREFACE, frame};
 use sidevault_tests::pair::{Half, Pair};
 use sidevault_tests::wire::{Reply, Request, Wire, exchange};
 
@@ -373,17 +377,6 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     let reply = wire.reply(false).unwrap();
     assert_eq!(reply.status, 400, "{}", reply.text());
 }
-
-/// One HTTP/2 frame (RFC 9113, section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// `GET /heartbeat` in HPACK, without Huffman codes.
 fn heartbeat_headers() -> Vec<u8> {

@@ -1,0 +1,166 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn address(n: u32) -> IpAddr {
+    IpAddr::V4(n.into())
+}
+
+/// Whether the connection was told to make room.
+async fn is_closing(place: &Place) -> bool {
+    futures_util::poll!(pin!(place.closing())).is_ready()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_has_half_of_the_places_and_its_newcomers_take_its_own() {
+    let connections = Connections::new(1);
+    let other = connections.admit(address(7)).unwrap();
+    let mut places = Vec::new();
+    for _ in 0..limits::CONNECTIONS_OF_ONE {
+        places.push(connections.admit(address(1)).unwrap());
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert_eq!(connections.table().open.len(), limits::CONNECTIONS_OF_ONE + 1);
+    let last = connections.admit(address(1)).unwrap();
+    let newest = places.pop().unwrap();
+    assert!(is_closing(&places[0]).await, "the one that waits longest goes first");
+    assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
+    let count = connections.table().count(address(1));
+    assert_eq!(count, limits::CONNECTIONS_OF_ONE - ROOM + 1);
+    drop((places, newest, last));
+    assert_eq!(connections.table().groups.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_places_are_taken_the_largest_holders_give_way_and_requests_in_work_never_do() {
+    let connections = Connections::new(1);
+    let honest = connections.admit(address(1)).unwrap();
+    let busy: Vec<Place> = (0..100).map(|_| connections.admit(address(2)).unwrap()).collect();
+    let at_work: Vec<_> = busy.iter().map(Place::begin).collect();
+    let mut strangers = Vec::new();
+    for n in 0..limits::CONNECTIONS - 101 {
+        let stranger = address(1000 + n as u32 / 2);
+        strangers.push(connections.admit(stranger).unwrap());
+    }
+    let probe = connections.admit(address(3)).unwrap();
+    let mut closed = 0;
+    for stranger in &strangers {
+        closed += usize::from(is_closing(stranger).await);
+    }
+    assert_eq!(closed, ROOM);
+    for place in busy.iter().chain([&honest, &probe]) {
+        assert!(!is_closing(place).await);
+    }
+    drop(at_work);
+}
+
+#[tokio::test]
+async fn a_newcomer_finds_no_place_where_all_are_served() {
+    let connections = Connections::new(1);
+    let places: Vec<Place> = (0..limits::CONNECTIONS_OF_ONE)
+        .map(|_| connections.admit(address(1)).unwrap())
+        .collect();
+    let mut exchanges: Vec<_> = places.iter().map(Place::begin).collect();
+    assert!(connections.admit(address(1)).is_none());
+    assert!(connections.admit(address(2)).is_some());
+    exchanges.pop();
+    assert!(connections.admit(address(1)).is_some());
+}
+
+#[test]
+fn addresses_of_ipv6_count_by_their_network() {
+    let of = |text: &str| group(text.parse().unwrap());
+    assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2::"));
+    assert_ne!(of("2001:db8:1:2::"), of("2001:db8:1:3::"));
+    assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+    assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_to_do() {
+    let minute = Duration::from_secs(60);
+    let connections = Connections::new(1);
+    let place = connections.admit(address(1)).unwrap();
+    let start = Instant::now();
+    place.overdue(minute).await;
+    assert_eq!(start.elapsed(), minute, "it never said anything");
+
+    let exchange = place.begin();
+    let mut overdue = pin!(place.overdue(minute));
+    assert!(timeout(minute * 10, &mut overdue).await.is_err(), "it is the server's turn");
+    exchange.waits_for_peer();
+    let start = Instant::now();
+    tokio::time::sleep(minute / 2).await;
+    exchange.waits_for_us();
+    exchange.waits_for_peer();
+    overdue.await;
+    assert_eq!(start.elapsed(), minute * 3 / 2, "it took something after half a minute");
+
+    drop(exchange);
+    let start = Instant::now();
+    place.overdue(minute).await;
+    assert_eq!(start.elapsed(), minute, "it sends no further request");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
+    let connections = Connections::new(3);
+    let half = limits::UNSENT_BYTES / 2;
+    let [hog, slow, honest] = [1, 2, 3].map(|n| connections.admit(address(n)).unwrap());
+    let (unread, at_work, asked) = (hog.begin(), slow.begin(), honest.begin());
+    for exchange in [&unread, &at_work] {
+        exchange.admit().await.unwrap();
+        assert!(exchange.try_to_afford(half));
+    }
+    asked.admit().await.unwrap();
+    unread.waits_for_peer();
+    assert!(!asked.try_to_afford(half));
+    let mut afforded = pin!(asked.afford(half * 3));
+    // For a moment that is the way of all answers.
+    assert!(timeout(limits::UNREAD_GRACE / 2, &mut afforded).await.is_err());
+    assert!(!is_closing(&hog).await);
+    assert!(timeout(limits::UNREAD_GRACE, &mut afforded).await.is_err());
+    assert!(is_closing(&hog).await && !is_closing(&slow).await);
+    drop(unread);
+    afforded.await.unwrap();
+
+    // Nobody is to be closed: then the newcomer is told to come again.
+    let further = honest.begin();
+    assert_eq!(further.admit().await, Ok(()));
+    assert!(further.try_to_afford(limits::SMALL_ANSWER_BYTES), "small answers need no room");
+    assert_eq!(further.afford(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
+    assert_eq!(honest.begin().admit().await, Err(Busy));
+}
+
+#[tokio::test]
+async fn one_address_has_half_of_the_requests_and_of_the_room_at_the_most() {
+    let connections = Connections::new(4);
+    let [greedy, other] = [1, 2].map(|n| connections.admit(address(n)).unwrap());
+    let half = limits::UNSENT_BYTES / 2;
+    let exchanges: Vec<_> = (0..3).map(|_| greedy.begin()).collect();
+    assert!(exchanges[0].try_to_take(|room| &room.requests, 1).is_some());
+    let taken: Vec<_> = exchanges
+        .iter()
+        .filter_map(|exchange| exchange.try_to_take(|room| &room.requests, 1))
+        .collect();
+    assert_eq!(taken.len(), 2);
+    assert!(exchanges[0].try_to_afford(half) && !exchanges[1].try_to_afford(limits::SMALL_ANSWER_BYTES + 1));
+    let asked = other.begin();
+    assert!(asked.try_to_take(|room| &room.requests, 2).is_some() && asked.try_to_afford(half));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_something_of_any_answer_is_reading() {
+    let connections = Connections::new(4);
+    let place = connections.admit(address(1)).unwrap();
+    let exchanges = [place.begin(), place.begin()];
+    let start = Instant::now();
+    exchanges[0].waits_for_peer();
+    let mut closed = None;
+    while closed.is_none() {
+        exchanges[1].waits_for_peer();
+        tokio::time::sleep(limits::UNREAD_GRACE / 2).await;
+        closed = place.held.turns().unread_since(Instant::now());
+    }
+    assert_eq!(closed, Some(start));
+    assert!(start.elapsed() >= limits::LEFT_ASIDE_GRACE, "one answer is left aside");
+}

@@ -1,0 +1,138 @@
+//! An answer's body on its way to the peer: its request stays in work, and its bytes count, until they are sent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hyper::body::{Frame, SizeHint};
+
+use crate::connections::{Busy, Exchange, Taken};
+use crate::limits;
+
+/// The body of an answer.
+pub(crate) struct Sending {
+    body: Body,
+    exchange: Arc<Exchange>,
+    /// The wait for room, of a body that is produced while it is sent.
+    room: Option<BoxFuture<'static, Result<(), Busy>>>,
+    /// What is left of the last frame.
+    rest: Bytes,
+}
+
+impl Sending {
+    pub(crate) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
+        Self {
+            body,
+            exchange,
+            room: None,
+            rest: Bytes::new(),
+        }
+    }
+
+    /// The next piece of the last frame.
+    fn piece(&mut self) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        self.exchange.waits_for_peer();
+        let length = self.rest.len().min(limits::PIECE_BYTES);
+        Some(self.rest.split_to(length))
+    }
+
+    /// Waits until the next part of a body that is produced while it is sent may be. Other bodies are in memory already.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Busy>> {
+        if hyper::body::Body::size_hint(&self.body).exact().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let connections = self.exchange.connections();
+        if self.room.is_none() && connections.has_room_to_send(limits::PART_BYTES) {
+            return Poll::Ready(Ok(()));
+        }
+        self.exchange.waits_for_us();
+        let room = self
+            .room
+            .get_or_insert_with(|| connections.clone().room_to_send(limits::PART_BYTES).boxed());
+        let outcome = ready!(room.poll_unpin(context));
+        self.room = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl hyper::body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(piece) = self.piece() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if ready!(self.poll_room(context)).is_err() {
+            let error = io::Error::other("too many answers are not taken by their clients");
+            return Poll::Ready(Some(Err(axum::Error::new(error))));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending => {
+                self.exchange.waits_for_us();
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let frame = match frame.into_data() {
+                    Ok(bytes) => {
+                        self.rest = Unsent::of(bytes, &self.exchange);
+                        Frame::data(self.piece().unwrap_or_default())
+                    }
+                    Err(frame) => frame,
+                };
+                Poll::Ready(Some(Ok(frame)))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+/// Bytes that are handed to the HTTP library. They are gone when they are sent, or when nobody can be sent them any more.
+struct Unsent {
+    bytes: Bytes,
+    _room: Option<Taken>,
+    _exchange: Arc<Exchange>,
+}
+
+impl Unsent {
+    fn of(bytes: Bytes, exchange: &Arc<Exchange>) -> Bytes {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        Bytes::from_owner(Self {
+            _room: exchange.room(bytes.len()),
+            _exchange: exchange.clone(),
+            bytes,
+        })
+    }
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
