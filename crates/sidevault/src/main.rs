@@ -73,7 +73,12 @@ fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environme
         Command::Init(arguments) => commands::init::run(&arguments),
         Command::Completion { shell } => commands::completion::completion(shell),
         Command::Man { out } => commands::completion::man(out.as_deref()),
-        command => runtime()?.block_on(run_async(command, environment)),
+        command => {
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(run_async(command, environment));
+            runtime.shutdown_timeout(UNFINISHED_READS);
+            outcome
+        }
     }
 }
 

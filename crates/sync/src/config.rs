@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use sidevault_model::filter;
 
 /// What sync does.
 #[derive(Clone, Debug)]
@@ -94,6 +95,17 @@ pub struct VaultMapping {
     pub single: Option<String>,
     /// Names for some sub-directories; the others keep their own.
     pub renamed: BTreeMap<String, String>,
+}
+
+impl VaultMapping {
+    /// The vault of a sub-directory. A rule for exactly this name goes before one for a name that is the same but for
+    /// case and Unicode normalisation: such directories are one vault, and some file systems tell them not apart.
+    pub(crate) fn name_for<'a>(&'a self, directory: &'a str) -> &'a str {
+        let folded = filter::fold(directory);
+        let alike = || self.renamed.iter().find(|(name, _)| filter::fold(name) == folded);
+        let renamed = self.renamed.get(directory).or_else(|| alike().map(|(_, vault)| vault));
+        renamed.map_or(directory, String::as_str)
+    }
 }
 
 /// Why a sources file can't be used.

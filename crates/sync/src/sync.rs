@@ -116,15 +116,16 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     let (queue, writer) = queue::start(writer, context);
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    for source in config.directories {
+    for (n, source) in config.directories.iter().enumerate() {
         status.source(&source.name, SourceState::Starting);
         let tools = Tools {
             queue: queue.clone(),
             ids: credentials.id_key(),
             status: status.clone(),
             metrics: metrics.clone(),
+            earlier: config.directories[..n].to_vec(),
         };
-        tasks.spawn(directory::run(source, tools, stop.clone()));
+        tasks.spawn(directory::run(source.clone(), tools, stop.clone()));
     }
     let serving = Links {
         queue: queue.clone(),

@@ -14,6 +14,8 @@ pub(crate) enum DirectoryJob {
     Claim {
         source: String,
         vaults: BTreeMap<VaultId, String>,
+        /// New vaults that it must leave to other sources, by the name of the source.
+        reserved: BTreeMap<VaultId, String>,
     },
     /// How much of a content is there.
     CountChunks { content: FileId },
@@ -37,24 +39,25 @@ pub(crate) enum DirectoryJob {
 /// What came of it.
 pub(crate) enum DirectoryAnswer {
     Done,
-    /// All vaults of the source, those that no file belongs to any more included.
-    Claimed(Vec<VaultId>),
+    Claimed {
+        /// All vaults of the source, those that no file belongs to any more included.
+        owned: Vec<VaultId>,
+        /// Why it can't have some of those that it wants.
+        refused: BTreeMap<VaultId, String>,
+    },
     Chunks(i64),
-    /// A vault that is wanted belongs to someone else.
-    Taken {
-        vault: String,
-        owner: String,
-    },
-    /// A local vault had the name of a vault that is wanted, and tokens made for it would open the directory.
-    Retired {
-        vault: String,
-    },
+    /// How many items were removed.
+    Swept(usize),
 }
 
 pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<DirectoryAnswer, StoreError> {
     let now = Timestamp::now();
     match job {
-        DirectoryJob::Claim { source, vaults } => return claim(batch, source, vaults, now).await,
+        DirectoryJob::Claim {
+            source,
+            vaults,
+            reserved,
+        } => return claim(batch, source, vaults, reserved, now).await,
         DirectoryJob::CountChunks { content } => return Ok(DirectoryAnswer::Chunks(batch.chunks(*content).await?)),
         DirectoryJob::PutChunks {
             vault,
@@ -72,23 +75,30 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
         }
         DirectoryJob::Apply { source, vault, files } => {
             for (origin, drafts) in files {
+                // An item's id follows from the file's path as its origin does: no other file can have made it.
+                let before: HashSet<ItemId> = batch.items_of(*vault, origin).await?.into_iter().collect();
                 for draft in drafts {
-                    put(batch, source, *vault, origin, draft, now).await?;
+                    let old = match before.contains(&draft.id) {
+                        true => batch.item(*vault, draft.id).await?,
+                        false => None,
+                    };
+                    put(batch, source, *vault, origin, draft, old, now).await?;
                 }
                 let made: HashSet<ItemId> = drafts.iter().map(|draft| draft.id).collect();
-                for item in batch.items_of(*vault, origin).await? {
-                    if !made.contains(&item) {
-                        remove(batch, *vault, item).await?;
-                    }
+                for item in before.difference(&made) {
+                    remove(batch, *vault, *item).await?;
                 }
             }
         }
         DirectoryJob::Sweep { vault, origins } => {
+            let mut removed = 0;
             for (item, origin) in batch.origins(*vault).await? {
                 if origin.is_none_or(|origin| !origins.contains(&origin)) {
                     remove(batch, *vault, item).await?;
+                    removed += 1;
                 }
             }
+            return Ok(DirectoryAnswer::Swept(removed));
         }
     }
     Ok(DirectoryAnswer::Done)
@@ -98,34 +108,56 @@ async fn claim(
     batch: &mut Batch<'_>,
     source: &str,
     vaults: &BTreeMap<VaultId, String>,
+    reserved: &BTreeMap<VaultId, String>,
     now: Timestamp,
 ) -> Result<DirectoryAnswer, StoreError> {
+    let mut refused = BTreeMap::new();
     for (id, name) in vaults {
-        let vault = || name.clone();
-        match vault_ids::claim(batch, source, *id, name, now).await? {
-            None => {}
-            Some(Obstacle::Taken { owner }) => return Ok(DirectoryAnswer::Taken { vault: vault(), owner }),
-            Some(Obstacle::Retired) => return Ok(DirectoryAnswer::Retired { vault: vault() }),
+        match batch.vault(*id) {
+            Some(info) if info.source == source => {
+                // The directory may have another spelling of its name by now.
+                if info.name != *name {
+                    batch.rename_vault(*id, name, now).await?;
+                }
+                continue;
+            }
+            None if vault_ids::named(batch, name).is_none() && let Some(earlier) = reserved.get(id) => {
+                let error = format!(
+                    "vault \"{name}\" is for \"{earlier}\", which stands before this source and has files for it; give \
+                     this directory another vault name"
+                );
+                refused.insert(*id, error);
+                continue;
+            }
+            _ => {}
         }
+        let error = match vault_ids::claim(batch, source, *id, name, now).await? {
+            None => continue,
+            Some(Obstacle::Taken { owner }) => {
+                format!("vault \"{name}\" belongs to \"{owner}\"; give this directory another vault name")
+            }
+            Some(Obstacle::Retired) => format!(
+                "a local vault was named \"{name}\" before it was renamed or deleted, and tokens made for it would open \
+                 this directory; give this directory another vault name"
+            ),
+        };
+        refused.insert(*id, error);
     }
-    Ok(DirectoryAnswer::Claimed(
-        batch
-            .vaults()
-            .filter(|info| info.source == source)
-            .map(|info| info.id)
-            .collect(),
-    ))
+    let owned = batch.vaults().filter(|info| info.source == source).map(|info| info.id);
+    let owned = owned.collect();
+    Ok(DirectoryAnswer::Claimed { owned, refused })
 }
 
+/// Writes an item; `old` is what it is now.
 async fn put(
     batch: &mut Batch<'_>,
     source: &str,
     vault: VaultId,
     origin: &str,
     draft: &Draft,
+    old: Option<Item>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let old = batch.item(vault, draft.id).await?;
     let mut new = Item {
         id: draft.id,
         title: draft.title.clone(),
@@ -134,7 +166,7 @@ async fn put(
         category: draft.category,
         urls: Vec::new(),
         favorite: false,
-        tags: Vec::new(),
+        tags: draft.tags.clone(),
         state: None,
         created_at: now,
         updated_at: now,
@@ -147,7 +179,10 @@ async fn put(
             .map(|file| File::new(vault, draft.id, file.id, &file.name, file.size))
             .collect(),
     };
-    let contents = batch.contents(vault, draft.id).await?;
+    let contents = match &old {
+        Some(old) if !old.files.is_empty() => batch.contents(vault, draft.id).await?,
+        _ => BTreeMap::new(),
+    };
     let wanted: BTreeMap<FileId, FileId> = draft.files.iter().map(|file| (file.id, file.content)).collect();
     match old {
         None => batch.insert_item(&new, Some(origin)).await?,

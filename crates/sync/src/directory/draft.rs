@@ -1,5 +1,7 @@
 //! From a decrypted document to items: the rules a user can read in docs/directory.md.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sidevault_model::{Category, Field, FieldType, FileId, ItemId, Purpose, Section, SectionRef, VaultId};
@@ -7,12 +9,21 @@ use sidevault_sops::{Format, Value, scalar_text};
 
 use super::secret;
 
+/// The most items that one file may make. They are written in one transaction, because what the file made before and
+/// makes no more goes with them; all other writes wait for it.
+pub(crate) const MOST_ITEMS: usize = 10_000;
+
+/// The most bytes that the names of one document's fields may take, each with the names of the mappings around it:
+/// without a bound, a long name around many short ones would be repeated for each of them.
+const MOST_NAMES: usize = 16 << 20;
+
 /// An item as a file makes it: all but version, times and editor.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) id: ItemId,
     pub(crate) title: String,
     pub(crate) category: Category,
+    pub(crate) tags: Vec<String>,
     pub(crate) sections: Vec<Section>,
     pub(crate) fields: Vec<Field>,
     pub(crate) files: Vec<DraftFile>,
@@ -28,13 +39,30 @@ pub(crate) struct DraftFile {
 }
 
 /// What a document says, before it has ids: those need the vault and the file's path.
+#[derive(Default)]
 pub(crate) struct Reading {
-    /// The title, if the document has one of its own.
-    pub(crate) title: Option<String>,
+    /// The name of a Secret; nothing for a document without a name of its own.
+    pub(crate) name: Option<SecretName>,
     pub(crate) sections: Vec<Section>,
     pub(crate) fields: Vec<Field>,
-    /// Values that are not text, by name: they become files of the item.
-    pub(crate) binaries: Vec<(String, Vec<u8>)>,
+    /// Values that are not text: they become files of the item.
+    pub(crate) binaries: Vec<Binary>,
+}
+
+/// What tells a Secret from others in Kubernetes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct SecretName {
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+}
+
+/// A value that is not text.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Binary {
+    /// What a field in its place would have for an id.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What the documents of one file say. Kubernetes manifests other than Secrets say nothing.
@@ -43,6 +71,11 @@ pub(crate) struct Reading {
 /// Says what in the file can't become an item; never a value.
 pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<Reading>, String> {
     let mut readings = Vec::new();
+    read_into(&mut readings, documents)?;
+    Ok(readings)
+}
+
+fn read_into(readings: &mut Vec<Reading>, documents: &[Value]) -> Result<(), String> {
     for (n, document) in documents.iter().enumerate() {
         let at = |error: String| {
             if documents.len() > 1 {
@@ -57,16 +90,21 @@ pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<Reading>, String
                 Some("Secret") => readings.push(secret::read(entries).map_err(at)?),
                 Some("List" | "SecretList") => {
                     if let Some(Value::Sequence(items)) = get(entries, "items") {
-                        readings.extend(read_documents(items).map_err(at)?);
+                        read_into(readings, items).map_err(at)?;
                     }
                 }
                 Some(_) => {}
-                None => readings.push(read_mapping(entries)),
+                None => readings.push(read_mapping(entries).map_err(at)?),
             },
             _ => return Err(at("the top level must be a mapping of names to values".to_owned())),
         }
+        if readings.len() > MOST_ITEMS {
+            return Err(format!(
+                "it makes more than {MOST_ITEMS} items, the most for one file; split it"
+            ));
+        }
     }
-    Ok(readings)
+    Ok(())
 }
 
 /// The kind of a Kubernetes manifest; None if it is not one.
@@ -87,56 +125,201 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
 }
 
 /// A field a key; a mapping becomes a section, and what is nested deeper gets dotted labels.
-fn read_mapping(entries: &[(String, Value)]) -> Reading {
-    let mut reading = Reading {
-        title: None,
-        sections: Vec::new(),
-        fields: Vec::new(),
-        binaries: Vec::new(),
-    };
+fn read_mapping(entries: &[(String, Value)]) -> Result<Reading, String> {
+    let mut reading = Reading::default();
     for (key, value) in entries {
-        match value {
-            Value::Mapping(inner) if !inner.is_empty() => {
-                reading.sections.push(Section {
-                    id: key.clone(),
-                    label: key.clone(),
-                });
-                add_nested(&mut reading, key, "", inner);
-            }
-            _ => add(&mut reading, None, key, value),
+        if matches!(value, Value::Mapping(inner) if !inner.is_empty()) {
+            reading.sections.push(Section {
+                id: key.clone(),
+                label: key.clone(),
+            });
         }
     }
-    reading
-}
-
-fn add_nested(reading: &mut Reading, section: &str, prefix: &str, entries: &[(String, Value)]) {
-    for (key, value) in entries {
-        let label = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        match value {
-            Value::Mapping(inner) if !inner.is_empty() => add_nested(reading, section, &label, inner),
-            _ => add(reading, Some(section), &label, value),
-        }
-    }
-}
-
-fn add(reading: &mut Reading, section: Option<&str>, label: &str, value: &Value) {
-    if let Value::Bytes(bytes) = value
-        && std::str::from_utf8(bytes).is_err()
+    for Leaf {
+        section,
+        id,
+        label,
+        value,
+    } in leaves(entries)?
     {
-        reading.binaries.push((label.to_owned(), bytes.clone()));
-        return;
+        if let Value::Bytes(bytes) = value
+            && std::str::from_utf8(bytes).is_err()
+        {
+            reading.binaries.push(Binary {
+                id,
+                name: label,
+                bytes: bytes.clone(),
+            });
+            continue;
+        }
+        let mut field = Field::new(id, FieldType::Concealed, label, value_text(value));
+        field.section = section.map(|id| SectionRef {
+            id: id.to_owned(),
+            label: Some(id.to_owned()),
+        });
+        reading.fields.push(field);
     }
-    let id = section.map_or_else(|| label.to_owned(), |section| format!("{section}.{label}"));
-    let mut field = Field::new(id, FieldType::Concealed, label, value_text(value));
-    field.section = section.map(|id| SectionRef {
-        id: id.to_owned(),
-        label: Some(id.to_owned()),
+    // Files are found by their names, whatever section they stand in.
+    let names = reading.binaries.iter().map(|binary| binary.name.clone()).collect();
+    let names = distinct(names, || {
+        reading.binaries.iter().map(|binary| binary.id.clone()).collect()
     });
-    reading.fields.push(field);
+    for (binary, name) in reading.binaries.iter_mut().zip(names) {
+        binary.name = name;
+    }
+    Ok(reading)
+}
+
+/// A value of a document, with the names that it gets.
+struct Leaf<'a> {
+    section: Option<&'a str>,
+    /// Unique in the document.
+    id: String,
+    /// Unique in its section.
+    label: String,
+    value: &'a Value,
+}
+
+/// The values of a document. An id is the names on the way to the value with dots between, a label the same without the
+/// section. Names may hold dots themselves, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id: where that
+/// happens, the dots within names are written `\.`, and a backslash `\\`.
+fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
+    let plain = Join::all(entries, |name| Cow::Borrowed(name), MOST_NAMES)?;
+    let ids: Vec<String> = plain.iter().map(|leaf| leaf.id.clone()).collect();
+    if is_distinct(&ids) {
+        // Equal labels in one section would be equal ids.
+        return Ok(plain);
+    }
+    // Escaped, a name is at most twice as long.
+    let escaped = Join::all(entries, escape, 2 * MOST_NAMES)?;
+    let mut ids = distinct(ids, || escaped.iter().map(|leaf| leaf.id.clone()).collect()).into_iter();
+    let mut leaves = Vec::with_capacity(plain.len());
+    let mut escaped = escaped.into_iter();
+    let mut plain = plain.into_iter().peekable();
+    while let Some(first) = plain.next() {
+        let section = first.section;
+        let mut together = vec![first];
+        while section.is_some()
+            && let Some(next) = plain.next_if(|next| next.section == section)
+        {
+            together.push(next);
+        }
+        let labels = together.iter().map(|leaf| leaf.label.clone()).collect();
+        let mut spare: Vec<String> = escaped.by_ref().take(together.len()).map(|leaf| leaf.label).collect();
+        let labels = match section {
+            Some(_) => distinct(labels, || std::mem::take(&mut spare)),
+            // Names at the top are labels as they are: no two of them are equal.
+            None => labels,
+        };
+        for ((leaf, label), id) in together.into_iter().zip(labels).zip(ids.by_ref()) {
+            leaves.push(Leaf { id, label, ..leaf });
+        }
+    }
+    Ok(leaves)
+}
+
+/// Collects the values of a document, named by all the names on the way to each.
+struct Join<'a> {
+    /// How a name is written: as it is, or with its dots escaped.
+    write: fn(&str) -> Cow<'_, str>,
+    leaves: Vec<Leaf<'a>>,
+    /// How many bytes more the ids may take.
+    room: usize,
+}
+
+impl<'a> Join<'a> {
+    fn all(
+        entries: &'a [(String, Value)],
+        write: fn(&str) -> Cow<'_, str>,
+        room: usize,
+    ) -> Result<Vec<Leaf<'a>>, String> {
+        let mut join = Self {
+            write,
+            leaves: Vec::new(),
+            room,
+        };
+        for (key, value) in entries {
+            match value {
+                Value::Mapping(inner) if !inner.is_empty() => join.descend(key, None, inner)?,
+                _ => join.add(None, write(key).into_owned(), key.clone(), value)?,
+            }
+        }
+        Ok(join.leaves)
+    }
+
+    fn descend(
+        &mut self,
+        section: &'a str,
+        prefix: Option<&str>,
+        entries: &'a [(String, Value)],
+    ) -> Result<(), String> {
+        for (key, value) in entries {
+            let name = (self.write)(key);
+            let label = match prefix {
+                None => name.into_owned(),
+                Some(prefix) => format!("{prefix}.{name}"),
+            };
+            match value {
+                Value::Mapping(inner) if !inner.is_empty() => self.descend(section, Some(&label), inner)?,
+                _ => {
+                    let id = format!("{}.{label}", (self.write)(section));
+                    self.add(Some(section), id, label, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, section: Option<&'a str>, id: String, label: String, value: &'a Value) -> Result<(), String> {
+        self.room = self.room.checked_sub(id.len()).ok_or_else(|| {
+            format!(
+                "the names of its fields, each with the names of the mappings around it, take more than {} MiB",
+                MOST_NAMES >> 20
+            )
+        })?;
+        self.leaves.push(Leaf {
+            section,
+            id,
+            label,
+            value,
+        });
+        Ok(())
+    }
+}
+
+fn escape(name: &str) -> Cow<'_, str> {
+    if name.contains(['.', '\\']) {
+        Cow::Owned(name.replace('\\', r"\\").replace('.', r"\."))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// Names that differ, of as many things: the plain ones, but the escaped ones for those that have a plain one in common;
+/// and if such an escaped name is another's plain one, all escaped. The escaped ones differ in any case.
+fn distinct(plain: Vec<String>, escaped: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    let mut counts: HashMap<&str, usize> = HashMap::with_capacity(plain.len());
+    for name in &plain {
+        *counts.entry(name).or_default() += 1;
+    }
+    if counts.len() == plain.len() {
+        return plain;
+    }
+    let escaped = escaped();
+    let choose = |(plain, escaped): (&String, &String)| {
+        if counts.get(plain.as_str()) == Some(&1) {
+            plain.clone()
+        } else {
+            escaped.clone()
+        }
+    };
+    let mixed: Vec<String> = plain.iter().zip(&escaped).map(choose).collect();
+    if is_distinct(&mixed) { mixed } else { escaped }
+}
+
+fn is_distinct(names: &[String]) -> bool {
+    let mut seen = HashSet::with_capacity(names.len());
+    names.iter().all(|name| seen.insert(name.as_str()))
 }
 
 /// A scalar as it is written; a list or an empty mapping as JSON.
@@ -330,5 +513,133 @@ mod tests {
         ] {
             assert_eq!(stem(path), title, "{path}");
         }
+    }
+
+    fn names(document: Value) -> Vec<(String, Option<String>, String, String)> {
+        let readings = read_documents(&[document]).unwrap();
+        readings[0]
+            .fields
+            .iter()
+            .map(|f| {
+                (
+                    f.id.clone(),
+                    f.section.as_ref().map(|s| s.id.clone()),
+                    f.label.clone(),
+                    f.value.clone(),
+                )
+            })
+            .collect()
+    }
+
+    fn name(id: &str, section: Option<&str>, label: &str, value: &str) -> (String, Option<String>, String, String) {
+        (id.into(), section.map(str::to_owned), label.into(), value.into())
+    }
+
+    #[test]
+    fn names_with_dots_are_told_from_nested_ones() {
+        // Alone, a dot in a name changes nothing.
+        assert_eq!(
+            names(map(vec![("tls.crt", string("x"))])),
+            [name("tls.crt", None, "tls.crt", "x")]
+        );
+        assert_eq!(
+            names(map(vec![("a.b", string("x")), ("a", map(vec![("b", string("y"))]))])),
+            [name(r"a\.b", None, "a.b", "x"), name("a.b", Some("a"), "b", "y")]
+        );
+        let both = map(vec![("y.z", string("1")), ("y", map(vec![("z", string("2"))]))]);
+        assert_eq!(
+            names(map(vec![("x", both)])),
+            [
+                name(r"x.y\.z", Some("x"), r"y\.z", "1"),
+                name("x.y.z", Some("x"), "y.z", "2")
+            ]
+        );
+        // An escaped name that another has as it is.
+        assert_eq!(
+            names(map(vec![
+                ("a.b", string("1")),
+                ("a", map(vec![("b", string("2"))])),
+                (r"a\.b", string("3"))
+            ])),
+            [
+                name(r"a\.b", None, "a.b", "1"),
+                name("a.b", Some("a"), "b", "2"),
+                name(r"a\\\.b", None, r"a\.b", "3")
+            ]
+        );
+        // An empty name is a name.
+        let empty = map(vec![("", map(vec![("b", string("1"))])), ("b", string("2"))]);
+        assert_eq!(
+            names(map(vec![("a", empty)])),
+            [name("a..b", Some("a"), ".b", "1"), name("a.b", Some("a"), "b", "2")]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ids_are_unique_and_labels_are_within_their_section(document in mapping(4)) {
+            let reading = &read_documents(&[document]).unwrap()[0];
+            let ids: HashSet<&str> = reading.fields.iter().map(|field| field.id.as_str()).collect();
+            let labels: HashSet<_> = reading
+                .fields
+                .iter()
+                .map(|field| (field.section.as_ref().map(|section| &section.id), &field.label))
+                .collect();
+            proptest::prop_assert_eq!(ids.len(), reading.fields.len());
+            proptest::prop_assert_eq!(labels.len(), reading.fields.len());
+        }
+    }
+
+    /// Mappings whose names are dots, backslashes and one letter: nearly all of them collide.
+    fn mapping(depth: u32) -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = Just(Value::Bool(true)).boxed();
+        let entries = |inner: BoxedStrategy<Value>| {
+            proptest::collection::btree_map(r"[a.\\]{0,3}", inner, 1..5)
+                .prop_map(|entries| Value::Mapping(entries.into_iter().collect()))
+                .boxed()
+        };
+        let nested = (0..depth).fold(leaf.clone(), |inner, _| {
+            prop_oneof![leaf.clone(), entries(inner)].boxed()
+        });
+        entries(nested)
+    }
+
+    #[test]
+    fn files_of_one_name_in_two_sections_get_names_of_their_own() {
+        let binary = || Value::Bytes(vec![0xff]);
+        let document = map(vec![
+            ("a", map(vec![("ca", binary())])),
+            ("b", map(vec![("ca", binary())])),
+            ("key", binary()),
+        ]);
+        let readings = read_documents(&[document]).unwrap();
+        let names: Vec<&str> = readings[0].binaries.iter().map(|binary| binary.name.as_str()).collect();
+        assert_eq!(names, ["a.ca", "b.ca", "key"]);
+    }
+
+    #[test]
+    fn a_file_makes_a_bounded_number_of_items() {
+        let documents = |n| vec![map(vec![("a", string("1"))]); n];
+        assert_eq!(read_documents(&documents(MOST_ITEMS)).unwrap().len(), MOST_ITEMS);
+        let error = read_documents(&documents(MOST_ITEMS + 1)).err().unwrap();
+        assert!(error.contains("more than 10000 items"), "{error}");
+        // Those of a list count as well.
+        let list = map(vec![
+            ("apiVersion", string("v1")),
+            ("kind", string("List")),
+            ("items", Value::Sequence(documents(MOST_ITEMS + 1))),
+        ]);
+        assert!(read_documents(&[list]).is_err());
+    }
+
+    #[test]
+    fn names_that_are_repeated_for_each_field_are_bounded() {
+        let long = "n".repeat(1 << 20);
+        let inner = |n: usize| Value::Mapping((0..n).map(|n| (n.to_string(), Value::Null)).collect());
+        let document = |n| Value::Mapping(vec![("s".into(), Value::Mapping(vec![(long.clone(), inner(n))]))]);
+        assert!(read_documents(&[document(15)]).is_ok());
+        let error = read_documents(&[document(17)]).err().unwrap();
+        assert!(error.contains("16 MiB") && !error.contains("nnn"), "{error}");
     }
 }

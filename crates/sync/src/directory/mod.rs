@@ -7,9 +7,13 @@
 //! changes nothing.
 
 mod apply;
+mod beneath;
 mod content;
 mod draft;
 mod identities;
+mod items;
+#[cfg(test)]
+mod model_tests;
 mod read;
 mod secret;
 mod source;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sidevault_sops::{Detector, Document, Format, Identities};
 use sidevault_store::CHUNK_BYTES;
 
+use super::beneath::{BeneathError, Opened};
 use super::content;
 use super::draft::{Reading, read_documents};
 use super::tree::Found;
@@ -45,6 +46,15 @@ impl From<io::Error> for ReadError {
     }
 }
 
+impl From<BeneathError> for ReadError {
+    fn from(error: BeneathError) -> Self {
+        match error {
+            BeneathError::Changed | BeneathError::Missing => Self::Gone,
+            error => Self::Bad(error.to_string()),
+        }
+    }
+}
+
 /// A file as it is on disk: its digest, and its bytes if they are needed as a whole.
 pub(crate) struct Raw {
     pub(crate) digest: [u8; 32],
@@ -53,12 +63,19 @@ pub(crate) struct Raw {
 }
 
 /// Reads a file's bytes, or only their digest if SOPS encrypted nothing in them and they make no items.
-pub(crate) fn load(found: &Found) -> Result<Raw, ReadError> {
-    let mut file = File::open(&found.path)?;
-    if Format::from_path(&found.path) != Format::Binary {
-        return whole(&mut file, LARGEST_TREE, "larger than 16 MiB, the most for this format");
+pub(crate) fn load(found: &Found, opened: &mut Opened) -> Result<Raw, ReadError> {
+    let raw = load_from(found, &mut opened.file)?;
+    if opened.has_changed()? {
+        return Err(ReadError::Bad("it changed while it was read".to_owned()));
     }
-    let survey = Survey::of(&mut file)?;
+    Ok(raw)
+}
+
+fn load_from(found: &Found, file: &mut File) -> Result<Raw, ReadError> {
+    if Format::from_path(&found.path) != Format::Binary {
+        return whole(file, LARGEST_TREE, "larger than 16 MiB, the most for this format");
+    }
+    let survey = Survey::of(file)?;
     if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
         return Ok(Raw {
             digest: survey.digest,
@@ -68,7 +85,7 @@ pub(crate) fn load(found: &Found) -> Result<Raw, ReadError> {
     }
     file.rewind()?;
     whole(
-        &mut file,
+        file,
         LARGEST_ENCRYPTED,
         "larger than 64 MiB, the most for a file that SOPS encrypted",
     )

@@ -1,13 +1,15 @@
 //! Kubernetes `Secret` manifests as items.
 
+use std::collections::HashSet;
+
 use data_encoding::BASE64;
 use sidevault_model::{Field, FieldType};
 use sidevault_sops::{Value, holds_mark, scalar_text};
 
-use super::draft::{Reading, get, text};
+use super::draft::{Binary, Reading, SecretName, get, text};
 
-/// `metadata.name` is the title; each key of `data` (base64) and `stringData` (as it is, and
-/// stronger, as in Kubernetes) a field. What is not UTF-8 becomes a file of the item.
+/// `metadata.name` is the title, and `metadata.namespace`, if there is one, a tag; each key of `data` (base64) and
+/// `stringData` (as it is, and stronger, as in Kubernetes) a field. What is not UTF-8 becomes a file of the item.
 pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
     let Some(Value::Mapping(metadata)) = get(entries, "metadata") else {
         return Err("a Secret without metadata.name".to_owned());
@@ -15,15 +17,20 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
     let name = get(metadata, "name")
         .and_then(text)
         .ok_or("a Secret without metadata.name")?;
+    let namespace = get(metadata, "namespace")
+        .and_then(text)
+        .filter(|name| !name.is_empty());
     let mut reading = Reading {
-        title: Some(name.to_owned()),
-        sections: Vec::new(),
-        fields: Vec::new(),
-        binaries: Vec::new(),
+        name: Some(SecretName {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        }),
+        ..Reading::default()
     };
     let plain = mapping(entries, "stringData")?;
+    let stronger: HashSet<&str> = plain.iter().map(|(key, _)| key.as_str()).collect();
     for (key, value) in mapping(entries, "data")? {
-        if plain.iter().any(|(other, _)| other == key) {
+        if stronger.contains(key.as_str()) {
             continue;
         }
         let encoded: String = scalar_text(value).split_ascii_whitespace().collect();
@@ -38,7 +45,11 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
         }
         match String::from_utf8(bytes) {
             Ok(value) => reading.fields.push(Field::new(key, FieldType::Concealed, key, value)),
-            Err(binary) => reading.binaries.push((key.clone(), binary.into_bytes())),
+            Err(binary) => reading.binaries.push(Binary {
+                id: key.clone(),
+                name: key.clone(),
+                bytes: binary.into_bytes(),
+            }),
         }
     }
     for (key, value) in plain {
@@ -82,7 +93,7 @@ mod tests {
     #[test]
     fn data_is_decoded_and_string_data_wins() {
         let reading = secret(&[("a", "eA=="), ("b", "eQ==")], &[("b", "z")]).unwrap();
-        assert_eq!(reading.title.as_deref(), Some("db"));
+        assert_eq!(reading.name.unwrap().name, "db");
         let fields: Vec<_> = reading
             .fields
             .iter()
@@ -95,7 +106,9 @@ mod tests {
     fn binary_data_becomes_a_file() {
         let reading = secret(&[("jks", "/+8=")], &[]).unwrap();
         assert!(reading.fields.is_empty());
-        assert_eq!(reading.binaries, [("jks".to_owned(), vec![0xff, 0xef])]);
+        let (id, name) = ("jks".to_owned(), "jks".to_owned());
+        let bytes = vec![0xff, 0xef];
+        assert_eq!(reading.binaries, [Binary { id, name, bytes }]);
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! A directory source from one look at its tree to the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sidevault_keys::IdKey;
-use sidevault_model::{Category, VaultId, filter};
+use sidevault_model::{VaultId, filter};
 use sidevault_sops::Identities;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use unicode_normalization::UnicodeNormalization;
 
-use super::draft::{Draft, DraftFile, Reading, categorize, content_id, stem};
+use super::beneath::{FileStamp, Root};
+use super::draft::Draft;
 use super::identities::Keys;
-use super::read::{Contents, Raw, ReadError, load, understand};
-use super::tree::{FileStamp, Found, Tree, list};
+use super::items::{Made, Maker};
+use super::read::{ReadError, load, understand};
+use super::tree::{Found, Tree, list};
 use super::watch::Watch;
 use super::{DirectoryAnswer, DirectoryJob, content};
 use crate::config::DirectorySource;
@@ -21,11 +25,17 @@ use crate::metrics::Metrics;
 use crate::queue::{Queue, QueueClosed};
 use crate::status::{SourceState, Status};
 
-/// How many files' items go to the writer at once.
+/// How many files' items go to the writer at once,
 const FILES_A_JOB: usize = 64;
+/// and from how many items on fewer files do: other writes wait meanwhile.
+const ITEMS_A_JOB: usize = 1000;
 
-/// How soon a tree that was changing while it was read is read again.
+/// How soon a tree that was changing while it was read is read again. Twice as late each time.
 const SOON: Duration = Duration::from_millis(50);
+
+/// A file that was written to this short a time before it was read may be written to again without getting a new time:
+/// Linux counts the times of files in steps of up to 10 ms.
+const FRESH: Duration = Duration::from_millis(20);
 
 /// What a directory source works with.
 pub(crate) struct Tools {
@@ -33,30 +43,33 @@ pub(crate) struct Tools {
     pub(crate) ids: IdKey,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
+    /// The sources that stand before this one in the sources file. A new vault that two want is the first one's.
+    pub(crate) earlier: Vec<DirectorySource>,
 }
 
 /// Serves a directory until it is told to stop.
 pub(crate) async fn run(config: DirectorySource, tools: Tools, stop: CancellationToken) {
-    let mut source = Source {
-        keys: Keys::new(config.age_key_file.clone()),
-        config,
-        tools,
-        known: HashMap::new(),
-    };
+    let mut source = Source::new(config, tools);
     let work = async {
         let mut watch = Watch::new();
         let mut noticed = None;
+        let mut soon = SOON;
         loop {
-            watch.follow(&source.config.path);
+            watch.follow(&source.config.path).await;
             let next = match source.look(noticed).await {
                 Ok(next) => next,
                 Err(QueueClosed) => return,
             };
             noticed = match next {
-                Next::Wait => watch.changed(source.config.full_check).await,
+                Next::Wait => {
+                    soon = SOON;
+                    watch.changed(source.config.full_check).await
+                }
                 Next::Again => {
-                    tokio::time::sleep(SOON).await;
-                    noticed.or_else(|| Some(Instant::now()))
+                    let since = noticed.unwrap_or_else(Instant::now);
+                    let _event = watch.changed(soon).await;
+                    soon = (2 * soon).min(source.config.full_check);
+                    Some(since)
                 }
             };
         }
@@ -67,92 +80,174 @@ pub(crate) async fn run(config: DirectorySource, tools: Tools, stop: Cancellatio
     }
 }
 
-enum Next {
+pub(crate) enum Next {
     Wait,
     /// The tree changed under our eyes.
     Again,
 }
 
-struct Source {
-    config: DirectorySource,
-    keys: Keys,
+pub(crate) struct Source {
+    config: Arc<DirectorySource>,
+    keys: Arc<Mutex<Keys>>,
     tools: Tools,
     /// What was last seen of each file, by its path in the tree.
     known: HashMap<String, Known>,
+    /// The vaults that were this source's at the last look.
+    owned: HashSet<VaultId>,
 }
 
 struct Known {
-    stamp: FileStamp,
+    /// The file as it was read; `None` if it has to be read again at the next look.
+    stamp: Option<FileStamp>,
     digest: [u8; 32],
-    /// Why the file was refused, if it was: then it is read again at each look.
+    /// Why the file was refused, if it was.
     error: Option<String>,
 }
 
+/// A vault and the files that belong to it, whatever the case of their directories' names.
+struct Group {
+    name: String,
+    files: Vec<Found>,
+}
+
 impl Source {
-    /// One look at the tree. `noticed`: when the event came that made us look.
-    async fn look(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
-        let config = self.config.clone();
-        let listed = tokio::task::spawn_blocking(move || list(&config)).await;
-        let tree = match listed.unwrap_or_else(|panic| Err(panic.to_string())) {
-            Ok(tree) => tree,
-            Err(error) => {
-                self.report(SourceState::Failed(format!(
-                    "{error}; what was read before is still served"
-                )));
-                return Ok(Next::Wait);
-            }
-        };
-        let identities = Arc::new(self.keys.load(&self.config.name));
-        let vaults = self.vaults(&tree);
-        let claim = DirectoryJob::Claim {
-            source: self.config.name.clone(),
-            vaults: vaults.clone(),
-        };
-        let owned = match self.tools.queue.directory(claim).await? {
-            Ok(DirectoryAnswer::Claimed(owned)) => owned,
-            Ok(DirectoryAnswer::Taken { vault, owner }) => {
-                self.report(SourceState::Failed(format!(
-                    "vault \"{vault}\" belongs to \"{owner}\"; give this directory another vault name"
-                )));
-                return Ok(Next::Wait);
-            }
-            Ok(DirectoryAnswer::Retired { vault }) => {
-                self.report(SourceState::Failed(format!(
-                    "a local vault was named \"{vault}\" before it was renamed or deleted, and tokens made for it would \
-                     open this directory; give this directory another vault name"
-                )));
-                return Ok(Next::Wait);
-            }
-            Ok(_) => Vec::new(),
-            Err(error) => {
-                self.report(SourceState::Failed(error));
-                return Ok(Next::Wait);
-            }
-        };
-        let mut complete = true;
-        for (vault, name) in &vaults {
-            complete &= self.read_vault(*vault, name, &tree, &identities).await?;
+    pub(crate) fn new(config: DirectorySource, tools: Tools) -> Self {
+        Self {
+            keys: Arc::new(Mutex::new(Keys::new(config.age_key_file.clone()))),
+            config: Arc::new(config),
+            tools,
+            known: HashMap::new(),
+            owned: HashSet::new(),
         }
-        if !complete || self.config.path.canonicalize().ok().as_ref() != Some(&tree.root) {
+    }
+
+    /// One look at the tree. `noticed`: when the event came that made us look.
+    pub(crate) async fn look(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
+        let (config, keys) = (self.config.clone(), self.keys.clone());
+        let listed = spawn_blocking(move || {
+            let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
+            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok((tree, keys.load(&config.name)))
+        });
+        let (mut tree, identities) = match listed.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+            Ok((tree, identities)) => (tree, Arc::new(identities)),
+            Err(error) => return Ok(self.fail(error)),
+        };
+        let mut groups = self.groups(std::mem::take(&mut tree.files));
+        let files = groups.values().map(|group| group.files.len()).sum();
+        let mut failed: BTreeMap<String, String> = tree
+            .refused
+            .iter()
+            .map(|(path, refused)| (path.clone(), refused.error.clone()))
+            .collect();
+        let owned = match self.claim(&groups).await? {
+            Ok((owned, refused)) => {
+                for (vault, error) in refused {
+                    let files = groups.remove(&vault).map(|group| group.files).unwrap_or_default();
+                    failed.extend(files.into_iter().map(|found| (found.relative, error.clone())));
+                }
+                owned
+            }
+            Err(error) => return Ok(self.fail(error)),
+        };
+        let mut complete = !tree.changing;
+        for (vault, group) in &groups {
+            complete &= self.read_vault(*vault, &group.files, &tree.root, &identities).await?;
+        }
+        if !self.is_root(tree.root.clone()).await {
             return Ok(Next::Again);
         }
-        self.sweep(&tree, &vaults, &owned).await?;
+        // A file that was listed and is gone by now keeps its items until the next look.
+        if !tree.changing && files > 0 {
+            self.sweep(&tree, &groups, &owned).await?;
+        }
+        failed.extend(
+            self.known
+                .iter()
+                .filter_map(|(path, known)| Some((path.clone(), known.error.clone()?))),
+        );
+        self.report(SourceState::Read { files, failed });
+        if !complete {
+            return Ok(Next::Again);
+        }
         if let Some(noticed) = noticed {
             self.tools.metrics.propagated(noticed.elapsed());
         }
-        self.report(self.summary(&tree));
         Ok(Next::Wait)
     }
 
-    fn vault_id(&self, name: &str) -> VaultId {
-        self.tools.ids.vault(&filter::fold(name))
+    fn fail(&self, error: String) -> Next {
+        self.report(SourceState::Failed(error));
+        Next::Wait
     }
 
-    fn vaults(&self, tree: &Tree) -> BTreeMap<VaultId, String> {
-        tree.files
-            .iter()
-            .map(|file| (self.vault_id(&file.vault), file.vault.clone()))
-            .collect()
+    /// The files by vault. Directories whose names differ in case or Unicode normalisation only are one vault, named
+    /// like the first of them in the order of bytes, as long as it is there.
+    fn groups(&self, files: Vec<Found>) -> BTreeMap<VaultId, Group> {
+        let mut groups: BTreeMap<VaultId, Group> = BTreeMap::new();
+        for found in files {
+            let group = groups
+                .entry(vault_id(&self.tools.ids, &found.vault))
+                .or_insert_with(|| Group {
+                    name: found.vault.clone(),
+                    files: Vec::new(),
+                });
+            if found.vault < group.name {
+                group.name.clone_from(&found.vault);
+            }
+            group.files.push(found);
+        }
+        groups
+    }
+
+    /// Makes sure that the vaults are there. Gives all vaults of this source, and why it can't have some of those that
+    /// it has files for.
+    async fn claim(
+        &mut self,
+        groups: &BTreeMap<VaultId, Group>,
+    ) -> Result<Result<(Vec<VaultId>, BTreeMap<VaultId, String>), String>, QueueClosed> {
+        let reserved = if groups.keys().all(|vault| self.owned.contains(vault)) {
+            BTreeMap::new()
+        } else {
+            self.earlier_vaults().await
+        };
+        let claim = DirectoryJob::Claim {
+            source: self.config.name.clone(),
+            vaults: groups.iter().map(|(id, group)| (*id, group.name.clone())).collect(),
+            reserved,
+        };
+        Ok(match self.tools.queue.directory(claim).await? {
+            Ok(DirectoryAnswer::Claimed { owned, refused }) => {
+                self.owned = owned.iter().copied().collect();
+                Ok((owned, refused))
+            }
+            Ok(_) => Err("the writer did not say which vaults there are".to_owned()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// The vaults for which sources that stand before this one have files now. They are looked for in the trees, since
+    /// those sources may not have read them yet. A tree that can't be listed wants nothing.
+    async fn earlier_vaults(&self) -> BTreeMap<VaultId, String> {
+        let (earlier, ids) = (self.tools.earlier.clone(), self.tools.ids.clone());
+        let listed = spawn_blocking(move || {
+            let mut vaults = BTreeMap::new();
+            for source in &earlier {
+                for found in list(source).map(|tree| tree.files).unwrap_or_default() {
+                    vaults
+                        .entry(vault_id(&ids, &found.vault))
+                        .or_insert_with(|| source.name.clone());
+                }
+            }
+            vaults
+        });
+        listed.await.unwrap_or_default()
+    }
+
+    /// Whether the tree that was read is still the source's.
+    async fn is_root(&self, root: Arc<Root>) -> bool {
+        let config = self.config.clone();
+        spawn_blocking(move || root.is_at(&config.path)).await.unwrap_or(false)
     }
 
     /// What a file's items are known by in the store.
@@ -167,20 +262,25 @@ impl Source {
     async fn read_vault(
         &mut self,
         vault: VaultId,
-        name: &str,
-        tree: &Tree,
+        files: &[Found],
+        root: &Arc<Root>,
         identities: &Arc<Identities>,
     ) -> Result<bool, QueueClosed> {
         let mut complete = true;
-        let mut ready = Vec::new();
-        for found in tree.files.iter().filter(|file| file.vault == name) {
-            match self.read_file(vault, found, identities).await? {
-                Ok(Some(drafts)) => ready.push((self.origin(vault, &found.relative), drafts)),
+        let mut ready: Vec<(String, Vec<Draft>)> = Vec::new();
+        let mut items = 0;
+        for found in files {
+            match self.read_file(vault, found, root, identities).await? {
+                Ok(Some(drafts)) => {
+                    items += drafts.len();
+                    ready.push((self.origin(vault, &found.relative), drafts));
+                }
                 Ok(None) => {}
                 Err(ReadError::Gone) => complete = false,
                 Err(ReadError::Bad(error)) => self.refuse(found, error),
             }
-            if ready.len() == FILES_A_JOB {
+            if ready.len() == FILES_A_JOB || items >= ITEMS_A_JOB {
+                items = 0;
                 self.apply(vault, std::mem::take(&mut ready)).await?;
             }
         }
@@ -195,40 +295,52 @@ impl Source {
         &mut self,
         vault: VaultId,
         found: &Found,
+        root: &Arc<Root>,
         identities: &Arc<Identities>,
     ) -> Result<Result<Option<Vec<Draft>>, ReadError>, QueueClosed> {
         let known = self.known.get(&found.relative);
-        if known.is_some_and(|known| known.error.is_none() && known.stamp == found.stamp) {
+        if known.is_some_and(|known| known.error.is_none() && known.stamp == Some(found.stamp)) {
             return Ok(Ok(None));
         }
         let good_digest = known.filter(|known| known.error.is_none()).map(|known| known.digest);
-        let (file, keys) = (found.clone(), identities.clone());
-        let read = tokio::task::spawn_blocking(move || {
-            let raw = load(&file)?;
+        let (root, file, keys, ids) = (root.clone(), found.clone(), identities.clone(), self.tools.ids.clone());
+        let read = spawn_blocking(move || {
+            let begun = SystemTime::now();
+            let mut opened = root.file(&file.path)?;
+            let raw = load(&file, &mut opened)?;
+            let known = Known {
+                stamp: Some(opened.stamp).filter(|stamp| !is_fresh(stamp, begun)),
+                digest: raw.digest,
+                error: None,
+            };
             if good_digest == Some(raw.digest) {
-                return Ok((raw, None));
+                return Ok((known, None));
             }
             let contents = understand(&file, &raw, &keys)?;
-            Ok((raw, Some(contents)))
+            let maker = Maker {
+                ids: &ids,
+                vault,
+                relative: &file.relative,
+            };
+            Ok((known, Some(maker.make(contents, &raw, opened)?)))
         });
-        let (raw, contents) = match read
+        let (known, made) = match read
             .await
             .unwrap_or_else(|panic| Err(ReadError::Bad(panic.to_string())))
         {
             Ok(read) => read,
             Err(error) => return Ok(Err(error)),
         };
-        let drafts = match contents {
+        let drafts = match made {
             None => None,
-            Some(contents) => match self.drafts(vault, found, &raw, contents).await? {
-                Ok(drafts) => Some(drafts),
-                Err(error) => return Ok(Err(ReadError::Bad(error))),
-            },
-        };
-        let known = Known {
-            stamp: found.stamp,
-            digest: raw.digest,
-            error: None,
+            Some(Made { drafts, uploads }) => {
+                for upload in uploads {
+                    if let Err(error) = content::store(&self.tools.queue, vault, upload).await? {
+                        return Ok(Err(ReadError::Bad(error)));
+                    }
+                }
+                Some(drafts)
+            }
         };
         if let Some(Known { error: Some(_), .. }) = self.known.insert(found.relative.clone(), known) {
             tracing::info!(
@@ -238,129 +350,6 @@ impl Source {
             );
         }
         Ok(Ok(drafts))
-    }
-
-    async fn drafts(
-        &self,
-        vault: VaultId,
-        found: &Found,
-        raw: &Raw,
-        contents: Contents,
-    ) -> Result<Result<Vec<Draft>, String>, QueueClosed> {
-        match contents {
-            Contents::Items(readings) => {
-                let mut drafts: Vec<Draft> = Vec::with_capacity(readings.len());
-                for (n, reading) in readings.into_iter().enumerate() {
-                    let id = self.item_id(vault, &found.relative, n, reading.title.as_deref(), &drafts);
-                    match self.draft(vault, found, n, id, reading).await? {
-                        Ok(draft) => drafts.push(draft),
-                        Err(error) => return Ok(Err(error)),
-                    }
-                }
-                Ok(Ok(drafts))
-            }
-            Contents::Decrypted(bytes) => {
-                let (digest, size) = (content::digest_of(&bytes), bytes.len() as u64);
-                self.document(vault, found, digest, size, &bytes[..]).await
-            }
-            Contents::Plain { size } => match std::fs::File::open(&found.path) {
-                Ok(file) => self.document(vault, found, raw.digest, size, file).await,
-                Err(error) => Ok(Err(error.to_string())),
-            },
-        }
-    }
-
-    /// An untitled document's id follows from the file and its number, a titled one's from its
-    /// title: a manifest may move within its file.
-    fn item_id(
-        &self,
-        vault: VaultId,
-        relative: &str,
-        n: usize,
-        title: Option<&str>,
-        before: &[Draft],
-    ) -> sidevault_model::ItemId {
-        let path = match (title, n) {
-            (Some(title), _) => format!("{relative}#{title}"),
-            (None, 0) => relative.to_owned(),
-            (None, n) => format!("{relative}#{n}"),
-        };
-        let id = self.tools.ids.item(vault, &path);
-        if before.iter().any(|draft| draft.id == id) {
-            self.tools.ids.item(vault, &format!("{path}#{n}"))
-        } else {
-            id
-        }
-    }
-
-    async fn draft(
-        &self,
-        vault: VaultId,
-        found: &Found,
-        n: usize,
-        id: sidevault_model::ItemId,
-        mut reading: Reading,
-    ) -> Result<Result<Draft, String>, QueueClosed> {
-        let title = reading.title.take().unwrap_or_else(|| match n {
-            0 => stem(&found.relative).to_owned(),
-            n => format!("{}-{}", stem(&found.relative), n + 1),
-        });
-        let mut files = Vec::with_capacity(reading.binaries.len());
-        for (name, bytes) in &reading.binaries {
-            let content = content_id(&self.tools.ids, vault, id, name, &content::digest_of(bytes));
-            if let Err(error) =
-                content::store(&self.tools.queue, vault, content, bytes.len() as u64, &bytes[..]).await?
-            {
-                return Ok(Err(format!("{name}: {error}")));
-            }
-            let file = self.tools.ids.file(vault, id, name);
-            files.push(DraftFile {
-                id: file,
-                name: name.clone(),
-                size: bytes.len() as u64,
-                content,
-            });
-        }
-        let category = categorize(&mut reading.fields);
-        Ok(Ok(Draft {
-            id,
-            title,
-            category,
-            sections: reading.sections,
-            fields: reading.fields,
-            files,
-        }))
-    }
-
-    /// A binary file: a DOCUMENT titled like it.
-    async fn document(
-        &self,
-        vault: VaultId,
-        found: &Found,
-        digest: [u8; 32],
-        size: u64,
-        bytes: impl std::io::Read + Send,
-    ) -> Result<Result<Vec<Draft>, String>, QueueClosed> {
-        let id = self.tools.ids.item(vault, &found.relative);
-        let name = found.relative.rsplit('/').next().unwrap_or(&found.relative).to_owned();
-        let content = content_id(&self.tools.ids, vault, id, &name, &digest);
-        if let Err(error) = content::store(&self.tools.queue, vault, content, size, bytes).await? {
-            return Ok(Err(error));
-        }
-        let file = DraftFile {
-            id: self.tools.ids.file(vault, id, &name),
-            name: name.clone(),
-            size,
-            content,
-        };
-        Ok(Ok(vec![Draft {
-            id,
-            title: name,
-            category: Category::Document,
-            sections: Vec::new(),
-            fields: Vec::new(),
-            files: vec![file],
-        }]))
     }
 
     async fn apply(&mut self, vault: VaultId, files: Vec<(String, Vec<Draft>)>) -> Result<(), QueueClosed> {
@@ -377,48 +366,58 @@ impl Source {
         Ok(())
     }
 
-    /// Forgets the files that are gone, and removes their items. A tree without any file is
-    /// taken for a volume that is not mounted.
+    /// Forgets the files that are gone, and removes their items. Not called for a tree without any file, which is taken
+    /// for a volume that is not mounted.
     async fn sweep(
         &mut self,
         tree: &Tree,
-        vaults: &BTreeMap<VaultId, String>,
+        groups: &BTreeMap<VaultId, Group>,
         owned: &[VaultId],
     ) -> Result<(), QueueClosed> {
-        if tree.files.is_empty() {
-            return Ok(());
-        }
-        let present: HashSet<&str> = tree.files.iter().map(|file| file.relative.as_str()).collect();
-        let gone = self.known.len();
+        let present: HashSet<&str> = groups
+            .values()
+            .flat_map(|group| group.files.iter().map(|found| found.relative.as_str()))
+            .collect();
         self.known.retain(|relative, _| present.contains(relative.as_str()));
-        for vault in owned {
-            let name = vaults.get(vault);
-            let origins: HashSet<String> = tree
-                .files
+        let ids = &self.tools.ids;
+        let unlisted: HashSet<VaultId> = tree.unlisted.iter().map(|name| vault_id(ids, name)).collect();
+        // What is refused now may have been a file before: an error deletes nothing.
+        let refused: Vec<(VaultId, String)> = tree
+            .refused
+            .iter()
+            .map(|(path, refused)| (vault_id(ids, &refused.vault), path.nfc().collect()))
+            .collect();
+        let mut removed = 0;
+        for vault in owned.iter().filter(|vault| !unlisted.contains(*vault)) {
+            let files = groups.get(vault).map_or(&[][..], |group| &group.files);
+            let files = files.iter().map(|found| found.relative.as_str());
+            let refused = refused
                 .iter()
-                .filter(|file| Some(&file.vault) == name)
-                .map(|file| self.origin(*vault, &file.relative))
-                // A link that is refused now may have been a file before: an error deletes nothing.
-                .chain(tree.refused.keys().map(|relative| self.origin(*vault, relative)))
+                .filter(|(its, _)| its == vault)
+                .map(|(_, path)| path.as_str());
+            let origins = files
+                .chain(refused)
+                .map(|relative| self.origin(*vault, relative))
                 .collect();
-            if let Err(error) = self
+            match self
                 .tools
                 .queue
                 .directory(DirectoryJob::Sweep { vault: *vault, origins })
                 .await?
             {
-                tracing::error!(
+                Ok(DirectoryAnswer::Swept(items)) => removed += items,
+                Ok(_) => {}
+                Err(error) => tracing::error!(
                     source = self.config.name,
                     error,
                     "items of removed files could not be removed"
-                );
+                ),
             }
         }
-        let removed = gone - self.known.len();
         if removed > 0 {
             tracing::info!(
                 source = self.config.name,
-                files = removed,
+                items = removed,
                 "files were removed, and so are their items"
             );
         }
@@ -427,7 +426,7 @@ impl Source {
 
     fn refuse(&mut self, found: &Found, error: String) {
         let known = self.known.entry(found.relative.clone()).or_insert(Known {
-            stamp: found.stamp,
+            stamp: None,
             digest: [0; 32],
             error: None,
         });
@@ -439,24 +438,22 @@ impl Source {
                 "a file can't be read; its items stay as they were"
             );
         }
-        known.stamp = found.stamp;
         known.error = Some(error);
-    }
-
-    fn summary(&self, tree: &Tree) -> SourceState {
-        let mut failed: BTreeMap<String, String> = tree.refused.clone();
-        for (relative, known) in &self.known {
-            if let Some(error) = &known.error {
-                failed.insert(relative.clone(), error.clone());
-            }
-        }
-        SourceState::Read {
-            files: tree.files.len(),
-            failed,
-        }
     }
 
     fn report(&self, state: SourceState) {
         self.tools.status.source(&self.config.name, state);
     }
+}
+
+fn vault_id(ids: &IdKey, name: &str) -> VaultId {
+    ids.vault(&filter::fold(name))
+}
+
+/// Whether a file was written to so short a time before `now` that its times can't tell of another write.
+fn is_fresh(stamp: &FileStamp, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
+    let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
+    (now - nanoseconds(stamp.ctime)).unsigned_abs() < FRESH.as_nanos()
 }

@@ -1,19 +1,22 @@
 //! What files a directory holds, and to which vault each belongs.
 
-use std::collections::BTreeMap;
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use unicode_normalization::UnicodeNormalization;
+
+use super::beneath::{BeneathError, Directory, Entry, FileStamp, Root, is_unlisted};
 use crate::config::DirectorySource;
 
 /// A file that may become items.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// Where it is.
+    /// The file below the root, as the file system spells it.
     pub(crate) path: PathBuf,
-    /// The same from the tree's root, `/` between its parts: what its items' ids follow from.
+    /// The same with `/` between its parts and in Unicode's composed form (NFC), because Git and macOS decompose
+    /// names: what its items' ids follow from.
     pub(crate) relative: String,
     /// The vault's name.
     pub(crate) vault: String,
@@ -21,121 +24,198 @@ pub(crate) struct Found {
     pub(crate) stamp: FileStamp,
 }
 
-/// What tells that a file is still the one that was read. `ctime` can't be set back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FileStamp {
-    device: u64,
-    inode: u64,
-    pub(crate) size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
-
-impl FileStamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            mtime: (metadata.mtime(), metadata.mtime_nsec()),
-            ctime: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-/// A listing of the whole tree.
+/// A name that is not served.
 #[derive(Debug)]
-pub(crate) struct Tree {
-    /// The root, without symbolic links: it must still be this one after everything was read.
-    pub(crate) root: PathBuf,
-    pub(crate) files: Vec<Found>,
-    /// Links that lead out of the tree, by path: they are not followed.
-    pub(crate) refused: BTreeMap<String, String>,
+pub(crate) struct Refused {
+    /// The vault that a file of this name would belong to.
+    pub(crate) vault: String,
+    /// Why.
+    pub(crate) error: String,
 }
 
-/// How deep directories may be nested.
+/// A listing of the tree.
+pub(crate) struct Tree {
+    /// What the files are to be opened beneath. It must still be the source's root after everything was read.
+    pub(crate) root: Arc<Root>,
+    /// In the order of their names.
+    pub(crate) files: Vec<Found>,
+    /// What is there and is not served, by path: each may have been a file before.
+    pub(crate) refused: BTreeMap<String, Refused>,
+    /// Vaults with a directory that can't be listed. Nothing can be said of what is missing in them.
+    pub(crate) unlisted: BTreeSet<String>,
+    /// A name was gone before it was looked at: others may have been missed.
+    pub(crate) changing: bool,
+}
+
+/// How deep directories may be nested. Each level is a descriptor that is open while the tree is listed.
 const DEEPEST: usize = 32;
 
 /// Lists the tree. Hidden files and directories are left out: `.git`, `.sops.yaml`, and the
 /// `..data` that Kubernetes keeps behind the links of a mounted volume.
 ///
 /// # Errors
-/// If any part can't be listed: then nothing can be said of what is missing.
+/// If the root can't be listed. Anything below it is refused alone.
 pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
-    let root = source
-        .path
-        .canonicalize()
-        .map_err(|error| format!("{}: {error}", source.path.display()))?;
-    let mut tree = Tree {
-        root: root.clone(),
-        files: Vec::new(),
-        refused: BTreeMap::new(),
+    let fail = |error: BeneathError| format!("{}: {error}", source.path.display());
+    let root = Root::open(&source.path).map_err(|error| fail(error.into()))?;
+    let top = root.directory().map_err(fail)?;
+    let names = top.names().map_err(|error| fail(error.into()))?;
+    let mut listing = Listing {
+        source,
+        tree: Tree {
+            root: Arc::new(root),
+            files: Vec::new(),
+            refused: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
+            changing: false,
+        },
     };
-    walk(source, &root, &[], &mut tree)?;
-    if source.path.canonicalize().ok().as_deref() != Some(&*root) {
-        return Err("the tree was swapped while it was listed".to_owned());
-    }
-    Ok(tree)
+    listing.walk(&top, &names, &Place::default());
+    Ok(listing.finish())
 }
 
-fn walk(source: &DirectorySource, dir: &Path, parts: &[String], tree: &mut Tree) -> Result<(), String> {
-    if parts.len() > DEEPEST {
-        return Err(format!("{}: nested more than {DEEPEST} deep", dir.display()));
+/// A name of the tree.
+#[derive(Clone, Default)]
+struct Place {
+    /// As the file system spells it.
+    path: PathBuf,
+    /// In Unicode's composed form.
+    parts: Vec<String>,
+    /// Below the link of a Kubernetes volume: no further link to a directory is followed.
+    linked: bool,
+}
+
+impl Place {
+    /// A name in this directory; `None` if it is not UTF-8.
+    fn below(&self, name: &OsStr) -> Option<Self> {
+        let mut below = self.clone();
+        below.path.push(name);
+        below.parts.push(name.to_str()?.nfc().collect());
+        Some(below)
     }
-    let fail = |error: io::Error| format!("{}: {error}", dir.display());
-    let mut entries = std::fs::read_dir(dir)
-        .map_err(fail)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
+}
+
+struct Listing<'a> {
+    source: &'a DirectorySource,
+    tree: Tree,
+}
+
+impl Listing<'_> {
+    fn walk(&mut self, dir: &Directory, names: &[OsString], place: &Place) {
+        for name in names.iter().filter(|name| !is_unlisted(name)) {
+            let outcome = match place.below(name) {
+                Some(below) => self.visit(dir, name, &below).map_err(|error| match error {
+                    BeneathError::Changed => None,
+                    error => Some(error.to_string()),
+                }),
+                None => Err(Some("its name is not UTF-8; rename it".to_owned())),
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(Some(error)) => self.refuse(&place.path.join(name), &place.parts, error),
+                Err(None) => self.tree.changing = true,
+            }
         }
-        let path = entry.path();
-        let mut below = parts.to_vec();
-        below.push(name);
-        let target = match path.canonicalize() {
-            Ok(target) => target,
-            // A broken link is a bad file; a file that is gone by now is being replaced.
+    }
+
+    fn visit(&mut self, dir: &Directory, name: &OsStr, place: &Place) -> Result<(), BeneathError> {
+        match dir.entry(name).map_err(replaced)? {
+            Entry::Directory => self.descend(dir.enter(name).map_err(replaced), place),
+            Entry::File(stamp) => self.found(place, stamp),
+            Entry::Special => return Err(BeneathError::Special),
+            Entry::Link
+                if !place.linked
+                    && let Some(volume) = dir.enter_volume(name) =>
+            {
+                let linked = Place {
+                    linked: true,
+                    ..place.clone()
+                };
+                self.descend(Ok(volume), &linked);
+            }
+            Entry::Link => {
+                if let Some(stamp) = self.tree.root.follow(&place.path)? {
+                    self.found(place, stamp);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &Place) {
+        let parent = &place.parts[..place.parts.len().saturating_sub(1)];
+        if place.parts.len() > DEEPEST {
+            // What is below never was an item, so the vault's other files can still be told from removed ones.
+            let error = format!("directories are nested more than {DEEPEST} deep");
+            return self.refuse(&place.path, parent, error);
+        }
+        match dir.and_then(|dir| Ok((dir.names()?, dir))) {
+            Ok((names, dir)) => self.walk(&dir, &names, place),
+            Err(BeneathError::Changed) => self.tree.changing = true,
             Err(error) => {
-                tree.refused.insert(below.join("/"), error.to_string());
-                continue;
+                self.tree.unlisted.insert(vault_in(self.source, &place.parts));
+                self.refuse(&place.path, parent, error.to_string());
             }
-        };
-        if !target.starts_with(&tree.root) {
-            tree.refused.insert(
-                below.join("/"),
-                "a link that leads out of the tree is not followed".to_owned(),
-            );
-            continue;
-        }
-        let metadata = std::fs::metadata(&target).map_err(|error| format!("{}: {error}", path.display()))?;
-        if metadata.is_dir() {
-            // A link to a directory could lead in a circle.
-            if !entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-                walk(source, &path, &below, tree)?;
-            }
-        } else if metadata.is_file() {
-            let vault = vault_of(source, &below);
-            tree.files.push(Found {
-                path,
-                relative: below.join("/"),
-                vault,
-                stamp: FileStamp::of(&metadata),
-            });
         }
     }
-    Ok(())
+
+    fn found(&mut self, place: &Place, stamp: FileStamp) {
+        let parent = &place.parts[..place.parts.len().saturating_sub(1)];
+        self.tree.files.push(Found {
+            path: place.path.clone(),
+            relative: place.parts.join("/"),
+            vault: vault_in(self.source, parent),
+            stamp,
+        });
+    }
+
+    /// Names what is not served. A path that is not UTF-8 is shown with escapes, so that each is told from the others.
+    fn refuse(&mut self, path: &Path, parent: &[String], error: String) {
+        let shown = match path.to_str() {
+            Some(path) => path.to_owned(),
+            None => path.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
+        };
+        let vault = vault_in(self.source, parent);
+        self.tree.refused.insert(shown, Refused { vault, error });
+    }
+
+    /// Of files whose names differ in Unicode's normalisation form only, all but one are refused: they would be one
+    /// item. The composed name stays; else the first in the order of bytes.
+    fn finish(mut self) -> Tree {
+        let mut files = std::mem::take(&mut self.tree.files);
+        files.sort_by(|a, b| {
+            let key = |found: &Found| found.path.as_os_str() != OsStr::new(&found.relative);
+            (&a.relative, key(a), &a.path).cmp(&(&b.relative, key(b), &b.path))
+        });
+        for found in files {
+            match self.tree.files.last() {
+                Some(kept) if kept.relative == found.relative => {
+                    let error = "another file's name is the same but for Unicode normalisation (NFC, NFD); rename one";
+                    let shown = found.path.to_string_lossy().into_owned();
+                    let (vault, error) = (found.vault, error.to_owned());
+                    self.tree.refused.insert(shown, Refused { vault, error });
+                }
+                _ => self.tree.files.push(found),
+            }
+        }
+        self.tree
+    }
 }
 
-/// The name of the vault a file belongs to.
-fn vault_of(source: &DirectorySource, parts: &[String]) -> String {
-    match (&source.vaults.single, parts) {
+/// A name that was listed and is not there is being replaced.
+fn replaced(error: BeneathError) -> BeneathError {
+    match error {
+        BeneathError::Missing => BeneathError::Changed,
+        error => error,
+    }
+}
+
+/// The name of the vault to which the files of a directory belong.
+fn vault_in(source: &DirectorySource, directory: &[String]) -> String {
+    match (&source.vaults.single, directory) {
         (Some(vault), _) => vault.clone(),
-        (None, [top, _, ..]) => source.vaults.renamed.get(top).unwrap_or(top).clone(),
-        _ => source.name.clone(),
+        (None, [top, ..]) => source.vaults.name_for(top).to_owned(),
+        (None, []) => source.name.clone(),
     }
 }
 
@@ -195,7 +275,165 @@ mod tests {
             tree.files.iter().map(|file| file.relative.as_str()).collect::<Vec<_>>(),
             ["a.yaml"]
         );
-        assert!(tree.refused["escape"].contains("out of the tree"));
+        assert!(tree.refused["escape"].error.contains("out of the tree"));
+    }
+
+    fn paths(tree: &Tree) -> Vec<&str> {
+        tree.files.iter().map(|file| file.relative.as_str()).collect()
+    }
+
+    #[test]
+    fn a_directory_of_a_kubernetes_volume_is_a_vault_and_other_links_to_directories_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("mounted");
+        fs::create_dir_all(root.join("..2026_11_24/prod/db")).unwrap();
+        fs::write(root.join("..2026_11_24/prod/db/a.yaml"), "a: 1").unwrap();
+        symlink("..2026_11_24", root.join("..data")).unwrap();
+        symlink("..data/prod", root.join("prod")).unwrap();
+        // Not as kubelet makes them, and circles.
+        symlink("..data/prod", root.join("other")).unwrap();
+        symlink(".", root.join("circle")).unwrap();
+        symlink("..", root.join("..2026_11_24/prod/db/up")).unwrap();
+        let source = DirectorySource::new(&root);
+        assert_eq!(listed(&source), [("prod".to_owned(), "prod/db/a.yaml".to_owned())]);
+        let tree = list(&source).unwrap();
+        assert!(tree.refused.is_empty() && tree.root.file(&tree.files[0].path).is_ok());
+    }
+
+    #[test]
+    fn a_link_leads_to_nothing_hidden_and_nothing_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("tree");
+        fs::create_dir_all(root.join(".git")).unwrap();
+        fs::create_dir_all(root.join("v/deep")).unwrap();
+        fs::create_dir_all(root.join("..rev")).unwrap();
+        fs::write(root.join(".git/config"), "token").unwrap();
+        fs::write(root.join(".hidden"), "token").unwrap();
+        fs::write(root.join("..file"), "token").unwrap();
+        fs::write(root.join("a.yaml"), "a: 1").unwrap();
+        fs::write(dir.path().join("outside"), "x").unwrap();
+        for (link, to) in [
+            ("git.txt", "../.git/config"),
+            ("dot.txt", "../.hidden"),
+            ("dots.txt", "../..file"),
+            ("deep/two.txt", "../git.txt"),
+            ("by.txt", "../..data/config"),
+            ("up.txt", "../../outside"),
+            ("in.txt", "../../tree/a.yaml"),
+            ("abs.txt", "/etc/passwd"),
+            ("self.txt", "self.txt"),
+            ("proc.txt", "/proc/self/environ"),
+        ] {
+            symlink(to, root.join("v").join(link)).unwrap();
+        }
+        symlink(".git", root.join("..data")).unwrap();
+        symlink("../a.yaml", root.join("v/good.yaml")).unwrap();
+        let tree = list(&DirectorySource::new(&root)).unwrap();
+        assert_eq!(paths(&tree), ["a.yaml", "v/good.yaml"]);
+        let refused: Vec<String> = tree
+            .refused
+            .iter()
+            .map(|(path, refused)| format!("{path}: {}", refused.error))
+            .collect();
+        let outside = "a link that leads out of the tree is not followed; a link within it must be relative";
+        let hidden = "a link to a hidden file or directory is not followed";
+        assert_eq!(
+            refused,
+            [
+                format!("v/abs.txt: {outside}"),
+                format!("v/by.txt: {hidden}"),
+                format!("v/deep/two.txt: {hidden}"),
+                format!("v/dot.txt: {hidden}"),
+                format!("v/dots.txt: {hidden}"),
+                format!("v/git.txt: {hidden}"),
+                format!("v/in.txt: {outside}"),
+                format!("v/proc.txt: {outside}"),
+                "v/self.txt: more than 40 symbolic links on the way".to_owned(),
+                format!("v/up.txt: {outside}"),
+            ]
+        );
+        // Nor is it followed if the link comes after the listing.
+        for (to, error) in [
+            ("/etc/passwd", outside),
+            ("../.git/config", hidden),
+            ("../../outside", outside),
+        ] {
+            fs::remove_file(root.join("v/good.yaml")).unwrap();
+            symlink(to, root.join("v/good.yaml")).unwrap();
+            let refused = tree.root.file(Path::new("v/good.yaml")).err().unwrap();
+            assert_eq!(refused.to_string(), error);
+        }
+        // Nor if a directory on the way becomes one.
+        fs::rename(root.join("v"), root.join("w")).unwrap();
+        symlink("..", root.join("v")).unwrap();
+        assert!(tree.root.file(Path::new("v/outside")).is_err());
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.yaml"), "a: 1").unwrap();
+        let tree = list(&DirectorySource::new(dir.path())).unwrap();
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("a.yaml"), fifo, 0o600.into(), 0).unwrap();
+        assert!(matches!(
+            tree.root.file(Path::new("a.yaml")),
+            Err(BeneathError::Special)
+        ));
+        let again = list(&DirectorySource::new(dir.path())).unwrap();
+        assert_eq!(again.refused["a.yaml"].error, "neither a file nor a directory");
+    }
+
+    #[test]
+    fn a_directory_that_is_too_deep_refuses_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |depth| vec!["d"; depth].join("/");
+        fs::create_dir_all(dir.path().join(at(40))).unwrap();
+        for depth in [DEEPEST, DEEPEST + 1] {
+            fs::write(dir.path().join(at(depth)).join("a.yaml"), "a: 1").unwrap();
+        }
+        fs::write(dir.path().join("b.yaml"), "a: 1").unwrap();
+        let tree = list(&DirectorySource::new(dir.path())).unwrap();
+        assert_eq!(paths(&tree), ["b.yaml", &format!("{}/a.yaml", at(DEEPEST))]);
+        let refused: Vec<_> = tree
+            .refused
+            .iter()
+            .map(|(path, refused)| (path.as_str(), refused.error.as_str()))
+            .collect();
+        assert_eq!(
+            refused,
+            [(at(DEEPEST + 1).as_str(), "directories are nested more than 32 deep")]
+        );
+        assert!(tree.unlisted.is_empty());
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_refused_one_by_one() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        for name in [b"a\\xff.yaml".as_slice(), b"a\xff.yaml", b"a\xfe.yaml", b"ok.yaml"] {
+            fs::write(dir.path().join(OsStr::from_bytes(name)), "a: 1").unwrap();
+        }
+        fs::create_dir(dir.path().join(OsStr::from_bytes(b"d\xff"))).unwrap();
+        let tree = list(&DirectorySource::new(dir.path())).unwrap();
+        assert_eq!(paths(&tree), [r"a\xff.yaml", "ok.yaml"]);
+        let refused: Vec<_> = tree.refused.keys().collect();
+        assert_eq!(refused, [r"a\xfe.yaml", r"a\xff.yaml", r"d\xff"]);
+    }
+
+    #[test]
+    fn of_names_that_differ_in_normalisation_the_composed_one_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = DirectorySource::new(dir.path());
+        fs::write(dir.path().join("e\u{301}.yaml"), "a: 1").unwrap();
+        let alone = list(&source).unwrap();
+        assert_eq!((paths(&alone), alone.refused.len()), (vec!["\u{e9}.yaml"], 0));
+        fs::write(dir.path().join("\u{e9}.yaml"), "a: 2").unwrap();
+        let both = list(&source).unwrap();
+        assert_eq!(paths(&both), ["\u{e9}.yaml"]);
+        assert_eq!(both.files[0].path, Path::new("\u{e9}.yaml"));
+        assert!(both.refused["e\u{301}.yaml"].error.contains("NFC"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// A change seldom comes alone: how long to wait for the next event of it,
@@ -34,13 +35,23 @@ impl Watch {
 
     /// Watches the tree that `path` now leads to. To be called before the tree is listed, so
     /// that no change falls between.
-    pub(crate) fn follow(&mut self, path: &Path) {
-        let root = path.canonicalize().ok();
-        if self.watcher.is_some() && root == self.root {
+    pub(crate) async fn follow(&mut self, path: &Path) {
+        let (at, events) = (path.to_owned(), self.sender.clone());
+        let (before, is_watched) = (self.root.clone(), self.watcher.is_some());
+        // Every directory is visited, and a file system may be slow.
+        let watching = spawn_blocking(move || {
+            let root = at.canonicalize().ok();
+            if is_watched && root == before {
+                return None;
+            }
+            let watcher = watch(&at, root.as_deref(), events);
+            Some((root, watcher))
+        });
+        let Ok(Some((root, watcher))) = watching.await else {
             return;
-        }
+        };
         self.root = root;
-        self.watcher = match watch(path, self.root.as_deref(), self.sender.clone()) {
+        self.watcher = match watcher {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "no file events here; only full checks find changes");
@@ -68,12 +79,14 @@ impl Watch {
 }
 
 fn watch(path: &Path, root: Option<&Path>, events: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+    let changed = move |event: notify::Result<Event>| {
         // Reading the tree makes events too. A full channel means that a scan is due anyway.
         if event.map_or(true, |event| is_change(event.kind)) {
             let _due = events.try_send(());
         }
-    })?;
+    };
+    // Links in the tree may lead to all of the file system.
+    let mut watcher = RecommendedWatcher::new(changed, notify::Config::default().with_follow_symlinks(false))?;
     // The link itself is swapped in the directory that holds it.
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         watcher.watch(parent, RecursiveMode::NonRecursive)?;

@@ -1,0 +1,313 @@
+//! Opening files beneath the root of a tree, and nowhere else.
+//!
+//! Whoever may write to a tree must not get sync to read a file outside of it, nor a hidden one such as `.git/config`:
+//! not by a symbolic link, and not by a file that becomes a link between two system calls. So the kernel is never given
+//! a path of several names. Each name is opened in the descriptor of the directory before it with `O_NOFOLLOW`, and the
+//! text of a link is walked in the same way. What was opened is then checked and read by its descriptor only.
+//!
+//! `openat2` with `RESOLVE_BENEATH` would confine a path to the tree in one call, but it follows links to hidden names,
+//! and kernels before 5.6 and some seccomp profiles refuse it; so the walk would be needed beside it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, stat, statat};
+use rustix::io::Errno;
+
+/// The most symbolic links on the way to one file: as many as Linux follows.
+const MOST_LINKS: u32 = 40;
+
+/// Never waits: a FIFO without a writer opens at once, and a terminal does not become ours.
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+/// Why a name in a tree leads to nothing that may be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BeneathError {
+    /// The tree was changed while its names were walked: nothing can be said of this one.
+    #[error("it was replaced while it was opened")]
+    Changed,
+    /// The name is not there, or a link leads to a name that is not.
+    #[error("No such file or directory")]
+    Missing,
+    /// A link leads out of the tree, or may: absolute links do so wherever the tree is mounted next.
+    #[error("a link that leads out of the tree is not followed; a link within it must be relative")]
+    Outside,
+    /// A link leads to a hidden name.
+    #[error("a link to a hidden file or directory is not followed")]
+    Hidden,
+    /// Links that lead to each other.
+    #[error("more than {MOST_LINKS} symbolic links on the way")]
+    TooManyLinks,
+    /// A FIFO, a socket or a device.
+    #[error("neither a file nor a directory")]
+    Special,
+    /// The system's own words.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for BeneathError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT => Self::Missing,
+            errno => Self::Io(errno.into()),
+        }
+    }
+}
+
+/// What tells that a file is still the one that was read. `ctime` can't be set back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FileStamp {
+    device: i128,
+    inode: i128,
+    pub(crate) size: u64,
+    /// Seconds and nanoseconds since 1970.
+    mtime: (i128, i128),
+    pub(crate) ctime: (i128, i128),
+}
+
+impl FileStamp {
+    // The fields' types differ between processors; `i128` takes them all.
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev.into(),
+            inode: stat.st_ino.into(),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime: (stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            ctime: (stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+        }
+    }
+}
+
+/// A file that was opened beneath a root. Everything about it is read from this descriptor.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    /// The file as it was when it was opened.
+    pub(crate) stamp: FileStamp,
+}
+
+impl Opened {
+    /// Whether somebody wrote to the file since it was opened.
+    pub(crate) fn has_changed(&self) -> io::Result<bool> {
+        Ok(FileStamp::of(&fstat(&self.file)?) != self.stamp)
+    }
+}
+
+/// What a name in a directory is.
+pub(crate) enum Entry {
+    Directory,
+    File(FileStamp),
+    Link,
+    /// A FIFO, a socket or a device.
+    Special,
+}
+
+/// A directory of the tree, to be listed.
+pub(crate) struct Directory(OwnedFd);
+
+impl Directory {
+    /// The names in it, in the order of their bytes.
+    pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What a name in it is. Links are not followed.
+    pub(crate) fn entry(&self, name: &OsStr) -> Result<Entry, BeneathError> {
+        let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Entry::Directory,
+            FileType::RegularFile => Entry::File(FileStamp::of(&stat)),
+            FileType::Symlink => Entry::Link,
+            _ => Entry::Special,
+        })
+    }
+
+    /// A directory in it.
+    pub(crate) fn enter(&self, name: &OsStr) -> Result<Self, BeneathError> {
+        enter(self.0.as_fd(), name).map(Self)
+    }
+
+    /// The directory that a volume of Kubernetes has under `name`, if it has one: kubelet makes `name` a link to
+    /// `..data/name`, and `..data` a link to the present revision's directory, which begins with `..` as well.
+    ///
+    /// No other link to a directory is followed, because it could lead in a circle. These can't: both names are
+    /// checked, and what is entered is not a link.
+    pub(crate) fn enter_volume(&self, name: &OsStr) -> Option<Self> {
+        let text = readlinkat(&self.0, name, Vec::new()).ok()?;
+        if text.to_bytes().strip_prefix(b"..data/") != Some(name.as_bytes()) {
+            return None;
+        }
+        let revision = readlinkat(&self.0, "..data", Vec::new()).ok()?;
+        let revision = OsStr::from_bytes(revision.to_bytes());
+        if !is_kubelets(revision) || revision.as_bytes().contains(&b'/') {
+            return None;
+        }
+        self.enter(revision).and_then(|revision| revision.enter(name)).ok()
+    }
+}
+
+/// The root of a tree, held open. When a link on the way to it is swapped, this is still the old tree.
+pub(crate) struct Root(OwnedFd);
+
+impl Root {
+    /// Opens the root. Links on the way to it are followed: whoever runs sync chose the path.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, DIRECTORY, Mode::empty())?))
+    }
+
+    /// Whether `path` leads to this root now.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+        matches!((fstat(&self.0), stat(path)), (Ok(held), Ok(there)) if identity(held) == identity(there))
+    }
+
+    /// The root as a directory to be listed.
+    pub(crate) fn directory(&self) -> Result<Directory, BeneathError> {
+        enter(self.0.as_fd(), OsStr::new(".")).map(Directory)
+    }
+
+    /// Opens a regular file. Links are followed as long as they stay in the tree and lead to nothing hidden.
+    pub(crate) fn file(&self, place: &Path) -> Result<Opened, BeneathError> {
+        let walked = self.walk(place)?;
+        let name = walked.name.as_ref().ok_or(BeneathError::Changed)?;
+        let file = File::from(openat(walked.dir(self), name, FILE, Mode::empty()).map_err(swapped)?);
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(BeneathError::Special);
+        }
+        let stamp = FileStamp::of(&stat);
+        Ok(Opened { file, stamp })
+    }
+
+    /// The regular file that a link leads to, without opening it; `None` for a directory.
+    pub(crate) fn follow(&self, place: &Path) -> Result<Option<FileStamp>, BeneathError> {
+        let walked = self.walk(place)?;
+        let Some(name) = &walked.name else { return Ok(None) };
+        let stat = statat(walked.dir(self), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Some(FileStamp::of(&stat))),
+            FileType::Directory | FileType::Symlink => Err(BeneathError::Changed),
+            _ => Err(BeneathError::Special),
+        }
+    }
+
+    /// Walks `place` name by name, from the root on.
+    fn walk(&self, place: &Path) -> Result<Walked, BeneathError> {
+        let mut walked = Walked {
+            below: Vec::new(),
+            name: None,
+        };
+        // The names that are still to be walked, the next one last.
+        let mut names = Vec::new();
+        push_names(&mut names, place)?;
+        let mut links = 0;
+        while let Some(name) = names.pop() {
+            if name == ".." {
+                walked.below.pop().ok_or(BeneathError::Outside)?;
+                continue;
+            }
+            if is_hidden(&name) {
+                return Err(BeneathError::Hidden);
+            }
+            let dir = walked.dir(self);
+            let stat = statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {
+                    let entered = enter(dir, &name)?;
+                    walked.below.push(entered);
+                }
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MOST_LINKS {
+                        return Err(BeneathError::TooManyLinks);
+                    }
+                    let text = readlinkat(dir, &name, Vec::new()).map_err(|errno| match errno {
+                        Errno::INVAL => BeneathError::Changed,
+                        errno => errno.into(),
+                    })?;
+                    push_names(&mut names, Path::new(OsStr::from_bytes(text.to_bytes())))?;
+                }
+                _ if !names.is_empty() => return Err(BeneathError::Io(Errno::NOTDIR.into())),
+                // Of kubelet's names, only directories are on the way to a key.
+                _ if is_kubelets(&name) => return Err(BeneathError::Hidden),
+                FileType::RegularFile => walked.name = Some(name),
+                _ => return Err(BeneathError::Special),
+            }
+        }
+        Ok(walked)
+    }
+}
+
+/// How far a walk came.
+struct Walked {
+    /// The directories below the root, each held open: `..` goes back to the one before, wherever it was moved.
+    below: Vec<OwnedFd>,
+    /// What is in the last of them and not a directory; `None` if the walk ended at a directory.
+    name: Option<OsString>,
+}
+
+impl Walked {
+    fn dir<'a>(&'a self, root: &'a Root) -> BorrowedFd<'a> {
+        self.below.last().unwrap_or(&root.0).as_fd()
+    }
+}
+
+/// Whether a name is left out of listings: `.git`, `.sops.yaml`, and kubelet's `..data`.
+pub(crate) fn is_unlisted(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+/// Whether a link may not lead over a name. It may over kubelet's: a volume's keys are links to `..data/KEY`.
+fn is_hidden(name: &OsStr) -> bool {
+    is_unlisted(name) && !is_kubelets(name)
+}
+
+/// Whether a name is one that kubelet keeps for itself in a volume.
+fn is_kubelets(name: &OsStr) -> bool {
+    name.len() > 2 && name.as_bytes().starts_with(b"..")
+}
+
+fn push_names(names: &mut Vec<OsString>, path: &Path) -> Result<(), BeneathError> {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => names.push(name.to_owned()),
+            Component::ParentDir => names.push("..".into()),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return Err(BeneathError::Outside),
+        }
+    }
+    Ok(())
+}
+
+fn enter(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, BeneathError> {
+    openat(dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(swapped)
+}
+
+/// What `openat` says if a file or directory became a link, another kind of file, or a socket.
+fn swapped(errno: Errno) -> BeneathError {
+    match errno {
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO => BeneathError::Changed,
+        errno => errno.into(),
+    }
+}

@@ -1,0 +1,140 @@
+//! The items that a file makes: their ids and titles, and the contents that have to be in the store before them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io::{Cursor, Read, Seek};
+
+use serde_json::json;
+use sidevault_keys::IdKey;
+use sidevault_model::{Category, ItemId, VaultId};
+
+use super::beneath::Opened;
+use super::content::{self, Upload};
+use super::draft::{Draft, DraftFile, Reading, SecretName, categorize, content_id, stem};
+use super::read::{Contents, Raw, ReadError};
+
+/// What a file makes.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) uploads: Vec<Upload>,
+}
+
+/// A file whose items are to be made.
+pub(crate) struct Maker<'a> {
+    pub(crate) ids: &'a IdKey,
+    pub(crate) vault: VaultId,
+    /// The file's path in the tree.
+    pub(crate) relative: &'a str,
+}
+
+impl Maker<'_> {
+    /// The items of a file. `opened` is where a plain document's bytes are read from later.
+    pub(crate) fn make(&self, contents: Contents, raw: &Raw, mut opened: Opened) -> Result<Made, ReadError> {
+        let mut made = Made::default();
+        match contents {
+            Contents::Items(readings) => {
+                let names: Vec<Option<SecretName>> = readings.iter().map(|reading| reading.name.clone()).collect();
+                for (n, (reading, before)) in readings.into_iter().zip(occurrences(names)).enumerate() {
+                    self.item(&mut made, n, before, reading);
+                }
+            }
+            Contents::Decrypted(bytes) => {
+                let (digest, size) = (content::digest_of(&bytes), bytes.len() as u64);
+                self.document(&mut made, digest, size, Box::new(Cursor::new(bytes)));
+            }
+            Contents::Plain { size } => {
+                opened.file.rewind()?;
+                self.document(&mut made, raw.digest, size, Box::new(opened.file));
+            }
+        }
+        Ok(made)
+    }
+
+    /// The item of the `n`-th document; `before` are those of the same name in the file.
+    fn item(&self, made: &mut Made, n: usize, before: usize, mut reading: Reading) {
+        let id = self.item_id(n, before, reading.name.as_ref());
+        let category = categorize(&mut reading.fields);
+        let (title, tags) = match reading.name {
+            Some(SecretName { namespace, name }) => (name, namespace.into_iter().collect()),
+            None if n == 0 => (stem(self.relative).to_owned(), Vec::new()),
+            None => (format!("{}-{}", stem(self.relative), n + 1), Vec::new()),
+        };
+        let files = reading.binaries.into_iter().map(|binary| {
+            let (digest, size) = (content::digest_of(&binary.bytes), binary.bytes.len() as u64);
+            let content = content_id(self.ids, self.vault, id, &binary.id, &digest);
+            made.uploads.push(Upload {
+                content,
+                digest,
+                size,
+                bytes: Box::new(Cursor::new(binary.bytes)),
+            });
+            DraftFile {
+                id: self.ids.file(self.vault, id, &binary.id),
+                name: binary.name,
+                size,
+                content,
+            }
+        });
+        let files = files.collect();
+        made.drafts.push(Draft {
+            id,
+            title,
+            category,
+            tags,
+            sections: reading.sections,
+            fields: reading.fields,
+            files,
+        });
+    }
+
+    /// A Secret's id follows from the file, its namespace and its name, so that it may move within its file; another
+    /// document's from the file and its number. No path of a file begins with NUL, so neither is the id of another file.
+    fn item_id(&self, n: usize, before: usize, name: Option<&SecretName>) -> ItemId {
+        let place = match name {
+            Some(SecretName { namespace, name }) => json!([self.relative, namespace, name, before]),
+            None if n == 0 => return self.ids.item(self.vault, self.relative),
+            None => json!([self.relative, n]),
+        };
+        self.ids.item(self.vault, &format!("\0{place}"))
+    }
+
+    /// A binary file: a DOCUMENT titled like it.
+    fn document(&self, made: &mut Made, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
+        let id = self.ids.item(self.vault, self.relative);
+        let name = self.relative.rsplit('/').next().unwrap_or(self.relative).to_owned();
+        let content = content_id(self.ids, self.vault, id, &name, &digest);
+        made.uploads.push(Upload {
+            content,
+            digest,
+            size,
+            bytes,
+        });
+        made.drafts.push(Draft {
+            id,
+            title: name.clone(),
+            category: Category::Document,
+            tags: Vec::new(),
+            sections: Vec::new(),
+            fields: Vec::new(),
+            files: vec![DraftFile {
+                id: self.ids.file(self.vault, id, &name),
+                name,
+                size,
+                content,
+            }],
+        });
+    }
+}
+
+/// How many equal ones stand before each.
+fn occurrences<K: Eq + Hash>(keys: Vec<K>) -> Vec<usize> {
+    let mut counts = HashMap::with_capacity(keys.len());
+    keys.into_iter()
+        .map(|key| {
+            let count = counts.entry(key).or_insert(0);
+            *count += 1;
+            *count - 1
+        })
+        .collect()
+}
