@@ -10,6 +10,9 @@ use sidevault_template as engine;
 use crate::types::{DecodingStrategy, Template, TemplateFrom, TemplateRef, TemplateScope};
 use crate::values::{Values, decode};
 
+/// How much of a template's text stands for its name in an error, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// Why a template gives nothing. Templates' own errors quote the template, not the values; of a template that lives in a
 /// Secret they quote nothing.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +156,9 @@ impl Filler<'_> {
     /// A template that gives a YAML mapping of keys and values. Its keys are rendered, too, so no error names one.
     fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let refuse = |why: String| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
-        let yaml = self.render(text, text)?;
+        // External Secrets names such a template by its whole text, which may be a MiB.
+        let name = &text[..text.floor_char_boundary(LONGEST_NAME)];
+        let yaml = self.render(name, text)?;
         let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text".to_owned()))?;
         let mapping = engine::yaml_string_map(&yaml).map_err(|error| refuse(error.to_string()))?;
         for (index, (key, value)) in mapping.into_iter().enumerate() {
@@ -248,6 +253,13 @@ mod tests {
             .unwrap()
             .unwrap_err()
             .to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_error_of_a_long_template_is_short() {
+        let text = format!("{}{{{{ .nothing }}}}", "a: b\n".repeat(1000));
+        let why = why(json!({ "templateFrom": [{ "literal": text }] })).await;
+        assert!(why.len() < 1000, "{why}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
