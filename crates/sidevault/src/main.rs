@@ -20,6 +20,7 @@ mod settings;
 mod signals;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
@@ -28,6 +29,10 @@ use crate::cli::{Cli, Command, without_ignored};
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::settings::{LogSettings, unknown_variables};
+
+/// How long the process waits for blocking system calls when all else has ended. A read from a file system that does not
+/// answer can't be interrupted, and would keep the process from ending.
+const UNFINISHED_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let (arguments, ignored) = without_ignored(roles::arguments(std::env::args_os()));

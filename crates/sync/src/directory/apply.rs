@@ -121,7 +121,9 @@ async fn claim(
                 }
                 continue;
             }
-            None if vault_ids::named(batch, name).is_none() && let Some(earlier) = reserved.get(id) => {
+            None if vault_ids::named(batch, name).is_none()
+                && let Some(earlier) = reserved.get(id) =>
+            {
                 let error = format!(
                     "vault \"{name}\" is for \"{earlier}\", which stands before this source and has files for it; give \
                      this directory another vault name"

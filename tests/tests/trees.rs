@@ -1,0 +1,321 @@
+//! Trees that are hostile, unlucky or spelled in two ways. What is served never flaps, never comes from outside of the
+//! tree, and is never deleted because of an error.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::{Request, exchange};
+
+/// A pair that serves trees of plain files.
+struct World {
+    pair: Pair,
+    token: String,
+}
+
+impl World {
+    /// Serves `secrets` with these files in it.
+    fn start(files: &[(&str, &str)], grants: &[&str]) -> Self {
+        Self::run(Pair::prepare(&["--dir", "{root}/secrets"], &[]), files, grants)
+    }
+
+    /// Serves what a sources file names.
+    fn configured(sources: &str, files: &[(&str, &str)], grants: &[&str]) -> Self {
+        let pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+        fs::write(pair.path("sources.yaml"), sources).unwrap();
+        Self::run(pair, files, grants)
+    }
+
+    fn run(mut pair: Pair, files: &[(&str, &str)], grants: &[&str]) -> Self {
+        for (path, text) in files {
+            write(&pair.path(path), text);
+        }
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        pair.wait_linked();
+        let token = pair.token("reader", grants);
+        Self { pair, token }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        write(&self.pair.path(path), text);
+    }
+
+    fn vault(&self, name: &str) -> String {
+        self.pair.vault(&self.token, name)
+    }
+
+    fn items(&self, vault: &str) -> Vec<Value> {
+        let list = self.pair.get(&self.token, &format!("/v1/vaults/{vault}/items")).json();
+        list.as_array().cloned().unwrap_or_default()
+    }
+
+    /// The titles of a vault, with the versions.
+    fn titles(&self, vault: &str) -> Vec<String> {
+        let mut titles: Vec<String> = self
+            .items(vault)
+            .iter()
+            .map(|item| format!("{} {}", item["title"].as_str().unwrap(), item["version"]))
+            .collect();
+        titles.sort_unstable();
+        titles
+    }
+
+    fn wait_titles(&self, vault: &str, titles: &[&str]) {
+        let seen = wait_until(|| (self.titles(vault) == titles).then_some(()));
+        let log = self.pair.log(Half::Sync);
+        assert!(seen.is_some(), "never {titles:?} but {:?}\n{log}", self.titles(vault));
+    }
+
+    fn value(&self, vault: &str, title: &str) -> Option<String> {
+        let item = self.pair.item(&self.token, vault, title)?;
+        Some(item["fields"][0]["value"].as_str()?.to_owned())
+    }
+
+    fn wait_value(&self, vault: &str, title: &str, wanted: &str) {
+        let seen = wait_until(|| (self.value(vault, title)? == wanted).then_some(()));
+        assert!(
+            seen.is_some(),
+            "{title} never was {wanted}: {}",
+            self.pair.log(Half::Sync)
+        );
+    }
+
+    /// What `/health` says of a source once it has this status and says this.
+    fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
+        let find = || {
+            let health = self.pair.health();
+            let parts = health["dependencies"].as_array()?;
+            let source = parts.iter().find(|part| part["service"] == name)?;
+            let message = source["message"].as_str().unwrap_or_default().to_owned();
+            (source["status"] == status && message.contains(words)).then_some(message)
+        };
+        wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.pair.health()))
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let beside = path.with_file_name(".new");
+    fs::write(&beside, text).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+fn fifo(path: &Path) {
+    let beside: PathBuf = path.with_file_name(".fifo");
+    assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+    fs::rename(&beside, path).unwrap();
+}
+
+#[test]
+fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
+    let files = [("secrets/Prod/api.yaml", "k: a\n"), ("secrets/Prod/db.yaml", "k: b\n")];
+    let world = World::start(&files, &["prod=read"]);
+    let vault = world.vault("Prod");
+    world.wait_titles(&vault, &["api 1", "db 1"]);
+    // U+212A, the Kelvin sign, folds to k.
+    world.write("secrets/prod/note.yaml", "k: c\n");
+    world.write("secrets/K8s/a.yaml", "k: d\n");
+    world.write("secrets/\u{212a}8s/b.yaml", "k: e\n");
+    world.wait_titles(&vault, &["api 1", "db 1", "note 1"]);
+    world.wait_source("secrets", "ACTIVE", "5 files");
+    fs::remove_dir_all(world.pair.path("secrets/prod")).unwrap();
+    world.wait_titles(&vault, &["api 1", "db 1"]);
+    world.wait_source("secrets", "ACTIVE", "4 files");
+}
+
+#[test]
+fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_other_loses_nothing_else() {
+    let sources = "sources:\n  - directory: { path: one }\n  - directory: { path: two, fullCheckSeconds: 1 }\n";
+    let files = [
+        ("one/prod/a.yaml", "k: one\n"),
+        ("two/prod/a.yaml", "k: two\n"),
+        ("two/Prod/b.yaml", "k: two\n"),
+        ("two/own/c.yaml", "k: two\n"),
+    ];
+    let mut world = World::configured(sources, &files, &["prod=read", "own=read"]);
+    let mut ids = Vec::new();
+    for round in 0..4 {
+        let message = world.wait_source("two", "DEGRADED", "2 of 3 files");
+        assert!(
+            message.contains("prod/a.yaml (vault ") && message.contains("\"one\", which stands before")
+                || message.contains("belongs to \"one\""),
+            "{message}"
+        );
+        world.wait_source("one", "ACTIVE", "1 files");
+        let prod = world.vault("prod");
+        world.wait_titles(&prod, &["a 1"]);
+        assert_eq!(world.value(&prod, "a").as_deref(), Some("one"));
+        world.wait_titles(&world.vault("own"), &["c 1"]);
+        ids.push(prod);
+        if round < 3 {
+            world.pair.kill(Half::Api);
+            world.pair.kill(Half::Sync);
+            // A store that is made anew, as on an emptyDir, is the same.
+            world.pair.empty_disk();
+            world.pair.run(Half::Api);
+            world.pair.run(Half::Sync);
+            world.pair.wait_linked();
+        }
+    }
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    // The other does not get it by waiting, and the owner's items stay.
+    fs::remove_dir_all(world.pair.path("one")).unwrap();
+    world.wait_source("one", "FAILED", "still served");
+    world.wait_source("two", "DEGRADED", "belongs to \"one\"");
+    assert_eq!(world.value(&ids[0], "a").as_deref(), Some("one"));
+}
+
+#[test]
+fn names_that_are_not_utf_8_and_directories_that_are_too_deep_refuse_only_themselves() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
+    let vault = world.vault("v");
+    for (name, text) in [(b"b\xff.yaml", "k: 1\n"), (b"b\xfe.yaml", "k: 2\n")] {
+        fs::write(world.pair.path("secrets/v").join(OsStr::from_bytes(name)), text).unwrap();
+    }
+    fs::create_dir_all(world.pair.path("secrets/deep").join(["d"; 40].join("/"))).unwrap();
+    let message = world.wait_source("secrets", "DEGRADED", "nested more than 32 deep");
+    assert!(message.contains(r"v/b\xff.yaml (its name is not UTF-8"), "{message}");
+    assert!(message.contains(r"v/b\xfe.yaml (its name is not UTF-8"), "{message}");
+    world.write("secrets/v/a.yaml", "k: 2\n");
+    world.wait_value(&vault, "a", "2");
+    world.wait_titles(&vault, &["a 2"]);
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_holds_up_nothing() {
+    let files = [("secrets/v/a.yaml", "k: 1\n"), ("secrets/v/x.bin", "first")];
+    let mut world = World::start(&files, &["v=read"]);
+    let vault = world.vault("v");
+    world.wait_titles(&vault, &["a 1", "x.bin 1"]);
+    fifo(&world.pair.path("secrets/v/x.bin"));
+    world.wait_source("secrets", "DEGRADED", "v/x.bin (neither a file nor a directory)");
+    world.write("secrets/v/a.yaml", "k: 2\n");
+    world.wait_value(&vault, "a", "2");
+    world.wait_titles(&vault, &["a 2", "x.bin 1"]);
+    world.pair.terminate(Half::Sync);
+    assert!(world.pair.wait_ended(Half::Sync).success());
+}
+
+#[test]
+fn sync_ends_although_a_read_does_not() {
+    let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+    let sources = "sources:\n  - directory: { path: secrets, ageKeyFile: keys/fifo }\n";
+    fs::write(pair.path("sources.yaml"), sources).unwrap();
+    // Nobody ever writes to it, so whoever reads the keys waits.
+    fifo(&pair.path("keys/fifo"));
+    pair.run(Half::Sync);
+    let health = || exchange(pair.sync_address(), &Request::new("GET", "/health").bytes());
+    let waits = wait_until(|| health().ok()?.text().contains("not read yet").then_some(()));
+    assert!(waits.is_some(), "{}", pair.log(Half::Sync));
+    pair.terminate(Half::Sync);
+    assert!(pair.wait_ended(Half::Sync).success());
+}
+
+/// A file and a link out of the tree change places while the tree is read.
+#[test]
+fn a_link_that_is_swapped_in_leads_nowhere() {
+    let files = [("secrets/v/a.yaml", "k: 0\n"), ("secrets/v/x.bin", "mine")];
+    let world = World::start(&files, &["v=read"]);
+    let vault = world.vault("v");
+    world.wait_titles(&vault, &["a 1", "x.bin 1"]);
+    let x = world.pair.path("secrets/v/x.bin");
+    let item = world.pair.item(&world.token, &vault, "x.bin").unwrap();
+    let content = item["files"][0]["content_path"].as_str().unwrap().to_owned();
+    fs::create_dir(world.pair.path("secrets/.git")).unwrap();
+    fs::write(world.pair.path("secrets/.git/config"), "token").unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let beside = x.with_file_name(".swap");
+            for n in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                match n % 3 {
+                    0 => symlink(world.pair.path("keys/1password-credentials.json"), &beside).unwrap(),
+                    1 => symlink("../.git/config", &beside).unwrap(),
+                    _ => fs::write(&beside, "mine").unwrap(),
+                }
+                fs::rename(&beside, &x).unwrap();
+            }
+        });
+        // Sync goes on meanwhile, and reads the tree again and again.
+        for n in 1..30 {
+            world.write("secrets/v/a.yaml", &format!("k: {n}\n"));
+            world.wait_value(&vault, "a", &n.to_string());
+            let body = world.pair.get(&world.token, &content).body;
+            assert_eq!(String::from_utf8_lossy(&body), "mine", "after {n} changes");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn secrets_of_one_name_are_told_apart_by_their_namespace() {
+    let secret = |namespace: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{ name: db, namespace: {namespace} }}\nstringData: {{ k: {value} }}\n"
+        )
+    };
+    let both = format!("{}---\n{}", secret("dev", "d"), secret("prod", "p"));
+    let world = World::start(&[("secrets/v/all.yaml", &both)], &["v=read"]);
+    let vault = world.vault("v");
+    world.wait_titles(&vault, &["db 1", "db 1"]);
+    let ids = |namespace: &str| {
+        let filter = format!("title%20eq%20%22db%22%20and%20tag%20eq%20%22{namespace}%22");
+        let target = format!("/v1/vaults/{vault}/items?filter={filter}");
+        let list = world.pair.get(&world.token, &target).json();
+        let ids: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["id"].as_str().unwrap().to_owned())
+            .collect();
+        ids
+    };
+    let (dev, prod) = (ids("dev"), ids("prod"));
+    assert!(dev.len() == 1 && prod.len() == 1 && dev != prod);
+    let item = world
+        .pair
+        .get(&world.token, &format!("/v1/vaults/{vault}/items/{}", prod[0]))
+        .json();
+    assert_eq!(
+        (&item["tags"], &item["fields"][0]["value"]),
+        (&["prod"][..].into(), &"p".into())
+    );
+    // The title alone names neither: no client gets one of them by chance.
+    let reply = world.pair.get(&world.token, &format!("/v1/vaults/{vault}/items/db"));
+    assert_eq!(reply.status, 400);
+    assert!(reply.text().contains("2 items have this title"), "{}", reply.text());
+    let target = format!("/v1/vaults/{vault}/items?filter=title%20eq%20%22db%22");
+    assert_eq!(
+        world.pair.get(&world.token, &target).json().as_array().unwrap().len(),
+        2
+    );
+    // Each is still itself when they change places in the file.
+    world.write(
+        "secrets/v/all.yaml",
+        &format!("{}---\n{}", secret("prod", "p2"), secret("dev", "d")),
+    );
+    world.wait_titles(&vault, &["db 1", "db 2"]);
+    assert_eq!((ids("dev"), ids("prod")), (dev, prod));
+}
+
+#[test]
+fn a_file_of_too_many_documents_refuses_only_itself() {
+    let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
+    let vault = world.vault("v");
+    world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
+    world.wait_source("secrets", "DEGRADED", "v/many.yaml (it makes more than 10000 items");
+    world.write("secrets/v/a.yaml", "k: 2\n");
+    world.wait_value(&vault, "a", "2");
+    world.wait_titles(&vault, &["a 2"]);
+}
