@@ -2,6 +2,14 @@
 -- Plain are only ids, versions, states, times and numbers that order things.
 -- Times are Unix milliseconds. The SQL stays within what SQLite and PostgreSQL share.
 
+-- One row. A reader that finds another `opening` than it knew, or a lower number of the newest change, has a store
+-- before it that went back or was replaced, and reads everything anew.
+CREATE TABLE store (
+    one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    opening    TEXT   NOT NULL,                  -- random, other for each time that a writer opened the store
+    written_at BIGINT NOT NULL                   -- when a writer last tried whether it can write
+);
+
 CREATE TABLE vaults (
     id                TEXT   NOT NULL PRIMARY KEY,
     source            TEXT   NOT NULL,           -- 'local', or the name of the source that owns the vault

@@ -13,4 +13,5 @@ pub mod markers;
 pub mod pair;
 pub mod pebble;
 pub mod sops;
+pub mod volume;
 pub mod wire;

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use sidevault_keys::Credentials;
+use sidevault_model::Timestamp;
 use sidevault_store::{Reader, ReaderOptions, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -53,6 +54,7 @@ pub struct Api {
     /// Every request that was in work is answered.
     pub(crate) drained: CancellationToken,
     store: OnceLock<Reader>,
+    trouble: Mutex<Option<(Timestamp, String)>>,
     opened: watch::Sender<bool>,
     /// The number of the newest change that is known here.
     sequence: watch::Sender<i64>,
@@ -73,6 +75,7 @@ impl Api {
             serving: AtomicBool::new(false),
             drained: CancellationToken::new(),
             store: OnceLock::new(),
+            trouble: Mutex::default(),
             opened: watch::Sender::new(false),
             sequence: watch::Sender::new(0),
             started: Instant::now(),
@@ -129,16 +132,41 @@ impl Api {
         loop {
             let _either = tokio::time::timeout(LOOK_AGAIN, told.changed()).await;
             match self.store.get() {
-                Some(store) => match store.view().await {
-                    Ok(view) => {
+                Some(store) => match look(store).await {
+                    Ok(sequence) => {
                         self.sequence
-                            .send_if_modified(|known| std::mem::replace(known, view.sequence()) != view.sequence());
+                            .send_if_modified(|known| std::mem::replace(known, sequence) != sequence);
+                        self.note_trouble(None);
                     }
-                    Err(error) => tracing::warn!(%error, "the store could not be read"),
+                    Err(error) => self.note_trouble(Some(error.to_string())),
                 },
                 None => return,
             }
         }
+    }
+
+    /// Takes down whether the store can be read, and logs when that changes.
+    fn note_trouble(&self, error: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match (&*trouble, error) {
+            (None, Some(error)) => {
+                tracing::error!(error, "the store can't be read");
+                *trouble = Some((Timestamp::now(), error));
+            }
+            (Some((since, _)), None) => {
+                tracing::info!(%since, "the store can be read again");
+                *trouble = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Since when the store can't be read, and why, if so.
+    pub(crate) fn trouble(&self) -> Option<(Timestamp, String)> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// The store. Waits for it if sync has not made it yet.
@@ -193,4 +221,10 @@ impl Api {
     pub fn link(&self) -> &SyncLink {
         &self.link
     }
+}
+
+/// The number of the newest change.
+async fn look(store: &Reader) -> Result<i64, StoreError> {
+    store.look_for_other_files().await?;
+    Ok(store.view().await?.sequence())
 }

@@ -91,6 +91,7 @@ impl From<Refusal> for ApiError {
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::ReadOnly => StatusCode::FORBIDDEN,
             FailureKind::Exists | FailureKind::Ephemeral => StatusCode::CONFLICT,
+            FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refusal.message)

@@ -120,11 +120,16 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::Missing(_) => Self::NotFound(message),
+            StoreError::Missing(_) | StoreError::Empty(_) => Self::NotFound(message),
             StoreError::Locked(_) => Self::Conflict(message),
             StoreError::WrongKeys(_) | StoreError::Corrupt { .. } => Self::Integrity(message),
             StoreError::Directory { .. } | StoreError::Newer(_) => Self::Config(message),
-            StoreError::Sql(_) | StoreError::Migrate(_) | StoreError::Io { .. } => Self::Failed(message),
+            StoreError::LogNotRead(_)
+            | StoreError::Full
+            | StoreError::Unusable(_)
+            | StoreError::Sql(_)
+            | StoreError::Migrate(_)
+            | StoreError::Io { .. } => Self::Failed(message),
         }
     }
 }
@@ -153,6 +158,7 @@ impl From<Refusal> for Failure {
             FailureKind::ReadOnly => Self::Denied(refusal.message),
             FailureKind::Exists => Self::Conflict(refusal.message),
             FailureKind::Ephemeral => Self::Config(refusal.message),
+            FailureKind::Unavailable => Self::Unreachable(refusal.message),
             FailureKind::Internal => Self::Failed(refusal.message),
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidevault_api::{Acme, DnsName};
+use sidevault_sync::LowDisk;
 use tracing::level_filters::LevelFilter;
 
 use crate::duration;
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsSetting,
     pub(crate) passphrase_file: Option<PathBuf>,
     pub(crate) sync_config: Option<PathBuf>,
+    pub(crate) low_disk: LowDisk,
 }
 
 /// Where the api's certificate comes from.
@@ -100,8 +102,21 @@ impl Settings {
             tls: tls(environment)?,
             passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
             sync_config: environment.get("SIDEVAULT_SYNC_CONFIG").map(PathBuf::from),
+            low_disk: low_disk(environment)?,
         })
     }
+}
+
+/// SIDEVAULT_LOW_DISK_MB.
+pub(crate) fn low_disk(environment: &Environment) -> Result<LowDisk, Failure> {
+    const NAME: &str = "SIDEVAULT_LOW_DISK_MB";
+    let megabytes = environment
+        .get(NAME)
+        .map(|text| number::<u32>(NAME, text, "a number of megabytes"))
+        .transpose()?;
+    Ok(LowDisk {
+        below: megabytes.map(|megabytes| u64::from(megabytes) << 20),
+    })
 }
 
 /// The daemons' data directory.
@@ -316,6 +331,7 @@ mod tests {
             ("OP_BUS_PEERS", "localhost"),
             ("OP_SYNC_TIMEOUT", "10"),
             ("OP_MAX_INLINE_FILE_SIZE_KB", "-1"),
+            ("SIDEVAULT_LOW_DISK_MB", "64Mi"),
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),

@@ -97,7 +97,8 @@ pub enum Command {
         /// When it would expire anyway, Unix milliseconds.
         expires_at: Option<i64>,
     },
-    /// Asks only whether the writer is there.
+    /// Asks whether the writer is there and, as far as it knows, can write. If not, the answer is a refusal that says
+    /// why and since when.
     Ping,
 }
 
@@ -163,6 +164,8 @@ pub enum FailureKind {
     Exists,
     /// The disk the store is on would lose it.
     Ephemeral,
+    /// The store can't be written at the moment, because its disk is full or fails. The same may work later.
+    Unavailable,
     /// Our fault; the log of sync says more.
     Internal,
 }

@@ -21,6 +21,16 @@ pub enum StoreError {
     /// Another process is the writer.
     #[error("another sync process writes to {0}; only one may: stop it first")]
     Locked(PathBuf),
+    /// A database without tables: what is left of a store if its write-ahead log is not copied with it.
+    #[error(
+        "{0} holds no tables yet. If it is a copy of a store, its {0}-wal is missing: copy both, or copy after sync was stopped"
+    )]
+    Empty(PathBuf),
+    /// Changes are in the write-ahead log still, and can't be moved into the database where it is.
+    #[error(
+        "{0}-wal holds changes that are not in the database yet, and its directory is read-only: start `sidevault sync` once where it can be written to, or mount it writable"
+    )]
+    LogNotRead(PathBuf),
     /// The database was sealed with other keys.
     #[error("the database was made with another credentials file; use that one, or a new data directory (cause: {0})")]
     WrongKeys(String),
@@ -33,9 +43,15 @@ pub enum StoreError {
         /// Which row.
         place: String,
     },
+    /// There is no room on the volume (or below a quota): SQLite ended the transaction.
+    #[error("the disk of the data directory is full")]
+    Full,
+    /// SQLite can't use the database's files: the disk fails, is read-only, or another program holds a lock.
+    #[error("the database can't be used: {0}")]
+    Unusable(sqlx::Error),
     /// The database failed.
     #[error("database: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// A migration failed.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -49,7 +65,36 @@ pub enum StoreError {
     },
 }
 
+/// SQLite's result codes (<https://www.sqlite.org/rescode.html>) that concern the database's files, not one statement:
+/// BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CORRUPT, CANTOPEN, PROTOCOL, AUTH, NOTADB.
+const OF_THE_FILES: [u32; 11] = [5, 6, 7, 8, 9, 10, 11, 14, 15, 23, 26];
+
+/// SQLITE_FULL.
+const FULL: u32 = 13;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
+            // The connection's thread ended: nothing can be done over it.
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => return Self::Unusable(error),
+            _ => None,
+        };
+        // The low byte of an extended code is the plain one.
+        match code.map(|code| code & 0xff) {
+            Some(FULL) => Self::Full,
+            Some(code) if OF_THE_FILES.contains(&code) => Self::Unusable(error),
+            _ => Self::Sql(error),
+        }
+    }
+}
+
 impl StoreError {
+    /// Whether it says that nothing can be written at the moment, whatever it is; not that one write was wrong.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. })
+    }
+
     pub(crate) fn corrupt(place: impl Into<String>) -> Self {
         Self::Corrupt { place: place.into() }
     }

@@ -16,6 +16,7 @@ mod keyring;
 mod place;
 mod reader;
 mod seal;
+mod space;
 mod sqlite;
 mod tokens;
 mod writer;
@@ -26,6 +27,7 @@ pub use error::StoreError;
 pub use reader::{
     ChangeRecord, FileContent, ItemVersion, Reader, ReaderOptions, StoredItem, Summary, VaultEntry, View,
 };
+pub use space::Space;
 pub use tokens::TokenRecord;
 pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};
 

@@ -1,4 +1,4 @@
-//! All that is SQLite's own: how a connection is opened, and how a reader learns of a commit
+//! All that is SQLite's own: how a connection is opened, and how a reader learns of a commit, and of other files,
 //! without asking the database.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -18,33 +18,70 @@ use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Semaphore, 
 
 use crate::StoreError;
 
-/// The writer's connection. `synchronous=FULL`: a commit is on disk before it is acknowledged.
+/// The write-ahead log is cut to this many bytes once all of it is in the database. Without a limit it would stay as
+/// large as a reader that kept it from being moved has ever made it.
+const LOG_BYTES: &str = "8388608";
+
+/// How long a connection waits for a lock.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Makes the database if there is none, and opens the writer's connection to it.
 pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
     // SQLite gives its other files the same mode. Only ever a new file is opened here: closing
     // one that SQLite uses in this process would drop its locks.
-    match File::options().create_new(true).write(true).mode(0o600).open(path) {
-        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => {
-            return Err(StoreError::Io {
-                path: path.to_owned(),
-                cause,
-            });
+    let failed = |path: &Path, cause| StoreError::Io {
+        path: path.to_owned(),
+        cause,
+    };
+    let create = |path: &Path| File::options().create_new(true).write(true).mode(0o600).open(path);
+    // Tells a database that is only being made from one that a backup was meant to be.
+    let unfinished = beside(path, "-unfinished");
+    if !path.exists() {
+        match create(&unfinished).and_then(|_| create(path)) {
+            Err(cause) if cause.kind() != ErrorKind::AlreadyExists => return Err(failed(path, cause)),
+            _ => {}
         }
-        _ => {}
     }
-    let mut conn = options(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .connect()
-        .await?;
+    let may_be_empty = unfinished.exists() || !lacks_log(path);
+    let mut conn = connect_writer(path).await?;
+    if !may_be_empty && !has_schema(&mut conn).await? {
+        return Err(StoreError::Empty(path.to_owned()));
+    }
     migrator()
         .run_direct(None, &mut conn, false)
         .await
         .map_err(|error| match error {
             sqlx::migrate::MigrateError::VersionMissing(version) => StoreError::Newer(format!("migration {version}")),
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => StoreError::Migrate(other),
         })?;
-    Ok(conn)
+    match std::fs::remove_file(&unfinished) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(failed(&unfinished, cause)),
+        _ => Ok(conn),
+    }
+}
+
+/// A connection for the writer, to a database that is there. `synchronous=FULL`: a commit is on disk before it is
+/// acknowledged. `secure_delete`: what is deleted is overwritten with zeros.
+pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("secure_delete", "ON")
+        .pragma("journal_size_limit", LOG_BYTES);
+    Ok(options.connect().await?)
+}
+
+/// Moves all of the write-ahead log into the database and empties its file. False if a reader's transaction, which
+/// may be another program's, still needs the log.
+pub(crate) async fn empty_log(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+    // Every writer waits meanwhile: not for long.
+    sqlx::query("PRAGMA busy_timeout = 500").execute(&mut *conn).await?;
+    let busy = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut *conn)
+        .await;
+    sqlx::query("PRAGMA busy_timeout = 10000").execute(conn).await?;
+    Ok(busy? == 0)
 }
 
 /// The schema changes of `migrations/`, oldest first. The list is written out because `sqlx::migrate!` would compile
@@ -66,7 +103,7 @@ fn migrator() -> Migrator {
 /// Not sqlx's pool: it asks each connection whether it is alive before and after every use. With
 /// SQLite each of that is as long a way, to the connection's thread and back, as the query's own.
 pub(crate) struct Connections {
-    options: SqliteConnectOptions,
+    path: PathBuf,
     slots: Box<[Slot]>,
     /// As many as there are slots: whoever has a place finds a slot that is free.
     places: Semaphore,
@@ -90,7 +127,7 @@ impl Connections {
             return Err(StoreError::Missing(path.to_owned()));
         }
         let connections = Self {
-            options: options(path).pragma("query_only", "ON"),
+            path: path.to_owned(),
             slots: (0..most).map(|_| Slot::default()).collect(),
             places: Semaphore::new(most as usize),
         };
@@ -105,13 +142,44 @@ impl Connections {
             for slot in &self.slots {
                 let Ok(mut slot) = slot.try_lock() else { continue };
                 if slot.is_none() {
-                    *slot = Some(self.options.connect().await?);
+                    *slot = Some(self.connect().await?);
                 }
                 if let Ok(conn) = MutexGuard::try_map(slot, Option::as_mut) {
                     return Ok(Lent { conn, _place: place });
                 }
             }
         }
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection, StoreError> {
+        let options = options(&self.path).pragma("query_only", "ON");
+        // Nobody can write there, and no log is left to be read: the file is all there is.
+        let immutable = is_read_only(&self.path) && !has_bytes(&beside(&self.path, "-wal"));
+        match options.immutable(immutable).connect().await {
+            Ok(conn) => Ok(conn),
+            Err(_) if !immutable && is_read_only(&self.path) => Err(StoreError::LogNotRead(self.path.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes them all and goes on with new ones, to the files that the path names now. If these are not good, which
+    /// `check` says, the old connections stay. Whoever has one lent keeps it for so long; when this returns, nobody has.
+    pub(crate) async fn reopen(
+        &self,
+        check: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut fresh = self.connect().await?;
+        check(&mut fresh).await?;
+        let mut fresh = Some(fresh);
+        for slot in &self.slots {
+            // As everyone who holds a slot does: so whoever has a place still finds a slot that is free.
+            let _place = self.places.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            if let Some(old) = std::mem::replace(&mut *slot.lock().await, fresh.take()) {
+                // It was only read from: nothing can get lost.
+                let _closed = old.close().await;
+            }
+        }
+        Ok(())
     }
 
     /// Closes them all, each as soon as nobody uses it.
@@ -143,7 +211,7 @@ impl DerefMut for Lent<'_> {
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(BUSY)
         .pragma("temp_store", "MEMORY")
         // Not mapped: mapped pages count as resident memory once for each connection.
         .pragma("cache_size", "-1024")
@@ -159,22 +227,57 @@ pub(crate) async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, Stor
     Ok(tables == 1)
 }
 
-/// Moves what is in the write-ahead log into the database, so that the log does not grow.
-pub(crate) async fn close(conn: SqliteConnection) -> Result<(), StoreError> {
+/// Closes the writer's connection, with the log emptied: a copy of the database's file alone is then whole, even if
+/// an api still reads it, and SQLite so keeps the log's file.
+pub(crate) async fn close(mut conn: SqliteConnection) -> Result<(), StoreError> {
+    let emptied = empty_log(&mut conn).await;
     conn.close().await?;
-    Ok(())
+    emptied.map(drop)
 }
 
-/// Tells, for the price of one `pread`, whether anything was committed since it was last asked.
+/// One of the files that SQLite keeps beside a database: `-wal` or `-shm`.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
+}
+
+/// Whether this process can't make files where the database is.
+fn is_read_only(database: &Path) -> bool {
+    let dir = database.parent().unwrap_or(Path::new("."));
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err()
+}
+
+/// Whether there is a database with a first page and without a write-ahead log, where all else of it may have been.
+pub(crate) fn lacks_log(database: &Path) -> bool {
+    has_bytes(database) && !has_bytes(&beside(database, "-wal"))
+}
+
+fn has_bytes(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Tells, for the price of one `pread` and one `fstat`, whether anything was committed since it was last asked.
 ///
 /// In WAL mode each commit rewrites the header of the `-shm` file, the WAL index
 /// (<https://www.sqlite.org/walformat.html#the_wal_index_header>): it holds a counter of
 /// transactions and the checksum of the last frame. Comparing its 48 bytes is what
 /// `PRAGMA data_version` does, without the way to the connection's thread.
 pub(crate) struct CommitClock {
-    file: &'static File,
-    path: PathBuf,
+    database: PathBuf,
+    watched: RwLock<Watched>,
 }
+
+/// The files that are read from. They are not those that the paths name, if a backup was put in their place.
+#[derive(Clone, Copy)]
+struct Watched {
+    database: Inode,
+    /// None where nothing can be written and no writer has left a WAL index.
+    index: Option<(Inode, &'static File)>,
+}
+
+/// A file by device and inode.
+type Inode = (u64, u64);
 
 /// What [`CommitClock::read`] saw. Equal stamps: nothing was committed in between.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -183,41 +286,92 @@ pub(crate) struct Stamp([u8; 48]);
 impl Stamp {
     /// Like no stamp that is ever read: a WAL index starts with its format's number.
     pub(crate) const NEVER: Self = Self([0; 48]);
+    /// Of a database that nobody can write to.
+    const UNCHANGING: Self = Self([0xff; 48]);
 }
 
 /// The `-shm` files this process ever opened here, by device and inode, never closed: closing
 /// any descriptor of such a file would drop SQLite's own POSIX locks on it in this process.
-static OPENED: Mutex<BTreeMap<(u64, u64), &'static File>> = Mutex::new(BTreeMap::new());
+static OPENED: Mutex<BTreeMap<Inode, &'static File>> = Mutex::new(BTreeMap::new());
 
 impl CommitClock {
     /// Opens the clock. A connection to the database must be open already and outlive it.
     pub(crate) fn open(database: &Path) -> Result<Self, StoreError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-shm");
-        let path = PathBuf::from(path);
-        match Self::opened_once(&path) {
-            Ok(file) => Ok(Self { file, path }),
-            Err(cause) => Err(StoreError::Io { path, cause }),
-        }
+        Ok(Self {
+            database: database.to_owned(),
+            watched: RwLock::new(Watched::open(database)?),
+        })
     }
 
-    fn opened_once(path: &Path) -> std::io::Result<&'static File> {
-        let mut opened = OPENED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let metadata = std::fs::metadata(path)?;
-        match opened.entry((metadata.dev(), metadata.ino())) {
-            Entry::Occupied(known) => Ok(*known.get()),
-            Entry::Vacant(place) => Ok(*place.insert(Box::leak(Box::new(File::open(path)?)))),
-        }
+    /// Whether the paths name other files than those that are read, which a writer has opened already. Until one has,
+    /// a backup may still be on its way there.
+    pub(crate) fn has_other_files(&self) -> bool {
+        let watched = self.watched();
+        let index = inode(&beside(&self.database, "-shm")).ok();
+        let Ok(database) = inode(&self.database) else {
+            return false;
+        };
+        let is_opened = index.is_some() || watched.index.is_none();
+        is_opened && (database, index) != (watched.database, watched.index.map(|(inode, _)| inode))
+    }
+
+    /// Goes on with the files that the paths name now. A connection to them must be open already.
+    pub(crate) fn reopen(&self) -> Result<(), StoreError> {
+        let watched = Watched::open(&self.database)?;
+        *self.watched.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = watched;
+        Ok(())
     }
 
     pub(crate) fn read(&self) -> Result<Stamp, StoreError> {
+        let Some((_, file)) = self.watched().index else {
+            return Ok(Stamp::UNCHANGING);
+        };
         let mut stamp = Stamp([0; 48]);
-        match self.file.read_exact_at(&mut stamp.0, 0) {
-            Ok(()) => Ok(stamp),
+        let read = file.read_exact_at(&mut stamp.0, 0).and_then(|()| file.metadata());
+        match read {
+            // Deleted: other files are, or soon will be, in its place.
+            Ok(metadata) if metadata.nlink() == 0 => Ok(Stamp::NEVER),
+            Ok(_) => Ok(stamp),
             Err(cause) => Err(StoreError::Io {
-                path: self.path.clone(),
+                path: beside(&self.database, "-shm"),
                 cause,
             }),
         }
     }
+
+    fn watched(&self) -> Watched {
+        *self.watched.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Watched {
+    fn open(database: &Path) -> Result<Self, StoreError> {
+        let index = beside(database, "-shm");
+        let failed = |path: &Path, cause| StoreError::Io {
+            path: path.to_owned(),
+            cause,
+        };
+        Ok(Self {
+            database: inode(database).map_err(|cause| failed(database, cause))?,
+            index: match opened_once(&index) {
+                Ok(opened) => Some(opened),
+                Err(cause) if cause.kind() == ErrorKind::NotFound && is_read_only(database) => None,
+                Err(cause) => return Err(failed(&index, cause)),
+            },
+        })
+    }
+}
+
+fn inode(path: &Path) -> std::io::Result<Inode> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn opened_once(path: &Path) -> std::io::Result<(Inode, &'static File)> {
+    let mut opened = OPENED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let inode = inode(path)?;
+    let file = match opened.entry(inode) {
+        Entry::Occupied(known) => *known.get(),
+        Entry::Vacant(place) => *place.insert(Box::leak(Box::new(File::open(path)?))),
+    };
+    Ok((inode, file))
 }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::status::SourceState;
+use crate::status::{SourceState, WriterState};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct Source {
@@ -22,6 +22,10 @@ pub struct Metrics {
     commit_duration: Histogram,
     batch_size: Histogram,
     propagation: Histogram,
+    writable: Gauge,
+    unwritable_since: Gauge,
+    disk_free: Gauge,
+    activity_not_kept: Counter,
     source_up: Family<Source, Gauge>,
     source_last_success: Family<Source, Gauge>,
     source_failed_files: Family<Source, Gauge>,
@@ -37,6 +41,10 @@ impl Default for Metrics {
             commit_duration: seconds(),
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             propagation: seconds(),
+            writable: Gauge::default(),
+            unwritable_since: Gauge::default(),
+            disk_free: Gauge::default(),
+            activity_not_kept: Counter::default(),
             source_up: Family::default(),
             source_last_success: Family::default(),
             source_failed_files: Family::default(),
@@ -60,6 +68,27 @@ impl Default for Metrics {
             "Time from a source's event until the change is readable",
             Unit::Seconds,
             metrics.propagation.clone(),
+        );
+        r.register(
+            "store_writable",
+            "1 if the last write to the store succeeded, 0 if none does",
+            metrics.writable.clone(),
+        );
+        r.register(
+            "store_unwritable_since_timestamp_seconds",
+            "Since when no write succeeds, Unix time; 0 if they do",
+            metrics.unwritable_since.clone(),
+        );
+        r.register_with_unit(
+            "store_disk_free",
+            "Free room on the data directory's disk",
+            Unit::Bytes,
+            metrics.disk_free.clone(),
+        );
+        r.register(
+            "store_activity_not_kept",
+            "Records of activity that were not kept for lack of room",
+            metrics.activity_not_kept.clone(),
         );
         r.register(
             "source_up",
@@ -94,6 +123,26 @@ impl Metrics {
     pub(crate) fn committed(&self, jobs: usize, took: Duration) {
         self.commit_duration.observe(took.as_secs_f64());
         self.batch_size.observe(jobs as f64);
+    }
+
+    /// Free room, in bytes.
+    pub(crate) fn disk_free(&self, bytes: u64) {
+        self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many records of activity were not kept.
+    pub(crate) fn activity_not_kept(&self, records: usize) {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        self.activity_not_kept.inc_by(records);
+    }
+
+    pub(crate) fn writer(&self, state: &WriterState) {
+        let since = match state {
+            WriterState::Failed { since, .. } => since.as_millis() / 1000,
+            _ => 0,
+        };
+        self.writable.set(i64::from(since == 0));
+        self.unwritable_since.set(since);
     }
 
     pub(crate) fn propagated(&self, took: Duration) {

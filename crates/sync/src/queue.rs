@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sidevault_keys::IdKey;
-use sidevault_model::ApiRequest;
-use sidevault_store::{Answer, Command, FailureKind, Refusal, StoreError, TokenRecord, Writer};
+use sidevault_model::{ApiRequest, Timestamp};
+use sidevault_store::{Answer, Command, FailureKind, Refusal, Space, StoreError, TokenRecord, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 use crate::directory::{self, DirectoryAnswer, DirectoryJob};
 use crate::disk::Disk;
 use crate::execute;
 use crate::metrics::Metrics;
+use crate::room::{LOOK, LowDisk};
+use crate::status::{Status, WriterState};
 
 /// The most jobs of one transaction. More would make the first wait too long for the last.
 const LARGEST_BATCH: usize = 256;
@@ -36,12 +39,19 @@ enum Work {
     TokenSeen(TokenRecord),
 }
 
+impl Work {
+    /// Whether the room that is kept on the disk is kept for it.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Self::Command(Command::RevokeToken { .. } | Command::Ping))
+    }
+}
+
 /// What came of it.
 enum Outcome {
     Command(Answer),
     Directory(DirectoryAnswer),
     Done,
-    Failed(String),
+    Failed(StoreError),
 }
 
 struct Job {
@@ -68,7 +78,9 @@ pub struct Queue {
 pub(crate) struct WriterContext {
     pub(crate) ids: IdKey,
     pub(crate) disk: Disk,
+    pub(crate) low_disk: LowDisk,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) status: Arc<Status>,
     /// Tells the number of the newest change after each commit.
     pub(crate) committed: watch::Sender<i64>,
 }
@@ -78,10 +90,8 @@ impl Queue {
     pub async fn command(&self, command: Command) -> Result<Answer, QueueClosed> {
         Ok(match self.ask(Work::Command(command)).await? {
             Outcome::Command(answer) => answer,
-            _ => Answer::Refused(Refusal::new(
-                FailureKind::Internal,
-                "the store could not carry out this write; the log of sync says why. Nothing was changed",
-            )),
+            Outcome::Failed(error) => Answer::Refused(refusal(&error)),
+            _ => Answer::Refused(Refusal::new(FailureKind::Internal, "sync answered something else")),
         })
     }
 
@@ -89,7 +99,7 @@ impl Queue {
     pub(crate) async fn directory(&self, job: DirectoryJob) -> Result<Result<DirectoryAnswer, String>, QueueClosed> {
         Ok(match self.ask(Work::Directory(job)).await? {
             Outcome::Directory(answer) => Ok(answer),
-            Outcome::Failed(error) => Err(error),
+            Outcome::Failed(error) => Err(error.to_string()),
             _ => Ok(DirectoryAnswer::Done),
         })
     }
@@ -127,61 +137,250 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
     (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
 }
 
-async fn run(mut writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver<Job>) {
-    let mut jobs = Vec::with_capacity(LARGEST_BATCH);
-    while waiting.recv_many(&mut jobs, LARGEST_BATCH).await > 0 {
-        commit_all(&mut writer, &context, std::mem::take(&mut jobs)).await;
+/// What a client is told whose write failed.
+fn refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full => Refusal::new(
+            FailureKind::Unavailable,
+            format!("{error}: nothing was changed. Once there is room on it, writes work again, without a restart"),
+        ),
+        error if error.is_of_the_disk() => Refusal::new(
+            FailureKind::Unavailable,
+            "the store can't be written at the moment; /health and the log of sync say why. Nothing was changed",
+        ),
+        _ => Refusal::new(
+            FailureKind::Internal,
+            "the store could not carry out this write; the log of sync says why. Nothing was changed",
+        ),
     }
-    if let Err(error) = writer.close().await {
+}
+
+async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver<Job>) {
+    let mut committer = Committer {
+        writer,
+        context,
+        looked: None,
+        space: None,
+    };
+    let mut jobs = Vec::with_capacity(LARGEST_BATCH);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            taken = waiting.recv_many(&mut jobs, LARGEST_BATCH) => match taken {
+                0 => break,
+                _ => committer.take(std::mem::take(&mut jobs)).await,
+            },
+            _ = look.tick() => committer.try_again().await,
+        }
+    }
+    if let Err(error) = committer.writer.close().await {
         tracing::error!(%error, "closing the store failed");
     }
 }
 
-/// Commits all jobs in one transaction. If that fails, commits each in one of its own, so that
-/// one that can't be carried out does not take the others with it.
-async fn commit_all(writer: &mut Writer, context: &WriterContext, mut jobs: Vec<Job>) {
-    match commit(writer, context, &jobs).await {
-        Ok(outcomes) => jobs
-            .into_iter()
-            .zip(outcomes)
-            .for_each(|(job, outcome)| job.answer(outcome)),
-        Err(error) if jobs.len() > 1 => {
-            tracing::warn!(%error, jobs = jobs.len(), "a batch failed; its jobs are tried one by one");
-            for job in jobs {
-                Box::pin(commit_all(writer, context, vec![job])).await;
+/// The writer, and what is known of the room it has.
+struct Committer {
+    writer: Writer,
+    context: WriterContext,
+    /// When the room was last looked at.
+    looked: Option<Instant>,
+    /// What it was then.
+    space: Option<Space>,
+}
+
+impl Committer {
+    /// Commits all jobs in one transaction. If that fails, commits each in one of its own, so that
+    /// one that can't be carried out does not take the others with it.
+    async fn take(&mut self, mut jobs: Vec<Job>) {
+        self.look();
+        if self.holds_back() {
+            jobs = self.drop_activity(jobs);
+        }
+        // Without the reserve, what room is left is for what would have used the reserve.
+        if !self.writer.hold_reserve() {
+            let (urgent, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.work.is_urgent());
+            jobs = urgent;
+            if !others.is_empty() {
+                self.failed(&StoreError::Full);
+            }
+            for job in others {
+                job.answer(Outcome::Failed(StoreError::Full));
             }
         }
-        Err(error) => {
+        match self.commit(&jobs).await {
+            Ok(outcomes) => jobs
+                .into_iter()
+                .zip(outcomes)
+                .for_each(|(job, outcome)| job.answer(outcome)),
+            Err(error) => {
+                self.failed(&error);
+                if jobs.len() > 1 {
+                    tracing::debug!(%error, jobs = jobs.len(), "a batch failed; its jobs are tried one by one");
+                }
+                if matches!(error, StoreError::Full) {
+                    // What the log holds may fit into the database, and then there is room in the log.
+                    let _ = self.writer.empty_log().await;
+                }
+                jobs.sort_by_key(|job| !job.work.is_urgent());
+                for job in jobs {
+                    self.take_alone(job).await;
+                }
+            }
+        }
+    }
+
+    async fn take_alone(&mut self, job: Job) {
+        let one = std::slice::from_ref(&job);
+        let mut outcome = self.commit(one).await;
+        if matches!(outcome, Err(StoreError::Full)) && job.work.is_urgent() && self.writer.release_reserve() {
+            tracing::warn!("the disk is full: what was reserved on it is used for a revocation");
+            outcome = self.commit(one).await;
+            self.writer.hold_reserve();
+        }
+        match outcome {
+            Ok(mut outcomes) => job.answer(outcomes.pop().unwrap_or(Outcome::Done)),
+            Err(error) => {
+                self.failed(&error);
+                job.answer(Outcome::Failed(error));
+            }
+        }
+    }
+
+    async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let started = Instant::now();
+        let mut batch = self.writer.begin().await?;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(match &job.work {
+                Work::Command(Command::Ping) => Outcome::Command(pong(&self.context.status)),
+                Work::Command(command) => Outcome::Command(execute::command(&mut batch, &self.context, command).await?),
+                Work::Directory(job) => Outcome::Directory(directory::apply(&mut batch, job).await?),
+                Work::Activity(requests) => {
+                    batch.add_activity(requests).await?;
+                    Outcome::Done
+                }
+                Work::TokenSeen(record) => {
+                    batch.register_token(record).await?;
+                    Outcome::Done
+                }
+            });
+        }
+        let sequence = batch.commit().await?;
+        self.context.metrics.committed(jobs.len(), started.elapsed());
+        let has_written = self
+            .context
+            .committed
+            .send_if_modified(|last| std::mem::replace(last, sequence) != sequence);
+        if has_written {
+            self.succeeded();
+        }
+        match self.writer.wipe_deleted().await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("another program reads the database: what was deleted is in its log until then")
+            }
+            Err(error) => tracing::warn!(%error, "what was deleted is in the write-ahead log still"),
+        }
+        Ok(outcomes)
+    }
+
+    /// Whether room is too short for what can best be done without.
+    fn holds_back(&self) -> bool {
+        self.is_low() || self.is_failing()
+    }
+
+    fn is_failing(&self) -> bool {
+        matches!(self.context.status.writer_state(), WriterState::Failed { .. })
+    }
+
+    fn is_low(&self) -> bool {
+        self.space.is_some_and(|space| self.context.low_disk.is_low(space))
+    }
+
+    fn drop_activity(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+        jobs.retain(|job| match &job.work {
+            Work::Activity(requests) => {
+                self.context.metrics.activity_not_kept(requests.len());
+                false
+            }
+            _ => true,
+        });
+        jobs
+    }
+
+    /// Looks how much room there is, if that was not done just now.
+    fn look(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        self.space = self.writer.space();
+        if let Some(space) = self.space {
+            self.context.metrics.disk_free(space.free);
+        }
+        self.writer.keep_history(!self.is_low());
+        if !self.is_failing() {
+            self.context.status.writer(self.usual_state());
+        }
+    }
+
+    /// How the writer is if it can write.
+    fn usual_state(&self) -> WriterState {
+        match self.space {
+            Some(space) if self.is_low() => WriterState::Low(self.context.low_disk.warning(space)),
+            _ => WriterState::Good,
+        }
+    }
+
+    /// Tries whether a store that could not be written can be now, so that `/health` is right although nobody writes.
+    async fn try_again(&mut self) {
+        self.look();
+        if !self.is_failing() {
+            return;
+        }
+        let outcome = match self.writer.hold_reserve() {
+            true => self.writer.probe().await,
+            false => Err(StoreError::Full),
+        };
+        match outcome {
+            Ok(()) => self.succeeded(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn succeeded(&self) {
+        // A revocation may have found room where nothing else does.
+        if self.writer.has_reserve() {
+            self.context.status.writer(self.usual_state());
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        if !error.is_of_the_disk() {
             tracing::error!(%error, "a write failed");
-            if let Some(job) = jobs.pop() {
-                job.answer(Outcome::Failed(error.to_string()));
-            }
+            return;
         }
+        let since = match self.context.status.writer_state() {
+            WriterState::Failed { since, .. } => since,
+            _ => Timestamp::now(),
+        };
+        self.context.status.writer(WriterState::Failed {
+            since,
+            error: error.to_string(),
+        });
     }
 }
 
-async fn commit(writer: &mut Writer, context: &WriterContext, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-    let started = Instant::now();
-    let mut batch = writer.begin().await?;
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        outcomes.push(match &job.work {
-            Work::Command(command) => Outcome::Command(execute::command(&mut batch, context, command).await?),
-            Work::Directory(job) => Outcome::Directory(directory::apply(&mut batch, job).await?),
-            Work::Activity(requests) => {
-                batch.add_activity(requests).await?;
-                Outcome::Done
-            }
-            Work::TokenSeen(record) => {
-                batch.register_token(record).await?;
-                Outcome::Done
-            }
-        });
+fn pong(status: &Status) -> Answer {
+    match status.writer_state() {
+        state @ WriterState::Failed { .. } => Answer::Refused(Refusal::new(
+            FailureKind::Unavailable,
+            state.trouble().unwrap_or_default(),
+        )),
+        _ => Answer::Done,
     }
-    let sequence = batch.commit().await?;
-    context.metrics.committed(jobs.len(), started.elapsed());
-    context
-        .committed
-        .send_if_modified(|last| std::mem::replace(last, sequence) != sequence);
-    Ok(outcomes)
 }

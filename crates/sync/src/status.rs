@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sidevault_model::Dependency;
+use sidevault_model::{Dependency, Timestamp};
 use tokio::sync::watch;
 
 use crate::disk::Disk;
@@ -25,10 +25,39 @@ pub(crate) enum SourceState {
     Failed(String),
 }
 
+/// What is known of the store, as far as writing goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum WriterState {
+    Good,
+    /// Little room is left; this says how much.
+    Low(String),
+    /// Nothing can be written.
+    Failed {
+        since: Timestamp,
+        error: String,
+    },
+}
+
+impl WriterState {
+    /// What is wrong, for a person.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Good => None,
+            Self::Low(warning) => Some(warning.clone()),
+            Self::Failed { since, error } => Some(format!(
+                "nothing can be written since {since}: {error}. Reads go on; writes work again, without a restart, as \
+                 soon as the cause is gone"
+            )),
+        }
+    }
+}
+
 /// The state of all parts of sync.
 pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
-    store: Dependency,
+    writer: Mutex<WriterState>,
+    /// What `/health` says of the store while nothing is wrong.
+    connected: String,
     changed: watch::Sender<()>,
     metrics: Arc<Metrics>,
 }
@@ -42,7 +71,8 @@ impl Status {
         };
         Self {
             sources: Mutex::default(),
-            store: dependency("sqlite", "ACTIVE", message),
+            writer: Mutex::new(WriterState::Good),
+            connected: message,
             changed: watch::Sender::new(()),
             metrics,
         }
@@ -64,6 +94,34 @@ impl Status {
         sources.insert(name.to_owned(), state);
         drop(sources);
         self.changed.send_replace(());
+    }
+
+    /// Takes down how the writer is, and tells of it if that changed.
+    pub(crate) fn writer(&self, state: WriterState) {
+        self.metrics.writer(&state);
+        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if *writer == state {
+            return;
+        }
+        match (&*writer, &state) {
+            (WriterState::Failed { .. }, WriterState::Failed { .. }) => {}
+            (_, WriterState::Failed { error, .. }) => tracing::error!(error, "the store can't be written"),
+            (WriterState::Failed { since, .. }, _) => tracing::info!(%since, "the store can be written again"),
+            (WriterState::Good, WriterState::Low(warning)) => tracing::warn!("{warning}"),
+            (WriterState::Low(_), WriterState::Good) => tracing::info!("there is enough room on the disk again"),
+            _ => {}
+        }
+        *writer = state;
+        drop(writer);
+        self.changed.send_replace(());
+    }
+
+    /// How the writer is.
+    pub(crate) fn writer_state(&self) -> WriterState {
+        self.writer
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     /// Tells when anything changed.
@@ -89,7 +147,18 @@ impl Status {
             }
             SourceState::Read { files, failed } => dependency(name, "DEGRADED", bad_files(*files, failed)),
         });
-        std::iter::once(self.store.clone()).chain(sources).collect()
+        std::iter::once(self.store()).chain(sources).collect()
+    }
+
+    fn store(&self) -> Dependency {
+        let state = self.writer_state();
+        let status = match state {
+            WriterState::Good => "ACTIVE",
+            WriterState::Low(_) => "DEGRADED",
+            WriterState::Failed { .. } => "FAILED",
+        };
+        let message = state.trouble().unwrap_or_else(|| self.connected.clone());
+        dependency("sqlite", status, message)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::error::SyncError;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
+use crate::room::LowDisk;
 use crate::status::{SourceState, Status};
 use crate::vault_ids;
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub credentials: Arc<Credentials>,
     /// The sources.
     pub config: Config,
+    /// When little room is left on the data directory's disk.
+    pub low_disk: LowDisk,
     /// Links to apis, as the bus makes them.
     pub links: mpsc::Receiver<Connection>,
 }
@@ -89,6 +92,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         dir,
         credentials,
         config,
+        low_disk,
         mut links,
     } = options;
     let history = WriterOptions {
@@ -110,7 +114,9 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     let context = WriterContext {
         ids: credentials.id_key(),
         disk,
+        low_disk,
         metrics: metrics.clone(),
+        status: status.clone(),
         committed,
     };
     let (queue, writer) = queue::start(writer, context);
@@ -268,10 +274,14 @@ impl Offline {
     /// [`StoreError::Locked`] if sync runs after all.
     pub async fn open(dir: &Path, credentials: &Credentials) -> Result<Self, StoreError> {
         let writer = Writer::open(dir, credentials.kek(), WriterOptions::default()).await?;
+        let metrics = Arc::new(Metrics::default());
+        let disk = disk_of(dir);
         let context = WriterContext {
             ids: credentials.id_key(),
-            disk: disk_of(dir),
-            metrics: Arc::new(Metrics::default()),
+            low_disk: LowDisk::default(),
+            status: Arc::new(Status::new(&disk, false, metrics.clone())),
+            disk,
+            metrics,
             committed: watch::Sender::new(0),
         };
         let (queue, writer) = queue::start(writer, context);

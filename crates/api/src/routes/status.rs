@@ -44,6 +44,11 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
         None => dependencies
             .push(Dependency::new("sqlite", "INITIALIZED").with_message("waiting for sync to make the database")),
     }
+    if let Some((since, error)) = api.trouble() {
+        dependencies.retain(|part| part.service != "sqlite");
+        let message = format!("the api can't read the store since {since}: {error}");
+        dependencies.insert(1, Dependency::new("sqlite", "FAILED").with_message(message));
+    }
     dependencies
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn run(arguments: &cli::Doctor, environment: &Environment) -> R
     let installation = Installation::find(&arguments.place, environment);
     let mut findings = Findings::default();
     let credentials = keys::check(&mut findings, &installation);
-    local::directory(&mut findings, &installation);
+    local::directory(&mut findings, environment, &installation);
     let mut api_is_up = false;
     remote::api(&mut findings, environment, &installation, &mut api_is_up).await;
     if let Some(credentials) = &credentials {

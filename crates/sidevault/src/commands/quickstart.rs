@@ -13,7 +13,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use sidevault_api::{Api, Config as ApiConfig, SyncLink, Tls};
 use sidevault_store::{Reader, ReaderOptions, VaultEntry};
-use sidevault_sync::{Config, DirectorySource, Options, Running, SyncError, start};
+use sidevault_sync::{Config, DirectorySource, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{URL_FILE, quickstart_directory};
 use crate::listening;
+use crate::settings::low_disk;
 use crate::signals::Signals;
 use keys::Keys;
 
@@ -50,7 +51,8 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
         eprintln!("{}", ready::DEV_BANNER);
     }
     let locals = config.local_vaults.clone();
-    let server = Server::start(home.path(), &keys, config, arguments.directories_only()).await?;
+    let low_disk = low_disk(environment)?;
+    let server = Server::start(home.path(), &keys, config, low_disk, arguments.directories_only()).await?;
     let outcome = stop
         .run_until_cancelled(server.prepare(&arguments, &home, &keys, &locals, &url))
         .await;
@@ -164,7 +166,13 @@ struct Server {
 }
 
 impl Server {
-    async fn start(data: &Path, keys: &Keys, config: Config, directories_only: bool) -> Result<Self, Failure> {
+    async fn start(
+        data: &Path,
+        keys: &Keys,
+        config: Config,
+        low_disk: LowDisk,
+        directories_only: bool,
+    ) -> Result<Self, Failure> {
         let (api_end, sync_end) = sidevault_bus::in_memory();
         let ((to_api, api_links), (to_sync, sync_links)) = (mpsc::channel(1), mpsc::channel(1));
         // There is room for one, and it is the only one there will ever be.
@@ -173,6 +181,7 @@ impl Server {
             dir: data.to_owned(),
             credentials: keys.credentials.clone(),
             config,
+            low_disk,
             links: sync_links,
         };
         let sync = start(options).await.map_err(|error| match error {
@@ -249,7 +258,10 @@ impl Server {
     /// Going on would answer for a directory with what a vault of the same name holds.
     fn refuse_what_cannot_be_served(&self) -> Result<(), Failure> {
         let parts = self.link.dependencies().unwrap_or_default();
-        let failed = parts.into_iter().find(|part| part.status == "FAILED");
+        // A store that can't be written is served all the same: `/health` says so.
+        let failed = parts
+            .into_iter()
+            .find(|part| part.status == "FAILED" && part.service != "sqlite");
         failed.map_or(Ok(()), |part| {
             Err(Failure::Config(format!(
                 "--dir {}: {}. Or keep this server's vaults apart: --data DIR",

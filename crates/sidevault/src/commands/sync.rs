@@ -44,6 +44,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
         dir: settings.data,
         credentials: Arc::new(credentials),
         config,
+        low_disk: settings.low_disk,
         links,
     })
     .await?;

@@ -66,6 +66,8 @@ pub struct View {
     retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
     seq: i64,
+    /// The id of the writer's opening of the store that was the last one then.
+    opening: String,
 }
 
 impl View {
@@ -132,7 +134,11 @@ impl Reader {
         let database = dir.join(DATABASE_FILE);
         let connections = Connections::open(&database, options.connections).await?;
         if !sqlite::has_schema(&mut *connections.lend().await?).await? {
-            return Err(StoreError::Missing(database));
+            return Err(match sqlite::lacks_log(&database) {
+                true => StoreError::Empty(database),
+                // A writer is just making it.
+                false => StoreError::Missing(database),
+            });
         }
         let reader = Self {
             view: RwLock::new(Arc::new(View {
@@ -140,6 +146,7 @@ impl Reader {
                 retired: Arc::default(),
                 revoked: HashSet::new(),
                 seq: -1,
+                opening: String::new(),
             })),
             stamp: RwLock::new(Stamp::NEVER),
             refreshing: Mutex::new(()),
@@ -166,6 +173,19 @@ impl Reader {
         // Boxed, as all that goes to the database is: a read from memory, the common one, should
         // not drag the state of a query about.
         Box::pin(self.refresh()).await
+    }
+
+    /// Looks whether other files were put in the place of those that are read, and goes on with them once a writer has
+    /// opened them. [`Reader::view`] does so too if the `-shm` file was replaced, which it sees for nothing; this finds
+    /// the rest. To be called a few times a second.
+    ///
+    /// # Errors
+    /// If the store that is there now can't be read.
+    pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
+        match self.clock.has_other_files() {
+            true => Box::pin(self.refresh()).await.map(drop),
+            false => Ok(()),
+        }
     }
 
     /// SQLite's own verdict on the database: `ok`, or the first thing that is wrong. It looks at
@@ -217,7 +237,7 @@ impl Reader {
     /// Puts a row into the cache, unless a change came since `view`: the row may be older.
     fn keep(&self, view: &View, insert: impl FnOnce(&SealedCache)) {
         let now = read(&self.view);
-        if now.seq == view.seq {
+        if std::ptr::eq(&**now, view) {
             insert(&self.cache);
         }
     }

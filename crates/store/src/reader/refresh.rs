@@ -10,13 +10,17 @@ use sqlx::{Row, SqliteConnection};
 use super::{Reader, VaultEntry, View, read, write};
 use crate::StoreError;
 use crate::cache::SealedCache;
-use crate::keyring::VaultKey;
+use crate::keyring::{STORE, VaultKey};
 use crate::place::Place;
 use crate::seal::{self, VaultNames};
+use crate::sqlite::Stamp;
 
 impl Reader {
     pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
         let _alone = self.refreshing.lock().await;
+        if self.clock.has_other_files() {
+            self.reopen().await?;
+        }
         // Read before the changes are: what is committed in between makes the stamp differ again.
         let now = self.clock.read()?;
         if *read(&self.stamp) != now {
@@ -31,10 +35,12 @@ impl Reader {
     async fn catch_up(&self) -> Result<(), StoreError> {
         let mut conn = self.connections.lend().await?;
         let old = read(&self.view).clone();
-        let rows = if old.seq < 0 {
-            None
-        } else {
-            changed_rows(&mut conn, old.seq).await?
+        let rows = match last_change(&mut conn).await? {
+            // Changes continue from the view's only within one opening, and only if none was taken back.
+            (opening, newest) if opening == old.opening && newest >= old.seq => {
+                changed_rows(&mut conn, old.seq).await?
+            }
+            _ => None,
         };
         let Some(rows) = rows else {
             return self.start_over(&mut conn).await;
@@ -47,6 +53,7 @@ impl Reader {
             retired: old.retired.clone(),
             revoked: old.revoked.clone(),
             seq: old.seq,
+            opening: old.opening.clone(),
         };
         let mut touched = HashSet::new();
         for row in &rows {
@@ -54,7 +61,7 @@ impl Reader {
             if let Some(vault) = row.vault {
                 touched.insert(vault);
             } else {
-                view.revoked = revoked(&mut conn).await?;
+                view.revoked.extend(revoked(&mut conn).await?);
             }
         }
         if rows.iter().any(|row| row.vault.is_some() && row.item.is_none()) {
@@ -74,10 +81,21 @@ impl Reader {
         Ok(())
     }
 
-    async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        let seq: Option<i64> = sqlx::query_scalar("SELECT MAX(seq) FROM changes")
-            .fetch_one(&mut *conn)
+    /// Goes on with the files that are in the data directory now.
+    async fn reopen(&self) -> Result<(), StoreError> {
+        self.connections
+            .reopen(async |conn| self.keyring.load(conn, STORE).await.map(drop))
             .await?;
+        self.clock.reopen()?;
+        *write(&self.stamp) = Stamp::NEVER;
+        tracing::warn!("the database was replaced: everything is read anew");
+        self.start_over(&mut *self.connections.lend().await?).await
+    }
+
+    /// Reads everything anew. What was revoked stays so even if the store is one that does not know of it: a backup that
+    /// was put back must not make a token good again.
+    async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let (opening, seq) = last_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
             .fetch_all(&mut *conn)
             .await?;
@@ -89,14 +107,16 @@ impl Reader {
             }
         }
         let retired = Arc::new(retired(conn).await?);
-        let revoked = revoked(conn).await?;
+        let mut revoked = revoked(conn).await?;
         let mut guard = write(&self.view);
+        revoked.extend(guard.revoked.iter().cloned());
         self.cache.clear();
         *guard = Arc::new(View {
             vaults,
             retired,
             revoked,
-            seq: seq.unwrap_or(0),
+            seq,
+            opening,
         });
         Ok(())
     }
@@ -157,6 +177,17 @@ impl Reader {
             })
             .ok_or_else(|| StoreError::corrupt(format!("index key of vault {id}")))
     }
+}
+
+/// The id of the writer's last opening, and the number of the newest change.
+async fn last_change(conn: &mut SqliteConnection) -> Result<(String, i64), StoreError> {
+    let row = sqlx::query("SELECT opening, (SELECT MAX(seq) FROM changes) AS newest FROM store")
+        .fetch_optional(conn)
+        .await?;
+    // A store that a writer is about to open for the first time has neither.
+    let Some(row) = row else { return Ok((String::new(), 0)) };
+    let newest: Option<i64> = row.try_get("newest")?;
+    Ok((row.try_get("opening")?, newest.unwrap_or(0)))
 }
 
 /// What a row of `changes` makes a reader forget.

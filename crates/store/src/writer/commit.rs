@@ -58,10 +58,12 @@ impl Batch<'_> {
         }
         // Pruned rarely: once per thousand changes.
         if first / 1000 != self.state.next_change / 1000 {
-            sqlx::query("DELETE FROM changes WHERE seq < $1")
-                .bind(self.state.next_change - KEPT_CHANGES)
-                .execute(&mut *self.tx)
-                .await?;
+            sqlx::query(
+                "DELETE FROM changes WHERE seq <= (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET $1)",
+            )
+            .bind(KEPT_CHANGES)
+            .execute(&mut *self.tx)
+            .await?;
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Batch<'_> {
         self.write_inserts().await?;
         let sealed = self.seal_item(new)?;
         let old_title = self.title_hash(old.vault, &old.title)?;
-        if self.state.options.history > 1 {
+        if self.state.options.history > 1 && self.state.keeps_history {
             sqlx::query(
                 "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail)
                  SELECT vault_id, id, version, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2",

@@ -4,22 +4,27 @@ mod commit;
 mod files;
 mod items;
 mod records;
+mod reserve;
 mod state;
+#[cfg(test)]
+mod tests;
 mod vaults;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey};
-use sidevault_model::VaultId;
+use sidevault_model::{Timestamp, VaultId};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use self::items::NewItem;
+use self::reserve::Reserve;
 use crate::command::VaultInfo;
 use crate::keyring::Keyring;
-use crate::{DATABASE_FILE, StoreError, sqlite};
+use crate::{DATABASE_FILE, Space, StoreError, sqlite};
 
 /// Size of a file's chunks before sealing, in bytes.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -91,7 +96,9 @@ struct Change {
 /// The store's only writer. Holds a lock in the data directory for as long as it lives.
 pub struct Writer {
     conn: SqliteConnection,
+    dir: PathBuf,
     state: State,
+    reserve: Reserve,
     _lock: File,
 }
 
@@ -105,8 +112,13 @@ struct State {
     next_change: i64,
     next_activity: i64,
     activity_records: i64,
-    /// A batch was dropped half-way: what is in memory may be ahead of the database.
+    /// A batch did not come to its end: what is in memory may be ahead of the database, and SQLite may have ended the
+    /// transaction without the connection's knowing.
     stale: bool,
+    /// Old versions are kept of items that change.
+    keeps_history: bool,
+    /// A vault was deleted, and its keys are in the write-ahead log still.
+    has_remains: bool,
 }
 
 struct VaultState {
@@ -129,23 +141,33 @@ impl Writer {
     /// directory can't be used, [`StoreError::WrongKeys`] for another credentials file's store.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: WriterOptions) -> Result<Self, StoreError> {
         let lock = lock(dir)?;
+        let mut reserve = Reserve::new(dir);
+        if Space::of(dir).is_some_and(|space| space.free < ROOM_TO_OPEN) {
+            reserve.release();
+        }
         let mut conn = sqlite::open_writer(&dir.join(DATABASE_FILE)).await?;
         let keyring = Keyring::new(kek);
         let state = State::load(&mut conn, keyring, options).await?;
+        reserve.hold();
         Ok(Self {
             conn,
+            dir: dir.to_owned(),
             state,
+            reserve,
             _lock: lock,
         })
     }
 
     /// Starts a transaction.
+    ///
+    /// # Errors
+    /// If the database can't be used. The next call tries it anew: nothing that failed before stands in its way.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         if self.state.stale {
-            self.state.reload(&mut self.conn).await?;
+            self.reopen().await?;
         }
-        let tx = sqlx::Connection::begin_with(&mut self.conn, "BEGIN IMMEDIATE").await?;
         self.state.stale = true;
+        let tx = sqlx::Connection::begin_with(&mut self.conn, "BEGIN IMMEDIATE").await?;
         Ok(Batch {
             tx,
             state: &mut self.state,
@@ -155,11 +177,91 @@ impl Writer {
         })
     }
 
-    /// Closes the database, and moves the write-ahead log into it if this was the last user.
+    /// After some errors (FULL, IOERR, NOMEM, INTERRUPT, BUSY) SQLite ends a transaction by itself
+    /// (<https://www.sqlite.org/lang_transaction.html>), and sqlx then holds it for open for ever. So a batch that did
+    /// not come to its end, or could not begin, costs the connection, whatever ended it.
+    async fn reopen(&mut self) -> Result<(), StoreError> {
+        // Before the old one is closed: the last connection takes the WAL index with it, and a full disk has no room
+        // for a new one.
+        let fresh = sqlite::connect_writer(&self.dir.join(DATABASE_FILE)).await?;
+        let broken = std::mem::replace(&mut self.conn, fresh);
+        // Whatever it says: nothing that it held counts any more.
+        let _closed = sqlx::Connection::close(broken).await;
+        self.state.reload(&mut self.conn).await
+    }
+
+    /// Whether the database can be written: writes the time into it.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    pub async fn probe(&mut self) -> Result<(), StoreError> {
+        let mut batch = self.begin().await?;
+        sqlx::query("UPDATE store SET written_at = $1")
+            .bind(Timestamp::now().as_millis())
+            .execute(&mut *batch.tx)
+            .await?;
+        batch.commit().await?;
+        Ok(())
+    }
+
+    /// The room on the volume. None if the system does not say.
+    pub fn space(&self) -> Option<Space> {
+        Space::of(&self.dir)
+    }
+
+    /// Whether room is kept for what must be written even if the disk is full. Tries to get it if it is not.
+    pub fn hold_reserve(&mut self) -> bool {
+        self.reserve.hold()
+    }
+
+    /// Whether that room is kept now.
+    pub fn has_reserve(&self) -> bool {
+        self.reserve.is_held()
+    }
+
+    /// Gives up the room that was kept, for a write that must not fail. Says whether there was any.
+    pub fn release_reserve(&mut self) -> bool {
+        self.reserve.release()
+    }
+
+    /// Empties the write-ahead log, so that the next write finds room in it or on the volume. False if a reader's
+    /// transaction needs the log.
+    ///
+    /// # Errors
+    /// If the database can't be used, or has no room itself.
+    pub async fn empty_log(&mut self) -> Result<bool, StoreError> {
+        if self.state.stale {
+            self.reopen().await?;
+        }
+        sqlite::empty_log(&mut self.conn).await
+    }
+
+    /// Whether items that change leave their old version in the history. What is in it stays either way.
+    pub fn keep_history(&mut self, keeps: bool) {
+        self.state.keeps_history = keeps;
+    }
+
+    /// Overwrites what vaults deleted since the last call have left in the write-ahead log, their keys above all.
+    /// False if a reader's transaction needs the log: then the next call tries again.
+    ///
+    /// # Errors
+    /// If the database can't be used.
+    pub async fn wipe_deleted(&mut self) -> Result<bool, StoreError> {
+        if self.state.has_remains {
+            self.state.has_remains = !self.empty_log().await?;
+        }
+        Ok(!self.state.has_remains)
+    }
+
+    /// Empties the write-ahead log and closes the database.
     pub async fn close(self) -> Result<(), StoreError> {
         sqlite::close(self.conn).await
     }
 }
+
+/// A writer that opens the store with less free room than this, in bytes, gives up the reserve for it: SQLite needs
+/// files beside the database.
+const ROOM_TO_OPEN: u64 = 256 * 1024;
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let unusable = |cause| StoreError::Directory {
@@ -167,14 +269,22 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         uid: rustix::process::geteuid().as_raw(),
         cause,
     };
-    std::fs::create_dir_all(dir).map_err(unusable)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(unusable)?;
     let path = dir.join("writer.lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
+    // Whoever can open it can lock it, and so keep the writer from starting. If another user's umask made it, it is not
+    // ours to change.
+    let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(PathBuf::from(dir))),

@@ -20,14 +20,9 @@ impl State {
         keyring: Keyring,
         options: WriterOptions,
     ) -> Result<Self, StoreError> {
-        let mut found = keyring.load(conn, STORE).await?;
-        let store_key = match found.pop() {
-            Some(VaultKey::Seal { key, seals }) => SealKey {
-                key,
-                seals,
-                saved: seals,
-            },
-            _ => {
+        let store_key = match store_key(conn, &keyring).await? {
+            Some(key) => key,
+            None => {
                 let (key, wrapped) = keyring.new_data_key(STORE);
                 insert_key(conn, STORE, &key, "seal", wrapped).await?;
                 SealKey {
@@ -47,29 +42,46 @@ impl State {
             next_activity: 1,
             activity_records: 0,
             stale: false,
+            keeps_history: true,
+            has_remains: false,
         };
         state.reload(conn).await?;
-        if state.next_change == 1 {
-            state.number_from_now(conn).await?;
-        }
+        state.note_opening(conn).await?;
         Ok(state)
     }
 
-    /// A new store's first number is the time. One that is built anew, after its disk was lost, so never gives out a
-    /// number that the one before it gave: whoever resumes where that one was is told to read everything.
-    async fn number_from_now(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    /// Gives this opening of the store a random id, by which readers see that the store may be another than they knew,
+    /// and a number: the time, which is beyond all numbers given before. A store that is built anew, or put back from
+    /// a backup, so never gives out a number that the one before it gave, and whoever resumes at such a number is told
+    /// to read everything.
+    async fn note_opening(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let now = Timestamp::now().as_millis();
+        let seq = self.next_change.max(now);
+        let mut tx = sqlx::Connection::begin_with(conn, "BEGIN IMMEDIATE").await?;
         sqlx::query(
-            "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $1, 'store.created', '', '', 0)",
+            "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $2, 'store.opened', '', '', 0)",
         )
+        .bind(seq)
         .bind(now)
-        .execute(conn)
+        .execute(&mut *tx)
         .await?;
-        self.next_change = now + 1;
+        sqlx::query(
+            "INSERT INTO store (one, opening, written_at) VALUES (1, $1, $2)
+             ON CONFLICT (one) DO UPDATE SET opening = excluded.opening, written_at = excluded.written_at",
+        )
+        .bind(format!("{:032x}", rand::random::<u128>()))
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        self.next_change = seq + 1;
         Ok(())
     }
 
     pub(super) async fn reload(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        if let Some(key) = store_key(conn, &self.keyring).await? {
+            self.store_key = key;
+        }
         self.vaults.clear();
         let rows = sqlx::query("SELECT id, source, sealed FROM vaults")
             .fetch_all(&mut *conn)
@@ -118,6 +130,18 @@ impl State {
         self.stale = false;
         Ok(())
     }
+}
+
+/// The newest of the store's own keys.
+async fn store_key(conn: &mut SqliteConnection, keyring: &Keyring) -> Result<Option<SealKey>, StoreError> {
+    Ok(match keyring.load(conn, STORE).await?.pop() {
+        Some(VaultKey::Seal { key, seals }) => Some(SealKey {
+            key,
+            seals,
+            saved: seals,
+        }),
+        _ => None,
+    })
 }
 
 async fn max(conn: &mut SqliteConnection, sql: &'static str) -> Result<i64, StoreError> {

@@ -126,7 +126,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes a vault and all in it, its keys included: nothing of it can be opened again.
+    /// Removes a vault and all in it, its keys included. Once [`super::Writer::wipe_deleted`] has been called after the
+    /// commit, nothing of it can be opened again, whatever is found in the database's files.
     pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
         self.write_inserts().await?;
         for sql in [
@@ -141,6 +142,7 @@ impl Batch<'_> {
             sqlx::query(sql).bind(id.as_str()).execute(&mut *self.tx).await?;
         }
         self.state.vaults.remove(&id);
+        self.state.has_remains = true;
         self.touched.remove(&id);
         self.note_vault(id);
         Ok(())

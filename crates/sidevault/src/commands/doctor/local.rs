@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use sidevault_keys::Credentials;
-use sidevault_store::{Answer, Command, Reader};
+use sidevault_store::{Answer, Command, Reader, Space};
 use sidevault_sync::disk_of;
 
 use super::{Findings, keys};
@@ -12,10 +12,10 @@ use crate::commands::vault;
 use crate::environment::Environment;
 use crate::installation::Installation;
 use crate::listening;
-use crate::settings::{Role, Settings};
+use crate::settings::{Role, Settings, low_disk};
 
 /// Whether the data directory can be used, and whether it stays.
-pub(super) fn directory(findings: &mut Findings, installation: &Installation) {
+pub(super) fn directory(findings: &mut Findings, environment: &Environment, installation: &Installation) {
     let dir = &installation.data;
     let shown = dir.display();
     let uid = rustix::process::geteuid().as_raw();
@@ -50,6 +50,12 @@ pub(super) fn directory(findings: &mut Findings, installation: &Installation) {
             format!("{shown} belongs to uid {owner}, and uid {uid} can't write there: {error}"),
             format!("chown -R {uid} {shown} (in Kubernetes: securityContext.fsGroup: 999)"),
         ),
+    }
+    if let (Some(space), Ok(low_disk)) = (Space::of(dir), low_disk(environment)) {
+        match low_disk.is_low(space) {
+            true => findings.warn("space", low_disk.warning(space), format!("make room: df -h {shown}")),
+            false => findings.ok("space", format!("{} MB are free", space.free >> 20)),
+        }
     }
     let disk = disk_of(dir);
     match disk.is_ephemeral() {
@@ -136,6 +142,11 @@ pub(super) async fn sync(
     let Some(credentials) = credentials else { return true };
     match admin::over(stream, credentials, &Command::Ping).await {
         Ok(Answer::Done) => findings.ok("sync", "runs and answers"),
+        Ok(Answer::Refused(refusal)) => findings.fail(
+            "sync",
+            format!("runs, but {}", refusal.message),
+            format!("df -h {}, and see sync's log", installation.data.display()),
+        ),
         Ok(_) => findings.fail("sync", "answers oddly: it is of another version", "restart sync"),
         Err(failure) => findings.fail("sync", failure.to_string(), "restart sync with this credentials file"),
     }

@@ -1,0 +1,113 @@
+//! Room on the volume, kept for the writes that must not fail for lack of it: a full disk must not keep a stolen token
+//! good.
+//!
+//! A file beside the database holds the room, not free pages within the database: a write needs room in the write-ahead
+//! log first, which can't be had in advance, and removing a file gives room to both. It also keeps the room from other
+//! programs on the same volume.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Its name in the data directory.
+const FILE: &str = "reserve";
+
+/// How many bytes are kept. A revocation writes about 40 kB into the write-ahead log, and the log starts anew after
+/// four megabytes, or as soon as all of it could be moved into the database.
+const BYTES: usize = 1 << 20;
+
+/// Less than this is not worth the name.
+const LEAST: u64 = (BYTES / 4) as u64;
+
+/// The file that keeps the room.
+pub(super) struct Reserve {
+    path: PathBuf,
+    is_held: bool,
+}
+
+impl Reserve {
+    /// What an earlier writer kept still counts; nothing is taken yet.
+    pub(super) fn new(dir: &Path) -> Self {
+        let path = dir.join(FILE);
+        Self {
+            is_held: path.metadata().is_ok_and(|metadata| metadata.len() >= LEAST),
+            path,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Takes the room, or as much as is left, a quarter at least. Says whether it is held now.
+    pub(super) fn hold(&mut self) -> bool {
+        if !self.is_held {
+            // No room, or no right to it: either way it is not held.
+            let taken = self.take().unwrap_or(0);
+            self.is_held = taken >= LEAST;
+            if !self.is_held {
+                self.remove();
+            }
+        }
+        self.is_held
+    }
+
+    /// Gives the room back to the volume. Says whether there was any.
+    pub(super) fn release(&mut self) -> bool {
+        self.is_held = false;
+        self.remove()
+    }
+
+    /// Says how many bytes were taken.
+    fn take(&self) -> io::Result<u64> {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        // Random, for a file system that compresses would keep next to nothing for zeros.
+        let mut block = vec![0; BYTES / 16];
+        rand::fill(&mut block[..]);
+        for _ in 0..16 {
+            if file.write_all(&block).is_err() {
+                break;
+            }
+        }
+        // Some file systems find out that there is no room only now.
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    }
+
+    fn remove(&self) -> bool {
+        fs::remove_file(&self.path).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_room_is_really_taken_and_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reserve = Reserve::new(dir.path());
+        assert!(!reserve.is_held() && reserve.hold());
+        let metadata = dir.path().join(FILE).metadata().unwrap();
+        assert_eq!(metadata.len(), BYTES as u64);
+        assert!(metadata.blocks() * 512 >= BYTES as u64, "no blocks stand behind it");
+        assert!(Reserve::new(dir.path()).is_held(), "the next writer finds it");
+        assert!(reserve.release() && !reserve.is_held() && !reserve.release());
+        assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_reserve_that_cannot_be_made_is_not_held() {
+        let mut reserve = Reserve::new(Path::new("/nonexistent"));
+        assert!(!reserve.hold() && !reserve.is_held());
+    }
+}

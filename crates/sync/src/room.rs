@@ -1,0 +1,61 @@
+//! What is still written when there is little room on the disk, and who is told of it.
+
+use std::time::Duration;
+
+use sidevault_store::Space;
+
+/// How often the room is looked at, and a store that could not be written is tried.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// When room is low: then the activity log and old versions of items are not kept, and `/health` says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LowDisk {
+    /// Below so many free bytes. None: below 64 MiB, or a tenth of the volume if that is less.
+    pub below: Option<u64>,
+}
+
+impl LowDisk {
+    /// Whether this is little room.
+    pub fn is_low(self, space: Space) -> bool {
+        space.free < self.threshold(space)
+    }
+
+    /// How many free bytes are enough on this volume.
+    pub fn threshold(self, space: Space) -> u64 {
+        self.below.unwrap_or((64 << 20).min(space.total / 10))
+    }
+
+    /// What to say of a volume with little room.
+    pub fn warning(self, space: Space) -> String {
+        format!(
+            "little disk is left, {} MB of {} MB, less than the {} MB of SIDEVAULT_LOW_DISK_MB: activity and old \
+             versions of items are not kept until there is more",
+            space.free / MB,
+            space.total / MB,
+            self.threshold(space) / MB
+        )
+    }
+}
+
+/// As `df -h` counts.
+const MB: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_is_a_tenth_of_a_small_volume_and_64_mib_of_a_large_one() {
+        let space = |free: u64, total: u64| Space {
+            free: free << 20,
+            total: total << 20,
+        };
+        let usual = LowDisk::default();
+        assert!(usual.is_low(space(63, 10_000)) && !usual.is_low(space(64, 10_000)));
+        assert!(usual.is_low(space(1, 12)) && !usual.is_low(space(2, 12)));
+        let told = LowDisk { below: Some(5 << 20) };
+        assert!(told.is_low(space(4, 12)) && !told.is_low(space(5, 100_000)));
+        assert!(!LowDisk { below: Some(0) }.is_low(space(0, 12)));
+        assert!(told.warning(space(4, 12)).contains("4 MB of 12 MB, less than the 5 MB"));
+    }
+}

@@ -1,0 +1,232 @@
+//! A disk that is full, or nearly: what is still written, what is said, and that nothing has to be restarted.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use serde_json::Value;
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::volume::Volume;
+use sidevault_tests::wire::{Request, exchange};
+
+/// A pair whose data directory is on a disk of 12 MB.
+struct World {
+    // Unmounted only after the pair has ended.
+    pair: Pair,
+    volume: Volume,
+    token: String,
+}
+
+impl World {
+    fn start(environment: &[(&str, &str)]) -> Option<Self> {
+        let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], environment);
+        let volume = Volume::mount(&pair.path("data"), 12)?;
+        pair.run(Half::Sync);
+        pair.run(Half::Api);
+        pair.wait_linked();
+        let token = pair.token("writer", &["apps=read,write"]);
+        Some(Self { pair, volume, token })
+    }
+
+    fn write(&self, title: &str, bytes: usize) -> (u16, String) {
+        let body = serde_json::json!({
+            "title": title, "category": "LOGIN",
+            "fields": [{ "id": "notes", "value": "x".repeat(bytes) }],
+        });
+        let reply = self
+            .pair
+            .ask(&self.token, "POST", "/v1/vaults/apps/items", &body.to_string());
+        let reply = reply.expect("an answer");
+        (reply.status, reply.text())
+    }
+
+    /// What a half says of the store: its state, and why.
+    fn store(&self, half: Half) -> (String, String) {
+        let address = match half {
+            Half::Api => self.pair.address(),
+            Half::Sync => self.pair.sync_address(),
+        };
+        let health = exchange(address, &Request::new("GET", "/health").bytes())
+            .expect("an answer")
+            .json();
+        let parts = health["dependencies"].as_array().expect("a list").clone();
+        let part = parts
+            .into_iter()
+            .find(|part| part["service"] == "sqlite")
+            .expect("the store");
+        let text = |name: &str| part[name].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("message"))
+    }
+
+    fn wait_store(&self, status: &str) -> String {
+        let both = wait_until(|| {
+            let (api, sync) = (self.store(Half::Api), self.store(Half::Sync));
+            (api.0 == status && sync.0 == status).then_some(api.1)
+        });
+        both.unwrap_or_else(|| panic!("{:?}\n{}", self.store(Half::Api), self.pair.log(Half::Sync)))
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let text = exchange(self.pair.sync_address(), &Request::new("GET", "/metrics").bytes())
+            .expect("an answer")
+            .text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("sidevault_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .expect("a number")
+    }
+
+    fn doctor(&self, check: &str) -> Value {
+        let report: Value = serde_json::from_str(&self.pair.output(&["doctor", "--json"])).expect("doctor's JSON");
+        let mut findings = report.as_array().expect("a list").iter();
+        findings
+            .find(|finding| finding["check"] == check)
+            .expect("such a check")
+            .clone()
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_restarted() {
+    let Some(world) = World::start(&[]) else { return };
+    let pair = &world.pair;
+    let thieves: Vec<String> = (0..5)
+        .map(|n| pair.token(&format!("thief-{n}"), &["apps=read"]))
+        .collect();
+    assert_eq!(world.write("before", 10).0, 200);
+    assert_eq!(
+        (
+            world.metric("store_writable"),
+            world.metric("store_unwritable_since_timestamp_seconds")
+        ),
+        (1., 0.)
+    );
+
+    world.volume.fill(12);
+    let mut kept = 0;
+    let full = loop {
+        match world.write(&format!("filler {kept}"), 100_000) {
+            (200, _) => kept += 1,
+            failed => break failed,
+        }
+        assert!(kept < 200, "the disk does not fill");
+    };
+    for _ in 0..20 {
+        let (status, text) = world.write("too much", 100_000);
+        assert!(
+            status == 503 && text.contains("the disk of the data directory is full"),
+            "{status} {text}"
+        );
+    }
+    assert_eq!(full.0, 503, "{}", full.1);
+
+    let told = world.wait_store("FAILED");
+    assert!(
+        told.contains("nothing can be written since 20") && told.contains("is full"),
+        "{told}"
+    );
+    assert_eq!(world.metric("store_writable"), 0.);
+    assert!(world.metric("store_unwritable_since_timestamp_seconds") > 1e9);
+    let finding = world.doctor("sync");
+    assert!(
+        finding["level"] == "fail" && finding["cause"].to_string().contains("is full"),
+        "{finding}"
+    );
+    assert_eq!(world.doctor("space")["level"], "warn");
+    let errors = |line: &&str| line.contains("the store can't be written");
+    assert_eq!(
+        pair.log(Half::Sync).lines().filter(errors).count(),
+        1,
+        "{}",
+        pair.log(Half::Sync)
+    );
+
+    assert_eq!(pair.get(&world.token, "/v1/vaults/apps/items/before").status, 200);
+    for (n, thief) in thieves.iter().enumerate() {
+        assert_eq!(pair.get(thief, "/v1/vaults/apps").status, 200);
+        pair.command(&["token", "revoke", &format!("thief-{n}")]);
+        assert_eq!(pair.get(thief, "/v1/vaults/apps").status, 401);
+    }
+    // The room that was made for them is for them only.
+    assert_eq!(world.write("too much", 10_000).0, 503);
+
+    world.volume.free();
+    let (status, text) = world.write("after", 100_000);
+    assert_eq!(status, 200, "{text}");
+    world.wait_store("ACTIVE");
+    assert_eq!(
+        (
+            world.metric("store_writable"),
+            world.metric("store_unwritable_since_timestamp_seconds")
+        ),
+        (1., 0.)
+    );
+    assert_eq!(world.doctor("sync")["level"], "ok");
+    let items = pair.get(&world.token, "/v1/vaults/apps/items").json();
+    assert_eq!(items.as_array().map(Vec::len), Some(kept + 2));
+}
+
+#[test]
+fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
+    let Some(mut world) = World::start(&[]) else { return };
+    let thief = world.pair.token("thief", &["apps=read"]);
+    world.volume.fill(12);
+    while world.write("filler", 100_000).0 == 200 {}
+    world.pair.kill(Half::Sync);
+    world.pair.run(Half::Sync);
+    let linked = wait_until(|| (world.write("x", 100_000).1.contains("is full")).then_some(()));
+    assert!(linked.is_some(), "{}", world.pair.log(Half::Sync));
+    world.pair.command(&["token", "revoke", "thief"]);
+    assert_eq!(world.pair.get(&thief, "/v1/vaults/apps").status, 401);
+    world.wait_store("FAILED");
+    world.volume.free();
+    world.wait_store("ACTIVE");
+}
+
+/// Without sync the command writes itself.
+#[test]
+fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
+    let Some(mut world) = World::start(&[]) else { return };
+    let thief = world.pair.token("thief", &["apps=read"]);
+    world.volume.fill(12);
+    while world.write("filler", 100_000).0 == 200 {}
+    world.pair.kill(Half::Sync);
+    world.pair.command(&["token", "revoke", "thief"]);
+    assert_eq!(world.pair.get(&thief, "/v1/vaults/apps").status, 401);
+}
+
+#[test]
+fn little_room_is_told_of_and_items_go_before_activity_and_history() {
+    let Some(world) = World::start(&[("SIDEVAULT_LOW_DISK_MB", "6")]) else {
+        return;
+    };
+    let pair = &world.pair;
+    assert_eq!(world.write("app", 10).0, 200);
+    world.volume.fill(5);
+    let told = world.wait_store("DEGRADED");
+    assert!(
+        told.contains("little disk is left") && told.contains("SIDEVAULT_LOW_DISK_MB"),
+        "{told}"
+    );
+    assert_eq!(world.doctor("space")["level"], "warn");
+    assert_eq!(world.metric("store_writable"), 1.);
+    let dropped = wait_until(|| {
+        pair.get(&world.token, "/v1/vaults/apps/items/app");
+        (world.metric("store_activity_not_kept_total") > 0.).then_some(())
+    });
+    assert!(dropped.is_some());
+    let rename = |title: &str| {
+        let body = format!(r#"[{{"op":"replace","path":"/tags","value":["{title}"]}}]"#);
+        let reply = pair
+            .ask(&world.token, "PATCH", "/v1/vaults/apps/items/app", &body)
+            .expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        pair.get(&world.token, "/v1/vaults/apps/items/app/versions")
+            .json()
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(rename("low"), Some(1));
+    world.volume.free();
+    world.wait_store("ACTIVE");
+    assert_eq!(rename("enough"), Some(2));
+}
