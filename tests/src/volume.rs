@@ -30,6 +30,16 @@ impl Volume {
         }
     }
 
+    /// Lets nobody write to it, or lets them again.
+    ///
+    /// # Panics
+    /// If someone has a file there open for writing.
+    pub fn set_read_only(&self, read_only: bool) {
+        let option = if read_only { "remount,ro" } else { "remount,rw" };
+        let done = Command::new("mount").args(["-o", option]).arg(&self.at).status();
+        assert!(done.is_ok_and(|status| status.success()), "{option}");
+    }
+
     fn ballast(&self) -> PathBuf {
         self.at.join("ballast")
     }

@@ -230,3 +230,54 @@ fn little_room_is_told_of_and_items_go_before_activity_and_history() {
     world.wait_store("ACTIVE");
     assert_eq!(rename("enough"), Some(2));
 }
+
+/// A backup may be looked at where nothing can be written, as on a snapshot.
+#[test]
+fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
+    let Some(mut world) = World::start(&[]) else { return };
+    assert_eq!(world.write("app", 10).0, 200);
+    for half in [Half::Api, Half::Sync] {
+        world.pair.terminate(half);
+        world.pair.wait_ended(half);
+    }
+    world.volume.set_read_only(true);
+    world.pair.run(Half::Api);
+    let read = |title: &str| {
+        let reply = world
+            .pair
+            .ask(&world.token, "GET", &format!("/v1/vaults/apps/items/{title}"), "");
+        reply.map(|reply| reply.status).unwrap_or_default()
+    };
+    assert!(
+        wait_until(|| (read("app") == 200).then_some(())).is_some(),
+        "{}",
+        world.pair.log(Half::Api)
+    );
+    world.volume.set_read_only(false);
+    world.pair.run(Half::Sync);
+    world.pair.wait_linked();
+    assert_eq!(world.write("second", 10).0, 200);
+    let read = |title: &str| {
+        world
+            .pair
+            .get(&world.token, &format!("/v1/vaults/apps/items/{title}"))
+            .status
+    };
+    assert_eq!(read("second"), 200);
+}
+
+#[test]
+fn a_read_only_volume_whose_log_is_needed_is_named() {
+    let Some(mut world) = World::start(&[]) else { return };
+    assert_eq!(world.write("app", 10).0, 200);
+    world.pair.kill(Half::Api);
+    world.pair.kill(Half::Sync);
+    std::fs::remove_file(world.pair.path("data/.op/data/1password.sqlite-shm")).unwrap();
+    world.volume.set_read_only(true);
+    world.pair.run(Half::Api);
+    let told = wait_until(|| {
+        let health = world.pair.health().to_string();
+        (health.contains("its directory is read-only") && health.contains("start `sidevault sync` once")).then_some(())
+    });
+    assert!(told.is_some(), "{}\n{}", world.pair.health(), world.pair.log(Half::Api));
+}

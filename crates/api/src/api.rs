@@ -104,24 +104,23 @@ impl Api {
     }
 
     async fn open(&self, credentials: &Credentials) {
-        let mut complained = false;
+        let mut waits = false;
         loop {
             match Reader::open(&self.config.data, credentials.kek(), self.config.reader.clone()).await {
                 Ok(reader) => {
                     tracing::info!(path = %self.config.data.display(), "the store is open");
+                    self.note_trouble(None);
                     if self.store.set(reader).is_ok() {
                         self.opened.send_replace(true);
                     }
                     return;
                 }
-                Err(error) if !complained => {
-                    complained = true;
-                    match error {
-                        StoreError::Missing(_) => tracing::info!("{error}; waiting for it"),
-                        error => tracing::error!(%error, "the store can't be opened; trying again"),
+                Err(error @ StoreError::Missing(_)) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        tracing::info!("{error}; waiting for it");
                     }
                 }
-                Err(_) => {}
+                Err(error) => self.note_trouble(Some(error.to_string())),
             }
             tokio::time::sleep(OPEN_AGAIN).await;
         }

@@ -155,11 +155,7 @@ impl Connections {
         let options = options(&self.path).pragma("query_only", "ON");
         // Nobody can write there, and no log is left to be read: the file is all there is.
         let immutable = is_read_only(&self.path) && !has_bytes(&beside(&self.path, "-wal"));
-        match options.immutable(immutable).connect().await {
-            Ok(conn) => Ok(conn),
-            Err(_) if !immutable && is_read_only(&self.path) => Err(StoreError::LogNotRead(self.path.clone())),
-            Err(error) => Err(error.into()),
-        }
+        Ok(options.immutable(immutable).connect().await?)
     }
 
     /// Closes them all and goes on with new ones, to the files that the path names now. If these are not good, which
@@ -219,8 +215,22 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// Whether there is a store to read. It may be none yet, or no whole one.
+pub(crate) async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    match has_schema(conn).await {
+        Ok(true) => Ok(()),
+        Ok(false) if lacks_log(path) => Err(StoreError::Empty(path.to_owned())),
+        // A writer is just making it.
+        Ok(false) => Err(StoreError::Missing(path.to_owned())),
+        Err(_) if is_read_only(path) && has_bytes(&beside(path, "-wal")) => {
+            Err(StoreError::LogNotRead(path.to_owned()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the migrations have run (a database file may exist a moment before its tables).
-pub(crate) async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
     let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'tokens'")
         .fetch_one(conn)
         .await?;
@@ -249,7 +259,7 @@ fn is_read_only(database: &Path) -> bool {
 }
 
 /// Whether there is a database with a first page and without a write-ahead log, where all else of it may have been.
-pub(crate) fn lacks_log(database: &Path) -> bool {
+fn lacks_log(database: &Path) -> bool {
     has_bytes(database) && !has_bytes(&beside(database, "-wal"))
 }
 
@@ -301,6 +311,10 @@ impl CommitClock {
             database: database.to_owned(),
             watched: RwLock::new(Watched::open(database)?),
         })
+    }
+
+    pub(crate) fn database(&self) -> &Path {
+        &self.database
     }
 
     /// Whether the paths name other files than those that are read, which a writer has opened already. Until one has,

@@ -438,3 +438,87 @@ async fn a_batch_finds_what_it_has_just_made() {
     assert_eq!(value(&reader, &fifth).await, None);
     assert_eq!(value(&reader, &third).await.as_deref(), Some("v1"));
 }
+
+/// While a store is in use, most of it is in the write-ahead log.
+#[tokio::test]
+async fn a_copy_without_its_log_is_named_and_not_made_an_empty_store() {
+    let world = World::new().await;
+    let copy = tempfile::tempdir().unwrap();
+    let database = copy.path().join(DATABASE_FILE);
+    std::fs::copy(world.dir.path().join(DATABASE_FILE), &database).unwrap();
+    let before = std::fs::read(&database).unwrap();
+    let read = Reader::open(copy.path(), world.keys.kek(), ReaderOptions::default()).await;
+    assert!(matches!(&read, Err(StoreError::Empty(_))));
+    let error = read.err().unwrap().to_string();
+    assert!(error.contains("1password.sqlite-wal is missing"), "{error}");
+    let written = Writer::open(copy.path(), world.keys.kek(), WriterOptions::default()).await;
+    assert!(matches!(written, Err(StoreError::Empty(_))));
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+
+    // A writer that was killed while it made the store left the same, and a mark.
+    std::fs::write(copy.path().join(format!("{DATABASE_FILE}-unfinished")), "").unwrap();
+    let writer = Writer::open(copy.path(), world.keys.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    writer.close().await.unwrap();
+    let reader = Reader::open(copy.path(), world.keys.kek(), ReaderOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(reader.view().await.unwrap().vaults().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(copy.path())
+            .unwrap()
+            .filter(|entry| {
+                entry
+                    .as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .contains("unfinished")
+            })
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn numbers_of_changes_outlast_a_restart_of_the_writer() {
+    let mut world = World::new().await;
+    let item = world.create("a").await;
+    let reader = world.reader().await;
+    let before = reader.view().await.unwrap().sequence();
+    let World {
+        dir,
+        keys,
+        writer,
+        vault,
+    } = world;
+    writer.close().await.unwrap();
+    let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    let mut world = World {
+        dir,
+        keys,
+        writer,
+        vault,
+    };
+    // Old changes are looked for once in a thousand.
+    let mut batch = world.writer.begin().await.unwrap();
+    for n in 0..1100 {
+        let new = self::item(world.vault, &n.to_string(), "v");
+        batch.insert_item(&new, None).await.unwrap();
+    }
+    batch.commit().await.unwrap();
+    world.replace(&item, "b", "v2").await;
+    let resumed = reader
+        .changes(before, 2000)
+        .await
+        .unwrap()
+        .expect("the number is known still");
+    assert_eq!(resumed.len(), 1102, "the opening, the new items and the change");
+    assert!(
+        reader.changes(before + 1, 1).await.unwrap().is_none(),
+        "a number that was never given"
+    );
+}

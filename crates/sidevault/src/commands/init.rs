@@ -1,5 +1,6 @@
 //! `sidevault init`: the keys of a new server.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use sidevault_keys::{Credentials, Passphrase, write_new};
@@ -16,8 +17,7 @@ pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
         .as_deref()
         .map(Passphrase::from_file)
         .transpose()?;
-    std::fs::create_dir_all(&arguments.out)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", arguments.out.display())))?;
+    make_private(&arguments.out).map_err(|error| Failure::Failed(format!("{}: {error}", arguments.out.display())))?;
     write_keys(&arguments.out, passphrase.as_ref())?;
     let (credentials, issuer) = (arguments.out.join(CREDENTIALS_FILE), arguments.out.join(ISSUER_FILE));
     let (credentials, issuer) = (credentials.display(), issuer.display());
@@ -33,6 +33,11 @@ or, on this machine:
   sidevault sync --vault secrets &
   sidevault api"
     ))
+}
+
+/// Makes a directory that only its owner can look into. One that is there stays as it is.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Makes a pair of files in `dir`.
@@ -57,6 +62,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_directory_for_keys_is_the_owners_and_another_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = dir.path().join("new/keys");
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        make_private(&keys).unwrap();
+        assert_eq!(mode(&keys), 0o700);
+        std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o750)).unwrap();
+        make_private(&keys).unwrap();
+        assert_eq!(mode(&keys), 0o750);
+    }
 
     #[test]
     fn keys_are_private_and_never_overwritten() {

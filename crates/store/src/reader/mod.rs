@@ -128,18 +128,13 @@ impl Reader {
     /// Opens the store in `dir`.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] until a writer has made it; [`StoreError::WrongKeys`] for another
+    /// [`StoreError::Missing`] until a writer has made it; [`StoreError::Empty`] for a copy without its log;
+    /// [`StoreError::LogNotRead`] on a read-only volume whose writer was killed; [`StoreError::WrongKeys`] for another
     /// credentials file's store.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
         let database = dir.join(DATABASE_FILE);
         let connections = Connections::open(&database, options.connections).await?;
-        if !sqlite::has_schema(&mut *connections.lend().await?).await? {
-            return Err(match sqlite::lacks_log(&database) {
-                true => StoreError::Empty(database),
-                // A writer is just making it.
-                false => StoreError::Missing(database),
-            });
-        }
+        sqlite::check_readable(&mut *connections.lend().await?, &database).await?;
         let reader = Self {
             view: RwLock::new(Arc::new(View {
                 vaults: BTreeMap::new(),

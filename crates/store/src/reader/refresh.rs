@@ -13,7 +13,7 @@ use crate::cache::SealedCache;
 use crate::keyring::{STORE, VaultKey};
 use crate::place::Place;
 use crate::seal::{self, VaultNames};
-use crate::sqlite::Stamp;
+use crate::sqlite::{self, Stamp};
 
 impl Reader {
     pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
@@ -84,7 +84,10 @@ impl Reader {
     /// Goes on with the files that are in the data directory now.
     async fn reopen(&self) -> Result<(), StoreError> {
         self.connections
-            .reopen(async |conn| self.keyring.load(conn, STORE).await.map(drop))
+            .reopen(async |conn| {
+                sqlite::check_readable(conn, self.clock.database()).await?;
+                self.keyring.load(conn, STORE).await.map(drop)
+            })
             .await?;
         self.clock.reopen()?;
         *write(&self.stamp) = Stamp::NEVER;
