@@ -155,7 +155,8 @@ impl Connections {
         let options = options(&self.path).pragma("query_only", "ON");
         // Nobody can write there, and no log is left to be read: the file is all there is.
         let immutable = is_read_only(&self.path) && !has_bytes(&beside(&self.path, "-wal"));
-        Ok(options.immutable(immutable).connect().await?)
+        let conn = options.immutable(immutable).connect().await;
+        conn.map_err(|error| explained(error.into(), &self.path))
     }
 
     /// Closes them all and goes on with new ones, to the files that the path names now. If these are not good, which
@@ -222,10 +223,15 @@ pub(crate) async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> 
         Ok(false) if lacks_log(path) => Err(StoreError::Empty(path.to_owned())),
         // A writer is just making it.
         Ok(false) => Err(StoreError::Missing(path.to_owned())),
-        Err(_) if is_read_only(path) && has_bytes(&beside(path, "-wal")) => {
-            Err(StoreError::LogNotRead(path.to_owned()))
-        }
-        Err(error) => Err(error),
+        Err(error) => Err(explained(error, path)),
+    }
+}
+
+/// SQLite says no more than that it can't open a database whose log it can't move into it.
+fn explained(error: StoreError, path: &Path) -> StoreError {
+    match is_read_only(path) && has_bytes(&beside(path, "-wal")) {
+        true => StoreError::LogNotRead(path.to_owned()),
+        false => error,
     }
 }
 
