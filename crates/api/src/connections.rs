@@ -221,7 +221,9 @@ impl Connections {
     /// Waits until answers can be produced that may be this large each.
     pub(crate) async fn room_to_send(self: Arc<Self>, bytes: usize) -> Result<(), Busy> {
         let deadline = Instant::now() + limits::ROOM_TIME;
-        self.obtain(&self.room.unsent, kib(bytes), deadline, None).await.map(drop)
+        self.obtain(&self.room.unsent, kib(bytes), deadline, None)
+            .await
+            .map(drop)
     }
 
     /// Whether [`Self::room_to_send`] would wait.
@@ -428,20 +430,15 @@ impl Exchange {
     }
 
     fn try_to_take(&self, of: impl Fn(&Room) -> &Arc<Semaphore>, count: u32) -> Option<Taken> {
-        let [of_address, of_all] = [&*self.held.room, &self.connections.room]
-            .map(|room| of(room).clone().try_acquire_many_owned(count).ok());
+        let [of_address, of_all] =
+            [&*self.held.room, &self.connections.room].map(|room| of(room).clone().try_acquire_many_owned(count).ok());
         Some(Taken {
             _of_address: of_address?,
             _of_all: of_all?,
         })
     }
 
-    async fn take(
-        &self,
-        of: impl Fn(&Room) -> &Arc<Semaphore>,
-        count: u32,
-        patience: Duration,
-    ) -> Result<Taken, Busy> {
+    async fn take(&self, of: impl Fn(&Room) -> &Arc<Semaphore>, count: u32, patience: Duration) -> Result<Taken, Busy> {
         let (own, all) = (&*self.held.room, &self.connections.room);
         let _waiting = (
             own.waiting.try_acquire().map_err(|_| Busy)?,

@@ -95,7 +95,13 @@ where
             tracing::debug!(%remote, "a connection found no place");
             continue;
         };
-        tasks.spawn(serve_connection(stream, place, tls.clone(), stop.clone(), answer.clone()));
+        tasks.spawn(serve_connection(
+            stream,
+            place,
+            tls.clone(),
+            stop.clone(),
+            answer.clone(),
+        ));
     }
     drop(listener);
     tasks.close();

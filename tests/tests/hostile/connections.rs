@@ -20,7 +20,10 @@ fn open_files() -> usize {
 /// Probes come over the same port, on connections of their own. If they are not answered, Kubernetes restarts the Pod.
 #[test]
 fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
-    assert!(open_files() > STRANGERS * 2, "this test needs more open files: ulimit -n");
+    assert!(
+        open_files() > STRANGERS * 2,
+        "this test needs more open files: ulimit -n"
+    );
     let pair = Pair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read"]);
     for (half, address) in [(Half::Api, pair.address()), (Half::Sync, pair.sync_address())] {

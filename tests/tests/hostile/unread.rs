@@ -29,7 +29,10 @@ impl World {
     fn item(&self, bytes: usize) -> String {
         let fields = json!([{ "label": "v", "value": "x".repeat(bytes) }]);
         let item = json!({ "title": "large", "category": "LOGIN", "fields": fields }).to_string();
-        let made = self.pair.ask(&self.token, "POST", "/v1/vaults/apps/items", &item).unwrap();
+        let made = self
+            .pair
+            .ask(&self.token, "POST", "/v1/vaults/apps/items", &item)
+            .unwrap();
         assert_eq!(made.status, 200, "{}", made.text());
         format!("/v1/vaults/apps/items/{}", made.json()["id"].as_str().unwrap())
     }
@@ -151,7 +154,10 @@ fn readers_that_read_get_everything() {
     let window = i32::MAX.cast_unsigned();
     http2::ask(&mut reader, &path, &world.token, 100, window).unwrap();
     let bytes = reader.until(|seen| seen.len() > whole * 100).unwrap();
-    let heads = frames(&bytes).iter().filter(|(known, _)| *known == kind::HEADERS).count();
+    let heads = frames(&bytes)
+        .iter()
+        .filter(|(known, _)| *known == kind::HEADERS)
+        .count();
     assert_eq!(heads, 100);
     assert!(!frames(&bytes).iter().any(|(known, _)| *known == kind::RST_STREAM));
     world.is_well(&path);

@@ -86,7 +86,10 @@ async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_
 
     let exchange = place.begin();
     let mut overdue = pin!(place.overdue(minute));
-    assert!(timeout(minute * 10, &mut overdue).await.is_err(), "it is the server's turn");
+    assert!(
+        timeout(minute * 10, &mut overdue).await.is_err(),
+        "it is the server's turn"
+    );
     exchange.waits_for_peer();
     let start = Instant::now();
     tokio::time::sleep(minute / 2).await;
@@ -126,7 +129,10 @@ async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
     // Nobody is to be closed: then the newcomer is told to come again.
     let further = honest.begin();
     assert_eq!(further.admit().await, Ok(()));
-    assert!(further.try_to_afford(limits::SMALL_ANSWER_BYTES), "small answers need no room");
+    assert!(
+        further.try_to_afford(limits::SMALL_ANSWER_BYTES),
+        "small answers need no room"
+    );
     assert_eq!(further.afford(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
     assert_eq!(honest.begin().admit().await, Err(Busy));
 }

@@ -138,7 +138,9 @@ async fn ask<L: Lookup>(
             query.push(L::SEALED);
         } else {
             let sealed = L::SEALED;
-            query.push(format_args!("CASE WHEN length({sealed}) <= {LARGE} THEN {sealed} END AS {sealed}"));
+            query.push(format_args!(
+                "CASE WHEN length({sealed}) <= {LARGE} THEN {sealed} END AS {sealed}"
+            ));
         }
         query.push(" FROM items WHERE vault_id = ");
         query.push_bind(one.vault.as_str().to_owned()).push(L::CONDITION);

@@ -138,3 +138,93 @@ fn occurrences<K: Eq + Hash>(keys: Vec<K>) -> Vec<usize> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+    use std::collections::HashSet;
+    use std::hash::Hasher;
+
+    use sidevault_keys::Credentials;
+
+    use super::*;
+
+    /// A key that counts how often it is compared or hashed.
+    struct Counted<'a>(usize, &'a Cell<usize>);
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted<'_> {}
+
+    impl Hash for Counted<'_> {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.1.set(self.1.get() + 1);
+            self.0.hash(state);
+        }
+    }
+
+    #[test]
+    fn twice_as_many_documents_are_twice_the_work() {
+        let work = |names: &dyn Fn(usize) -> usize, n: usize| {
+            let count = Cell::new(0);
+            occurrences((0..n).map(|n| Counted(names(n), &count)).collect());
+            count.get()
+        };
+        let (equal, different): (&dyn Fn(usize) -> usize, &dyn Fn(usize) -> usize) = (&|_| 0, &|n| n);
+        for names in [equal, different] {
+            let (once, twice) = (work(names, 4000), work(names, 8000));
+            assert!(twice <= 2 * once + once / 4, "{once}, then {twice}");
+        }
+    }
+
+    #[test]
+    fn every_document_of_a_file_has_an_id_of_its_own_and_a_secrets_does_not_hang_on_its_place() {
+        let ids = Credentials::from_seed(&[1; 32]).id_key();
+        let maker = Maker {
+            ids: &ids,
+            vault: ids.vault("v"),
+            relative: "a.yaml",
+        };
+        let secret = |namespace: Option<&str>, name: &str| Reading {
+            name: Some(SecretName {
+                namespace: namespace.map(str::to_owned),
+                name: name.to_owned(),
+            }),
+            ..Reading::default()
+        };
+        let made = |readings: Vec<Reading>| {
+            let names = readings.iter().map(|reading| reading.name.clone()).collect();
+            let mut made = Made::default();
+            for (n, (reading, before)) in readings.into_iter().zip(occurrences(names)).enumerate() {
+                maker.item(&mut made, n, before, reading);
+            }
+            made.drafts
+        };
+        let drafts = made(vec![
+            Reading::default(),
+            secret(None, "1"),
+            Reading::default(),
+            secret(Some("n"), "1"),
+            secret(Some("n"), "1"),
+            secret(Some("m"), "1"),
+            secret(Some("a"), "b,c"),
+            secret(Some("a\",\"b"), "c"),
+        ]);
+        let all: HashSet<ItemId> = drafts.iter().map(|draft| draft.id).collect();
+        assert_eq!(all.len(), drafts.len());
+        let titles: Vec<&str> = drafts.iter().map(|draft| draft.title.as_str()).collect();
+        assert_eq!(titles, ["a", "1", "a-3", "1", "1", "1", "b,c", "c"]);
+        assert_eq!(
+            (&drafts[1].tags[..], &drafts[3].tags[..]),
+            (&[][..], &["n".to_owned()][..])
+        );
+        let other_order = made(vec![secret(Some("m"), "1"), secret(Some("n"), "1")]);
+        assert_eq!((other_order[0].id, other_order[1].id), (drafts[5].id, drafts[3].id));
+    }
+}

@@ -1,10 +1,10 @@
 //! A tree of files as vaults.
 //!
-//! One task a source ([`run`]): list the tree (`tree`), read and decrypt what changed (`read`),
-//! turn it into items (`draft`, `secret`), hand those to the writer (`apply`), then wait for an
-//! event or the next full check (`watch`). Nothing is ever deleted because of an error: a file
-//! that can't be read keeps the items it made before, and a tree that can't be listed whole
-//! changes nothing.
+//! One task a source ([`run`]): list the tree (`tree`), open, read and decrypt what changed (`beneath`,
+//! `read`), turn it into items (`draft`, `secret`, `items`), hand those to the writer (`apply`), then
+//! wait for an event or the next full check (`watch`). Nothing is ever deleted because of an error: a
+//! file that can't be read keeps the items it made before, and of a vault with a directory that can't be
+//! listed nothing is removed.
 
 mod apply;
 mod beneath;

@@ -27,6 +27,7 @@ use crate::config::DirectorySource;
 use crate::disk::disk_of;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
+use crate::room::LowDisk;
 use crate::status::Status;
 
 /// Directories that are one vault: two by case, two by a letter that folds to another, two by normalisation.
@@ -198,10 +199,9 @@ impl Seen {
                 .collect()
         };
         let vault_of = |parts: &[String]| filter::fold(parts.first().map_or("tree", String::as_str));
-        let entries = fs::read_dir(dir).and_then(|entries| {
-            entries
-                .map(|entry| fs::symlink_metadata(entry?.path()).map(drop))
-                .collect::<Result<(), _>>()?;
+        // A directory that may be listed and not entered can't be read either.
+        let entries = fs::read_dir(dir).and_then(|mut entries| {
+            entries.try_for_each(|entry| fs::symlink_metadata(entry?.path()).map(drop))?;
             fs::read_dir(dir)
         });
         let Ok(entries) = entries else {
@@ -259,10 +259,13 @@ impl World {
         }
         let credentials = Credentials::from_seed(&[7; 32]);
         let writer = Writer::open(&data, credentials.kek(), WriterOptions::default()).await;
+        let (disk, metrics) = (disk_of(&data), Arc::new(Metrics::default()));
         let context = WriterContext {
             ids: credentials.id_key(),
-            disk: disk_of(&data),
-            metrics: Arc::new(Metrics::default()),
+            low_disk: LowDisk::default(),
+            status: Arc::new(Status::new(&disk, false, metrics.clone())),
+            disk,
+            metrics,
             committed: watch::Sender::new(0),
         };
         let (queue, _writer) = queue::start(writer.unwrap(), context);
