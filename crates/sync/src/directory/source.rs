@@ -457,3 +457,22 @@ fn is_fresh(stamp: &FileStamp, now: SystemTime) -> bool {
     let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
     (now - nanoseconds(stamp.ctime)).unsigned_abs() < FRESH.as_nanos()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_just_written_is_read_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "k: v").unwrap();
+        let written = SystemTime::now();
+        let tree = list(&DirectorySource::new(dir.path())).unwrap();
+        let stamp = &tree.files[0].stamp;
+        assert!(is_fresh(stamp, written));
+        assert!(!is_fresh(stamp, written + Duration::from_secs(1)));
+        // A clock that was set back says nothing of the file.
+        assert!(!is_fresh(stamp, written - Duration::from_secs(1)));
+    }
+}
