@@ -1,5 +1,6 @@
 //! The age identities (private keys) we hold.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use age::Decryptor;
@@ -18,6 +19,8 @@ const MOST_UNUSABLE: usize = 20;
 #[derive(Clone, Default)]
 pub struct Identities {
     keys: Vec<Identity>,
+    /// The recipients of `keys`.
+    known: HashSet<String>,
     unusable: Vec<String>,
 }
 
@@ -127,7 +130,7 @@ impl Identities {
     }
 
     fn add(&mut self, key: Identity) {
-        if self.keys.iter().all(|known| known.recipient != key.recipient) {
+        if self.known.insert(key.recipient.clone()) {
             self.keys.push(key);
         }
     }

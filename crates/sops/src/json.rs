@@ -123,6 +123,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        // `-0` is an integer to sops, and a float to serde_json.
+        if number == 0.0 {
+            return Ok(Value::Int("0".to_owned()));
+        }
         Ok(number::float_value(number))
     }
 
@@ -180,6 +184,7 @@ mod tests {
             ("9223372036854775808", "9223372036854776000"),
             ("123456789012345678901234567890", "1.2345678901234568e+29"),
             ("1.0", "1"),
+            ("-0", "0"),
             ("1e3", "1000"),
             ("0.1", "0.1"),
             ("5.0e-324", "5e-324"),

@@ -3,6 +3,10 @@
 
 #[path = "real_sops/cases.rs"]
 mod cases;
+#[path = "real_sops/fuzz.rs"]
+mod fuzz;
+#[path = "real_sops/generate.rs"]
+mod generate;
 #[path = "real_sops/reports.rs"]
 mod reports;
 #[path = "real_sops/tools.rs"]

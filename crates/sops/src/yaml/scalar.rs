@@ -12,30 +12,37 @@ use saphyr_parser::{ScalarStyle, Tag};
 use super::timestamp;
 use crate::{Value, number};
 
-/// The text of a scalar or key as YAML 1.1 reads it, where U+2028 and U+2029 end lines: then white space
-/// beside them is indentation. sops writes keys with them so, in single quotes.
+/// The text of a scalar or key as YAML 1.1 folds it, in which U+0085, U+2028 and U+2029 end lines, too.
+/// sops writes keys with them so, in single quotes.
+///
+/// White space beside an end of a line is indentation. Alone U+0085 becomes a space, as a line feed does; the
+/// others stay.
 pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
-    const SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
+    const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
     const BLANKS: [char; 2] = [' ', '\t'];
-    if !matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted) || !text.contains(SEPARATORS) {
+    if !matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted) || !text.contains(LINE_ENDS) {
         return text;
     }
     let mut unfolded = String::with_capacity(text.len());
-    for part in text.split_inclusive(SEPARATORS) {
-        let part = if unfolded.is_empty() {
-            part
-        } else {
-            part.trim_start_matches(BLANKS)
-        };
-        match part.chars().next_back().filter(|last| SEPARATORS.contains(last)) {
-            Some(separator) => {
-                let line = &part[..part.len() - separator.len_utf8()];
-                unfolded.push_str(line.trim_end_matches(BLANKS));
-                unfolded.push(separator);
-            }
-            None => unfolded.push_str(part),
+    let mut rest = &*text;
+    while let Some(at) = rest.find(LINE_ENDS) {
+        unfolded.push_str(rest[..at].trim_end_matches(BLANKS));
+        let after = rest[at..].trim_start_matches(|c| LINE_ENDS.contains(&c) || BLANKS.contains(&c));
+        let mut ends = rest[at..rest.len() - after.len()]
+            .chars()
+            .filter(|c| LINE_ENDS.contains(c))
+            .map(|c| if c == '\u{85}' { '\n' } else { c })
+            .peekable();
+        match ends.next() {
+            // As everywhere in YAML, the first line feed of several goes.
+            Some('\n') if ends.peek().is_none() => unfolded.push(' '),
+            Some('\n') | None => {}
+            Some(separator) => unfolded.push(separator),
         }
+        unfolded.extend(ends);
+        rest = after;
     }
+    unfolded.push_str(rest);
     Cow::Owned(unfolded)
 }
 
@@ -251,6 +258,7 @@ mod tests {
             assert_eq!(read("a \u{2028}\t b", style), "a\u{2028}b");
             assert_eq!(read("a\u{2028}  \u{2029}  b", style), "a\u{2028}\u{2029}b");
             assert_eq!(read(" a\u{2029}", style), " a\u{2029}");
+            assert_eq!(read("a \u{85} b\u{85}\u{85}c\u{2028}\u{85}", style), "a b\nc\u{2028}\n");
         }
         assert_eq!(read("a \u{2028} b", ScalarStyle::DoubleQuoted), "a \u{2028} b");
     }

@@ -89,6 +89,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("byte-order-mark.yaml", "\u{feff}a: one\n"),
     case("no-break-space.yaml", "a: \u{a0}one\u{a0}\n'\u{a0}': b\n"),
+    case("next-line.yaml", "a: 'x \u{85} y'\nb: x\u{85}\u{85}  y\n"),
     case("normal-forms.yaml", "caf\u{e9}: caf\u{e9}\ncafe\u{301}: cafe\u{301}\n"),
     // Unicode.
     case(
@@ -210,6 +211,7 @@ pub(crate) const CASES: &[Case] = &[
         "big-number.json",
         r#"{"a": 12345678901234567890123, "b": 9223372036854775808}"#,
     ),
+    case("negative-zero.json", "{\"a\": -0, \"b_unencrypted\": [-0]}"),
     case(
         "order.json",
         r#"{"z": 1, "a": {"y": 2, "b": 3}, "m": [{"q": 1, "c": 2}]}"#,

@@ -273,3 +273,33 @@ fn keys_of_other_kinds_stop_nothing_and_recipients_are_called_what_they_are() {
     }
     assert!(error.len() < 900, "{} bytes: {error}", error.len());
 }
+
+#[test]
+fn a_long_key_over_many_values_costs_no_more_than_is_bounded() {
+    let Some(world) = World::new(1) else { return };
+    let identities = world.identities(&[0]);
+    let sealed = |name: usize, values: usize| {
+        let values: Vec<_> = (0..values).map(|at| format!("\"k{at}\": \"x\"")).collect();
+        let plain = format!("{{\"{}\": {{{}}}}}", "k".repeat(name), values.join(", "));
+        world.encrypt("a.json", plain.as_bytes(), &[])
+    };
+    // Each value is sealed with the names above it: they are not copied for each.
+    let allocated = |size: usize| {
+        let sealed = sealed(100 * size, size);
+        let info = allocation_counter::measure(|| assert!(read(Format::Json, &sealed, &identities).is_ok()));
+        info.bytes_total
+    };
+    let (small, large) = (allocated(100), allocated(800));
+    assert!(large < 2 * 8 * small, "{small} become {large}");
+    let error = read(Format::Json, &sealed(3_000_000, 100), &identities).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            SopsError::Limit {
+                what: "bytes of key paths",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

@@ -1,0 +1,208 @@
+//! Random files: what the real sops encrypts is read here as the real sops decrypts it.
+//!
+//! `SIDEVAULT_FUZZ_FILES` says how many files of each format (5 if not set), `SIDEVAULT_FUZZ_SEED` the first
+//! seed. A failure prints its seed: put it into [`SEEDS`].
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sidevault_sops::{Document, SopsError, Value, read, scalar_text};
+
+use crate::generate::{FORMATS, File, file};
+use crate::tools::World;
+use crate::{compact, documents, first_json, format_of};
+
+/// Seeds that once failed.
+const SEEDS: &[(&str, u64)] = &[];
+
+/// How a file was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    /// Read as sops decrypts it.
+    Same,
+    /// sops refuses to encrypt it.
+    NotEncrypted,
+    /// sops cannot decrypt what it encrypted, and it is refused here, too.
+    LostBySops,
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn random_files_read_as_sops_decrypts_them() {
+    let Some(_) = World::new(1) else { return };
+    let count = number("SIDEVAULT_FUZZ_FILES").unwrap_or(5);
+    let first = number("SIDEVAULT_FUZZ_SEED").unwrap_or(0);
+    let random = (first..first + count).flat_map(|seed| FORMATS.map(|name| (name, seed)));
+    let work: Vec<(&str, u64)> = SEEDS.iter().copied().chain(random).collect();
+    let next = AtomicU64::new(0);
+    let judged: Mutex<BTreeMap<(&str, Verdict), usize>> = Mutex::default();
+    let failed: Mutex<Vec<String>> = Mutex::default();
+    // sops is started twice for each file; a few at a time use what processors there are.
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let world = World::new(1).unwrap();
+                while let Some((name, seed)) = usize::try_from(next.fetch_add(1, Ordering::Relaxed))
+                    .ok()
+                    .and_then(|at| work.get(at))
+                {
+                    let name = FORMATS.into_iter().find(|format| format == name).unwrap();
+                    let file = file(name, *seed);
+                    match judge(&world, &file) {
+                        Ok(verdict) => *judged.lock().unwrap().entry((name, verdict)).or_default() += 1,
+                        Err(problem) => failed.lock().unwrap().push(format!(
+                            "(\"{name}\", {seed}) {:?}: {problem}\n{:?}",
+                            file.rule,
+                            String::from_utf8_lossy(&file.bytes)
+                        )),
+                    }
+                }
+            });
+        }
+    });
+    let judged = judged.into_inner().unwrap();
+    println!("seeds {first} to {}: {judged:?}", first + count - 1);
+    let failed = failed.into_inner().unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} of {} files differ:\n{}",
+        failed.len(),
+        work.len(),
+        failed[..failed.len().min(20)].join("\n\n")
+    );
+    // A generator whose files sops refuses would prove nothing.
+    for name in FORMATS {
+        let of = |verdict| judged.get(&(name, verdict)).copied().unwrap_or_default();
+        assert!(
+            of(Verdict::Same) * 3 >= of(Verdict::NotEncrypted),
+            "sops encrypts too few of the files: {judged:?}"
+        );
+    }
+}
+
+fn judge(world: &World, file: &File) -> Result<Verdict, String> {
+    let format = format_of(file.name);
+    let identities = world.identities(&[0]);
+    let plain = read(format, &file.bytes, &identities);
+    let rule: Vec<&str> = file.rule.iter().map(String::as_str).collect();
+    let Ok(sealed) = world.try_encrypt(file.name, &file.bytes, &rule) else {
+        return Ok(Verdict::NotEncrypted);
+    };
+    let ours = read(format, &sealed, &identities);
+    if file.name == "f.bin" {
+        return match ours {
+            Ok(ours) if ours.document == Document::Binary(file.bytes.clone()) => Ok(Verdict::Same),
+            other => Err(format!("read as {other:?}")),
+        };
+    }
+    let theirs = world.decrypt(file.name, &sealed, "json", &[0]);
+    let (ours, theirs) = match (ours, theirs) {
+        (Ok(ours), Some(theirs)) => (ours, compact(&theirs)),
+        (Err(_), None) => return Ok(Verdict::LostBySops),
+        // JSON has no word for infinities and what is no number; YAML has.
+        (Ok(ours), None) if file.name == "f.yaml" => {
+            let text = world
+                .decrypt(file.name, &sealed, "yaml", &[0])
+                .ok_or("sops refuses it")?;
+            let theirs = read(format, &text, &identities).map_err(|error| error.to_string())?;
+            let (ours, theirs) = (first_json(&ours), first_json(&theirs));
+            return if ours == theirs {
+                Ok(Verdict::Same)
+            } else {
+                Err(format!("ours {ours}\nsops {theirs}"))
+            };
+        }
+        (Ok(_), None) => return Err("sops refuses it".to_owned()),
+        (Err(error), Some(_)) => return Err(format!("{error}\n{}", String::from_utf8_lossy(&sealed))),
+    };
+    let shown = first_json(&ours);
+    match file.name {
+        // Merged here, and not by sops.
+        "f.yaml" if theirs.contains("\"<<\":") => {
+            let tree = sidevault_sops::json::parse(theirs.as_bytes()).map_err(|error| error.to_string())?;
+            let merged = scalar_text(&merge(&tree[0]));
+            if merged != shown {
+                return Err(format!("ours {shown}\nsops {merged}"));
+            }
+        }
+        // Sections of one name are joined here, and not by sops.
+        "f.ini" if has_repeated_section(&theirs) => {}
+        "f.env" if theirs.replace("\\r\"", "\"") == shown => {}
+        _ if theirs == shown => {}
+        _ => {
+            let same = shown
+                .chars()
+                .zip(theirs.chars())
+                .take_while(|(one, other)| one == other)
+                .count();
+            let rest = |text: &str| text.chars().skip(same.saturating_sub(30)).take(120).collect::<String>();
+            return Err(format!("ours …{}…\nsops …{}…", rest(&shown), rest(&theirs)));
+        }
+    }
+    match plain {
+        Ok(plain) if !plain.encrypted => {
+            let all = |documents: &[Value]| {
+                let text = documents.iter().map(scalar_text);
+                text.map(|text| if text.is_empty() { "{}".into() } else { text })
+                    .collect::<Vec<String>>()
+            };
+            // Without a MAC over open values sops does not notice which of them it reads as others.
+            let open_values_may_differ = file.rule.iter().any(|line| line.starts_with("mac_only"));
+            if open_values_may_differ || all(documents(&plain)) == all(documents(&ours)) {
+                Ok(Verdict::Same)
+            } else {
+                Err(format!(
+                    "plain {:?}\nours  {:?}",
+                    all(documents(&plain)),
+                    all(documents(&ours))
+                ))
+            }
+        }
+        Ok(_) => Err("a plain file is taken for an encrypted one".to_owned()),
+        // Stricter than sops.
+        Err(SopsError::DuplicateKey { .. }) => Ok(Verdict::Same),
+        Err(error) => Err(format!("plain: {error}")),
+    }
+}
+
+/// Merges what JSON has under `<<`, which nothing else is called.
+fn merge(value: &Value) -> Value {
+    match value {
+        Value::Sequence(items) => Value::Sequence(items.iter().map(merge).collect()),
+        Value::Mapping(entries) => {
+            let own = |key: &str| key != "<<" && entries.iter().any(|(name, _)| name == key);
+            let mut merged: Vec<(String, Value)> = Vec::new();
+            for (key, entry) in entries {
+                let entry = merge(entry);
+                if key != "<<" {
+                    merged.push((key.clone(), entry));
+                    continue;
+                }
+                let sources = entry.as_sequence().map_or_else(|| vec![entry.clone()], <[_]>::to_vec);
+                for (key, value) in sources
+                    .iter()
+                    .flat_map(|source| source.as_mapping().unwrap_or_default())
+                {
+                    if !own(key) && merged.iter().all(|(name, _)| name != key) {
+                        merged.push((key.clone(), value.clone()));
+                    }
+                }
+            }
+            Value::Mapping(merged)
+        }
+        scalar => scalar.clone(),
+    }
+}
+
+fn has_repeated_section(json: &str) -> bool {
+    let names: Vec<&str> = json.split("\":{").filter_map(|part| part.rsplit('"').next()).collect();
+    let mut distinct = names.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len() < names.len()
+}
