@@ -2,10 +2,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 use sidevault_tests::pair::{Half, Pair, wait_until};
-use sidevault_tests::wire::{Request, exchange};
+use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// The names of the vaults that a token opens.
 fn opens(pair: &Pair, token: &str) -> Vec<String> {
@@ -173,4 +174,171 @@ fn a_token_is_not_made_with_the_issuer_of_another_server() {
         .into_owned();
     assert!(said.contains(&session) && said.contains("--issuer"), "{said}");
     assert_eq!(pair.output(&arguments), "", "no token that its server refuses");
+}
+
+/// What `/health` says of the revocation list: its status and message, if it is there.
+fn list_health(pair: &Pair) -> Option<(String, String)> {
+    let health = pair.health();
+    let parts = health["dependencies"].as_array()?;
+    let part = parts.iter().find(|part| part["service"] == "revocation list")?;
+    Some((
+        part["status"].as_str()?.to_owned(),
+        part["message"].as_str()?.to_owned(),
+    ))
+}
+
+fn wait_for(pair: &Pair, token: &str, status: u16) {
+    let came = wait_until(|| (pair.get(token, "/v1/vaults").status == status).then_some(()));
+    assert!(
+        came.is_some(),
+        "never {status}: {}\n{}",
+        pair.health(),
+        pair.log(Half::Api)
+    );
+}
+
+fn jti(pair: &Pair, token: &str) -> String {
+    let shown: Value = serde_json::from_str(&pair.output(&["token", "inspect", "--json", token])).unwrap();
+    shown["claims"]["jti"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
+    let mut pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let list = pair.path("keys/revoked-tokens").to_string_lossy().into_owned();
+    let [thief, late, good] = ["thief", "late", "good"].map(|name| pair.token(name, &["apps=read"]));
+    assert_eq!(list_health(&pair), None);
+    let mut stream = Wire::open(pair.address()).unwrap();
+    stream
+        .send(&Request::new("GET", "/v1/events").bearer(&thief).bytes())
+        .unwrap();
+    stream
+        .until(|bytes| bytes.windows(3).any(|part| part == b"id:"))
+        .expect("an open stream");
+
+    // Beside the credentials, and made while the api runs.
+    pair.command(&["token", "revoke", "thief", "--file", &list]);
+    wait_for(&pair, &thief, 401);
+    let ended = stream.until(|bytes| bytes.ends_with(b"0\r\n\r\n"));
+    ended.expect("the stream of a revoked token ends");
+    assert_eq!(list_health(&pair).unwrap().0, "ACTIVE");
+    assert!(pair.output(&["token", "inspect", &thief]).contains(&list));
+    assert!(pair.command(&["token", "list"]).contains("on the revocation list"));
+
+    pair.kill(Half::Sync);
+    pair.command(&["token", "revoke", &jti(&pair, &late).to_uppercase(), "--file", &list]);
+    wait_for(&pair, &late, 401);
+    assert_eq!(pair.get(&good, "/v1/vaults").status, 200);
+
+    // A new Pod: the store knows nothing. The list is good before there is a store, and with one.
+    pair.kill(Half::Api);
+    pair.empty_disk();
+    pair.set("OP_SYNC_TIMEOUT", "1s");
+    pair.run(Half::Api);
+    assert!(wait_until(|| (!pair.health().is_null()).then_some(())).is_some());
+    assert_eq!(pair.get(&thief, "/v1/vaults").status, 401);
+    assert_eq!(pair.get(&good, "/v1/vaults").status, 500, "no store");
+    pair.run(Half::Sync);
+    pair.wait_linked();
+    assert_eq!(pair.get(&thief, "/v1/vaults").status, 401);
+    assert_eq!(pair.get(&late, "/v1/vaults").status, 401);
+    assert_eq!(pair.get(&good, "/v1/vaults").status, 200);
+}
+
+#[test]
+fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() {
+    let mut pair = Pair::prepare(
+        &["--vault", "apps", "--allow-ephemeral"],
+        &[("SIDEVAULT_REVOKED_FILE", "{root}/mounted/revoked-tokens")],
+    );
+    let mounted = pair.path("mounted");
+    // The kubelet's AtomicWriter: the file is a link into `..data`, and that is a link that is replaced whole.
+    let mount = |n: u32, content: &str| {
+        fs::create_dir_all(mounted.join(format!("..v{n}"))).unwrap();
+        fs::write(mounted.join(format!("..v{n}/revoked-tokens")), content).unwrap();
+        symlink(format!("..v{n}"), mounted.join("..data_tmp")).unwrap();
+        fs::rename(mounted.join("..data_tmp"), mounted.join("..data")).unwrap();
+    };
+    pair.run(Half::Sync);
+
+    // A list that is named must be there, and good: else revoked tokens would be let in.
+    pair.run(Half::Api);
+    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
+    assert!(
+        pair.log(Half::Api)
+            .contains("mounted/revoked-tokens: it does not exist"),
+        "{}",
+        pair.log(Half::Api)
+    );
+    mount(1, "# nothing\nwhat is this\n");
+    symlink("..data/revoked-tokens", mounted.join("revoked-tokens")).unwrap();
+    pair.run(Half::Api);
+    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
+    assert!(
+        pair.log(Half::Api).contains("line 2 is not a token id"),
+        "{}",
+        pair.log(Half::Api)
+    );
+
+    mount(2, "");
+    pair.run(Half::Api);
+    pair.wait_linked();
+    let [a, b] = ["a", "b"].map(|name| pair.token(name, &["apps=read"]));
+    let (id_a, id_b) = (jti(&pair, &a), jti(&pair, &b));
+    assert_eq!(pair.get(&a, "/v1/vaults").status, 200);
+    mount(3, &format!("{id_a}  # stolen\n"));
+    wait_for(&pair, &a, 401);
+
+    mount(4, &format!("{id_b}\nwhat is this\n"));
+    wait_for(&pair, &b, 401);
+    let told = wait_until(|| list_health(&pair).filter(|(status, _)| status == "DEGRADED"));
+    let (_, message) = told.expect("the fault in /health");
+    assert!(message.contains("line 2") && message.contains("2 tokens"), "{message}");
+    fs::remove_file(mounted.join("revoked-tokens")).unwrap();
+    assert!(wait_until(|| list_health(&pair).filter(|(_, said)| said.contains("does not exist"))).is_some());
+    assert_eq!([&a, &b].map(|token| pair.get(token, "/v1/vaults").status), [401, 401]);
+
+    // A person took one off.
+    mount(5, &format!("{id_b}\n"));
+    symlink("..data/revoked-tokens", mounted.join("revoked-tokens")).unwrap();
+    wait_for(&pair, &a, 200);
+    assert_eq!(pair.get(&b, "/v1/vaults").status, 401);
+    assert_eq!(list_health(&pair).unwrap().0, "ACTIVE");
+}
+
+#[test]
+fn who_revokes_a_token_is_told_what_to_do_where_its_name_is_not_known() {
+    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let list = pair.path("list").to_string_lossy().into_owned();
+    let stranger = made_offline(&pair, "stranger", "apps=read");
+    let id = jti(&pair, &stranger);
+    // Nobody has used it yet, so the store does not know its name.
+    let said = pair.errors(&["token", "revoke", "stranger"]);
+    assert!(said.contains("by its jti") && said.contains("token inspect"), "{said}");
+    let said = pair.errors(&["token", "revoke", &stranger]);
+    assert!(said.contains(&id) && !said.contains(&stranger[..40]), "{said}");
+    let nowhere = pair.path("nowhere").to_string_lossy().into_owned();
+    let said = pair.errors(&["token", "revoke", "stranger", "--file", &list, "--data", &nowhere]);
+    assert!(said.contains("no store here") && !pair.path("list").exists(), "{said}");
+
+    // One that is misspelt stops the whole command before anything is done.
+    let known = pair.token("known", &["apps=read"]);
+    pair.errors(&["token", "revoke", "known", "stranger"]);
+    assert_eq!(pair.get(&known, "/v1/vaults").status, 200);
+    pair.command(&["token", "revoke", "known", &id]);
+    assert_eq!(
+        [&known, &stranger].map(|token| pair.get(token, "/v1/vaults").status),
+        [401, 401]
+    );
+
+    // What the store refuses, as a list that can be mounted.
+    let printed = pair.command(&["token", "revoked", "--out", &list]);
+    let written = fs::read_to_string(&list).unwrap();
+    assert_eq!(printed, written.trim_end());
+    assert!(
+        written.contains(&format!("{id}  # ")) && written.contains("# known, revoked 2"),
+        "{written}"
+    );
+    pair.command(&["token", "revoked", "--out", &list]);
+    assert_eq!(fs::read_to_string(&list).unwrap(), written);
 }

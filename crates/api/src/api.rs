@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidevault_keys::Credentials;
 use sidevault_model::Timestamp;
-use sidevault_store::{Reader, ReaderOptions, StoreError};
+use sidevault_store::{Reader, ReaderOptions, StoreError, View};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::limits;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
+use crate::revoked::Revoked;
 
 /// How often the store is tried while it can't be opened.
 const OPEN_AGAIN: Duration = Duration::from_millis(50);
@@ -42,6 +43,7 @@ pub struct Config {
 pub struct Api {
     pub(crate) config: Config,
     pub(crate) tokens: Tokens,
+    pub(crate) revoked: Revoked,
     pub(crate) link: Arc<SyncLink>,
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
@@ -63,9 +65,10 @@ pub struct Api {
 
 impl Api {
     /// An api with these keys, linked to sync by `link`. Nothing runs yet: see [`Api::run`].
-    pub fn new(config: Config, credentials: &Credentials, link: Arc<SyncLink>) -> Arc<Self> {
+    pub fn new(config: Config, credentials: &Credentials, revoked: Revoked, link: Arc<SyncLink>) -> Arc<Self> {
         Arc::new(Self {
             tokens: Tokens::new(credentials.verifier()),
+            revoked,
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
@@ -89,8 +92,13 @@ impl Api {
         let stopping = self.stopping.clone();
         stopping
             .run_until_cancelled(async {
-                self.open(&credentials).await;
-                tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
+                let stored = async {
+                    self.open(&credentials).await;
+                    tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
+                };
+                // Event streams look at their token again whenever the sequence is told.
+                let listed = self.revoked.follow(|| self.sequence.send_modify(|_| {}));
+                tokio::join!(stored, listed);
             })
             .await;
         // Requests in work still read, and what they note must not get lost by an orderly stop.
@@ -194,6 +202,11 @@ impl Api {
     /// The store if it is open.
     pub(crate) fn open_store(&self) -> Option<&Reader> {
         self.store.get()
+    }
+
+    /// Whether a token is refused although its signature is good, by the store or by the list.
+    pub(crate) fn is_revoked(&self, view: &View, jti: &str) -> bool {
+        view.is_revoked(jti) || self.revoked.contains(jti)
     }
 
     /// Tells of the newest change's number.

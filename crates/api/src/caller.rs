@@ -102,6 +102,7 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
         return Err(refuse("missing", "Invalid bearer token"));
     };
     match api.tokens.verify(text, Timestamp::now()) {
+        Ok((token, _)) if api.revoked.contains(&token.jti) => Err(revoked(api, &token, context)),
         Ok((token, first_time)) => {
             context.token.get_or_init(|| token.clone());
             if first_time {
@@ -121,6 +122,13 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
             Err(refuse(reason, error.public_message()))
         }
     }
+}
+
+fn revoked(api: &Api, token: &Token, context: &RequestContext) -> ApiError {
+    let remote = context.remote.map(tracing::field::display);
+    tracing::info!(request_id = %context.id, remote, jti = token.jti, name = token.name, "a revoked token was refused");
+    api.metrics.auth_failed("revoked");
+    unauthorized("Invalid bearer token")
 }
 
 /// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110, 11.1). Two such
@@ -163,10 +171,7 @@ impl Caller {
         let token = authenticate(api, headers, &context)?;
         let view = api.store().await?.view().await?;
         if view.is_revoked(&token.jti) {
-            let remote = context.remote.map(tracing::field::display);
-            tracing::info!(request_id = %context.id, remote, jti = token.jti, name = token.name, "a revoked token was refused");
-            api.metrics.auth_failed("revoked");
-            return Err(unauthorized("Invalid bearer token"));
+            return Err(revoked(api, &token, &context));
         }
         let user_agent = headers.get(header::USER_AGENT).cloned();
         Ok(Self {

@@ -95,6 +95,12 @@ impl RevocationList {
         list
     }
 
+    /// A list of these tokens, each an id and a comment.
+    pub fn render(tokens: &[(String, String)]) -> String {
+        let lines: String = tokens.iter().map(|(jti, comment)| line(jti, comment)).collect();
+        format!("{HEADER}{lines}")
+    }
+
     /// Adds tokens to the list at `path`, or makes it; returns once that is on disk. Each is an id and a comment of one
     /// line. Those that are on the list already are left as they are.
     ///
@@ -126,9 +132,7 @@ impl RevocationList {
             if list.ids.contains(&id) || !added.insert(id.clone()) {
                 continue;
             }
-            let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
-            text.push_str(format!("{id}  # {comment}").trim_end_matches(['#', ' ']));
-            text.push('\n');
+            text.push_str(&line(&id, comment));
         }
         if added.is_empty() && known.is_some() {
             return Ok(());
@@ -141,6 +145,11 @@ impl RevocationList {
         }
         append(path, text.as_bytes())
     }
+}
+
+fn line(id: &str, comment: &str) -> String {
+    let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
+    format!("{}\n", format!("{id}  # {comment}").trim_end_matches(['#', ' ']))
 }
 
 /// A token's id in the one way it is spelled; `None` if it is none. Connect shows ids in capitals in places.

@@ -37,7 +37,7 @@ pub(crate) struct Installation {
     pub(crate) data: PathBuf,
     session: Option<String>,
     passphrase_file: Option<PathBuf>,
-    revoked_file: Option<PathBuf>,
+    named_revoked_file: Option<PathBuf>,
 }
 
 impl Installation {
@@ -57,7 +57,7 @@ impl Installation {
                 .clone()
                 .or(environment.get("OP_SESSION").map(str::to_owned)),
             passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
-            revoked_file: environment.get("SIDEVAULT_REVOKED_FILE").map(PathBuf::from),
+            named_revoked_file: environment.get("SIDEVAULT_REVOKED_FILE").map(PathBuf::from),
         }
     }
 
@@ -84,7 +84,7 @@ impl Installation {
     /// Where the server's revocation list is, if it has one.
     pub(crate) fn revoked_file(&self) -> Option<PathBuf> {
         let beside = || RevocationList::default_path(&self.session());
-        self.revoked_file.clone().or_else(beside)
+        self.named_revoked_file.clone().or_else(beside)
     }
 
     /// The server's keys.

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sidevault_api::{Acme, DnsName};
+use sidevault_api::{Acme, DnsName, RevokedFile};
+use sidevault_keys::RevocationList;
 use sidevault_sync::LowDisk;
 use tracing::level_filters::LevelFilter;
 
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) inline_file_bytes: u64,
     pub(crate) tls: TlsSetting,
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// SIDEVAULT_REVOKED_FILE, or beside the credentials.
+    pub(crate) revoked: Option<RevokedFile>,
     pub(crate) sync_config: Option<PathBuf>,
     pub(crate) low_disk: LowDisk,
 }
@@ -81,8 +84,10 @@ impl Settings {
             Some(list) => peers(list)?,
             None => bus_peers,
         };
+        let session = environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned();
         Ok(Self {
-            session: environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned(),
+            revoked: revoked_file(environment, &session),
+            session,
             data: data_directory(environment),
             http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
             https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
@@ -117,6 +122,15 @@ pub(crate) fn low_disk(environment: &Environment) -> Result<LowDisk, Failure> {
     Ok(LowDisk {
         below: megabytes.map(|megabytes| u64::from(megabytes) << 20),
     })
+/// Where the revocation list is. One that is named must be there; beside the credentials there may be one.
+pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<RevokedFile> {
+    if let Some(path) = environment.get("SIDEVAULT_REVOKED_FILE") {
+        return Some(RevokedFile {
+            path: path.into(),
+            required: true,
+        });
+    }
+    RevocationList::default_path(session).map(|path| RevokedFile { path, required: false })
 }
 
 /// The daemons' data directory.

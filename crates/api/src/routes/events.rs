@@ -109,7 +109,7 @@ impl Follower {
         // Which vaults the token opens may have changed: a vault was renamed, say.
         self.caller.view = view.clone();
         let token = &self.caller.token;
-        if view.is_revoked(&token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
+        if api.is_revoked(&view, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;
         }
         if self.after == view.sequence() {

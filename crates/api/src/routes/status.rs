@@ -36,6 +36,7 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
         Dependency::new("sync", "TOKEN_NEEDED").with_message("no token was used yet")
     };
     let mut dependencies = vec![sync];
+    dependencies.extend(api.revoked.dependency());
     match api.link.dependencies() {
         Some(parts) => dependencies.extend(parts),
         None if api.open_store().is_some() => {

@@ -37,10 +37,25 @@ pub(crate) enum Token {
         #[arg(long)]
         json: bool,
     },
-    /// Have the server refuse a token from now on
+    /// Have the server refuse tokens from now on
+    ///
+    /// The store keeps that, as long as it is kept itself. A revocation list (--file) is a file that outlives the store;
+    /// the api refuses what is on either.
     Revoke {
-        /// Its name or its id (jti)
-        token: String,
+        /// Their names or ids (jti)
+        #[arg(required = true, value_name = "TOKEN")]
+        tokens: Vec<String>,
+        /// Put them on this revocation list, and ask no server; it is made if it is not there
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the tokens that the store refuses, as a revocation list
+    Revoked {
+        /// Add them to this revocation list, too; it is made if it is not there
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use sidevault_api::{Acme, Api, Config, SyncLink, Tls, TlsFiles, serve};
+use sidevault_api::{Acme, Api, Config, Revoked, RevokedFile, SyncLink, Tls, TlsFiles, serve};
 use sidevault_bus::mesh;
 use sidevault_store::ReaderOptions;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     let stop = Signals::catch()?.into_token();
     let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
     let credentials = Arc::new(credentials);
+    let revoked = revoked(settings.revoked)?;
     let (port, variable) = match settings.tls {
         TlsSetting::Off => (settings.http_port, "OP_HTTP_PORT"),
         _ => (settings.https_port, "OP_HTTPS_PORT"),
@@ -43,7 +44,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         reader: ReaderOptions::default(),
     };
     let link = Arc::new(SyncLink::default());
-    let api = Api::new(config, &credentials, link.clone());
+    let api = Api::new(config, &credentials, revoked, link.clone());
     tokio::spawn(link.run(links));
     let running = tokio::spawn(api.clone().run(credentials));
     tracing::info!(
@@ -59,6 +60,18 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("the api ended badly: {error}")))?;
     tracing::info!("api has stopped");
     Ok(())
+}
+
+/// Reads the revocation list.
+pub(crate) fn revoked(file: Option<RevokedFile>) -> Result<Revoked, Failure> {
+    let Some(file) = file else {
+        return Ok(Revoked::default());
+    };
+    Revoked::open(file).map_err(|error| {
+        Failure::Config(format!(
+            "{error}. Without it, revoked tokens would be accepted, so the api does not start (SIDEVAULT_REVOKED_FILE)"
+        ))
+    })
 }
 
 /// Serves until `stop`, then lets the api's own tasks come to their end too.

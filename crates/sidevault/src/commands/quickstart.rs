@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use sidevault_api::{Api, Config as ApiConfig, SyncLink, Tls};
+use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
 use sidevault_store::{Reader, ReaderOptions, VaultEntry};
 use sidevault_sync::{Config, DirectorySource, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
@@ -19,13 +19,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
-use crate::commands::api::serve_until;
+use crate::commands::api::{revoked, serve_until};
 use crate::commands::sync::add_directory;
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::installation::{URL_FILE, quickstart_directory};
+use crate::installation::{CREDENTIALS_FILE, URL_FILE, quickstart_directory};
 use crate::listening;
 use crate::settings::low_disk;
+use crate::settings::revoked_file;
 use crate::signals::Signals;
 use keys::Keys;
 
@@ -52,7 +53,9 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
     }
     let locals = config.local_vaults.clone();
     let low_disk = low_disk(environment)?;
-    let server = Server::start(home.path(), &keys, config, low_disk, arguments.directories_only()).await?;
+    let credentials = home.path().join(CREDENTIALS_FILE);
+    let revoked = revoked(revoked_file(environment, &credentials.to_string_lossy()))?;
+    let server = Server::start(home.path(), &keys, config, low_disk, revoked, arguments.directories_only()).await?;
     let outcome = stop
         .run_until_cancelled(server.prepare(&arguments, &home, &keys, &locals, &url))
         .await;
@@ -171,6 +174,7 @@ impl Server {
         keys: &Keys,
         config: Config,
         low_disk: LowDisk,
+        revoked: Revoked,
         directories_only: bool,
     ) -> Result<Self, Failure> {
         let (api_end, sync_end) = sidevault_bus::in_memory();
@@ -202,6 +206,7 @@ impl Server {
                 reader: ReaderOptions::default(),
             },
             &keys.credentials,
+            revoked,
             link.clone(),
         );
         let stop_links = CancellationToken::new();

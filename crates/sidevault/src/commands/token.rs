@@ -2,12 +2,12 @@
 
 mod create;
 mod inspect;
+mod revoke;
 
-use sidevault_keys::Credentials;
+use sidevault_keys::{Credentials, RevocationList};
 use sidevault_model::Timestamp;
-use sidevault_store::{Command, TokenRecord, View};
+use sidevault_store::{TokenRecord, View};
 
-use crate::admin;
 use crate::cli::{self, Place};
 use crate::commands::vault;
 use crate::environment::Environment;
@@ -20,7 +20,16 @@ pub(crate) async fn run(command: cli::Token, environment: &Environment) -> Resul
     match command {
         cli::Token::Create(arguments) => create::run(arguments, environment).await,
         cli::Token::List { place, json } => list(&place, json, environment).await,
-        cli::Token::Revoke { token, place } => revoke(&token, &place, environment).await,
+        cli::Token::Revoke { tokens, file, place } => {
+            let installation = Installation::find(&place, environment);
+            match file {
+                Some(file) => revoke::on_list(&tokens, &file, &installation).await,
+                None => revoke::in_store(&tokens, &installation).await,
+            }
+        }
+        cli::Token::Revoked { out, place } => {
+            revoke::export(out.as_deref(), &Installation::find(&place, environment)).await
+        }
         cli::Token::Inspect { token, place, json } => inspect::run(token, &place, json, environment).await,
     }
 }
@@ -46,10 +55,13 @@ async fn list(place: &Place, json: bool, environment: &Environment) -> Result<()
         return output::json(&tokens);
     }
     let names = vault::rows(&view);
+    let listed = installation.revoked_file().map(|path| RevocationList::read(&path).ids);
+    let listed = listed.unwrap_or_default();
     let mut table = Table::new(["JTI", "NAME", "VAULTS", "ISSUED", "EXPIRES", "STATE"]);
     let now = Timestamp::now();
     for token in tokens {
         let state = match (token.revoked_at, token.expires_at) {
+            (None, _) if listed.contains(&token.jti) => "on the revocation list".to_owned(),
             (Some(at), _) => format!("revoked {at}"),
             (None, Some(at)) if at <= now => "expired".to_owned(),
             _ => "valid".to_owned(),
@@ -75,44 +87,4 @@ fn rights(token: &TokenRecord, names: &[vault::Row], view: &View) -> String {
         },
     );
     words.collect::<Vec<String>>().join(" ")
-}
-
-async fn revoke(wanted: &str, place: &Place, environment: &Environment) -> Result<(), Failure> {
-    let installation = Installation::find(place, environment);
-    let credentials = installation.credentials()?;
-    let known = tokens(&installation, &credentials).await?;
-    let by_id = known.iter().find(|token| token.jti == wanted);
-    let by_name: Vec<&TokenRecord> = known
-        .iter()
-        .filter(|token| token.name == wanted && token.revoked_at.is_none())
-        .collect();
-    let (jti, expires_at) = match (by_id, by_name.as_slice()) {
-        (Some(token), _) | (None, &[token]) => (token.jti.clone(), token.expires_at),
-        // A token that was never used or listed is known by its id only.
-        (None, []) if is_jti(wanted) => (wanted.to_owned(), None),
-        (None, []) => {
-            return Err(Failure::NotFound(format!(
-                "token \"{}\" not found (sidevault token list shows those that are known)",
-                output::printable(wanted)
-            )));
-        }
-        (None, several) => {
-            let ids: Vec<&str> = several.iter().map(|token| token.jti.as_str()).collect();
-            return Err(Failure::Conflict(format!(
-                "several tokens have this name: revoke each by its jti ({})",
-                ids.join(", ")
-            )));
-        }
-    };
-    let command = Command::RevokeToken {
-        jti: jti.clone(),
-        expires_at: expires_at.map(Timestamp::as_millis),
-    };
-    admin::command(&installation, &credentials, command).await?;
-    output::line(&format!("revoked {jti}"))
-}
-
-/// See [`TokenSpec::jti`].
-fn is_jti(text: &str) -> bool {
-    text.len() == 26 && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
 }

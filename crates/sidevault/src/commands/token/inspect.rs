@@ -161,7 +161,7 @@ fn read_stdin() -> Result<String, Failure> {
 }
 
 /// Header and claims, unchecked.
-fn parts(jwt: &str) -> Result<(Value, Value), Failure> {
+pub(super) fn parts(jwt: &str) -> Result<(Value, Value), Failure> {
     let malformed = || Failure::Usage(format!("that is no token: {}", TokenError::Malformed));
     let mut parts = jwt.split('.');
     let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

@@ -1,0 +1,260 @@
+//! The revocation list: a file that says which tokens are refused, beside what the store says.
+//!
+//! The file is read a few times a second, not watched: reading finds every kind of change, Kubernetes' swap of symbolic
+//! links and network file systems included, and costs some microseconds.
+//!
+//! Nothing that goes wrong with the file makes a token good again. Ids that were added count as soon as they are read. Ids
+//! that are gone are forgotten only if the file reads the same twice, so that a file that is just being written is never
+//! taken for a shorter one. While the file can't be relied on, what was last known stays in force.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sidevault_keys::{RevocationList, RevocationListFault};
+use sidevault_model::Dependency;
+
+/// How often the file is read. A token that was put on the list is refused within a second.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Where the list is.
+#[derive(Clone, Debug)]
+pub struct RevokedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it must be there when the api starts: somebody said where it is.
+    pub required: bool,
+}
+
+/// The list can't be relied on.
+#[derive(Debug, thiserror::Error)]
+#[error("the revocation list {path}: {fault}")]
+pub struct RevokedError {
+    path: PathBuf,
+    fault: RevocationListFault,
+}
+
+/// The tokens that the list refuses.
+#[derive(Default)]
+pub struct Revoked {
+    /// `None`: there is no list, and never will be.
+    file: Option<RevokedFile>,
+    state: RwLock<State>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    ids: Arc<HashSet<String>>,
+    fault: Option<RevocationListFault>,
+    /// There is a list, or was.
+    exists: bool,
+}
+
+impl Revoked {
+    /// Reads the list for the first time.
+    ///
+    /// # Errors
+    /// If it can't be relied on: nothing is known of the tokens on it, and serving would let them in. A file that is not
+    /// there is no error unless it is required.
+    pub fn open(file: RevokedFile) -> Result<Self, RevokedError> {
+        let mut list = RevocationList::read(&file.path);
+        if list.fault.is_some() {
+            // Someone may be writing it.
+            std::thread::sleep(LOOK_AGAIN);
+            list = RevocationList::read(&file.path);
+        }
+        let exists = list.fault != Some(RevocationListFault::Missing);
+        match list.fault {
+            Some(fault) if exists || file.required => {
+                return Err(RevokedError { path: file.path, fault });
+            }
+            _ => {}
+        }
+        if exists {
+            tracing::info!(path = %file.path.display(), tokens = list.ids.len(), "the revocation list was read");
+        }
+        let state = State {
+            ids: Arc::new(list.ids),
+            fault: None,
+            exists,
+        };
+        Ok(Self {
+            file: Some(file),
+            state: RwLock::new(state),
+        })
+    }
+
+    /// Whether a token is on the list.
+    pub(crate) fn contains(&self, jti: &str) -> bool {
+        self.read().ids.contains(jti)
+    }
+
+    /// How the list is, for `/health`; nothing if there is none.
+    pub(crate) fn dependency(&self) -> Option<Dependency> {
+        let state = self.read().clone();
+        let tokens = match state.ids.len() {
+            1 => "1 token is refused by it".to_owned(),
+            count => format!("{count} tokens are refused by it"),
+        };
+        match state.fault {
+            Some(fault) => {
+                let message = format!("{fault}. What was read before stays in force: {tokens}");
+                Some(Dependency::new("revocation list", "DEGRADED").with_message(message))
+            }
+            None if state.exists => Some(Dependency::new("revocation list", "ACTIVE").with_message(tokens)),
+            None => None,
+        }
+    }
+
+    /// Follows the file for ever, and says when other tokens are refused than before.
+    pub(crate) async fn follow(&self, changed: impl Fn()) {
+        let Some(file) = self.file.clone() else { return };
+        let (mut before, mut is_settled) = (None, false);
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let path = file.path.clone();
+            let Ok(list) = tokio::task::spawn_blocking(move || RevocationList::read(&path)).await else {
+                continue;
+            };
+            let is_stable = before.as_ref() == Some(&list);
+            if is_stable && is_settled {
+                continue;
+            }
+            if self.take(&file.path, &list, is_stable) {
+                changed();
+            }
+            is_settled = is_stable;
+            before = Some(list);
+        }
+    }
+
+    /// Takes up what was read. Whether the ids are others now.
+    fn take(&self, path: &Path, list: &RevocationList, is_stable: bool) -> bool {
+        let known = self.read().clone();
+        let is_missing = list.fault == Some(RevocationListFault::Missing);
+        let mut next = known.clone();
+        next.exists |= !is_missing;
+        // A list that nobody demanded and that never was is no fault.
+        let fault = list.fault.clone().filter(|_| next.exists);
+        if is_stable && fault != known.fault {
+            match &fault {
+                Some(fault) => {
+                    let path = path.display();
+                    tracing::error!(%path, %fault, "the revocation list can't be relied on; what was read before stays in force");
+                }
+                None => tracing::info!(path = %path.display(), "the revocation list is good again"),
+            }
+            next.fault = fault.clone();
+        }
+        let is_whole = is_stable && fault.is_none();
+        let gone = known.ids.difference(&list.ids).count();
+        let added = list.ids.difference(&known.ids).count();
+        let changes = added > 0 || (is_whole && gone > 0);
+        if added > 0 {
+            tracing::info!(path = %path.display(), tokens = added, "the revocation list refuses more tokens");
+        }
+        if is_whole && gone > 0 {
+            tracing::warn!(path = %path.display(), tokens = gone, "tokens are no longer on the revocation list");
+            next.ids = Arc::new(list.ids.clone());
+        } else if added > 0 {
+            next.ids = Arc::new(&*known.ids | &list.ids);
+        }
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = next;
+        changes
+    }
+
+    // The state is replaced whole: one that a panic left behind is as good as any.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaa2";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbb2";
+
+    struct World {
+        folder: tempfile::TempDir,
+        revoked: Revoked,
+    }
+
+    impl World {
+        fn new(content: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("list");
+            std::fs::write(&path, content).unwrap();
+            let revoked = Revoked::open(RevokedFile { path, required: true }).unwrap();
+            Self { folder, revoked }
+        }
+
+        /// Whether A and B are refused, and the list is degraded, after this content was read: for the first time, or once
+        /// more.
+        fn after(&self, content: &str, is_stable: bool) -> (bool, bool, bool) {
+            let path = self.folder.path().join("list");
+            let list = RevocationList::parse(content.as_bytes());
+            self.revoked.take(&path, &list, is_stable);
+            let is_degraded = self.revoked.dependency().unwrap().status != "ACTIVE";
+            (self.revoked.contains(A), self.revoked.contains(B), is_degraded)
+        }
+    }
+
+    #[test]
+    fn what_is_added_counts_at_once_and_what_is_gone_only_when_the_file_rests() {
+        let world = World::new(&format!("{A}\n"));
+        assert_eq!(world.after(&format!("{A}\n{B}\n"), false), (true, true, false));
+        // Truncated, and about to be written anew.
+        assert_eq!(world.after("", false), (true, true, false));
+        let without_a = format!("{B}\n");
+        assert_eq!(world.after(&without_a, false), (true, true, false));
+        assert_eq!(world.after(&without_a, true), (false, true, false));
+    }
+
+    #[test]
+    fn a_list_with_a_fault_takes_nothing_back() {
+        let world = World::new(&format!("{A}\n"));
+        let faulty = format!("{B}\nwhat\n");
+        assert_eq!(world.after(&faulty, false), (true, true, false));
+        assert_eq!(world.after(&faulty, true), (true, true, true));
+        let good = format!("{A}\n");
+        assert_eq!(world.after(&good, false), (true, true, true));
+        assert_eq!(world.after(&good, true), (true, false, false));
+    }
+
+    #[test]
+    fn a_list_that_goes_stays_in_force() {
+        let world = World::new(&format!("{A}\n"));
+        let path = world.folder.path().join("list");
+        std::fs::remove_file(&path).unwrap();
+        let gone = RevocationList::read(&path);
+        for is_stable in [false, true] {
+            assert!(!world.revoked.take(&path, &gone, is_stable));
+        }
+        assert!(world.revoked.contains(A));
+        let said = world.revoked.dependency().unwrap();
+        assert!(said.message.unwrap().contains("does not exist"));
+    }
+
+    #[test]
+    fn a_bad_list_or_a_missing_one_that_is_required_lets_nothing_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        let open = |required| {
+            Revoked::open(RevokedFile {
+                path: path.clone(),
+                required,
+            })
+            .map(|list| list.dependency())
+        };
+        assert!(open(true).unwrap_err().to_string().contains("does not exist"));
+        assert!(open(false).unwrap().is_none());
+        std::fs::write(&path, "what").unwrap();
+        for required in [false, true] {
+            assert!(open(required).unwrap_err().to_string().contains("line 1"));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `sidevault token revoke` and `revoked`: by the store, and by the revocation list.
+
+use std::path::Path;
+
+use sidevault_keys::{RevocationList, canonical_jti};
+use sidevault_model::Timestamp;
+use sidevault_store::{Command, TokenRecord};
+use sidevault_sync::disk_of;
+
+use super::{inspect, tokens};
+use crate::admin;
+use crate::exit::Failure;
+use crate::installation::Installation;
+use crate::output::{self, printable};
+
+const LIST_HINT: &str = "sidevault token revoke JTI --file PATH, where PATH is the api's SIDEVAULT_REVOKED_FILE, or \
+                         revoked-tokens beside its credentials";
+
+/// A token that is to be refused.
+struct Target {
+    jti: String,
+    /// Empty if it is not known.
+    name: String,
+    expires_at: Option<Timestamp>,
+}
+
+impl From<&TokenRecord> for Target {
+    fn from(token: &TokenRecord) -> Self {
+        Self {
+            jti: token.jti.clone(),
+            name: token.name.clone(),
+            expires_at: token.expires_at,
+        }
+    }
+}
+
+/// Tells the store.
+pub(super) async fn in_store(wanted: &[String], installation: &Installation) -> Result<(), Failure> {
+    let credentials = installation.credentials()?;
+    let known = tokens(installation, &credentials).await?;
+    // All first, so that a misspelt one is met before anything is done.
+    let targets: Vec<Target> = wanted
+        .iter()
+        .map(|wanted| find(wanted, Some(&known)))
+        .collect::<Result<_, _>>()?;
+    for target in targets {
+        let command = Command::RevokeToken {
+            jti: target.jti.clone(),
+            expires_at: target.expires_at.map(Timestamp::as_millis),
+        };
+        let done = admin::command(installation, &credentials, command).await;
+        done.inspect_err(|_| eprintln!("note: the revocation list works without the store: {LIST_HINT}"))?;
+        output::line(&format!("revoked {}", target.jti))?;
+    }
+    let disk = disk_of(&installation.data);
+    if disk.is_ephemeral() {
+        eprintln!(
+            "note: {} is on {disk}, and what was revoked is forgotten with it. The revocation list outlives it: {LIST_HINT}",
+            installation.data.display()
+        );
+    }
+    Ok(())
+}
+
+/// Puts tokens on a list. The store is only looked into for their names, if it is at hand.
+pub(super) async fn on_list(wanted: &[String], path: &Path, installation: &Installation) -> Result<(), Failure> {
+    let known = match installation.credentials() {
+        Ok(credentials) if installation.has_store() => tokens(installation, &credentials).await.ok(),
+        _ => None,
+    };
+    let targets: Vec<Target> = wanted
+        .iter()
+        .map(|wanted| find(wanted, known.as_deref()))
+        .collect::<Result<_, _>>()?;
+    let now = Timestamp::now();
+    let entries: Vec<(String, String)> = targets.iter().map(|target| entry(target, now)).collect();
+    extend(path, &entries)?;
+    for target in targets {
+        output::line(&format!("revoked {} in {}", target.jti, path.display()))?;
+    }
+    Ok(())
+}
+
+/// Prints what the store refuses, and adds it to a list.
+pub(super) async fn export(out: Option<&Path>, installation: &Installation) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    let entries: Vec<(String, String)> = tokens(installation, &installation.credentials()?)
+        .await?
+        .iter()
+        .filter(|token| token.expires_at.is_none_or(|at| at > now))
+        .filter_map(|token| Some(entry(&token.into(), token.revoked_at?)))
+        .collect();
+    if let Some(path) = out {
+        extend(path, &entries)?;
+    }
+    output::line(RevocationList::render(&entries).trim_end())
+}
+
+/// An id, and for people what it is.
+fn entry(target: &Target, revoked_at: Timestamp) -> (String, String) {
+    let mut comment = match target.name.as_str() {
+        "" => String::new(),
+        name => format!("{}, ", printable(name)),
+    };
+    comment += &format!("revoked {revoked_at}");
+    if let Some(at) = target.expires_at {
+        comment += &format!(", expires {at}");
+    }
+    (target.jti.clone(), comment)
+}
+
+fn extend(path: &Path, entries: &[(String, String)]) -> Result<(), Failure> {
+    RevocationList::extend(path, entries).map_err(|error| {
+        Failure::Failed(format!(
+            "the revocation list {}: {error}; nothing was added",
+            path.display()
+        ))
+    })
+}
+
+/// The token with this id, or the one with this name that was not revoked.
+fn find(wanted: &str, known: Option<&[TokenRecord]>) -> Result<Target, Failure> {
+    let jti = canonical_jti(wanted);
+    let by_name: Vec<&TokenRecord> = known
+        .unwrap_or_default()
+        .iter()
+        .filter(|token| token.name == wanted && token.revoked_at.is_none())
+        .collect();
+    let by_id = known
+        .unwrap_or_default()
+        .iter()
+        .find(|token| Some(&token.jti) == jti.as_ref());
+    match (by_id, by_name.as_slice(), jti) {
+        (Some(token), ..) | (None, &[token], _) => Ok(token.into()),
+        // A token that was never used or listed is known by its id only.
+        (None, [], Some(jti)) => Ok(Target {
+            jti,
+            name: String::new(),
+            expires_at: None,
+        }),
+        (None, [], None) => Err(unknown(wanted, known.is_some())),
+        (None, several, _) => {
+            let ids: Vec<&str> = several.iter().map(|token| token.jti.as_str()).collect();
+            Err(Failure::Conflict(format!(
+                "several tokens have this name: revoke each by its jti ({})",
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+fn unknown(wanted: &str, has_store: bool) -> Failure {
+    // Someone may have taken the token itself for its name: then it must not be shown.
+    if let Ok((_, claims)) = inspect::parts(wanted) {
+        let jti = claims["jti"].as_str().and_then(canonical_jti).unwrap_or_default();
+        return Failure::Usage(format!("that is a token: revoke it by its jti, {jti}"));
+    }
+    let wanted = printable(wanted);
+    Failure::NotFound(match has_store {
+        true => format!(
+            "token \"{wanted}\" not found: a token is known by name once it was used, or if the store could be written \
+             when it was made (sidevault token list). Revoke it by its jti, which `sidevault token inspect TOKEN` shows"
+        ),
+        false => format!(
+            "no store here that could know a token by the name \"{wanted}\": say its jti, which \
+             `sidevault token inspect TOKEN` shows"
+        ),
+    })
+}
