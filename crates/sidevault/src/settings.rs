@@ -122,6 +122,8 @@ pub(crate) fn low_disk(environment: &Environment) -> Result<LowDisk, Failure> {
     Ok(LowDisk {
         below: megabytes.map(|megabytes| u64::from(megabytes) << 20),
     })
+}
+
 /// Where the revocation list is. One that is named must be there; beside the credentials there may be one.
 pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<RevokedFile> {
     if let Some(path) = environment.get("SIDEVAULT_REVOKED_FILE") {
@@ -318,6 +320,24 @@ mod tests {
         assert_eq!(api.data, PathBuf::from("/home/opuser/.op/data"));
         assert_eq!(api.session, DEFAULT_SESSION);
         assert_eq!(api.inline_file_bytes, 102_400);
+    }
+
+    #[test]
+    fn the_revocation_list_is_named_or_beside_the_credentials() {
+        let found = |variables: [(&'static str, &'static str); 2]| {
+            let settings = Settings::read(&Environment::from(variables), Role::Api).unwrap();
+            settings.revoked.map(|file| (file.path, file.required))
+        };
+        let path = PathBuf::from;
+        let session = ("OP_SESSION", "/keys/c.json");
+        assert_eq!(
+            found([session, ("SIDEVAULT_REVOKED_FILE", "/list")]),
+            Some((path("/list"), true))
+        );
+        assert_eq!(found([session, ("X", "")]), Some((path("/keys/revoked-tokens"), false)));
+        let beside_default = Some((path("/home/opuser/.op/revoked-tokens"), false));
+        assert_eq!(found([("X", ""), ("Y", "")]), beside_default);
+        assert_eq!(found([("OP_SESSION", "eyJmb3JtYXQiOiJ4In0="), ("X", "")]), None);
     }
 
     #[test]

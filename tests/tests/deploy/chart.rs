@@ -63,7 +63,7 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
 #[test]
 fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
     let operator = "--set=operator.create=true";
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["--set=conect.create=true"], "'conect' not allowed"),
         (&["--set=connect.api.prot=1"], "'prot' not allowed"),
         (&["--set-string=connect.replicas=two"], "/connect/replicas"),
@@ -136,6 +136,13 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
         (
             &["--set=connect.credentials=a", "--set=connect.credentials_base64=YQ=="],
             "give one of them",
+        ),
+        (
+            &[
+                "--set=connect.revoked.configMapName=a",
+                "--set=connect.revoked.secretName=b",
+            ],
+            "one revocation list",
         ),
     ];
     for (arguments, reason) in cases {

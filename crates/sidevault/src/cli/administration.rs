@@ -24,7 +24,8 @@ pub(crate) struct Place {
 pub(crate) enum Token {
     /// Make a token and print it
     ///
-    /// The server need not run, nor the vault be there yet: a vault's id follows from its name.
+    /// The server need not run, nor the vault be there yet: a vault's id follows from its name. Where there is no store to
+    /// look into, the first vault of a name is meant.
     #[command(
         after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d"
     )]

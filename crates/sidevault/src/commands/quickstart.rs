@@ -55,7 +55,15 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
     let low_disk = low_disk(environment)?;
     let credentials = home.path().join(CREDENTIALS_FILE);
     let revoked = revoked(revoked_file(environment, &credentials.to_string_lossy()))?;
-    let server = Server::start(home.path(), &keys, config, low_disk, revoked, arguments.directories_only()).await?;
+    let server = Server::start(
+        home.path(),
+        &keys,
+        config,
+        low_disk,
+        revoked,
+        arguments.directories_only(),
+    )
+    .await?;
     let outcome = stop
         .run_until_cancelled(server.prepare(&arguments, &home, &keys, &locals, &url))
         .await;

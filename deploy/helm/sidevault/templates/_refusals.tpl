@@ -14,6 +14,9 @@
 {{- if and $c.credentials $c.credentials_base64 -}}
 {{- fail "\n\nconnect.credentials and connect.credentials_base64: give one of them.\n" -}}
 {{- end -}}
+{{- if and $c.revoked.configMapName $c.revoked.secretName -}}
+{{- fail "\n\nconnect.revoked: there is one revocation list. Give configMapName or secretName, not both.\n" -}}
+{{- end -}}
 {{- $local := include "sidevault.hasLocalVaults" . -}}
 {{- if and $local (not $claim) (eq $c.dataVolume.type "emptyDir") (not $c.dataVolume.acknowledgeEphemeral) -}}
 {{- fail "\n\nsources: a local vault exists only in connect.dataVolume, and an emptyDir is deleted with the Pod.\nSet connect.dataVolume.claim.create=true, or connect.dataVolume.acknowledgeEphemeral=true if losing it is meant.\n" -}}
