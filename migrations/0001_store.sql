@@ -1,5 +1,6 @@
 -- Everything a user would call content is sealed (AES-256-GCM) before it gets here.
--- Plain are only ids, versions, states, times and numbers that order things.
+-- Plain are only ids, versions, states, times and numbers that order things; those of items and tokens are bound to the
+-- row's seal, so that a row whose plain columns were changed does not open.
 -- Times are Unix milliseconds. The SQL stays within what SQLite and PostgreSQL share.
 
 -- One row. A reader that finds another `opening` than it knew, or a lower number of the newest change, has a store
@@ -12,8 +13,7 @@ CREATE TABLE store (
 
 CREATE TABLE vaults (
     id                TEXT   NOT NULL PRIMARY KEY,
-    source            TEXT   NOT NULL,           -- 'local', or the name of the source that owns the vault
-    sealed            BLOB   NOT NULL,           -- name and description
+    sealed            BLOB   NOT NULL,           -- name, description, and which source owns the vault
     attribute_version BIGINT NOT NULL,
     content_version   BIGINT NOT NULL,
     items             BIGINT NOT NULL,           -- active items
@@ -66,7 +66,8 @@ CREATE TABLE item_versions (
     PRIMARY KEY (vault_id, item_id, version)
 );
 
--- Where a file's bytes are. Its name and size stand in the item.
+-- Which contents are in use: what no file points at is dropped. Reads go by the content ids that are sealed with the
+-- item, as a file's name and size are.
 CREATE TABLE files (
     vault_id   TEXT NOT NULL,
     item_id    TEXT NOT NULL,
@@ -94,16 +95,22 @@ CREATE TABLE changes (
     other_title_hash BLOB                        -- so that caches by title know what to forget
 );
 
--- Requests to the API, in sealed batches of one vault each.
+-- Requests to the API, in sealed batches of one vault, one token and one kind (reads, writes, refusals) each.
 CREATE TABLE activity (
     seq      BIGINT NOT NULL PRIMARY KEY,
+    handover BIGINT NOT NULL,                    -- the lowest seq of the batches that were written together
     vault_id TEXT   NOT NULL,
+    token    BLOB   NOT NULL,                    -- keyed hash of the token's id: whose share of the log it is
+    kind     BIGINT NOT NULL,
     records  BIGINT NOT NULL,
+    bytes    BIGINT NOT NULL,                    -- what the batch takes of the log's room
     sealed   BLOB   NOT NULL
 );
-CREATE INDEX activity_by_vault ON activity (vault_id, seq);
+CREATE INDEX activity_by_vault ON activity (vault_id, handover);
+CREATE INDEX activity_by_share ON activity (token, vault_id, kind, seq, bytes);
 
--- Tokens that are known by name, and those that are revoked.
+-- Tokens that are known by name, and those that are revoked. The seal says which: a row that does not open refuses its
+-- token.
 CREATE TABLE tokens (
     jti        TEXT   NOT NULL PRIMARY KEY,
     sealed     BLOB   NOT NULL,

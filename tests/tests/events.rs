@@ -127,3 +127,25 @@ fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
     let told = until(&mut stream, &item);
     assert!(told.contains("item.updated") && told.contains(&item), "{told}");
 }
+
+/// What others wrote costs a client that comes back no wait. `until` gives up when the server says that nothing happens.
+#[test]
+fn a_client_that_comes_back_does_not_wait_for_what_it_may_not_see() {
+    let world = World::start();
+    let (last, item) = (world.here(), world.item());
+    let theirs = world.pair.path("secrets/theirs");
+    fs::create_dir(&theirs).expect("a directory");
+    let many: String = (0..1600).map(|number| format!("---\nv: {number}\n")).collect();
+    fs::write(theirs.join("many.yaml"), many).expect("a file");
+    let admin = world.pair.token("admin", &["theirs=read"]);
+    let vault = world.pair.vault(&admin, "theirs");
+    let all = wait_until(|| {
+        let vault = world.pair.get(&admin, &format!("/v1/vaults/{vault}")).json();
+        (vault["items"] == 1600).then_some(())
+    });
+    assert!(all.is_some(), "{}", world.pair.log(Half::Sync));
+    write(&world.pair, "rotating", "2");
+    world.wait_value("2");
+    let told = until(&mut world.listen(Some(&last)), &item);
+    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
+}

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::Recorder;
 use crate::caller::Tokens;
 use crate::error::ApiError;
+use crate::event_streams::EventStreams;
+use crate::feed::Feed;
 use crate::limits;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
@@ -47,7 +49,9 @@ pub struct Api {
     pub(crate) link: Arc<SyncLink>,
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
-    pub(crate) event_streams: Arc<Semaphore>,
+    pub(crate) event_streams: Arc<EventStreams>,
+    /// What event streams tell.
+    pub(crate) feed: Feed,
     /// Places for large bodies.
     pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
@@ -72,7 +76,8 @@ impl Api {
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
-            event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS)),
+            event_streams: EventStreams::new(limits::EVENT_STREAMS),
+            feed: Feed::default(),
             large_bodies: Arc::new(Semaphore::new(limits::LARGE_BODIES)),
             stopping: CancellationToken::new(),
             serving: AtomicBool::new(false),
@@ -140,9 +145,12 @@ impl Api {
             let _either = tokio::time::timeout(LOOK_AGAIN, told.changed()).await;
             match self.store.get() {
                 Some(store) => match look(store).await {
-                    Ok(sequence) => {
+                    Ok(newest) => {
+                        if let Err(error) = self.feed.fill(store, newest).await {
+                            tracing::warn!(%error, "the newest changes could not be read");
+                        }
                         self.sequence
-                            .send_if_modified(|known| std::mem::replace(known, sequence) != sequence);
+                            .send_if_modified(|known| std::mem::replace(known, newest) != newest);
                         self.note_trouble(None);
                     }
                     Err(error) => self.note_trouble(Some(error.to_string())),

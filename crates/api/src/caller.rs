@@ -10,10 +10,11 @@ use http::{HeaderMap, StatusCode, header};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError, Verifier};
-use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, Resource, ResourceType, VaultRef};
+use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
 use sidevault_store::{Notice, Reader, TokenRecord, VaultEntry, View};
 
+use crate::activity::shortened;
 use crate::api::Api;
 use crate::edge::RequestContext;
 use crate::error::ApiError;
@@ -187,12 +188,18 @@ impl Caller {
         self.api.store().await
     }
 
+    /// Takes the store as it is now.
+    pub(crate) async fn renew(&mut self) -> Result<(), ApiError> {
+        self.view = self.store().await?.view().await?;
+        Ok(())
+    }
+
     /// What was not found may only be late: while sync reads its sources for the first time, waits until that is over,
     /// and takes the store as it is then. Says whether anything can have come.
     pub(crate) async fn look_again(&mut self) -> Result<bool, ApiError> {
         let later = self.api.warmed_up().await;
         if later {
-            self.view = self.store().await?.view().await?;
+            self.renew().await?;
         }
         Ok(later)
     }
@@ -272,7 +279,7 @@ impl Caller {
                     "the token was made by the name of a vault that was renamed or deleted since: make another token"
                 );
             }
-            self.record(Action::Read, Outcome::Deny, id, None, None);
+            self.note(Action::Read, Outcome::Deny, id, None, None, "");
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
         self.view
@@ -312,24 +319,33 @@ impl Caller {
         item: Option<ItemId>,
         version: Option<u32>,
     ) {
+        let user_agent = self.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
+        self.note(action, result, vault, item, version, user_agent.unwrap_or_default());
+    }
+
+    fn note(
+        &self,
+        action: Action,
+        result: Outcome,
+        vault: VaultId,
+        item: Option<ItemId>,
+        version: Option<u32>,
+        user_agent: &str,
+    ) {
         if self.context.is_recorded.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.api.activity.record(|| ApiRequest {
+        let kind = RecordKind::of(action, result);
+        self.api.activity.record(&self.token.jti, kind, || ApiRequest {
             request_id: self.context.id.to_string(),
             timestamp: Timestamp::now(),
             action,
             result,
             actor: Actor {
                 id: issuer_id(&self.token.kid),
-                account: self.token.name.clone(),
-                jti: self.token.jti.clone(),
-                user_agent: self
-                    .user_agent
-                    .as_ref()
-                    .and_then(|agent| agent.to_str().ok())
-                    .unwrap_or("")
-                    .to_owned(),
+                account: shortened(&self.token.name),
+                jti: shortened(&self.token.jti),
+                user_agent: shortened(user_agent),
                 request_ip: self.context.remote.map(|ip: IpAddr| ip.to_string()).unwrap_or_default(),
             },
             resource: Resource {

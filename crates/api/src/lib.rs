@@ -10,6 +10,8 @@ mod caller;
 mod connections;
 mod edge;
 mod error;
+mod event_streams;
+mod feed;
 mod json_body;
 mod limits;
 mod link;

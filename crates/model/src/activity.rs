@@ -37,6 +37,31 @@ wire_enum! {
     Vault = "VAULT",
 }
 
+/// What a record tells of. A log that is full keeps room for each kind: many reads push out no write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RecordKind {
+    /// A read that was answered.
+    Read = 0,
+    /// A change that was made.
+    Write = 1,
+    /// A request that was refused.
+    Denial = 2,
+}
+
+impl RecordKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = Self::Denial as usize + 1;
+
+    /// The kind of a record with this action and result.
+    pub fn of(action: Action, result: Outcome) -> Self {
+        match (action, result) {
+            (_, Outcome::Deny) => Self::Denial,
+            (Action::Read, Outcome::Success) => Self::Read,
+            (Action::Create | Action::Update | Action::Delete, Outcome::Success) => Self::Write,
+        }
+    }
+}
+
 /// One request. Names and values never appear in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,7 +90,8 @@ pub struct Actor {
     pub account: String,
     /// The token's id.
     pub jti: String,
-    /// The client's `User-Agent`, or empty.
+    /// The client's `User-Agent`, at most its first 256 bytes; empty if it sent none, or if the vault is out of the
+    /// token's scope: whoever is refused writes no text of its own into the vault's log.
     pub user_agent: String,
     /// The client's address.
     pub request_ip: String,

@@ -22,6 +22,9 @@ pub struct File {
     /// The section it stands in, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section: Option<SectionRef>,
+    /// Names the content's bytes in the store; another content has another id. Never part of the JSON.
+    #[serde(skip)]
+    pub content: Option<FileId>,
 }
 
 impl File {
@@ -34,6 +37,16 @@ impl File {
             size,
             content_path,
             section: None,
+            content: None,
+        }
+    }
+
+    /// The file with this content.
+    #[must_use]
+    pub fn with_content(self, content: FileId) -> Self {
+        Self {
+            content: Some(content),
+            ..self
         }
     }
 }
@@ -52,7 +65,8 @@ mod tests {
             FileId::from_digest(&[0; 32]),
             "tls.crt",
             12,
-        );
+        )
+        .with_content(FileId::from_digest(&[7; 32]));
         assert_eq!(
             serde_json::to_string(&file).unwrap(),
             concat!(

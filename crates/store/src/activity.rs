@@ -1,6 +1,9 @@
-//! The activity log: sealed batches, newest kept.
+//! The activity log: sealed batches, bounded in bytes, shared among tokens and vaults.
 
-use sidevault_model::ApiRequest;
+use std::collections::BTreeMap;
+
+use sidevault_model::activity::RecordKind;
+use sidevault_model::{ApiRequest, VaultId};
 
 /// A page of the activity log.
 #[derive(Debug)]
@@ -11,5 +14,132 @@ pub struct Activity {
     pub total: u64,
 }
 
-/// How many requests the log keeps; older batches are dropped whole.
-pub(crate) const KEPT_RECORDS: i64 = 100_000;
+/// How many bytes the log takes by default. A record takes about 450 bytes, so these are about 140,000 requests.
+pub(crate) const KEPT_BYTES: u64 = 64 << 20;
+
+/// About what a batch takes on disk beyond its sealed bytes: the row's other columns, and its entries in two indexes.
+pub(crate) const BATCH_OVERHEAD: u64 = 256;
+
+/// Names a token in the `activity` table without telling which it is: HMAC-SHA-256 of the token's id under the store's
+/// index key, cut to 128 bits.
+pub(crate) type TokenTag = [u8; 16];
+
+/// Batches that share their room: those of one token, one vault and one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) token: TokenTag,
+    pub(crate) vault: VaultId,
+    pub(crate) kind: usize,
+}
+
+/// How many bytes of the log each token has, in which vaults, for which kinds of record.
+#[derive(Default)]
+pub(crate) struct Usage {
+    bytes: u64,
+    tokens: BTreeMap<TokenTag, TokenUsage>,
+}
+
+#[derive(Default)]
+struct TokenUsage {
+    bytes: u64,
+    vaults: BTreeMap<VaultId, [u64; RecordKind::COUNT]>,
+}
+
+impl Usage {
+    /// How many bytes the whole log has.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn add(&mut self, share: Share, bytes: u64) {
+        let token = self.tokens.entry(share.token).or_default();
+        token.vaults.entry(share.vault).or_default()[share.kind] += bytes;
+        token.bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    pub(crate) fn remove(&mut self, share: Share, bytes: u64) {
+        let Some(token) = self.tokens.get_mut(&share.token) else {
+            return;
+        };
+        let Some(kinds) = token.vaults.get_mut(&share.vault) else {
+            return;
+        };
+        let bytes = bytes.min(kinds[share.kind]);
+        kinds[share.kind] -= bytes;
+        token.bytes -= bytes;
+        self.bytes -= bytes;
+        if kinds.iter().all(|bytes| *bytes == 0) {
+            token.vaults.remove(&share.vault);
+        }
+        if token.vaults.is_empty() {
+            self.tokens.remove(&share.token);
+        }
+    }
+
+    /// Forgets a vault whose batches are all gone.
+    pub(crate) fn remove_vault(&mut self, vault: VaultId) {
+        for token in self.tokens.values_mut() {
+            let bytes: u64 = token.vaults.remove(&vault).into_iter().flatten().sum();
+            token.bytes -= bytes;
+            self.bytes -= bytes;
+        }
+        self.tokens.retain(|_, token| !token.vaults.is_empty());
+    }
+
+    /// The share that gives up its oldest batch when the log is full: of the token that has most, the vault that has
+    /// most, and of that the kind that has most (max-min fairness at each step). So a token that has less than its
+    /// part of the log loses nothing to the others, nor does a vault to the others of the same token.
+    pub(crate) fn largest(&self) -> Option<Share> {
+        let (token, usage) = self.tokens.iter().max_by_key(|(_, usage)| usage.bytes)?;
+        let (vault, kinds) = usage.vaults.iter().max_by_key(|(_, kinds)| kinds.iter().sum::<u64>())?;
+        let (kind, _) = kinds.iter().enumerate().max_by_key(|(_, bytes)| **bytes)?;
+        Some(Share {
+            token: *token,
+            vault: *vault,
+            kind,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(token: u8, vault: u8, kind: RecordKind) -> Share {
+        Share {
+            token: [token; 16],
+            vault: VaultId::from_digest(&[vault; 32]),
+            kind: kind as usize,
+        }
+    }
+
+    #[test]
+    fn whoever_has_most_gives_up_first() {
+        let mut usage = Usage::default();
+        let quiet = share(1, 1, RecordKind::Read);
+        let few = share(2, 1, RecordKind::Write);
+        let flood = share(2, 2, RecordKind::Denial);
+        usage.add(quiet, 50);
+        usage.add(few, 40);
+        usage.add(flood, 60);
+        assert_eq!((usage.bytes(), usage.largest()), (150, Some(flood)));
+        usage.remove(flood, 30);
+        assert_eq!(usage.largest(), Some(few));
+        usage.remove(few, 40);
+        assert_eq!(usage.largest(), Some(quiet));
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten() {
+        let mut usage = Usage::default();
+        usage.add(share(1, 1, RecordKind::Read), 50);
+        usage.add(share(1, 2, RecordKind::Read), 7);
+        usage.add(share(2, 1, RecordKind::Write), 50);
+        usage.remove_vault(VaultId::from_digest(&[1; 32]));
+        assert_eq!((usage.bytes(), usage.tokens.len()), (7, 1));
+        usage.remove(share(1, 2, RecordKind::Read), 9);
+        assert_eq!((usage.bytes(), usage.largest()), (0, None));
+        assert!(usage.tokens.is_empty());
+    }
+}

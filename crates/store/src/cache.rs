@@ -6,6 +6,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sidevault_model::{ItemId, Timestamp, VaultId};
 
+use crate::place::Listed;
+
 pub(crate) type ItemKey = (VaultId, ItemId);
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
 
@@ -20,8 +22,7 @@ pub(crate) struct SealedItem {
 pub(crate) struct SealedSummary {
     pub(crate) item: ItemId,
     pub(crate) version: u32,
-    /// Orders summaries of one title.
-    pub(crate) created_at: i64,
+    pub(crate) listed: Listed,
     pub(crate) sealed: Box<[u8]>,
 }
 
@@ -39,7 +40,7 @@ impl Weighter<ItemKey, Arc<SealedItem>> for Bytes {
 
 impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
     fn weight(&self, _: &TitleKey, hits: &Arc<[SealedSummary]>) -> u64 {
-        (hits.iter().map(|hit| hit.sealed.len() + 48).sum::<usize>() + ENTRY_OVERHEAD) as u64
+        (hits.iter().map(|hit| hit.sealed.len() + 96).sum::<usize>() + ENTRY_OVERHEAD) as u64
     }
 }
 

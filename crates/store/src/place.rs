@@ -1,15 +1,16 @@
 //! Where a sealed row belongs. The place is the associated data of its seal, so that a row
-//! copied to another vault, item, version or table no longer opens.
+//! copied to another vault, item, version or table no longer opens, nor does one whose other columns were changed.
 
 use std::fmt;
 
-use sidevault_model::{FileId, ItemId, VaultId};
+use sidevault_model::{FileId, ItemId, State, Timestamp, VaultId};
 
-/// Which half of an item a seal holds.
+/// The columns of an item's row that lists and look-ups by title go by.
 #[derive(Clone, Copy)]
-pub(crate) enum Part {
-    Summary = 1,
-    Detail = 2,
+pub(crate) struct Listed {
+    pub(crate) title_hash: [u8; 32],
+    pub(crate) created_at: i64,
+    pub(crate) state: Option<State>,
 }
 
 /// Associated data on the stack: the hot path allocates nothing for it.
@@ -53,13 +54,34 @@ impl Place {
         place
     }
 
-    /// The same for `items` and `item_versions`: a version keeps its seal when it becomes history.
-    pub(crate) fn item(vault: VaultId, item: ItemId, version: u32, part: Part) -> Self {
+    fn item(vault: VaultId, item: ItemId, version: u32, part: u8) -> Self {
         let mut place = Self::new("item", 3);
         place.push(vault.as_bytes());
         place.push(item.as_bytes());
         place.push(&version.to_be_bytes());
-        place.push(&[part as u8]);
+        place.push(&[part]);
+        place
+    }
+
+    /// A summary belongs to all that lists and look-ups by title go by.
+    pub(crate) fn summary(vault: VaultId, item: ItemId, version: u32, listed: &Listed) -> Self {
+        let mut place = Self::item(vault, item, version, 1);
+        place.push(&listed.title_hash);
+        place.push(&listed.created_at.to_be_bytes());
+        place.push(&[listed.state.map_or(0, |state| state as u8 + 1)]);
+        place
+    }
+
+    pub(crate) fn detail(vault: VaultId, item: ItemId, version: u32, updated_at: Timestamp) -> Self {
+        let mut place = Self::item(vault, item, version, 2);
+        place.push(&updated_at.as_millis().to_be_bytes());
+        place
+    }
+
+    /// A detail is sealed anew when it becomes history, so that an old version can't be made the present one.
+    pub(crate) fn history(vault: VaultId, item: ItemId, version: u32, updated_at: Timestamp) -> Self {
+        let mut place = Self::item(vault, item, version, 3);
+        place.push(&updated_at.as_millis().to_be_bytes());
         place
     }
 
@@ -78,9 +100,11 @@ impl Place {
         place
     }
 
-    /// `jti` may come from a client's token; a token's id is at most 64 bytes by then.
-    pub(crate) fn token(jti: &str) -> Self {
+    /// A token's row, revoked or not. `jti` may come from a client's token; a token's id is at most 64 bytes by then.
+    pub(crate) fn token(jti: &str, revoked_at: Option<Timestamp>) -> Self {
         let mut place = Self::new("token", 6);
+        place.push(&[u8::from(revoked_at.is_some())]);
+        place.push(&revoked_at.map_or(0, Timestamp::as_millis).to_be_bytes());
         place.push(jti.as_bytes());
         place
     }
@@ -93,7 +117,9 @@ impl Place {
 impl fmt::Display for Place {
     /// For error messages: the kind and the ids, which are plain in the database anyway.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: String = self.bytes()[12..]
+        // What follows them are hashes and numbers.
+        let end = if self.kind == "item" { 64 } else { self.len };
+        let ids: String = self.bytes()[12..end]
             .iter()
             .map(|b| if b.is_ascii_alphanumeric() { char::from(*b) } else { ' ' })
             .collect();
@@ -109,16 +135,41 @@ mod tests {
     fn no_two_places_are_the_same() {
         let v = VaultId::from_digest(&[1; 32]);
         let i = ItemId::from_digest(&[2; 32]);
+        let listed = Listed {
+            title_hash: [3; 32],
+            created_at: 4,
+            state: None,
+        };
+        let archived = Listed {
+            state: Some(State::Archived),
+            ..listed
+        };
+        let (then, later) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
         let places = [
             Place::vault(v.as_str()),
             Place::key(v.as_str()),
-            Place::item(v, i, 1, Part::Summary),
-            Place::item(v, i, 1, Part::Detail),
-            Place::item(v, i, 2, Part::Detail),
+            Place::summary(v, i, 1, &listed),
+            Place::summary(v, i, 1, &archived),
+            Place::summary(
+                v,
+                i,
+                1,
+                &Listed {
+                    state: Some(State::Deleted),
+                    ..listed
+                },
+            ),
+            Place::detail(v, i, 1, then),
+            Place::detail(v, i, 1, later),
+            Place::detail(v, i, 2, then),
+            Place::history(v, i, 2, then),
             Place::activity(v.as_str(), 1),
             Place::activity("", 1),
-            Place::token("x"),
+            Place::token("x", None),
+            Place::token("x", Some(then)),
+            Place::token("x", Some(later)),
         ];
+        assert!(places.iter().all(|place| place.len < Place::MAX), "a place was cut");
         for (n, a) in places.iter().enumerate() {
             for b in &places[n + 1..] {
                 assert_ne!(a.bytes(), b.bytes(), "{a} / {b}");

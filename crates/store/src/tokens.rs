@@ -65,10 +65,9 @@ impl TokenRecord {
 
     pub(crate) fn from_row(row: &SqliteRow, keyring: &Keyring) -> Result<Self, StoreError> {
         let jti: String = row.try_get("jti")?;
-        let place = Place::token(&jti);
-        let sealed: Vec<u8> = row.try_get("sealed")?;
-        let mut record: Self = from_json(&place, &keyring.open(&place, &sealed)?)?;
-        record.revoked_at = row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_millis);
-        Ok(record)
+        let revoked_at = row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_millis);
+        let place = Place::token(&jti, revoked_at);
+        let record: Self = from_json(&place, &keyring.open(&place, row.try_get("sealed")?)?)?;
+        Ok(Self { revoked_at, ..record })
     }
 }

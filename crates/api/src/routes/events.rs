@@ -11,18 +11,19 @@ use futures_util::stream;
 use http::{HeaderMap, Uri};
 use sidevault_model::{Timestamp, VaultId};
 use sidevault_store::ChangeRecord;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::event_streams::StreamPlace;
 
 use super::query;
 
 /// How often a comment is sent when nothing happens, and the token looked at again.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// How many changes are read at once.
-const PAGE: u32 = 500;
+/// How many changes are told at once.
+const PAGE: usize = 500;
 
 /// Changes in the vaults that the token may read, from the one after `Last-Event-ID` on; without
 /// it, from now on. An event `reset` says that some are no longer kept: read everything anew.
@@ -37,12 +38,9 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
             .map_err(|_| ApiError::bad_request("Last-Event-ID must be the number of a change"))?,
         None => caller.view.sequence(),
     };
-    let place = caller
-        .api
-        .event_streams
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| ApiError::unavailable("too many event streams are open already"))?;
+    let place = caller.api.event_streams.take_place(&caller.token.jti).ok_or_else(|| {
+        ApiError::unavailable("too many event streams are open already, and this token has its share")
+    })?;
     caller.api.metrics.event_streams.inc();
     let sequence = caller.api.sequence();
     let follower = Follower {
@@ -51,7 +49,7 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         after,
         waiting: VecDeque::new(),
         greeted: false,
-        _place: place,
+        place,
     };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -69,7 +67,7 @@ struct Follower {
     after: i64,
     waiting: VecDeque<Event>,
     greeted: bool,
-    _place: OwnedSemaphorePermit,
+    place: StreamPlace,
 }
 
 impl Drop for Follower {
@@ -79,7 +77,8 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    /// The next event. None ends the stream: the api stops, or the token is no longer good.
+    /// The next event. None ends the stream: the api stops, the token is no longer good, or another token has less than
+    /// its share of the streams.
     async fn next(&mut self) -> Option<Event> {
         if !std::mem::replace(&mut self.greeted, true) {
             // Tells the client where it is, so that it can resume even if nothing ever happens.
@@ -87,6 +86,9 @@ impl Follower {
         }
         let stopping = self.caller.api.stopping.clone();
         loop {
+            if self.place.is_displaced() {
+                return None;
+            }
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
@@ -96,6 +98,7 @@ impl Follower {
             }
             tokio::select! {
                 () = stopping.cancelled() => return None,
+                () = self.place.displaced() => return None,
                 // Sync tells of a commit, the store is looked at regularly, and a token expires silently.
                 _ = tokio::time::timeout(ALIVE, self.sequence.changed()) => {}
             }
@@ -112,29 +115,43 @@ impl Follower {
         if api.is_revoked(&view, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;
         }
-        if self.after == view.sequence() {
+        // A number from before the store was built anew may be higher than any here.
+        if self.after > view.sequence() {
+            self.reset(view.sequence());
             return Some(());
         }
-        // A number from before the store was built anew may be higher than any here.
-        let changes = if self.after > view.sequence() {
-            None
-        } else {
-            store.changes(self.after, PAGE).await.ok()?
+        let newest = *self.sequence.borrow_and_update();
+        if self.after >= newest {
+            return Some(());
+        }
+        let readable =
+            |change: &ChangeRecord| VaultId::parse(&change.vault).is_ok_and(|vault| self.caller.access(vault).read);
+        let changes = match api.feed.between(self.after, newest, PAGE, readable) {
+            Some(changes) => Some(changes),
+            None => {
+                let vaults = token.vaults.keys().copied();
+                let vaults: Vec<_> = vaults.filter(|id| self.caller.access(*id).read).collect();
+                store.changes(self.after, newest, Some(&vaults), PAGE).await.ok()?
+            }
         };
         let Some(changes) = changes else {
-            self.after = view.sequence();
-            self.waiting
-                .push_back(Event::default().event("reset").id(self.after.to_string()).data("{}"));
+            self.reset(view.sequence());
             return Some(());
         };
-        for change in changes {
-            self.after = change.seq;
-            let readable = VaultId::parse(&change.vault).is_ok_and(|vault| self.caller.access(vault).read);
-            if readable {
-                self.waiting.push_back(event(&change));
-            }
-        }
+        self.after = match changes.last() {
+            Some(last) if changes.len() == PAGE => last.seq,
+            _ => newest,
+        };
+        self.waiting.extend(changes.iter().map(event));
         Some(())
+    }
+
+    /// Tells the client to read everything anew, and goes on after `newest`.
+    fn reset(&mut self, newest: i64) {
+        self.after = newest;
+        let id = newest.to_string();
+        self.waiting
+            .push_back(Event::default().event("reset").id(id).data("{}"));
     }
 }
 

@@ -9,19 +9,24 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::{Stream, stream};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use sidevault_model::activity::{Action, Outcome};
-use sidevault_model::{File, FileId, Item, ItemId, VaultId};
-use sidevault_store::{CHUNK_BYTES, FileContent};
+use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
+use sidevault_store::CHUNK_BYTES;
 
 use crate::api::Api;
 use crate::caller::Caller;
 use crate::error::ApiError;
 
+use super::conditional::{Precondition, Validators};
 use super::items::{item_id, read};
 use super::query;
+
+/// How often an answer is begun anew because the file was replaced just then. A new attempt sees the newest version, so
+/// the second one nearly always succeeds.
+const ATTEMPTS: usize = 8;
 
 /// A file as `inline_files=true` shows it.
 #[derive(Serialize)]
@@ -33,41 +38,78 @@ pub(super) struct Inlined {
 }
 
 pub(super) async fn list(
-    mut caller: Caller,
+    caller: Caller,
     Path((vault, item)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Json<Vec<Inlined>>, ApiError> {
-    let inline = wants_inline(&uri)?;
-    let (vault, item) = open_item(&mut caller, &vault, &item).await?;
-    let mut shown = Vec::with_capacity(item.files.len());
-    for file in item.files {
-        shown.push(show(&caller, vault, item.id, file, inline).await?);
-    }
-    Ok(Json(shown))
+    show(caller, &vault, &item, &uri, |item| Ok(item.files)).await.map(Json)
 }
 
 pub(super) async fn one(
-    mut caller: Caller,
+    caller: Caller,
     Path((vault, item, file)): Path<(String, String, String)>,
     uri: Uri,
 ) -> Result<Json<Inlined>, ApiError> {
-    let inline = wants_inline(&uri)?;
-    let (vault, item) = open_item(&mut caller, &vault, &item).await?;
-    let file = find(&item, &file)?;
-    show(&caller, vault, item.id, file, inline).await.map(Json)
+    let shown = show(caller, &vault, &item, &uri, |item| {
+        find(item, &file).map(|file| vec![file])
+    })
+    .await?;
+    shown.into_iter().next().map(Json).ok_or_else(ApiError::internal)
 }
 
 /// The bytes, whole or one range of them, streamed chunk by chunk.
+///
+/// All that the answer says is of one version: the item, its files' sizes and the ids of their contents are of one
+/// seal. If the content was replaced before its first chunk was read, the answer is begun anew; if it is replaced
+/// later, the connection is closed, so that the client sees that the body is not whole.
 pub(super) async fn content(
     mut caller: Caller,
-    Path((vault, item, file)): Path<(String, String, String)>,
+    Path((vault, item, name)): Path<(String, String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (vault, item) = open_item(&mut caller, &vault, &item).await?;
-    let file = find(&item, &file)?;
+    let (vault, id) = locate(&mut caller, &vault, &item).await?;
+    for _ in 0..ATTEMPTS {
+        let found = read(&mut caller, vault, id).await?;
+        let file = find(found.item()?, &name)?;
+        let whole = method == Method::HEAD;
+        if let Some(response) = send(&caller, vault, &file, found.updated_at, whole, &headers).await? {
+            caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+            return Ok(response);
+        }
+        caller.renew().await?;
+    }
+    Err(replaced())
+}
+
+/// The answer to a GET, or if it is only about the `whole` to a HEAD: ranges are defined for GET alone (RFC 9110, 14.2).
+/// None if the content was replaced since the item was read.
+async fn send(
+    caller: &Caller,
+    vault: VaultId,
+    file: &File,
+    modified: Timestamp,
+    whole: bool,
+    headers: &HeaderMap,
+) -> Result<Option<Response>, ApiError> {
+    let content = content_of(file)?;
+    let validators = Validators::new(content.as_str(), modified);
+    match validators.precondition(headers) {
+        Precondition::Holds => {}
+        Precondition::NotModified => {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            set(&mut response, header::ETAG, validators.etag());
+            set(&mut response, header::LAST_MODIFIED, &validators.last_modified());
+            return Ok(Some(response));
+        }
+        Precondition::Failed => {
+            let message = "the file is not the version that If-Match or If-Unmodified-Since asks for";
+            return Err(ApiError::new(StatusCode::PRECONDITION_FAILED, message));
+        }
+    }
     let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(text) => Range::parse(text, file.size),
-        None => Range::Whole,
+        Some(text) if !whole && validators.may_send_range(headers) => Range::parse(text, file.size),
+        _ => Range::Whole,
     };
     let (status, first, end) = match range {
         Range::Whole => (StatusCode::OK, 0, file.size),
@@ -76,17 +118,27 @@ pub(super) async fn content(
             let message = format!("the range lies outside the file's {} bytes", file.size);
             let mut response = ApiError::new(StatusCode::RANGE_NOT_SATISFIABLE, message).into_response();
             set(&mut response, header::CONTENT_RANGE, &format!("bytes */{}", file.size));
-            return Ok(response);
+            return Ok(Some(response));
         }
     };
-    let place = place_of(&caller, vault, item.id, file.id).await?;
-    let bytes = chunks(caller.api.clone(), place, first, end);
-    let mut response = Response::new(Body::from_stream(bytes));
+    let body = if whole || first == end {
+        Body::empty()
+    } else {
+        let Some(head) = read_chunk(&caller.api, vault, content, first, end).await? else {
+            return Ok(None);
+        };
+        let at = first + head.len() as u64;
+        let rest = chunks(caller.api.clone(), vault, content, at, end);
+        Body::from_stream(stream::once(std::future::ready(Ok(head))).chain(rest))
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
     set(&mut response, header::CONTENT_LENGTH, &(end - first).to_string());
     set(&mut response, header::CONTENT_DISPOSITION, &disposition(&file.name));
     set(&mut response, header::ACCEPT_RANGES, "bytes");
+    set(&mut response, header::ETAG, validators.etag());
+    set(&mut response, header::LAST_MODIFIED, &validators.last_modified());
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if status == StatusCode::PARTIAL_CONTENT {
         set(
@@ -95,7 +147,7 @@ pub(super) async fn content(
             &format!("bytes {first}-{}/{}", end - 1, file.size),
         );
     }
-    Ok(response)
+    Ok(Some(response))
 }
 
 fn set(response: &mut Response, name: header::HeaderName, value: &str) {
@@ -104,26 +156,31 @@ fn set(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-async fn open_item(caller: &mut Caller, vault: &str, item: &str) -> Result<(VaultId, Item), ApiError> {
-    let entry = caller.readable(vault).await?;
-    let vault = entry.vault.id;
+/// The item that a path names, in a vault that the token may read.
+async fn locate(caller: &mut Caller, vault: &str, item: &str) -> Result<(VaultId, ItemId), ApiError> {
+    let vault = caller.readable(vault).await?.vault.id;
     let id = item_id(caller, vault, item).await?;
-    let found = read(caller, vault, id).await?;
-    caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
-    let item = Item::from_json(found.json()).map_err(|_| ApiError::internal())?;
-    Ok((vault, item))
+    Ok((vault, id))
+}
+
+fn content_of(file: &File) -> Result<FileId, ApiError> {
+    file.content.ok_or_else(|| ApiError::not_found("file", file.id))
+}
+
+fn replaced() -> ApiError {
+    ApiError::unavailable("the file is replaced more often than it can be read. Try again in a moment")
 }
 
 /// The file that a path names: by id, or by a name that only one file has.
-fn find(item: &Item, segment: &str) -> Result<File, ApiError> {
+fn find(item: Item, segment: &str) -> Result<File, ApiError> {
     if let Ok(id) = FileId::parse(segment)
         && let Some(file) = item.files.iter().find(|file| file.id == id)
     {
         return Ok(file.clone());
     }
-    let mut named = item.files.iter().filter(|file| file.name == segment);
+    let mut named = item.files.into_iter().filter(|file| file.name == segment);
     match (named.next(), named.next()) {
-        (Some(file), None) => Ok(file.clone()),
+        (Some(file), None) => Ok(file),
         _ if FileId::parse(segment).is_ok() => Err(ApiError::not_found("file", segment)),
         _ => Err(ApiError::bad_request("Invalid File UUID")),
     }
@@ -137,10 +194,52 @@ fn wants_inline(uri: &Uri) -> Result<bool, ApiError> {
     }
 }
 
-async fn show(caller: &Caller, vault: VaultId, item: ItemId, file: File, inline: bool) -> Result<Inlined, ApiError> {
-    if !inline {
-        return Ok(Inlined { file, content: None });
+/// Some of an item's files, with their contents if the query wants them.
+async fn show(
+    mut caller: Caller,
+    vault: &str,
+    item: &str,
+    uri: &Uri,
+    some: impl Fn(Item) -> Result<Vec<File>, ApiError>,
+) -> Result<Vec<Inlined>, ApiError> {
+    let inline = wants_inline(uri)?;
+    let (vault, id) = locate(&mut caller, vault, item).await?;
+    for _ in 0..ATTEMPTS {
+        let found = read(&mut caller, vault, id).await?;
+        let files = some(found.item()?)?;
+        if let Some(shown) = inlined(&caller, vault, files, inline).await? {
+            caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+            return Ok(shown);
+        }
+        caller.renew().await?;
     }
+    Err(replaced())
+}
+
+/// None if a content was replaced since the item was read.
+async fn inlined(
+    caller: &Caller,
+    vault: VaultId,
+    files: Vec<File>,
+    inline: bool,
+) -> Result<Option<Vec<Inlined>>, ApiError> {
+    let mut shown = Vec::with_capacity(files.len());
+    for file in files {
+        let content = if inline {
+            let Some(bytes) = whole(caller, vault, &file).await? else {
+                return Ok(None);
+            };
+            Some(STANDARD.encode(bytes))
+        } else {
+            None
+        };
+        shown.push(Inlined { file, content });
+    }
+    Ok(Some(shown))
+}
+
+/// All bytes of a small file. None if its content was replaced since the item was read.
+async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Vec<u8>>, ApiError> {
     if file.size > caller.api.config.inline_file_bytes {
         return Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -148,34 +247,22 @@ async fn show(caller: &Caller, vault: VaultId, item: ItemId, file: File, inline:
              /v1/vaults/{vaultUUID}/items/{itemUUID}/files/{fileUUID}/content endpoint instead.",
         ));
     }
-    let place = place_of(caller, vault, item, file.id).await?;
+    let content = content_of(file)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default());
-    let mut n = 0;
     while (bytes.len() as u64) < file.size {
-        let chunk = caller
-            .store()
-            .await?
-            .chunk(place, n)
-            .await?
-            .ok_or_else(|| ApiError::not_found("file", file.id))?;
+        let Some(chunk) = read_chunk(&caller.api, vault, content, bytes.len() as u64, file.size).await? else {
+            return Ok(None);
+        };
         bytes.extend_from_slice(&chunk);
-        n += 1;
     }
-    Ok(Inlined {
-        file,
-        content: Some(STANDARD.encode(bytes)),
-    })
-}
-
-async fn place_of(caller: &Caller, vault: VaultId, item: ItemId, file: FileId) -> Result<FileContent, ApiError> {
-    let place = caller.store().await?.file(vault, item, file).await?;
-    place.ok_or_else(|| ApiError::not_found("file", file))
+    Ok(Some(bytes))
 }
 
 /// Bytes `first` up to, not including, `end` of a content.
 fn chunks(
     api: Arc<Api>,
-    place: FileContent,
+    vault: VaultId,
+    content: FileId,
     first: u64,
     end: u64,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -185,34 +272,40 @@ fn chunks(
             if at >= end {
                 return None;
             }
-            match read_chunk(&api, place, at, end).await {
-                Ok(bytes) => {
+            match read_chunk(&api, vault, content, at, end).await {
+                Ok(Some(bytes)) => {
                     let next = at + bytes.len() as u64;
                     Some((Ok(bytes), next))
                 }
-                Err(error) => {
-                    tracing::error!(%error, "a file could not be sent whole; its connection is closed");
-                    Some((Err(error), end))
+                Ok(None) => {
+                    tracing::info!(%vault, "a file was replaced while it was sent; its connection is closed");
+                    Some((Err(io::Error::other("the file was replaced")), end))
+                }
+                Err(_logged) => {
+                    tracing::error!(%vault, "a file could not be sent whole; its connection is closed");
+                    Some((Err(io::Error::other("the file could not be read")), end))
                 }
             }
         }
     })
 }
 
-async fn read_chunk(api: &Api, place: FileContent, at: u64, end: u64) -> io::Result<Bytes> {
+/// What the chunk with byte `at` has of the bytes up to, not including, `end`; never nothing. None if the content is
+/// not there any more.
+async fn read_chunk(api: &Api, vault: VaultId, content: FileId, at: u64, end: u64) -> Result<Option<Bytes>, ApiError> {
     let size = CHUNK_BYTES as u64;
-    let store = api
-        .open_store()
-        .ok_or_else(|| io::Error::other("the store is closed"))?;
-    let n = i64::try_from(at / size).map_err(io::Error::other)?;
-    let chunk = store.chunk(place, n).await.map_err(io::Error::other)?;
-    let chunk = Bytes::from(chunk.ok_or_else(|| io::Error::other("the file was replaced meanwhile"))?);
-    let from = usize::try_from(at % size).map_err(io::Error::other)?;
-    let to = usize::try_from((end - at / size * size).min(chunk.len() as u64)).map_err(io::Error::other)?;
+    let first = at / size * size;
+    let n = i64::try_from(at / size).map_err(|_| ApiError::internal())?;
+    let Some(chunk) = api.store().await?.chunk(vault, content, n).await? else {
+        return Ok(None);
+    };
+    let to = chunk.len().min(usize::try_from(end - first).unwrap_or(usize::MAX));
+    let from = usize::try_from(at - first).unwrap_or(usize::MAX);
     if from >= to {
-        return Err(io::Error::other("the file is shorter than its item says"));
+        tracing::error!(%vault, "a file is shorter than its item says");
+        return Err(ApiError::internal());
     }
-    Ok(chunk.slice(from..to))
+    Ok(Some(Bytes::from(chunk).slice(from..to)))
 }
 
 /// What a Range header asks for (RFC 9110, 14.2).
@@ -230,10 +323,15 @@ enum Range {
 
 impl Range {
     fn parse(text: &str, size: u64) -> Self {
-        let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        // Units are told apart without regard to case (14.1).
+        let (unit, ranges) = text.split_once('=').unwrap_or_default();
+        let Some((first, last)) = ranges.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes")) else {
             return Self::Whole;
         };
-        let number = |text: &str| text.trim().parse::<u64>().ok();
+        let number = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|_| digits)
+        };
         match (first.trim(), last.trim()) {
             ("", suffix) => match number(suffix) {
                 Some(0) => Self::Outside,
@@ -298,7 +396,9 @@ mod tests {
             ("bytes=8-99", Range::Part { first: 8, end: 10 }),
             ("bytes=10-", Range::Outside),
             ("bytes=-0", Range::Outside),
+            ("Bytes=0-3", Range::Part { first: 0, end: 4 }),
             ("bytes=3-2", Range::Whole),
+            ("bytes=+1-3", Range::Whole),
             ("bytes=0-1,4-5", Range::Whole),
             ("items=0-1", Range::Whole),
         ] {

@@ -1,6 +1,7 @@
 //! Which handler answers which path. One file a resource.
 
 mod activity;
+mod conditional;
 mod events;
 mod files;
 mod items;

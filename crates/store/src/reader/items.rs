@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use sidevault_model::{ItemId, Timestamp, VaultId, filter};
+use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
@@ -12,8 +12,8 @@ use super::{Reader, View};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
 use crate::keyring::Keyring;
-use crate::place::{Part, Place};
-use crate::seal::HAS_CODES;
+use crate::place::{Listed, Place};
+use crate::seal::Detail;
 
 /// An item, ready to be sent.
 pub struct StoredItem {
@@ -24,33 +24,48 @@ pub struct StoredItem {
     /// One-time-password codes have to be put in before it is sent.
     pub has_codes: bool,
     plaintext: Vec<u8>,
+    json_at: usize,
 }
 
 impl StoredItem {
     /// Connect's FullItem as JSON.
     pub fn json(&self) -> &[u8] {
-        &self.plaintext[1..]
+        &self.plaintext[self.json_at..]
     }
 
     /// The same, without a copy of it.
     pub fn into_json(self) -> bytes::Bytes {
         let mut json = bytes::Bytes::from(self.plaintext);
-        json.advance(1);
+        json.advance(self.json_at);
         json
     }
 
-    fn open(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
-        let place = Place::item(vault, item, row.version, Part::Detail);
-        let plaintext = keyring.open(&place, &row.detail)?;
-        let Some(flags) = plaintext.first() else {
+    /// The item, its files with the ids of their contents: of the same version, since they are of the same seal.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it was written by another version of this software.
+    pub fn item(&self) -> Result<Item, StoreError> {
+        Detail::split(&self.plaintext)
+            .and_then(|detail| detail.item())
+            .ok_or_else(|| StoreError::corrupt("item"))
+    }
+
+    fn open(keyring: &Keyring, place: &Place, row: &SealedItem) -> Result<Self, StoreError> {
+        let plaintext = keyring.open(place, &row.detail)?;
+        let Some(detail) = Detail::split(&plaintext) else {
             return Err(StoreError::corrupt(place.to_string()));
         };
         Ok(Self {
             version: row.version,
             updated_at: row.updated_at,
-            has_codes: flags & HAS_CODES != 0,
+            has_codes: detail.has_codes,
+            json_at: plaintext.len() - detail.json.len(),
             plaintext,
         })
+    }
+
+    fn open_present(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
+        Self::open(keyring, &Place::detail(vault, item, row.version, row.updated_at), row)
     }
 }
 
@@ -75,7 +90,7 @@ impl Reader {
     /// An item by id.
     pub async fn item(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
-            return StoredItem::open(&self.keyring, vault, item, &row).map(Some);
+            return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
         }
         Box::pin(self.item_on_disk(view, vault, item)).await
     }
@@ -86,7 +101,7 @@ impl Reader {
         };
         let row = Arc::new(row);
         let found = self
-            .open_with_keys(vault, || StoredItem::open(&self.keyring, vault, item, &row))
+            .open_with_keys(vault, || StoredItem::open_present(&self.keyring, vault, item, &row))
             .await?;
         self.keep(view, |cache| cache.items.insert((vault, item), row));
         Ok(Some(found))
@@ -100,9 +115,9 @@ impl Reader {
         version: u32,
     ) -> Result<Option<StoredItem>, StoreError> {
         let row = sqlx::query(
-            "SELECT version, updated_at, detail FROM item_versions
+            "SELECT version, updated_at, detail, 0 AS present FROM item_versions
              WHERE vault_id = $1 AND item_id = $2 AND version = $3
-             UNION ALL SELECT version, updated_at, detail FROM items
+             UNION ALL SELECT version, updated_at, detail, 1 AS present FROM items
              WHERE vault_id = $1 AND id = $2 AND version = $3",
         )
         .bind(vault.as_str())
@@ -110,9 +125,14 @@ impl Reader {
         .bind(i64::from(version))
         .fetch_optional(&mut *self.connections.lend().await?)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let row = SealedItem::read(&row)?;
-        self.open_with_keys(vault, || StoredItem::open(&self.keyring, vault, item, &row))
+        let Some(found) = row else { return Ok(None) };
+        let row = SealedItem::read(&found)?;
+        let place = if found.try_get("present")? {
+            Place::detail(vault, item, row.version, row.updated_at)
+        } else {
+            Place::history(vault, item, row.version, row.updated_at)
+        };
+        self.open_with_keys(vault, || StoredItem::open(&self.keyring, &place, &row))
             .await
             .map(Some)
     }
@@ -151,7 +171,11 @@ impl Reader {
         };
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
-            found.push(self.open_with_keys(vault, || self.open_summary(vault, hit)).await?);
+            // Whether it is archived is known for sure once it has opened.
+            let summary = self.open_with_keys(vault, || self.open_summary(vault, hit)).await?;
+            if hit.listed.state.is_none() {
+                found.push(summary);
+            }
         }
         if found.len() > 1 {
             let titled = found
@@ -171,14 +195,14 @@ impl Reader {
         hash: [u8; 32],
     ) -> Result<Arc<[SealedSummary]>, StoreError> {
         let mut hits = self.titles.find(&self.connections, vault, hash).await?;
-        hits.sort_by_key(|hit| (hit.created_at, hit.item));
+        hits.sort_by_key(|hit| (hit.listed.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
         self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
         Ok(hits)
     }
 
-    /// A page of a vault's active items in their stable order: created first, then id.
-    /// `after` is the last one of the page before.
+    /// A page of a vault's items in their stable order: created first, then id; the active ones of at most `limit`.
+    /// `after` is where the page before ended.
     pub async fn summaries(
         &self,
         vault: VaultId,
@@ -187,8 +211,8 @@ impl Reader {
     ) -> Result<(Vec<Summary>, Option<(i64, ItemId)>), StoreError> {
         let (created, id) = after.map_or((i64::MIN, String::new()), |(at, id)| (at, id.as_str().to_owned()));
         let rows = sqlx::query(
-            "SELECT id, version, created_at, summary FROM items
-             WHERE vault_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3)) AND state IS NULL
+            "SELECT id, version, created_at, state, title_hash, summary FROM items
+             WHERE vault_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3))
              ORDER BY created_at, id LIMIT $4",
         )
         .bind(vault.as_str())
@@ -201,15 +225,18 @@ impl Reader {
         let mut last = None;
         for row in &rows {
             let sealed = SealedSummary::read(row)?;
-            last = Some((sealed.created_at, sealed.item));
-            page.push(self.open_with_keys(vault, || self.open_summary(vault, &sealed)).await?);
+            last = Some((sealed.listed.created_at, sealed.item));
+            let summary = self.open_with_keys(vault, || self.open_summary(vault, &sealed)).await?;
+            if sealed.listed.state.is_none() {
+                page.push(summary);
+            }
         }
         let more = rows.len() == limit as usize;
         Ok((page, last.filter(|_| more)))
     }
 
     fn open_summary(&self, vault: VaultId, hit: &SealedSummary) -> Result<Summary, StoreError> {
-        let place = Place::item(vault, hit.item, hit.version, Part::Summary);
+        let place = Place::summary(vault, hit.item, hit.version, &hit.listed);
         Ok(Summary {
             id: hit.item,
             json: self.keyring.open(&place, &hit.sealed)?,
@@ -238,9 +265,9 @@ impl Lookup for SealedItem {
 
 impl Lookup for SealedSummary {
     type Key = [u8; 32];
-    const COLUMNS: &'static str = "id, version, created_at";
+    const COLUMNS: &'static str = "id, version, created_at, state, title_hash";
     const SEALED: &'static str = "summary";
-    const CONDITION: &'static str = " AND state IS NULL AND title_hash = ";
+    const CONDITION: &'static str = " AND title_hash = ";
 
     fn push(key: &[u8; 32], query: &mut QueryBuilder<Sqlite>) {
         query.push_bind(key.to_vec());
@@ -250,9 +277,22 @@ impl Lookup for SealedSummary {
         Ok(Self {
             item: ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))?,
             version: row.try_get("version")?,
-            created_at: row.try_get("created_at")?,
+            listed: listed(row)?,
             sealed: row.try_get::<Vec<u8>, _>("summary")?.into_boxed_slice(),
         })
+    }
+}
+
+fn listed(row: &SqliteRow) -> Result<Listed, StoreError> {
+    let state = row.try_get::<Option<&str>, _>("state")?.map(State::from_word);
+    let title_hash = row.try_get::<&[u8], _>("title_hash")?.try_into();
+    match (state, title_hash) {
+        (Some(None), _) | (_, Err(_)) => Err(StoreError::corrupt("state or title of an item")),
+        (state, Ok(title_hash)) => Ok(Listed {
+            title_hash,
+            created_at: row.try_get("created_at")?,
+            state: state.flatten(),
+        }),
     }
 }
 

@@ -7,7 +7,6 @@ mod lookup;
 mod records;
 mod refresh;
 
-pub use files::FileContent;
 pub use items::{ItemVersion, StoredItem, Summary};
 pub use records::ChangeRecord;
 

@@ -1,13 +1,22 @@
 //! Changes, activity, tokens.
 
+use std::collections::BTreeMap;
+
 use sidevault_model::{ApiRequest, Timestamp, VaultId};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row};
 
 use super::Reader;
 use crate::activity::Activity;
 use crate::keyring::STORE;
 use crate::place::Place;
 use crate::{StoreError, TokenRecord, seal};
+
+/// Batches of the activity log that were written together.
+#[derive(Default)]
+struct Handover {
+    records: u64,
+    batches: Vec<(i64, VaultId)>,
+}
 
 /// A change, as `/v1/events` tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +36,16 @@ pub struct ChangeRecord {
 }
 
 impl Reader {
-    /// Changes after number `after`, oldest first, at most `limit`. None if no change of that number is kept, as it is
-    /// too old or was in a store that this one has replaced: whoever resumes there has to read everything anew.
-    pub async fn changes(&self, after: i64, limit: u32) -> Result<Option<Vec<ChangeRecord>>, StoreError> {
+    /// Changes after number `after` up to number `newest`, oldest first, at most `limit`; only those in `vaults`, if
+    /// given. None if no change of number `after` is kept, as it is too old or was in a store that this one has replaced:
+    /// whoever resumes there has to read everything anew.
+    pub async fn changes(
+        &self,
+        after: i64,
+        newest: i64,
+        vaults: Option<&[VaultId]>,
+        limit: usize,
+    ) -> Result<Option<Vec<ChangeRecord>>, StoreError> {
         let mut conn = self.connections.lend().await?;
         let is_known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM changes WHERE seq = $1")
             .bind(after)
@@ -38,13 +54,22 @@ impl Reader {
         if is_known == 0 {
             return Ok(None);
         }
-        let rows = sqlx::query(
-            "SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2",
-        )
-        .bind(after)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *conn)
-        .await?;
+        if vaults.is_some_and(<[VaultId]>::is_empty) {
+            return Ok(Some(Vec::new()));
+        }
+        let mut query = QueryBuilder::new("SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > ");
+        query.push_bind(after).push(" AND seq <= ").push_bind(newest);
+        if let Some(vaults) = vaults {
+            query.push(" AND vault_id IN (");
+            let mut list = query.separated(", ");
+            for vault in vaults {
+                list.push_bind(vault.as_str().to_owned());
+            }
+            query.push(")");
+        }
+        query.push(" ORDER BY seq LIMIT ");
+        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.build().persistent(false).fetch_all(&mut *conn).await?;
         let changes = rows
             .iter()
             .map(|row| {
@@ -63,34 +88,40 @@ impl Reader {
 
     /// The activity of these vaults, newest first.
     pub async fn activity(&self, vaults: &[VaultId], offset: u64, limit: u32) -> Result<Activity, StoreError> {
-        let mut batches: Vec<(i64, VaultId, i64)> = Vec::new();
+        let mut handovers: BTreeMap<i64, Handover> = BTreeMap::new();
         for vault in vaults {
-            let rows = sqlx::query("SELECT seq, records FROM activity WHERE vault_id = $1")
+            let rows = sqlx::query("SELECT seq, handover, records FROM activity WHERE vault_id = $1")
                 .bind(vault.as_str())
                 .fetch_all(&mut *self.connections.lend().await?)
                 .await?;
             for row in rows {
-                batches.push((row.try_get("seq")?, *vault, row.try_get("records")?));
+                let handover = handovers.entry(row.try_get("handover")?).or_default();
+                handover.records += row.try_get::<i64, _>("records")?.unsigned_abs();
+                handover.batches.push((row.try_get("seq")?, *vault));
             }
         }
-        batches.sort_unstable_by_key(|(seq, ..)| std::cmp::Reverse(*seq));
-        let total = batches.iter().map(|(_, _, records)| records.unsigned_abs()).sum();
+        let total = handovers.values().map(|handover| handover.records).sum();
         let mut skip = offset;
         let mut records = Vec::new();
-        for (seq, vault, count) in batches {
+        for handover in handovers.into_values().rev() {
             if records.len() >= limit as usize {
                 break;
             }
-            if skip >= count.unsigned_abs() {
-                skip -= count.unsigned_abs();
+            if skip >= handover.records {
+                skip -= handover.records;
                 continue;
             }
-            let batch = self.activity_batch(seq, vault).await?;
+            let mut together = Vec::new();
+            for (seq, vault) in handover.batches {
+                together.extend(self.activity_batch(seq, vault).await?);
+            }
+            together.sort_unstable_by_key(|(position, _)| *position);
             let rest = limit as usize - records.len();
             records.extend(
-                batch
+                together
                     .into_iter()
                     .rev()
+                    .map(|(_, request)| request)
                     .skip(usize::try_from(skip).unwrap_or(usize::MAX))
                     .take(rest),
             );
@@ -99,7 +130,8 @@ impl Reader {
         Ok(Activity { records, total })
     }
 
-    async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<ApiRequest>, StoreError> {
+    /// The records of a batch, each with its position among those that were written together.
+    async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<(usize, ApiRequest)>, StoreError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM activity WHERE seq = $1")
             .bind(seq)
             .fetch_optional(&mut *self.connections.lend().await?)

@@ -58,11 +58,10 @@ impl Reader {
         let mut touched = HashSet::new();
         for row in &rows {
             view.seq = view.seq.max(row.seq);
-            if let Some(vault) = row.vault {
-                touched.insert(vault);
-            } else {
-                view.revoked.extend(revoked(&mut conn).await?);
-            }
+            touched.extend(row.vault);
+        }
+        if rows.iter().any(|row| row.vault.is_none()) {
+            view.revoked.extend(self.revoked(&mut conn).await?);
         }
         if rows.iter().any(|row| row.vault.is_some() && row.item.is_none()) {
             view.retired = Arc::new(retired(&mut conn).await?);
@@ -110,7 +109,7 @@ impl Reader {
             }
         }
         let retired = Arc::new(retired(conn).await?);
-        let mut revoked = revoked(conn).await?;
+        let mut revoked = self.revoked(conn).await?;
         let mut guard = write(&self.view);
         revoked.extend(guard.revoked.iter().cloned());
         self.cache.clear();
@@ -131,7 +130,7 @@ impl Reader {
         known: Option<&Arc<VaultEntry>>,
     ) -> Result<Option<VaultEntry>, StoreError> {
         let row = sqlx::query(
-            "SELECT source, sealed, attribute_version, content_version, items, created_at, updated_at
+            "SELECT sealed, attribute_version, content_version, items, created_at, updated_at
              FROM vaults WHERE id = $1",
         )
         .bind(id.as_str())
@@ -139,23 +138,26 @@ impl Reader {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let sealed: Vec<u8> = row.try_get("sealed")?;
-        let (name, description, index) = match known {
-            Some(known) if known.sealed == sealed => (
-                known.vault.name.clone(),
-                known.vault.description.clone(),
-                known.index.clone(),
-            ),
+        let (names, index) = match known {
+            Some(known) if known.sealed == sealed => {
+                let names = VaultNames {
+                    name: known.vault.name.clone(),
+                    source: known.source.clone(),
+                    description: known.vault.description.clone(),
+                };
+                (names, known.index.clone())
+            }
             _ => {
                 let index = self.index_key(conn, id).await?;
                 let place = Place::vault(id.as_str());
                 let names: VaultNames = seal::from_json(&place, &self.keyring.open(&place, &sealed)?)?;
-                (names.name, names.description, index)
+                (names, index)
             }
         };
         let vault = Vault {
             id,
-            name,
-            description,
+            name: names.name,
+            description: names.description,
             attribute_version: row.try_get("attribute_version")?,
             content_version: row.try_get("content_version")?,
             items: row.try_get::<i64, _>("items")?.unsigned_abs(),
@@ -165,7 +167,7 @@ impl Reader {
         };
         Ok(Some(VaultEntry {
             vault,
-            source: row.try_get("source")?,
+            source: names.source,
             index,
             sealed,
         }))
@@ -253,9 +255,29 @@ async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreE
         .collect()
 }
 
-async fn revoked(conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
-    let jtis: Vec<String> = sqlx::query_scalar("SELECT jti FROM tokens WHERE revoked_at IS NOT NULL")
-        .fetch_all(conn)
-        .await?;
-    Ok(jtis.into_iter().collect())
+impl Reader {
+    /// The ids of all tokens that are refused: the revoked ones, and those whose rows do not open, since their
+    /// revocation may have been taken out of them.
+    async fn revoked(&self, conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
+        // The key may have been replaced since it was last read.
+        self.keyring.load(conn, STORE).await?;
+        let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
+            .fetch_all(conn)
+            .await?;
+        let mut revoked = HashSet::new();
+        for row in &rows {
+            let jti: String = row.try_get("jti")?;
+            if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() {
+                revoked.insert(jti);
+            } else if self
+                .keyring
+                .open(&Place::token(&jti, None), row.try_get("sealed")?)
+                .is_err()
+            {
+                tracing::error!(jti, "the row of a token was tampered with: the token is refused");
+                revoked.insert(jti);
+            }
+        }
+        Ok(revoked)
+    }
 }

@@ -1,10 +1,6 @@
 //! Contents of files.
 
-use std::collections::BTreeMap;
-
-use sidevault_model::{FileId, ItemId, VaultId};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sidevault_model::{File, FileId, Item, VaultId};
 
 use super::Batch;
 use crate::StoreError;
@@ -47,51 +43,27 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// The contents of an item's files.
-    pub async fn contents(&mut self, vault: VaultId, item: ItemId) -> Result<BTreeMap<FileId, FileId>, StoreError> {
-        let rows = sqlx::query("SELECT id, content_id FROM files WHERE vault_id = $1 AND item_id = $2")
-            .bind(vault.as_str())
-            .bind(item.as_str())
-            .fetch_all(&mut *self.tx)
-            .await?;
-        let id = |row: &SqliteRow, column: &str| -> Result<FileId, StoreError> {
-            FileId::parse(row.try_get(column)?).map_err(|_| StoreError::corrupt("file id"))
-        };
-        rows.iter()
-            .map(|row| Ok((id(row, "id")?, id(row, "content_id")?)))
-            .collect()
-    }
-
-    /// Gives an item's file this content; what it had before is dropped.
-    pub async fn set_file(
-        &mut self,
-        vault: VaultId,
-        item: ItemId,
-        file: FileId,
-        content: FileId,
-    ) -> Result<(), StoreError> {
-        self.remove_file(vault, item, file).await?;
-        sqlx::query("INSERT INTO files (vault_id, item_id, id, content_id) VALUES ($1, $2, $3, $4)")
-            .bind(vault.as_str())
-            .bind(item.as_str())
-            .bind(file.as_str())
-            .bind(content.as_str())
-            .execute(&mut *self.tx)
-            .await?;
-        Ok(())
-    }
-
-    /// Removes a file's content.
-    pub async fn remove_file(&mut self, vault: VaultId, item: ItemId, file: FileId) -> Result<(), StoreError> {
-        for sql in [
-            "DELETE FROM file_chunks WHERE content_id IN
-             (SELECT content_id FROM files WHERE vault_id = $1 AND item_id = $2 AND id = $3)",
-            "DELETE FROM files WHERE vault_id = $1 AND item_id = $2 AND id = $3",
-        ] {
-            sqlx::query(sql)
-                .bind(vault.as_str())
-                .bind(item.as_str())
-                .bind(file.as_str())
+    /// Notes which contents the files of `item` have, and drops those that only `old`, its files so far, had.
+    pub(super) async fn set_files(&mut self, item: &Item, old: &[File]) -> Result<(), StoreError> {
+        for file in old.iter().filter(|file| !item.files.contains(file)) {
+            let Some(content) = file.content else { continue };
+            if item.files.iter().all(|kept| kept.content != Some(content)) {
+                self.drop_content(content).await?;
+            }
+            sqlx::query("DELETE FROM files WHERE vault_id = $1 AND item_id = $2 AND id = $3")
+                .bind(item.vault.as_str())
+                .bind(item.id.as_str())
+                .bind(file.id.as_str())
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        for file in item.files.iter().filter(|file| !old.contains(file)) {
+            let Some(content) = file.content else { continue };
+            sqlx::query("INSERT INTO files (vault_id, item_id, id, content_id) VALUES ($1, $2, $3, $4)")
+                .bind(item.vault.as_str())
+                .bind(item.id.as_str())
+                .bind(file.id.as_str())
+                .bind(content.as_str())
                 .execute(&mut *self.tx)
                 .await?;
         }

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::StoreError;
-use crate::place::{Part, Place};
+use crate::place::{Listed, Place};
 use crate::seal;
 
 impl Batch<'_> {
@@ -38,12 +38,18 @@ impl Batch<'_> {
         if self.inserts.iter().any(|new| new.id == item) {
             self.write_inserts().await?;
         }
-        let row = sqlx::query("SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2")
-            .bind(vault.as_str())
-            .bind(item.as_str())
-            .fetch_optional(&mut *self.tx)
-            .await?;
-        self.open_item(vault, item, row)
+        let row =
+            sqlx::query("SELECT version, created_at, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2")
+                .bind(vault.as_str())
+                .bind(item.as_str())
+                .fetch_optional(&mut *self.tx)
+                .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut found = self.open_item(vault, item, &row, Place::detail)?;
+        // To the millisecond, as the seals have them; the JSON has whole seconds.
+        found.created_at = Timestamp::from_millis(row.try_get("created_at")?);
+        found.updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
+        Ok(Some(found))
     }
 
     /// An item as it was at `version`.
@@ -53,31 +59,41 @@ impl Batch<'_> {
         item: ItemId,
         version: u32,
     ) -> Result<Option<Item>, StoreError> {
-        self.write_inserts().await?;
+        let now = self.item(vault, item).await?;
+        if now.as_ref().is_some_and(|now| now.version == version) {
+            return Ok(now);
+        }
         let row = sqlx::query(
-            "SELECT version, detail FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version = $3
-             UNION ALL SELECT version, detail FROM items WHERE vault_id = $1 AND id = $2 AND version = $3",
+            "SELECT version, updated_at, detail FROM item_versions
+             WHERE vault_id = $1 AND item_id = $2 AND version = $3",
         )
         .bind(vault.as_str())
         .bind(item.as_str())
         .bind(i64::from(version))
         .fetch_optional(&mut *self.tx)
         .await?;
-        self.open_item(vault, item, row)
+        row.map(|row| self.open_item(vault, item, &row, Place::history))
+            .transpose()
     }
 
-    fn open_item(&self, vault: VaultId, item: ItemId, row: Option<SqliteRow>) -> Result<Option<Item>, StoreError> {
-        let Some(row) = row else { return Ok(None) };
-        let version = row.try_get::<u32, _>("version")?;
-        let place = Place::item(vault, item, version, Part::Detail);
+    fn open_item(
+        &self,
+        vault: VaultId,
+        item: ItemId,
+        row: &SqliteRow,
+        place: fn(VaultId, ItemId, u32, Timestamp) -> Place,
+    ) -> Result<Item, StoreError> {
+        let updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
+        let place = place(vault, item, row.try_get("version")?, updated_at);
         let plaintext = self.state.keyring.open(&place, row.try_get("detail")?)?;
-        seal::parse_detail(&place, &plaintext).map(Some)
+        seal::parse_detail(&place, &plaintext)
     }
 
-    /// A new item. Its vault must exist and its id be free. `origin` is what a source knows it
-    /// by, nothing readable; None for an item whose truth is here.
+    /// A new item. Its vault must exist and its id be free; its files name their contents. `origin` is what a source
+    /// knows it by, nothing readable; None for an item whose truth is here.
     pub async fn insert_item(&mut self, item: &Item, origin: Option<&str>) -> Result<(), StoreError> {
-        let sealed = self.seal_item(item)?;
+        self.set_files(item, &[]).await?;
+        let sealed = self.seal_item(item, item.created_at)?;
         self.touched.entry(item.vault).or_default().items += active(item);
         self.note_item(ChangeKind::ItemCreated, item, [Some(sealed.title_hash), None]);
         self.inserts.push(NewItem {
@@ -121,18 +137,24 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A new version of `old`, which joins the history.
+    /// A new version of `old`, which joins the history. `old` is the item as [`Batch::item`] found it. Contents that
+    /// only `old` has are dropped.
     pub async fn update_item(&mut self, old: &Item, new: &Item) -> Result<(), StoreError> {
         self.write_inserts().await?;
-        let sealed = self.seal_item(new)?;
+        self.set_files(new, &old.files).await?;
+        let sealed = self.seal_item(new, old.created_at)?;
         let old_title = self.title_hash(old.vault, &old.title)?;
         if self.state.options.history > 1 && self.state.keeps_history {
+            let place = Place::history(old.vault, old.id, old.version, old.updated_at);
+            let detail = self.vault_state(old.vault)?.key.seal(&place, &seal::detail(old));
             sqlx::query(
-                "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail)
-                 SELECT vault_id, id, version, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2",
+                "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail) VALUES ($1, $2, $3, $4, $5)",
             )
             .bind(old.vault.as_str())
             .bind(old.id.as_str())
+            .bind(i64::from(old.version))
+            .bind(old.updated_at.as_millis())
+            .bind(detail)
             .execute(&mut *self.tx)
             .await?;
         }
@@ -190,14 +212,20 @@ impl Batch<'_> {
         Ok(self.vault_state(vault)?.index.hash(filter::fold(title).as_bytes()))
     }
 
-    fn seal_item(&mut self, item: &Item) -> Result<SealedItem, StoreError> {
+    fn seal_item(&mut self, item: &Item, created_at: Timestamp) -> Result<SealedItem, StoreError> {
         let title_hash = self.title_hash(item.vault, &item.title)?;
         let key = &mut self.vault_state(item.vault)?.key;
-        let place = |part| Place::item(item.vault, item.id, item.version, part);
+        let listed = Listed {
+            title_hash,
+            created_at: created_at.as_millis(),
+            state: item.state,
+        };
+        let summary = Place::summary(item.vault, item.id, item.version, &listed);
+        let detail = Place::detail(item.vault, item.id, item.version, item.updated_at);
         Ok(SealedItem {
             title_hash,
-            summary: key.seal(&place(Part::Summary), &item.summary_json()),
-            detail: key.seal(&place(Part::Detail), &seal::detail(item)),
+            summary: key.seal(&summary, &item.summary_json()),
+            detail: key.seal(&detail, &seal::detail(item)),
         })
     }
 

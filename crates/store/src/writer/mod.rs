@@ -22,6 +22,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use self::items::NewItem;
 use self::reserve::Reserve;
+use crate::activity::{KEPT_BYTES, Usage};
 use crate::command::VaultInfo;
 use crate::keyring::Keyring;
 use crate::{DATABASE_FILE, Space, StoreError, sqlite};
@@ -44,6 +45,8 @@ pub struct WriterOptions {
     pub history: u32,
     /// How often a data key seals before it is replaced. Lower only to test rotation.
     pub seals_per_key: i64,
+    /// How many bytes the activity log takes on disk at the most.
+    pub activity_bytes: u64,
 }
 
 impl Default for WriterOptions {
@@ -51,6 +54,7 @@ impl Default for WriterOptions {
         Self {
             history: 20,
             seals_per_key: SEALS_PER_KEY,
+            activity_bytes: KEPT_BYTES,
         }
     }
 }
@@ -109,9 +113,10 @@ struct State {
     /// Retired ids, and the source that each belonged to.
     retired: BTreeMap<VaultId, String>,
     store_key: SealKey,
+    store_index: IndexKey,
     next_change: i64,
     next_activity: i64,
-    activity_records: i64,
+    activity: Usage,
     /// A batch did not come to its end: what is in memory may be ahead of the database, and SQLite may have ended the
     /// transaction without the connection's knowing.
     stale: bool,

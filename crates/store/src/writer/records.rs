@@ -1,54 +1,85 @@
 //! The activity log, and tokens.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use sidevault_model::activity::RecordKind;
 use sidevault_model::{ApiRequest, Timestamp, VaultId};
-use sqlx::Row;
+use sqlx::QueryBuilder;
 
-use super::{Batch, Change, ChangeKind};
-use crate::activity::KEPT_RECORDS;
+use super::{Batch, Change, ChangeKind, ROWS};
+use crate::activity::{BATCH_OVERHEAD, Share};
 use crate::place::Place;
 use crate::{StoreError, TokenRecord, seal};
 
 impl Batch<'_> {
-    /// Adds requests to the activity log, and drops the oldest beyond 100,000.
-    /// Requests that name a vault that is gone are left out.
+    /// Adds requests, oldest first, to the activity log, and drops the oldest records of whoever has most of it beyond
+    /// [`super::WriterOptions::activity_bytes`]. Requests that name a vault that is gone are left out.
     pub async fn add_activity(&mut self, requests: &[ApiRequest]) -> Result<(), StoreError> {
-        let mut by_vault: HashMap<VaultId, Vec<&ApiRequest>> = HashMap::new();
-        for request in requests {
-            by_vault.entry(request.resource.vault.id).or_default().push(request);
-        }
-        for (vault, records) in by_vault {
-            if !self.state.vaults.contains_key(&vault) {
-                continue;
+        let mut batches: BTreeMap<(VaultId, &str, RecordKind), Vec<(usize, &ApiRequest)>> = BTreeMap::new();
+        for (position, request) in requests.iter().enumerate() {
+            let vault = request.resource.vault.id;
+            if self.state.vaults.contains_key(&vault) {
+                let kind = RecordKind::of(request.action, request.result);
+                batches
+                    .entry((vault, &request.actor.jti, kind))
+                    .or_default()
+                    .push((position, request));
             }
+        }
+        let handover = self.state.next_activity;
+        let mut rows = Vec::with_capacity(batches.len());
+        for ((vault, jti, kind), records) in batches {
             let seq = self.state.next_activity;
             self.state.next_activity += 1;
             let place = Place::activity(vault.as_str(), seq);
             let sealed = self.vault_state(vault)?.key.seal(&place, &seal::to_json(&records));
-            let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
-            sqlx::query("INSERT INTO activity (seq, vault_id, records, sealed) VALUES ($1, $2, $3, $4)")
-                .bind(seq)
-                .bind(vault.as_str())
-                .bind(count)
-                .bind(sealed)
-                .execute(&mut *self.tx)
-                .await?;
-            self.state.activity_records += count;
+            let share = Share {
+                token: self.state.token_tag(jti),
+                vault,
+                kind: kind as usize,
+            };
+            let bytes = sealed.len() as u64 + BATCH_OVERHEAD;
+            self.state.activity.add(share, bytes);
+            rows.push((seq, share, records.len(), bytes, sealed));
         }
-        while self.state.activity_records > KEPT_RECORDS {
-            let Some(row) = sqlx::query("SELECT seq, records FROM activity ORDER BY seq LIMIT 1")
-                .fetch_optional(&mut *self.tx)
-                .await?
-            else {
+        for rows in rows.chunks_mut(ROWS) {
+            let mut insert = QueryBuilder::new(
+                "INSERT INTO activity (seq, handover, vault_id, token, kind, records, bytes, sealed) ",
+            );
+            insert.push_values(rows, |mut row, (seq, share, records, bytes, sealed)| {
+                row.push_bind(*seq)
+                    .push_bind(handover)
+                    .push_bind(share.vault.as_str().to_owned())
+                    .push_bind(share.token.to_vec())
+                    .push_bind(share.kind as i64)
+                    .push_bind(*records as i64)
+                    .push_bind(*bytes as i64)
+                    .push_bind(std::mem::take(sealed));
+            });
+            insert.build().execute(&mut *self.tx).await?;
+        }
+        while self.state.activity.bytes() > self.state.options.activity_bytes {
+            let Some(share) = self.state.activity.largest() else {
                 break;
             };
-            sqlx::query("DELETE FROM activity WHERE seq = $1")
-                .bind(row.try_get::<i64, _>("seq")?)
-                .execute(&mut *self.tx)
-                .await?;
-            self.state.activity_records -= row.try_get::<i64, _>("records")?;
+            self.drop_oldest_of(share).await?;
         }
+        Ok(())
+    }
+
+    async fn drop_oldest_of(&mut self, share: Share) -> Result<(), StoreError> {
+        let bytes: Option<i64> = sqlx::query_scalar(
+            "DELETE FROM activity WHERE seq =
+             (SELECT MIN(seq) FROM activity WHERE token = $1 AND vault_id = $2 AND kind = $3) RETURNING bytes",
+        )
+        .bind(&share.token[..])
+        .bind(share.vault.as_str())
+        .bind(share.kind as i64)
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        // A share without rows was counted wrongly, by an edit of the database: it is forgotten.
+        let bytes = bytes.map_or(u64::MAX, i64::unsigned_abs);
+        self.state.activity.remove(share, bytes);
         Ok(())
     }
 
@@ -66,21 +97,26 @@ impl Batch<'_> {
 
     /// Refuses a token from now on.
     pub async fn revoke_token(&mut self, jti: &str, expires_at: Option<i64>, now: Timestamp) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE jti = $1 AND revoked_at IS NULL")
+        let row = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens WHERE jti = $1")
             .bind(jti)
-            .bind(now.as_millis())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        let known = match &row {
+            Some(row) => TokenRecord::from_row(row, &self.state.keyring).map(Some),
+            None => Ok(None),
+        };
+        let record = match known {
+            Ok(Some(known)) if known.revoked_at.is_some() => return Ok(()),
+            Ok(Some(known)) => known,
+            // What a row said that was tampered with is not known: it is replaced.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => TokenRecord::unseen(jti, expires_at),
+            Err(error) => return Err(error),
+        };
+        sqlx::query("DELETE FROM tokens WHERE jti = $1")
+            .bind(jti)
             .execute(&mut *self.tx)
             .await?;
-        if done.rows_affected() == 0 {
-            let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE jti = $1")
-                .bind(jti)
-                .fetch_one(&mut *self.tx)
-                .await?;
-            if known == 0 {
-                self.insert_token(&TokenRecord::unseen(jti, expires_at), Some(now))
-                    .await?;
-            }
-        }
+        self.insert_token(&record, Some(now)).await?;
         self.changes.push(Change {
             kind: ChangeKind::TokenChanged,
             vault: String::new(),
@@ -95,7 +131,7 @@ impl Batch<'_> {
         let sealed = self
             .state
             .store_key
-            .seal(&Place::token(&record.jti), &seal::to_json(record));
+            .seal(&Place::token(&record.jti, revoked_at), &seal::to_json(record));
         sqlx::query("INSERT INTO tokens (jti, sealed, expires_at, revoked_at) VALUES ($1, $2, $3, $4)")
             .bind(&record.jti)
             .bind(sealed)

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sidevault_keys::DataKey;
+use sidevault_keys::{DataKey, IndexKey};
+use sidevault_model::activity::RecordKind;
 use sidevault_model::{Timestamp, VaultId};
 use sqlx::{Row, SqliteConnection};
 
 use super::{SealKey, State, VaultState, WriterOptions};
 use crate::StoreError;
+use crate::activity::{Share, TokenTag, Usage};
 use crate::command::VaultInfo;
 use crate::keyring::{Keyring, STORE, VaultKey};
 use crate::place::Place;
@@ -20,7 +22,8 @@ impl State {
         keyring: Keyring,
         options: WriterOptions,
     ) -> Result<Self, StoreError> {
-        let store_key = match store_key(conn, &keyring).await? {
+        let (store_key, store_index) = split(keyring.load(conn, STORE).await?);
+        let store_key = match store_key {
             Some(key) => key,
             None => {
                 let (key, wrapped) = keyring.new_data_key(STORE);
@@ -32,15 +35,24 @@ impl State {
                 }
             }
         };
+        let store_index = match store_index {
+            Some(index) => index,
+            None => {
+                let (index, wrapped) = keyring.new_index_key(STORE);
+                insert_index_key(conn, STORE, wrapped).await?;
+                index
+            }
+        };
         let mut state = Self {
             keyring,
             options,
             vaults: BTreeMap::new(),
             retired: BTreeMap::new(),
             store_key,
+            store_index,
             next_change: 1,
             next_activity: 1,
-            activity_records: 0,
+            activity: Usage::default(),
             stale: false,
             keeps_history: true,
             has_remains: false,
@@ -79,11 +91,11 @@ impl State {
     }
 
     pub(super) async fn reload(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
-        if let Some(key) = store_key(conn, &self.keyring).await? {
+        if let (Some(key), _) = split(self.keyring.load(conn, STORE).await?) {
             self.store_key = key;
         }
         self.vaults.clear();
-        let rows = sqlx::query("SELECT id, source, sealed FROM vaults")
+        let rows = sqlx::query("SELECT id, sealed FROM vaults")
             .fetch_all(&mut *conn)
             .await?;
         for row in rows {
@@ -96,24 +108,12 @@ impl State {
             let info = VaultInfo {
                 id,
                 name: names.name,
-                source: row.try_get("source")?,
+                source: names.source,
             };
-            let (mut seal, mut index) = (None, None);
-            for key in keys {
-                match key {
-                    VaultKey::Seal { key, seals } => {
-                        seal = Some(SealKey {
-                            key,
-                            seals,
-                            saved: seals,
-                        })
-                    }
-                    VaultKey::Index(key) => index = Some(Arc::new(key)),
-                }
-            }
-            let (Some(key), Some(index)) = (seal, index) else {
+            let (Some(key), Some(index)) = split(keys) else {
                 return Err(StoreError::corrupt(format!("keys of vault {id}")));
             };
+            let index = Arc::new(index);
             self.vaults.insert(id, VaultState { info, key, index });
         }
         self.retired.clear();
@@ -126,22 +126,56 @@ impl State {
         }
         self.next_change = 1 + max(conn, "SELECT MAX(seq) FROM changes").await?;
         self.next_activity = 1 + max(conn, "SELECT MAX(seq) FROM activity").await?;
-        self.activity_records = max(conn, "SELECT SUM(records) FROM activity").await?;
+        self.activity = activity_usage(conn).await?;
         self.stale = false;
         Ok(())
     }
+
+    /// What stands for a token in the `activity` table.
+    pub(super) fn token_tag(&self, jti: &str) -> TokenTag {
+        let mut tag = TokenTag::default();
+        let length = tag.len();
+        tag.copy_from_slice(&self.store_index.hash(jti.as_bytes())[..length]);
+        tag
+    }
 }
 
-/// The newest of the store's own keys.
-async fn store_key(conn: &mut SqliteConnection, keyring: &Keyring) -> Result<Option<SealKey>, StoreError> {
-    Ok(match keyring.load(conn, STORE).await?.pop() {
-        Some(VaultKey::Seal { key, seals }) => Some(SealKey {
-            key,
-            seals,
-            saved: seals,
-        }),
-        _ => None,
-    })
+/// The newest key that seals, and the index key.
+fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>) {
+    let (mut seal, mut index) = (None, None);
+    for key in keys {
+        match key {
+            VaultKey::Seal { key, seals } => {
+                seal = Some(SealKey {
+                    key,
+                    seals,
+                    saved: seals,
+                })
+            }
+            VaultKey::Index(key) => index = Some(key),
+        }
+    }
+    (seal, index)
+}
+
+async fn activity_usage(conn: &mut SqliteConnection) -> Result<Usage, StoreError> {
+    let rows = sqlx::query("SELECT token, vault_id, kind, SUM(bytes) AS bytes FROM activity GROUP BY 1, 2, 3")
+        .fetch_all(conn)
+        .await?;
+    let damaged = || StoreError::corrupt("activity");
+    let mut usage = Usage::default();
+    for row in rows {
+        let share = Share {
+            token: row.try_get::<&[u8], _>("token")?.try_into().map_err(|_| damaged())?,
+            vault: VaultId::parse(row.try_get("vault_id")?).map_err(|_| damaged())?,
+            kind: usize::try_from(row.try_get::<i64, _>("kind")?)
+                .ok()
+                .filter(|kind| *kind < RecordKind::COUNT)
+                .ok_or_else(damaged)?,
+        };
+        usage.add(share, row.try_get::<i64, _>("bytes")?.unsigned_abs());
+    }
+    Ok(usage)
 }
 
 async fn max(conn: &mut SqliteConnection, sql: &'static str) -> Result<i64, StoreError> {
@@ -161,7 +195,16 @@ pub(super) async fn insert_key(
     insert_wrapped(conn, vault, key.id().0.cast_signed(), purpose, wrapped).await
 }
 
-pub(super) async fn insert_wrapped(
+/// An index key never seals; its row needs an id that no data key has.
+pub(super) async fn insert_index_key(
+    conn: &mut SqliteConnection,
+    vault: &str,
+    wrapped: Vec<u8>,
+) -> Result<(), StoreError> {
+    insert_wrapped(conn, vault, 0, "index", wrapped).await
+}
+
+async fn insert_wrapped(
     conn: &mut SqliteConnection,
     vault: &str,
     key_id: i64,

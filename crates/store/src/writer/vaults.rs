@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sidevault_model::{Timestamp, VaultId};
 
-use super::state::{insert_key, insert_wrapped};
+use super::state::{insert_index_key, insert_key};
 use super::{Batch, Change, ChangeKind, SealKey, VaultState};
 use crate::StoreError;
 use crate::command::VaultInfo;
@@ -66,10 +66,10 @@ impl Batch<'_> {
         let (key, wrapped) = self.state.keyring.new_data_key(id);
         insert_key(&mut self.tx, id, &key, "seal", wrapped).await?;
         let (index, wrapped) = self.state.keyring.new_index_key(id);
-        // An index key never seals; its row needs an id that no data key has.
-        insert_wrapped(&mut self.tx, id, 0, "index", wrapped).await?;
+        insert_index_key(&mut self.tx, id, wrapped).await?;
         let names = seal::to_json(&VaultNames {
             name: info.name.clone(),
+            source: info.source.clone(),
             description,
         });
         let mut key = SealKey {
@@ -79,11 +79,10 @@ impl Batch<'_> {
         };
         let sealed = key.seal(&Place::vault(id), &names);
         sqlx::query(
-            "INSERT INTO vaults (id, source, sealed, attribute_version, content_version, items, created_at, updated_at)
-             VALUES ($1, $2, $3, 1, 1, 0, $4, $4)",
+            "INSERT INTO vaults (id, sealed, attribute_version, content_version, items, created_at, updated_at)
+             VALUES ($1, $2, 1, 1, 0, $3, $3)",
         )
         .bind(id)
-        .bind(&info.source)
         .bind(sealed)
         .bind(now.as_millis())
         .execute(&mut *self.tx)
@@ -143,6 +142,7 @@ impl Batch<'_> {
         }
         self.state.vaults.remove(&id);
         self.state.has_remains = true;
+        self.state.activity.remove_vault(id);
         self.touched.remove(&id);
         self.note_vault(id);
         Ok(())

@@ -178,34 +178,21 @@ async fn put(
         files: draft
             .files
             .iter()
-            .map(|file| File::new(vault, draft.id, file.id, &file.name, file.size))
+            .map(|file| File::new(vault, draft.id, file.id, &file.name, file.size).with_content(file.content))
             .collect(),
     };
-    let contents = match &old {
-        Some(old) if !old.files.is_empty() => batch.contents(vault, draft.id).await?,
-        _ => BTreeMap::new(),
-    };
-    let wanted: BTreeMap<FileId, FileId> = draft.files.iter().map(|file| (file.id, file.content)).collect();
     match old {
         None => batch.insert_item(&new, Some(origin)).await?,
         Some(old) => {
             new.version = old.version;
             new.created_at = old.created_at;
             new.updated_at = old.updated_at;
-            if new == old && contents == wanted {
+            if new == old {
                 return Ok(());
             }
             new.version = old.version.saturating_add(1);
             new.updated_at = now;
             batch.update_item(&old, &new).await?;
-        }
-    }
-    for file in contents.keys().filter(|file| !wanted.contains_key(file)) {
-        batch.remove_file(vault, draft.id, *file).await?;
-    }
-    for (file, content) in wanted {
-        if contents.get(&file) != Some(&content) {
-            batch.set_file(vault, draft.id, file, content).await?;
         }
     }
     Ok(())

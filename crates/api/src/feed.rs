@@ -1,0 +1,157 @@
+//! The newest changes, in memory: what is committed is read from the store once, however many event streams tell of it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use sidevault_store::{ChangeRecord, Reader, StoreError};
+
+/// How many changes are kept, about 200 bytes each. A stream that is further behind reads the store itself.
+const KEPT: usize = 4096;
+
+/// The newest changes.
+#[derive(Default)]
+pub(crate) struct Feed(Mutex<Kept>);
+
+/// All changes after number `before` up to number `newest`, oldest first.
+struct Kept {
+    before: i64,
+    newest: i64,
+    changes: VecDeque<ChangeRecord>,
+}
+
+impl Default for Kept {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self {
+            before: i64::MAX,
+            newest: i64::MIN,
+            changes: VecDeque::new(),
+        }
+    }
+}
+
+impl Feed {
+    /// Adds what the store has after the newest change here, up to `newest`.
+    pub(crate) async fn fill(&self, store: &Reader, newest: i64) -> Result<(), StoreError> {
+        let last = self.kept().newest;
+        if last != newest {
+            // One more than is kept, so that a page that is cut is told apart.
+            let added = store.changes(last, newest, None, KEPT + 1).await?;
+            self.kept().add(newest, added);
+        }
+        Ok(())
+    }
+
+    /// The first `limit` wanted changes after number `after` up to `newest`; None if some of those may not be here.
+    pub(crate) fn between(
+        &self,
+        after: i64,
+        newest: i64,
+        limit: usize,
+        wanted: impl Fn(&ChangeRecord) -> bool,
+    ) -> Option<Vec<ChangeRecord>> {
+        let kept = self.kept();
+        if after < kept.before || newest > kept.newest {
+            return None;
+        }
+        let skipped = kept.changes.partition_point(|change| change.seq <= after);
+        let rest = kept.changes.range(skipped..).take_while(|change| change.seq <= newest);
+        Some(rest.filter(|change| wanted(change)).take(limit).cloned().collect())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Kept {
+    /// Adds what came after the newest change. None, or too much: what was kept is not known to go before, as after a
+    /// restore, and streams that were there read the store themselves.
+    fn add(&mut self, newest: i64, added: Option<Vec<ChangeRecord>>) {
+        match added.filter(|added| added.len() <= KEPT && self.newest < newest) {
+            Some(added) => self.changes.extend(added),
+            None => {
+                self.changes.clear();
+                self.before = newest;
+            }
+        }
+        self.newest = newest;
+        let over = self.changes.len().saturating_sub(KEPT);
+        if let Some(last) = self.changes.drain(..over).last() {
+            self.before = last.seq;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sidevault_model::Timestamp;
+
+    use super::*;
+
+    fn change(seq: i64) -> ChangeRecord {
+        ChangeRecord {
+            seq,
+            at: Timestamp::from_millis(0),
+            kind: "item.updated".to_owned(),
+            vault: if seq % 2 == 0 { "even" } else { "odd" }.to_owned(),
+            item: String::new(),
+            version: 1,
+        }
+    }
+
+    fn add(feed: &Feed, seqs: std::ops::Range<i64>) {
+        feed.kept().add(seqs.end - 1, Some(seqs.map(change).collect()));
+    }
+
+    /// A feed of a store that was opened when its newest change was number 9.
+    fn feed() -> Feed {
+        let feed = Feed::default();
+        feed.kept().add(9, None);
+        feed
+    }
+
+    fn seqs(feed: &Feed, after: i64, newest: i64) -> Option<Vec<i64>> {
+        let even = feed.between(after, newest, 4, |change| change.vault == "even")?;
+        Some(even.iter().map(|change| change.seq).collect())
+    }
+
+    #[test]
+    fn a_stream_gets_what_it_may_see_and_only_if_all_of_it_is_here() {
+        assert_eq!(seqs(&Feed::default(), 0, 0), None);
+        let feed = feed();
+        assert_eq!(seqs(&feed, 9, 9), Some(Vec::new()));
+        add(&feed, 10..15);
+        add(&feed, 15..20);
+        assert_eq!(seqs(&feed, 9, 19), Some(vec![10, 12, 14, 16]));
+        assert_eq!(seqs(&feed, 16, 19), Some(vec![18]));
+        assert_eq!(seqs(&feed, 12, 15), Some(vec![14]));
+        assert_eq!(seqs(&feed, 18, 19), Some(Vec::new()));
+        assert_eq!(seqs(&feed, 8, 19), None);
+        assert_eq!(seqs(&feed, 12, 20), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let feed = feed();
+        let many = KEPT as i64;
+        add(&feed, 10..many);
+        add(&feed, many..many + 100);
+        assert_eq!(feed.kept().changes.len(), KEPT);
+        assert_eq!(seqs(&feed, 98, many + 99), None);
+        assert_eq!(seqs(&feed, 99, many + 99), Some(vec![100, 102, 104, 106]));
+    }
+
+    #[test]
+    fn what_was_before_another_store_is_not_told_on() {
+        let feed = feed();
+        add(&feed, 10..20);
+        feed.kept().add(1000, None);
+        assert_eq!(seqs(&feed, 19, 1000), None);
+        add(&feed, 1001..1003);
+        assert_eq!(seqs(&feed, 1000, 1002), Some(vec![1002]));
+        // A store that went back.
+        add(&feed, 500..501);
+        assert_eq!(seqs(&feed, 499, 500), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! Files that are replaced while they are read: each answer is of one version.
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::wire::{Reply, Request, exchange};
+
+/// How many answers each of the readers wants.
+const ANSWERS: usize = 250;
+const READERS: usize = 4;
+
+/// A pair on a directory with one file.
+struct World {
+    pair: Pair,
+    token: String,
+    path: String,
+}
+
+impl World {
+    fn start() -> Self {
+        let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+        put(&pair, "first");
+        pair.run(Half::Api);
+        pair.run(Half::Sync);
+        pair.wait_linked();
+        let token = pair.token("reader", &["secrets=read"]);
+        let vault = pair.vault(&token, "secrets");
+        let item = pair.item(&token, &vault, "a.bin").expect("the item");
+        let path = item["files"][0]["content_path"].as_str().expect("a path").to_owned();
+        Self { pair, token, path }
+    }
+
+    fn ask(&self, method: &str, headers: &[(&str, &str)]) -> Option<Reply> {
+        let mut request = Request::new(method, &self.path).bearer(&self.token);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        exchange(self.pair.address(), &request.bytes()).ok()
+    }
+
+    fn get(&self, headers: &[(&str, &str)]) -> Reply {
+        self.ask("GET", headers).expect("an answer")
+    }
+
+    /// Replaces the file, and waits until that is served.
+    fn replace(&self, content: &str) {
+        put(&self.pair, content);
+        let served = wait_until(|| (self.get(&[]).text() == content).then_some(()));
+        assert!(served.is_some(), "{}", self.pair.log(Half::Sync));
+    }
+}
+
+/// Puts a file there in one step, as `git` and editors do.
+fn put(pair: &Pair, content: &str) {
+    let new = pair.path("tmp/new");
+    fs::write(&new, content).expect("a file");
+    fs::rename(new, pair.path("secrets/a.bin")).expect("a file");
+}
+
+/// One of several contents, each of another length and letter; the larger ones are of several chunks.
+fn version(number: usize) -> String {
+    let letter = char::from(b'a' + u8::try_from(number % 26).unwrap_or_default());
+    letter.to_string().repeat([10, 3_000, 70_000, 200_000][number % 4])
+}
+
+#[test]
+fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
+    let world = World::start();
+    let ended = AtomicBool::new(false);
+    let seen = Mutex::new(BTreeMap::<String, Vec<u8>>::new());
+    let read = || {
+        let mut whole = 0;
+        for _ in 0..ANSWERS * 20 {
+            if whole == ANSWERS {
+                break;
+            }
+            // A connection that is closed before the answer's end is none that a client takes for an answer.
+            let Some(reply) = world.ask("GET", &[]).filter(|reply| reply.status != 0) else {
+                continue;
+            };
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let first = reply.body.first().copied().unwrap_or_default();
+            let lengths: Vec<_> = (0..52)
+                .map(version)
+                .filter(|text| text.as_bytes()[0] == first)
+                .collect();
+            let known = reply.body == b"first" || lengths.iter().any(|text| text.as_bytes() == reply.body);
+            assert!(known, "{} bytes of {:?}", reply.body.len(), char::from(first));
+            let tag = reply.header("etag").unwrap_or_default().to_owned();
+            let mut seen = seen.lock().expect("no reader failed");
+            assert_eq!(seen.entry(tag).or_insert_with(|| reply.body.clone()), &reply.body);
+            whole += 1;
+        }
+        assert_eq!(whole, ANSWERS, "too many answers were cut");
+    };
+    std::thread::scope(|scope| {
+        let replacing = scope.spawn(|| {
+            for number in 0.. {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                put(&world.pair, &version(number));
+                // The next one is put when this one is served: as often as the server keeps up with.
+                let size = version(number).len().to_string();
+                wait_until(|| {
+                    let served = world.ask("HEAD", &[])?.header("content-length")? == size;
+                    (served || ended.load(Ordering::Relaxed)).then_some(())
+                });
+            }
+        });
+        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
+        let failed = readers.into_iter().filter_map(|reader| reader.join().err()).next();
+        ended.store(true, Ordering::Relaxed);
+        assert!(replacing.join().is_ok());
+        if let Some(failed) = failed {
+            std::panic::resume_unwind(failed);
+        }
+    });
+    let versions = seen.into_inner().expect("no reader failed").len();
+    assert!(versions > 5, "the file was replaced {versions} times only");
+}
+
+#[test]
+fn a_download_goes_on_only_if_it_is_of_the_same_version() {
+    let world = World::start();
+    world.replace("0123456789");
+    let whole = world.get(&[]);
+    let tag = whole.header("etag").expect("an entity tag").to_owned();
+    let date = whole.header("last-modified").expect("a date").to_owned();
+    let rest = [("Range", "bytes=4-"), ("If-Range", tag.as_str())];
+    let part = world.get(&rest);
+    assert_eq!((part.status, part.text().as_str()), (206, "456789"));
+    assert_eq!(part.header("etag"), Some(&*tag));
+    assert_eq!(world.get(&[("If-None-Match", &tag)]).status, 304);
+    assert_eq!(world.get(&[("If-Modified-Since", &date)]).status, 304);
+    // A range is a matter of GET alone, and HEAD tells what GET would.
+    let head = Request::new("HEAD", &world.path).bearer(&world.token);
+    let head = head.header("Range", "bytes=4-").header("Connection", "close");
+    let mut wire = sidevault_tests::wire::Wire::open(world.pair.address()).expect("a connection");
+    wire.send(&head.bytes()).expect("a request");
+    let head = wire.reply(true).expect("an answer");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
+    assert_eq!(head.header("etag"), Some(&*tag));
+    assert!(wire.rest().expect("an end").is_empty());
+
+    world.replace("abcdefghij");
+    let other = world.get(&rest);
+    assert_eq!((other.status, other.text().as_str()), (200, "abcdefghij"));
+    // Two versions of one second have one date: it does not say which one the client has.
+    let part = world.get(&[("Range", "bytes=4-"), ("If-Range", &date)]);
+    assert_eq!((part.status, part.body.len()), (200, 10));
+    assert_eq!(world.get(&[("If-Match", &tag)]).status, 412);
+    assert_eq!(world.get(&[("If-None-Match", &tag)]).status, 200);
+    // The same bytes are the same version.
+    world.replace("0123456789");
+    assert_eq!(world.get(&rest).status, 206);
+}
