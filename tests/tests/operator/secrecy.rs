@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::front::{forward, serve};
 use super::world::{self, Stage};
 
 /// The API server quotes this wherever it stands in a Secret that it refuses.
@@ -89,4 +90,54 @@ fn what_the_api_server_says_of_a_secret_is_not_repeated() {
     for told in [operator.log(), metrics] {
         assert_secret(&told);
     }
+}
+
+/// A server that quotes the values that it refuses, and one that is no Connect server at all.
+#[test]
+fn what_a_server_says_of_values_is_not_repeated() {
+    let Some(stage) = Stage::set() else { return };
+    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let upstream = stage.world.pair.address();
+    let quoting = serve(move |request| match request.starts_with(b"POST ") {
+        true => Some(refusal(
+            400,
+            &json!({"status": 400, "message": format!("{VALUE} is no value")}),
+        )),
+        false => forward(upstream, request),
+    });
+    stage.add_store("quoting", quoting);
+    // As the API server itself answers, and many services in a cluster.
+    let internal = serve(|_| Some(refusal(403, &json!({"kind": "Status", "code": 403, "message": VALUE}))));
+    stage.add_store("internal", internal);
+    let operator = world::operator(cluster, &["--log-level=debug", "--enable-flood-gate=false"]);
+    let meta = |name: &str| json!({"name": name, "namespace": namespace});
+    cluster.apply(
+        &json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("source"), "stringData": {"v": VALUE}})
+            .to_string(),
+    );
+    cluster.apply(
+        &json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret", "metadata": meta("pushed"),
+            "spec": {"secretStoreRefs": [{"name": "quoting"}], "selector": {"secret": {"name": "source"}},
+                "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "refused"}}}]}})
+        .to_string(),
+    );
+    stage.external_secret("asking", "internal", "simple", "a");
+    stage.wait_event("pushed", "Errored", "status 400: the server refused");
+    stage.wait_event("asking", "UpdateFailed", "status 403: Forbidden");
+    stage.wait_event("internal", "InvalidProviderConfig", "status 403: Forbidden");
+    for path in [
+        format!("/api/v1/namespaces/{namespace}/events"),
+        world::path(namespace, "externalsecrets", "", &stage.version),
+        world::path(namespace, "secretstores", "", &stage.version),
+        world::path(namespace, "pushsecrets", "", "external-secrets.io/v1alpha1"),
+    ] {
+        assert_secret(&cluster.get(&path).expect("a list").to_string());
+    }
+    assert_secret(&operator.log());
+}
+
+fn refusal(status: u16, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }

@@ -1,6 +1,7 @@
 //! Templates in ConfigMaps and Secrets, and the keys that templates and patterns make.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sidevault_tests::pair::wait_until;
 
 use super::world::{self, Stage};
 
@@ -13,18 +14,9 @@ fn a_template_that_changes_is_used_at_once() {
     };
     let operator = cluster.run("operator", &mut command);
     let apply = |name: &str, kind: &str, source: &str| {
-        let mut manifest = stage.manifest(name, "store", "db", "username");
-        manifest["spec"]["refreshInterval"] = json!("24h");
-        manifest["spec"]["data"][0]["secretKey"] = json!("u");
-        manifest["spec"]["target"] = json!({"template": {
-            "templateFrom": [{kind: {"name": source, "items": [{"key": "conf"}]}}]}});
-        cluster.apply(&manifest.to_string());
+        cluster.apply(&templated(&stage, name, kind, source).to_string());
     };
-    let wait = |name: &str, conf: &str| {
-        cluster.wait_for(&world::secret(namespace, name), |secret| {
-            (world::value(secret, "conf").as_deref() == Some(conf)).then_some(())
-        });
-    };
+    let wait = |name: &str, conf: &str| wait_conf(&stage, name, conf);
     for (name, kind) in [("of-config-map", "configMap"), ("of-secret", "secret")] {
         apply(name, kind, "templates");
         wait(name, "user=app");
@@ -58,6 +50,54 @@ fn a_template_that_changes_is_used_at_once() {
     cluster.apply(&late.to_string());
     wait("early", "late=app");
     world::assert_nothing_forbidden(&operator);
+}
+
+/// Rights as an older chart gave them: ConfigMaps may be read, not followed.
+#[test]
+fn a_template_that_may_not_be_followed_is_read_at_the_refresh() {
+    let Some(stage) = Stage::set() else { return };
+    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let Some(mut command) = world::installed(cluster, &[]) else {
+        return;
+    };
+    let name = "sidevault-external-secrets-controller";
+    let role: Value = serde_json::from_str(&cluster.must(&["get", "clusterrole", name, "-o", "json"])).expect("JSON");
+    let rules = role["rules"].as_array().expect("rules");
+    let of_config_maps = rules.iter().position(|rule| rule["resources"] == json!(["configmaps"]));
+    let path = format!("/rules/{}/verbs", of_config_maps.expect("a rule"));
+    let patch = json!([{"op": "replace", "path": path, "value": ["get"]}]).to_string();
+    cluster.must(&["patch", "clusterrole", name, "--type=json", "-p", &patch]);
+    let operator = cluster.run("operator", &mut command);
+    for name in ["one", "two"] {
+        cluster.apply(&templated(&stage, name, "configMap", "templates").to_string());
+        wait_conf(&stage, name, "user=app");
+    }
+    let told = "a changed template is noticed at the next refresh only";
+    wait_until(|| operator.log().contains(told).then_some(())).expect("the log says so");
+    let change = r#"{"data":{"conf":"later={{ .u }}"}}"#;
+    cluster.must(&["patch", "configmap", "templates", "-n", namespace, "-p", change]);
+    for name in ["one", "two"] {
+        stage.force_sync(name);
+        wait_conf(&stage, name, "later=app");
+    }
+    assert_eq!(operator.log().matches(told).count(), 1, "{}", operator.log());
+    world::assert_nothing_forbidden(&operator);
+}
+
+/// An ExternalSecret whose template lives in an object of this kind and name.
+fn templated(stage: &Stage, name: &str, kind: &str, source: &str) -> Value {
+    let mut manifest = stage.manifest(name, "store", "db", "username");
+    manifest["spec"]["refreshInterval"] = json!("24h");
+    manifest["spec"]["data"][0]["secretKey"] = json!("u");
+    manifest["spec"]["target"] = json!({"template": {
+        "templateFrom": [{kind: {"name": source, "items": [{"key": "conf"}]}}]}});
+    manifest
+}
+
+fn wait_conf(stage: &Stage, name: &str, conf: &str) {
+    stage.cluster.wait_for(&world::secret(stage.namespace, name), |secret| {
+        (world::value(secret, "conf").as_deref() == Some(conf)).then_some(())
+    });
 }
 
 #[test]
