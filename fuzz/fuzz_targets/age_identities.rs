@@ -4,6 +4,6 @@
 use libfuzzer_sys::fuzz_target;
 use sidevault_sops::Identities;
 
-fuzz_target!(|text: &str| {
-    let _ = Identities::parse(text);
+fuzz_target!(|bytes: &[u8]| {
+    let _ = Identities::parse(bytes);
 });

@@ -6,6 +6,7 @@ use std::fmt;
 use age::Decryptor;
 use age::armor::ArmoredReader;
 use age::x25519;
+use zeroize::Zeroizing;
 
 use crate::text;
 
@@ -60,11 +61,11 @@ impl Identities {
             unusable.add(1, problem);
             return (found, unusable.0);
         }
-        let text = match text::from_utf16(bytes) {
+        let text = Zeroizing::new(match text::from_utf16(bytes) {
             Some(Ok(text)) => text,
             // A line that is not UTF-8 is no key.
             _ => String::from_utf8_lossy(bytes).into_owned(),
-        };
+        });
         // The line at which a key of several lines ends.
         let mut until = None;
         for (index, line) in text.lines().enumerate() {
@@ -94,7 +95,6 @@ impl Identities {
                 }
             }
         }
-        zeroize::Zeroize::zeroize(&mut { text });
         (found, unusable.0)
     }
 

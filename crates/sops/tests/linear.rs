@@ -86,6 +86,9 @@ const SHAPES: &[Shape] = &[
     ("a folded block", Format::Yaml, |n| {
         format!("a: >\n{}", "  more\n    text\n\n".repeat(n))
     }),
+    ("line separators in blocks", Format::Yaml, |n| {
+        lines(n, |at| format!("k{at}: |\n  x\u{2028}  y"))
+    }),
     ("line separators", Format::Yaml, |n| {
         format!("a: '{}'\n", "x \u{2028} ".repeat(n))
     }),

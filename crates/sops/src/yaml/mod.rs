@@ -4,6 +4,7 @@
 //! never enter a value. sops encrypts what stands under a merge key (`<<`) where it stands, so the tree
 //! keeps it there as [`Value::Merge`]; [`crate::read`] merges after the MAC is checked.
 
+mod literal;
 mod scalar;
 pub(crate) mod timestamp;
 
@@ -20,7 +21,7 @@ use crate::{Format, SopsError, Value, text};
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`], or a limit: nesting, values
 /// and what aliases may repeat are all bounded.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
-    let text = text::decode(bytes, Format::Yaml)?;
+    let text = literal::quote(text::decode(bytes, Format::Yaml)?);
     let mut builder = Builder {
         parser: Parser::new_from_str(&text),
         anchors: HashMap::new(),

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use saphyr_parser::{ScalarStyle, Tag};
 
+use super::literal::LINE_ENDS;
 use super::timestamp;
 use crate::{Value, number};
 
@@ -18,7 +19,6 @@ use crate::{Value, number};
 /// White space beside an end of a line is indentation. Alone U+0085 becomes a space, as a line feed does; the
 /// others stay.
 pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
-    const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
     const BLANKS: [char; 2] = [' ', '\t'];
     if !matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted) || !text.contains(LINE_ENDS) {
         return text;

@@ -102,6 +102,11 @@ pub(crate) const CASES: &[Case] = &[
         &["unencrypted_suffix: '_u'"],
         "a_u: \"x\\Ly\\Pz\\Nw\\_v\"\n\"k\\L\\P_u\": z\n\"s\\L\": \"\\P\"\n",
     ),
+    with(
+        "separators-in-blocks.yaml",
+        &["unencrypted_suffix: '_u'"],
+        "a_u: \"c\\n\\Ld\"\nb_u: \"\\P\\n\\n\"\nc_u: [{d: \"x\\L  y\\n\"}, \"x\\P\\ny\"]\n\"k\\n\\Ll_u\": z\ns: x\n",
+    ),
     // Structure.
     case("nested.yaml", "a:\n  b:\n    c:\n      d: deep\n  e: 1\nf: top\n"),
     case(

@@ -262,16 +262,10 @@ fn text(r: &mut Random, line_breaks: bool) -> String {
         .collect()
 }
 
-/// Text for YAML. sops writes open text with line breaks as a block, in which U+2028, U+2029 and U+0085 end
-/// lines for it and not for YAML 1.2: that is not read here.
+/// Text for YAML. JSON's escapes write a character beyond 16 bits as two, which YAML does not join.
 fn yaml_text(r: &mut Random) -> String {
-    let text = text(r, true);
-    // JSON's escapes write a character beyond 16 bits as two, which YAML does not join.
-    let allowed = |c: &char| u32::from(*c) <= 0xffff && !(text.contains('\n') && SEPARATORS.contains(c));
-    text.chars().filter(allowed).collect()
+    text(r, true).chars().filter(|c| u32::from(*c) <= 0xffff).collect()
 }
-
-const SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 fn quoted(r: &mut Random, text: &str) -> String {
     let mut out = String::from("\"");
