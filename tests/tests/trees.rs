@@ -127,6 +127,13 @@ fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
     fs::remove_dir_all(world.pair.path("secrets/prod")).unwrap();
     world.wait_titles(&vault, &["api 1", "db 1"]);
     world.wait_source("secrets", "ACTIVE", "4 files");
+    // Another spelling is another name of the same vault.
+    fs::rename(world.pair.path("secrets/Prod"), world.pair.path("secrets/prod")).unwrap();
+    let vaults = || world.pair.get(&world.token, "/v1/vaults").json();
+    let renamed = wait_until(|| (vaults()[0]["name"] == "prod").then_some(()));
+    assert!(renamed.is_some(), "{}", vaults());
+    assert_eq!(world.vault("prod"), vault);
+    world.wait_titles(&vault, &["api 1", "db 1"]);
 }
 
 #[test]
@@ -219,6 +226,15 @@ fn sync_ends_although_a_read_does_not() {
     assert!(pair.wait_ended(Half::Sync).success());
 }
 
+/// So that a failed assertion ends the threads that the test would wait for.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A file and a link out of the tree change places while the tree is read.
 #[test]
 fn a_link_that_is_swapped_in_leads_nowhere() {
@@ -233,6 +249,7 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
     fs::write(world.pair.path("secrets/.git/config"), "token").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = SetOnDrop(&done);
         scope.spawn(|| {
             let beside = x.with_file_name(".swap");
             for n in 0.. {
@@ -254,7 +271,6 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
             let body = world.pair.get(&world.token, &content).body;
             assert_eq!(String::from_utf8_lossy(&body), "mine", "after {n} changes");
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -318,4 +334,33 @@ fn a_file_of_too_many_documents_refuses_only_itself() {
     world.write("secrets/v/a.yaml", "k: 2\n");
     world.wait_value(&vault, "a", "2");
     world.wait_titles(&vault, &["a 2"]);
+}
+
+/// As kubelet mounts a ConfigMap with `items`, and as it puts a new revision in place.
+#[test]
+fn a_kubernetes_volume_is_swapped_and_nothing_is_lost_in_between() {
+    let pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+    let root = pair.path("secrets");
+    let revision = |n: u32| {
+        let name = format!("..2026_11_29_{n}");
+        write(&root.join(&name).join("top.yaml"), &format!("k: {n}\n"));
+        write(&root.join(&name).join("prod/db.yaml"), &format!("k: {n}\n"));
+        symlink(&name, root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        name
+    };
+    let mut present = revision(1);
+    symlink("..data/top.yaml", root.join("top.yaml")).unwrap();
+    symlink("..data/prod", root.join("prod")).unwrap();
+    let world = World::run(pair, &[], &["secrets=read", "prod=read"]);
+    let (top, prod) = (world.vault("secrets"), world.vault("prod"));
+    for n in 2..6 {
+        world.wait_value(&prod, "db", &(n - 1).to_string());
+        world.wait_value(&top, "top", &(n - 1).to_string());
+        let old = std::mem::replace(&mut present, revision(n));
+        fs::remove_dir_all(root.join(old)).unwrap();
+    }
+    world.wait_titles(&prod, &["db 5"]);
+    world.wait_titles(&top, &["top 5"]);
+    world.wait_source("secrets", "ACTIVE", "2 files");
 }

@@ -279,6 +279,20 @@ sources:
     }
 
     #[test]
+    fn a_rule_for_a_sub_directory_holds_in_any_spelling_but_the_exact_one_goes_first() {
+        let renamed = |rules: &[(&str, &str)]| VaultMapping {
+            single: None,
+            renamed: rules.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+        };
+        let one = renamed(&[("prod", "production"), ("\u{e9}", "accent")]);
+        assert_eq!(one.name_for("Prod"), "production");
+        assert_eq!(one.name_for("e\u{301}"), "accent");
+        assert_eq!(one.name_for("dev"), "dev");
+        let both = renamed(&[("Prod", "live"), ("prod", "production")]);
+        assert_eq!((both.name_for("Prod"), both.name_for("prod")), ("live", "production"));
+    }
+
+    #[test]
     fn a_misspelt_key_is_named() {
         let error = parse("sources:\n  - directory: { path: x, agekeyfile: y }\n").unwrap_err();
         assert!(error.contains("agekeyfile"), "{error}");
