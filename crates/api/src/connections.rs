@@ -5,6 +5,7 @@
 //! first: connections that wait for their peer (for a request, or until it takes its answer) are closed to make room, and
 //! those of the address that holds the most come first. And one address can have half of all there is, at the most.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
@@ -104,7 +105,7 @@ impl Table {
             .filter(|(_, held)| group.is_none_or(|group| held.group == group))
             .filter_map(|(number, held)| {
                 let since = held.turns().gives_way_since(now)?;
-                Some((std::cmp::Reverse(self.count(held.group)), since, *number))
+                Some((Reverse(self.count(held.group)), since, *number))
             })
             .collect();
         waiting.sort_unstable();
@@ -116,7 +117,7 @@ impl Table {
     }
 }
 
-/// Why a request can't be served now.
+/// Too much is in work, or waits for clients to take it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 

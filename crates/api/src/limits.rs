@@ -64,7 +64,7 @@ pub(crate) const STREAMS: u32 = 100;
 
 /// How many bytes of answers may be in memory that their clients have not taken yet; half as many of one address. Further
 /// answers wait.
-pub(crate) const UNSENT_BYTES: usize = 16 << 20;
+pub(crate) const UNSENT_BYTES: usize = 12 << 20;
 
 /// An answer of at most so many bytes does not count: never more of them are in memory than requests in work.
 pub(crate) const SMALL_ANSWER_BYTES: usize = 8 << 10;

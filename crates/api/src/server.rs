@@ -189,3 +189,6 @@ fn ended(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
         tracing::debug!(%error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use sidevault_keys::{BusKey, Credentials, IdKey};
 use sidevault_model::Timestamp;
 use sidevault_store::{Answer, Command, LOCAL_SOURCE, StoreError, VaultInfo, Writer, WriterOptions};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,9 @@ use crate::vault_ids;
 /// The socket in the data directory over which administrators' commands reach a running sync.
 /// Spoken there is what is spoken on the bus, under the same key.
 pub const ADMIN_SOCKET: &str = "sync.sock";
+
+/// How many commands may be connected at once; further ones wait. Who shows no key goes after 5 seconds.
+const COMMANDS: usize = 256;
 
 /// How long another writer may take to end: a command, or the sync that this one replaces.
 const OTHERS_TIME: Duration = Duration::from_secs(10);
@@ -245,10 +248,17 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 async fn administrators(socket: UnixListener, key: BusKey, links: Links, stop: CancellationToken, tasks: TaskTracker) {
     let key = Arc::new(key);
-    while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
-        let Ok((stream, _)) = accepted else { continue };
+    let places = Arc::new(Semaphore::new(COMMANDS));
+    let next = async || (places.clone().acquire_owned().await, socket.accept().await);
+    while let Some((place, accepted)) = stop.run_until_cancelled(next()).await {
+        let Ok((stream, _)) = accepted else {
+            // Mostly, too many files are open: that passes.
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let (key, links, stop) = (key.clone(), links.clone(), stop.clone());
         tasks.spawn(async move {
+            let _place = place;
             stop.run_until_cancelled(async {
                 match Connection::accept(stream, &key).await {
                     // A command ends without a word once it has its answer.

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod connections;
+mod h2spec;
+mod smuggling;
+mod unknown;
 mod unread;
 
 use std::fs;

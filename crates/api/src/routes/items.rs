@@ -339,10 +339,10 @@ pub(super) async fn place_of_item(
     vault: VaultId,
     item: ItemId,
 ) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    match caller.store().await?.item(&caller.view, vault, item).await? {
-        Some(item) => place(&caller.api, Some(item.json().len() as u64)).await,
-        None => Ok(None),
-    }
+    let found = caller.store().await?.item(&caller.view, vault, item).await?;
+    // The item itself must not be kept while it waits.
+    let bytes = found.map_or(0, |item| item.json().len() as u64);
+    place(&caller.api, Some(bytes)).await
 }
 
 /// Has sync write, and shows what came of it. A large answer keeps the `place` of its body until it is sent.

@@ -53,10 +53,9 @@ pub(super) async fn restore(
     let item = item_id(&mut caller, vault, &item).await?;
     let version = number(&version)?;
     // The answer is as large as that version.
-    let place = match caller.store().await?.item_version(vault, item, version).await? {
-        Some(old) => place(&caller.api, Some(old.json().len() as u64)).await?,
-        None => None,
-    };
+    let old = caller.store().await?.item_version(vault, item, version).await?;
+    let bytes = old.map_or(0, |old| old.json().len() as u64);
+    let place = place(&caller.api, Some(bytes)).await?;
     let command = Command::RestoreItem {
         vault,
         item,

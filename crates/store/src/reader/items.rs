@@ -7,7 +7,7 @@ use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::lookup::Lookup;
+use super::lookup::{Lookup, find_alone};
 use super::{Reader, View};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
@@ -96,7 +96,18 @@ impl Reader {
     }
 
     async fn item_on_disk(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
-        let Some(row) = self.items.find(&self.connections, vault, item).await?.pop() else {
+        let rows = match self.items.find(&self.connections, vault, item).await? {
+            Some(rows) => rows,
+            None => {
+                let mut lent = self.connections.lend().await?;
+                // Many may have waited for the same one.
+                if let Some(row) = self.cache.items.get(&(vault, item)) {
+                    return StoredItem::open(&self.keyring, vault, item, &row).map(Some);
+                }
+                find_alone(&mut lent, vault, item).await?
+            }
+        };
+        let Some(row) = rows.into_iter().next() else {
             return Ok(None);
         };
         let row = Arc::new(row);
@@ -194,7 +205,10 @@ impl Reader {
         vault: VaultId,
         hash: [u8; 32],
     ) -> Result<Arc<[SealedSummary]>, StoreError> {
-        let mut hits = self.titles.find(&self.connections, vault, hash).await?;
+        let mut hits = match self.titles.find(&self.connections, vault, hash).await? {
+            Some(hits) => hits,
+            None => find_alone(&mut *self.connections.lend().await?, vault, hash).await?,
+        };
         hits.sort_by_key(|hit| (hit.listed.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
         self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));

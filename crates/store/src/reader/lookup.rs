@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use sidevault_model::VaultId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, ValueRef};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::StoreError;
 use crate::sqlite::Connections;
@@ -17,7 +17,7 @@ use crate::sqlite::Connections;
 /// The most keys of one query. Each number of keys is a statement that SQLite keeps prepared.
 const MOST: usize = 8;
 
-/// Rows whose sealed column is larger, in bytes, are read one at a time: few of the largest would fill the memory.
+/// Rows whose sealed column is larger, in bytes, are not looked up together: a few of the largest would fill the memory.
 const LARGE: usize = 64 << 10;
 
 /// Rows of `items` that are found by the vault and one column more.
@@ -40,10 +40,13 @@ pub(super) struct Lookups<L: Lookup> {
     waiting: Mutex<Vec<Waiting<L>>>,
 }
 
+/// The rows with a key; `None` if one is too large to be looked up together with others.
+type Found<L> = Result<Option<Vec<L>>, StoreError>;
+
 struct Waiting<L: Lookup> {
     vault: VaultId,
     key: L::Key,
-    found: oneshot::Sender<Result<Vec<L>, StoreError>>,
+    found: oneshot::Sender<Found<L>>,
 }
 
 impl<L: Lookup> Default for Lookups<L> {
@@ -55,14 +58,10 @@ impl<L: Lookup> Default for Lookups<L> {
 }
 
 impl<L: Lookup> Lookups<L> {
-    /// The rows with this key, in no order, as they are after this was called.
-    pub(super) async fn find(
-        &self,
-        connections: &Connections,
-        vault: VaultId,
-        key: L::Key,
-    ) -> Result<Vec<L>, StoreError> {
-        loop {
+    /// The rows with this key, in no order, as they are after this was called. `None` if they are large: then they are
+    /// for [`find_alone`].
+    pub(super) async fn find(&self, connections: &Connections, vault: VaultId, key: L::Key) -> Found<L> {
+        'again: loop {
             let (sender, mut found) = oneshot::channel();
             self.waiting().push(Waiting {
                 vault,
@@ -80,8 +79,10 @@ impl<L: Lookup> Lookups<L> {
                     let mut lent = lent?;
                     // Keys of those who went away may stand before this one.
                     while self.find_waiting(&mut lent).await? {
-                        if let Ok(found) = found.try_recv() {
-                            return found;
+                        match found.try_recv() {
+                            Ok(found) => return found,
+                            Err(TryRecvError::Closed) => continue 'again,
+                            Err(TryRecvError::Empty) => {}
                         }
                     }
                 }
@@ -104,16 +105,8 @@ impl<L: Lookup> Lookups<L> {
         if batch.is_empty() {
             return Ok(false);
         }
-        let found = ask(&batch, &mut *conn).await?;
-        for (one, found) in batch.into_iter().zip(found) {
-            let found = match found {
-                Some(found) => found,
-                None => ask(std::slice::from_ref(&one), &mut *conn)
-                    .await?
-                    .pop()
-                    .flatten()
-                    .unwrap_or_else(|| Ok(Vec::new())),
-            };
+        let keys: Vec<_> = batch.iter().map(|one| (one.vault, one.key)).collect();
+        for (one, found) in batch.into_iter().zip(ask(&keys, conn).await?) {
             // Whoever asked may be gone.
             let _gone = one.found.send(found);
         }
@@ -125,41 +118,46 @@ impl<L: Lookup> Lookups<L> {
     }
 }
 
-/// The rows of each key; `None` where one is too large to be read together with those of other keys.
-async fn ask<L: Lookup>(
-    keys: &[Waiting<L>],
+/// The rows with one key, however large they are.
+pub(super) async fn find_alone<L: Lookup>(
     conn: &mut SqliteConnection,
-) -> Result<Vec<Option<Result<Vec<L>, StoreError>>>, StoreError> {
+    vault: VaultId,
+    key: L::Key,
+) -> Result<Vec<L>, StoreError> {
+    let found = ask(&[(vault, key)], conn).await?.pop();
+    Ok(found.transpose()?.flatten().unwrap_or_default())
+}
+
+async fn ask<L: Lookup>(keys: &[(VaultId, L::Key)], conn: &mut SqliteConnection) -> Result<Vec<Found<L>>, StoreError> {
     let mut query = QueryBuilder::new("");
-    for (n, one) in keys.iter().enumerate() {
+    for (n, (vault, key)) in keys.iter().enumerate() {
         query.push(if n > 0 { " UNION ALL SELECT " } else { "SELECT " });
         query.push(n).push(" AS n, ").push(L::COLUMNS).push(", ");
-        if keys.len() == 1 {
-            query.push(L::SEALED);
-        } else {
-            let sealed = L::SEALED;
-            query.push(format_args!(
+        let sealed = L::SEALED;
+        match keys.len() {
+            1 => query.push(sealed),
+            _ => query.push(format_args!(
                 "CASE WHEN length({sealed}) <= {LARGE} THEN {sealed} END AS {sealed}"
-            ));
-        }
+            )),
+        };
         query.push(" FROM items WHERE vault_id = ");
-        query.push_bind(one.vault.as_str().to_owned()).push(L::CONDITION);
-        L::push(&one.key, &mut query);
+        query.push_bind(vault.as_str().to_owned()).push(L::CONDITION);
+        L::push(key, &mut query);
     }
     let rows = query.build().fetch_all(conn).await?;
-    let mut found: Vec<_> = keys.iter().map(|_| Some(Ok(Vec::new()))).collect();
+    let mut found: Vec<Found<L>> = keys.iter().map(|_| Ok(Some(Vec::new()))).collect();
     for row in &rows {
         let Some(found) = found.get_mut(row.try_get::<u32, _>("n")? as usize) else {
             continue;
         };
         if row.try_get_raw(L::SEALED)?.is_null() {
-            *found = None;
+            *found = Ok(None);
             continue;
         }
         match (L::read(row), found) {
-            (Ok(row), Some(Ok(rows))) => rows.push(row),
+            (Ok(row), Ok(Some(rows))) => rows.push(row),
             (Ok(_), _) => {}
-            (Err(error), found) => *found = Some(Err(error)),
+            (Err(error), found) => *found = Err(error),
         }
     }
     Ok(found)

@@ -1,0 +1,113 @@
+#![allow(clippy::unwrap_used)]
+use axum::body::Body;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::tls::TlsFiles;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// A server that answers every request with as many bytes.
+async fn server(tls: Tls, bytes: usize) -> (SocketAddr, CancellationToken) {
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let (address, stop) = (listener.local_addr(), CancellationToken::new());
+    let answer = move |_, _| async move { Ok(Response::new(Body::from(vec![b'x'; bytes]))) };
+    tokio::spawn(accept(listener, tls, stop.clone(), 4, answer));
+    (address, stop)
+}
+
+/// A certificate, and a client that believes it.
+fn tls(stop: &CancellationToken) -> (Tls, tokio_rustls::TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let files = TlsFiles {
+        cert: directory.path().join("cert.pem"),
+        key: directory.path().join("key.pem"),
+    };
+    std::fs::write(&files.cert, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (files.start(stop.clone()).unwrap(), Arc::new(client).into())
+}
+
+/// How long it takes until the other side closes, by a clock that skips the time in which nothing happens.
+async fn closed_after(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
+    let start = Instant::now();
+    let mut sink = Vec::new();
+    // Closing is closing, also by a reset.
+    let _any = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink)).await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
+    let stop = CancellationToken::new();
+    let (with_tls, connector) = tls(&stop);
+    let (plain, secure) = (server(Tls::Off, 1).await.0, server(with_tls, 1).await.0);
+    let whole_preface = [PREFACE, SETTINGS].concat();
+    let first: [&[u8]; 6] = [b"", b"P", &PREFACE[..16], b"G", b"GET / HTTP/1.1\r\nHost: x\r\n", &whole_preface];
+    for bytes in first {
+        let mut stream = TcpStream::connect(plain).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        tokio::time::pause();
+        let took = closed_after(&mut stream).await;
+        assert!(took <= limits::PEER_TIME + limits::LEAVE_TIME * 2, "{bytes:?} {took:?}");
+        tokio::time::resume();
+
+        let stream = TcpStream::connect(secure).await.unwrap();
+        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::time::pause();
+        let took = closed_after(&mut stream).await;
+        assert!(took <= limits::PEER_TIME + limits::LEAVE_TIME * 2, "TLS {bytes:?} {took:?}");
+        tokio::time::resume();
+    }
+    // Before TLS.
+    let mut stream = TcpStream::connect(secure).await.unwrap();
+    tokio::time::pause();
+    let took = closed_after(&mut stream).await;
+    assert!(took <= limits::TLS_TIME + limits::LEAVE_TIME, "{took:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_ends_its_connection() {
+    let (address, _stop) = server(Tls::Off, 64 << 20).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut first = [0; 1024];
+    stream.read_exact(&mut first).await.unwrap();
+    tokio::time::pause();
+    tokio::time::sleep(limits::PEER_TIME + limits::LEAVE_TIME * 2).await;
+    tokio::time::resume();
+    // What the system had taken comes still, and no more.
+    let mut rest = Vec::new();
+    let _reset = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 32 << 20, "{}", rest.len());
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_silent_connection() {
+    let (address, stop) = server(Tls::Off, 1).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET / HTT").await.unwrap();
+    // Served, and so both are accepted: in order.
+    let mut served = TcpStream::connect(address).await.unwrap();
+    served.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    served.read_u8().await.unwrap();
+    stop.cancel();
+    tokio::time::pause();
+    for stream in [&mut silent, &mut slow, &mut served] {
+        assert!(closed_after(stream).await <= limits::LEAVE_TIME * 2);
+    }
+}
