@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -239,4 +241,90 @@ fn a_name_that_leads_elsewhere_is_logged_and_tried_again_until_it_leads_here() {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(pebble.orders(), 2);
+}
+
+/// A ClientHello (RFC 5246, 7.4.1.2) in its record, for [`NAME`].
+fn client_hello(version: u16, suites: &[u16], groups: &[u16]) -> Vec<u8> {
+    let list = |values: &[u16]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_be_bytes()).collect();
+        [&(bytes.len() as u16).to_be_bytes()[..], &bytes].concat()
+    };
+    let extension = |kind: u16, body: &[u8]| {
+        let length = (body.len() as u16).to_be_bytes();
+        [&kind.to_be_bytes()[..], &length, body].concat()
+    };
+    let name = [&[0][..], &(NAME.len() as u16).to_be_bytes(), NAME.as_bytes()].concat();
+    let names = [&(name.len() as u16).to_be_bytes()[..], &name].concat();
+    // ECDSA and RSA with SHA-256, SHA-384 and SHA-512, RSA-PSS; points are not compressed; an extended master secret.
+    let schemes = list(&[0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601]);
+    let extensions = [
+        extension(0, &names),
+        extension(10, &list(groups)),
+        extension(11, &[1, 0]),
+        extension(13, &schemes),
+        extension(23, &[]),
+    ]
+    .concat();
+    let body = [
+        &version.to_be_bytes()[..],
+        &[7; 32],
+        &[0],
+        &list(suites),
+        &[1, 0],
+        &(extensions.len() as u16).to_be_bytes(),
+        &extensions,
+    ]
+    .concat();
+    let handshake = [&[1, 0][..], &(body.len() as u16).to_be_bytes(), &body].concat();
+    [&[22, 3, 1][..], &(handshake.len() as u16).to_be_bytes(), &handshake].concat()
+}
+
+/// The suite in the ServerHello with which a hello is answered, and none if it is answered with an alert.
+fn agreed(port: u16, hello: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(hello).unwrap();
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).unwrap();
+    let mut body = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+    stream.read_exact(&mut body).unwrap();
+    match head[0] {
+        // Type and length, version, random, and the session's id with its length come before the suite.
+        22 => {
+            let at = 4 + 2 + 32;
+            let at = at + 1 + usize::from(body[at]);
+            Some(u16::from_be_bytes([body[at], body[at + 1]]))
+        }
+        21 => None,
+        other => panic!("a record of type {other}"),
+    }
+}
+
+/// Mozilla's "intermediate" profile (Server Side TLS 5.7): no version before 1.2, and in that the six suites with ephemeral
+/// keys and authenticated encryption on three curves. What rustls offers beyond in 1.3 is the profile's too.
+#[test]
+fn only_what_mozilla_calls_intermediate_is_agreed_on() {
+    let (mut pair, port) = with_files();
+    let authority = Authority::new();
+    install_whole(&pair, &authority.issue(NAME));
+    pair.run(Half::Api);
+    wait_alive(&pair, &Https::new(NAME, port, authority.root()));
+    // With the certificate's ECDSA key, and with an RSA key.
+    let (ecdsa, rsa) = ([0xc02b, 0xc02c, 0xcca9], [0xc02f, 0xc030, 0xcca8]);
+    let curves = [29, 23, 24];
+    for suite in ecdsa {
+        for curve in curves {
+            let hello = client_hello(0x0303, &[suite], &[curve]);
+            assert_eq!(agreed(port, &hello), Some(suite), "{suite:#x} {curve}");
+        }
+    }
+    let known = (0..=0x00ff).chain(0x1301..=0x1305).chain(0xc000..=0xc0ff).chain(0xcca8..=0xccae);
+    let others: Vec<u16> = known.filter(|suite| !ecdsa.contains(suite) && !rsa.contains(suite)).collect();
+    assert_eq!(agreed(port, &client_hello(0x0303, &others, &curves)), None);
+    for version in [0x0300, 0x0301, 0x0302] {
+        let all: Vec<u16> = ecdsa.iter().chain(&rsa).chain(&others).copied().collect();
+        assert_eq!(agreed(port, &client_hello(version, &all, &curves)), None, "{version:#x}");
+    }
+    // sect571r1, secp192r1, secp256k1, secp521r1, brainpool, x448, ffdhe2048.
+    let weak = [14, 19, 22, 25, 26, 27, 28, 30, 256];
+    assert_eq!(agreed(port, &client_hello(0x0303, &ecdsa, &weak)), None);
 }
