@@ -191,6 +191,7 @@ impl Pair {
             .env("TMPDIR", self.path("tmp"))
             .env("XDG_DATA_HOME", self.path("data"))
             .env("OP_SESSION", self.path("keys/1password-credentials.json"))
+            .env("SIDEVAULT_HEALTH_DETAILS", "true")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command

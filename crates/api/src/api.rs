@@ -37,6 +37,8 @@ pub struct Config {
     pub sync_timeout: Duration,
     /// The largest file that `inline_files=true` shows, in bytes (OP_MAX_INLINE_FILE_SIZE_KB).
     pub inline_file_bytes: u64,
+    /// Whether `/health` and `/metrics` show everything without a token (SIDEVAULT_HEALTH_DETAILS).
+    pub health_details: bool,
     /// How the store is read.
     pub reader: ReaderOptions,
 }

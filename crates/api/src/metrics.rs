@@ -1,6 +1,8 @@
-//! What the api counts, for Prometheus. Vaults by id; no titles, no values.
+//! What the api counts, for Prometheus. Vaults by id; no titles, no values. Series that name vaults or tokens are for those
+//! who show a token.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidevault_keys::Token;
+use sidevault_model::Timestamp;
 use sidevault_store::View;
 
 use crate::routes::Route;
@@ -34,7 +37,7 @@ struct Reason {
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct TokenLabel {
-    /// Not the name: anyone may read `/metrics`, and `sidevault token list` knows both.
+    /// Not the name: `sidevault token list` knows both.
     jti: String,
 }
 
@@ -43,12 +46,18 @@ struct VaultLabel {
     vault: String,
 }
 
+const TOKEN_EXPIRY: &str = "token_expiry_timestamp_seconds";
+
 /// The api's series, all prefixed `sidevault_`.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// What only those are shown who have a token.
+    details: Registry,
     requests: Family<Request, Counter>,
     duration: Family<RouteLabel, Histogram>,
     auth_failures: Family<Reason, Counter>,
+    /// When the tokens that were used here expire, Unix time, by their ids.
+    expiries: Mutex<BTreeMap<String, i64>>,
     token_expiry: Family<TokenLabel, Gauge>,
     activity_dropped: Counter,
     pub(crate) event_streams: Gauge,
@@ -69,9 +78,11 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("sidevault"),
+            details: Registry::with_prefix("sidevault"),
             requests: Family::default(),
             duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 9))),
             auth_failures: Family::default(),
+            expiries: Mutex::default(),
             token_expiry: Family::default(),
             activity_dropped: Counter::default(),
             event_streams: Gauge::default(),
@@ -96,11 +107,6 @@ impl Default for Metrics {
             metrics.auth_failures.clone(),
         );
         r.register(
-            "token_expiry_timestamp_seconds",
-            "When tokens that were used here expire, Unix time",
-            metrics.token_expiry.clone(),
-        );
-        r.register(
             "activity_dropped",
             "Requests missing in the activity log because there were too many",
             metrics.activity_dropped.clone(),
@@ -111,26 +117,41 @@ impl Default for Metrics {
             metrics.event_streams.clone(),
         );
         r.register("bus_connected", "1 if sync can be reached", metrics.sync_linked.clone());
-        r.register("items", "Active items of a vault", metrics.items.clone());
         r.register(
             "events_sequence",
             "Number of the newest change",
             metrics.sequence.clone(),
         );
+        let help = "When tokens that were used here expire, Unix time";
+        metrics
+            .details
+            .register(TOKEN_EXPIRY, help, metrics.token_expiry.clone());
+        metrics
+            .details
+            .register("items", "Active items of a vault", metrics.items.clone());
         metrics
     }
 }
 
+/// What those are shown who may not know the details.
+fn summary(next_expiry: Option<i64>) -> Registry {
+    let mut summary = Registry::with_prefix("sidevault");
+    if let Some(next) = next_expiry {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(next);
+        let help = "When the next of the tokens that were used here expires, Unix time";
+        summary.register(TOKEN_EXPIRY, help, gauge);
+    }
+    summary
+}
+
 impl Metrics {
-    /// In Prometheus' text format.
-    pub(crate) fn encode(&self, view: Option<&View>, linked: bool) -> String {
+    /// In Prometheus' text format. Without the details no vault and no token can be told from it; of the tokens there is
+    /// when the next one expires, so that an alert works all the same.
+    pub(crate) fn encode(&self, view: Option<&View>, linked: bool, with_details: bool) -> String {
         self.sync_linked.set(i64::from(linked));
         if let Some(view) = view {
             self.sequence.set(view.sequence());
-            // When these would have expired is of no interest any more.
-            for jti in view.revoked() {
-                self.token_expiry.remove(&TokenLabel { jti: jti.to_owned() });
-            }
             self.items.clear();
             for entry in view.vaults() {
                 let vault = VaultLabel {
@@ -141,10 +162,34 @@ impl Metrics {
                     .set(i64::try_from(entry.vault.items).unwrap_or(i64::MAX));
             }
         }
+        let next_expiry = self.set_expiries(view);
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _infallible = text::encode(&mut text, &self.registry);
+        let _infallible = text::encode_registry(&mut text, &self.registry)
+            .and_then(|()| match with_details {
+                true => text::encode_registry(&mut text, &self.details),
+                false => text::encode_registry(&mut text, &summary(next_expiry)),
+            })
+            .and_then(|()| text::encode_eof(&mut text));
         text
+    }
+
+    /// Brings the series of tokens up to date. Returns when the next one expires.
+    fn set_expiries(&self, view: Option<&View>) -> Option<i64> {
+        let now = Timestamp::now().as_millis() / 1000;
+        let mut expiries = self.expiries();
+        // When a revoked token would have expired is of no interest any more.
+        expiries.retain(|jti, _| !view.is_some_and(|view| view.is_revoked(jti)));
+        self.token_expiry.clear();
+        for (jti, at) in &*expiries {
+            let label = TokenLabel { jti: jti.clone() };
+            self.token_expiry.get_or_create(&label).set(*at);
+        }
+        expiries.values().filter(|at| **at > now).min().copied()
+    }
+
+    fn expiries(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, i64>> {
+        self.expiries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub(crate) fn answered(&self, route: Route, method: &http::Method, status: u16, took: Duration) {
@@ -177,8 +222,7 @@ impl Metrics {
 
     pub(crate) fn token_seen(&self, token: &Token) {
         if let Some(at) = token.expires_at {
-            let label = TokenLabel { jti: token.jti.clone() };
-            self.token_expiry.get_or_create(&label).set(at.as_millis() / 1000);
+            self.expiries().insert(token.jti.clone(), at.as_millis() / 1000);
         }
     }
 

@@ -99,10 +99,12 @@ impl Revoked {
         };
         match state.fault {
             Some(fault) => {
-                let message = format!("{fault}. What was read before stays in force: {tokens}");
-                Some(Dependency::new("revocation list", "DEGRADED").with_message(message))
+                let part = Dependency::new("revocation list", "DEGRADED")
+                    .with_message("it can't be read; what was read before stays in force, and the log of the api says more")
+                    .with_detail(format!("{fault}. What was read before stays in force: {tokens}"));
+                Some(part)
             }
-            None if state.exists => Some(Dependency::new("revocation list", "ACTIVE").with_message(tokens)),
+            None if state.exists => Some(Dependency::new("revocation list", "ACTIVE").with_detail(tokens)),
             None => None,
         }
     }
@@ -236,7 +238,7 @@ mod tests {
         }
         assert!(world.revoked.contains(A));
         let said = world.revoked.dependency().unwrap();
-        assert!(said.message.unwrap().contains("does not exist"));
+        assert!(said.detail.unwrap().contains("does not exist"));
     }
 
     #[test]

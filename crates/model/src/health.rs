@@ -43,9 +43,12 @@ pub struct Dependency {
     pub service: String,
     /// `ACTIVE`, `INITIALIZED`, `TOKEN_NEEDED`, …
     pub status: String,
-    /// More, for a person.
+    /// More, for a person: for whoever asks. No name or count of what is stored, and no path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The message for those who may know all: see [`Self::shown`]. It travels from sync to the api, and is not shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 impl Dependency {
@@ -55,6 +58,7 @@ impl Dependency {
             service: service.into(),
             status: status.into(),
             message: None,
+            detail: None,
         }
     }
 
@@ -63,6 +67,25 @@ impl Dependency {
     pub fn with_message(self, message: impl Into<String>) -> Self {
         Self {
             message: Some(message.into()),
+            ..self
+        }
+    }
+
+    /// The same with a message that not everybody may read.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..self
+        }
+    }
+
+    /// As `/health` shows it: with the details as its message, or without them.
+    #[must_use]
+    pub fn shown(self, with_details: bool) -> Self {
+        Self {
+            message: self.detail.filter(|_| with_details).or(self.message),
+            detail: None,
             ..self
         }
     }
@@ -90,5 +113,20 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<ServerHealth>(&json).unwrap(), health);
+    }
+
+    #[test]
+    fn details_are_for_those_who_may_know_them() {
+        let part = Dependency::new("git", "DEGRADED")
+            .with_message("a file can't be read")
+            .with_detail("a.yaml (…)");
+        let message = |details| part.clone().shown(details).message.unwrap();
+        assert_eq!((&*message(true), &*message(false)), ("a.yaml (…)", "a file can't be read"));
+        assert_eq!(part.clone().shown(true).detail, None);
+        let plain = Dependency::new("sqlite", "ACTIVE").with_message("Connected");
+        assert_eq!(plain.clone().shown(true), plain);
+        // On its way from sync to the api it keeps both.
+        let json = serde_json::to_string(&part).unwrap();
+        assert_eq!(serde_json::from_str::<Dependency>(&json).unwrap(), part);
     }
 }

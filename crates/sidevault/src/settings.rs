@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) revoked: Option<RevokedFile>,
     pub(crate) sync_config: Option<PathBuf>,
     pub(crate) low_disk: LowDisk,
+    /// SIDEVAULT_HEALTH_DETAILS.
+    pub(crate) health_details: bool,
 }
 
 /// Where the api's certificate comes from.
@@ -108,6 +110,7 @@ impl Settings {
             passphrase_file: environment.get("SIDEVAULT_PASSPHRASE_FILE").map(PathBuf::from),
             sync_config: environment.get("SIDEVAULT_SYNC_CONFIG").map(PathBuf::from),
             low_disk: low_disk(environment)?,
+            health_details: health_details(environment)?,
         })
     }
 }
@@ -133,6 +136,21 @@ pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<R
         });
     }
     RevocationList::default_path(session).map(|path| RevokedFile { path, required: false })
+}
+
+/// SIDEVAULT_HEALTH_DETAILS: whether `/health` and `/metrics` show everything without a token.
+///
+/// # Errors
+/// If it is neither yes nor no.
+pub(crate) fn health_details(environment: &Environment) -> Result<bool, Failure> {
+    match environment.get("SIDEVAULT_HEALTH_DETAILS") {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(other) => Err(Failure::Config(format!(
+            "SIDEVAULT_HEALTH_DETAILS: \"{}\" is neither true nor false",
+            shortened(other)
+        ))),
+    }
 }
 
 /// The daemons' data directory.
@@ -366,6 +384,7 @@ mod tests {
             ("OP_SYNC_TIMEOUT", "10"),
             ("OP_MAX_INLINE_FILE_SIZE_KB", "-1"),
             ("SIDEVAULT_LOW_DISK_MB", "64Mi"),
+            ("SIDEVAULT_HEALTH_DETAILS", "perhaps"),
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),

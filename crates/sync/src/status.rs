@@ -141,11 +141,15 @@ impl Status {
         let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let sources = sources.iter().map(|(name, state)| match state {
             SourceState::Starting => dependency(name, "INITIALIZED", "not read yet".to_owned()),
-            SourceState::Failed(error) => dependency(name, "FAILED", error.clone()),
+            SourceState::Failed(error) => Dependency::new(name, "FAILED")
+                .with_message("it can't be read; the log of sync says why")
+                .with_detail(error),
             SourceState::Read { files, failed } if failed.is_empty() => {
-                dependency(name, "ACTIVE", format!("{files} files"))
+                Dependency::new(name, "ACTIVE").with_detail(format!("{files} files"))
             }
-            SourceState::Read { files, failed } => dependency(name, "DEGRADED", bad_files(*files, failed)),
+            SourceState::Read { files, failed } => Dependency::new(name, "DEGRADED")
+                .with_message("some files can't be read; the log of sync names them, and so does /health to a token")
+                .with_detail(bad_files(*files, failed)),
         });
         std::iter::once(self.store()).chain(sources).collect()
     }
@@ -158,7 +162,13 @@ impl Status {
             WriterState::Failed { .. } => "FAILED",
         };
         let message = state.trouble().unwrap_or_else(|| self.connected.clone());
-        dependency("sqlite", status, message)
+        match state {
+            // An error of the store may name a row.
+            WriterState::Failed { since, .. } => Dependency::new("sqlite", status)
+                .with_message(format!("nothing can be written since {since}; the log of sync says why"))
+                .with_detail(message),
+            _ => dependency("sqlite", status, message),
+        }
     }
 }
 
@@ -177,9 +187,5 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
 }
 
 fn dependency(service: &str, status: &str, message: String) -> Dependency {
-    Dependency {
-        service: service.to_owned(),
-        status: status.to_owned(),
-        message: Some(message),
-    }
+    Dependency::new(service, status).with_message(message)
 }

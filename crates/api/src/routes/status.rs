@@ -1,4 +1,4 @@
-//! `/heartbeat`, `/health` and `/metrics`: no token needed.
+//! `/heartbeat`, `/health` and `/metrics`: no token needed, but for what names or counts what is stored.
 
 use std::sync::Arc;
 
@@ -17,9 +17,11 @@ pub(super) async fn heartbeat() -> Response {
 }
 
 /// 200 whenever reads can be served, a token seen or not: a fresh Pod must become ready before
-/// any client can send one. A token is welcome here too, and counts as seen.
-pub(super) async fn health(State(api): State<Arc<Api>>, _caller: Option<Caller>) -> Response {
-    let mut response = Json(ServerHealth::api(dependencies(&api))).into_response();
+/// any client can send one. A token is welcome here too, counts as seen, and shows the details.
+pub(super) async fn health(State(api): State<Arc<Api>>, caller: Option<Caller>) -> Response {
+    let details = api.config.health_details || caller.is_some();
+    let parts = dependencies(&api).into_iter().map(|part| part.shown(details));
+    let mut response = Json(ServerHealth::api(parts.collect())).into_response();
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -47,16 +49,19 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
     }
     if let Some((since, error)) = api.trouble() {
         dependencies.retain(|part| part.service != "sqlite");
-        let message = format!("the api can't read the store since {since}: {error}");
-        dependencies.insert(1, Dependency::new("sqlite", "FAILED").with_message(message));
+        let message = format!("the api can't read the store since {since}");
+        let detail = format!("{message}: {error}");
+        let part = Dependency::new("sqlite", "FAILED").with_message(message);
+        dependencies.insert(1, part.with_detail(detail));
     }
     dependencies
 }
 
-pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
+pub(super) async fn metrics(State(api): State<Arc<Api>>, caller: Option<Caller>) -> Response {
+    let details = api.config.health_details || caller.is_some();
     let view = match api.open_store() {
         Some(store) => store.view().await.ok(),
         None => None,
     };
-    metrics_body(api.metrics.encode(view.as_deref(), api.link.is_up()))
+    metrics_body(api.metrics.encode(view.as_deref(), api.link.is_up(), details))
 }

@@ -41,6 +41,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         data: settings.data,
         sync_timeout: settings.sync_timeout,
         inline_file_bytes: settings.inline_file_bytes,
+        health_details: settings.health_details,
         reader: ReaderOptions::default(),
     };
     let link = Arc::new(SyncLink::default());

@@ -25,8 +25,7 @@ use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{CREDENTIALS_FILE, URL_FILE, quickstart_directory};
 use crate::listening;
-use crate::settings::low_disk;
-use crate::settings::revoked_file;
+use crate::settings::{health_details, low_disk, revoked_file};
 use crate::signals::Signals;
 use keys::Keys;
 
@@ -61,6 +60,7 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
         config,
         low_disk,
         revoked,
+        health_details(environment)?,
         arguments.directories_only(),
     )
     .await?;
@@ -183,6 +183,7 @@ impl Server {
         config: Config,
         low_disk: LowDisk,
         revoked: Revoked,
+        health_details: bool,
         directories_only: bool,
     ) -> Result<Self, Failure> {
         let (api_end, sync_end) = sidevault_bus::in_memory();
@@ -211,6 +212,7 @@ impl Server {
                 data: data.to_owned(),
                 sync_timeout: Duration::from_secs(10),
                 inline_file_bytes: 100 * 1024,
+                health_details,
                 reader: ReaderOptions::default(),
             },
             &keys.credentials,

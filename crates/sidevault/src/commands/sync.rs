@@ -57,6 +57,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     let source = SyncStatus {
         status: running.status.clone(),
         metrics: running.metrics.clone(),
+        details: settings.health_details,
     };
     status_server(Arc::new(source), listener, stop).await;
     running.stop().await;
@@ -81,11 +82,14 @@ pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Res
 struct SyncStatus {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
+    /// Whether anybody may read the details; sync knows no tokens.
+    details: bool,
 }
 
 impl StatusSource for SyncStatus {
     fn health(&self) -> ServerHealth {
-        ServerHealth::sync(self.status.dependencies())
+        let parts = self.status.dependencies().into_iter();
+        ServerHealth::sync(parts.map(|part| part.shown(self.details)).collect())
     }
 
     fn metrics(&self) -> String {

@@ -89,7 +89,11 @@ fn dependency(findings: &mut Findings, part: &Dependency) {
         // What a fresh server says before the first client came.
         "ACTIVE" | "TOKEN_NEEDED" if !message.contains("WARNING") => findings.ok("health", what),
         "ACTIVE" | "TOKEN_NEEDED" | "INITIALIZED" => findings.warn("health", what, "curl $OP_CONNECT_HOST/health"),
-        "DEGRADED" => findings.warn("health", what, "correct the files it names; the others are served"),
+        "DEGRADED" => findings.warn(
+            "health",
+            what,
+            "correct the files that it names (to a token: OP_CONNECT_TOKEN), or the log of sync; the others are served",
+        ),
         _ => findings.fail("health", what, "see the log of sync"),
     }
 }
