@@ -281,3 +281,54 @@ fn a_read_only_volume_whose_log_is_needed_is_named() {
     });
     assert!(told.is_some(), "{}\n{}", world.pair.health(), world.pair.log(Half::Api));
 }
+
+/// A disk that fails, as far as a process can be made to believe it without root: a limit on the size of files, which
+/// SQLite takes for an I/O error.
+#[test]
+fn an_error_of_the_disk_is_over_when_it_is_over() {
+    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let program = sidevault_tests::pair::binary();
+    // The signal that comes with the error would end the process.
+    pair.run_by(&[
+        "sh",
+        "-c",
+        "trap '' XFSZ; exec \"$@\"",
+        "sh",
+        &program.to_string_lossy(),
+    ]);
+    pair.run(Half::Sync);
+    pair.run(Half::Api);
+    pair.wait_linked();
+    let limit = |bytes: &str| {
+        let pid = pair.pid(Half::Sync).expect("sync runs").to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        let done = std::process::Command::new("prlimit")
+            .args(["--pid", &pid, &limit])
+            .output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !limit("1500000") {
+        println!("SKIPPED: no prlimit here");
+        return;
+    }
+    let token = pair.token("writer", &["apps=read,write"]);
+    let write = |title: &str| {
+        let body = serde_json::json!({
+            "title": title, "category": "LOGIN",
+            "fields": [{ "id": "notes", "value": "x".repeat(100_000) }],
+        });
+        pair.ask(&token, "POST", "/v1/vaults/apps/items", &body.to_string())
+            .expect("an answer")
+    };
+    let failed = wait_until(|| Some(write("x")).filter(|reply| reply.status != 200)).expect("an error");
+    assert!(
+        failed.status == 503 && failed.text().contains("can't be written"),
+        "{}",
+        failed.text()
+    );
+    let sick = wait_until(|| Some(pair.health().to_string()).filter(|health| health.contains("disk I/O error")));
+    assert!(sick.is_some(), "{}", pair.health());
+    assert!(limit("unlimited"));
+    assert_eq!(write("after").status, 200);
+    pair.wait_linked();
+}

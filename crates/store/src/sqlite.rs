@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlStr, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlStr, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use crate::StoreError;
@@ -74,14 +74,20 @@ pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, Stor
 
 /// Moves all of the write-ahead log into the database and empties its file. False if a reader's transaction, which
 /// may be another program's, still needs the log.
-pub(crate) async fn empty_log(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
-    // Every writer waits meanwhile: not for long.
-    sqlx::query("PRAGMA busy_timeout = 500").execute(&mut *conn).await?;
+pub(crate) async fn empty_log(conn: &mut SqliteConnection, wait: Duration) -> Result<bool, StoreError> {
+    set_busy(conn, wait).await?;
     let busy = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(&mut *conn)
         .await;
-    sqlx::query("PRAGMA busy_timeout = 10000").execute(conn).await?;
+    set_busy(conn, BUSY).await?;
     Ok(busy? == 0)
+}
+
+async fn set_busy(conn: &mut SqliteConnection, wait: Duration) -> Result<(), StoreError> {
+    // A pragma takes no parameter. It is a number, so nothing can be injected.
+    let sql = format!("PRAGMA busy_timeout = {}", wait.as_millis());
+    sqlx::query(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
 }
 
 /// The schema changes of `migrations/`, oldest first. The list is written out because `sqlx::migrate!` would compile
@@ -246,7 +252,7 @@ async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
 /// Closes the writer's connection, with the log emptied: a copy of the database's file alone is then whole, even if
 /// an api still reads it, and SQLite so keeps the log's file.
 pub(crate) async fn close(mut conn: SqliteConnection) -> Result<(), StoreError> {
-    let emptied = empty_log(&mut conn).await;
+    let emptied = empty_log(&mut conn, Duration::from_millis(500)).await;
     conn.close().await?;
     emptied.map(drop)
 }

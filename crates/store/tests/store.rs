@@ -931,3 +931,28 @@ async fn numbers_of_changes_outlast_a_restart_of_the_writer() {
         "a number that was never given"
     );
 }
+
+#[tokio::test]
+async fn a_store_with_other_keys_that_is_put_in_the_place_is_named_and_reads_go_on() {
+    let mut world = World::new().await;
+    let item = world.create("a").await;
+    let reader = world.reader().await;
+    let stranger = World::new().await;
+    stranger.writer.close().await.unwrap();
+    let file = |dir: &Path, suffix: &str| dir.join(format!("{DATABASE_FILE}{suffix}"));
+    std::fs::copy(file(stranger.dir.path(), ""), file(world.dir.path(), ".new")).unwrap();
+    std::fs::rename(file(world.dir.path(), ".new"), file(world.dir.path(), "")).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        std::fs::remove_file(file(world.dir.path(), suffix)).unwrap();
+    }
+    reader.look_for_other_files().await.unwrap();
+    assert_eq!(
+        value(&reader, &item).await.as_deref(),
+        Some("v1"),
+        "no writer has opened it yet"
+    );
+    std::fs::write(file(world.dir.path(), "-shm"), "").unwrap();
+    let looked = reader.look_for_other_files().await;
+    assert!(matches!(looked, Err(StoreError::WrongKeys(_))), "{looked:?}");
+    assert_eq!(value(&reader, &item).await.as_deref(), Some("v1"));
+}

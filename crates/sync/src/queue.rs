@@ -5,7 +5,7 @@
 //! and no writer ever meets a locked database.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sidevault_keys::IdKey;
 use sidevault_model::{ApiRequest, Timestamp};
@@ -25,6 +25,9 @@ const LARGEST_BATCH: usize = 256;
 
 /// How many jobs may wait; the next one waits outside.
 const WAITING: usize = 1024;
+
+/// How long a deletion waits for other programs that read the database.
+const WIPE_TIME: Duration = Duration::from_millis(500);
 
 /// The writer is gone: sync is stopping, or the disk failed for good.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +164,7 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         context,
         looked: None,
         space: None,
+        has_unwiped: false,
     };
     let mut jobs = Vec::with_capacity(LARGEST_BATCH);
     let mut look = tokio::time::interval(LOOK);
@@ -187,6 +191,8 @@ struct Committer {
     looked: Option<Instant>,
     /// What it was then.
     space: Option<Space>,
+    /// What was deleted is not overwritten yet.
+    has_unwiped: bool,
 }
 
 impl Committer {
@@ -220,7 +226,7 @@ impl Committer {
                 }
                 if matches!(error, StoreError::Full) {
                     // What the log holds may fit into the database, and then there is room in the log.
-                    let _ = self.writer.empty_log().await;
+                    let _ = self.writer.empty_log(Duration::ZERO).await;
                 }
                 jobs.sort_by_key(|job| !job.work.is_urgent());
                 for job in jobs {
@@ -278,14 +284,24 @@ impl Committer {
         if has_written {
             self.succeeded();
         }
-        match self.writer.wipe_deleted().await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!("another program reads the database: what was deleted is in its log until then")
-            }
-            Err(error) => tracing::warn!(%error, "what was deleted is in the write-ahead log still"),
+        if !self.has_unwiped {
+            self.wipe(WIPE_TIME).await;
         }
         Ok(outcomes)
+    }
+
+    /// Overwrites what deleted vaults have left behind. If that can't be done, it is tried again later.
+    async fn wipe(&mut self, wait: Duration) {
+        let outcome = self.writer.wipe_deleted(wait).await;
+        let is_wiped = matches!(outcome, Ok(true));
+        if !is_wiped && !self.has_unwiped {
+            let error = outcome.err().map(|error| error.to_string());
+            tracing::warn!(
+                error,
+                "what was deleted is in the write-ahead log until no other program reads the database"
+            );
+        }
+        self.has_unwiped = !is_wiped;
     }
 
     /// Whether room is too short for what can best be done without.
@@ -339,6 +355,9 @@ impl Committer {
     /// Tries whether a store that could not be written can be now, so that `/health` is right although nobody writes.
     async fn try_again(&mut self) {
         self.look();
+        if self.has_unwiped {
+            self.wipe(Duration::ZERO).await;
+        }
         if !self.is_failing() {
             return;
         }

@@ -174,10 +174,10 @@ impl Reader {
     /// the rest. To be called a few times a second.
     ///
     /// # Errors
-    /// If the store that is there now can't be read.
+    /// If the store that is there now can't be read. Reads go on with the one before.
     pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
         match self.clock.has_other_files() {
-            true => Box::pin(self.refresh()).await.map(drop),
+            true => Box::pin(self.change_files()).await,
             false => Ok(()),
         }
     }

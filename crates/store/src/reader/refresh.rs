@@ -16,10 +16,19 @@ use crate::seal::{self, VaultNames};
 use crate::sqlite::{self, Stamp};
 
 impl Reader {
+    pub(super) async fn change_files(&self) -> Result<(), StoreError> {
+        let _alone = self.refreshing.lock().await;
+        match self.clock.has_other_files() {
+            true => self.reopen().await,
+            false => Ok(()),
+        }
+    }
+
     pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
         let _alone = self.refreshing.lock().await;
-        if self.clock.has_other_files() {
-            self.reopen().await?;
+        // If the other store can't be read, the one that was read so far is still whole: `look_for_other_files` tells.
+        if self.clock.has_other_files() && self.reopen().await.is_err() {
+            return Ok(read(&self.view).clone());
         }
         // Read before the changes are: what is committed in between makes the stamp differ again.
         let now = self.clock.read()?;

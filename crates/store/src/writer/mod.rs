@@ -15,6 +15,7 @@ use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey};
 use sidevault_model::{Timestamp, VaultId};
@@ -230,15 +231,15 @@ impl Writer {
     }
 
     /// Empties the write-ahead log, so that the next write finds room in it or on the volume. False if a reader's
-    /// transaction needs the log.
+    /// transaction needs the log for longer than `wait`.
     ///
     /// # Errors
     /// If the database can't be used, or has no room itself.
-    pub async fn empty_log(&mut self) -> Result<bool, StoreError> {
+    pub async fn empty_log(&mut self, wait: Duration) -> Result<bool, StoreError> {
         if self.state.stale {
             self.reopen().await?;
         }
-        sqlite::empty_log(&mut self.conn).await
+        sqlite::empty_log(&mut self.conn, wait).await
     }
 
     /// Whether items that change leave their old version in the history. What is in it stays either way.
@@ -247,13 +248,13 @@ impl Writer {
     }
 
     /// Overwrites what vaults deleted since the last call have left in the write-ahead log, their keys above all.
-    /// False if a reader's transaction needs the log: then the next call tries again.
+    /// False if a reader's transaction needs the log for longer than `wait`: then the next call tries again.
     ///
     /// # Errors
     /// If the database can't be used.
-    pub async fn wipe_deleted(&mut self) -> Result<bool, StoreError> {
+    pub async fn wipe_deleted(&mut self, wait: Duration) -> Result<bool, StoreError> {
         if self.state.has_remains {
-            self.state.has_remains = !self.empty_log().await?;
+            self.state.has_remains = !self.empty_log(wait).await?;
         }
         Ok(!self.state.has_remains)
     }

@@ -183,7 +183,7 @@ async fn nothing_of_a_deleted_vault_is_left_in_the_databases_files() {
     batch.delete_vault(vault).await.unwrap();
     batch.drop_orphaned_contents().await.unwrap();
     batch.commit().await.unwrap();
-    assert!(world.writer.wipe_deleted().await.unwrap());
+    assert!(world.writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
     assert_eq!(found(), 0, "of {}", blobs.len());
     reader.close().await;
 }

@@ -39,6 +39,13 @@ pub(super) fn directory(findings: &mut Findings, environment: &Environment, inst
         }
     };
     let owner = metadata.uid();
+    if metadata.mode() & 0o007 != 0 {
+        findings.warn(
+            "data",
+            format!("every user of this machine can look into {shown}, or more"),
+            format!("chmod o-rwx {shown}"),
+        );
+    }
     let writable = rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
     match writable {
         Ok(()) => findings.ok(
