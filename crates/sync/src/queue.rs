@@ -29,6 +29,9 @@ const WAITING: usize = 1024;
 /// How long a deletion waits for other programs that read the database.
 const WIPE_TIME: Duration = Duration::from_millis(500);
 
+/// A disk that was full is not full any more once so many bytes are free.
+const ENOUGH: u64 = 1 << 20;
+
 /// The writer is gone: sync is stopping, or the disk failed for good.
 #[derive(Debug, thiserror::Error)]
 #[error("sync is stopping and takes no more writes")]
@@ -204,7 +207,7 @@ impl Committer {
             jobs = self.drop_activity(jobs);
         }
         // Without the reserve, what room is left is for what would have used the reserve.
-        if !self.writer.hold_reserve() {
+        if !self.writer.hold_reserve() && self.is_full() {
             let (urgent, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.work.is_urgent());
             jobs = urgent;
             if !others.is_empty() {
@@ -313,6 +316,11 @@ impl Committer {
         matches!(self.context.status.writer_state(), WriterState::Failed { .. })
     }
 
+    /// Whether there is so little room that the next write may well fail, though the last one did not.
+    fn is_full(&self) -> bool {
+        self.writer.space().is_some_and(|space| space.free < ENOUGH)
+    }
+
     fn is_low(&self) -> bool {
         self.space.is_some_and(|space| self.context.low_disk.is_low(space))
     }
@@ -359,11 +367,15 @@ impl Committer {
             self.wipe(Duration::ZERO).await;
         }
         if !self.is_failing() {
+            if !self.is_low() {
+                self.writer.refill_reserve();
+            }
             return;
         }
-        let outcome = match self.writer.hold_reserve() {
-            true => self.writer.probe().await,
-            false => Err(StoreError::Full),
+        let outcome = if !self.writer.hold_reserve() && self.is_full() {
+            Err(StoreError::Full)
+        } else {
+            self.writer.probe().await
         };
         match outcome {
             Ok(()) => self.succeeded(),
@@ -372,8 +384,8 @@ impl Committer {
     }
 
     fn succeeded(&self) {
-        // A revocation may have found room where nothing else does.
-        if self.writer.has_reserve() {
+        // A small write may find room where the next one does not: that is not the end of it.
+        if !(self.is_failing() && self.is_full()) {
             self.context.status.writer(self.usual_state());
         }
     }

@@ -220,9 +220,9 @@ impl Writer {
         self.reserve.hold()
     }
 
-    /// Whether that room is kept now.
-    pub fn has_reserve(&self) -> bool {
-        self.reserve.is_held()
+    /// Takes all of that room, if only a part of it could be had last time.
+    pub fn refill_reserve(&mut self) {
+        self.reserve.refill();
     }
 
     /// Gives up the room that was kept, for a write that must not fail. Says whether there was any.

@@ -23,7 +23,8 @@ const LEAST: u64 = (BYTES / 4) as u64;
 /// The file that keeps the room.
 pub(super) struct Reserve {
     path: PathBuf,
-    is_held: bool,
+    /// How many bytes it keeps.
+    taken: u64,
 }
 
 impl Reserve {
@@ -31,32 +32,38 @@ impl Reserve {
     pub(super) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE);
         Self {
-            is_held: path.metadata().is_ok_and(|metadata| metadata.len() >= LEAST),
+            taken: path.metadata().map_or(0, |metadata| metadata.len()),
             path,
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.is_held
+    fn is_held(&self) -> bool {
+        self.taken >= LEAST
     }
 
     /// Takes the room, or as much as is left, a quarter at least. Says whether it is held now.
     pub(super) fn hold(&mut self) -> bool {
-        if !self.is_held {
+        if !self.is_held() {
+            self.refill();
+        }
+        self.is_held()
+    }
+
+    /// Takes all of the room, if not all of it is held.
+    pub(super) fn refill(&mut self) {
+        if self.taken < BYTES as u64 {
             // No room, or no right to it: either way it is not held.
-            let taken = self.take().unwrap_or(0);
-            self.is_held = taken >= LEAST;
-            if !self.is_held {
-                self.remove();
+            self.taken = self.take().unwrap_or(0);
+            if !self.is_held() {
+                self.release();
             }
         }
-        self.is_held
     }
 
     /// Gives the room back to the volume. Says whether there was any.
     pub(super) fn release(&mut self) -> bool {
-        self.is_held = false;
-        self.remove()
+        self.taken = 0;
+        fs::remove_file(&self.path).is_ok()
     }
 
     /// Says how many bytes were taken.
@@ -79,10 +86,6 @@ impl Reserve {
         file.sync_all()?;
         Ok(file.metadata()?.len())
     }
-
-    fn remove(&self) -> bool {
-        fs::remove_file(&self.path).is_ok()
-    }
 }
 
 #[cfg(test)]
@@ -101,6 +104,12 @@ mod tests {
         assert_eq!(metadata.len(), BYTES as u64);
         assert!(metadata.blocks() * 512 >= BYTES as u64, "no blocks stand behind it");
         assert!(Reserve::new(dir.path()).is_held(), "the next writer finds it");
+        // What a full disk left of it is made whole again.
+        fs::write(dir.path().join(FILE), vec![0; BYTES / 2]).unwrap();
+        let mut half = Reserve::new(dir.path());
+        assert!(half.hold());
+        half.refill();
+        assert_eq!(dir.path().join(FILE).metadata().unwrap().len(), BYTES as u64);
         assert!(reserve.release() && !reserve.is_held() && !reserve.release());
         assert!(!dir.path().join(FILE).exists());
     }
