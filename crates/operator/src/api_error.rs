@@ -2,8 +2,9 @@
 //!
 //! The API server quotes the object that it refuses: a 422 shows the value of a label, a decoding error shows the text
 //! that could not be decoded, and an admission webhook or policy says whatever its author put together. The object may
-//! be a Secret. So [`api_message`] shows names that the operator itself put into the request, names of fields, webhooks
-//! and policies, and words of its own; and no other text. It is the one place where a [`kube::Error`] becomes text.
+//! be a Secret. So [`api_message`] shows the object's name, names of fields, webhooks and policies, and words of its own.
+//! Of the API server's texts it shows those of RBAC and of quotas alone. It is the one place where a [`kube::Error`]
+//! becomes text.
 
 use kube::client::AuthError;
 use kube::core::Status;
@@ -63,7 +64,7 @@ pub(crate) fn names_terminating_namespace(status: &Status) -> bool {
     causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// The object's kind and name, which were in the request's path: `secrets "db"`.
+/// The object's kind and name: `secrets "db"`.
 fn object(details: Option<&StatusDetails>) -> String {
     let Some(details) = details else {
         return "the object".to_owned();
@@ -73,9 +74,9 @@ fn object(details: Option<&StatusDetails>) -> String {
         (Some(kind), None) => kind.to_owned(),
         (Some(kind), Some(group)) => format!("{kind}.{group}"),
     };
-    match details.name.as_str() {
-        "" => kind,
-        name => format!("{kind} {:?}", cut(name, LONGEST_NAME)),
+    match name(&details.name) {
+        None => kind,
+        Some(name) => format!("{kind} {name:?}"),
     }
 }
 
@@ -89,7 +90,7 @@ fn forbidden(status: &Status, object: &str) -> String {
         .or_else(|| message.strip_prefix("forbidden: "))
         .unwrap_or_default();
     if why.starts_with("User \"") || why.starts_with("exceeded quota: ") {
-        return cut(message, LONGEST_MESSAGE).to_owned();
+        return message[..message.floor_char_boundary(LONGEST_MESSAGE)].to_owned();
     }
     match denier(message) {
         Some(denier) => format!("{object} is forbidden by {denier}"),
@@ -169,10 +170,6 @@ fn denier(message: &str) -> Option<String> {
 fn name(text: &str) -> Option<&str> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
     (!text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(fits)).then_some(text)
-}
-
-fn cut(text: &str, longest: usize) -> &str {
-    &text[..text.floor_char_boundary(longest)]
 }
 
 #[cfg(test)]
