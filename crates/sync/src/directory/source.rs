@@ -140,8 +140,13 @@ impl Source {
             .iter()
             .map(|(path, refused)| (path.clone(), refused.error.clone()))
             .collect();
+        // Why no vault of the source can be served, if that is so.
+        let mut nothing_served = None;
         let owned = match self.claim(&groups).await? {
             Ok((owned, refused)) => {
+                if refused.len() == groups.len() {
+                    nothing_served = refused.values().next().cloned();
+                }
                 for (vault, error) in refused {
                     let files = groups.remove(&vault).map(|group| group.files).unwrap_or_default();
                     failed.extend(files.into_iter().map(|found| (found.relative, error.clone())));
@@ -166,7 +171,10 @@ impl Source {
                 .iter()
                 .filter_map(|(path, known)| Some((path.clone(), known.error.clone()?))),
         );
-        self.report(SourceState::Read { files, failed });
+        self.report(match nothing_served {
+            Some(error) => SourceState::Failed(error),
+            None => SourceState::Read { files, failed },
+        });
         if !complete {
             return Ok(Next::Again);
         }
