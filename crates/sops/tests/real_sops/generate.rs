@@ -262,9 +262,15 @@ fn text(r: &mut Random, line_breaks: bool) -> String {
         .collect()
 }
 
-/// Text for YAML. JSON's escapes write a character beyond 16 bits as two, which YAML does not join.
+/// Text for YAML. JSON's escapes write a character beyond 16 bits as two, which YAML does not join; and in a
+/// list sops writes open text of several lines that starts with a space as a block that it cannot read.
 fn yaml_text(r: &mut Random) -> String {
-    text(r, true).chars().filter(|c| u32::from(*c) <= 0xffff).collect()
+    let text: String = text(r, true).chars().filter(|c| u32::from(*c) <= 0xffff).collect();
+    if text.contains('\n') {
+        text.trim_start_matches([' ', '\t']).to_owned()
+    } else {
+        text
+    }
 }
 
 fn quoted(r: &mut Random, text: &str) -> String {
@@ -387,7 +393,7 @@ fn mapping(r: &mut Random, out: &mut String, anchors: &mut Anchors, indent: usiz
             let other = anchors.mappings[r.below(anchors.mappings.len())].clone();
             match r.below(3) {
                 0 => out.push_str(&format!("<<: [*{name}, *{other}]\n")),
-                1 => out.push_str(&format!("!!merge <<: {{m: 1, k0: 2}}\n")),
+                1 => out.push_str("!!merge <<: {m: 1, k0: 2}\n"),
                 _ => out.push_str(&format!("<<: *{name}\n")),
             }
             continue;
