@@ -10,7 +10,7 @@ use sidevault_tests::pair::{Half, Pair, wait_until};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// How many answers each of the readers wants.
-const ANSWERS: usize = 250;
+const ANSWERS: usize = 100;
 const READERS: usize = 4;
 
 /// A pair on a directory with one file.
