@@ -102,7 +102,7 @@ impl Reader {
                 let mut lent = self.connections.lend().await?;
                 // Many may have waited for the same one.
                 if let Some(row) = self.cache.items.get(&(vault, item)) {
-                    return StoredItem::open(&self.keyring, vault, item, &row).map(Some);
+                    return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
                 }
                 find_alone(&mut lent, vault, item).await?
             }
