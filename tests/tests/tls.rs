@@ -317,12 +317,21 @@ fn only_what_mozilla_calls_intermediate_is_agreed_on() {
             assert_eq!(agreed(port, &hello), Some(suite), "{suite:#x} {curve}");
         }
     }
-    let known = (0..=0x00ff).chain(0x1301..=0x1305).chain(0xc000..=0xc0ff).chain(0xcca8..=0xccae);
-    let others: Vec<u16> = known.filter(|suite| !ecdsa.contains(suite) && !rsa.contains(suite)).collect();
+    let known = (0..=0x00ff)
+        .chain(0x1301..=0x1305)
+        .chain(0xc000..=0xc0ff)
+        .chain(0xcca8..=0xccae);
+    let others: Vec<u16> = known
+        .filter(|suite| !ecdsa.contains(suite) && !rsa.contains(suite))
+        .collect();
     assert_eq!(agreed(port, &client_hello(0x0303, &others, &curves)), None);
     for version in [0x0300, 0x0301, 0x0302] {
         let all: Vec<u16> = ecdsa.iter().chain(&rsa).chain(&others).copied().collect();
-        assert_eq!(agreed(port, &client_hello(version, &all, &curves)), None, "{version:#x}");
+        assert_eq!(
+            agreed(port, &client_hello(version, &all, &curves)),
+            None,
+            "{version:#x}"
+        );
     }
     // sect571r1, secp192r1, secp256k1, secp521r1, brainpool, x448, ffdhe2048.
     let weak = [14, 19, 22, 25, 26, 27, 28, 30, 256];

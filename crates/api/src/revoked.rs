@@ -100,7 +100,9 @@ impl Revoked {
         match state.fault {
             Some(fault) => {
                 let part = Dependency::new("revocation list", "DEGRADED")
-                    .with_message("it can't be read; what was read before stays in force, and the log of the api says more")
+                    .with_message(
+                        "it can't be read; what was read before stays in force, and the log of the api says more",
+                    )
                     .with_detail(format!("{fault}. What was read before stays in force: {tokens}"));
                 Some(part)
             }

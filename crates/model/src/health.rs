@@ -121,7 +121,10 @@ mod tests {
             .with_message("a file can't be read")
             .with_detail("a.yaml (…)");
         let message = |details| part.clone().shown(details).message.unwrap();
-        assert_eq!((&*message(true), &*message(false)), ("a.yaml (…)", "a file can't be read"));
+        assert_eq!(
+            (&*message(true), &*message(false)),
+            ("a.yaml (…)", "a file can't be read")
+        );
         assert_eq!(part.clone().shown(true).detail, None);
         let plain = Dependency::new("sqlite", "ACTIVE").with_message("Connected");
         assert_eq!(plain.clone().shown(true), plain);

@@ -165,7 +165,9 @@ impl Status {
         match state {
             // An error of the store may name a row.
             WriterState::Failed { since, .. } => Dependency::new("sqlite", status)
-                .with_message(format!("nothing can be written since {since}; the log of sync says why"))
+                .with_message(format!(
+                    "nothing can be written since {since}; the log of sync says why"
+                ))
                 .with_detail(message),
             _ => dependency("sqlite", status, message),
         }

@@ -24,7 +24,11 @@ fn failed(report: &str) -> BTreeSet<String> {
         let head = case.split('>').next().unwrap_or_default();
         let body = case.split("</testcase>").next().unwrap_or_default();
         if body.contains("<failure") || body.contains("<error") {
-            failed.insert(format!("{}: {}", attribute(head, "package"), attribute(head, "classname")));
+            failed.insert(format!(
+                "{}: {}",
+                attribute(head, "package"),
+                attribute(head, "classname")
+            ));
         }
     }
     failed

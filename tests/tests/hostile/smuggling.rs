@@ -19,43 +19,155 @@ enum Then {
 /// A name, what is sent from the headers on, and what becomes of it. `SMUGGLED` stands for a request that deletes the item.
 const CASES: &[(&str, &str, Then)] = &[
     // Two words about the length (RFC 9112, 6.1 and 6.3).
-    ("CL and TE", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Either),
-    ("TE and CL", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\nSMUGGLED", Then::Either),
-    ("two lengths", "Content-Length: 0\r\nContent-Length: 5\r\n\r\nSMUGGLED", Then::Refused),
-    ("a list of lengths", "Content-Length: 0, 5\r\n\r\nSMUGGLED", Then::Refused),
-    ("a length with a sign", "Content-Length: +0\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "CL and TE",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Either,
+    ),
+    (
+        "TE and CL",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Either,
+    ),
+    (
+        "two lengths",
+        "Content-Length: 0\r\nContent-Length: 5\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a list of lengths",
+        "Content-Length: 0, 5\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a length with a sign",
+        "Content-Length: +0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     ("a negative length", "Content-Length: -1\r\n\r\nSMUGGLED", Then::Refused),
-    ("a length in hexadecimal", "Content-Length: 0x0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a length that overflows", "Content-Length: 18446744073709551616\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "a length in hexadecimal",
+        "Content-Length: 0x0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a length that overflows",
+        "Content-Length: 18446744073709551616\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     ("no length", "Content-Length:\r\n\r\nSMUGGLED", Then::Refused),
-    ("a length of blanks within", "Content-Length: 1 0\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "a length of blanks within",
+        "Content-Length: 1 0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     // Codings (6.1, 7.1).
-    ("an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "an unknown coding",
+        "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     ("identity", "Transfer-Encoding: identity\r\n\r\nSMUGGLED", Then::Refused),
-    ("chunked is not the last", "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("chunked in quotes", "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a vertical tab before chunked", "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a blank before the colon", "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("an underscore", "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nNEXT", Then::Next),
+    (
+        "chunked is not the last",
+        "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "chunked in quotes",
+        "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a vertical tab before chunked",
+        "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a blank before the colon",
+        "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "an underscore",
+        "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nNEXT",
+        Then::Next,
+    ),
     // Lines (2.2, 5.1, 5.2).
-    ("a folded header", "X-A: b\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a folded coding", "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a bare CR", "X-A: b\rTransfer-Encoding: chunked\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "a folded header",
+        "X-A: b\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a folded coding",
+        "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a bare CR",
+        "X-A: b\rTransfer-Encoding: chunked\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     ("a bare LF", "X-A: b\nContent-Length: 5\n\n12345NEXT", Then::Either),
     ("a NUL", "X-A: b\0\r\n\r\nSMUGGLED", Then::Refused),
     ("a header without a name", ": b\r\n\r\nSMUGGLED", Then::Refused),
-    ("a header without a colon", "Content-Length 0\r\n\r\nSMUGGLED", Then::Refused),
+    (
+        "a header without a colon",
+        "Content-Length 0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
     // Chunks (7.1).
-    ("an extension", "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\n12345\r\n0\r\n\r\nNEXT", Then::Next),
-    ("an extension with a line end", "Transfer-Encoding: chunked\r\n\r\n5;a=\"\n\"\r\n12345\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a size with a sign", "Transfer-Encoding: chunked\r\n\r\n+5\r\n12345\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a size with a prefix", "Transfer-Encoding: chunked\r\n\r\n0x5\r\n12345\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a size that overflows", "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\n12345\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a chunk that is too long", "Transfer-Encoding: chunked\r\n\r\n5\r\n1234567\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a chunk ended by LF", "Transfer-Encoding: chunked\r\n\r\n5\r\n12345\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a size ended by LF", "Transfer-Encoding: chunked\r\n\r\n5\n12345\r\n0\r\n\r\nSMUGGLED", Then::Refused),
-    ("a trailer", "Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n\r\nNEXT", Then::Next),
-    ("a trailer with a length", "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 50\r\n\r\nNEXT", Then::Next),
+    (
+        "an extension",
+        "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\n12345\r\n0\r\n\r\nNEXT",
+        Then::Next,
+    ),
+    (
+        "an extension with a line end",
+        "Transfer-Encoding: chunked\r\n\r\n5;a=\"\n\"\r\n12345\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a size with a sign",
+        "Transfer-Encoding: chunked\r\n\r\n+5\r\n12345\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a size with a prefix",
+        "Transfer-Encoding: chunked\r\n\r\n0x5\r\n12345\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a size that overflows",
+        "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\n12345\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a chunk that is too long",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n1234567\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a chunk ended by LF",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n12345\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a size ended by LF",
+        "Transfer-Encoding: chunked\r\n\r\n5\n12345\r\n0\r\n\r\nSMUGGLED",
+        Then::Refused,
+    ),
+    (
+        "a trailer",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n\r\nNEXT",
+        Then::Next,
+    ),
+    (
+        "a trailer with a length",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 50\r\n\r\nNEXT",
+        Then::Next,
+    ),
     // Host (3.2).
     ("two hosts", "Host: other\r\n\r\nNEXT", Then::Either),
 ];
@@ -91,7 +203,12 @@ fn no_byte_of_a_body_is_the_beginning_of_a_request() {
     let pair = Pair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let made = pair
-        .ask(&token, "POST", "/v1/vaults/apps/items", r#"{"title":"a","category":"LOGIN"}"#)
+        .ask(
+            &token,
+            "POST",
+            "/v1/vaults/apps/items",
+            r#"{"title":"a","category":"LOGIN"}"#,
+        )
         .unwrap();
     let item = format!("/v1/vaults/apps/items/{}", made.json()["id"].as_str().unwrap());
     let server = Server { pair, token, item };
@@ -143,7 +260,10 @@ fn no_byte_of_a_body_is_the_beginning_of_a_request() {
     ] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let statuses = server.send(request.as_bytes());
-        assert!(statuses == [status] || statuses == [400], "{target} {host:?}: {statuses:?}");
+        assert!(
+            statuses == [status] || statuses == [400],
+            "{target} {host:?}: {statuses:?}"
+        );
     }
     let alive = exchange(server.pair.address(), &Request::new("GET", "/heartbeat").bytes()).unwrap();
     assert_eq!(alive.status, 200);

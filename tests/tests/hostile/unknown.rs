@@ -21,7 +21,11 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
     assert!(degraded.is_some(), "{}", pair.health());
     let ask = |address, path: &str, token: &str| {
         let request = Request::new("GET", path);
-        let request = if token.is_empty() { request } else { request.bearer(token) };
+        let request = if token.is_empty() {
+            request
+        } else {
+            request.bearer(token)
+        };
         let reply = exchange(address, &request.bytes()).unwrap();
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.text()
@@ -30,7 +34,17 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
     let known: serde_json::Value = serde_json::from_str(&known).unwrap_or_default();
     let jti = known["claims"]["jti"].as_str().unwrap_or_default().to_owned();
     assert!(!jti.is_empty(), "{known}");
-    let secrets = ["twice.yaml", "payroll", "Hunter2", "good.yaml", "files\"", "2 of", "1 of", &vault, &jti];
+    let secrets = [
+        "twice.yaml",
+        "payroll",
+        "Hunter2",
+        "good.yaml",
+        "files\"",
+        "2 of",
+        "1 of",
+        &vault,
+        &jti,
+    ];
     for (address, path, token) in [
         (pair.address(), "/health", ""),
         (pair.address(), "/v1/health", "no token at all"),
@@ -46,12 +60,18 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
     // Who monitors without a token still sees what is wrong, and when the next token expires.
     assert!(ask(pair.address(), "/health", "").contains("the log of sync names them"));
     let metrics = ask(pair.address(), "/metrics", "");
-    assert!(metrics.contains("\nsidevault_token_expiry_timestamp_seconds "), "{metrics}");
+    assert!(
+        metrics.contains("\nsidevault_token_expiry_timestamp_seconds "),
+        "{metrics}"
+    );
     // And a token shows the rest.
     let health = ask(pair.address(), "/health", &token);
     assert!(health.contains("payroll/twice.yaml"), "{health}");
     let metrics = ask(pair.address(), "/metrics", &token);
-    assert!(metrics.contains(&format!("sidevault_items{{vault=\"{vault}\"}}")), "{metrics}");
+    assert!(
+        metrics.contains(&format!("sidevault_items{{vault=\"{vault}\"}}")),
+        "{metrics}"
+    );
     let expiry = format!("sidevault_token_expiry_timestamp_seconds{{jti=\"{jti}\"}}");
     assert!(metrics.contains(&expiry), "{metrics}");
 }
@@ -75,7 +95,10 @@ fn a_token_that_may_only_write_does_not_learn_which_titles_there_are() {
                 .unwrap();
             (reply.status, reply.text())
         });
-        assert!(answers.iter().all(|answer| *answer == answers[2]), "{method} {body}: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| *answer == answers[2]),
+            "{method} {body}: {answers:?}"
+        );
         assert_eq!(answers[2].0, 400, "{method} {body}");
     }
     let kept = pair.get(&owner, "/v1/vaults/apps/items").json();

@@ -44,7 +44,9 @@ async fn closed_after(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let start = Instant::now();
     let mut sink = Vec::new();
     // Closing is closing, also by a reset.
-    let _any = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink)).await.unwrap();
+    let _any = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink))
+        .await
+        .unwrap();
     start.elapsed()
 }
 
@@ -54,7 +56,14 @@ async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
     let (with_tls, connector) = tls(&stop);
     let (plain, secure) = (server(Tls::Off, 1).await.0, server(with_tls, 1).await.0);
     let whole_preface = [PREFACE, SETTINGS].concat();
-    let first: [&[u8]; 6] = [b"", b"P", &PREFACE[..16], b"G", b"GET / HTTP/1.1\r\nHost: x\r\n", &whole_preface];
+    let first: [&[u8]; 6] = [
+        b"",
+        b"P",
+        &PREFACE[..16],
+        b"G",
+        b"GET / HTTP/1.1\r\nHost: x\r\n",
+        &whole_preface,
+    ];
     for bytes in first {
         let mut stream = TcpStream::connect(plain).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -64,12 +73,18 @@ async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
         tokio::time::resume();
 
         let stream = TcpStream::connect(secure).await.unwrap();
-        let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let mut stream = connector
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.flush().await.unwrap();
         tokio::time::pause();
         let took = closed_after(&mut stream).await;
-        assert!(took <= limits::PEER_TIME + limits::LEAVE_TIME * 2, "TLS {bytes:?} {took:?}");
+        assert!(
+            took <= limits::PEER_TIME + limits::LEAVE_TIME * 2,
+            "TLS {bytes:?} {took:?}"
+        );
         tokio::time::resume();
     }
     // Before TLS.
