@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sidevault_sops::{Document, SopsError, Value, read, scalar_text};
+use sidevault_sops::{Decrypted, Document, SopsError, Value, read, scalar_text};
 
 use crate::generate::{FORMATS, File, file};
 use crate::tools::World;
@@ -23,7 +23,8 @@ enum Verdict {
     Same,
     /// sops refuses to encrypt it.
     NotEncrypted,
-    /// sops cannot decrypt what it encrypted, and it is refused here, too.
+    /// sops cannot decrypt what it encrypted, and it is refused here, too, or read by its values where sops
+    /// goes by comments that moved.
     LostBySops,
 }
 
@@ -105,7 +106,7 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
         (Ok(ours), Some(theirs)) => (ours, compact(&theirs)),
         (Err(_), None) => return Ok(Verdict::LostBySops),
         // JSON has no word for infinities and what is no number; YAML has.
-        (Ok(ours), None) if file.name == "f.yaml" => {
+        (Ok(ours), None) if file.name == "f.yaml" && is_no_json(&ours) => {
             let text = world
                 .decrypt(file.name, &sealed, "yaml", &[0])
                 .ok_or("sops refuses it")?;
@@ -117,6 +118,9 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
                 Err(format!("ours {ours}\nsops {theirs}"))
             };
         }
+        // Comments are not authenticated, and what sops writes may move them away from their values; what they
+        // say is not needed here.
+        (Ok(_), None) if file.rule.iter().any(|line| line.contains("comment_regex")) => return Ok(Verdict::LostBySops),
         (Ok(_), None) => return Err("sops refuses it".to_owned()),
         (Err(error), Some(_)) => return Err(format!("{error}\n{}", String::from_utf8_lossy(&sealed))),
     };
@@ -197,6 +201,19 @@ fn merge(value: &Value) -> Value {
         }
         scalar => scalar.clone(),
     }
+}
+
+/// Whether a document holds a number that JSON cannot say.
+fn is_no_json(file: &Decrypted) -> bool {
+    fn holds(value: &Value) -> bool {
+        match value {
+            Value::Float(text) => text.ends_with(char::is_alphabetic),
+            Value::Sequence(items) => items.iter().any(holds),
+            Value::Mapping(entries) => entries.iter().any(|(_, entry)| holds(entry)),
+            _ => false,
+        }
+    }
+    documents(file).iter().any(holds)
 }
 
 fn has_repeated_section(json: &str) -> bool {

@@ -263,11 +263,11 @@ fn text(r: &mut Random, line_breaks: bool) -> String {
 }
 
 /// Text for YAML. JSON's escapes write a character beyond 16 bits as two, which YAML does not join; and in a
-/// list sops writes open text of several lines that starts with a space as a block that it cannot read.
+/// list sops writes open text of several lines that starts with white space as a block that it cannot read.
 fn yaml_text(r: &mut Random) -> String {
     let text: String = text(r, true).chars().filter(|c| u32::from(*c) <= 0xffff).collect();
     if text.contains('\n') {
-        text.trim_start_matches([' ', '\t']).to_owned()
+        text.trim_start_matches([' ', '\t', '\n']).to_owned()
     } else {
         text
     }
@@ -359,7 +359,9 @@ fn scalar(r: &mut Random, flow: bool) -> String {
     match r.below(8) {
         0..4 => {
             let plain = r.of(PLAIN);
-            if flow && (plain.is_empty() || plain.contains([',', ':', '#'])) {
+            // YAML 1.2, which is read here, and YAML 1.1 differ in where these end in a list in brackets.
+            let ends_otherwise = plain.is_empty() || plain.contains([',', ':', '#']) || ["-", "!!str"].contains(&plain);
+            if flow && ends_otherwise {
                 "x".to_owned()
             } else {
                 plain.to_owned()
