@@ -51,7 +51,9 @@ impl Feed {
         wanted: impl Fn(&ChangeRecord) -> bool,
     ) -> Option<Vec<ChangeRecord>> {
         let kept = self.kept();
-        if after < kept.before || newest > kept.newest {
+        // A number between two that are here may be of a store that this one has replaced.
+        let is_known = after == kept.before || kept.changes.binary_search_by_key(&after, |change| change.seq).is_ok();
+        if !is_known || newest > kept.newest {
             return None;
         }
         let skipped = kept.changes.partition_point(|change| change.seq <= after);
@@ -129,6 +131,17 @@ mod tests {
         assert_eq!(seqs(&feed, 18, 19), Some(Vec::new()));
         assert_eq!(seqs(&feed, 8, 19), None);
         assert_eq!(seqs(&feed, 12, 20), None);
+    }
+
+    #[test]
+    fn a_stream_from_before_a_restore_is_not_served_from_here() {
+        let feed = feed();
+        add(&feed, 10..40);
+        // The backup ended at number 20, and the writer that opened it went on at 100.
+        feed.kept().add(20, None);
+        add(&feed, 100..101);
+        assert_eq!(seqs(&feed, 20, 100), Some(vec![100]));
+        assert_eq!(seqs(&feed, 39, 100), None);
     }
 
     #[test]
