@@ -79,7 +79,7 @@ impl Kept {
         }
         self.newest = newest;
         let over = self.changes.len().saturating_sub(KEPT);
-        if let Some(last) = self.changes.drain(..over).last() {
+        if let Some(last) = self.changes.drain(..over).next_back() {
             self.before = last.seq;
         }
     }

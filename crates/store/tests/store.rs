@@ -1,5 +1,5 @@
 //! The store as sync and the api use it: one writer, readers that are right at every call.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
+use sidevault_model::Dependency;
 use sidevault_store::{Reader, ReaderOptions, VaultEntry};
 use sidevault_sync::{Config, DirectorySource, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
@@ -278,10 +279,10 @@ impl Server {
             .into_iter()
             .find(|part| part.status == "FAILED" && part.service != "sqlite");
         failed.map_or(Ok(()), |part| {
+            let Dependency { service, message, .. } = part.shown(true);
             Err(Failure::Config(format!(
-                "--dir {}: {}. Or keep this server's vaults apart: --data DIR",
-                part.service,
-                part.message.unwrap_or_default()
+                "--dir {service}: {}. Or keep this server's vaults apart: --data DIR",
+                message.unwrap_or_default()
             )))
         })
     }

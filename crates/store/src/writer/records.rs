@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sidevault_model::activity::RecordKind;
-use sidevault_model::{ApiRequest, Timestamp, VaultId};
+use sidevault_model::{ApiRequest, Timestamp};
 use sqlx::QueryBuilder;
 
 use super::{Batch, Change, ChangeKind, ROWS};
@@ -15,13 +15,13 @@ impl Batch<'_> {
     /// Adds requests, oldest first, to the activity log, and drops the oldest records of whoever has most of it beyond
     /// [`super::WriterOptions::activity_bytes`]. Requests that name a vault that is gone are left out.
     pub async fn add_activity(&mut self, requests: &[ApiRequest]) -> Result<(), StoreError> {
-        let mut batches: BTreeMap<(VaultId, &str, RecordKind), Vec<(usize, &ApiRequest)>> = BTreeMap::new();
+        let mut batches: BTreeMap<_, Vec<(usize, &ApiRequest)>> = BTreeMap::new();
         for (position, request) in requests.iter().enumerate() {
             let vault = request.resource.vault.id;
             if self.state.vaults.contains_key(&vault) {
                 let kind = RecordKind::of(request.action, request.result);
                 batches
-                    .entry((vault, &request.actor.jti, kind))
+                    .entry((vault, request.actor.jti.as_str(), kind))
                     .or_default()
                     .push((position, request));
             }
