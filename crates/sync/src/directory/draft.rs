@@ -185,13 +185,13 @@ struct Leaf<'a> {
 /// happens, the dots within names are written `\.`, and a backslash `\\`.
 fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
     let plain = Join::all(entries, |name| Cow::Borrowed(name), MOST_NAMES)?;
-    let ids: Vec<String> = plain.iter().map(|leaf| leaf.id.clone()).collect();
-    if is_distinct(&ids) {
+    if is_distinct(plain.iter().map(|leaf| leaf.id.as_str())) {
         // Equal labels in one section would be equal ids.
         return Ok(plain);
     }
     // Escaped, a name is at most twice as long.
     let escaped = Join::all(entries, escape, 2 * MOST_NAMES)?;
+    let ids = plain.iter().map(|leaf| leaf.id.clone()).collect();
     let mut ids = distinct(ids, || escaped.iter().map(|leaf| leaf.id.clone()).collect()).into_iter();
     let mut leaves = Vec::with_capacity(plain.len());
     let mut escaped = escaped.into_iter();
@@ -314,12 +314,16 @@ fn distinct(plain: Vec<String>, escaped: impl FnOnce() -> Vec<String>) -> Vec<St
         }
     };
     let mixed: Vec<String> = plain.iter().zip(&escaped).map(choose).collect();
-    if is_distinct(&mixed) { mixed } else { escaped }
+    if is_distinct(mixed.iter().map(String::as_str)) {
+        mixed
+    } else {
+        escaped
+    }
 }
 
-fn is_distinct(names: &[String]) -> bool {
-    let mut seen = HashSet::with_capacity(names.len());
-    names.iter().all(|name| seen.insert(name.as_str()))
+fn is_distinct<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = HashSet::new();
+    names.all(|name| seen.insert(name))
 }
 
 /// A scalar as it is written; a list or an empty mapping as JSON.

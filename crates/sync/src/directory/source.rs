@@ -94,6 +94,8 @@ pub(crate) struct Source {
     known: HashMap<String, Known>,
     /// The vaults that were this source's at the last look.
     owned: HashSet<VaultId>,
+    /// What was not served at the last look, by path, and why.
+    failed: BTreeMap<String, String>,
 }
 
 struct Known {
@@ -118,6 +120,7 @@ impl Source {
             tools,
             known: HashMap::new(),
             owned: HashSet::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -134,7 +137,7 @@ impl Source {
             Err(error) => return Ok(self.fail(error)),
         };
         let mut groups = self.groups(std::mem::take(&mut tree.files));
-        let files = groups.values().map(|group| group.files.len()).sum();
+        let files: usize = groups.values().map(|group| group.files.len()).sum();
         let mut failed: BTreeMap<String, String> = tree
             .refused
             .iter()
@@ -171,6 +174,9 @@ impl Source {
                 .iter()
                 .filter_map(|(path, known)| Some((path.clone(), known.error.clone()?))),
         );
+        self.log_changes(&failed);
+        self.failed.clone_from(&failed);
+        let files = files + tree.refused.len();
         self.report(match nothing_served {
             Some(error) => SourceState::Failed(error),
             None => SourceState::Read { files, failed },
@@ -350,13 +356,7 @@ impl Source {
                 Some(drafts)
             }
         };
-        if let Some(Known { error: Some(_), .. }) = self.known.insert(found.relative.clone(), known) {
-            tracing::info!(
-                source = self.config.name,
-                file = found.relative,
-                "the file is good again"
-            );
-        }
+        self.known.insert(found.relative.clone(), known);
         Ok(Ok(drafts))
     }
 
@@ -438,15 +438,19 @@ impl Source {
             digest: [0; 32],
             error: None,
         });
-        if known.error.as_ref() != Some(&error) {
-            tracing::warn!(
-                source = self.config.name,
-                file = found.relative,
-                error,
-                "a file can't be read; its items stay as they were"
-            );
-        }
         known.error = Some(error);
+    }
+
+    fn log_changes(&self, failed: &BTreeMap<String, String>) {
+        let source = &self.config.name;
+        for (file, error) in failed {
+            if self.failed.get(file) != Some(error) {
+                tracing::warn!(source, file, error, "a file can't be read; its items stay as they were");
+            }
+        }
+        for file in self.failed.keys().filter(|file| !failed.contains_key(*file)) {
+            tracing::info!(source, file, "the file is good again, or gone");
+        }
     }
 
     fn report(&self, state: SourceState) {
