@@ -10,7 +10,7 @@ use crate::vault_ids::{self, Obstacle};
 
 /// One step of a directory source.
 pub(crate) enum DirectoryJob {
-    /// Makes sure that these vaults are there and belong to the source.
+    /// Makes sure that these vaults are there and belong to the source, as far as no other source has them.
     Claim {
         source: String,
         vaults: BTreeMap<VaultId, String>,
@@ -78,9 +78,10 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
                 // An item's id follows from the file's path as its origin does: no other file can have made it.
                 let before: HashSet<ItemId> = batch.items_of(*vault, origin).await?.into_iter().collect();
                 for draft in drafts {
-                    let old = match before.contains(&draft.id) {
-                        true => batch.item(*vault, draft.id).await?,
-                        false => None,
+                    let old = if before.contains(&draft.id) {
+                        batch.item(*vault, draft.id).await?
+                    } else {
+                        None
                     };
                     put(batch, source, *vault, origin, draft, old, now).await?;
                 }
