@@ -153,17 +153,35 @@ impl Directory {
     ///
     /// No other link to a directory is followed, because it could lead in a circle. These can't: both names are
     /// checked, and what is entered is not a link.
-    pub(crate) fn enter_volume(&self, name: &OsStr) -> Option<Self> {
+    ///
+    /// `None` if `name` is no such link, or one that leads to a file or to nothing.
+    ///
+    /// # Errors
+    /// [`BeneathError`]: `name` is such a link, and the directory can't be opened, perhaps because kubelet is replacing the
+    /// revision.
+    pub(crate) fn enter_volume(&self, name: &OsStr) -> Option<Result<Self, BeneathError>> {
         let text = readlinkat(&self.0, name, Vec::new()).ok()?;
         if text.to_bytes().strip_prefix(b"..data/") != Some(name.as_bytes()) {
             return None;
         }
-        let revision = readlinkat(&self.0, "..data", Vec::new()).ok()?;
+        let revision = match readlinkat(&self.0, "..data", Vec::new()) {
+            Ok(revision) => revision,
+            Err(Errno::NOENT | Errno::INVAL) => return None,
+            Err(errno) => return Some(Err(errno.into())),
+        };
         let revision = OsStr::from_bytes(revision.to_bytes());
         if !is_kubelets(revision) || revision.as_bytes().contains(&b'/') {
             return None;
         }
-        self.enter(revision).and_then(|revision| revision.enter(name)).ok()
+        let revision = match self.enter(revision) {
+            Ok(revision) => revision,
+            Err(error) => return Some(Err(error)),
+        };
+        match revision.entry(name) {
+            Ok(Entry::Directory) => Some(revision.enter(name)),
+            Ok(_) | Err(BeneathError::Missing) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 

@@ -103,23 +103,29 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn walk(&mut self, dir: &Directory, names: &[OsString], place: &Place) {
         for name in names.iter().filter(|name| !is_unlisted(name)) {
-            let outcome = match place.below(name) {
-                Some(below) => self.visit(dir, name, &below).map_err(|error| match error {
-                    BeneathError::Changed => None,
-                    error => Some(error.to_string()),
-                }),
-                None => Err(Some("its name is not UTF-8; rename it".to_owned())),
+            let Some(below) = place.below(name) else {
+                let error = "its name is not UTF-8; rename it".to_owned();
+                self.refuse(&place.path.join(name), &place.parts, error);
+                continue;
             };
-            match outcome {
+            match self.visit(dir, name, &below) {
                 Ok(()) => {}
-                Err(Some(error)) => self.refuse(&place.path.join(name), &place.parts, error),
-                Err(None) => self.tree.changing = true,
+                Err(BeneathError::Changed) => self.tree.changing = true,
+                Err(error) => self.refuse(&below.path, &place.parts, error.to_string()),
             }
         }
     }
 
     fn visit(&mut self, dir: &Directory, name: &OsStr, place: &Place) -> Result<(), BeneathError> {
-        match dir.entry(name).map_err(replaced)? {
+        let entry = match dir.entry(name).map_err(replaced) {
+            // It may be a directory, whose files can't be told from removed ones now.
+            Err(error @ BeneathError::Io(_)) => {
+                self.descend(Err(error), place);
+                return Ok(());
+            }
+            entry => entry?,
+        };
+        match entry {
             Entry::Directory => self.descend(dir.enter(name).map_err(replaced), place),
             Entry::File(stamp) => self.found(place, stamp),
             Entry::Special => return Err(BeneathError::Special),
@@ -131,7 +137,7 @@ impl Listing<'_> {
                     linked: true,
                     ..place.clone()
                 };
-                self.descend(Ok(volume), &linked);
+                self.descend(volume.map_err(replaced), &linked);
             }
             Entry::Link => {
                 if let Some(stamp) = self.tree.root.follow(&place.path)? {
@@ -298,6 +304,22 @@ mod tests {
         assert_eq!(listed(&source), [("prod".to_owned(), "prod/db/a.yaml".to_owned())]);
         let tree = list(&source).unwrap();
         assert!(tree.refused.is_empty() && tree.root.file(&tree.files[0].path).is_ok());
+    }
+
+    /// As seen when kubelet removes the revision between the reading of `..data` and the opening of what it names.
+    #[test]
+    fn a_directory_of_a_volume_whose_revision_is_gone_is_being_replaced_and_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        symlink("..2026_11_29", root.join("..data")).unwrap();
+        symlink("..data/prod", root.join("prod")).unwrap();
+        let tree = list(&DirectorySource::new(root)).unwrap();
+        assert!(tree.changing);
+
+        // A revision without the name: the link leads to nothing, and says so.
+        fs::create_dir(root.join("..2026_11_29")).unwrap();
+        let tree = list(&DirectorySource::new(root)).unwrap();
+        assert!(!tree.changing && tree.refused.contains_key("prod"));
     }
 
     #[test]
