@@ -1,6 +1,6 @@
 -- Everything a user would call content is sealed (AES-256-GCM) before it gets here.
--- Plain are only ids, versions, states, times and numbers that order things; those of items and tokens are bound to the
--- row's seal, so that a row whose plain columns were changed does not open.
+-- Plain are only ids, versions, states, times and numbers that order things; those that reads of items and
+-- tokens go by are bound to the row's seal, so that a row does not open in which one of them was changed.
 -- Times are Unix milliseconds. The SQL stays within what SQLite and PostgreSQL share.
 
 -- One row. A reader that finds another `opening` than it knew, or a lower number of the newest change, has a store

@@ -163,12 +163,16 @@ impl Edge {
         let again = request.method().is_safe().then(|| without_body(&request));
         let request = request.map(|body| Body::new(Unread::new(body)));
         let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
-        if let Some(LargeBody(place)) = response.extensions_mut().remove() {
-            exchange.keep(place);
-        }
+        let large = response.extensions_mut().remove::<LargeBody>();
         let bytes = in_memory(&response);
-        let Some(again) = again.filter(|_| !exchange.try_to_afford(bytes)) else {
-            // What was written can't be asked for again. Few large answers to writes are in memory: see `LargeBody`.
+        if exchange.try_to_afford(bytes) {
+            return response;
+        }
+        let Some(again) = again else {
+            // A write can't be carried out again. Its place among the large bodies bounds its answer as well.
+            if let Some(LargeBody(place)) = large {
+                exchange.keep(place);
+            }
             return response;
         };
         drop(response);

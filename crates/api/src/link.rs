@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
 use sidevault_model::Dependency;
-use sidevault_store::{Answer, Command, Notice};
+use sidevault_store::{Answer, Command, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::ApiError;
@@ -66,7 +66,9 @@ impl SyncLink {
                         .send_if_modified(|was| !*was && std::mem::replace(was, settled) != settled);
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "sync is of another version: a notice was not understood"),
+                Err(error) => {
+                    tracing::warn!(error = decoding_fault(&error), "sync is of another version: a notice was not understood");
+                }
             }
         }
         drop(peer);
@@ -111,7 +113,7 @@ impl SyncLink {
             Ok(Answer::Refused(refusal)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
             Err(error) => {
-                tracing::error!(%error, "sync is of another version: its answer was not understood");
+                tracing::error!(error = decoding_fault(&error), "sync is of another version: its answer was not understood");
                 Err(ApiError::internal())
             }
         }

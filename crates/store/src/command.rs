@@ -10,6 +10,12 @@ pub use sidevault_model::patch::Operation as PatchOperation;
 
 use crate::TokenRecord;
 
+/// Where and how a message of the bus is not what was expected, for the log. serde's own text quotes what it met, which may
+/// be the value of a field.
+pub fn decoding_fault(error: &serde_json::Error) -> String {
+    format!("{:?} at byte {} of line {}", error.classify(), error.column(), error.line())
+}
+
 /// A write. `by` is the id that becomes the item's `lastEditedBy`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -182,4 +188,18 @@ pub enum Notice {
     Changed(i64),
     /// To the api: how sync and its sources are.
     Health(Vec<Dependency>),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_fault_of_a_message_does_not_quote_it() {
+        let error = serde_json::from_str::<Notice>(r#"{"changed": "s3cret"}"#).err().unwrap();
+        assert!(error.to_string().contains("s3cret"));
+        let told = decoding_fault(&error);
+        assert!(told.starts_with("Data at byte ") && !told.contains("s3cret"), "{told}");
+    }
 }

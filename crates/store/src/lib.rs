@@ -22,7 +22,7 @@ mod tokens;
 mod writer;
 
 pub use activity::Activity;
-pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo};
+pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo, decoding_fault};
 pub use error::StoreError;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, StoredItem, Summary, VaultEntry, View};
 pub use space::Space;

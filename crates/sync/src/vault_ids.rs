@@ -56,11 +56,13 @@ pub(crate) async fn rename_local(
     name: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // First what may be refused: an id that is retired for nothing would close the vault to its tokens.
+    batch.rename_vault(vault.id, name, now).await?;
     let old = id_of(ids, &vault.name);
     if old != id_of(ids, name) {
         batch.retire_vault_id(old, LOCAL_SOURCE).await?;
     }
-    batch.rename_vault(vault.id, name, now).await
+    Ok(())
 }
 
 /// Deletes a vault: a local one that is no longer wanted, or the one of a source that is no longer configured.

@@ -55,7 +55,8 @@ impl State {
             activity: Usage::default(),
             stale: false,
             keeps_history: true,
-            has_remains: false,
+            // The process before may have ended between a deletion and the emptying of the log.
+            has_remains: true,
         };
         state.reload(conn).await?;
         state.note_opening(conn).await?;
