@@ -67,7 +67,10 @@ impl SyncLink {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(error = decoding_fault(&error), "sync is of another version: a notice was not understood");
+                    tracing::warn!(
+                        error = decoding_fault(&error),
+                        "sync is of another version: a notice was not understood"
+                    );
                 }
             }
         }
@@ -113,7 +116,10 @@ impl SyncLink {
             Ok(Answer::Refused(refusal)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
             Err(error) => {
-                tracing::error!(error = decoding_fault(&error), "sync is of another version: its answer was not understood");
+                tracing::error!(
+                    error = decoding_fault(&error),
+                    "sync is of another version: its answer was not understood"
+                );
                 Err(ApiError::internal())
             }
         }

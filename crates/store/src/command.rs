@@ -13,7 +13,12 @@ use crate::TokenRecord;
 /// Where and how a message of the bus is not what was expected, for the log. serde's own text quotes what it met, which may
 /// be the value of a field.
 pub fn decoding_fault(error: &serde_json::Error) -> String {
-    format!("{:?} at byte {} of line {}", error.classify(), error.column(), error.line())
+    format!(
+        "{:?} at byte {} of line {}",
+        error.classify(),
+        error.column(),
+        error.line()
+    )
 }
 
 /// A write. `by` is the id that becomes the item's `lastEditedBy`.
@@ -197,7 +202,9 @@ mod tests {
 
     #[test]
     fn the_fault_of_a_message_does_not_quote_it() {
-        let error = serde_json::from_str::<Notice>(r#"{"changed": "s3cret"}"#).err().unwrap();
+        let error = serde_json::from_str::<Notice>(r#"{"changed": "s3cret"}"#)
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("s3cret"));
         let told = decoding_fault(&error);
         assert!(told.starts_with("Data at byte ") && !told.contains("s3cret"), "{told}");

@@ -53,7 +53,10 @@ impl Links {
             Ok(Notice::TokenSeen(record)) => self.queue.token_seen(record).await,
             Ok(_) => Ok(()),
             Err(error) => {
-                tracing::warn!(error = decoding_fault(&error), "a notice of another version was not understood");
+                tracing::warn!(
+                    error = decoding_fault(&error),
+                    "a notice of another version was not understood"
+                );
                 Ok(())
             }
         };
@@ -108,7 +111,10 @@ async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
             .await
             .unwrap_or_else(|closed| Answer::Refused(Refusal::new(FailureKind::Internal, closed.to_string()))),
         Err(error) => {
-            tracing::warn!(error = decoding_fault(&error), "a command of another version was not understood");
+            tracing::warn!(
+                error = decoding_fault(&error),
+                "a command of another version was not understood"
+            );
             Answer::Refused(Refusal::new(
                 FailureKind::Internal,
                 "sync does not understand this command: run the same version of api and sync",
