@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How many records of one kind all tokens share between two hand-overs. See [`Collected::reserve`].
 const SHARED: usize = 1024;
 
-/// The most records that are held at once, whoever asks. A record takes about 1 kB at the most: see [`TEXT_BYTES`].
+/// The most records that are held at once, of all tokens together. A record takes about 1 kB at the most: see [`TEXT_BYTES`].
 const MOST: usize = 16 * SHARED;
 
 /// How many records go over the bus in one message: about 300 kB at the most, far below the bus's largest message.
@@ -42,11 +42,11 @@ pub(crate) struct Recorder {
     dropped: AtomicU64,
 }
 
-/// What came since the last hand-over.
+/// The records since the last hand-over.
 #[derive(Default)]
 struct Collected {
     requests: Vec<ApiRequest>,
-    /// How many records have a place, those that are just being put together included.
+    /// How many records are reserved or collected.
     reserved: usize,
     /// The same for each token, by its id, and for each kind of record.
     tokens: HashMap<String, [usize; RecordKind::COUNT]>,
@@ -56,7 +56,7 @@ impl Collected {
     /// Takes a place for a record, if the token has one left.
     ///
     /// With k tokens each has [`SHARED`] / k places for each kind of record, and at least one. What the first tokens
-    /// took before the others came is not taken back: k tokens together have at most SHARED * (1 + 1/2 + … + 1/k).
+    /// reserved before the others came is not taken back: k tokens together have at most SHARED * (1 + 1/2 + … + 1/k).
     fn reserve(&mut self, jti: &str, kind: RecordKind) -> bool {
         if self.reserved >= MOST {
             return false;

@@ -52,7 +52,7 @@ pub struct Api {
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) event_streams: Arc<EventStreams>,
-    /// What event streams tell.
+    /// The changes that event streams send.
     pub(crate) feed: Feed,
     /// Places for large bodies.
     pub(crate) large_bodies: Arc<Semaphore>,
@@ -103,7 +103,7 @@ impl Api {
                     self.open(&credentials).await;
                     tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
                 };
-                // Event streams look at their token again whenever the sequence is told.
+                // Sending the sequence makes event streams check their token again.
                 let listed = self.revoked.follow(|| self.sequence.send_modify(|_| {}));
                 tokio::join!(stored, listed);
             })
@@ -162,7 +162,7 @@ impl Api {
         }
     }
 
-    /// Takes down whether the store can be read, and logs when that changes.
+    /// Records whether the store can be read, and logs when that changes.
     fn note_trouble(&self, error: Option<String>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match (&*trouble, error) {

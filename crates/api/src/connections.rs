@@ -21,7 +21,7 @@ use crate::limits;
 /// How many connections are closed at once when there is no room: looking for them takes time.
 const ROOM: usize = 32;
 
-/// How often whoever waits for room looks for a connection that can be closed.
+/// How often a request or answer that waits for room looks for a connection that can be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The connections of a listener, and what they hold.
@@ -32,13 +32,13 @@ pub(crate) struct Connections {
     is_full: AtomicBool,
 }
 
-/// What requests take, of all connections or of those from one address.
+/// What requests use of the limits: counted once for all connections, and once for each address.
 struct Room {
-    /// Requests in work, answers that are not sent whole included.
+    /// Requests in work. A request is in work until its answer is sent whole.
     requests: Arc<Semaphore>,
-    /// KiB of answers that are not sent.
+    /// KiB of answers in memory that are not sent yet.
     unsent: Arc<Semaphore>,
-    /// Requests that wait for one of the two.
+    /// Requests that wait for `requests` or `unsent`.
     waiting: Semaphore,
 }
 
@@ -52,7 +52,7 @@ impl Room {
     }
 }
 
-/// Taken of the room of an address, and of all.
+/// Permits for one request or answer, from the limits of its address and from those of all connections.
 pub(crate) struct Taken {
     _of_address: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
@@ -95,8 +95,8 @@ impl Table {
         self.remove(number);
     }
 
-    /// Closes connections that wait for their peer: of the addresses that hold the most, the ones that wait longest.
-    /// False if there is none.
+    /// Closes some connections that wait for their peer: those of the addresses with the most connections first, and of
+    /// one address those that have waited longest. False if none can be closed.
     fn make_room(&mut self, group: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut waiting: Vec<_> = self
@@ -117,12 +117,12 @@ impl Table {
     }
 }
 
-/// Too much is in work, or waits for clients to take it.
+/// Refused: too many requests are in work, or too many answers wait for clients to read them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
 impl Connections {
-    /// For a listener that has at most so many requests in work.
+    /// For a listener that has at most `requests` requests in work.
     pub(crate) fn new(requests: usize) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
@@ -136,7 +136,7 @@ impl Connections {
         self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A place for a connection from this address. None if there is none: whoever holds them is being served.
+    /// A place for a connection from this address. None if all places belong to connections that are being served.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let group = group(address);
         let mut table = self.table();
@@ -182,7 +182,7 @@ impl Connections {
         })
     }
 
-    /// Closes connections that wait for their peer, whichever; for when the process has too many open files.
+    /// Closes connections that wait for their peer, of any address. Called when the process has too many open files.
     pub(crate) fn make_room(&self) {
         self.table().make_room(None);
     }
@@ -201,7 +201,7 @@ impl Connections {
         }
     }
 
-    /// Takes of what is short, which is had by whoever is first, and by closing connections whose peers take nothing.
+    /// Waits for permits of a limit that is reached, and meanwhile closes connections whose peers read nothing.
     async fn obtain(
         &self,
         semaphore: &Arc<Semaphore>,
@@ -241,8 +241,8 @@ fn group(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What an answer of so many bytes takes of the room for answers: none if it is small, for there are never more of those
-/// than requests in work; all that one address can have if it is larger than that.
+/// How much of the room for answers an answer of `bytes` bytes takes: none if it is small, because the limit of requests in
+/// work bounds small answers; at most the share of one address, so that a larger answer can be sent at all.
 fn kib(bytes: usize) -> u32 {
     match bytes {
         0..=limits::SMALL_ANSWER_BYTES => 0,
@@ -272,7 +272,7 @@ impl Place {
             match since {
                 Some(since) if since + patience <= now => return,
                 Some(since) => sleep_until(since + patience).await,
-                // Nothing that begins to wait from now on is overdue before.
+                // A wait that begins from now on ends later than this.
                 None => sleep_until(now + patience).await,
             }
         }
@@ -309,7 +309,7 @@ impl Drop for Place {
     }
 }
 
-/// One connection, as others see it.
+/// One connection, as the table of all connections holds it.
 struct Held {
     group: IpAddr,
     room: Arc<Room>,
@@ -337,19 +337,19 @@ impl Held {
     }
 }
 
-/// Whose turn it is: the server's or the peer's.
+/// Whether the server or the peer has to act next on a connection.
 struct Turns {
     /// Requests in work, until their answers are sent whole.
     open: usize,
-    /// Since when there is none.
+    /// Since when no request is in work.
     idle: Instant,
-    /// Answers of which the peer has to take something before they go on, and since when.
+    /// Answers that can't go on before the peer reads, each with the time since when.
     untaken: BTreeMap<u64, Instant>,
     next: u64,
 }
 
 impl Turns {
-    /// Since when the peer has to do something.
+    /// Since when the peer has to act: to send a request, or to read an answer. None if the server has to.
     fn waits_since(&self) -> Option<Instant> {
         match self.open {
             0 => Some(self.idle),
@@ -357,8 +357,8 @@ impl Turns {
         }
     }
 
-    /// Since when an answer is not taken: if nothing of any was for a moment, or one is left aside for long. Answers
-    /// that are just being sent do not count.
+    /// Since when the peer has left an answer unread: if it read nothing of any answer for [`limits::UNREAD_GRACE`], or
+    /// nothing of one for [`limits::LEFT_ASIDE_GRACE`]. None for answers that are just being sent.
     fn unread_since(&self, now: Instant) -> Option<Instant> {
         let oldest = self.untaken.values().min().copied()?;
         let newest = self.untaken.values().max().copied()?;
@@ -367,7 +367,7 @@ impl Turns {
         is_unread.then_some(oldest)
     }
 
-    /// The same of all that makes a connection one to close when there is no room.
+    /// Since when the connection may be closed to make room: it has no request in work, or an answer is left unread.
     fn gives_way_since(&self, now: Instant) -> Option<Instant> {
         match self.open {
             0 => Some(self.idle),
@@ -376,7 +376,8 @@ impl Turns {
     }
 }
 
-/// A request and its answer. In work until its last reference is gone: every byte of the answer that is not sent holds one.
+/// A request and its answer. It is in work until the last reference is dropped, and every unsent part of the answer holds
+/// one.
 pub(crate) struct Exchange {
     connections: Arc<Connections>,
     held: Arc<Held>,
@@ -405,7 +406,7 @@ impl Exchange {
             Some(taken) => taken,
             None => self.take(|room| &room.requests, 1, limits::PLACE_TIME).await?,
         };
-        // It is asked for once.
+        // Set once: each request is admitted once.
         let _ = self.request.set(taken);
         Ok(())
     }
@@ -475,7 +476,7 @@ impl Exchange {
         self.held.turns().untaken.insert(self.number, Instant::now());
     }
 
-    /// The peer has taken all there was.
+    /// The peer has read all that was sent.
     pub(crate) fn waits_for_us(&self) {
         self.held.turns().untaken.remove(&self.number);
     }

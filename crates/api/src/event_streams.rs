@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio_util::sync::CancellationToken;
 
-/// The streams that are open. There are only so many places: when all are taken, a token that has fewer streams than
-/// another takes the place of that one's newest stream, so that each token gets as many as it wants up to an equal
-/// share, and what others do not use besides.
+/// The open streams. Their number is limited: when the limit is reached, a token with fewer streams than another takes the
+/// place of the other token's newest stream. So each token gets as many streams as it wants up to an equal share, and
+/// besides what other tokens do not use.
 pub(crate) struct EventStreams {
     places: usize,
     open: Mutex<Open>,
@@ -15,7 +15,7 @@ pub(crate) struct EventStreams {
 
 #[derive(Default)]
 struct Open {
-    /// By the token's id; oldest first.
+    /// The streams of each token, by the token's id; oldest first.
     tokens: HashMap<String, Vec<Stream>>,
     count: usize,
     next: u64,
@@ -48,7 +48,7 @@ impl EventStreams {
         if open.count >= self.places {
             let own = open.tokens.get(jti).map_or(0, Vec::len);
             let (most, streams) = open.tokens.iter().max_by_key(|(_, streams)| streams.len())?;
-            // With one more than this token will have, that one still has no less.
+            // After the exchange the other token still has at least as many streams as this one.
             if streams.len() < own + 2 {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! The newest changes, in memory: what is committed is read from the store once, however many event streams tell of it.
+//! The newest changes, in memory: what is committed is read from the store once, however many event streams send it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
@@ -35,7 +35,7 @@ impl Feed {
     pub(crate) async fn fill(&self, store: &Reader, newest: i64) -> Result<(), StoreError> {
         let last = self.kept().newest;
         if last != newest {
-            // One more than is kept, so that a page that is cut is told apart.
+            // One more than is kept: if that many come, there may be still more.
             let added = store.changes(last, newest, None, KEPT + 1).await?;
             self.kept().add(newest, added);
         }
@@ -67,8 +67,8 @@ impl Feed {
 }
 
 impl Kept {
-    /// Adds what came after the newest change. None, or too much: what was kept is not known to go before, as after a
-    /// restore, and streams that were there read the store themselves.
+    /// Adds the changes after the newest one. If `None` or too many are given, there may be a gap after the kept changes (as
+    /// after a restore): then those are dropped, and streams that need them read the store themselves.
     fn add(&mut self, newest: i64, added: Option<Vec<ChangeRecord>>) {
         match added.filter(|added| added.len() <= KEPT && self.newest < newest) {
             Some(added) => self.changes.extend(added),

@@ -24,17 +24,18 @@ pub(crate) const HEADER_BYTES: usize = 48 << 10;
 /// How much of a request's head is read at all; beyond, the connection is closed with a bare 431.
 pub(crate) const HEAD_BYTES: usize = 128 << 10;
 
-/// How much of a body that nobody wants is read, so that the connection can be used again; as much as Go's server reads.
+/// How much of a request body that the handler did not read is read and dropped, so that the connection can be used again.
+/// Go's server reads as much.
 pub(crate) const UNREAD_BYTES: usize = 256 << 10;
 
 /// How long that may take.
 pub(crate) const UNREAD_TIME: Duration = Duration::from_secs(5);
 
 /// How long a peer may keep a connection waiting: for its first request, for the end of a request's head, for the next
-/// request, or until it takes some more of an answer. From the first moment on, whatever was sent before.
+/// request, or until it reads some more of an answer. It counts from the moment at which the connection was accepted.
 pub(crate) const PEER_TIME: Duration = Duration::from_secs(60);
 
-/// How long a connection that is told to end may take to.
+/// How long a connection may stay open after the server began to close it.
 pub(crate) const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// How long an answer may take to begin. Above: 504.
@@ -56,7 +57,7 @@ pub(crate) const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 2;
 /// if none ends in time.
 pub(crate) const REQUESTS: usize = 2048;
 
-/// The same of a port that has nothing but the status of its process.
+/// The same for a port that serves only the status of its process (sync's `/health` and `/metrics`).
 pub(crate) const STATUS_REQUESTS: usize = 256;
 
 /// How many requests of one HTTP/2 connection may be in work at once; as many as RFC 9113, 6.5.2 wants at the least.
@@ -66,19 +67,21 @@ pub(crate) const STREAMS: u32 = 100;
 /// answers wait.
 pub(crate) const UNSENT_BYTES: usize = 12 << 20;
 
-/// An answer of at most so many bytes does not count: never more of them are in memory than requests in work.
+/// An answer of at most this many bytes does not count: [`REQUESTS`] bounds how many of them are in memory.
 pub(crate) const SMALL_ANSWER_BYTES: usize = 8 << 10;
 
 /// How much room there must be to produce the next part of an answer that is sent part by part.
 pub(crate) const PART_BYTES: usize = 64 << 10;
 
-/// In how large parts an answer is handed to the HTTP library: whether a peer takes it shows after each.
+/// The size, in bytes, of the pieces in which an answer is handed to the HTTP library: after each piece the server can tell
+/// whether the peer reads.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
-/// When requests or answers have to wait: how long another client may take nothing of its answers before it is closed.
+/// When requests or answers have to wait for room: how long another client may read nothing of its answers before its
+/// connection is closed.
 pub(crate) const UNREAD_GRACE: Duration = Duration::from_secs(3);
 
-/// The same of one answer, while the client takes others.
+/// The same for one answer, while the client reads others.
 pub(crate) const LEFT_ASIDE_GRACE: Duration = Duration::from_secs(20);
 
 /// How many requests may wait for a place in work, or for room for their answer; half as many of one address. Above: 503.

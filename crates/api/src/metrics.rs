@@ -1,5 +1,5 @@
-//! What the api counts, for Prometheus. Vaults by id; no titles, no values. Series that name vaults or tokens are for those
-//! who show a token.
+//! What the api counts, for Prometheus. Vaults by id; no titles, no values. Series that name vaults or tokens are shown
+//! only to requests with a valid token.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
@@ -37,7 +37,7 @@ struct Reason {
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct TokenLabel {
-    /// Not the name: `sidevault token list` knows both.
+    /// The token's id, not its name: `sidevault token list` shows both.
     jti: String,
 }
 
@@ -51,7 +51,7 @@ const TOKEN_EXPIRY: &str = "token_expiry_timestamp_seconds";
 /// The api's series, all prefixed `sidevault_`.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// What only those are shown who have a token.
+    /// Series that are shown only with a valid token.
     details: Registry,
     requests: Family<Request, Counter>,
     duration: Family<RouteLabel, Histogram>,
@@ -178,7 +178,7 @@ impl Metrics {
     fn set_expiries(&self, view: Option<&View>) -> Option<i64> {
         let now = Timestamp::now().as_millis() / 1000;
         let mut expiries = self.expiries();
-        // When a revoked token would have expired is of no interest any more.
+        // A revoked token needs no alert before it expires.
         expiries.retain(|jti, _| !view.is_some_and(|view| view.is_revoked(jti)));
         self.token_expiry.clear();
         for (jti, at) in &*expiries {

@@ -3,9 +3,9 @@
 //! The file is read a few times a second, not watched: reading finds every kind of change, Kubernetes' swap of symbolic
 //! links and network file systems included, and costs some microseconds.
 //!
-//! Nothing that goes wrong with the file makes a token good again. Ids that were added count as soon as they are read. Ids
-//! that are gone are forgotten only if the file reads the same twice, so that a file that is just being written is never
-//! taken for a shorter one. While the file can't be relied on, what was last known stays in force.
+//! No fault of the file makes a revoked token good again. Added ids are refused as soon as they are read. Removed ids are
+//! forgotten only after two reads in a row gave the same content, so that a file that is just being written is never taken
+//! for a shorter one. While the file has a fault, the ids that were read before stay refused.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub struct RevokedFile {
     /// The file.
     pub path: PathBuf,
-    /// Whether it must be there when the api starts: somebody said where it is.
+    /// Whether the file must exist when the api starts: true if SIDEVAULT_REVOKED_FILE names it.
     pub required: bool,
 }
 
-/// The list can't be relied on.
+/// The list has a fault, so it may lack tokens.
 #[derive(Debug, thiserror::Error)]
 #[error("the revocation list {path}: {fault}")]
 pub struct RevokedError {
@@ -38,7 +38,7 @@ pub struct RevokedError {
 /// The tokens that the list refuses.
 #[derive(Default)]
 pub struct Revoked {
-    /// `None`: there is no list, and never will be.
+    /// `None`: no path is configured, so there can be no list.
     file: Option<RevokedFile>,
     state: RwLock<State>,
 }
@@ -55,8 +55,8 @@ impl Revoked {
     /// Reads the list for the first time.
     ///
     /// # Errors
-    /// If it can't be relied on: nothing is known of the tokens on it, and serving would let them in. A file that is not
-    /// there is no error unless it is required.
+    /// If the list has a fault: the api can't know which tokens to refuse, and would accept them. A missing file is an
+    /// error only if it is required.
     pub fn open(file: RevokedFile) -> Result<Self, RevokedError> {
         let mut list = RevocationList::read(&file.path);
         if list.fault.is_some() {
@@ -90,7 +90,7 @@ impl Revoked {
         self.read().ids.contains(jti)
     }
 
-    /// How the list is, for `/health`; nothing if there is none.
+    /// The list's state for `/health`; `None` if there is no list.
     pub(crate) fn dependency(&self) -> Option<Dependency> {
         let state = self.read().clone();
         let tokens = match state.ids.len() {
@@ -111,7 +111,7 @@ impl Revoked {
         }
     }
 
-    /// Follows the file for ever, and says when other tokens are refused than before.
+    /// Reads the file again and again, for ever, and reports each change of the set of refused tokens.
     pub(crate) async fn follow(&self, changed: impl Fn()) {
         let Some(file) = self.file.clone() else { return };
         let (mut before, mut is_settled) = (None, false);
@@ -133,13 +133,13 @@ impl Revoked {
         }
     }
 
-    /// Takes up what was read. Whether the ids are others now.
+    /// Applies one read of the file. Returns whether the set of refused ids changed.
     fn take(&self, path: &Path, list: &RevocationList, is_stable: bool) -> bool {
         let known = self.read().clone();
         let is_missing = list.fault == Some(RevocationListFault::Missing);
         let mut next = known.clone();
         next.exists |= !is_missing;
-        // A list that nobody demanded and that never was is no fault.
+        // A missing file is no fault if it is not required and never existed.
         let fault = list.fault.clone().filter(|_| next.exists);
         if is_stable && fault != known.fault {
             match &fault {
@@ -168,7 +168,7 @@ impl Revoked {
         changes
     }
 
-    // The state is replaced whole: one that a panic left behind is as good as any.
+    // The state is only ever replaced as a whole, so it is consistent even after a panic poisoned the lock.
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -111,7 +111,7 @@ impl hyper::body::Body for Sending {
     }
 }
 
-/// Bytes that are handed to the HTTP library. They are gone when they are sent, or when nobody can be sent them any more.
+/// Bytes that are handed to the HTTP library, which drops them once they are sent or the connection is closed.
 struct Unsent {
     bytes: Bytes,
     _room: Option<Taken>,

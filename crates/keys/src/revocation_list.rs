@@ -14,7 +14,7 @@ use crate::session;
 /// The longest list in bytes: what a Kubernetes Secret or ConfigMap may hold. Some 38,000 ids.
 pub const MAX_REVOCATION_LIST_LEN: usize = 1 << 20;
 
-/// What the list is called where no other name is given.
+/// The default file name of the list.
 const FILE_NAME: &str = "revoked-tokens";
 
 const HEADER: &str =
@@ -29,7 +29,7 @@ pub struct RevocationList {
     pub fault: Option<RevocationListFault>,
 }
 
-/// Why a list can't be relied on. No text of the file is shown: someone may have put a whole token there.
+/// A fault of a list. It shows no text of the file: someone may have put a whole token there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationListFault {
@@ -54,7 +54,7 @@ pub enum RevocationListFault {
 }
 
 impl RevocationList {
-    /// Where the list is unless it is said: beside the credentials, if they are in a file.
+    /// The default path of the list: beside the credentials, if they are in a file.
     pub fn default_path(session: &str) -> Option<PathBuf> {
         let session = session.trim_start_matches('\u{feff}').trim();
         session::as_path(session).map(|path| path.with_file_name(FILE_NAME))
@@ -104,8 +104,8 @@ impl RevocationList {
     /// Adds tokens to the list at `path`, or makes it; returns once that is on disk. Each is an id and a comment of one
     /// line. Those that are on the list already are left as they are.
     ///
-    /// The file itself is appended to and never replaced, so that it keeps its owner and mode, links and bind mounts go
-    /// on leading to it, and nobody ever reads a list that lacks what it had.
+    /// The file is appended to and never replaced, so that it keeps its owner and mode, links and bind mounts go on leading
+    /// to it, and no reader ever sees a list without the earlier ids.
     ///
     /// # Errors
     /// A list with a fault is not written to; nor is one that would become too long.
@@ -152,7 +152,7 @@ fn line(id: &str, comment: &str) -> String {
     format!("{}\n", format!("{id}  # {comment}").trim_end_matches(['#', ' ']))
 }
 
-/// A token's id in the one way it is spelled; `None` if it is none. Connect shows ids in capitals in places.
+/// A token's id in lower case, as tokens have it; `None` if `text` is no id. Connect shows some ids in capitals.
 pub fn canonical_jti(text: &str) -> Option<String> {
     let possible = text.len() == 26 && text.bytes().all(|c| c.is_ascii_alphanumeric());
     possible.then(|| text.to_ascii_lowercase())

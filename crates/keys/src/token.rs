@@ -30,8 +30,8 @@ pub struct Token {
     pub kid: String,
     /// What it may do, vault by vault.
     pub vaults: BTreeMap<VaultId, Access>,
-    /// Those of `vaults` that its maker named without looking at the store: such an id follows from the vault's name,
-    /// and is good only as long as no other vault has had that name (docs/tokens.md).
+    /// Those of `vaults` whose id was computed from the vault's name because `token create` had no store or no such vault in
+    /// it. The token opens such an id only until it is retired (docs/tokens.md).
     pub by_name: BTreeSet<VaultId>,
     /// When it was issued, to the second.
     pub issued_at: Timestamp,

@@ -43,10 +43,11 @@ pub struct Dependency {
     pub service: String,
     /// `ACTIVE`, `INITIALIZED`, `TOKEN_NEEDED`, …
     pub status: String,
-    /// More, for a person: for whoever asks. No name or count of what is stored, and no path.
+    /// A message for people, shown without a token too: no name or count of anything stored, and no path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The message for those who may know all: see [`Self::shown`]. It travels from sync to the api, and is not shown.
+    /// The message with details, which [`Self::shown`] puts in place of `message` for a valid token. It is sent from sync to
+    /// the api, and never shown as a member of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

@@ -115,7 +115,7 @@ impl Settings {
     }
 }
 
-/// SIDEVAULT_LOW_DISK_MB.
+/// SIDEVAULT_LOW_DISK_MB, in MiB.
 pub(crate) fn low_disk(environment: &Environment) -> Result<LowDisk, Failure> {
     const NAME: &str = "SIDEVAULT_LOW_DISK_MB";
     let megabytes = environment
@@ -127,7 +127,7 @@ pub(crate) fn low_disk(environment: &Environment) -> Result<LowDisk, Failure> {
     })
 }
 
-/// Where the revocation list is. One that is named must be there; beside the credentials there may be one.
+/// Where the revocation list is. A file that SIDEVAULT_REVOKED_FILE names must exist; the default one may be missing.
 pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<RevokedFile> {
     if let Some(path) = environment.get("SIDEVAULT_REVOKED_FILE") {
         return Some(RevokedFile {
@@ -141,7 +141,7 @@ pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<R
 /// SIDEVAULT_HEALTH_DETAILS: whether `/health` and `/metrics` show everything without a token.
 ///
 /// # Errors
-/// If it is neither yes nor no.
+/// If it is neither `true` or `1` nor `false` or `0`.
 pub(crate) fn health_details(environment: &Environment) -> Result<bool, Failure> {
     match environment.get("SIDEVAULT_HEALTH_DETAILS") {
         None | Some("false" | "0") => Ok(false),

@@ -22,7 +22,7 @@ use super::query;
 /// How often a comment is sent when nothing happens, and the token looked at again.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// How many changes are told at once.
+/// How many changes are read at once.
 const PAGE: usize = 500;
 
 /// Changes in the vaults that the token may read, from the one after `Last-Event-ID` on; without
@@ -146,7 +146,7 @@ impl Follower {
         Some(())
     }
 
-    /// Tells the client to read everything anew, and goes on after `newest`.
+    /// Sends `reset`, which tells the client to read everything anew, and goes on after change number `newest`.
     fn reset(&mut self, newest: i64) {
         self.after = newest;
         let id = newest.to_string();

@@ -333,7 +333,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The place among the large bodies that an item takes if it is as large.
+/// If an item is as large as a large body, the place among the large bodies that its answer takes.
 pub(super) async fn place_of_item(
     caller: &Caller,
     vault: VaultId,
@@ -345,7 +345,7 @@ pub(super) async fn place_of_item(
     place(&caller.api, Some(bytes)).await
 }
 
-/// Has sync write, and shows what came of it. A large answer keeps the `place` of its body until it is sent.
+/// Sends the write to sync, and answers with the item. A large answer keeps the `place` of its body until it is sent.
 pub(super) async fn write(
     caller: &Caller,
     entry: &Arc<VaultEntry>,

@@ -24,8 +24,8 @@ pub(crate) struct Place {
 pub(crate) enum Token {
     /// Make a token and print it
     ///
-    /// The server need not run, nor the vault be there yet: a vault's id follows from its name. Where there is no store to
-    /// look into, the first vault of a name is meant.
+    /// Neither the server nor the vault needs to exist yet: a vault's id is computed from its name. Without a store to look
+    /// into, the token opens the first vault of that name.
     #[command(
         after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d"
     )]
@@ -40,21 +40,21 @@ pub(crate) enum Token {
     },
     /// Have the server refuse tokens from now on
     ///
-    /// The store keeps that, as long as it is kept itself. A revocation list (--file) is a file that outlives the store;
-    /// the api refuses what is on either.
+    /// The store records the revocation; a store that is lost loses it. A revocation list (--file) is a file apart from the
+    /// store. The api refuses a token that either of them names.
     Revoke {
-        /// Their names or ids (jti)
+        /// The tokens' names or ids (jti)
         #[arg(required = true, value_name = "TOKEN")]
         tokens: Vec<String>,
-        /// Put them on this revocation list, and ask no server; it is made if it is not there
+        /// Add the tokens to this revocation list instead of asking the server; a missing file is made
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
-    /// Print the tokens that the store refuses, as a revocation list
+    /// Print the tokens that are revoked in the store, as a revocation list
     Revoked {
-        /// Add them to this revocation list, too; it is made if it is not there
+        /// Add the tokens to this revocation list, too; a missing file is made
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
         #[command(flatten)]

@@ -35,7 +35,7 @@ enum Step {
 /// What a person calls the same vault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
-    /// The local vault that was made as the so-manieth.
+    /// The local vault with this position in the order in which local vaults were made.
     Local(usize),
     /// The directory of this name.
     Directory(String),
