@@ -192,8 +192,8 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ClientErr
 
 /// The `message` of Connect's error body: an object with a number `status`, a text `message`, and nothing else.
 ///
-/// Many services answer with a `message` of some form. Whoever chooses the host that a client asks (in Kubernetes: the
-/// author of a SecretStore) must not read such a service's texts in the client's log and events.
+/// Many services answer with a `message` of some form. Someone who chooses the host that a client asks (in Kubernetes: the
+/// author of a SecretStore) must not get to read such a service's texts in the client's log and events.
 fn message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

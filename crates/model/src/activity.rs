@@ -37,7 +37,7 @@ wire_enum! {
     Vault = "VAULT",
 }
 
-/// What a record tells of. A log that is full keeps room for each kind: many reads push out no write.
+/// The kind of request that a record is about. A full log keeps room for each kind: many reads push out no write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
     /// A read that was answered.
@@ -91,7 +91,7 @@ pub struct Actor {
     /// The token's id.
     pub jti: String,
     /// The client's `User-Agent`, at most its first 256 bytes; empty if it sent none, or if the vault is out of the
-    /// token's scope: whoever is refused writes no text of its own into the vault's log.
+    /// token's scope: a client that is refused must not write text of its own into the vault's log.
     pub user_agent: String,
     /// The client's address.
     pub request_ip: String,

@@ -5,8 +5,8 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, ObjectMeta};
 
-/// Whether all objects of a kind may be listed and watched, in a namespace or everywhere; or the one of a name. Everybody
-/// may ask this of themselves.
+/// Whether the operator may list and watch all objects of a kind, in a namespace or everywhere, or the one of a name. Every
+/// account may ask this about itself (SelfSubjectAccessReview).
 ///
 /// # Errors
 /// When the API server can't be asked.

@@ -14,14 +14,14 @@ use crate::queue::ObjectKey;
 use crate::start::core;
 use crate::wake;
 
-/// What templates live in.
+/// The kinds of object that hold templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TemplateKind {
     ConfigMap,
     Secret,
 }
 
-/// A ConfigMap or Secret in one version. Nothing else of it is kept, since all of the cluster are followed.
+/// A ConfigMap or Secret in one version. Nothing else of it is kept, since all objects of the kind in the cluster are watched.
 struct Version(Identity);
 
 impl Watched for Version {
@@ -92,7 +92,7 @@ impl TemplateSources {
             let seen = move |key: &ObjectKey, seen: Seen<'_, Version>| {
                 let is_other = match &seen {
                     Seen::Is(now, before) => before.as_ref().is_none_or(|before| before.0 != now.0),
-                    // Without its template a Secret can't be made anew. It stays, so nobody needs to be told at once.
+                    // Without its template a Secret can't be rendered anew and stays as it is, so no reconcile is needed.
                     Seen::Gone(_) | Seen::Unreadable(..) => false,
                 };
                 if is_other && let Some(operator) = operator.get() {

@@ -32,7 +32,7 @@ pub(crate) struct Share {
     pub(crate) kind: usize,
 }
 
-/// How many bytes of the log each token has, in which vaults, for which kinds of record.
+/// How many bytes of the log belong to each token, vault and kind of record.
 #[derive(Default)]
 pub(crate) struct Usage {
     bytes: u64,
@@ -88,8 +88,8 @@ impl Usage {
     }
 
     /// The share that gives up its oldest batch when the log is full: of the token that has most, the vault that has
-    /// most, and of that the kind that has most (max-min fairness at each step). So a token that has less than its
-    /// part of the log loses nothing to the others, nor does a vault to the others of the same token.
+    /// most, and of that the kind that has most (max-min fairness at each step). So a token with less than an equal part
+    /// of the log loses no records to other tokens, nor does a vault to other vaults of the same token.
     pub(crate) fn largest(&self) -> Option<Share> {
         let (token, usage) = self.tokens.iter().max_by_key(|(_, usage)| usage.bytes)?;
         let (vault, kinds) = usage.vaults.iter().max_by_key(|(_, kinds)| kinds.iter().sum::<u64>())?;

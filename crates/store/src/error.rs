@@ -26,7 +26,7 @@ pub enum StoreError {
         "{0} holds no tables yet. If it is a copy of a store, its {0}-wal is missing: copy both, or copy after sync was stopped"
     )]
     Empty(PathBuf),
-    /// Changes are in the write-ahead log still, and can't be moved into the database where it is.
+    /// The write-ahead log still holds changes, and the volume is read-only, so they can't be moved into the database.
     #[error(
         "{0}-wal holds changes that are not in the database yet, and its directory is read-only: start `sidevault sync` once where it can be written to, or mount it writable"
     )]
@@ -90,7 +90,7 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether it says that nothing can be written at the moment, whatever it is; not that one write was wrong.
+    /// Whether the disk or the database's files are at fault, so that every write fails at the moment, and not this write.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. })
     }

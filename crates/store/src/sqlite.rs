@@ -18,8 +18,8 @@ use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Semaphore, 
 
 use crate::StoreError;
 
-/// The write-ahead log is cut to this many bytes once all of it is in the database. Without a limit it would stay as
-/// large as a reader that kept it from being moved has ever made it.
+/// The write-ahead log's file is cut to this many bytes once all of the log is in the database. Without a limit the file would
+/// keep the largest size that it ever had, for example while a long read kept SQLite from moving it into the database.
 const LOG_BYTES: &str = "8388608";
 
 /// How long a connection waits for a lock.
@@ -62,7 +62,7 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
 }
 
 /// A connection for the writer, to a database that is there. `synchronous=FULL`: a commit is on disk before it is
-/// acknowledged. `secure_delete`: what is deleted is overwritten with zeros.
+/// acknowledged. `secure_delete`: deleted rows are overwritten with zeros.
 pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
     let options = options(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -165,8 +165,8 @@ impl Connections {
         conn.map_err(|error| explained(error.into(), &self.path))
     }
 
-    /// Closes them all and goes on with new ones, to the files that the path names now. If these are not good, which
-    /// `check` says, the old connections stay. Whoever has one lent keeps it for so long; when this returns, nobody has.
+    /// Replaces all connections by new ones, to the files that the path names now. If `check` refuses those files, the old
+    /// connections stay. Waits until every old connection that is in use has been given back.
     pub(crate) async fn reopen(
         &self,
         check: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), StoreError>,
@@ -222,7 +222,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Whether there is a store to read. It may be none yet, or no whole one.
+/// Checks that the database is a complete store: a writer may still be making it, or its write-ahead log may be missing.
 pub(crate) async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     match has_schema(conn).await {
         Ok(true) => Ok(()),
@@ -233,7 +233,7 @@ pub(crate) async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> 
     }
 }
 
-/// SQLite says no more than that it can't open a database whose log it can't move into it.
+/// The error for a database whose log SQLite can't move into it, of which SQLite says only that it can't open the file.
 fn explained(error: StoreError, path: &Path) -> StoreError {
     match is_read_only(path) && has_bytes(&beside(path, "-wal")) {
         true => StoreError::LogNotRead(path.to_owned()),
@@ -249,8 +249,8 @@ async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
     Ok(tables == 1)
 }
 
-/// Closes the writer's connection, with the log emptied: a copy of the database's file alone is then whole, even if
-/// an api still reads it, and SQLite so keeps the log's file.
+/// Closes the writer's connection, with the log emptied: a copy of the database's file alone is then complete, even if
+/// an api still reads it, and SQLite therefore keeps the log's file.
 pub(crate) async fn close(mut conn: SqliteConnection) -> Result<(), StoreError> {
     let emptied = empty_log(&mut conn, Duration::from_millis(500)).await;
     conn.close().await?;
@@ -270,7 +270,7 @@ fn is_read_only(database: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err()
 }
 
-/// Whether there is a database with a first page and without a write-ahead log, where all else of it may have been.
+/// Whether the database has a first page but no write-ahead log, in which the rest of it may have been.
 fn lacks_log(database: &Path) -> bool {
     has_bytes(database) && !has_bytes(&beside(database, "-wal"))
 }
@@ -290,11 +290,11 @@ pub(crate) struct CommitClock {
     watched: RwLock<Watched>,
 }
 
-/// The files that are read from. They are not those that the paths name, if a backup was put in their place.
+/// The files that are open for reading. After a restore the paths may name other files.
 #[derive(Clone, Copy)]
 struct Watched {
     database: Inode,
-    /// None where nothing can be written and no writer has left a WAL index.
+    /// The WAL index. None on a read-only volume without one.
     index: Option<(Inode, &'static File)>,
 }
 
@@ -308,7 +308,7 @@ pub(crate) struct Stamp([u8; 48]);
 impl Stamp {
     /// Like no stamp that is ever read: a WAL index starts with its format's number.
     pub(crate) const NEVER: Self = Self([0; 48]);
-    /// Of a database that nobody can write to.
+    /// The stamp of a database that nobody can write to.
     const UNCHANGING: Self = Self([0xff; 48]);
 }
 
@@ -329,8 +329,8 @@ impl CommitClock {
         &self.database
     }
 
-    /// Whether the paths name other files than those that are read, which a writer has opened already. Until one has,
-    /// a backup may still be on its way there.
+    /// Whether the paths name other files than those that are open, and a writer has opened the new ones already. Before that,
+    /// a restore may still be copying.
     pub(crate) fn has_other_files(&self) -> bool {
         let watched = self.watched();
         let index = inode(&beside(&self.database, "-shm")).ok();

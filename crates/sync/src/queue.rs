@@ -143,7 +143,7 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
     (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
 }
 
-/// What a client is told whose write failed.
+/// The refusal that a client gets whose write failed.
 fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => Refusal::new(
@@ -186,15 +186,15 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
     }
 }
 
-/// The writer, and what is known of the room it has.
+/// The writer, and the free room that was last seen on its disk.
 struct Committer {
     writer: Writer,
     context: WriterContext,
-    /// When the room was last looked at.
+    /// When the free room was last read.
     looked: Option<Instant>,
-    /// What it was then.
+    /// The free room at that time.
     space: Option<Space>,
-    /// What was deleted is not overwritten yet.
+    /// Deleted rows in the write-ahead log are not overwritten yet.
     has_unwiped: bool,
 }
 
@@ -206,7 +206,7 @@ impl Committer {
         if self.holds_back() {
             jobs = self.drop_activity(jobs);
         }
-        // Without the reserve, what room is left is for what would have used the reserve.
+        // Without the reserve, the room that is left is for urgent writes only.
         if !self.writer.hold_reserve() && self.is_full() {
             let (urgent, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.work.is_urgent());
             jobs = urgent;
@@ -228,7 +228,7 @@ impl Committer {
                     tracing::debug!(%error, jobs = jobs.len(), "a batch failed; its jobs are tried one by one");
                 }
                 if matches!(error, StoreError::Full) {
-                    // What the log holds may fit into the database, and then there is room in the log.
+                    // The database may have room for the log's content; moving it there makes room in the log.
                     let _ = self.writer.empty_log(Duration::ZERO).await;
                 }
                 jobs.sort_by_key(|job| !job.work.is_urgent());
@@ -293,7 +293,7 @@ impl Committer {
         Ok(outcomes)
     }
 
-    /// Overwrites what deleted vaults have left behind. If that can't be done, it is tried again later.
+    /// Overwrites the rows of deleted vaults in the write-ahead log. If that fails, `try_again` does it later.
     async fn wipe(&mut self, wait: Duration) {
         let outcome = self.writer.wipe_deleted(wait).await;
         let is_wiped = matches!(outcome, Ok(true));
@@ -307,7 +307,7 @@ impl Committer {
         self.has_unwiped = !is_wiped;
     }
 
-    /// Whether room is too short for what can best be done without.
+    /// Whether there is too little room for activity and old versions, which are least important.
     fn holds_back(&self) -> bool {
         self.is_low() || self.is_failing()
     }
@@ -336,7 +336,7 @@ impl Committer {
         jobs
     }
 
-    /// Looks how much room there is, if that was not done just now.
+    /// Reads how much room is free, unless that was done just now.
     fn look(&mut self) {
         if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
             return;
@@ -352,7 +352,7 @@ impl Committer {
         }
     }
 
-    /// How the writer is if it can write.
+    /// The state of a writer whose last write succeeded.
     fn usual_state(&self) -> WriterState {
         match self.space {
             Some(space) if self.is_low() => WriterState::Low(self.context.low_disk.warning(space)),
@@ -360,7 +360,7 @@ impl Committer {
         }
     }
 
-    /// Tries whether a store that could not be written can be now, so that `/health` is right although nobody writes.
+    /// Tries to write to a store that could not be written, so that `/health` is right although no client writes.
     async fn try_again(&mut self) {
         self.look();
         if self.has_unwiped {
@@ -384,7 +384,7 @@ impl Committer {
     }
 
     fn succeeded(&self) {
-        // A small write may find room where the next one does not: that is not the end of it.
+        // A small write may still find room where the next one does not, so one success does not mean that the disk has room.
         if !(self.is_failing() && self.is_full()) {
             self.context.status.writer(self.usual_state());
         }

@@ -1,21 +1,21 @@
-//! What is still written when there is little room on the disk, and who is told of it.
+//! When the disk has too little room for the activity log and for old versions of items.
 
 use std::time::Duration;
 
 use sidevault_store::Space;
 
-/// How often the room is looked at, and a store that could not be written is tried.
+/// How often the free room is checked, and a store that could not be written is tried again.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
-/// When room is low: then the activity log and old versions of items are not kept, and `/health` says so.
+/// The limit below which room is low: then the activity log and old versions of items are not kept, and `/health` says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LowDisk {
-    /// Below so many free bytes. None: below 64 MiB, or a tenth of the volume if that is less.
+    /// The limit in free bytes. None: 64 MiB, or a tenth of the volume if that is less.
     pub below: Option<u64>,
 }
 
 impl LowDisk {
-    /// Whether this is little room.
+    /// Whether `space` has less free room than the limit.
     pub fn is_low(self, space: Space) -> bool {
         space.free < self.threshold(space)
     }
@@ -25,7 +25,7 @@ impl LowDisk {
         self.below.unwrap_or((64 << 20).min(space.total / 10))
     }
 
-    /// What to say of a volume with little room.
+    /// The warning for a volume with little room, for the log, `/health` and `doctor`.
     pub fn warning(self, space: Space) -> String {
         format!(
             "little disk is left, {} MB of {} MB, less than the {} MB of SIDEVAULT_LOW_DISK_MB: activity and old \
@@ -37,7 +37,7 @@ impl LowDisk {
     }
 }
 
-/// As `df -h` counts.
+/// A MiB, which `df -h` shows as M.
 const MB: u64 = 1 << 20;
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) enum SourceState {
     Failed(String),
 }
 
-/// What is known of the store, as far as writing goes.
+/// Whether the store can be written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WriterState {
     Good,
@@ -39,7 +39,7 @@ pub(crate) enum WriterState {
 }
 
 impl WriterState {
-    /// What is wrong, for a person.
+    /// What is wrong, as a message for people; `None` if nothing is.
     pub(crate) fn trouble(&self) -> Option<String> {
         match self {
             Self::Good => None,
@@ -96,7 +96,7 @@ impl Status {
         self.changed.send_replace(());
     }
 
-    /// Takes down how the writer is, and tells of it if that changed.
+    /// Records the writer's state, and logs and publishes it if it changed.
     pub(crate) fn writer(&self, state: WriterState) {
         self.metrics.writer(&state);
         let mut writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -116,7 +116,7 @@ impl Status {
         self.changed.send_replace(());
     }
 
-    /// How the writer is.
+    /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
         self.writer
             .lock()

@@ -1,12 +1,12 @@
-//! Which vault an id stands for, so that no token ever opens another vault than its maker meant.
+//! Which ids vaults get, so that a token made for one vault never opens another one.
 //!
 //! A vault's id follows from its name (HMAC-SHA-256), so that a token can be made by name, offline, before the vault is
 //! there. Such an id is given to one vault only: it is retired as soon as a vault of that name, whatever its own id, is
 //! renamed or deleted. No local vault gets a retired id, and tokens made by name do not open one; tokens made by id go
-//! on opening their vault, whatever it is called. docs/tokens.md tells users so.
+//! on opening their vault, whatever it is called. docs/tokens.md explains this to users.
 //!
-//! The vault of a directory is what the directory's name says: whenever its source is configured again it has the same
-//! id again, but no local vault gets that id.
+//! The vault of a directory has the id that is computed from the directory's name. If its source is removed from the
+//! configuration and put back later, the vault has the same id again; no local vault gets that id.
 
 use sidevault_keys::IdKey;
 use sidevault_model::{Timestamp, VaultId, filter};
@@ -71,12 +71,12 @@ pub(crate) async fn delete(batch: &mut Batch<'_>, ids: &IdKey, vault: &VaultInfo
     batch.delete_vault(vault.id).await
 }
 
-/// What keeps a directory from having the vault that its name says.
+/// Why a directory source can't have the vault of its directory's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// Another source's vault has this name.
     Taken { owner: String },
-    /// A local vault had this name. The vault would have its id, and so be open to its tokens.
+    /// A local vault had this name before. The directory's vault would get that vault's id, so its tokens would open it.
     Retired,
 }
 

@@ -166,8 +166,8 @@ impl Connection {
             .await
     }
 
-    /// Has the server say that it has read all its sources: every part in its health report must be `ACTIVE`, as
-    /// Connect's and Sidevault's are then. Gives when a report was asked for that says so, `not_before` or later.
+    /// Checks that the server has read all its sources: every part in its health report must be `ACTIVE`, as Connect's and
+    /// Sidevault's are then. Returns the time, `not_before` or later, at which such a report was requested.
     ///
     /// # Errors
     /// [`ProviderError::Unsettled`], and when the server gives no report.

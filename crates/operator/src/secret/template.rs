@@ -10,7 +10,7 @@ use sidevault_template as engine;
 use crate::types::{DecodingStrategy, Template, TemplateFrom, TemplateRef, TemplateScope};
 use crate::values::{Values, decode};
 
-/// How much of a template's text stands for its name in an error, in bytes.
+/// How much of a template's text an error shows in place of a name, in bytes.
 const LONGEST_NAME: usize = 200;
 
 /// Why a template gives nothing. Templates' own errors quote the template, not the values; of a template that lives in a
@@ -131,7 +131,7 @@ impl Filler<'_> {
                 TemplateScope::KeysAndValues => self.mapping(&text, part, strategy),
             };
             filled.map_err(|error| match kind {
-                // Whoever reads events need not be one who may read the Secret.
+                // Someone who may read events may not be allowed to read the Secret.
                 "secret" => TemplateError(format!(
                     "error in secret {name}: the template at key {key} fails; why is not shown, since that would quote \
                      the Secret (a ConfigMap's template is quoted)"

@@ -65,7 +65,7 @@ pub struct View {
     retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
     seq: i64,
-    /// The id of the writer's opening of the store that was the last one then.
+    /// The id that the writer which opened the store last wrote into it.
     opening: String,
 }
 
@@ -80,10 +80,10 @@ impl View {
         self.vaults.get(&id)
     }
 
-    /// What a token may do in a vault, the vault being there or not. `None`: the vault is not in the token's scope.
+    /// The token's rights in a vault, whether the vault exists or not. `None`: the vault is not in the token's scope.
     pub fn access(&self, token: &Token, vault: VaultId) -> Option<Access> {
         let access = token.vaults.get(&vault)?;
-        // Most tokens name no vault by its name, so the sets are rarely looked into.
+        // Most tokens have no vault by name, so the sets are rarely searched.
         let refused = token.by_name.contains(&vault) && self.is_retired(vault);
         (!refused).then_some(*access)
     }
@@ -169,12 +169,12 @@ impl Reader {
         Box::pin(self.refresh()).await
     }
 
-    /// Looks whether other files were put in the place of those that are read, and goes on with them once a writer has
-    /// opened them. [`Reader::view`] does so too if the `-shm` file was replaced, which it sees for nothing; this finds
-    /// the rest. To be called a few times a second.
+    /// Checks whether the database's files were replaced, and reads the new ones once a writer has opened them.
+    /// [`Reader::view`] does so too if the `-shm` file was replaced, which it notices without an extra system call; this
+    /// finds other replacements. To be called a few times a second.
     ///
     /// # Errors
-    /// If the store that is there now can't be read. Reads go on with the one before.
+    /// If the new store can't be read. Reads go on with the old one.
     pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
         match self.clock.has_other_files() {
             true => Box::pin(self.change_files()).await,

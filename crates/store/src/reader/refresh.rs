@@ -26,7 +26,7 @@ impl Reader {
 
     pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
         let _alone = self.refreshing.lock().await;
-        // If the other store can't be read, the one that was read so far is still whole: `look_for_other_files` tells.
+        // If the new store can't be read, reads of the old one go on: `look_for_other_files` reports the error.
         if self.clock.has_other_files() && self.reopen().await.is_err() {
             return Ok(read(&self.view).clone());
         }
@@ -45,7 +45,8 @@ impl Reader {
         let mut conn = self.connections.lend().await?;
         let old = read(&self.view).clone();
         let rows = match last_change(&mut conn).await? {
-            // Changes continue from the view's only within one opening, and only if none was taken back.
+            // The changes after the view's number are complete only if no writer opened the store since, and no backup
+            // was restored.
             (opening, newest) if opening == old.opening && newest >= old.seq => {
                 changed_rows(&mut conn, old.seq).await?
             }
@@ -103,8 +104,8 @@ impl Reader {
         self.start_over(&mut *self.connections.lend().await?).await
     }
 
-    /// Reads everything anew. What was revoked stays so even if the store is one that does not know of it: a backup that
-    /// was put back must not make a token good again.
+    /// Reads everything anew. Tokens that were revoked before stay so even if this store has no such revocation: a restored
+    /// backup must not make a token good again.
     async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let (opening, seq) = last_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
@@ -198,7 +199,7 @@ async fn last_change(conn: &mut SqliteConnection) -> Result<(String, i64), Store
     let row = sqlx::query("SELECT opening, (SELECT MAX(seq) FROM changes) AS newest FROM store")
         .fetch_optional(conn)
         .await?;
-    // A store that a writer is about to open for the first time has neither.
+    // Before a writer has opened the store for the first time, it has neither.
     let Some(row) = row else { return Ok((String::new(), 0)) };
     let newest: Option<i64> = row.try_get("newest")?;
     Ok((row.try_get("opening")?, newest.unwrap_or(0)))
@@ -265,8 +266,8 @@ async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreE
 }
 
 impl Reader {
-    /// The ids of all tokens that are refused: the revoked ones, and those whose rows do not open, since their
-    /// revocation may have been taken out of them.
+    /// The ids of all tokens that are refused: the revoked ones, and those whose rows can't be decrypted, since
+    /// someone may have edited their revocation.
     async fn revoked(&self, conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
         // The key may have been replaced since it was last read.
         self.keyring.load(conn, STORE).await?;

@@ -39,14 +39,14 @@ const SEALS_PER_KEY: i64 = 1 << 28;
 /// back, which takes longer than a row does.
 const ROWS: usize = 16;
 
-/// How a [`Writer`] keeps things.
+/// Limits of what a [`Writer`] keeps.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// How many versions of an item are kept, the present one included. At least 1.
     pub history: u32,
     /// How often a data key seals before it is replaced. Lower only to test rotation.
     pub seals_per_key: i64,
-    /// How many bytes the activity log takes on disk at the most.
+    /// The most bytes that the activity log takes on disk.
     pub activity_bytes: u64,
 }
 
@@ -118,12 +118,12 @@ struct State {
     next_change: i64,
     next_activity: i64,
     activity: Usage,
-    /// A batch did not come to its end: what is in memory may be ahead of the database, and SQLite may have ended the
-    /// transaction without the connection's knowing.
+    /// A batch was neither committed nor rolled back: the state in memory may be ahead of the database, and SQLite may have
+    /// ended the transaction although sqlx believes it open.
     stale: bool,
-    /// Old versions are kept of items that change.
+    /// Whether an item that changes leaves its old version in the history.
     keeps_history: bool,
-    /// A vault was deleted, and its keys are in the write-ahead log still.
+    /// A vault was deleted, and its keys are still in the write-ahead log.
     has_remains: bool,
 }
 
@@ -167,7 +167,7 @@ impl Writer {
     /// Starts a transaction.
     ///
     /// # Errors
-    /// If the database can't be used. The next call tries it anew: nothing that failed before stands in its way.
+    /// If the database can't be used. The next call tries again on a new connection.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         if self.state.stale {
             self.reopen().await?;
@@ -184,14 +184,14 @@ impl Writer {
     }
 
     /// After some errors (FULL, IOERR, NOMEM, INTERRUPT, BUSY) SQLite ends a transaction by itself
-    /// (<https://www.sqlite.org/lang_transaction.html>), and sqlx then holds it for open for ever. So a batch that did
-    /// not come to its end, or could not begin, costs the connection, whatever ended it.
+    /// (<https://www.sqlite.org/lang_transaction.html>), but sqlx believes it open for ever. So after a batch
+    /// that could not begin, or was neither committed nor rolled back, the connection is replaced, whatever the error was.
     async fn reopen(&mut self) -> Result<(), StoreError> {
-        // Before the old one is closed: the last connection takes the WAL index with it, and a full disk has no room
-        // for a new one.
+        // Open the new connection before the old one is closed: closing the last connection deletes the WAL index, and a
+        // full disk has no room for a new one.
         let fresh = sqlite::connect_writer(&self.dir.join(DATABASE_FILE)).await?;
         let broken = std::mem::replace(&mut self.conn, fresh);
-        // Whatever it says: nothing that it held counts any more.
+        // An error while closing is ignored: the connection holds nothing that is still needed.
         let _closed = sqlx::Connection::close(broken).await;
         self.state.reload(&mut self.conn).await
     }
@@ -199,7 +199,7 @@ impl Writer {
     /// Whether the database can be written: writes the time into it.
     ///
     /// # Errors
-    /// What keeps it from being written.
+    /// If the write fails.
     pub async fn probe(&mut self) -> Result<(), StoreError> {
         let mut batch = self.begin().await?;
         sqlx::query("UPDATE store SET written_at = $1")
@@ -215,17 +215,17 @@ impl Writer {
         Space::of(&self.dir)
     }
 
-    /// Whether room is kept for what must be written even if the disk is full. Tries to get it if it is not.
+    /// Whether the reserve (room on the disk for urgent writes) is held. If it is not, tries to take it.
     pub fn hold_reserve(&mut self) -> bool {
         self.reserve.hold()
     }
 
-    /// Takes all of that room, if only a part of it could be had last time.
+    /// Takes the rest of the reserve, if there was room only for a part of it last time.
     pub fn refill_reserve(&mut self) {
         self.reserve.refill();
     }
 
-    /// Gives up the room that was kept, for a write that must not fail. Says whether there was any.
+    /// Gives the reserve back to the disk, for an urgent write. Returns whether there was any.
     pub fn release_reserve(&mut self) -> bool {
         self.reserve.release()
     }
@@ -242,12 +242,12 @@ impl Writer {
         sqlite::empty_log(&mut self.conn, wait).await
     }
 
-    /// Whether items that change leave their old version in the history. What is in it stays either way.
+    /// Sets whether items that change leave their old version in the history. Versions that are in it stay either way.
     pub fn keep_history(&mut self, keeps: bool) {
         self.state.keeps_history = keeps;
     }
 
-    /// Overwrites what vaults deleted since the last call have left in the write-ahead log, their keys above all.
+    /// Overwrites the rows, and above all the keys, that deleted vaults have left in the write-ahead log since the last call.
     /// False if a reader's transaction needs the log for longer than `wait`: then the next call tries again.
     ///
     /// # Errors
@@ -288,8 +288,8 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
-    // Whoever can open it can lock it, and so keep the writer from starting. If another user's umask made it, it is not
-    // ours to change.
+    // A process that can open the lock file can lock it, and so keep the writer from starting. If another user owns the
+    // file, its mode can't be changed, and stays.
     let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(file),

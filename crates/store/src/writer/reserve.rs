@@ -1,5 +1,4 @@
-//! Room on the volume, kept for the writes that must not fail for lack of it: a full disk must not keep a stolen token
-//! good.
+//! Room on the volume that is reserved for urgent writes: on a full disk it must still be possible to revoke a token.
 //!
 //! A file beside the database holds the room, not free pages within the database: a write needs room in the write-ahead
 //! log first, which can't be had in advance, and removing a file gives room to both. It also keeps the room from other
@@ -17,7 +16,7 @@ const FILE: &str = "reserve";
 /// four megabytes, or as soon as all of it could be moved into the database.
 const BYTES: usize = 1 << 20;
 
-/// Less than this is not worth the name.
+/// The smallest reserve, in bytes, that counts as held.
 const LEAST: u64 = (BYTES / 4) as u64;
 
 /// The file that keeps the room.
@@ -28,7 +27,7 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// What an earlier writer kept still counts; nothing is taken yet.
+    /// The reserve that an earlier writer left in `dir`, if any; takes no more yet.
     pub(super) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE);
         Self {
@@ -41,7 +40,7 @@ impl Reserve {
         self.taken >= LEAST
     }
 
-    /// Takes the room, or as much as is left, a quarter at least. Says whether it is held now.
+    /// Takes the reserve, or as much of it as there is room for, at least a quarter. Returns whether it is held now.
     pub(super) fn hold(&mut self) -> bool {
         if !self.is_held() {
             self.refill();
@@ -52,7 +51,7 @@ impl Reserve {
     /// Takes all of the room, if not all of it is held.
     pub(super) fn refill(&mut self) {
         if self.taken < BYTES as u64 {
-            // No room, or no right to it: either way it is not held.
+            // No room, or no permission: the reserve is not held.
             self.taken = self.take().unwrap_or(0);
             if !self.is_held() {
                 self.release();
@@ -60,13 +59,13 @@ impl Reserve {
         }
     }
 
-    /// Gives the room back to the volume. Says whether there was any.
+    /// Gives the room back to the volume. Returns whether there was any.
     pub(super) fn release(&mut self) -> bool {
         self.taken = 0;
         fs::remove_file(&self.path).is_ok()
     }
 
-    /// Says how many bytes were taken.
+    /// Returns how many bytes were taken.
     fn take(&self) -> io::Result<u64> {
         let mut file = File::options()
             .create(true)

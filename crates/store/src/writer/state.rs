@@ -63,10 +63,10 @@ impl State {
         Ok(state)
     }
 
-    /// Gives this opening of the store a random id, by which readers see that the store may be another than they knew,
-    /// and a number: the time, which is beyond all numbers given before. A store that is built anew, or put back from
-    /// a backup, so never gives out a number that the one before it gave, and whoever resumes at such a number is told
-    /// to read everything.
+    /// Writes a random id for this opening of the store, by which readers notice that the store may have been replaced, and
+    /// a row in `changes` whose number is the time, which is larger than all earlier numbers. So a store that is built anew
+    /// or restored from a backup never reuses a number of the store before it, and a client of `/v1/events` that resumes at
+    /// such a number gets `reset`.
     async fn note_opening(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let now = Timestamp::now().as_millis();
         let seq = self.next_change.max(now);
@@ -132,7 +132,7 @@ impl State {
         Ok(())
     }
 
-    /// What stands for a token in the `activity` table.
+    /// The pseudonym of a token in the `activity` table.
     pub(super) fn token_tag(&self, jti: &str) -> TokenTag {
         let mut tag = TokenTag::default();
         let length = tag.len();

@@ -27,7 +27,7 @@ impl Batch<'_> {
         self.state.retired.get(&id).map(String::as_str)
     }
 
-    /// From now on, tokens made by the name that this id follows from do not open the vault that has the id, if one has.
+    /// Retires an id that was computed from a name: from now on, tokens made by that name do not open a vault of this id.
     /// `source` says whose vault had the id; [`crate::LOCAL_SOURCE`], once noted, stays.
     pub async fn retire_vault_id(&mut self, id: VaultId, source: &str) -> Result<(), StoreError> {
         if self

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 /// The most symbolic links on the way to one file: as many as Linux follows.
 const MOST_LINKS: u32 = 40;
 
-/// Never waits: a FIFO without a writer opens at once, and a terminal does not become ours.
+/// Opening never blocks: a FIFO without a writer opens at once, and a terminal does not become the controlling terminal.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -33,10 +33,10 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Why a name in a tree leads to nothing that may be read.
+/// Why a name in a tree can't be opened or may not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BeneathError {
-    /// The tree was changed while its names were walked: nothing can be said of this one.
+    /// The tree was changed while this path was walked, so the result is unknown: try again.
     #[error("it was replaced while it was opened")]
     Changed,
     /// The name is not there, or a link leads to a name that is not.
@@ -68,7 +68,7 @@ impl From<Errno> for BeneathError {
     }
 }
 
-/// What tells that a file is still the one that was read. `ctime` can't be set back.
+/// The metadata by which a change of a file is noticed. `ctime` can't be set back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FileStamp {
     device: i128,
@@ -267,7 +267,7 @@ impl Root {
                     push_names(&mut names, Path::new(OsStr::from_bytes(text.to_bytes())))?;
                 }
                 _ if !names.is_empty() => return Err(BeneathError::Io(Errno::NOTDIR.into())),
-                // Of kubelet's names, only directories are on the way to a key.
+                // kubelet's hidden names are allowed only as directories on the way to a key's file.
                 _ if is_kubelets(&name) => return Err(BeneathError::Hidden),
                 FileType::RegularFile => walked.name = Some(name),
                 _ => return Err(BeneathError::Special),
@@ -277,11 +277,11 @@ impl Root {
     }
 }
 
-/// How far a walk came.
+/// The position of a walk.
 struct Walked {
     /// The directories below the root, each held open: `..` goes back to the one before, wherever it was moved.
     below: Vec<OwnedFd>,
-    /// What is in the last of them and not a directory; `None` if the walk ended at a directory.
+    /// The opened file in the last of them; `None` if the walk ended at a directory.
     name: Option<OsString>,
 }
 
@@ -322,7 +322,7 @@ fn enter(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, BeneathError> {
     openat(dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(swapped)
 }
 
-/// What `openat` says if a file or directory became a link, another kind of file, or a socket.
+/// Whether `openat` failed because the name is now a link, another kind of file, or a socket.
 fn swapped(errno: Errno) -> BeneathError {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::NXIO => BeneathError::Changed,

@@ -18,18 +18,17 @@ pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// A content that is to be in the store.
+/// The content of a file that is to be stored.
 pub(crate) struct Upload {
     pub(crate) content: FileId,
     /// The SHA-256 of what is to be stored, from which the content's id was made.
     pub(crate) digest: [u8; 32],
-    /// Bytes.
+    /// The content's length in bytes.
     pub(crate) size: u64,
     pub(crate) bytes: Box<dyn Read + Send>,
 }
 
-/// Stores a content, unless it is there already. Reading may wait for a disk, so it is done where waiting holds up
-/// nothing else.
+/// Stores a content, unless it is there already. The file is read on a thread for blocking calls.
 ///
 /// # Errors
 /// What is wrong with the file, if it can't be read or is not what it was when its digest was made. Then the content
@@ -75,7 +74,7 @@ pub(crate) async fn store(queue: &Queue, vault: VaultId, upload: Upload) -> Resu
     Ok(Ok(()))
 }
 
-/// A content on its way.
+/// A content that is being stored.
 struct Blocks {
     upload: Upload,
     hash: Sha256,

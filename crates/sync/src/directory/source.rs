@@ -94,7 +94,7 @@ pub(crate) struct Source {
     known: HashMap<String, Known>,
     /// The vaults that were this source's at the last look.
     owned: HashSet<VaultId>,
-    /// What was not served at the last look, by path, and why.
+    /// Paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
 }
 
@@ -102,7 +102,7 @@ struct Known {
     /// The file as it was read; `None` if it has to be read again at the next look.
     stamp: Option<FileStamp>,
     digest: [u8; 32],
-    /// Why the file was refused, if it was.
+    /// Why the file is bad; `None` if it is good.
     error: Option<String>,
 }
 

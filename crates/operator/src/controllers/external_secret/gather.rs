@@ -38,7 +38,7 @@ pub(super) struct Gathered {
     /// The entries whose item was deleted, each in a sentence. Only `deletionPolicy` `Delete` and `Merge` let an entry
     /// be left out: under `Retain` it is an error.
     pub(super) deleted: Vec<String>,
-    /// What became of values that a rewrite of keys left out, each in a sentence.
+    /// A sentence for each time a rewrite of keys left values out.
     pub(super) lost: Vec<String>,
 }
 
@@ -273,10 +273,11 @@ impl Gatherer<'_> {
         Ok(Rewritten { values, lost })
     }
 
-    /// Has every server that was asked say that it has read all its sources. Gives when the first was asked.
+    /// Checks that every server that was asked reports in its health that it has read all its sources. Returns the time at
+    /// which the first was asked.
     ///
     /// # Errors
-    /// Which server does not say so, and what it says instead.
+    /// If a server does not report so: the part of it and the part's state.
     async fn settled(&self) -> Result<Instant, String> {
         let mut since = Instant::now();
         for (_, connection) in self.connections.values() {

@@ -1,4 +1,4 @@
-//! `sidevault token create`: works where the server is, and where only the issuer's file is.
+//! `sidevault token create`: works beside the server's store, and also where there is only the issuer's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -98,7 +98,7 @@ fn server_of(
     Ok(None)
 }
 
-/// What the store says, where it is at hand.
+/// The vaults, tokens and retired ids of the store, if this machine has it.
 struct Known {
     vaults: Vec<vault::Row>,
     tokens: Vec<TokenRecord>,
@@ -186,7 +186,7 @@ fn resolve(grant: &Grant, known: Option<&Known>, issuer: &Issuer) -> Result<Mean
     })
 }
 
-/// `now` and so long, if that can be a date at all.
+/// `now` plus the given time, if a date can be that late.
 fn later(now: Timestamp, after: std::time::Duration) -> Result<Timestamp, Failure> {
     i64::try_from(after.as_millis())
         .ok()
@@ -195,7 +195,7 @@ fn later(now: Timestamp, after: std::time::Duration) -> Result<Timestamp, Failur
         .ok_or_else(|| Failure::Usage("--expires: that is too far away; say `never`".to_owned()))
 }
 
-/// A server knows a token's name only if it is told; the token works all the same.
+/// Registers the token's name in the store. A token whose name is not registered works all the same.
 async fn register(installation: &Installation, credentials: &Credentials, token: &Token) {
     let until = format!(
         "until it is used, it is not listed, and is revoked by its jti ({})",

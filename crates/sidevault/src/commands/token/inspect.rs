@@ -35,13 +35,13 @@ struct Report {
 #[serde(rename_all = "camelCase")]
 struct Vault {
     id: String,
-    /// If the store is at hand and has the vault, and the token opens it.
+    /// The vault's name, if the store can be read and has the vault, and the token opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     access: Access,
     /// Made by the vault's name, without looking into the store.
     by_name: bool,
-    /// Made by a name that a vault gave up: opens nothing.
+    /// Whether the grant was made by a name whose id is retired: it opens nothing.
     retired: bool,
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn run(
     }
 }
 
-/// What the server's store says, if it is here.
+/// The server's store, if this machine has it.
 async fn look(installation: &Installation, credentials: &Credentials) -> Option<Arc<View>> {
     if !installation.has_store() {
         return None;

@@ -1,4 +1,4 @@
-//! `sidevault token revoke` and `revoked`: by the store, and by the revocation list.
+//! `sidevault token revoke` and `token revoked`: revocations in the store and on the revocation list.
 
 use std::path::Path;
 
@@ -34,11 +34,11 @@ impl From<&TokenRecord> for Target {
     }
 }
 
-/// Tells the store.
+/// Revokes tokens in the store.
 pub(super) async fn in_store(wanted: &[String], installation: &Installation) -> Result<(), Failure> {
     let credentials = installation.credentials()?;
     let known = tokens(installation, &credentials).await?;
-    // All first, so that a misspelt one is met before anything is done.
+    // Look up all tokens first, so that a misspelt one is reported before any is revoked.
     let targets: Vec<Target> = wanted
         .iter()
         .map(|wanted| find(wanted, Some(&known)))
@@ -81,7 +81,7 @@ pub(super) async fn on_list(wanted: &[String], path: &Path, installation: &Insta
     Ok(())
 }
 
-/// Prints what the store refuses, and adds it to a list.
+/// Prints the tokens that are revoked in the store, and adds them to a list.
 pub(super) async fn export(out: Option<&Path>, installation: &Installation) -> Result<(), Failure> {
     let now = Timestamp::now();
     let entries: Vec<(String, String)> = tokens(installation, &installation.credentials()?)
@@ -96,7 +96,7 @@ pub(super) async fn export(out: Option<&Path>, installation: &Installation) -> R
     output::line(RevocationList::render(&entries).trim_end())
 }
 
-/// An id, and for people what it is.
+/// A line of the list: a token's id, and as a comment its name, when it was revoked and when it expires.
 fn entry(target: &Target, revoked_at: Timestamp) -> (String, String) {
     let mut comment = match target.name.as_str() {
         "" => String::new(),
