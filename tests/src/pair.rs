@@ -446,11 +446,15 @@ impl Pair {
         (reply.status == 200).then(|| reply.json())
     }
 
-    /// The most memory a half ever had, in bytes (`VmHWM`, proc(5)).
+    /// The most memory a half ever had, in bytes, without the pages of the program file, of which the unoptimised build
+    /// under test has twice as many as a release build (`VmHWM` less `RssFile`, proc(5)).
     pub fn most_memory(&self, half: Half) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid(half)?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+        let bytes = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+        };
+        bytes("VmHWM:")?.checked_sub(bytes("RssFile:")?)
     }
 }
 

@@ -7,8 +7,9 @@ use sidevault_tests::http2::{self, frames, kind};
 use sidevault_tests::pair::{Half, Pair};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
-/// The most memory the api may ever have had: the chart's limit is 128 MiB.
-const MOST: u64 = 100 << 20;
+/// The most memory the api may ever have had, without the pages of its program file: with those of a release build, about
+/// 20 MiB, that is 100 MiB. The chart's limit is 128 MiB.
+const MOST: u64 = 80 << 20;
 
 /// Where those come from that take nothing.
 const HOGS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);

@@ -55,8 +55,7 @@ impl State {
             activity: Usage::default(),
             stale: false,
             keeps_history: true,
-            // The process before may have ended between a deletion and the emptying of the log.
-            has_remains: true,
+            has_remains: false,
         };
         state.reload(conn).await?;
         state.note_opening(conn).await?;
