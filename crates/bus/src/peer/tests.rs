@@ -91,6 +91,10 @@ async fn more_calls_than_fit_wait_their_turn() {
         let a = a.clone();
         calls.spawn(async move { assert_eq!(a.call(number(n)).await.unwrap(), number(n)) });
     }
+    while from_a.len() < MAX_IN_FLIGHT {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // Time for more of them to come, if they did not wait.
     sleep(Duration::from_millis(50)).await;
     assert_eq!(from_a.len(), MAX_IN_FLIGHT);
     echo(from_a);
