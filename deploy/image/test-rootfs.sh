@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "needs root, for chroot"; exit 77; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-# Only the last crate is compiled and linked anew: what makes a program static is decided when it is linked. The feature is
-# the one that the tests' build has, so that the dependencies are those of that build.
+# What makes a program static is decided when it is linked, so only the last crate gets the flag. The feature is one that the
+# tests' build has: with it most of the dependencies are those of that build.
 cargo rustc --locked -p sidevault --bin sidevault --features tokio/test-util -- -C target-feature=+crt-static
 binary="$CARGO_TARGET_DIR/static/sidevault"
 install -D "$CARGO_TARGET_DIR/debug/sidevault" "$binary"
