@@ -446,6 +446,21 @@ impl Pair {
         (reply.status == 200).then(|| reply.json())
     }
 
+    /// What `/health` says of a source once it has this status and says this.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
+        let find = || {
+            let health = self.health();
+            let parts = health["dependencies"].as_array()?;
+            let source = parts.iter().find(|part| part["service"] == name)?;
+            let message = source["message"].as_str().unwrap_or_default().to_owned();
+            (source["status"] == status && message.contains(words)).then_some(message)
+        };
+        wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.health()))
+    }
+
     /// The most memory a half ever had, in bytes, without the pages of the program file, of which the unoptimised build
     /// under test has twice as many as a release build (`VmHWM` less `RssFile`, proc(5)).
     pub fn most_memory(&self, half: Half) -> Option<u64> {

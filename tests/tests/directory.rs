@@ -79,18 +79,6 @@ impl World {
         );
     }
 
-    /// What `/health` says of the source, once it has this status and says this.
-    fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
-        let find = || {
-            let health = self.pair.health();
-            let parts = health["dependencies"].as_array()?;
-            let source = parts.iter().find(|part| part["service"] == name)?;
-            let message = source["message"].as_str().unwrap_or_default().to_owned();
-            (source["status"] == status && message.contains(words)).then_some(message)
-        };
-        wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.pair.health()))
-    }
-
     fn sync_metric(&self, line: &str) -> bool {
         let metrics = exchange(self.pair.sync_address(), &Request::new("GET", "/metrics").bytes())
             .unwrap()
@@ -161,7 +149,7 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
     fs::write(world.secrets().join("README.md"), "# not a secret\n").unwrap();
     fs::write(world.secrets().join("prod/plain.yaml"), "k: v\n").unwrap();
     let (token, vault) = world.run("secrets");
-    world.wait_source("secrets", "ACTIVE", "files");
+    world.pair.wait_source("secrets", "ACTIVE", "files");
     let pair = &world.pair;
     let item = |title: &str| {
         pair.item(&token, &vault, title)
@@ -261,7 +249,7 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
     fs::remove_dir_all(world.pair.path("data")).unwrap();
     fs::create_dir(world.pair.path("data")).unwrap();
     let (token, vault) = world.run("secrets");
-    world.wait_source("secrets", "ACTIVE", "files");
+    world.pair.wait_source("secrets", "ACTIVE", "files");
     let pair = &world.pair;
     let prod = pair.vault(&token, "prod");
     let list = |vault: &str| {
@@ -394,7 +382,7 @@ fn a_bad_file_keeps_the_old_item_and_is_named() {
     ];
     for (name, bytes) in bad {
         replace(&path, &bytes);
-        let message = world.wait_source("secrets", "DEGRADED", "db.yaml");
+        let message = world.pair.wait_source("secrets", "DEGRADED", "db.yaml");
         assert!(
             !message.contains("other.yaml") && !message.contains("second"),
             "{name}: {message}"
@@ -410,7 +398,7 @@ fn a_bad_file_keeps_the_old_item_and_is_named() {
         world.wait_value(&token, &vault, "other", "k", &name.replace(": the", " the"));
         // The good one again, so that each is bad on its own.
         world.seal("db.yaml", "password: first\n");
-        world.wait_source("secrets", "ACTIVE", "files");
+        world.pair.wait_source("secrets", "ACTIVE", "files");
     }
     let log = world.pair.log(Half::Sync);
     assert!(
@@ -443,7 +431,7 @@ fn a_file_written_bit_by_bit_is_never_half_seen() {
     }
     drop(file);
     world.wait_value(&token, &vault, "db", "password", "second");
-    world.wait_source("secrets", "ACTIVE", "1 files");
+    world.pair.wait_source("secrets", "ACTIVE", "1 files");
 }
 
 #[test]
@@ -466,13 +454,15 @@ fn a_removed_file_is_gone_but_an_emptied_or_vanished_tree_keeps_everything() {
     let away = world.pair.path("away");
     fs::create_dir(&away).unwrap();
     fs::rename(world.secrets().join("db.yaml"), away.join("db.yaml")).unwrap();
-    world.wait_source("secrets", "ACTIVE", "0 files");
+    world.pair.wait_source("secrets", "ACTIVE", "0 files");
     world.wait_value(&token, &vault, "db", "password", "first");
     fs::rename(away.join("db.yaml"), world.secrets().join("db.yaml")).unwrap();
-    world.wait_source("secrets", "ACTIVE", "1 files");
+    world.pair.wait_source("secrets", "ACTIVE", "1 files");
 
     fs::rename(world.secrets(), world.pair.path("elsewhere")).unwrap();
-    world.wait_source("secrets", "FAILED", "what was read before is still served");
+    world
+        .pair
+        .wait_source("secrets", "FAILED", "what was read before is still served");
     world.wait_value(&token, &vault, "db", "password", "first");
     assert!(world.sync_metric("sidevault_source_up{source=\"secrets\"} 0"));
     // Even api's restart does not lose it.
@@ -480,7 +470,7 @@ fn a_removed_file_is_gone_but_an_emptied_or_vanished_tree_keeps_everything() {
     world.pair.run(Half::Api);
     world.wait_value(&token, &vault, "db", "password", "first");
     fs::rename(world.pair.path("elsewhere"), world.secrets()).unwrap();
-    world.wait_source("secrets", "ACTIVE", "1 files");
+    world.pair.wait_source("secrets", "ACTIVE", "1 files");
     world.seal("db.yaml", "password: back\n");
     world.wait_value(&token, &vault, "db", "password", "back");
 }
@@ -510,7 +500,7 @@ fn a_key_that_is_added_later_opens_what_was_closed() {
     let vault = pair.vault(&token, "secrets");
     let world = World { pair, sops, key: old };
     world.wait_value(&token, &vault, "a", "k", "old");
-    let message = world.wait_source("secrets", "DEGRADED", "b.yaml");
+    let message = world.pair.wait_source("secrets", "DEGRADED", "b.yaml");
     assert!(!message.contains("AGE-SECRET-KEY"), "{message}");
     assert!(world.pair.item(&token, &vault, "b").is_none());
     fs::write(
@@ -519,7 +509,7 @@ fn a_key_that_is_added_later_opens_what_was_closed() {
     )
     .unwrap();
     world.wait_value(&token, &vault, "b", "k", "new");
-    world.wait_source("secrets", "ACTIVE", "2 files");
+    world.pair.wait_source("secrets", "ACTIVE", "2 files");
 }
 
 #[test]
@@ -546,7 +536,9 @@ fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_neve
         pairs(&[("m", "merged"), ("m", "merged"), ("k", "yaml")])
     );
     world.wait_value(&token, &vault, "app", "k", "ini");
-    let message = world.wait_source("secrets", "DEGRADED", "notes.txt (the file holds encrypted values");
+    let message = world
+        .pair
+        .wait_source("secrets", "DEGRADED", "notes.txt (the file holds encrypted values");
     assert!(message.starts_with("1 of "), "{message}");
     assert!(world.pair.item(&token, &vault, "archive.tar").is_some());
     for absent in ["README.md", "README", "notes.txt", "notes", "b.yaml.enc"] {
@@ -554,7 +546,7 @@ fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_neve
     }
     // What was good and is damaged keeps what it made.
     put("b.yaml.enc", &[&sealed[..sealed.len() / 2], b"\n"].concat());
-    world.wait_source("secrets", "DEGRADED", "b.yaml.enc");
+    world.pair.wait_source("secrets", "DEGRADED", "b.yaml.enc");
     world.wait_value(&token, &vault, "b", "k", "yaml");
 }
 
@@ -581,7 +573,9 @@ fn a_key_that_is_not_supported_keeps_no_other_from_being_used() {
     let vault = pair.vault(&token, "secrets");
     let world = World { pair, sops, key };
     world.wait_value(&token, &vault, "a", "k", "opened");
-    let message = world.wait_source("secrets", "DEGRADED", "other.yaml (no age identity");
+    let message = world
+        .pair
+        .wait_source("secrets", "DEGRADED", "other.yaml (no age identity");
     assert!(message.contains("age.txt: line 1: post-quantum"), "{message}");
     // Each is logged once, however often the tree is read.
     world.seal("b.yaml", "k: more\n");
@@ -640,7 +634,9 @@ fn a_link_out_of_the_tree_is_not_followed() {
     symlink("/proc/self/environ", world.secrets().join("environ")).unwrap();
     symlink(".", world.secrets().join("circle")).unwrap();
     symlink("nowhere", world.secrets().join("broken.yaml")).unwrap();
-    let message = world.wait_source("secrets", "DEGRADED", "file.yaml (a link that leads out of the tree");
+    let message = world
+        .pair
+        .wait_source("secrets", "DEGRADED", "file.yaml (a link that leads out of the tree");
     for name in ["passwd.yaml", "folder", "environ"] {
         assert!(message.contains(name), "{name}: {message}");
     }

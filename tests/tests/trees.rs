@@ -85,18 +85,6 @@ impl World {
             self.pair.log(Half::Sync)
         );
     }
-
-    /// What `/health` says of a source once it has this status and says this.
-    fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
-        let find = || {
-            let health = self.pair.health();
-            let parts = health["dependencies"].as_array()?;
-            let source = parts.iter().find(|part| part["service"] == name)?;
-            let message = source["message"].as_str().unwrap_or_default().to_owned();
-            (source["status"] == status && message.contains(words)).then_some(message)
-        };
-        wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.pair.health()))
-    }
 }
 
 fn write(path: &Path, text: &str) {
@@ -123,10 +111,10 @@ fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
     world.write("secrets/K8s/a.yaml", "k: d\n");
     world.write("secrets/\u{212a}8s/b.yaml", "k: e\n");
     world.wait_titles(&vault, &["api 1", "db 1", "note 1"]);
-    world.wait_source("secrets", "ACTIVE", "5 files");
+    world.pair.wait_source("secrets", "ACTIVE", "5 files");
     fs::remove_dir_all(world.pair.path("secrets/prod")).unwrap();
     world.wait_titles(&vault, &["api 1", "db 1"]);
-    world.wait_source("secrets", "ACTIVE", "4 files");
+    world.pair.wait_source("secrets", "ACTIVE", "4 files");
     // Another spelling is another name of the same vault.
     fs::rename(world.pair.path("secrets/Prod"), world.pair.path("secrets/prod")).unwrap();
     let vaults = || world.pair.get(&world.token, "/v1/vaults").json();
@@ -148,13 +136,13 @@ fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_ot
     let mut world = World::configured(sources, &files, &["prod=read", "own=read"]);
     let mut ids = Vec::new();
     for round in 0..4 {
-        let message = world.wait_source("two", "DEGRADED", "2 of 3 files");
+        let message = world.pair.wait_source("two", "DEGRADED", "2 of 3 files");
         assert!(
             message.contains("prod/a.yaml (vault ") && message.contains("\"one\", which stands before")
                 || message.contains("belongs to \"one\""),
             "{message}"
         );
-        world.wait_source("one", "ACTIVE", "1 files");
+        world.pair.wait_source("one", "ACTIVE", "1 files");
         let prod = world.vault("prod");
         world.wait_titles(&prod, &["a 1"]);
         assert_eq!(world.value(&prod, "a").as_deref(), Some("one"));
@@ -173,8 +161,8 @@ fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_ot
     assert!(ids.iter().all(|id| *id == ids[0]));
     // The other does not get it by waiting, and the owner's items stay.
     fs::remove_dir_all(world.pair.path("one")).unwrap();
-    world.wait_source("one", "FAILED", "still served");
-    world.wait_source("two", "DEGRADED", "belongs to \"one\"");
+    world.pair.wait_source("one", "FAILED", "still served");
+    world.pair.wait_source("two", "DEGRADED", "belongs to \"one\"");
     assert_eq!(world.value(&ids[0], "a").as_deref(), Some("one"));
 }
 
@@ -188,7 +176,9 @@ fn names_that_are_not_utf_8_and_directories_that_are_too_deep_refuse_only_themse
         fs::write(world.pair.path("secrets/v").join(OsStr::from_bytes(name)), text).unwrap();
     }
     fs::create_dir_all(world.pair.path("secrets/deep").join(["d"; 40].join("/"))).unwrap();
-    let message = world.wait_source("secrets", "DEGRADED", "nested more than 32 deep");
+    let message = world
+        .pair
+        .wait_source("secrets", "DEGRADED", "nested more than 32 deep");
     assert!(message.contains(r"v/b\xff.yaml (its name is not UTF-8"), "{message}");
     assert!(message.contains(r"v/b\xfe.yaml (its name is not UTF-8"), "{message}");
     world.write("secrets/v/a.yaml", "k: 2\n");
@@ -203,7 +193,9 @@ fn a_fifo_in_place_of_a_file_holds_up_nothing() {
     let vault = world.vault("v");
     world.wait_titles(&vault, &["a 1", "x.bin 1"]);
     fifo(&world.pair.path("secrets/v/x.bin"));
-    world.wait_source("secrets", "DEGRADED", "v/x.bin (neither a file nor a directory)");
+    world
+        .pair
+        .wait_source("secrets", "DEGRADED", "v/x.bin (neither a file nor a directory)");
     world.write("secrets/v/a.yaml", "k: 2\n");
     world.wait_value(&vault, "a", "2");
     world.wait_titles(&vault, &["a 2", "x.bin 1"]);
@@ -330,7 +322,9 @@ fn a_file_of_too_many_documents_refuses_only_itself() {
     let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
     let vault = world.vault("v");
     world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
-    world.wait_source("secrets", "DEGRADED", "v/many.yaml (it makes more than 10000 items");
+    world
+        .pair
+        .wait_source("secrets", "DEGRADED", "v/many.yaml (it makes more than 10000 items");
     world.write("secrets/v/a.yaml", "k: 2\n");
     world.wait_value(&vault, "a", "2");
     world.wait_titles(&vault, &["a 2"]);
@@ -362,5 +356,5 @@ fn a_kubernetes_volume_is_swapped_and_nothing_is_lost_in_between() {
     }
     world.wait_titles(&prod, &["db 5"]);
     world.wait_titles(&top, &["top 5"]);
-    world.wait_source("secrets", "ACTIVE", "2 files");
+    world.pair.wait_source("secrets", "ACTIVE", "2 files");
 }
