@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sidevault_model::{ItemId, Timestamp, VaultId};
+use sidevault_model::{ItemId, VaultId};
 
-use crate::place::Listed;
+use crate::place::{ItemTimes, Listed};
 
 pub(crate) type ItemKey = (VaultId, ItemId);
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
@@ -14,7 +14,7 @@ pub(crate) type TitleKey = (VaultId, [u8; 32]);
 /// A row of `items`, sealed.
 pub(crate) struct SealedItem {
     pub(crate) version: u32,
-    pub(crate) updated_at: Timestamp,
+    pub(crate) times: ItemTimes,
     pub(crate) detail: Box<[u8]>,
 }
 

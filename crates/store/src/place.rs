@@ -4,6 +4,8 @@
 use std::fmt;
 
 use sidevault_model::{FileId, ItemId, State, Timestamp, VaultId};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 /// The columns of an item's row that lists and look-ups by title go by.
 #[derive(Clone, Copy)]
@@ -11,6 +13,22 @@ pub(crate) struct Listed {
     pub(crate) title_hash: [u8; 32],
     pub(crate) created_at: i64,
     pub(crate) state: Option<State>,
+}
+
+/// When an item was made and last changed, as its row has it.
+#[derive(Clone, Copy)]
+pub(crate) struct ItemTimes {
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl ItemTimes {
+    pub(crate) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            created_at: Timestamp::from_millis(row.try_get("created_at")?),
+            updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
+        })
+    }
 }
 
 /// Associated data on the stack: the hot path allocates nothing for it.
@@ -72,9 +90,10 @@ impl Place {
         place
     }
 
-    pub(crate) fn detail(vault: VaultId, item: ItemId, version: u32, updated_at: Timestamp) -> Self {
+    pub(crate) fn detail(vault: VaultId, item: ItemId, version: u32, times: ItemTimes) -> Self {
         let mut place = Self::item(vault, item, version, 2);
-        place.push(&updated_at.as_millis().to_be_bytes());
+        place.push(&times.created_at.as_millis().to_be_bytes());
+        place.push(&times.updated_at.as_millis().to_be_bytes());
         place
     }
 
@@ -145,6 +164,7 @@ mod tests {
             ..listed
         };
         let (then, later) = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+        let times = |created_at, updated_at| ItemTimes { created_at, updated_at };
         let places = [
             Place::vault(v.as_str()),
             Place::key(v.as_str()),
@@ -159,9 +179,10 @@ mod tests {
                     ..listed
                 },
             ),
-            Place::detail(v, i, 1, then),
-            Place::detail(v, i, 1, later),
-            Place::detail(v, i, 2, then),
+            Place::detail(v, i, 1, times(then, then)),
+            Place::detail(v, i, 1, times(then, later)),
+            Place::detail(v, i, 1, times(later, then)),
+            Place::detail(v, i, 2, times(then, then)),
             Place::history(v, i, 2, then),
             Place::activity(v.as_str(), 1),
             Place::activity("", 1),

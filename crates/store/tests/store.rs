@@ -287,6 +287,20 @@ async fn an_item_that_was_hidden_is_not_just_missing() {
 }
 
 #[tokio::test]
+async fn an_altered_creation_time_is_noticed_by_reads_and_writes_of_the_item() {
+    let mut world = World::new().await;
+    let item = world.create("a").await;
+    let reader = world.reader().await;
+    world.sql("UPDATE items SET created_at = created_at - 1").await;
+    let fresh = world.reader().await;
+    let view = fresh.view().await.unwrap();
+    assert!(is_refused(fresh.item(&view, item.vault, item.id).await));
+    assert!(is_refused(reader.item_version(item.vault, item.id, 1).await));
+    let mut batch = world.writer.begin().await.unwrap();
+    assert!(is_refused(batch.item(item.vault, item.id).await));
+}
+
+#[tokio::test]
 async fn an_archived_item_is_in_no_list_and_found_by_its_id() {
     let mut world = World::new().await;
     let item = world.create("old").await;

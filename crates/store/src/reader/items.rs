@@ -12,7 +12,7 @@ use super::{Reader, View};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
 use crate::keyring::Keyring;
-use crate::place::{Listed, Place};
+use crate::place::{ItemTimes, Listed, Place};
 use crate::seal::Detail;
 
 /// An item, ready to be sent.
@@ -57,7 +57,7 @@ impl StoredItem {
         };
         Ok(Self {
             version: row.version,
-            updated_at: row.updated_at,
+            updated_at: row.times.updated_at,
             has_codes: detail.has_codes,
             json_at: plaintext.len() - detail.json.len(),
             plaintext,
@@ -65,7 +65,7 @@ impl StoredItem {
     }
 
     fn open_present(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
-        Self::open(keyring, &Place::detail(vault, item, row.version, row.updated_at), row)
+        Self::open(keyring, &Place::detail(vault, item, row.version, row.times), row)
     }
 }
 
@@ -126,9 +126,9 @@ impl Reader {
         version: u32,
     ) -> Result<Option<StoredItem>, StoreError> {
         let row = sqlx::query(
-            "SELECT version, updated_at, detail, 0 AS present FROM item_versions
+            "SELECT version, 0 AS created_at, updated_at, detail, 0 AS present FROM item_versions
              WHERE vault_id = $1 AND item_id = $2 AND version = $3
-             UNION ALL SELECT version, updated_at, detail, 1 AS present FROM items
+             UNION ALL SELECT version, created_at, updated_at, detail, 1 AS present FROM items
              WHERE vault_id = $1 AND id = $2 AND version = $3",
         )
         .bind(vault.as_str())
@@ -139,9 +139,9 @@ impl Reader {
         let Some(found) = row else { return Ok(None) };
         let row = SealedItem::read(&found)?;
         let place = if found.try_get("present")? {
-            Place::detail(vault, item, row.version, row.updated_at)
+            Place::detail(vault, item, row.version, row.times)
         } else {
-            Place::history(vault, item, row.version, row.updated_at)
+            Place::history(vault, item, row.version, row.times.updated_at)
         };
         self.open_with_keys(vault, || StoredItem::open(&self.keyring, &place, &row))
             .await
@@ -260,7 +260,7 @@ impl Reader {
 
 impl Lookup for SealedItem {
     type Key = ItemId;
-    const COLUMNS: &'static str = "version, updated_at";
+    const COLUMNS: &'static str = "version, created_at, updated_at";
     const SEALED: &'static str = "detail";
     const CONDITION: &'static str = " AND id = ";
 
@@ -271,7 +271,7 @@ impl Lookup for SealedItem {
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
         Ok(Self {
             version: row.try_get("version")?,
-            updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
+            times: ItemTimes::read(row)?,
             detail: row.try_get::<Vec<u8>, _>("detail")?.into_boxed_slice(),
         })
     }

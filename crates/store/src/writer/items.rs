@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::StoreError;
-use crate::place::{Listed, Place};
+use crate::place::{ItemTimes, Listed, Place};
 use crate::seal;
 
 impl Batch<'_> {
@@ -45,10 +45,11 @@ impl Batch<'_> {
                 .fetch_optional(&mut *self.tx)
                 .await?;
         let Some(row) = row else { return Ok(None) };
-        let mut found = self.open_item(vault, item, &row, Place::detail)?;
-        // To the millisecond, as the seals have them; the JSON has whole seconds.
-        found.created_at = Timestamp::from_millis(row.try_get("created_at")?);
-        found.updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
+        let times = ItemTimes::read(&row)?;
+        let mut found = self.open_item(&Place::detail(vault, item, row.try_get("version")?, times), &row)?;
+        // The JSON has whole seconds, and the row, which the seal covers, has milliseconds.
+        found.created_at = times.created_at;
+        found.updated_at = times.updated_at;
         Ok(Some(found))
     }
 
@@ -72,21 +73,15 @@ impl Batch<'_> {
         .bind(i64::from(version))
         .fetch_optional(&mut *self.tx)
         .await?;
-        row.map(|row| self.open_item(vault, item, &row, Place::history))
-            .transpose()
+        let Some(row) = row else { return Ok(None) };
+        let updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
+        let place = Place::history(vault, item, row.try_get("version")?, updated_at);
+        self.open_item(&place, &row).map(Some)
     }
 
-    fn open_item(
-        &self,
-        vault: VaultId,
-        item: ItemId,
-        row: &SqliteRow,
-        place: fn(VaultId, ItemId, u32, Timestamp) -> Place,
-    ) -> Result<Item, StoreError> {
-        let updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
-        let place = place(vault, item, row.try_get("version")?, updated_at);
-        let plaintext = self.state.keyring.open(&place, row.try_get("detail")?)?;
-        seal::parse_detail(&place, &plaintext)
+    fn open_item(&self, place: &Place, row: &SqliteRow) -> Result<Item, StoreError> {
+        let plaintext = self.state.keyring.open(place, row.try_get("detail")?)?;
+        seal::parse_detail(place, &plaintext)
     }
 
     /// A new item. Its vault must exist and its id be free; its files name their contents. `origin` is what a source
@@ -221,7 +216,11 @@ impl Batch<'_> {
             state: item.state,
         };
         let summary = Place::summary(item.vault, item.id, item.version, &listed);
-        let detail = Place::detail(item.vault, item.id, item.version, item.updated_at);
+        let times = ItemTimes {
+            created_at,
+            updated_at: item.updated_at,
+        };
+        let detail = Place::detail(item.vault, item.id, item.version, times);
         Ok(SealedItem {
             title_hash,
             summary: key.seal(&summary, &item.summary_json()),
