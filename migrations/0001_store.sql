@@ -8,7 +8,8 @@
 CREATE TABLE store (
     one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
     opening    TEXT   NOT NULL,                  -- random, other for each time that a writer opened the store
-    written_at BIGINT NOT NULL                   -- when a writer last tried whether it can write
+    written_at BIGINT NOT NULL,                  -- when a writer last tried whether it can write
+    unwiped    BIGINT NOT NULL DEFAULT 0         -- 1: the write-ahead log may still hold the keys of a deleted vault
 );
 
 CREATE TABLE vaults (

@@ -169,6 +169,7 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         space: None,
         has_unwiped: false,
     };
+    committer.wipe(WIPE_TIME).await;
     let mut jobs = Vec::with_capacity(LARGEST_BATCH);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

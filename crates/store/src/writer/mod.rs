@@ -123,7 +123,8 @@ struct State {
     stale: bool,
     /// Whether an item that changes leaves its old version in the history.
     keeps_history: bool,
-    /// A vault was deleted, and its keys are still in the write-ahead log.
+    /// A vault was deleted, and its keys may still be in the write-ahead log. `unwiped` in the table `store` says the same to
+    /// the next writer.
     has_remains: bool,
 }
 
@@ -247,16 +248,26 @@ impl Writer {
         self.state.keeps_history = keeps;
     }
 
-    /// Overwrites the rows, and above all the keys, that deleted vaults have left in the write-ahead log since the last call.
-    /// False if a reader's transaction needs the log for longer than `wait`: then the next call tries again.
+    /// Empties the write-ahead log if a vault was deleted since it was last emptied, by this writer or by one that was killed:
+    /// rows of the vault, and above all its keys, may still be in it. False if a reader's transaction needs the log for longer
+    /// than `wait`: then the next call tries again.
     ///
     /// # Errors
     /// If the database can't be used.
     pub async fn wipe_deleted(&mut self, wait: Duration) -> Result<bool, StoreError> {
-        if self.state.has_remains {
-            self.state.has_remains = !self.empty_log(wait).await?;
+        if !self.state.has_remains {
+            return Ok(true);
         }
-        Ok(!self.state.has_remains)
+        if !self.empty_log(wait).await? {
+            return Ok(false);
+        }
+        self.state.has_remains = false;
+        // If this fails, the next writer empties the log once more than it has to.
+        sqlx::query("UPDATE store SET unwiped = 0")
+            .execute(&mut self.conn)
+            .await
+            .ok();
+        Ok(true)
     }
 
     /// Empties the write-ahead log and closes the database.

@@ -85,6 +85,9 @@ impl State {
         .bind(now)
         .execute(&mut *tx)
         .await?;
+        self.has_remains = sqlx::query_scalar("SELECT unwiped <> 0 FROM store")
+            .fetch_one(&mut *tx)
+            .await?;
         tx.commit().await?;
         self.next_change = seq + 1;
         Ok(())

@@ -47,11 +47,15 @@ impl World {
     }
 
     /// The failure is over; the same writer writes, and a reader sees it.
+    async fn reader(&self) -> Reader {
+        Reader::open(self.dir.path(), self.keys.kek(), ReaderOptions::default())
+            .await
+            .unwrap()
+    }
+
     async fn assert_writable(&mut self) {
         let id = self.create_vault("after").await.unwrap();
-        let reader = Reader::open(self.dir.path(), self.keys.kek(), ReaderOptions::default())
-            .await
-            .unwrap();
+        let reader = self.reader().await;
         assert!(reader.view().await.unwrap().vault(id).is_some());
         reader.close().await;
     }
@@ -147,44 +151,86 @@ async fn a_key_that_a_failed_batch_made_seals_nothing() {
     let mut batch = world.writer.begin().await.unwrap();
     batch.register_token(&record("kept")).await.unwrap();
     batch.commit().await.unwrap();
-    let reader = Reader::open(world.dir.path(), world.keys.kek(), ReaderOptions::default())
-        .await
-        .unwrap();
+    let reader = world.reader().await;
     let tokens = reader.tokens().await.unwrap();
     assert_eq!(tokens.iter().map(|token| &*token.jti).collect::<Vec<_>>(), ["kept"]);
+}
+
+/// A vault with all that a vault has: keys, its sealed name, a chunk of a file.
+struct Doomed {
+    vault: VaultId,
+    blobs: Vec<Vec<u8>>,
+    dir: PathBuf,
+}
+
+impl Doomed {
+    async fn new(world: &mut World) -> Self {
+        let vault = world.create_vault("apps").await.unwrap();
+        world.put(vault, CHUNK_BYTES).await.unwrap();
+        let blobs: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT wrapped FROM vault_keys WHERE vault_id <> '' UNION ALL SELECT sealed FROM vaults
+             UNION ALL SELECT sealed FROM file_chunks",
+        )
+        .fetch_all(&mut world.writer.conn)
+        .await
+        .unwrap();
+        let doomed = Self {
+            vault,
+            blobs,
+            dir: world.dir.path().to_owned(),
+        };
+        assert_eq!(doomed.count_on_disk(), 4, "the test does not find what is there");
+        doomed
+    }
+
+    /// How many of the vault's blobs are in the database's file or in its write-ahead log.
+    fn count_on_disk(&self) -> usize {
+        let file = |suffix: &str| std::fs::read(self.dir.join(format!("{DATABASE_FILE}{suffix}"))).unwrap();
+        let bytes = [file(""), file("-wal")].concat();
+        // A sealed row may be spread over pages: its first bytes, a key's id and a random nonce, are enough.
+        self.blobs.iter().filter(|blob| contains(&bytes, &blob[..20])).count()
+    }
+
+    async fn delete(&self, writer: &mut Writer) {
+        let mut batch = writer.begin().await.unwrap();
+        batch.delete_vault(self.vault).await.unwrap();
+        batch.drop_orphaned_contents().await.unwrap();
+        batch.commit().await.unwrap();
+    }
 }
 
 #[tokio::test]
 async fn nothing_of_a_deleted_vault_is_left_in_the_databases_files() {
     let mut world = World::new().await;
-    let vault = world.create_vault("apps").await.unwrap();
-    world.put(vault, CHUNK_BYTES).await.unwrap();
     // A reader that stays keeps SQLite from removing the log.
-    let reader = Reader::open(world.dir.path(), world.keys.kek(), ReaderOptions::default())
+    let reader = world.reader().await;
+    let doomed = Doomed::new(&mut world).await;
+    doomed.delete(&mut world.writer).await;
+    assert!(world.writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
+    assert_eq!(doomed.count_on_disk(), 0);
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn the_writer_after_a_crash_wipes_what_a_deleted_vault_left_in_the_log() {
+    let mut world = World::new().await;
+    let reader = world.reader().await;
+    let doomed = Doomed::new(&mut world).await;
+    doomed.delete(&mut world.writer).await;
+    let World { dir, keys, writer } = world;
+    drop(writer);
+    assert!(doomed.count_on_disk() > 0, "the crash comes too late");
+    let mut writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
         .await
         .unwrap();
-    let blobs: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT wrapped FROM vault_keys WHERE vault_id <> '' UNION ALL SELECT sealed FROM vaults
-         UNION ALL SELECT sealed FROM file_chunks",
-    )
-    .fetch_all(&mut world.writer.conn)
-    .await
-    .unwrap();
-    assert_eq!(blobs.len(), 4);
-    let dir = world.dir.path().to_owned();
-    let found = || {
-        let file = |suffix: &str| std::fs::read(dir.join(format!("{DATABASE_FILE}{suffix}"))).unwrap();
-        let bytes = [file(""), file("-wal")].concat();
-        // A sealed row may be spread over pages: its first bytes, a key's id and a random nonce, are enough.
-        blobs.iter().filter(|blob| contains(&bytes, &blob[..20])).count()
-    };
-    assert_eq!(found(), blobs.len(), "the test does not find what is there");
-    let mut batch = world.writer.begin().await.unwrap();
-    batch.delete_vault(vault).await.unwrap();
-    batch.drop_orphaned_contents().await.unwrap();
-    batch.commit().await.unwrap();
-    assert!(world.writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
-    assert_eq!(found(), 0, "of {}", blobs.len());
+    assert!(writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
+    assert_eq!(doomed.count_on_disk(), 0);
+    // The next writer has nothing to do.
+    drop(writer);
+    let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    assert!(!writer.state.has_remains);
     reader.close().await;
 }
 

@@ -140,6 +140,10 @@ impl Batch<'_> {
         ] {
             sqlx::query(sql).bind(id.as_str()).execute(&mut *self.tx).await?;
         }
+        // In the same transaction, so that a writer that starts after a crash knows that the log has to be emptied.
+        sqlx::query("UPDATE store SET unwiped = 1")
+            .execute(&mut *self.tx)
+            .await?;
         self.state.vaults.remove(&id);
         self.state.has_remains = true;
         self.state.activity.remove_vault(id);
