@@ -115,6 +115,5 @@ CREATE INDEX activity_by_share ON activity (token, vault_id, kind, seq, bytes);
 CREATE TABLE tokens (
     jti        TEXT   NOT NULL PRIMARY KEY,
     sealed     BLOB   NOT NULL,
-    expires_at BIGINT,
     revoked_at BIGINT
 );

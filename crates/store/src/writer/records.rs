@@ -132,10 +132,9 @@ impl Batch<'_> {
             .state
             .store_key
             .seal(&Place::token(&record.jti, revoked_at), &seal::to_json(record));
-        sqlx::query("INSERT INTO tokens (jti, sealed, expires_at, revoked_at) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO tokens (jti, sealed, revoked_at) VALUES ($1, $2, $3)")
             .bind(&record.jti)
             .bind(sealed)
-            .bind(record.expires_at.map(Timestamp::as_millis))
             .bind(revoked_at.map(Timestamp::as_millis))
             .execute(&mut *self.tx)
             .await?;
