@@ -76,7 +76,8 @@ pub struct ItemInput {
 pub struct UrlInput {
     /// The address.
     pub href: String,
-    /// `None` keeps the label an existing URL with the same address has: Python does not know labels.
+    /// `None` keeps the label that the item's URL with the same address has, since the Python SDK drops labels; `Some("")`
+    /// clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Whether it is the primary one.
@@ -84,13 +85,14 @@ pub struct UrlInput {
     pub primary: bool,
 }
 
-/// A section in a request, declared or pointed to. Never both `None`.
+/// A section in a request, declared or named by a field. Never both `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SectionInput {
     /// Never `Some("")`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Never `Some("")`.
+    /// Never `Some("")`. A declared section without a label has none from then on: the Go SDK leaves out empty labels. A
+    /// field that names a section without a label leaves the section's label as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }

@@ -12,8 +12,8 @@
 //! | `/sections/{id}`, `/sections/{id}/label` | by **id**; removing a section keeps its fields, outside any |
 //! | `/fields/{id}`, `/fields/{id}/{attribute}` | by **id**; attributes: label, value, type, purpose, section, generate, recipe |
 //!
-//! Everything else, `/id`, `/version`, `/vault` and the times included, is a 400. An attribute that is replaced by
-//! `null` is removed.
+//! Everything else, `/id`, `/version`, `/vault` and the times included, is a 400. An attribute or a list that is replaced by
+//! `null` is removed: a type becomes STRING again, any other value is empty then.
 
 mod apply;
 mod attribute;

@@ -167,6 +167,61 @@ fn c142_143_144_145_146_147_148_154_patches() {
 }
 
 #[test]
+fn c214_what_a_client_can_set_it_can_clear() {
+    let world = world();
+    let mut full = login("cleared");
+    full["tags"] = json!(["a"]);
+    full["urls"] = json!([{ "href": "https://a.example", "label": "web" }]);
+    full["sections"] = json!([{ "id": "s", "label": "Extra" }]);
+    let fields = full["fields"].as_array_mut().unwrap();
+    fields.push(json!({ "id": "pin", "label": "PIN", "value": "1", "section": { "id": "s" } }));
+    let path = world.path(&world.made(&full));
+    let write = |method: &str, body: &Value| {
+        let reply = world.send(method, &path, body);
+        assert_eq!(reply.status, 200, "{method} {body}: {}", reply.text());
+        world.get(&path).json()
+    };
+    let labels = |item: &Value| {
+        let pin = field(item, "pin").unwrap();
+        (item["sections"][0]["label"].clone(), pin["section"]["label"].clone())
+    };
+    let (none, extra) = ((json!(""), Value::Null), (json!("Extra"), json!("Extra")));
+
+    // Terraform 3.3.1 leaves the label out of `sections`; a client that echoes may leave it in the field.
+    let mut put = full.clone();
+    for declared in [json!({ "id": "s" }), json!({ "id": "s", "label": "" })] {
+        assert_eq!(labels(&write("PUT", &full)), extra);
+        put["sections"] = json!([declared]);
+        for named in [json!({ "id": "s" }), json!({ "id": "s", "label": "Extra" })] {
+            put["fields"].as_array_mut().unwrap().last_mut().unwrap()["section"] = named;
+            assert_eq!(labels(&write("PUT", &put)), none, "{put}");
+            assert_eq!(labels(&write("PUT", &full)), extra);
+        }
+    }
+    for operation in [
+        json!({ "op": "remove", "path": "/sections/s/label" }),
+        json!({ "op": "replace", "path": "/sections/s/label", "value": "" }),
+        json!({ "op": "replace", "path": "/sections/s", "value": { "id": "s" } }),
+    ] {
+        assert_eq!(labels(&write("PATCH", &json!([operation]))), none, "{operation}");
+        assert_eq!(labels(&write("PUT", &full)), extra);
+    }
+    let item = write(
+        "PATCH",
+        &json!([
+            { "op": "replace", "path": "/tags", "value": null },
+            { "op": "replace", "path": "/urls/0", "value": { "href": "https://a.example" } },
+            { "op": "remove", "path": "/fields/pin/label" },
+            { "op": "replace", "path": "/fields/pin/value", "value": "" },
+            { "op": "remove", "path": "/fields/pin/section" },
+        ]),
+    );
+    let pin = field(&item, "pin").unwrap();
+    assert_eq!((&pin["label"], &pin["value"], &pin["section"]), (&json!(""), &json!(""), &Value::Null));
+    assert_eq!((&item["tags"], &item["urls"][0]["label"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
 fn c149_150_151_152_153_155_patches_that_are_refused() {
     let world = world();
     let item = world.made(&login("unpatched"));

@@ -17,6 +17,8 @@ pub(super) struct Sections<'a> {
     by_id: HashMap<String, usize>,
     /// Ids of declared sections, so that a fresh one is none of those that come later.
     sent: HashSet<String>,
+    /// Ids of declared sections that had a label before and are sent without one.
+    cleared: HashSet<String>,
     old: &'a [Section],
 }
 
@@ -37,6 +39,7 @@ impl<'a> Sections<'a> {
             list: Vec::new(),
             by_id: HashMap::new(),
             sent: inputs.iter().filter_map(|input| input.id.clone()).collect(),
+            cleared: HashSet::new(),
             old: old.map_or(&[][..], |old| &old.sections),
         };
         for (index, input) in inputs.into_iter().enumerate() {
@@ -46,7 +49,11 @@ impl<'a> Sections<'a> {
                 continue;
             }
             let id = input.id.unwrap_or_else(|| sections.fresh(edit));
-            sections.put(id, input.label.unwrap_or_default());
+            let label = input.label.unwrap_or_default();
+            if label.is_empty() && !sections.old_label(&id).is_empty() {
+                sections.cleared.insert(id.clone());
+            }
+            sections.put(id, label);
         }
         Ok(sections)
     }
@@ -80,30 +87,30 @@ impl<'a> Sections<'a> {
         }
     }
 
-    /// Adds a section, or gives a label to one that has none.
+    fn old_label(&self, id: &str) -> &'a str {
+        let old = self.old.iter().find(|section| section.id == id);
+        old.map_or("", |section| section.label.as_str())
+    }
+
+    /// Adds a section, or gives a label to one that has none. The label of a section that was declared without one stays
+    /// empty: clients that clear a label may still send the old one with the section's fields.
     fn put(&mut self, id: String, label: String) {
-        match self.by_id.get(&id) {
-            Some(index) => {
-                let section = &mut self.list[*index];
-                if section.label.is_empty() {
-                    section.label = label;
-                }
+        let is_cleared = self.cleared.contains(&id);
+        if let Some(index) = self.by_id.get(&id) {
+            let section = &mut self.list[*index];
+            if section.label.is_empty() && !is_cleared {
+                section.label = label;
             }
-            None => {
-                let old_label = || {
-                    self.old
-                        .iter()
-                        .find(|section| section.id == id)
-                        .map(|section| section.label.clone())
-                };
-                let label = Some(label).filter(|label| !label.is_empty());
-                self.by_id.insert(id.clone(), self.list.len());
-                self.list.push(Section {
-                    label: label.or_else(old_label).unwrap_or_default(),
-                    id,
-                });
-            }
+            return;
         }
+        // A section that only fields name, and name without a label, keeps the label that it has.
+        let label = if label.is_empty() && !is_cleared {
+            self.old_label(&id).to_owned()
+        } else {
+            label
+        };
+        self.by_id.insert(id.clone(), self.list.len());
+        self.list.push(Section { id, label });
     }
 
     /// The sections, with their labels written into the fields that stand in them.

@@ -54,6 +54,14 @@ fn section(value: Value, place: &Place<'_>) -> Result<SectionInput, Invalid> {
     SectionInput::from_value(value, place)?.ok_or_else(|| place.invalid("must have an id or a label"))
 }
 
+/// A URL that a PATCH puts in. One without a label has none, even if the item has a URL with the same address and a label:
+/// only clients that send whole items (PUT) leave labels out because they do not know them.
+fn url(value: Value, place: &Place<'_>) -> Result<UrlInput, Invalid> {
+    let mut url = UrlInput::from_value(value, place)?;
+    url.label.get_or_insert_default();
+    Ok(url)
+}
+
 impl Working<'_> {
     fn apply(&mut self, operation: &Operation, index: usize) -> Result<(), Reason> {
         let change = Change {
@@ -111,12 +119,7 @@ impl Working<'_> {
     fn urls(&mut self, change: &Change<'_>, rest: &[&str]) -> Result<(), Reason> {
         let [spot, attribute] = rest else {
             return match rest {
-                [] | [_] => edit_list(
-                    &mut self.input.urls,
-                    change,
-                    rest.first().copied(),
-                    UrlInput::from_value,
-                ),
+                [] | [_] => edit_list(&mut self.input.urls, change, rest.first().copied(), url),
                 _ => Err("a URL has no such part".to_owned()),
             };
         };
@@ -145,7 +148,8 @@ impl Working<'_> {
                     return Err("the item has no section with this id".to_owned());
                 }
                 (known, Op::Add | Op::Replace) => {
-                    let mut new = read(change.needed()?, section)?;
+                    // The path has the id, so that a value without a label is a section without a label.
+                    let mut new = read(change.needed()?, SectionInput::from_value)?.unwrap_or_default();
                     same_id(&mut new.id, id)?;
                     let same = |section: &&mut SectionInput| section.id == new.id;
                     match known {

@@ -1,5 +1,6 @@
 //! The attributes of a field, one at a time.
 
+use crate::field::FieldType;
 use crate::input::{self, FieldInput, SectionInput};
 use crate::json;
 use crate::recipe::Recipe;
@@ -13,10 +14,8 @@ pub(super) fn set(field: &mut FieldInput, attribute: &str, change: &Change<'_>) 
         "value" => field.value = change.attribute(json::text)?,
         "type" => {
             let word = change.attribute(json::text)?.filter(|word| !word.is_empty());
-            field.field_type = word
-                .map(|word| input::field_type(&word))
-                .transpose()
-                .map_err(|why| format!("the field {why}"))?;
+            let named = word.map_or(Ok(FieldType::String), |word| input::field_type(&word));
+            field.field_type = Some(named.map_err(|why| format!("the field {why}"))?);
         }
         "purpose" => {
             let word = change.attribute(json::text)?.unwrap_or_default();

@@ -51,7 +51,10 @@ pub(super) fn edit_list<T>(
 ) -> Result<(), Reason> {
     match (spot, change.op) {
         (None, Op::Remove) => list.clear(),
-        (None, Op::Replace) => *list = read(change.needed()?, |value, place| json::list(value, place, &read_one))?,
+        (None, Op::Replace) => match change.needed()? {
+            Value::Null => list.clear(),
+            value => *list = read(value, |value, place| json::list(value, place, &read_one))?,
+        },
         // `add` never takes anything away: a list is appended, as one element is.
         (None | Some("-"), Op::Add) => match change.needed()? {
             value @ Value::Array(_) if spot.is_none() => {

@@ -156,6 +156,43 @@ fn sections_by_id() {
     assert!(refusal(r#"[{"op":"remove","path":"/sections/nope"}]"#).contains("no section with this id"));
 }
 
+#[test]
+fn everything_an_operation_can_set_can_be_cleared() {
+    for operation in [
+        r#"{"op":"remove","path":"/sections/Section_1/label"}"#,
+        r#"{"op":"replace","path":"/sections/Section_1/label","value":""}"#,
+        r#"{"op":"replace","path":"/sections/Section_1/label","value":null}"#,
+        r#"{"op":"replace","path":"/sections/Section_1","value":{"id":"Section_1"}}"#,
+        r#"{"op":"replace","path":"/sections/Section_1","value":{"label":""}}"#,
+        r#"{"op":"replace","path":"/sections","value":[{"id":"Section_1"}]}"#,
+    ] {
+        let item = good(&format!("[{operation}]"));
+        assert_eq!(item.sections[0].label, "", "{operation}");
+        assert_eq!(field(&item, "otp").section.as_ref().unwrap().label, None, "{operation}");
+    }
+    for operation in [
+        r#"{"op":"remove","path":"/urls/0/label"}"#,
+        r#"{"op":"replace","path":"/urls/0/label","value":""}"#,
+        r#"{"op":"replace","path":"/urls/0","value":{"href":"https://a.example"}}"#,
+        r#"{"op":"replace","path":"/urls","value":[{"href":"https://a.example"}]}"#,
+    ] {
+        assert_eq!(good(&format!("[{operation}]")).urls[0].label, None, "{operation}");
+    }
+    for (op, value) in [("remove", ""), ("replace", r#","value":null"#)] {
+        let clear = |path: &str| good(&format!(r#"[{{"op":"{op}","path":"{path}"{value}}}]"#));
+        assert!(clear("/tags").tags.is_empty() && clear("/urls").urls.is_empty());
+        assert!(clear("/sections").sections.is_empty() && clear("/fields").fields.is_empty());
+        assert!(!clear("/favorite").favorite && clear("/title").title.is_empty());
+        assert_eq!(field(&clear("/fields/otp/value"), "otp").value, "");
+        assert_eq!(field(&clear("/fields/otp/label"), "otp").label, "");
+        assert_eq!(field(&clear("/fields/otp/section"), "otp").section, None);
+        assert_eq!(field(&clear("/fields/username/purpose"), "username").purpose, None);
+        assert_eq!(field(&clear("/fields/otp/type"), "otp").field_type, FieldType::String);
+        // Connect 1.5.0: never empty.
+        assert_eq!(field(&clear("/fields/username/label"), "username").label, "username");
+    }
+}
+
 // Check 148.
 #[test]
 fn replacing_the_whole_is_a_put() {

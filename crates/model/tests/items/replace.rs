@@ -243,6 +243,71 @@ fn a_section_that_is_only_pointed_to_keeps_its_label() {
 }
 
 #[test]
+fn a_declared_section_without_a_label_loses_its_label() {
+    // Terraform (Go) leaves the label out, others send it empty; the fields may still carry the old one.
+    for declared in [
+        r#"{"id":"Section_1"}"#,
+        r#"{"id":"Section_1","label":""}"#,
+        r#"{"id":"Section_1","label":null}"#,
+    ] {
+        for named in [
+            r#"{"id":"Section_1"}"#,
+            r#"{"id":"Section_1","label":""}"#,
+            r#"{"id":"Section_1","label":"Extra"}"#,
+        ] {
+            let item = put(
+                &login(),
+                &format!(
+                    r#"{{"category":"LOGIN","sections":[{declared}],"fields":[{{"id":"otp","value":"x","section":{named}}}]}}"#
+                ),
+            )
+            .unwrap();
+            assert_eq!(item.sections[0].label, "", "{declared} {named}");
+            assert_eq!(item.fields[0].section.as_ref().unwrap().label, None, "{declared} {named}");
+            // A later echo does not bring it back.
+            let echo = put(&item, &String::from_utf8(item.full_json()).unwrap()).unwrap();
+            assert_eq!(echo.sections, item.sections);
+        }
+    }
+}
+
+#[test]
+fn a_section_without_a_label_gets_the_label_that_a_field_sends() {
+    let unlabelled = put(&login(), r#"{"category":"LOGIN","sections":[{"id":"Section_1"},{"id":"s2"}]}"#).unwrap();
+    let item = put(
+        &unlabelled,
+        r#"{"category":"LOGIN","sections":[{"id":"Section_1"},{"id":"s2"},{"id":"s3"}],"fields":[
+            {"id":"a","section":{"id":"Section_1","label":"A"}},{"id":"b","section":{"id":"s3","label":"B"}}]}"#,
+    )
+    .unwrap();
+    let labels: Vec<&str> = item.sections.iter().map(|section| section.label.as_str()).collect();
+    assert_eq!(labels, ["A", "", "B"]);
+}
+
+#[test]
+fn everything_a_client_decides_can_be_cleared_by_an_empty_value() {
+    let body = r#"{"category":"LOGIN","title":"","favorite":false,"tags":[],"urls":[{"href":"https://a.example","label":""}],
+        "sections":[{"id":"Section_1","label":""}],"fields":[
+            {"id":"username","purpose":"","label":"","value":""},
+            {"id":"password","purpose":"","label":"","value":"","type":"STRING"},
+            {"id":"notesPlain","purpose":"NOTES","value":""},
+            {"id":"otp","type":"OTP","label":"","value":"","section":{"id":""}},
+            {"id":"since","type":"DATE","label":"","value":"","section":null}]}"#;
+    let item = put(&login(), body).unwrap();
+    assert!(!item.favorite && item.title.is_empty() && item.tags.is_empty());
+    assert_eq!((item.urls.len(), &item.urls[0].label), (1, &None));
+    assert_eq!(item.sections[0].label, "");
+    for field in &item.fields {
+        assert_eq!((field.value.as_str(), &field.section), ("", &None), "{field:?}");
+    }
+    let played: Vec<_> = item.fields.iter().map(|field| (field.purpose, field.label.as_str())).collect();
+    // Notes always have a label, as every field with a purpose (Connect 1.5.0).
+    let notes = (Some(Purpose::Notes), "notesPlain");
+    assert_eq!(played, [(None, ""), (None, ""), notes, (None, ""), (None, "")]);
+    assert_eq!(item.fields[1].field_type, FieldType::String);
+}
+
+#[test]
 fn state_stays() {
     let item = Item {
         state: Some(State::Archived),
