@@ -6,7 +6,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sidevault_model::{ItemId, VaultId};
 
-use crate::place::{ItemTimes, Listed};
+use crate::row_aad::{ItemTimes, ListColumns};
 
 pub(crate) type ItemKey = (VaultId, ItemId);
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
@@ -22,7 +22,7 @@ pub(crate) struct SealedItem {
 pub(crate) struct SealedSummary {
     pub(crate) item: ItemId,
     pub(crate) version: u32,
-    pub(crate) listed: Listed,
+    pub(crate) columns: ListColumns,
     pub(crate) sealed: Box<[u8]>,
 }
 

@@ -37,11 +37,11 @@ pub enum StoreError {
     /// The database comes from a newer version.
     #[error("the database was written by a newer Sidevault ({0}); upgrade this one: it never downgrades a store")]
     Newer(String),
-    /// A sealed row could not be opened: damaged, moved, or swapped.
-    #[error("a sealed row is damaged or not where it belongs: {place}")]
+    /// A sealed row can't be decrypted, or does not hold what it should: it was damaged, altered, or moved here from another row.
+    #[error("a row of the database is damaged, or was changed by another program: {row}")]
     Corrupt {
-        /// Which row.
-        place: String,
+        /// Which row: its kind and ids.
+        row: String,
     },
     /// There is no room on the volume (or below a quota): SQLite ended the transaction.
     #[error("the disk of the data directory is full")]
@@ -95,7 +95,7 @@ impl StoreError {
         matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. })
     }
 
-    pub(crate) fn corrupt(place: impl Into<String>) -> Self {
-        Self::Corrupt { place: place.into() }
+    pub(crate) fn corrupt(row: impl Into<String>) -> Self {
+        Self::Corrupt { row: row.into() }
     }
 }

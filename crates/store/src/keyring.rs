@@ -7,7 +7,7 @@ use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId, sealed_key_id};
 use sqlx::{Row, SqliteConnection};
 
 use crate::StoreError;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 
 /// The vault id under which the store's own keys stand.
 pub(crate) const STORE: &str = "";
@@ -43,16 +43,16 @@ impl Keyring {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             let wrapped: Vec<u8> = row.try_get("wrapped")?;
-            let place = Place::key(vault);
+            let aad = RowAad::key(vault);
             found.push(match row.try_get::<String, _>("purpose")?.as_str() {
                 "seal" => {
-                    let key = self.kek.unwrap(&wrapped, place.bytes()).map_err(wrong_keys)?;
+                    let key = self.kek.unwrap(&wrapped, aad.bytes()).map_err(wrong_keys)?;
                     VaultKey::Seal {
                         key: self.keep(key),
                         seals: row.try_get("seals")?,
                     }
                 }
-                _ => VaultKey::Index(self.kek.unwrap_index(&wrapped, place.bytes()).map_err(wrong_keys)?),
+                _ => VaultKey::Index(self.kek.unwrap_index(&wrapped, aad.bytes()).map_err(wrong_keys)?),
             });
         }
         Ok(found)
@@ -61,23 +61,23 @@ impl Keyring {
     /// Makes a data key for a vault; the caller stores the wrapped form.
     pub(crate) fn new_data_key(&self, vault: &str) -> (Arc<DataKey>, Vec<u8>) {
         let key = DataKey::generate();
-        let wrapped = self.kek.wrap(&key, Place::key(vault).bytes());
+        let wrapped = self.kek.wrap(&key, RowAad::key(vault).bytes());
         (self.keep(key), wrapped)
     }
 
     /// Makes an index key for a vault; the caller stores the wrapped form.
     pub(crate) fn new_index_key(&self, vault: &str) -> (IndexKey, Vec<u8>) {
         let key = IndexKey::generate();
-        let wrapped = self.kek.wrap_index(&key, Place::key(vault).bytes());
+        let wrapped = self.kek.wrap_index(&key, RowAad::key(vault).bytes());
         (key, wrapped)
     }
 
-    pub(crate) fn open(&self, place: &Place, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn open(&self, aad: &RowAad, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         let keys = self.keys.read().unwrap_or_else(|e| e.into_inner());
         sealed_key_id(sealed)
             .and_then(|id| keys.get(&id))
-            .and_then(|key| key.open(place.bytes(), sealed).ok())
-            .ok_or_else(|| StoreError::corrupt(place.to_string()))
+            .and_then(|key| key.open(aad.bytes(), sealed).ok())
+            .ok_or_else(|| StoreError::corrupt(aad.to_string()))
     }
 
     fn keep(&self, key: DataKey) -> Arc<DataKey> {

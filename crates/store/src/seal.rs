@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sidevault_model::{FileId, Item};
 
 use crate::StoreError;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 
 /// A bit of a detail's first byte: the item has one-time passwords, whose codes are put in at each read.
 const HAS_CODES: u8 = 1;
@@ -67,10 +67,10 @@ pub(crate) fn detail(item: &Item) -> Vec<u8> {
     plaintext
 }
 
-pub(crate) fn parse_detail(place: &Place, plaintext: &[u8]) -> Result<Item, StoreError> {
+pub(crate) fn parse_detail(aad: &RowAad, plaintext: &[u8]) -> Result<Item, StoreError> {
     Detail::split(plaintext)
         .and_then(|detail| detail.item())
-        .ok_or_else(|| StoreError::corrupt(place.to_string()))
+        .ok_or_else(|| StoreError::corrupt(aad.to_string()))
 }
 
 /// What is sealed of a vault.
@@ -88,6 +88,6 @@ pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
 
-pub(crate) fn from_json<'a, T: Deserialize<'a>>(place: &Place, json: &'a [u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(json).map_err(|_| StoreError::corrupt(place.to_string()))
+pub(crate) fn from_json<'a, T: Deserialize<'a>>(aad: &RowAad, json: &'a [u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(json).map_err(|_| StoreError::corrupt(aad.to_string()))
 }

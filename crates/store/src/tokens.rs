@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::StoreError;
 use crate::keyring::Keyring;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::seal::from_json;
 
 /// A token, without anything that would let one use it.
@@ -66,8 +66,8 @@ impl TokenRecord {
     pub(crate) fn from_row(row: &SqliteRow, keyring: &Keyring) -> Result<Self, StoreError> {
         let jti: String = row.try_get("jti")?;
         let revoked_at = row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_millis);
-        let place = Place::token(&jti, revoked_at);
-        let record: Self = from_json(&place, &keyring.open(&place, row.try_get("sealed")?)?)?;
+        let aad = RowAad::token(&jti, revoked_at);
+        let record: Self = from_json(&aad, &keyring.open(&aad, row.try_get("sealed")?)?)?;
         Ok(Self { revoked_at, ..record })
     }
 }

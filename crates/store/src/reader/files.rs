@@ -4,7 +4,7 @@ use sidevault_model::{FileId, VaultId};
 
 use super::Reader;
 use crate::StoreError;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 
 impl Reader {
     /// Chunk `n` of a content, from 0, each but the last [`crate::CHUNK_BYTES`] long. The content's id stands in the
@@ -18,8 +18,8 @@ impl Reader {
                 .fetch_optional(&mut *self.connections.lend().await?)
                 .await?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let place = Place::chunk(vault, content, n);
-        self.open_with_keys(vault, || self.keyring.open(&place, &sealed))
+        let aad = RowAad::chunk(vault, content, n);
+        self.open_with_keys(vault, || self.keyring.open(&aad, &sealed))
             .await
             .map(Some)
     }

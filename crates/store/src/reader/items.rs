@@ -12,7 +12,7 @@ use super::{Reader, View};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
 use crate::keyring::Keyring;
-use crate::place::{ItemTimes, Listed, Place};
+use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal::Detail;
 
 /// An item, ready to be sent.
@@ -50,10 +50,10 @@ impl StoredItem {
             .ok_or_else(|| StoreError::corrupt("item"))
     }
 
-    fn open(keyring: &Keyring, place: &Place, row: &SealedItem) -> Result<Self, StoreError> {
-        let plaintext = keyring.open(place, &row.detail)?;
+    fn open(keyring: &Keyring, aad: &RowAad, row: &SealedItem) -> Result<Self, StoreError> {
+        let plaintext = keyring.open(aad, &row.detail)?;
         let Some(detail) = Detail::split(&plaintext) else {
-            return Err(StoreError::corrupt(place.to_string()));
+            return Err(StoreError::corrupt(aad.to_string()));
         };
         Ok(Self {
             version: row.version,
@@ -65,7 +65,7 @@ impl StoredItem {
     }
 
     fn open_present(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
-        Self::open(keyring, &Place::detail(vault, item, row.version, row.times), row)
+        Self::open(keyring, &RowAad::detail(vault, item, row.version, row.times), row)
     }
 }
 
@@ -138,12 +138,12 @@ impl Reader {
         .await?;
         let Some(found) = row else { return Ok(None) };
         let row = SealedItem::read(&found)?;
-        let place = if found.try_get("present")? {
-            Place::detail(vault, item, row.version, row.times)
+        let aad = if found.try_get("present")? {
+            RowAad::detail(vault, item, row.version, row.times)
         } else {
-            Place::history(vault, item, row.version, row.times.updated_at)
+            RowAad::history(vault, item, row.version, row.times.updated_at)
         };
-        self.open_with_keys(vault, || StoredItem::open(&self.keyring, &place, &row))
+        self.open_with_keys(vault, || StoredItem::open(&self.keyring, &aad, &row))
             .await
             .map(Some)
     }
@@ -184,7 +184,7 @@ impl Reader {
         for hit in hits.iter() {
             // Whether it is archived is known for sure once it has opened.
             let summary = self.open_with_keys(vault, || self.open_summary(vault, hit)).await?;
-            if hit.listed.state.is_none() {
+            if hit.columns.state.is_none() {
                 found.push(summary);
             }
         }
@@ -209,7 +209,7 @@ impl Reader {
             Some(hits) => hits,
             None => find_alone(&mut *self.connections.lend().await?, vault, hash).await?,
         };
-        hits.sort_by_key(|hit| (hit.listed.created_at, hit.item));
+        hits.sort_by_key(|hit| (hit.columns.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
         self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
         Ok(hits)
@@ -239,9 +239,9 @@ impl Reader {
         let mut last = None;
         for row in &rows {
             let sealed = SealedSummary::read(row)?;
-            last = Some((sealed.listed.created_at, sealed.item));
+            last = Some((sealed.columns.created_at, sealed.item));
             let summary = self.open_with_keys(vault, || self.open_summary(vault, &sealed)).await?;
-            if sealed.listed.state.is_none() {
+            if sealed.columns.state.is_none() {
                 page.push(summary);
             }
         }
@@ -250,10 +250,10 @@ impl Reader {
     }
 
     fn open_summary(&self, vault: VaultId, hit: &SealedSummary) -> Result<Summary, StoreError> {
-        let place = Place::summary(vault, hit.item, hit.version, &hit.listed);
+        let aad = RowAad::summary(vault, hit.item, hit.version, &hit.columns);
         Ok(Summary {
             id: hit.item,
-            json: self.keyring.open(&place, &hit.sealed)?,
+            json: self.keyring.open(&aad, &hit.sealed)?,
         })
     }
 }
@@ -291,18 +291,18 @@ impl Lookup for SealedSummary {
         Ok(Self {
             item: ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))?,
             version: row.try_get("version")?,
-            listed: listed(row)?,
+            columns: list_columns(row)?,
             sealed: row.try_get::<Vec<u8>, _>("summary")?.into_boxed_slice(),
         })
     }
 }
 
-fn listed(row: &SqliteRow) -> Result<Listed, StoreError> {
+fn list_columns(row: &SqliteRow) -> Result<ListColumns, StoreError> {
     let state = row.try_get::<Option<&str>, _>("state")?.map(State::from_word);
     let title_hash = row.try_get::<&[u8], _>("title_hash")?.try_into();
     match (state, title_hash) {
         (Some(None), _) | (_, Err(_)) => Err(StoreError::corrupt("state or title of an item")),
-        (state, Ok(title_hash)) => Ok(Listed {
+        (state, Ok(title_hash)) => Ok(ListColumns {
             title_hash,
             created_at: row.try_get("created_at")?,
             state: state.flatten(),

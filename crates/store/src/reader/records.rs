@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Row};
 use super::Reader;
 use crate::activity::Activity;
 use crate::keyring::STORE;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::{StoreError, TokenRecord, seal};
 
 /// Batches of the activity log that were written together.
@@ -137,11 +137,11 @@ impl Reader {
             .fetch_optional(&mut *self.connections.lend().await?)
             .await?;
         let Some(sealed) = sealed else { return Ok(Vec::new()) };
-        let place = Place::activity(vault.as_str(), seq);
+        let aad = RowAad::activity(vault.as_str(), seq);
         let plaintext = self
-            .open_with_keys(vault, || self.keyring.open(&place, &sealed))
+            .open_with_keys(vault, || self.keyring.open(&aad, &sealed))
             .await?;
-        seal::from_json(&place, &plaintext)
+        seal::from_json(&aad, &plaintext)
     }
 
     /// The tokens known by name, oldest first.

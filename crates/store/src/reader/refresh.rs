@@ -11,7 +11,7 @@ use super::{Reader, VaultEntry, View, read, write};
 use crate::StoreError;
 use crate::cache::SealedCache;
 use crate::keyring::{STORE, VaultKey};
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
 use crate::sqlite::{self, Stamp};
 
@@ -159,8 +159,8 @@ impl Reader {
             }
             _ => {
                 let index = self.index_key(conn, id).await?;
-                let place = Place::vault(id.as_str());
-                let names: VaultNames = seal::from_json(&place, &self.keyring.open(&place, &sealed)?)?;
+                let aad = RowAad::vault(id.as_str());
+                let names: VaultNames = seal::from_json(&aad, &self.keyring.open(&aad, &sealed)?)?;
                 (names, index)
             }
         };
@@ -281,7 +281,7 @@ impl Reader {
                 revoked.insert(jti);
             } else if self
                 .keyring
-                .open(&Place::token(&jti, None), row.try_get("sealed")?)
+                .open(&RowAad::token(&jti, None), row.try_get("sealed")?)
                 .is_err()
             {
                 tracing::error!(jti, "the row of a token was tampered with: the token is refused");

@@ -4,7 +4,7 @@ use sidevault_model::{File, FileId, Item, VaultId};
 
 use super::Batch;
 use crate::StoreError;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 
 impl Batch<'_> {
     /// Seals chunk `n` (from 0, each but the last [`crate::CHUNK_BYTES`] long) of a file's content.
@@ -15,7 +15,7 @@ impl Batch<'_> {
         let sealed = self
             .vault_state(vault)?
             .key
-            .seal(&Place::chunk(vault, content, n), bytes);
+            .seal(&RowAad::chunk(vault, content, n), bytes);
         sqlx::query("INSERT INTO file_chunks (content_id, n, sealed) VALUES ($1, $2, $3)")
             .bind(content.as_str())
             .bind(n)

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::StoreError;
-use crate::place::{ItemTimes, Listed, Place};
+use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal;
 
 impl Batch<'_> {
@@ -46,7 +46,7 @@ impl Batch<'_> {
                 .await?;
         let Some(row) = row else { return Ok(None) };
         let times = ItemTimes::read(&row)?;
-        let mut found = self.open_item(&Place::detail(vault, item, row.try_get("version")?, times), &row)?;
+        let mut found = self.open_item(&RowAad::detail(vault, item, row.try_get("version")?, times), &row)?;
         // The JSON has whole seconds, and the row, which the seal covers, has milliseconds.
         found.created_at = times.created_at;
         found.updated_at = times.updated_at;
@@ -75,13 +75,13 @@ impl Batch<'_> {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
-        let place = Place::history(vault, item, row.try_get("version")?, updated_at);
-        self.open_item(&place, &row).map(Some)
+        let aad = RowAad::history(vault, item, row.try_get("version")?, updated_at);
+        self.open_item(&aad, &row).map(Some)
     }
 
-    fn open_item(&self, place: &Place, row: &SqliteRow) -> Result<Item, StoreError> {
-        let plaintext = self.state.keyring.open(place, row.try_get("detail")?)?;
-        seal::parse_detail(place, &plaintext)
+    fn open_item(&self, aad: &RowAad, row: &SqliteRow) -> Result<Item, StoreError> {
+        let plaintext = self.state.keyring.open(aad, row.try_get("detail")?)?;
+        seal::parse_detail(aad, &plaintext)
     }
 
     /// A new item. Its vault must exist and its id be free; its files name their contents. `origin` is what a source
@@ -140,8 +140,8 @@ impl Batch<'_> {
         let sealed = self.seal_item(new, old.created_at)?;
         let old_title = self.title_hash(old.vault, &old.title)?;
         if self.state.options.history > 1 && self.state.keeps_history {
-            let place = Place::history(old.vault, old.id, old.version, old.updated_at);
-            let detail = self.vault_state(old.vault)?.key.seal(&place, &seal::detail(old));
+            let aad = RowAad::history(old.vault, old.id, old.version, old.updated_at);
+            let detail = self.vault_state(old.vault)?.key.seal(&aad, &seal::detail(old));
             sqlx::query(
                 "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail) VALUES ($1, $2, $3, $4, $5)",
             )
@@ -210,17 +210,17 @@ impl Batch<'_> {
     fn seal_item(&mut self, item: &Item, created_at: Timestamp) -> Result<SealedItem, StoreError> {
         let title_hash = self.title_hash(item.vault, &item.title)?;
         let key = &mut self.vault_state(item.vault)?.key;
-        let listed = Listed {
+        let columns = ListColumns {
             title_hash,
             created_at: created_at.as_millis(),
             state: item.state,
         };
-        let summary = Place::summary(item.vault, item.id, item.version, &listed);
+        let summary = RowAad::summary(item.vault, item.id, item.version, &columns);
         let times = ItemTimes {
             created_at,
             updated_at: item.updated_at,
         };
-        let detail = Place::detail(item.vault, item.id, item.version, times);
+        let detail = RowAad::detail(item.vault, item.id, item.version, times);
         Ok(SealedItem {
             title_hash,
             summary: key.seal(&summary, &item.summary_json()),

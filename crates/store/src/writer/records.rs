@@ -8,7 +8,7 @@ use sqlx::QueryBuilder;
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::activity::{BATCH_OVERHEAD, Share};
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::{StoreError, TokenRecord, seal};
 
 impl Batch<'_> {
@@ -31,8 +31,8 @@ impl Batch<'_> {
         for ((vault, jti, kind), records) in batches {
             let seq = self.state.next_activity;
             self.state.next_activity += 1;
-            let place = Place::activity(vault.as_str(), seq);
-            let sealed = self.vault_state(vault)?.key.seal(&place, &seal::to_json(&records));
+            let aad = RowAad::activity(vault.as_str(), seq);
+            let sealed = self.vault_state(vault)?.key.seal(&aad, &seal::to_json(&records));
             let share = Share {
                 token: self.state.token_tag(jti),
                 vault,
@@ -131,7 +131,7 @@ impl Batch<'_> {
         let sealed = self
             .state
             .store_key
-            .seal(&Place::token(&record.jti, revoked_at), &seal::to_json(record));
+            .seal(&RowAad::token(&record.jti, revoked_at), &seal::to_json(record));
         sqlx::query("INSERT INTO tokens (jti, sealed, revoked_at) VALUES ($1, $2, $3)")
             .bind(&record.jti)
             .bind(sealed)

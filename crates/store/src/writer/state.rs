@@ -13,7 +13,7 @@ use crate::StoreError;
 use crate::activity::{Share, TokenTag, Usage};
 use crate::command::VaultInfo;
 use crate::keyring::{Keyring, STORE, VaultKey};
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
 
 impl State {
@@ -104,10 +104,10 @@ impl State {
         for row in rows {
             let text: String = row.try_get("id")?;
             let id = VaultId::parse(&text).map_err(|_| StoreError::corrupt("vault id"))?;
-            let place = Place::vault(&text);
+            let aad = RowAad::vault(&text);
             let keys = self.keyring.load(conn, &text).await?;
             let names: VaultNames =
-                seal::from_json(&place, &self.keyring.open(&place, row.try_get::<&[u8], _>("sealed")?)?)?;
+                seal::from_json(&aad, &self.keyring.open(&aad, row.try_get::<&[u8], _>("sealed")?)?)?;
             let info = VaultInfo {
                 id,
                 name: names.name,
@@ -228,8 +228,8 @@ async fn insert_wrapped(
 }
 
 impl SealKey {
-    pub(super) fn seal(&mut self, place: &Place, plaintext: &[u8]) -> Vec<u8> {
+    pub(super) fn seal(&mut self, aad: &RowAad, plaintext: &[u8]) -> Vec<u8> {
         self.seals += 1;
-        self.key.seal(place.bytes(), plaintext)
+        self.key.seal(aad.bytes(), plaintext)
     }
 }

@@ -8,7 +8,7 @@ use super::state::{insert_index_key, insert_key};
 use super::{Batch, Change, ChangeKind, SealKey, VaultState};
 use crate::StoreError;
 use crate::command::VaultInfo;
-use crate::place::Place;
+use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
 
 impl Batch<'_> {
@@ -77,7 +77,7 @@ impl Batch<'_> {
             seals: 0,
             saved: 0,
         };
-        let sealed = key.seal(&Place::vault(id), &names);
+        let sealed = key.seal(&RowAad::vault(id), &names);
         sqlx::query(
             "INSERT INTO vaults (id, sealed, attribute_version, content_version, items, created_at, updated_at)
              VALUES ($1, $2, 1, 1, 0, $3, $3)",
@@ -101,7 +101,7 @@ impl Batch<'_> {
 
     /// Another name for a vault. Nothing happens if there is no such vault.
     pub async fn rename_vault(&mut self, id: VaultId, name: &str, now: Timestamp) -> Result<(), StoreError> {
-        let place = Place::vault(id.as_str());
+        let aad = RowAad::vault(id.as_str());
         let Some(vault) = self.state.vaults.get_mut(&id) else {
             return Ok(());
         };
@@ -109,10 +109,10 @@ impl Batch<'_> {
             .bind(id.as_str())
             .fetch_one(&mut *self.tx)
             .await?;
-        let mut names: VaultNames = seal::from_json(&place, &self.state.keyring.open(&place, &old)?)?;
+        let mut names: VaultNames = seal::from_json(&aad, &self.state.keyring.open(&aad, &old)?)?;
         names.name = name.to_owned();
         vault.info.name = name.to_owned();
-        let sealed = vault.key.seal(&place, &seal::to_json(&names));
+        let sealed = vault.key.seal(&aad, &seal::to_json(&names));
         sqlx::query(
             "UPDATE vaults SET sealed = $2, attribute_version = attribute_version + 1, updated_at = $3 WHERE id = $1",
         )
