@@ -12,6 +12,9 @@ pub(crate) const ISSUER: &str = "sidevault";
 /// Connect's own audience: tools that look at tokens know it.
 pub(crate) const AUDIENCE: &str = "com.1password.connect";
 
+/// Longest id of a token in bytes. Ids that Sidevault makes have 26.
+const MAX_JTI_LEN: usize = 64;
+
 /// Connect's permission bits for "may read items" and "may write items". Its other bits are ignored.
 const READ: u64 = 16;
 const WRITE: u64 = 32;
@@ -172,6 +175,9 @@ impl VaultClaim {
 impl Claims {
     /// The token these claims make, whether or not its time is right.
     pub(crate) fn into_token(self, kid: String) -> Result<Token, TokenError> {
+        if self.jti.len() > MAX_JTI_LEN {
+            return Err(TokenError::Malformed);
+        }
         let mut vaults = BTreeMap::new();
         let mut by_name = BTreeSet::new();
         for claim in &self.vaults {

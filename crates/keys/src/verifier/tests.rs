@@ -379,6 +379,7 @@ fn claims_of_impossible_shape_are_refused_even_when_signed() {
         ("iat", json!(-1)),
         ("iat", Value::Null),
         ("jti", Value::Null),
+        ("jti", json!("a".repeat(65))),
     ];
     for (claim, value) in changes {
         let verdict = world.verdict(|claims| claims[claim] = value.clone());
