@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidevault_keys::Credentials;
 use sidevault_model::Timestamp;
-use sidevault_store::{Reader, ReaderOptions, StoreError, View};
+use sidevault_store::{Reader, ReaderOptions, Snapshot, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -215,8 +215,8 @@ impl Api {
     }
 
     /// Whether a token is refused although its signature is good, by the store or by the list.
-    pub(crate) fn is_revoked(&self, view: &View, jti: &str) -> bool {
-        view.is_revoked(jti) || self.revoked.contains(jti)
+    pub(crate) fn is_revoked(&self, snapshot: &Snapshot, jti: &str) -> bool {
+        snapshot.is_revoked(jti) || self.revoked.contains(jti)
     }
 
     /// Tells of the newest change's number.
@@ -248,5 +248,5 @@ impl Api {
 /// The number of the newest change.
 async fn look(store: &Reader) -> Result<i64, StoreError> {
     store.look_for_other_files().await?;
-    Ok(store.view().await?.sequence())
+    Ok(store.snapshot().await?.sequence())
 }

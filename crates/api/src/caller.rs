@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError, Verifier};
 use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
-use sidevault_store::{Notice, Reader, TokenRecord, VaultEntry, View};
+use sidevault_store::{Notice, Reader, Snapshot, TokenRecord, VaultEntry};
 
 use crate::activity::shortened;
 use crate::api::Api;
@@ -67,7 +67,7 @@ impl Tokens {
 pub(crate) struct Caller {
     pub(crate) api: Arc<Api>,
     pub(crate) token: Arc<Token>,
-    pub(crate) view: Arc<View>,
+    pub(crate) snapshot: Arc<Snapshot>,
     context: Arc<RequestContext>,
     user_agent: Option<http::HeaderValue>,
 }
@@ -170,15 +170,15 @@ impl Caller {
         headers: &HeaderMap,
     ) -> Result<Self, ApiError> {
         let token = authenticate(api, headers, &context)?;
-        let view = api.store().await?.view().await?;
-        if view.is_revoked(&token.jti) {
+        let snapshot = api.store().await?.snapshot().await?;
+        if snapshot.is_revoked(&token.jti) {
             return Err(revoked(api, &token, &context));
         }
         let user_agent = headers.get(header::USER_AGENT).cloned();
         Ok(Self {
             api: api.clone(),
             token,
-            view,
+            snapshot,
             context,
             user_agent,
         })
@@ -190,7 +190,7 @@ impl Caller {
 
     /// Takes the store as it is now.
     pub(crate) async fn renew(&mut self) -> Result<(), ApiError> {
-        self.view = self.store().await?.view().await?;
+        self.snapshot = self.store().await?.snapshot().await?;
         Ok(())
     }
 
@@ -206,22 +206,22 @@ impl Caller {
 
     /// Whether a vault of the token is not there, or not yet.
     pub(crate) fn misses_vaults(&self) -> bool {
-        self.token.vaults.keys().any(|id| self.view.vault(*id).is_none())
+        self.token.vaults.keys().any(|id| self.snapshot.vault(*id).is_none())
     }
 
     /// Whether a vault is in the token's scope, the vault being there or not.
     fn in_scope(&self, vault: VaultId) -> bool {
-        self.view.access(&self.token, vault).is_some()
+        self.snapshot.access(&self.token, vault).is_some()
     }
 
     /// What the token may do with a vault.
     pub(crate) fn access(&self, vault: VaultId) -> Access {
-        self.view.access(&self.token, vault).unwrap_or_default()
+        self.snapshot.access(&self.token, vault).unwrap_or_default()
     }
 
     /// The vaults that are in the token's scope, by id.
     pub(crate) fn vaults_in_scope(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
-        self.view.vaults().filter(|entry| self.in_scope(entry.vault.id))
+        self.snapshot.vaults().filter(|entry| self.in_scope(entry.vault.id))
     }
 
     /// The vault that a path names, by id or by name, if the token may read it.
@@ -263,7 +263,7 @@ impl Caller {
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
-        if self.in_scope(id) && self.view.vault(id).is_none() {
+        if self.in_scope(id) && self.snapshot.vault(id).is_none() {
             self.look_again().await?;
         }
         if !self.in_scope(id) {
@@ -282,7 +282,7 @@ impl Caller {
             self.note(Action::Read, Outcome::Deny, id, None, None, "");
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
-        self.view
+        self.snapshot
             .vault(id)
             .cloned()
             .ok_or_else(|| ApiError::not_found("vault", id))

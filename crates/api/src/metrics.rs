@@ -14,7 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use sidevault_keys::Token;
 use sidevault_model::Timestamp;
-use sidevault_store::View;
+use sidevault_store::Snapshot;
 
 use crate::routes::Route;
 
@@ -148,12 +148,12 @@ fn summary(next_expiry: Option<i64>) -> Registry {
 impl Metrics {
     /// In Prometheus' text format. Without the details no vault and no token can be told from it; of the tokens there is
     /// when the next one expires, so that an alert works all the same.
-    pub(crate) fn encode(&self, view: Option<&View>, linked: bool, with_details: bool) -> String {
+    pub(crate) fn encode(&self, snapshot: Option<&Snapshot>, linked: bool, with_details: bool) -> String {
         self.sync_linked.set(i64::from(linked));
-        if let Some(view) = view {
-            self.sequence.set(view.sequence());
+        if let Some(snapshot) = snapshot {
+            self.sequence.set(snapshot.sequence());
             self.items.clear();
-            for entry in view.vaults() {
+            for entry in snapshot.vaults() {
                 let vault = VaultLabel {
                     vault: entry.vault.id.to_string(),
                 };
@@ -162,7 +162,7 @@ impl Metrics {
                     .set(i64::try_from(entry.vault.items).unwrap_or(i64::MAX));
             }
         }
-        let next_expiry = self.set_expiries(view);
+        let next_expiry = self.set_expiries(snapshot);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _infallible = text::encode_registry(&mut text, &self.registry)
@@ -175,11 +175,11 @@ impl Metrics {
     }
 
     /// Brings the series of tokens up to date. Returns when the next one expires.
-    fn set_expiries(&self, view: Option<&View>) -> Option<i64> {
+    fn set_expiries(&self, snapshot: Option<&Snapshot>) -> Option<i64> {
         let now = Timestamp::now().as_millis() / 1000;
         let mut expiries = self.expiries();
         // A revoked token needs no alert before it expires.
-        expiries.retain(|jti, _| !view.is_some_and(|view| view.is_revoked(jti)));
+        expiries.retain(|jti, _| !snapshot.is_some_and(|snapshot| snapshot.is_revoked(jti)));
         self.token_expiry.clear();
         for (jti, at) in &*expiries {
             let label = TokenLabel { jti: jti.clone() };

@@ -24,7 +24,7 @@ mod writer;
 pub use activity::Activity;
 pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo, decoding_fault};
 pub use error::StoreError;
-pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, StoredItem, Summary, VaultEntry, View};
+pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use space::Space;
 pub use tokens::TokenRecord;
 pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};

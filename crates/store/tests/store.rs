@@ -107,14 +107,14 @@ fn item(vault: VaultId, title: &str, value: &str) -> Item {
 }
 
 async fn value(reader: &Reader, item: &Item) -> Option<String> {
-    let view = reader.view().await.unwrap();
-    let found = reader.item(&view, item.vault, item.id).await.unwrap()?;
+    let snapshot = reader.snapshot().await.unwrap();
+    let found = reader.item(&snapshot, item.vault, item.id).await.unwrap()?;
     Some(Item::from_json(found.json()).unwrap().fields[0].value.clone())
 }
 
 async fn titled(reader: &Reader, vault: VaultId, title: &str) -> usize {
-    let view = reader.view().await.unwrap();
-    reader.items_titled(&view, vault, title).await.unwrap().len()
+    let snapshot = reader.snapshot().await.unwrap();
+    reader.items_titled(&snapshot, vault, title).await.unwrap().len()
 }
 
 #[tokio::test]
@@ -209,9 +209,9 @@ async fn a_row_that_was_swapped_for_another_is_refused() {
         .sql("UPDATE items SET detail = (SELECT detail FROM kept WHERE kept.id <> items.id)")
         .await;
     let reader = world.reader().await;
-    let view = reader.view().await.unwrap();
+    let snapshot = reader.snapshot().await.unwrap();
     for item in [a, b] {
-        let read = reader.item(&view, item.vault, item.id).await;
+        let read = reader.item(&snapshot, item.vault, item.id).await;
         assert!(matches!(read, Err(StoreError::Corrupt { .. })));
     }
 }
@@ -225,9 +225,9 @@ async fn an_old_version_put_back_is_refused() {
         .sql("UPDATE items SET detail = (SELECT detail FROM item_versions)")
         .await;
     let reader = world.reader().await;
-    let view = reader.view().await.unwrap();
+    let snapshot = reader.snapshot().await.unwrap();
     assert!(matches!(
-        reader.item(&view, item.vault, item.id).await,
+        reader.item(&snapshot, item.vault, item.id).await,
         Err(StoreError::Corrupt { .. })
     ));
 }
@@ -249,8 +249,8 @@ async fn an_old_version_made_the_present_one_is_refused() {
         )
         .await;
     let reader = world.reader().await;
-    let view = reader.view().await.unwrap();
-    assert!(is_refused(reader.item(&view, item.vault, item.id).await));
+    let snapshot = reader.snapshot().await.unwrap();
+    assert!(is_refused(reader.item(&snapshot, item.vault, item.id).await));
     let mut batch = world.writer.begin().await.unwrap();
     assert!(is_refused(batch.item(item.vault, item.id).await));
 }
@@ -265,8 +265,8 @@ async fn an_item_under_another_title_is_refused() {
         .sql("UPDATE items SET title_hash = (SELECT title_hash FROM kept WHERE kept.id <> items.id)")
         .await;
     let reader = world.reader().await;
-    let view = reader.view().await.unwrap();
-    assert!(is_refused(reader.items_titled(&view, world.vault, "prod-db").await));
+    let snapshot = reader.snapshot().await.unwrap();
+    assert!(is_refused(reader.items_titled(&snapshot, world.vault, "prod-db").await));
     assert!(is_refused(reader.summaries(world.vault, None, 10).await));
 }
 
@@ -280,8 +280,8 @@ async fn an_item_that_was_hidden_is_not_just_missing() {
     ] {
         world.sql(sql).await;
         let reader = world.reader().await;
-        let view = reader.view().await.unwrap();
-        assert!(is_refused(reader.items_titled(&view, world.vault, "prod-db").await));
+        let snapshot = reader.snapshot().await.unwrap();
+        assert!(is_refused(reader.items_titled(&snapshot, world.vault, "prod-db").await));
         assert!(is_refused(reader.summaries(world.vault, None, 10).await));
     }
 }
@@ -293,8 +293,8 @@ async fn an_altered_creation_time_is_noticed_by_reads_and_writes_of_the_item() {
     let reader = world.reader().await;
     world.sql("UPDATE items SET created_at = created_at - 1").await;
     let fresh = world.reader().await;
-    let view = fresh.view().await.unwrap();
-    assert!(is_refused(fresh.item(&view, item.vault, item.id).await));
+    let snapshot = fresh.snapshot().await.unwrap();
+    assert!(is_refused(fresh.item(&snapshot, item.vault, item.id).await));
     assert!(is_refused(reader.item_version(item.vault, item.id, 1).await));
     let mut batch = world.writer.begin().await.unwrap();
     assert!(is_refused(batch.item(item.vault, item.id).await));
@@ -365,14 +365,14 @@ async fn a_revocation_that_was_taken_back_refuses_its_token() {
     batch.commit().await.unwrap();
     world.sql("UPDATE tokens SET revoked_at = NULL").await;
     let reader = world.reader().await;
-    let view = reader.view().await.unwrap();
-    assert!(view.is_revoked("thief") && view.is_revoked("unseen") && !view.is_revoked("honest"));
+    let snapshot = reader.snapshot().await.unwrap();
+    assert!(snapshot.is_revoked("thief") && snapshot.is_revoked("unseen") && !snapshot.is_revoked("honest"));
     // Revoked once more, the row is whole again.
     let mut batch = world.writer.begin().await.unwrap();
     batch.revoke_token("thief", None, Timestamp::now()).await.unwrap();
     batch.revoke_token("unseen", None, Timestamp::now()).await.unwrap();
     batch.commit().await.unwrap();
-    assert!(reader.view().await.unwrap().is_revoked("thief"));
+    assert!(reader.snapshot().await.unwrap().is_revoked("thief"));
     assert!(
         reader
             .tokens()
@@ -435,8 +435,8 @@ async fn counts_and_versions_of_a_vault_follow_its_items() {
     let mut world = World::new().await;
     let reader = world.reader().await;
     let state = async || {
-        let view = reader.view().await.unwrap();
-        let vault = &view.vault(world.keys.id_key().vault("apps")).unwrap().vault;
+        let snapshot = reader.snapshot().await.unwrap();
+        let vault = &snapshot.vault(world.keys.id_key().vault("apps")).unwrap().vault;
         (vault.items, vault.content_version)
     };
     let before = state().await;
@@ -468,7 +468,7 @@ async fn a_second_writer_is_refused_and_other_keys_are_named() {
 async fn changes_are_numbered_without_gaps_and_can_be_resumed() {
     let mut world = World::new().await;
     let reader = world.reader().await;
-    let start = reader.view().await.unwrap().sequence();
+    let start = reader.snapshot().await.unwrap().sequence();
     let item = world.create("a").await;
     world.replace(&item, "b", "v2").await;
     let changes = reader.changes(start, i64::MAX, None, 10).await.unwrap().unwrap();
@@ -515,15 +515,15 @@ async fn tokens_are_refused_once_revoked_whether_known_or_not() {
     let mut batch = world.writer.begin().await.unwrap();
     batch.register_token(&record).await.unwrap();
     batch.commit().await.unwrap();
-    assert!(!reader.view().await.unwrap().is_revoked("known"));
+    assert!(!reader.snapshot().await.unwrap().is_revoked("known"));
     let mut batch = world.writer.begin().await.unwrap();
     batch.revoke_token("known", None, Timestamp::now()).await.unwrap();
     batch.revoke_token("unknown", None, Timestamp::now()).await.unwrap();
     // A token that is seen again does not come back to life.
     batch.register_token(&record).await.unwrap();
     batch.commit().await.unwrap();
-    let view = reader.view().await.unwrap();
-    assert!(view.is_revoked("known") && view.is_revoked("unknown"));
+    let snapshot = reader.snapshot().await.unwrap();
+    assert!(snapshot.is_revoked("known") && snapshot.is_revoked("unknown"));
     let tokens = reader.tokens().await.unwrap();
     assert!(
         tokens
@@ -551,8 +551,8 @@ impl World {
 
 /// The content of an item's only file.
 async fn content(reader: &Reader, item: &Item) -> FileId {
-    let view = reader.view().await.unwrap();
-    let found = reader.item(&view, item.vault, item.id).await.unwrap().unwrap();
+    let snapshot = reader.snapshot().await.unwrap();
+    let found = reader.item(&snapshot, item.vault, item.id).await.unwrap().unwrap();
     found.item().unwrap().files[0].content.unwrap()
 }
 
@@ -608,8 +608,8 @@ async fn reads_that_miss_at_once_each_get_their_own_rows_though_some_are_given_u
             let (reader, item) = (reader.clone(), item.clone());
             let read = reads.spawn(async move {
                 assert_eq!(value(&reader, &item).await, Some(format!("value {n}")));
-                let view = reader.view().await.unwrap();
-                let found = reader.items_titled(&view, item.vault, &item.title).await.unwrap();
+                let snapshot = reader.snapshot().await.unwrap();
+                let found = reader.items_titled(&snapshot, item.vault, &item.title).await.unwrap();
                 assert_eq!(found.iter().map(|hit| hit.id).collect::<Vec<_>>(), [item.id]);
             });
             if given_up {
@@ -627,10 +627,10 @@ async fn reads_that_miss_at_once_each_get_their_own_rows_though_some_are_given_u
         };
     }
     assert!(done >= items.len());
-    let view = reader.view().await.unwrap();
+    let snapshot = reader.snapshot().await.unwrap();
     assert!(
         reader
-            .item(&view, world.vault, ItemId::random())
+            .item(&snapshot, world.vault, ItemId::random())
             .await
             .unwrap()
             .is_none()
@@ -658,7 +658,7 @@ async fn a_batch_finds_what_it_has_just_made() {
     batch.delete_item(&fifth).await.unwrap();
     batch.commit().await.unwrap();
     let reader = world.reader().await;
-    assert_eq!(reader.view().await.unwrap().vault(world.vault).unwrap().vault.items, 4);
+    assert_eq!(reader.snapshot().await.unwrap().vault(world.vault).unwrap().vault.items, 4);
     assert_eq!(value(&reader, &fifth).await, None);
     assert_eq!(value(&reader, &third).await.as_deref(), Some("v1"));
 }
@@ -812,7 +812,7 @@ async fn changes_are_read_of_the_wanted_vaults_only_and_not_after_a_number_that_
     let mut world = World::new().await;
     let other = world.another_vault("other").await;
     let reader = world.reader().await;
-    let start = reader.view().await.unwrap().sequence();
+    let start = reader.snapshot().await.unwrap().sequence();
     let mut batch = world.writer.begin().await.unwrap();
     for n in 0..100 {
         batch
@@ -887,7 +887,7 @@ async fn a_copy_without_its_log_is_named_and_not_made_an_empty_store() {
     let reader = Reader::open(copy.path(), world.keys.kek(), ReaderOptions::default())
         .await
         .unwrap();
-    assert_eq!(reader.view().await.unwrap().vaults().count(), 0);
+    assert_eq!(reader.snapshot().await.unwrap().vaults().count(), 0);
     assert_eq!(
         std::fs::read_dir(copy.path())
             .unwrap()
@@ -909,7 +909,7 @@ async fn numbers_of_changes_outlast_a_restart_of_the_writer() {
     let mut world = World::new().await;
     let item = world.create("a").await;
     let reader = world.reader().await;
-    let before = reader.view().await.unwrap().sequence();
+    let before = reader.snapshot().await.unwrap().sequence();
     let World {
         dir,
         keys,

@@ -36,7 +36,7 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         Some(id) => id
             .parse()
             .map_err(|_| ApiError::bad_request("Last-Event-ID must be the number of a change"))?,
-        None => caller.view.sequence(),
+        None => caller.snapshot.sequence(),
     };
     let place = caller.api.event_streams.take_place(&caller.token.jti).ok_or_else(|| {
         ApiError::unavailable("too many event streams are open already, and this token has its share")
@@ -108,16 +108,16 @@ impl Follower {
     async fn collect(&mut self) -> Option<()> {
         let api = self.caller.api.clone();
         let store = api.store().await.ok()?;
-        let view = store.view().await.ok()?;
+        let snapshot = store.snapshot().await.ok()?;
         // Which vaults the token opens may have changed: a vault was renamed, say.
-        self.caller.view = view.clone();
+        self.caller.snapshot = snapshot.clone();
         let token = &self.caller.token;
-        if api.is_revoked(&view, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
+        if api.is_revoked(&snapshot, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;
         }
         // A number from before the store was built anew may be higher than any here.
-        if self.after > view.sequence() {
-            self.reset(view.sequence());
+        if self.after > snapshot.sequence() {
+            self.reset(snapshot.sequence());
             return Some(());
         }
         let newest = *self.sequence.borrow_and_update();
@@ -135,7 +135,7 @@ impl Follower {
             }
         };
         let Some(changes) = changes else {
-            self.reset(view.sequence());
+            self.reset(snapshot.sequence());
             return Some(());
         };
         self.after = match changes.last() {

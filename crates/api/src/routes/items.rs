@@ -75,7 +75,7 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
 
 /// The items with this title, by the index; or the one with this id, as the op CLI asks for it.
 async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
-    let found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+    let found = caller.store().await?.items_titled(&caller.snapshot, vault, title).await?;
     if !found.is_empty() {
         return Ok(found);
     }
@@ -86,11 +86,11 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
 async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = Vec::new();
     if caller.look_again().await? {
-        found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+        found = caller.store().await?.items_titled(&caller.snapshot, vault, title).await?;
     }
     if found.is_empty()
         && let Ok(id) = ItemId::parse(title)
-        && let Some(item) = caller.store().await?.item(&caller.view, vault, id).await?
+        && let Some(item) = caller.store().await?.item(&caller.snapshot, vault, id).await?
     {
         let item = Item::from_json(item.json()).map_err(|_| ApiError::internal())?;
         if item.state.is_none() {
@@ -228,12 +228,12 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 
 /// The item; a missing one is looked for again once sync has read its sources.
 pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Result<StoredItem, ApiError> {
-    let found = caller.store().await?.item(&caller.view, vault, id).await?;
+    let found = caller.store().await?.item(&caller.snapshot, vault, id).await?;
     if let Some(found) = found {
         return Ok(found);
     }
     if caller.look_again().await?
-        && let Some(found) = caller.store().await?.item(&caller.view, vault, id).await?
+        && let Some(found) = caller.store().await?.item(&caller.snapshot, vault, id).await?
     {
         return Ok(found);
     }
@@ -339,7 +339,7 @@ pub(super) async fn place_of_item(
     vault: VaultId,
     item: ItemId,
 ) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    let found = caller.store().await?.item(&caller.view, vault, item).await?;
+    let found = caller.store().await?.item(&caller.snapshot, vault, item).await?;
     // The item itself must not be kept while it waits.
     let bytes = found.map_or(0, |item| item.json().len() as u64);
     place(&caller.api, Some(bytes)).await

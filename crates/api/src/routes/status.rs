@@ -59,9 +59,9 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>, caller: Option<Caller>) -> Response {
     let details = api.config.health_details || caller.is_some();
-    let view = match api.open_store() {
-        Some(store) => store.view().await.ok(),
+    let snapshot = match api.open_store() {
+        Some(store) => store.snapshot().await.ok(),
         None => None,
     };
-    metrics_body(api.metrics.encode(view.as_deref(), api.link.is_up(), details))
+    metrics_body(api.metrics.encode(snapshot.as_deref(), api.link.is_up(), details))
 }

@@ -293,7 +293,7 @@ impl Server {
             ..ReaderOptions::default()
         };
         let reader = Reader::open(data, keys.credentials.kek(), options).await?;
-        let vaults = reader.view().await?.vaults().cloned().collect();
+        let vaults = reader.snapshot().await?.vaults().cloned().collect();
         reader.close().await;
         Ok(vaults)
     }

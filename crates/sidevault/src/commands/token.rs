@@ -6,7 +6,7 @@ mod revoke;
 
 use sidevault_keys::{Credentials, RevocationList};
 use sidevault_model::Timestamp;
-use sidevault_store::{TokenRecord, View};
+use sidevault_store::{Snapshot, TokenRecord};
 
 use crate::cli::{self, Place};
 use crate::commands::vault;
@@ -49,12 +49,12 @@ async fn list(place: &Place, json: bool, environment: &Environment) -> Result<()
     let installation = Installation::find(place, environment);
     let credentials = installation.credentials()?;
     let reader = installation.reader(&credentials).await?;
-    let (view, tokens) = (reader.view().await?, reader.tokens().await?);
+    let (snapshot, tokens) = (reader.snapshot().await?, reader.tokens().await?);
     reader.close().await;
     if json {
         return output::json(&tokens);
     }
-    let names = vault::rows(&view);
+    let names = vault::rows(&snapshot);
     let listed = installation.revoked_file().map(|path| RevocationList::read(&path).ids);
     let listed = listed.unwrap_or_default();
     let mut table = Table::new(["JTI", "NAME", "VAULTS", "ISSUED", "EXPIRES", "STATE"]);
@@ -69,7 +69,7 @@ async fn list(place: &Place, json: bool, environment: &Environment) -> Result<()
         table.row([
             token.jti.clone(),
             token.name.clone(),
-            rights(&token, &names, &view),
+            rights(&token, &names, &snapshot),
             token.issued_at.to_string(),
             token.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string()),
             state,
@@ -79,9 +79,9 @@ async fn list(place: &Place, json: bool, environment: &Environment) -> Result<()
 }
 
 /// `secrets=read apps=read,write`, by name where the token opens a vault.
-fn rights(token: &TokenRecord, names: &[vault::Row], view: &View) -> String {
+fn rights(token: &TokenRecord, names: &[vault::Row], snapshot: &Snapshot) -> String {
     let words = token.vaults.iter().map(
-        |(id, access)| match token.by_name.contains(id) && view.is_retired(*id) {
+        |(id, access)| match token.by_name.contains(id) && snapshot.is_retired(*id) {
             true => format!("{id}={access} (no vault any more)"),
             false => format!("{}={access}", vault::name_of(names, *id)),
         },

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sidevault_keys::Credentials;
 use sidevault_model::filter::{fold, prefer_exact};
 use sidevault_model::{Timestamp, VaultId};
-use sidevault_store::{Answer, Command, LOCAL_SOURCE, TokenRecord, View};
+use sidevault_store::{Answer, Command, LOCAL_SOURCE, Snapshot, TokenRecord};
 
 use crate::admin;
 use crate::cli::{self, Place};
@@ -129,9 +129,9 @@ async fn tokens_with(
 /// All vaults of the store, by name.
 pub(crate) async fn all(installation: &Installation, credentials: &Credentials) -> Result<Vec<Row>, Failure> {
     let reader = installation.reader(credentials).await?;
-    let view = reader.view().await?;
+    let snapshot = reader.snapshot().await?;
     reader.close().await;
-    Ok(rows(&view))
+    Ok(rows(&snapshot))
 }
 
 /// A vault's name, or its id if there is no such vault.
@@ -141,8 +141,8 @@ pub(crate) fn name_of(rows: &[Row], id: VaultId) -> String {
 }
 
 /// All vaults, by name.
-pub(crate) fn rows(view: &View) -> Vec<Row> {
-    let mut rows: Vec<Row> = view
+pub(crate) fn rows(snapshot: &Snapshot) -> Vec<Row> {
+    let mut rows: Vec<Row> = snapshot
         .vaults()
         .map(|entry| Row {
             id: entry.vault.id,

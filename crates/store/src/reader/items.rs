@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::lookup::{Lookup, find_alone};
-use super::{Reader, View};
+use super::{Reader, Snapshot};
 use crate::StoreError;
 use crate::cache::{SealedItem, SealedSummary};
 use crate::keyring::Keyring;
@@ -88,14 +88,14 @@ pub struct ItemVersion {
 
 impl Reader {
     /// An item by id.
-    pub async fn item(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
+    pub async fn item(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
         }
-        Box::pin(self.item_on_disk(view, vault, item)).await
+        Box::pin(self.item_on_disk(snapshot, vault, item)).await
     }
 
-    async fn item_on_disk(&self, view: &View, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
+    async fn item_on_disk(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
         let rows = match self.items.find(&self.connections, vault, item).await? {
             Some(rows) => rows,
             None => {
@@ -114,7 +114,7 @@ impl Reader {
         let found = self
             .open_with_keys(vault, || StoredItem::open_present(&self.keyring, vault, item, &row))
             .await?;
-        self.keep(view, |cache| cache.items.insert((vault, item), row));
+        self.keep(snapshot, |cache| cache.items.insert((vault, item), row));
         Ok(Some(found))
     }
 
@@ -171,14 +171,14 @@ impl Reader {
 
     /// The active items with this title, oldest first. Compared without regard to case, but if
     /// some match to the letter, only they count.
-    pub async fn items_titled(&self, view: &View, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
-        let Some(entry) = view.vaults.get(&vault) else {
+    pub async fn items_titled(&self, snapshot: &Snapshot, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
+        let Some(entry) = snapshot.vaults.get(&vault) else {
             return Ok(Vec::new());
         };
         let hash = entry.index.hash(filter::fold(title).as_bytes());
         let hits = match self.cache.titles.get(&(vault, hash)) {
             Some(hits) => hits,
-            None => Box::pin(self.titled_on_disk(view, vault, hash)).await?,
+            None => Box::pin(self.titled_on_disk(snapshot, vault, hash)).await?,
         };
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
@@ -201,7 +201,7 @@ impl Reader {
 
     async fn titled_on_disk(
         &self,
-        view: &View,
+        snapshot: &Snapshot,
         vault: VaultId,
         hash: [u8; 32],
     ) -> Result<Arc<[SealedSummary]>, StoreError> {
@@ -211,7 +211,7 @@ impl Reader {
         };
         hits.sort_by_key(|hit| (hit.columns.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
-        self.keep(view, |cache| cache.titles.insert((vault, hash), hits.clone()));
+        self.keep(snapshot, |cache| cache.titles.insert((vault, hash), hits.clone()));
         Ok(hits)
     }
 

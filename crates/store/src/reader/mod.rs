@@ -60,7 +60,7 @@ impl VaultEntry {
 }
 
 /// What all vaults and tokens looked like after one change.
-pub struct View {
+pub struct Snapshot {
     vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
     retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
@@ -69,7 +69,7 @@ pub struct View {
     opening: String,
 }
 
-impl View {
+impl Snapshot {
     /// All vaults, by id.
     pub fn vaults(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
         self.vaults.values()
@@ -112,7 +112,7 @@ impl View {
 
 /// Reads a store that a [`crate::Writer`], in this process or another, may be writing to.
 pub struct Reader {
-    view: RwLock<Arc<View>>,
+    snapshot: RwLock<Arc<Snapshot>>,
     stamp: RwLock<Stamp>,
     refreshing: Mutex<()>,
     clock: CommitClock,
@@ -135,7 +135,7 @@ impl Reader {
         let connections = Connections::open(&database, options.connections).await?;
         sqlite::check_readable(&mut *connections.lend().await?, &database).await?;
         let reader = Self {
-            view: RwLock::new(Arc::new(View {
+            snapshot: RwLock::new(Arc::new(Snapshot {
                 vaults: BTreeMap::new(),
                 retired: Arc::default(),
                 revoked: HashSet::new(),
@@ -158,11 +158,11 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The view after everything that is committed by now.
-    pub async fn view(&self) -> Result<Arc<View>, StoreError> {
+    /// The snapshot after everything that is committed by now.
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
         let now = self.clock.read()?;
         if *read(&self.stamp) == now {
-            return Ok(read(&self.view).clone());
+            return Ok(read(&self.snapshot).clone());
         }
         // Boxed, as all that goes to the database is: a read from memory, the common one, should
         // not drag the state of a query about.
@@ -170,7 +170,7 @@ impl Reader {
     }
 
     /// Checks whether the database's files were replaced, and reads the new ones once a writer has opened them.
-    /// [`Reader::view`] does so too if the `-shm` file was replaced, which it notices without an extra system call; this
+    /// [`Reader::snapshot`] does so too if the `-shm` file was replaced, which it notices without an extra system call; this
     /// finds other replacements. To be called a few times a second.
     ///
     /// # Errors
@@ -228,10 +228,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Puts a row into the cache, unless a change came since `view`: the row may be older.
-    fn keep(&self, view: &View, insert: impl FnOnce(&SealedCache)) {
-        let now = read(&self.view);
-        if std::ptr::eq(&**now, view) {
+    /// Puts a row into the cache, unless a change came since `snapshot`: the row may be older.
+    fn keep(&self, snapshot: &Snapshot, insert: impl FnOnce(&SealedCache)) {
+        let now = read(&self.snapshot);
+        if std::ptr::eq(&**now, snapshot) {
             insert(&self.cache);
         }
     }

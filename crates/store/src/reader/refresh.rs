@@ -7,7 +7,7 @@ use sidevault_keys::IndexKey;
 use sidevault_model::{ItemId, Timestamp, Vault, VaultId, VaultType};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Reader, VaultEntry, View, read, write};
+use super::{Reader, Snapshot, VaultEntry, read, write};
 use crate::StoreError;
 use crate::cache::SealedCache;
 use crate::keyring::{STORE, VaultKey};
@@ -24,11 +24,11 @@ impl Reader {
         }
     }
 
-    pub(super) async fn refresh(&self) -> Result<Arc<View>, StoreError> {
+    pub(super) async fn refresh(&self) -> Result<Arc<Snapshot>, StoreError> {
         let _alone = self.refreshing.lock().await;
         // If the new store can't be read, reads of the old one go on: `look_for_other_files` reports the error.
         if self.clock.has_other_files() && self.reopen().await.is_err() {
-            return Ok(read(&self.view).clone());
+            return Ok(read(&self.snapshot).clone());
         }
         // Read before the changes are: what is committed in between makes the stamp differ again.
         let now = self.clock.read()?;
@@ -36,16 +36,16 @@ impl Reader {
             self.catch_up().await?;
             *write(&self.stamp) = now;
         }
-        Ok(read(&self.view).clone())
+        Ok(read(&self.snapshot).clone())
     }
 
-    /// Applies the changes since the view's number: forgets what they touched, and moves the
-    /// view on, in one step for [`Reader::keep`].
+    /// Applies the changes since the snapshot's number: forgets what they touched, and moves the
+    /// snapshot on, in one step for [`Reader::keep`].
     async fn catch_up(&self) -> Result<(), StoreError> {
         let mut conn = self.connections.lend().await?;
-        let old = read(&self.view).clone();
+        let old = read(&self.snapshot).clone();
         let rows = match last_change(&mut conn).await? {
-            // The changes after the view's number are complete only if no writer opened the store since, and no backup
+            // The changes after the snapshot's number are complete only if no writer opened the store since, and no backup
             // was restored.
             (opening, newest) if opening == old.opening && newest >= old.seq => {
                 changed_rows(&mut conn, old.seq).await?
@@ -58,7 +58,7 @@ impl Reader {
         if rows.is_empty() {
             return Ok(());
         }
-        let mut view = View {
+        let mut snapshot = Snapshot {
             vaults: old.vaults.clone(),
             retired: old.retired.clone(),
             revoked: old.revoked.clone(),
@@ -67,26 +67,26 @@ impl Reader {
         };
         let mut touched = HashSet::new();
         for row in &rows {
-            view.seq = view.seq.max(row.seq);
+            snapshot.seq = snapshot.seq.max(row.seq);
             touched.extend(row.vault);
         }
         if rows.iter().any(|row| row.vault.is_none()) {
-            view.revoked.extend(self.revoked(&mut conn).await?);
+            snapshot.revoked.extend(self.revoked(&mut conn).await?);
         }
         if rows.iter().any(|row| row.vault.is_some() && row.item.is_none()) {
-            view.retired = Arc::new(retired(&mut conn).await?);
+            snapshot.retired = Arc::new(retired(&mut conn).await?);
         }
         for id in touched {
             match self.load_vault(&mut conn, id, old.vaults.get(&id)).await? {
-                Some(entry) => view.vaults.insert(id, Arc::new(entry)),
-                None => view.vaults.remove(&id),
+                Some(entry) => snapshot.vaults.insert(id, Arc::new(entry)),
+                None => snapshot.vaults.remove(&id),
             };
         }
-        let mut guard = write(&self.view);
+        let mut guard = write(&self.snapshot);
         for row in &rows {
             row.forget(&self.cache);
         }
-        *guard = Arc::new(view);
+        *guard = Arc::new(snapshot);
         Ok(())
     }
 
@@ -120,10 +120,10 @@ impl Reader {
         }
         let retired = Arc::new(retired(conn).await?);
         let mut revoked = self.revoked(conn).await?;
-        let mut guard = write(&self.view);
+        let mut guard = write(&self.snapshot);
         revoked.extend(guard.revoked.iter().cloned());
         self.cache.clear();
-        *guard = Arc::new(View {
+        *guard = Arc::new(Snapshot {
             vaults,
             retired,
             revoked,

@@ -56,7 +56,7 @@ impl World {
     async fn assert_writable(&mut self) {
         let id = self.create_vault("after").await.unwrap();
         let reader = self.reader().await;
-        assert!(reader.view().await.unwrap().vault(id).is_some());
+        assert!(reader.snapshot().await.unwrap().vault(id).is_some());
         reader.close().await;
     }
 }

@@ -302,11 +302,11 @@ impl World {
 
     /// The values of all items there are, by vault and id.
     async fn served(&self) -> BTreeMap<(VaultId, ItemId), String> {
-        let view = self.reader.view().await.unwrap();
+        let snapshot = self.reader.snapshot().await.unwrap();
         let mut served = BTreeMap::new();
-        for vault in view.vaults().map(|entry| entry.vault.id) {
+        for vault in snapshot.vaults().map(|entry| entry.vault.id) {
             for summary in self.reader.summaries(vault, None, 1000).await.unwrap().0 {
-                let item = self.reader.item(&view, vault, summary.id).await.unwrap().unwrap();
+                let item = self.reader.item(&snapshot, vault, summary.id).await.unwrap().unwrap();
                 let item: serde_json::Value = serde_json::from_slice(item.json()).unwrap();
                 // A file without a format is a document, and has no fields.
                 let value = item["fields"][0]["value"].as_str().unwrap_or_default().to_owned();
@@ -317,7 +317,7 @@ impl World {
     }
 
     async fn sequence(&self) -> i64 {
-        self.reader.view().await.unwrap().sequence()
+        self.reader.snapshot().await.unwrap().sequence()
     }
 }
 

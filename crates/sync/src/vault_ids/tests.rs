@@ -107,7 +107,7 @@ impl World {
 
     async fn step(&mut self, step: &Step) {
         let ids = self.keys.id_key();
-        let view = self.reader.view().await.unwrap();
+        let snapshot = self.reader.snapshot().await.unwrap();
         let mut batch = self.writer.as_mut().unwrap().begin().await.unwrap();
         match *step {
             Step::Create(name) if named(&batch, name).is_none() => {
@@ -174,7 +174,7 @@ impl World {
                 let derived = ids.vault(&filter::fold(name));
                 match self.named(name) {
                     Some(id) => self.issue(name, id, false),
-                    None if view.is_retired(derived) => {}
+                    None if snapshot.is_retired(derived) => {}
                     None => self.issue(name, derived, true),
                 }
             }
@@ -200,12 +200,12 @@ impl World {
     }
 
     async fn check(&self, steps: &[Step]) {
-        let view = self.reader.view().await.unwrap();
-        let stored: BTreeSet<VaultId> = view.vaults().map(|entry| entry.vault.id).collect();
+        let snapshot = self.reader.snapshot().await.unwrap();
+        let stored: BTreeSet<VaultId> = snapshot.vaults().map(|entry| entry.vault.id).collect();
         assert!(stored.iter().eq(self.vaults.keys()), "{steps:?}");
         for (token, meaning) in &self.tokens {
             for (id, (identity, name)) in &self.vaults {
-                let opens = view.access(token, *id).is_some();
+                let opens = snapshot.access(token, *id).is_some();
                 let is_meant = matches!(meaning, Meaning::Vault(meant) if meant == identity);
                 assert!(
                     is_meant || !opens,

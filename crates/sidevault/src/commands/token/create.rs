@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sidevault_keys::{Credentials, Issuer, Token, TokenSpec};
 use sidevault_model::filter::fold;
 use sidevault_model::{Access, Timestamp, VaultId};
-use sidevault_store::{Command, DATABASE_FILE, TokenRecord, View};
+use sidevault_store::{Command, DATABASE_FILE, Snapshot, TokenRecord};
 
 use crate::admin;
 use crate::cli::{Place, TokenCreate};
@@ -102,19 +102,19 @@ fn server_of(
 struct Known {
     vaults: Vec<vault::Row>,
     tokens: Vec<TokenRecord>,
-    view: std::sync::Arc<View>,
+    snapshot: std::sync::Arc<Snapshot>,
 }
 
 async fn look(installation: &Installation, credentials: &Credentials) -> Option<Known> {
     let looked = async {
         let reader = installation.reader(credentials).await?;
-        let view = reader.view().await?;
+        let snapshot = reader.snapshot().await?;
         let tokens = reader.tokens().await?;
         reader.close().await;
         Ok::<_, Failure>(Known {
-            vaults: vault::rows(&view),
+            vaults: vault::rows(&snapshot),
             tokens,
-            view,
+            snapshot,
         })
     };
     looked
@@ -165,7 +165,7 @@ fn resolve(grant: &Grant, known: Option<&Known>, issuer: &Issuer) -> Result<Mean
         }
     };
     match known {
-        Some(known) if known.view.is_retired(id) => {
+        Some(known) if known.snapshot.is_retired(id) => {
             return Err(Failure::NotFound(format!(
                 "there is no vault \"{shown}\", and one of this name was renamed or deleted: so a token can't be made by \
                  the name alone. Make the vault first, or name the other one (sidevault vault list)"

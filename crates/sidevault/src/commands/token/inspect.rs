@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sidevault_keys::{Credentials, MAX_TOKEN_LEN, RevocationList, TokenError};
 use sidevault_model::{Access, Timestamp, VaultId};
-use sidevault_store::View;
+use sidevault_store::Snapshot;
 
 use crate::cli::Place;
 use crate::environment::Environment;
@@ -60,13 +60,13 @@ pub(crate) async fn run(
     let (header, claims) = parts(jwt)?;
     let installation = Installation::find(place, environment);
     let credentials = installation.credentials();
-    let view = match &credentials {
+    let snapshot = match &credentials {
         Ok(credentials) => look(&installation, credentials).await,
         Err(_) => None,
     };
     let (verdict, reason) = match credentials {
         Ok(credentials) => match credentials.verifier().verify(jwt, Timestamp::now()) {
-            Ok(token) => match view.as_ref().map(|view| view.is_revoked(&token.jti)) {
+            Ok(token) => match snapshot.as_ref().map(|snapshot| snapshot.is_revoked(&token.jti)) {
                 _ if let Some(path) = listed(&installation, &token.jti) => (
                     "refused",
                     Some(format!("it is on the revocation list {}", path.display())),
@@ -96,7 +96,7 @@ pub(crate) async fn run(
         ),
     };
     let report = Report {
-        vaults: vaults(&claims, view.as_deref()),
+        vaults: vaults(&claims, snapshot.as_deref()),
         header,
         claims,
         verdict,
@@ -116,14 +116,14 @@ pub(crate) async fn run(
 }
 
 /// The server's store, if this machine has it.
-async fn look(installation: &Installation, credentials: &Credentials) -> Option<Arc<View>> {
+async fn look(installation: &Installation, credentials: &Credentials) -> Option<Arc<Snapshot>> {
     if !installation.has_store() {
         return None;
     }
     let reader = installation.reader(credentials).await.ok()?;
-    let view = reader.view().await.ok();
+    let snapshot = reader.snapshot().await.ok();
     reader.close().await;
-    view
+    snapshot
 }
 
 /// The revocation list that the token is on, if it is.
@@ -132,14 +132,14 @@ fn listed(installation: &Installation, jti: &str) -> Option<PathBuf> {
     RevocationList::read(&path).ids.contains(jti).then_some(path)
 }
 
-fn vaults(claims: &Value, view: Option<&View>) -> Vec<Vault> {
+fn vaults(claims: &Value, snapshot: Option<&Snapshot>) -> Vec<Vault> {
     let named = claims["1password.com/vts"].as_array().into_iter().flatten();
     let read = named.map(|vault| {
         let id = vault["u"].as_str().map(output::printable).unwrap_or_default();
         let by_name = vault["by"] == "name";
-        let known = view.zip(VaultId::parse(&id.to_ascii_lowercase()).ok());
-        let retired = by_name && known.is_some_and(|(view, id)| view.is_retired(id));
-        let entry = known.and_then(|(view, id)| view.vault(id)).filter(|_| !retired);
+        let known = snapshot.zip(VaultId::parse(&id.to_ascii_lowercase()).ok());
+        let retired = by_name && known.is_some_and(|(snapshot, id)| snapshot.is_retired(id));
+        let entry = known.and_then(|(snapshot, id)| snapshot.vault(id)).filter(|_| !retired);
         Vault {
             name: entry.map(|entry| output::printable(&entry.vault.name)),
             id,
