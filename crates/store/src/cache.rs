@@ -12,7 +12,7 @@ pub(crate) type ItemKey = (VaultId, ItemId);
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
 
 /// A row of `items`, sealed.
-pub(crate) struct SealedItem {
+pub(crate) struct SealedDetail {
     pub(crate) version: u32,
     pub(crate) times: ItemTimes,
     pub(crate) detail: Box<[u8]>,
@@ -32,8 +32,8 @@ const ENTRY_OVERHEAD: usize = 200;
 #[derive(Clone)]
 pub(crate) struct Bytes;
 
-impl Weighter<ItemKey, Arc<SealedItem>> for Bytes {
-    fn weight(&self, _: &ItemKey, item: &Arc<SealedItem>) -> u64 {
+impl Weighter<ItemKey, Arc<SealedDetail>> for Bytes {
+    fn weight(&self, _: &ItemKey, item: &Arc<SealedDetail>) -> u64 {
         (item.detail.len() + ENTRY_OVERHEAD) as u64
     }
 }
@@ -46,7 +46,7 @@ impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
 
 /// Both caches, bounded together.
 pub(crate) struct SealedCache {
-    pub(crate) items: Cache<ItemKey, Arc<SealedItem>, Bytes>,
+    pub(crate) items: Cache<ItemKey, Arc<SealedDetail>, Bytes>,
     pub(crate) titles: Cache<TitleKey, Arc<[SealedSummary]>, Bytes>,
 }
 

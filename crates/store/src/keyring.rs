@@ -1,8 +1,9 @@
 //! The data keys of all vaults, unwrapped, in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId, sealed_key_id};
 use sqlx::{Row, SqliteConnection};
 
@@ -73,7 +74,7 @@ impl Keyring {
     }
 
     pub(crate) fn open(&self, aad: &RowAad, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let keys = self.keys.read().unwrap_or_else(|e| e.into_inner());
+        let keys = self.keys.read();
         sealed_key_id(sealed)
             .and_then(|id| keys.get(&id))
             .and_then(|key| key.open(aad.bytes(), sealed).ok())
@@ -82,10 +83,7 @@ impl Keyring {
 
     fn keep(&self, key: DataKey) -> Arc<DataKey> {
         let key = Arc::new(key);
-        self.keys
-            .write()
-            .unwrap_or_else(|e| e.into_inner())
-            .insert(key.id(), key.clone());
+        self.keys.write().insert(key.id(), key.clone());
         key
     }
 }

@@ -15,7 +15,7 @@ impl Reader {
             sqlx::query_scalar("SELECT sealed FROM file_chunks WHERE content_id = $1 AND n = $2")
                 .bind(content.as_str())
                 .bind(n)
-                .fetch_optional(&mut *self.connections.lend().await?)
+                .fetch_optional(&mut *self.connections.acquire().await?)
                 .await?;
         let Some(sealed) = sealed else { return Ok(None) };
         let aad = RowAad::chunk(vault, content, n);

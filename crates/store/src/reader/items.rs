@@ -7,10 +7,10 @@ use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::lookup::{Lookup, find_alone};
+use super::batch_loader::{ItemRow, load_alone};
 use super::{Reader, Snapshot};
 use crate::StoreError;
-use crate::cache::{SealedItem, SealedSummary};
+use crate::cache::{SealedDetail, SealedSummary};
 use crate::keyring::Keyring;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal::Detail;
@@ -50,7 +50,7 @@ impl StoredItem {
             .ok_or_else(|| StoreError::corrupt("item"))
     }
 
-    fn open(keyring: &Keyring, aad: &RowAad, row: &SealedItem) -> Result<Self, StoreError> {
+    fn open(keyring: &Keyring, aad: &RowAad, row: &SealedDetail) -> Result<Self, StoreError> {
         let plaintext = keyring.open(aad, &row.detail)?;
         let Some(detail) = Detail::split(&plaintext) else {
             return Err(StoreError::corrupt(aad.to_string()));
@@ -64,7 +64,7 @@ impl StoredItem {
         })
     }
 
-    fn open_present(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedItem) -> Result<Self, StoreError> {
+    fn open_present(keyring: &Keyring, vault: VaultId, item: ItemId, row: &SealedDetail) -> Result<Self, StoreError> {
         Self::open(keyring, &RowAad::detail(vault, item, row.version, row.times), row)
     }
 }
@@ -96,15 +96,15 @@ impl Reader {
     }
 
     async fn item_on_disk(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
-        let rows = match self.items.find(&self.connections, vault, item).await? {
+        let rows = match self.items.load(&self.connections, vault, item).await? {
             Some(rows) => rows,
             None => {
-                let mut lent = self.connections.lend().await?;
+                let mut conn = self.connections.acquire().await?;
                 // Many may have waited for the same one.
                 if let Some(row) = self.cache.items.get(&(vault, item)) {
                     return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
                 }
-                find_alone(&mut lent, vault, item).await?
+                load_alone(&mut conn, vault, item).await?
             }
         };
         let Some(row) = rows.into_iter().next() else {
@@ -134,10 +134,10 @@ impl Reader {
         .bind(vault.as_str())
         .bind(item.as_str())
         .bind(i64::from(version))
-        .fetch_optional(&mut *self.connections.lend().await?)
+        .fetch_optional(&mut *self.connections.acquire().await?)
         .await?;
         let Some(found) = row else { return Ok(None) };
-        let row = SealedItem::read(&found)?;
+        let row = SealedDetail::read(&found)?;
         let aad = if found.try_get("present")? {
             RowAad::detail(vault, item, row.version, row.times)
         } else {
@@ -157,7 +157,7 @@ impl Reader {
         )
         .bind(vault.as_str())
         .bind(item.as_str())
-        .fetch_all(&mut *self.connections.lend().await?)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         rows.iter()
             .map(|row| {
@@ -205,9 +205,9 @@ impl Reader {
         vault: VaultId,
         hash: [u8; 32],
     ) -> Result<Arc<[SealedSummary]>, StoreError> {
-        let mut hits = match self.titles.find(&self.connections, vault, hash).await? {
+        let mut hits = match self.titles.load(&self.connections, vault, hash).await? {
             Some(hits) => hits,
-            None => find_alone(&mut *self.connections.lend().await?, vault, hash).await?,
+            None => load_alone(&mut *self.connections.acquire().await?, vault, hash).await?,
         };
         hits.sort_by_key(|hit| (hit.columns.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
@@ -233,7 +233,7 @@ impl Reader {
         .bind(created)
         .bind(id)
         .bind(i64::from(limit))
-        .fetch_all(&mut *self.connections.lend().await?)
+        .fetch_all(&mut *self.connections.acquire().await?)
         .await?;
         let mut page = Vec::with_capacity(rows.len());
         let mut last = None;
@@ -258,7 +258,7 @@ impl Reader {
     }
 }
 
-impl Lookup for SealedItem {
+impl ItemRow for SealedDetail {
     type Key = ItemId;
     const COLUMNS: &'static str = "version, created_at, updated_at";
     const SEALED: &'static str = "detail";
@@ -277,7 +277,7 @@ impl Lookup for SealedItem {
     }
 }
 
-impl Lookup for SealedSummary {
+impl ItemRow for SealedSummary {
     type Key = [u8; 32];
     const COLUMNS: &'static str = "id, version, created_at, state, title_hash";
     const SEALED: &'static str = "summary";

@@ -1,9 +1,9 @@
 //! Reads. Every call first makes sure that nothing was committed since the caches were right;
 //! that costs one `pread`, and no trust in any message from the writer.
 
+mod batch_loader;
 mod files;
 mod items;
-mod lookup;
 mod records;
 mod refresh;
 
@@ -12,16 +12,17 @@ pub use records::ChangeRecord;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use sidevault_keys::{IndexKey, KeyEncryptionKey, Token};
 use sidevault_model::{Access, Vault, VaultId};
 use tokio::sync::Mutex;
 
-use self::lookup::Lookups;
-use crate::cache::{SealedCache, SealedItem, SealedSummary};
+use self::batch_loader::BatchLoader;
+use crate::cache::{SealedCache, SealedDetail, SealedSummary};
 use crate::keyring::{Keyring, STORE};
-use crate::sqlite::{self, CommitClock, Connections, Stamp};
+use crate::sqlite::{self, ConnectionPool, WalIndexWatcher, WalStamp};
 use crate::{DATABASE_FILE, StoreError};
 
 /// How a [`Reader`] works.
@@ -113,14 +114,15 @@ impl Snapshot {
 /// Reads a store that a [`crate::Writer`], in this process or another, may be writing to.
 pub struct Reader {
     snapshot: RwLock<Arc<Snapshot>>,
-    stamp: RwLock<Stamp>,
+    /// The WAL index's header when the snapshot was read.
+    stamp: RwLock<WalStamp>,
     refreshing: Mutex<()>,
-    clock: CommitClock,
+    wal_index: WalIndexWatcher,
     keyring: Keyring,
     cache: SealedCache,
-    connections: Connections,
-    items: Lookups<SealedItem>,
-    titles: Lookups<SealedSummary>,
+    connections: ConnectionPool,
+    items: BatchLoader<SealedDetail>,
+    titles: BatchLoader<SealedSummary>,
 }
 
 impl Reader {
@@ -132,8 +134,8 @@ impl Reader {
     /// credentials file's store.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
         let database = dir.join(DATABASE_FILE);
-        let connections = Connections::open(&database, options.connections).await?;
-        sqlite::check_readable(&mut *connections.lend().await?, &database).await?;
+        let connections = ConnectionPool::open(&database, options.connections).await?;
+        sqlite::check_readable(&mut *connections.acquire().await?, &database).await?;
         let reader = Self {
             snapshot: RwLock::new(Arc::new(Snapshot {
                 vaults: BTreeMap::new(),
@@ -142,16 +144,16 @@ impl Reader {
                 seq: -1,
                 opening: String::new(),
             })),
-            stamp: RwLock::new(Stamp::NEVER),
+            stamp: RwLock::new(WalStamp::NEVER),
             refreshing: Mutex::new(()),
-            clock: CommitClock::open(&database)?,
+            wal_index: WalIndexWatcher::open(&database)?,
             keyring: Keyring::new(kek),
             cache: SealedCache::new(options.cache_bytes),
             connections,
-            items: Lookups::default(),
-            titles: Lookups::default(),
+            items: BatchLoader::default(),
+            titles: BatchLoader::default(),
         };
-        let mut conn = reader.connections.lend().await?;
+        let mut conn = reader.connections.acquire().await?;
         reader.keyring.load(&mut conn, STORE).await?;
         drop(conn);
         reader.refresh().await?;
@@ -160,9 +162,9 @@ impl Reader {
 
     /// The snapshot after everything that is committed by now.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
-        let now = self.clock.read()?;
-        if *read(&self.stamp) == now {
-            return Ok(read(&self.snapshot).clone());
+        let now = self.wal_index.read()?;
+        if *self.stamp.read() == now {
+            return Ok(self.snapshot.read().clone());
         }
         // Boxed, as all that goes to the database is: a read from memory, the common one, should
         // not drag the state of a query about.
@@ -176,7 +178,7 @@ impl Reader {
     /// # Errors
     /// If the new store can't be read. Reads go on with the old one.
     pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
-        match self.clock.has_other_files() {
+        match self.wal_index.has_other_files() {
             true => Box::pin(self.change_files()).await,
             false => Ok(()),
         }
@@ -189,7 +191,7 @@ impl Reader {
     /// If the database is too damaged to be looked at.
     pub async fn quick_check(&self) -> Result<String, StoreError> {
         Ok(sqlx::query_scalar("PRAGMA quick_check")
-            .fetch_one(&mut *self.connections.lend().await?)
+            .fetch_one(&mut *self.connections.acquire().await?)
             .await?)
     }
 
@@ -223,25 +225,16 @@ impl Reader {
     }
 
     async fn load_keys(&self, vault: &str) -> Result<(), StoreError> {
-        let mut conn = self.connections.lend().await?;
+        let mut conn = self.connections.acquire().await?;
         self.keyring.load(&mut conn, vault).await?;
         Ok(())
     }
 
     /// Puts a row into the cache, unless a change came since `snapshot`: the row may be older.
     fn keep(&self, snapshot: &Snapshot, insert: impl FnOnce(&SealedCache)) {
-        let now = read(&self.snapshot);
+        let now = self.snapshot.read();
         if std::ptr::eq(&**now, snapshot) {
             insert(&self.cache);
         }
     }
-}
-
-// A poisoned lock here guards plain data that is replaced whole: it is as good as before.
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

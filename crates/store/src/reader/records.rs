@@ -46,7 +46,7 @@ impl Reader {
         vaults: Option<&[VaultId]>,
         limit: usize,
     ) -> Result<Option<Vec<ChangeRecord>>, StoreError> {
-        let mut conn = self.connections.lend().await?;
+        let mut conn = self.connections.acquire().await?;
         let is_known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM changes WHERE seq = $1")
             .bind(after)
             .fetch_one(&mut *conn)
@@ -92,7 +92,7 @@ impl Reader {
         for vault in vaults {
             let rows = sqlx::query("SELECT seq, handover, records FROM activity WHERE vault_id = $1")
                 .bind(vault.as_str())
-                .fetch_all(&mut *self.connections.lend().await?)
+                .fetch_all(&mut *self.connections.acquire().await?)
                 .await?;
             for row in rows {
                 let handover = handovers.entry(row.try_get("handover")?).or_default();
@@ -134,7 +134,7 @@ impl Reader {
     async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<(usize, ApiRequest)>, StoreError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM activity WHERE seq = $1")
             .bind(seq)
-            .fetch_optional(&mut *self.connections.lend().await?)
+            .fetch_optional(&mut *self.connections.acquire().await?)
             .await?;
         let Some(sealed) = sealed else { return Ok(Vec::new()) };
         let aad = RowAad::activity(vault.as_str(), seq);
@@ -147,7 +147,7 @@ impl Reader {
     /// The tokens known by name, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
-            .fetch_all(&mut *self.connections.lend().await?)
+            .fetch_all(&mut *self.connections.acquire().await?)
             .await?;
         let mut tokens = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -7,18 +7,18 @@ use sidevault_keys::IndexKey;
 use sidevault_model::{ItemId, Timestamp, Vault, VaultId, VaultType};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Reader, Snapshot, VaultEntry, read, write};
+use super::{Reader, Snapshot, VaultEntry};
 use crate::StoreError;
 use crate::cache::SealedCache;
 use crate::keyring::{STORE, VaultKey};
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
-use crate::sqlite::{self, Stamp};
+use crate::sqlite::{self, WalStamp};
 
 impl Reader {
     pub(super) async fn change_files(&self) -> Result<(), StoreError> {
         let _alone = self.refreshing.lock().await;
-        match self.clock.has_other_files() {
+        match self.wal_index.has_other_files() {
             true => self.reopen().await,
             false => Ok(()),
         }
@@ -27,23 +27,23 @@ impl Reader {
     pub(super) async fn refresh(&self) -> Result<Arc<Snapshot>, StoreError> {
         let _alone = self.refreshing.lock().await;
         // If the new store can't be read, reads of the old one go on: `look_for_other_files` reports the error.
-        if self.clock.has_other_files() && self.reopen().await.is_err() {
-            return Ok(read(&self.snapshot).clone());
+        if self.wal_index.has_other_files() && self.reopen().await.is_err() {
+            return Ok(self.snapshot.read().clone());
         }
         // Read before the changes are: what is committed in between makes the stamp differ again.
-        let now = self.clock.read()?;
-        if *read(&self.stamp) != now {
+        let now = self.wal_index.read()?;
+        if *self.stamp.read() != now {
             self.catch_up().await?;
-            *write(&self.stamp) = now;
+            *self.stamp.write() = now;
         }
-        Ok(read(&self.snapshot).clone())
+        Ok(self.snapshot.read().clone())
     }
 
     /// Applies the changes since the snapshot's number: forgets what they touched, and moves the
     /// snapshot on, in one step for [`Reader::keep`].
     async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut conn = self.connections.lend().await?;
-        let old = read(&self.snapshot).clone();
+        let mut conn = self.connections.acquire().await?;
+        let old = self.snapshot.read().clone();
         let rows = match last_change(&mut conn).await? {
             // The changes after the snapshot's number are complete only if no writer opened the store since, and no backup
             // was restored.
@@ -82,7 +82,7 @@ impl Reader {
                 None => snapshot.vaults.remove(&id),
             };
         }
-        let mut guard = write(&self.snapshot);
+        let mut guard = self.snapshot.write();
         for row in &rows {
             row.forget(&self.cache);
         }
@@ -94,14 +94,14 @@ impl Reader {
     async fn reopen(&self) -> Result<(), StoreError> {
         self.connections
             .reopen(async |conn| {
-                sqlite::check_readable(conn, self.clock.database()).await?;
+                sqlite::check_readable(conn, self.wal_index.database()).await?;
                 self.keyring.load(conn, STORE).await.map(drop)
             })
             .await?;
-        self.clock.reopen()?;
-        *write(&self.stamp) = Stamp::NEVER;
+        self.wal_index.reopen()?;
+        *self.stamp.write() = WalStamp::NEVER;
         tracing::warn!("the database was replaced: everything is read anew");
-        self.start_over(&mut *self.connections.lend().await?).await
+        self.start_over(&mut *self.connections.acquire().await?).await
     }
 
     /// Reads everything anew. Tokens that were revoked before stay so even if this store has no such revocation: a restored
@@ -120,7 +120,7 @@ impl Reader {
         }
         let retired = Arc::new(retired(conn).await?);
         let mut revoked = self.revoked(conn).await?;
-        let mut guard = write(&self.snapshot);
+        let mut guard = self.snapshot.write();
         revoked.extend(guard.revoked.iter().cloned());
         self.cache.clear();
         *guard = Arc::new(Snapshot {

@@ -207,7 +207,7 @@ impl Batch<'_> {
         Ok(self.vault_state(vault)?.index.hash(filter::fold(title).as_bytes()))
     }
 
-    fn seal_item(&mut self, item: &Item, created_at: Timestamp) -> Result<SealedItem, StoreError> {
+    fn seal_item(&mut self, item: &Item, created_at: Timestamp) -> Result<SealedColumns, StoreError> {
         let title_hash = self.title_hash(item.vault, &item.title)?;
         let key = &mut self.vault_state(item.vault)?.key;
         let columns = ListColumns {
@@ -221,7 +221,7 @@ impl Batch<'_> {
             updated_at: item.updated_at,
         };
         let detail = RowAad::detail(item.vault, item.id, item.version, times);
-        Ok(SealedItem {
+        Ok(SealedColumns {
             title_hash,
             summary: key.seal(&summary, &item.summary_json()),
             detail: key.seal(&detail, &seal::detail(item)),
@@ -248,10 +248,10 @@ pub(super) struct NewItem {
     created_at: Timestamp,
     updated_at: Timestamp,
     origin: Option<String>,
-    sealed: SealedItem,
+    sealed: SealedColumns,
 }
 
-struct SealedItem {
+struct SealedColumns {
     title_hash: [u8; 32],
     summary: Vec<u8>,
     detail: Vec<u8>,
