@@ -4,7 +4,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use sidevault_model::{ErrorBody, Invalid, InvalidFilter};
-use sidevault_store::{FailureKind, Refusal, StoreError};
+use sidevault_store::{CommandRefusal, FailureKind, StoreError};
 
 /// An error answer.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ impl From<InvalidFilter> for ApiError {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<CommandRefusal> for ApiError {
+    fn from(refusal: CommandRefusal) -> Self {
         let status = match refusal.kind {
             FailureKind::Invalid => StatusCode::BAD_REQUEST,
             FailureKind::NotFound => StatusCode::NOT_FOUND,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
 use sidevault_model::Dependency;
-use sidevault_store::{Answer, Command, Notice, decoding_fault};
+use sidevault_store::{Command, CommandAnswer, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::ApiError;
@@ -86,7 +86,7 @@ impl SyncLink {
     ///
     /// # Errors
     /// 503 if sync can't be reached; and what sync refuses.
-    pub(crate) async fn command(&self, command: &Command) -> Result<Answer, ApiError> {
+    pub(crate) async fn command(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
         let Some(peer) = self.peer() else {
             return Err(ApiError::unavailable(
                 "sync is not running or can't be reached, so nothing can be written; reads work. Try again later",
@@ -113,7 +113,7 @@ impl SyncLink {
             }
         };
         match serde_json::from_slice(&answer) {
-            Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+            Ok(CommandAnswer::Refused(refusal)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
             Err(error) => {
                 tracing::error!(

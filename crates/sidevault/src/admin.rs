@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sidevault_bus::{CallError, Connection, peer};
 use sidevault_keys::Credentials;
-use sidevault_store::{Answer, Command, StoreError};
+use sidevault_store::{Command, CommandAnswer, StoreError};
 use sidevault_sync::{ADMIN_SOCKET, Offline};
 use tokio::net::UnixStream;
 
@@ -26,7 +26,7 @@ pub(crate) async fn command(
     installation: &Installation,
     credentials: &Credentials,
     command: Command,
-) -> Result<Answer, Failure> {
+) -> Result<CommandAnswer, Failure> {
     let patience = Instant::now() + OTHERS_TIME;
     let answer = loop {
         if let Some(stream) = connect(installation).await? {
@@ -47,7 +47,7 @@ pub(crate) async fn command(
         }
     };
     match answer {
-        Answer::Refused(refusal) => Err(refusal.into()),
+        CommandAnswer::Refused(refusal) => Err(refusal.into()),
         answer => Ok(answer),
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn connect(installation: &Installation) -> Result<Option<UnixSt
 }
 
 /// Asks the sync behind the socket.
-pub(crate) async fn over(stream: UnixStream, credentials: &Credentials, command: &Command) -> Result<Answer, Failure> {
+pub(crate) async fn over(stream: UnixStream, credentials: &Credentials, command: &Command) -> Result<CommandAnswer, Failure> {
     let connection = Connection::connect(stream, &credentials.bus_key())
         .await
         .map_err(|error| {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use sidevault_client::ClientError;
 use sidevault_keys::{CredentialsError, IssueError};
-use sidevault_store::{FailureKind, Refusal, StoreError};
+use sidevault_store::{CommandRefusal, FailureKind, StoreError};
 use sidevault_sync::{ConfigError, SyncError};
 
 /// Why a command did not do what it was asked. The message says what, why and what next, and
@@ -150,8 +150,8 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<CommandRefusal> for Failure {
+    fn from(refusal: CommandRefusal) -> Self {
         match refusal.kind {
             FailureKind::Invalid => Self::Usage(refusal.message),
             FailureKind::NotFound => Self::NotFound(refusal.message),

@@ -116,7 +116,7 @@ pub enum Command {
 /// What came of a [`Command`]. An answer other than `Refused` means: committed and on disk.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Answer {
+pub enum CommandAnswer {
     /// The item as it now is, but for `version`: see [`Command::ReplaceItem`].
     Item {
         /// Connect's FullItem. After PUT and PATCH its `version` is the one from before the
@@ -128,10 +128,10 @@ pub enum Answer {
     /// Done, and there is nothing to show.
     Done,
     /// Not done; nothing was changed.
-    Refused(Refusal),
+    Refused(CommandRefusal),
 }
 
-/// A vault in an [`Answer`].
+/// A vault in an [`CommandAnswer`].
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct VaultInfo {
     /// Its id.
@@ -144,14 +144,14 @@ pub struct VaultInfo {
 
 /// Why a command was not carried out.
 #[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct Refusal {
+pub struct CommandRefusal {
     /// What sort of reason.
     pub kind: FailureKind,
     /// For the client: what, why, what next. Never a value.
     pub message: String,
 }
 
-impl Refusal {
+impl CommandRefusal {
     /// A refusal with these words.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //!
 //! [`Writer`] is the one process-wide writer (sync holds it); [`Reader`] serves reads from the
 //! same database and is right at every call, however the change got there. [`Command`] and
-//! [`Answer`] are what one process asks of the process that holds the writer.
+//! [`CommandAnswer`] are what one process asks of the process that holds the writer.
 //!
 //! Nothing a user would call content is written in the clear: titles, fields, file names and
 //! contents, vault names, token names and activity are sealed with AES-256-GCM, each bound to
@@ -22,7 +22,7 @@ mod tokens;
 mod writer;
 
 pub use activity::Activity;
-pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo, decoding_fault};
+pub use command::{Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault};
 pub use error::StoreError;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use space::Space;

@@ -5,32 +5,32 @@ use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
 
 use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId};
-use sidevault_store::{Answer, Batch, Command, FailureKind, LOCAL_SOURCE, Refusal, StoreError, VaultInfo};
+use sidevault_store::{Batch, Command, CommandAnswer, CommandRefusal, FailureKind, LOCAL_SOURCE, StoreError, VaultInfo};
 
 use crate::queue::WriterContext;
 use crate::vault_ids;
 
 /// Carries out one command in the batch. An `Err` spoils the batch; everything a client could
-/// have caused is an [`Answer::Refused`].
+/// have caused is an [`CommandAnswer::Refused`].
 pub(crate) async fn command(
     batch: &mut Batch<'_>,
     context: &WriterContext,
     command: &Command,
-) -> Result<Answer, StoreError> {
+) -> Result<CommandAnswer, StoreError> {
     match try_command(batch, context, command).await {
         Ok(answer) => Ok(answer),
-        Err(Stop::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        Err(Stop::Refused(refusal)) => Ok(CommandAnswer::Refused(refusal)),
         // A damaged row is met before anything was written, so the rest of the batch is good.
         Err(Stop::Store(error @ StoreError::Corrupt { .. })) => {
             tracing::error!(%error, "a write met a damaged row");
-            Ok(Answer::Refused(Refusal::new(FailureKind::Internal, error.to_string())))
+            Ok(CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, error.to_string())))
         }
         Err(Stop::Store(error)) => Err(error),
     }
 }
 
 enum Stop {
-    Refused(Refusal),
+    Refused(CommandRefusal),
     Store(StoreError),
 }
 
@@ -47,10 +47,10 @@ impl From<Invalid> for Stop {
 }
 
 fn refuse(kind: FailureKind, message: impl Into<String>) -> Stop {
-    Stop::Refused(Refusal::new(kind, message))
+    Stop::Refused(CommandRefusal::new(kind, message))
 }
 
-async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<Answer, Stop> {
+async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<CommandAnswer, Stop> {
     let now = Timestamp::now();
     match command {
         Command::CreateItem { vault, input, by } => {
@@ -81,7 +81,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
         Command::DeleteItem { vault, item } => {
             let old = present(batch, *vault, *item).await?;
             batch.delete_item(&old).await?;
-            Ok(Answer::Done)
+            Ok(CommandAnswer::Done)
         }
         Command::RestoreItem {
             vault,
@@ -108,7 +108,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             let info = writable(batch, *vault)?;
             name_is_free(batch, name, Some(*vault))?;
             vault_ids::rename_local(batch, &context.ids, &info, name, now).await?;
-            Ok(Answer::Vault(VaultInfo {
+            Ok(CommandAnswer::Vault(VaultInfo {
                 name: name.clone(),
                 ..info
             }))
@@ -116,17 +116,17 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
         Command::DeleteVault { vault } => {
             let info = writable(batch, *vault)?;
             vault_ids::delete(batch, &context.ids, &info).await?;
-            Ok(Answer::Done)
+            Ok(CommandAnswer::Done)
         }
         Command::RegisterToken(record) => {
             batch.register_token(record).await?;
-            Ok(Answer::Done)
+            Ok(CommandAnswer::Done)
         }
         Command::RevokeToken { jti, expires_at } => {
             batch.revoke_token(jti, *expires_at, now).await?;
-            Ok(Answer::Done)
+            Ok(CommandAnswer::Done)
         }
-        Command::Ping => Ok(Answer::Done),
+        Command::Ping => Ok(CommandAnswer::Done),
     }
 }
 
@@ -160,7 +160,7 @@ async fn present(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<
     }
 }
 
-async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, Stop> {
+async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandAnswer, Stop> {
     batch.update_item(old, &new).await?;
     // Connect answers with the version from before the change, and Terraform counts on it.
     answer_item(&Item {
@@ -169,12 +169,12 @@ async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, 
     })
 }
 
-fn answer_item(item: &Item) -> Result<Answer, Stop> {
+fn answer_item(item: &Item) -> Result<CommandAnswer, Stop> {
     let json = String::from_utf8(item.full_json())
         .ok()
         .and_then(|json| RawValue::from_string(json).ok());
     match json {
-        Some(json) => Ok(Answer::Item { json }),
+        Some(json) => Ok(CommandAnswer::Item { json }),
         None => Err(refuse(FailureKind::Internal, "the item was stored but can't be shown")),
     }
 }
@@ -186,7 +186,7 @@ async fn create_vault(
     description: Option<String>,
     allow_ephemeral: bool,
     now: Timestamp,
-) -> Result<Answer, Stop> {
+) -> Result<CommandAnswer, Stop> {
     name_is_free(batch, name, None)?;
     if context.disk.is_ephemeral() && !allow_ephemeral {
         return Err(refuse(
@@ -198,7 +198,7 @@ async fn create_vault(
         ));
     }
     let info = vault_ids::create_local(batch, &context.ids, name, description, now).await?;
-    Ok(Answer::Vault(info))
+    Ok(CommandAnswer::Vault(info))
 }
 
 /// The longest vault name, in characters.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, Incoming, Peer};
-use sidevault_store::{Answer, Command, FailureKind, Notice, Refusal, decoding_fault};
+use sidevault_store::{Command, CommandAnswer, CommandRefusal, FailureKind, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
@@ -109,13 +109,13 @@ async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
         Ok(command) => queue
             .command(command)
             .await
-            .unwrap_or_else(|closed| Answer::Refused(Refusal::new(FailureKind::Internal, closed.to_string()))),
+            .unwrap_or_else(|closed| CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, closed.to_string()))),
         Err(error) => {
             tracing::warn!(
                 error = decoding_fault(&error),
                 "a command of another version was not understood"
             );
-            Answer::Refused(Refusal::new(
+            CommandAnswer::Refused(CommandRefusal::new(
                 FailureKind::Internal,
                 "sync does not understand this command: run the same version of api and sync",
             ))

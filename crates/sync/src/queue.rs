@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sidevault_keys::IdKey;
 use sidevault_model::{ApiRequest, Timestamp};
-use sidevault_store::{Answer, Command, FailureKind, Refusal, Space, StoreError, TokenRecord, Writer};
+use sidevault_store::{Command, CommandAnswer, CommandRefusal, FailureKind, Space, StoreError, TokenRecord, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -54,7 +54,7 @@ impl Work {
 
 /// What came of it.
 enum Outcome {
-    Command(Answer),
+    Command(CommandAnswer),
     Directory(DirectoryAnswer),
     Done,
     Failed(StoreError),
@@ -93,11 +93,11 @@ pub(crate) struct WriterContext {
 
 impl Queue {
     /// Carries out a command. The answer comes when it is on disk.
-    pub async fn command(&self, command: Command) -> Result<Answer, QueueClosed> {
+    pub async fn command(&self, command: Command) -> Result<CommandAnswer, QueueClosed> {
         Ok(match self.ask(Work::Command(command)).await? {
             Outcome::Command(answer) => answer,
-            Outcome::Failed(error) => Answer::Refused(refusal(&error)),
-            _ => Answer::Refused(Refusal::new(FailureKind::Internal, "sync answered something else")),
+            Outcome::Failed(error) => CommandAnswer::Refused(refusal(&error)),
+            _ => CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, "sync answered something else")),
         })
     }
 
@@ -144,17 +144,17 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
 }
 
 /// The refusal that a client gets whose write failed.
-fn refusal(error: &StoreError) -> Refusal {
+fn refusal(error: &StoreError) -> CommandRefusal {
     match error {
-        StoreError::Full => Refusal::new(
+        StoreError::Full => CommandRefusal::new(
             FailureKind::Unavailable,
             format!("{error}: nothing was changed. Once there is room on it, writes work again, without a restart"),
         ),
-        error if error.is_of_the_disk() => Refusal::new(
+        error if error.is_of_the_disk() => CommandRefusal::new(
             FailureKind::Unavailable,
             "the store can't be written at the moment; /health and the log of sync say why. Nothing was changed",
         ),
-        _ => Refusal::new(
+        _ => CommandRefusal::new(
             FailureKind::Internal,
             "the store could not carry out this write; the log of sync says why. Nothing was changed",
         ),
@@ -407,12 +407,12 @@ impl Committer {
     }
 }
 
-fn pong(status: &Status) -> Answer {
+fn pong(status: &Status) -> CommandAnswer {
     match status.writer_state() {
-        state @ WriterState::Failed { .. } => Answer::Refused(Refusal::new(
+        state @ WriterState::Failed { .. } => CommandAnswer::Refused(CommandRefusal::new(
             FailureKind::Unavailable,
             state.trouble().unwrap_or_default(),
         )),
-        _ => Answer::Done,
+        _ => CommandAnswer::Done,
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sidevault_bus::Connection;
 use sidevault_keys::{BusKey, Credentials, IdKey};
 use sidevault_model::Timestamp;
-use sidevault_store::{Answer, Command, LOCAL_SOURCE, StoreError, VaultInfo, Writer, WriterOptions};
+use sidevault_store::{Command, CommandAnswer, LOCAL_SOURCE, StoreError, VaultInfo, Writer, WriterOptions};
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -302,7 +302,7 @@ impl Offline {
     ///
     /// # Errors
     /// [`SyncError::Stopped`] if the writer ended before it answered.
-    pub async fn command(self, command: Command) -> Result<Answer, SyncError> {
+    pub async fn command(self, command: Command) -> Result<CommandAnswer, SyncError> {
         let answer = self.queue.command(command).await;
         drop(self.queue);
         let _ended = self.writer.await;

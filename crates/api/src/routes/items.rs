@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sidevault_model::activity::{Action, Outcome};
 use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
-use sidevault_store::{Answer, Command, StoredItem, Summary, VaultEntry};
+use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Caller;
@@ -370,7 +370,7 @@ async fn written(
         Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
         _ => None,
     };
-    let Answer::Item { json: answer } = caller.api.link.command(&command).await? else {
+    let CommandAnswer::Item { json: answer } = caller.api.link.command(&command).await? else {
         return Err(ApiError::internal());
     };
     let item = Item::from_json(answer.get().as_bytes()).map_err(|_| ApiError::internal())?;

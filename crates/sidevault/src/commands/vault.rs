@@ -4,7 +4,7 @@ use serde::Serialize;
 use sidevault_keys::Credentials;
 use sidevault_model::filter::{fold, prefer_exact};
 use sidevault_model::{Timestamp, VaultId};
-use sidevault_store::{Answer, Command, LOCAL_SOURCE, Snapshot, TokenRecord};
+use sidevault_store::{Command, CommandAnswer, LOCAL_SOURCE, Snapshot, TokenRecord};
 
 use crate::admin;
 use crate::cli::{self, Place};
@@ -47,7 +47,7 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
                 allow_ephemeral,
             };
             let answer = admin::command(&installation, &credentials, command).await?;
-            if let Answer::Vault(info) = &answer
+            if let CommandAnswer::Vault(info) = &answer
                 && info.id != credentials.id_key().vault(&fold(&info.name))
             {
                 eprintln!(
@@ -178,9 +178,9 @@ async fn find(installation: &Installation, credentials: &Credentials, wanted: &s
     }
 }
 
-fn done(what: &str, answer: Answer) -> Result<(), Failure> {
+fn done(what: &str, answer: CommandAnswer) -> Result<(), Failure> {
     match answer {
-        Answer::Vault(info) => output::line(&format!("{what} {} {}", info.id, output::printable(&info.name))),
+        CommandAnswer::Vault(info) => output::line(&format!("{what} {} {}", info.id, output::printable(&info.name))),
         _ => output::line(what),
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use sidevault_keys::Credentials;
-use sidevault_store::{Answer, Command, Reader, Space};
+use sidevault_store::{Command, CommandAnswer, Reader, Space};
 use sidevault_sync::disk_of;
 
 use super::{Findings, keys};
@@ -148,8 +148,8 @@ pub(super) async fn sync(
     };
     let Some(credentials) = credentials else { return true };
     match admin::over(stream, credentials, &Command::Ping).await {
-        Ok(Answer::Done) => findings.ok("sync", "runs and answers"),
-        Ok(Answer::Refused(refusal)) => findings.fail(
+        Ok(CommandAnswer::Done) => findings.ok("sync", "runs and answers"),
+        Ok(CommandAnswer::Refused(refusal)) => findings.fail(
             "sync",
             format!("runs, but {}", refusal.message),
             format!("df -h {}, and see sync's log", installation.data.display()),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sidevault_keys::write_new;
 use sidevault_model::filter::fold;
 use sidevault_model::{CharacterSet, FieldInput, FieldType, ItemInput, Purpose, Recipe, VaultId};
-use sidevault_store::{Answer, Command, VaultEntry};
+use sidevault_store::{Command, CommandAnswer, VaultEntry};
 use sidevault_sync::Queue;
 use zeroize::Zeroizing;
 
@@ -148,7 +148,7 @@ pub(super) async fn add_sample(queue: &Queue, vault: VaultId, jti: &str) -> Resu
         by: jti.to_ascii_uppercase(),
     };
     match queue.command(command).await {
-        Ok(Answer::Refused(refusal)) => Err(refusal.into()),
+        Ok(CommandAnswer::Refused(refusal)) => Err(refusal.into()),
         Ok(_) => Ok(()),
         Err(closed) => Err(Failure::Failed(closed.to_string())),
     }
