@@ -129,12 +129,12 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use sidevault_model::activity::{Action, Actor, Outcome, Resource, ResourceType, VaultRef};
+    use sidevault_model::activity::{Action, ActivityOutcome, Actor, Resource, ResourceType, VaultRef};
     use sidevault_model::{Timestamp, VaultId};
 
     use super::*;
 
-    fn note(recorder: &Recorder, jti: &str, action: Action, result: Outcome) {
+    fn note(recorder: &Recorder, jti: &str, action: Action, result: ActivityOutcome) {
         recorder.record(jti, RecordKind::of(action, result), || ApiRequest {
             request_id: "i".repeat(64),
             timestamp: Timestamp::from_millis(0),
@@ -171,15 +171,15 @@ mod tests {
     fn a_token_that_floods_the_log_takes_no_record_of_another() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED {
-            note(&recorder, "flood", Action::Read, Outcome::Success);
-            note(&recorder, "flood", Action::Read, Outcome::Deny);
+            note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
+            note(&recorder, "flood", Action::Read, ActivityOutcome::Deny);
         }
         for _ in 0..5 {
-            note(&recorder, "quiet", Action::Read, Outcome::Success);
+            note(&recorder, "quiet", Action::Read, ActivityOutcome::Success);
         }
         assert_eq!(records_of(&recorder, "quiet"), 5);
         // The next second begins anew.
-        note(&recorder, "flood", Action::Read, Outcome::Success);
+        note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
         assert_eq!(records_of(&recorder, "flood"), 1);
     }
 
@@ -187,12 +187,12 @@ mod tests {
     fn reads_and_refusals_take_no_record_of_a_write() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED {
-            note(&recorder, "t", Action::Read, Outcome::Success);
-            note(&recorder, "t", Action::Update, Outcome::Deny);
+            note(&recorder, "t", Action::Read, ActivityOutcome::Success);
+            note(&recorder, "t", Action::Update, ActivityOutcome::Deny);
         }
-        note(&recorder, "t", Action::Update, Outcome::Success);
+        note(&recorder, "t", Action::Update, ActivityOutcome::Success);
         let notices = recorder.notices();
-        let write = |record: &&ApiRequest| record.action == Action::Update && record.result == Outcome::Success;
+        let write = |record: &&ApiRequest| record.action == Action::Update && record.result == ActivityOutcome::Success;
         assert_eq!(notices.iter().flatten().filter(write).count(), 1);
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn what_many_tokens_record_is_bounded() {
         let recorder = Recorder::default();
         for token in 0..2 * MOST {
-            note(&recorder, &token.to_string(), Action::Read, Outcome::Success);
+            note(&recorder, &token.to_string(), Action::Read, ActivityOutcome::Success);
         }
         assert!(recorder.notices().iter().map(Vec::len).sum::<usize>() <= MOST);
     }
@@ -210,7 +210,7 @@ mod tests {
         let recorder = Recorder::default();
         for token in 0..100 {
             for _ in 0..SHARED {
-                note(&recorder, &format!("{token:064}"), Action::Read, Outcome::Deny);
+                note(&recorder, &format!("{token:064}"), Action::Read, ActivityOutcome::Deny);
             }
         }
         let notices = recorder.notices();

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError, Verifier};
-use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
+use sidevault_model::activity::{Action, ActivityOutcome, Actor, ItemRef, RecordKind, Resource, ResourceType, VaultRef};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
 use sidevault_store::{Notice, Reader, Snapshot, TokenRecord, VaultEntry};
 
@@ -250,7 +250,7 @@ impl Caller {
     }
 
     fn deny(&self, action: Action, vault: VaultId, item: Option<ItemId>, right: &str) -> ApiError {
-        self.record(action, Outcome::Deny, vault, item, None);
+        self.record(action, ActivityOutcome::Deny, vault, item, None);
         ApiError::forbidden(format_args!("token does not have {right} access to vault {vault}"))
     }
 
@@ -279,7 +279,7 @@ impl Caller {
                     "the token was made by the name of a vault that was renamed or deleted since: make another token"
                 );
             }
-            self.note(Action::Read, Outcome::Deny, id, None, None, "");
+            self.note(Action::Read, ActivityOutcome::Deny, id, None, None, "");
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
         self.snapshot
@@ -314,7 +314,7 @@ impl Caller {
     pub(crate) fn record(
         &self,
         action: Action,
-        result: Outcome,
+        result: ActivityOutcome,
         vault: VaultId,
         item: Option<ItemId>,
         version: Option<u32>,
@@ -326,7 +326,7 @@ impl Caller {
     fn note(
         &self,
         action: Action,
-        result: Outcome,
+        result: ActivityOutcome,
         vault: VaultId,
         item: Option<ItemId>,
         version: Option<u32>,

@@ -21,7 +21,7 @@ wire_enum! {
 
 wire_enum! {
     /// Whether it was allowed.
-    pub enum Outcome, unknown = None;
+    pub enum ActivityOutcome, unknown = None;
     /// Done.
     Success = "SUCCESS",
     /// Refused.
@@ -53,11 +53,11 @@ impl RecordKind {
     pub const COUNT: usize = Self::Denial as usize + 1;
 
     /// The kind of a record with this action and result.
-    pub fn of(action: Action, result: Outcome) -> Self {
+    pub fn of(action: Action, result: ActivityOutcome) -> Self {
         match (action, result) {
-            (_, Outcome::Deny) => Self::Denial,
-            (Action::Read, Outcome::Success) => Self::Read,
-            (Action::Create | Action::Update | Action::Delete, Outcome::Success) => Self::Write,
+            (_, ActivityOutcome::Deny) => Self::Denial,
+            (Action::Read, ActivityOutcome::Success) => Self::Read,
+            (Action::Create | Action::Update | Action::Delete, ActivityOutcome::Success) => Self::Write,
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct ApiRequest {
     /// What was asked for.
     pub action: Action,
     /// Whether it was allowed.
-    pub result: Outcome,
+    pub result: ActivityOutcome,
     /// Who asked.
     pub actor: Actor,
     /// What it was asked of.
@@ -140,7 +140,7 @@ mod tests {
             request_id: "0d2f0a3e-8f6f-4d36-9d2b-0f6a5f3f6a11".into(),
             timestamp: Timestamp::from_millis(0),
             action: Action::Read,
-            result: Outcome::Deny,
+            result: ActivityOutcome::Deny,
             actor: Actor {
                 id: "a".into(),
                 account: "b".into(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sidevault_keys::Credentials;
-use sidevault_model::activity::{Action, Actor, Outcome, Resource, ResourceType, VaultRef};
+use sidevault_model::activity::{Action, ActivityOutcome, Actor, Resource, ResourceType, VaultRef};
 use sidevault_model::{ApiRequest, Edit, File, FileId, Item, ItemId, ItemInput, State, Timestamp, VaultId};
 use sidevault_store::{
     DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, StoreError, TokenRecord, VaultInfo, Writer, WriterOptions,
@@ -669,7 +669,7 @@ fn request(vault: VaultId, jti: &str, number: i64) -> ApiRequest {
         request_id: number.to_string(),
         timestamp: Timestamp::from_millis(number),
         action: Action::Read,
-        result: Outcome::Success,
+        result: ActivityOutcome::Success,
         actor: Actor {
             jti: jti.to_owned(),
             user_agent: "u".repeat(256),

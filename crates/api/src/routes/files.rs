@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
-use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::activity::{Action, ActivityOutcome};
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::CHUNK_BYTES;
 
@@ -74,7 +74,7 @@ pub(super) async fn content(
         let file = find(found.item()?, &name)?;
         let whole = method == Method::HEAD;
         if let Some(response) = send(&caller, vault, &file, found.updated_at, whole, &headers).await? {
-            caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+            caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
             return Ok(response);
         }
         caller.renew().await?;
@@ -208,7 +208,7 @@ async fn show(
         let found = read(&mut caller, vault, id).await?;
         let files = some(found.item()?)?;
         if let Some(shown) = inlined(&caller, vault, files, inline).await? {
-            caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+            caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
             return Ok(shown);
         }
         caller.renew().await?;

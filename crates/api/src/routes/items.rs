@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
-use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::activity::{Action, ActivityOutcome};
 use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
 use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
@@ -61,7 +61,7 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
     let id = entry.vault.id;
     let text = query(uri, "filter").next().unwrap_or_default();
     let wanted = Filter::parse(&text, Subject::Items)?;
-    caller.record(Action::Read, Outcome::Success, id, None, None);
+    caller.record(Action::Read, ActivityOutcome::Success, id, None, None);
     if let Some(title) = wanted.exact_title() {
         return Ok(json(array(
             titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]),
@@ -191,7 +191,7 @@ pub(super) async fn show(
         None => read(&mut caller, vault, id).await?,
         Some(version) => Box::pin(version_of(&caller, vault, id, &version)).await?,
     };
-    caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+    caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
     if found.has_codes {
         let now = Timestamp::now();
         return Ok(json(totp::insert_codes(found.json(), now)));
@@ -329,7 +329,7 @@ pub(super) async fn delete(
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     caller.api.link.command(&Command::DeleteItem { vault, item }).await?;
-    caller.record(Action::Delete, Outcome::Success, vault, Some(item), None);
+    caller.record(Action::Delete, ActivityOutcome::Success, vault, Some(item), None);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -376,7 +376,7 @@ async fn written(
     let item = Item::from_json(answer.get().as_bytes()).map_err(|_| ApiError::internal())?;
     caller.record(
         action,
-        Outcome::Success,
+        ActivityOutcome::Success,
         entry.vault.id,
         Some(item.id),
         Some(item.version),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::Path;
 use http::Uri;
 use sidevault_model::Vault;
-use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::activity::{Action, ActivityOutcome};
 use sidevault_model::filter::{self, Attributes, Filter, Subject};
 
 use crate::caller::Caller;
@@ -44,6 +44,6 @@ fn matching(caller: &Caller, wanted: &Filter) -> Vec<Vault> {
 
 pub(super) async fn one(mut caller: Caller, Path(vault): Path<String>) -> Result<Json<Vault>, ApiError> {
     let entry = caller.readable(&vault).await?;
-    caller.record(Action::Read, Outcome::Success, entry.vault.id, None, None);
+    caller.record(Action::Read, ActivityOutcome::Success, entry.vault.id, None, None);
     Ok(Json(entry.vault.clone()))
 }
