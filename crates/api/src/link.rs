@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
-use sidevault_model::Dependency;
+use sidevault_model::{Dependency, DependencyStatus};
 use sidevault_store::{Command, CommandAnswer, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
@@ -60,7 +60,9 @@ impl SyncLink {
                     self.changed.send_replace(sequence);
                 }
                 Ok(Notice::Health(dependencies)) => {
-                    let settled = dependencies.iter().all(|part| part.status != "INITIALIZED");
+                    let settled = dependencies
+                        .iter()
+                        .all(|part| part.status != DependencyStatus::Initialized);
                     *self.health.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(dependencies);
                     self.settled
                         .send_if_modified(|was| !*was && std::mem::replace(was, settled) != settled);

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sidevault_keys::{RevocationList, RevocationListFault};
-use sidevault_model::Dependency;
+use sidevault_model::{Dependency, DependencyStatus};
 
 /// How often the file is read. A token that was put on the list is refused within a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -99,14 +99,16 @@ impl Revoked {
         };
         match state.fault {
             Some(fault) => {
-                let part = Dependency::new("revocation list", "DEGRADED")
+                let part = Dependency::new("revocation list", DependencyStatus::Degraded)
                     .with_message(
                         "it can't be read; what was read before stays in force, and the log of the api says more",
                     )
                     .with_detail(format!("{fault}. What was read before stays in force: {tokens}"));
                 Some(part)
             }
-            None if state.exists => Some(Dependency::new("revocation list", "ACTIVE").with_detail(tokens)),
+            None if state.exists => {
+                Some(Dependency::new("revocation list", DependencyStatus::Active).with_detail(tokens))
+            }
             None => None,
         }
     }
@@ -202,7 +204,7 @@ mod tests {
             let path = self.folder.path().join("list");
             let list = RevocationList::parse(content.as_bytes());
             self.revoked.take(&path, &list, is_stable);
-            let is_degraded = self.revoked.dependency().unwrap().status != "ACTIVE";
+            let is_degraded = self.revoked.dependency().unwrap().status != DependencyStatus::Active;
             (self.revoked.contains(A), self.revoked.contains(B), is_degraded)
         }
     }

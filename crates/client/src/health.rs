@@ -46,6 +46,8 @@ impl Client {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use sidevault_model::DependencyStatus;
+
     use crate::testing::*;
 
     const HEALTH: &str = r#"{"name":"1Password Connect API","version":"1.8.0","dependencies":[
@@ -61,7 +63,7 @@ mod tests {
         server.client().heartbeat().await.unwrap();
         assert_eq!(
             server.client().health().await.unwrap().dependencies[0].status,
-            "TOKEN_NEEDED"
+            DependencyStatus::TokenNeeded
         );
         assert_eq!(server.lines(), ["GET /heartbeat", "GET /health"]);
     }

@@ -1,17 +1,19 @@
 //! The body of `GET /health`.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::CONNECT_VERSION;
 
-/// A server and what it hangs on.
+/// A server, and the state of the parts that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerHealth {
     /// `1Password Connect API` or `1Password Connect Sync`: what probes and scripts know.
     pub name: String,
     /// The Connect release it behaves like.
     pub version: String,
-    /// What it hangs on.
+    /// The parts that the server depends on.
     #[serde(default, deserialize_with = "crate::wire::null_as_default")]
     pub dependencies: Vec<Dependency>,
 }
@@ -36,34 +38,93 @@ impl ServerHealth {
     }
 }
 
-/// One thing a server hangs on.
+/// The state of a part. In JSON it is one word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DependencyStatus {
+    /// The part works.
+    Active,
+    /// The part has started and is not ready yet.
+    Initialized,
+    /// Connect waits for the first token before it reads anything. Sidevault says so until the first token was used.
+    TokenNeeded,
+    /// The part works, but not for everything, or not for long.
+    Degraded,
+    /// The part does not work.
+    Failed,
+    /// A word of another Connect server that Sidevault does not use.
+    Other(String),
+}
+
+impl DependencyStatus {
+    const KNOWN: [Self; 5] = [
+        Self::Active,
+        Self::Initialized,
+        Self::TokenNeeded,
+        Self::Degraded,
+        Self::Failed,
+    ];
+
+    /// The word in JSON.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Initialized => "INITIALIZED",
+            Self::TokenNeeded => "TOKEN_NEEDED",
+            Self::Degraded => "DEGRADED",
+            Self::Failed => "FAILED",
+            Self::Other(word) => word,
+        }
+    }
+}
+
+impl fmt::Display for DependencyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for DependencyStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for DependencyStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let known = Self::KNOWN.into_iter().find(|status| status.as_str() == word);
+        Ok(known.unwrap_or(Self::Other(word)))
+    }
+}
+
+/// A part that a server depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// `sqlite`, `sync`, `account_data`, or a source's name.
     pub service: String,
-    /// `ACTIVE`, `INITIALIZED`, `TOKEN_NEEDED`, …
-    pub status: String,
-    /// A message for people, shown without a token too: no name or count of anything stored, and no path.
+    /// The part's state.
+    pub status: DependencyStatus,
+    /// A message for people. It is shown without a token too, so it holds no path, and no name or count of anything stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The message with details, which [`Self::shown`] puts in place of `message` for a valid token. It is sent from sync to
-    /// the api, and never shown as a member of its own.
+    /// The message with details, which [`Self::shown`] puts in place of `message` for a valid token. sync sends it to the api;
+    /// no client gets it as a member of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Dependency {
     /// A dependency in this state, without a message.
-    pub fn new(service: impl Into<String>, status: impl Into<String>) -> Self {
+    pub fn new(service: impl Into<String>, status: DependencyStatus) -> Self {
         Self {
             service: service.into(),
-            status: status.into(),
+            status,
             message: None,
             detail: None,
         }
     }
 
-    /// The same with a message.
+    /// This dependency with a message.
     #[must_use]
     pub fn with_message(self, message: impl Into<String>) -> Self {
         Self {
@@ -72,7 +133,7 @@ impl Dependency {
         }
     }
 
-    /// The same with a message that not everybody may read.
+    /// This dependency with a message that only holders of a valid token may read.
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Self {
         Self {
@@ -81,7 +142,7 @@ impl Dependency {
         }
     }
 
-    /// As `/health` shows it: with the details as its message, or without them.
+    /// This dependency as `/health` shows it: with the details as its message, or without them.
     #[must_use]
     pub fn shown(self, with_details: bool) -> Self {
         Self {
@@ -101,8 +162,8 @@ mod tests {
     #[test]
     fn health_names_server_version_and_dependencies() {
         let health = ServerHealth::api(vec![
-            Dependency::new("sync", "TOKEN_NEEDED"),
-            Dependency::new("sqlite", "ACTIVE").with_message("Connected"),
+            Dependency::new("sync", DependencyStatus::TokenNeeded),
+            Dependency::new("sqlite", DependencyStatus::Active).with_message("Connected"),
         ]);
         let json = serde_json::to_string(&health).unwrap();
         assert_eq!(
@@ -114,11 +175,15 @@ mod tests {
             )
         );
         assert_eq!(serde_json::from_str::<ServerHealth>(&json).unwrap(), health);
+        // A word of another server survives.
+        let odd = r#"{"service":"sync","status":"Paused"}"#;
+        let part: Dependency = serde_json::from_str(odd).unwrap();
+        assert_eq!(serde_json::to_string(&part).unwrap(), odd);
     }
 
     #[test]
-    fn details_are_for_those_who_may_know_them() {
-        let part = Dependency::new("git", "DEGRADED")
+    fn details_are_shown_only_on_request() {
+        let part = Dependency::new("git", DependencyStatus::Degraded)
             .with_message("a file can't be read")
             .with_detail("a.yaml (…)");
         let message = |details| part.clone().shown(details).message.unwrap();
@@ -127,7 +192,7 @@ mod tests {
             ("a.yaml (…)", "a file can't be read")
         );
         assert_eq!(part.clone().shown(true).detail, None);
-        let plain = Dependency::new("sqlite", "ACTIVE").with_message("Connected");
+        let plain = Dependency::new("sqlite", DependencyStatus::Active).with_message("Connected");
         assert_eq!(plain.clone().shown(true), plain);
         // On its way from sync to the api it keeps both.
         let json = serde_json::to_string(&part).unwrap();

@@ -39,7 +39,7 @@ pub use error::{CONNECT_VERSION, ErrorBody, Invalid};
 pub use field::{Field, FieldType, PasswordDetails, Purpose};
 pub use file::File;
 pub use filter::{Filter, InvalidFilter};
-pub use health::{Dependency, ServerHealth};
+pub use health::{Dependency, DependencyStatus, ServerHealth};
 pub use ids::{FileId, InvalidId, ItemId, VaultId};
 pub use input::{Edit, FieldInput, ItemInput, SectionInput, UrlInput};
 pub use item::{Item, State};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use sidevault_model::{Dependency, Timestamp};
+use sidevault_model::{Dependency, DependencyStatus, Timestamp};
 use tokio::sync::watch;
 
 use crate::disk::Disk;
@@ -140,14 +140,14 @@ impl Status {
     pub fn dependencies(&self) -> Vec<Dependency> {
         let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let sources = sources.iter().map(|(name, state)| match state {
-            SourceState::Starting => dependency(name, "INITIALIZED", "not read yet".to_owned()),
-            SourceState::Failed(error) => Dependency::new(name, "FAILED")
+            SourceState::Starting => Dependency::new(name, DependencyStatus::Initialized).with_message("not read yet"),
+            SourceState::Failed(error) => Dependency::new(name, DependencyStatus::Failed)
                 .with_message("it can't be read; the log of sync says why")
                 .with_detail(error),
             SourceState::Read { files, failed } if failed.is_empty() => {
-                Dependency::new(name, "ACTIVE").with_detail(format!("{files} files"))
+                Dependency::new(name, DependencyStatus::Active).with_detail(format!("{files} files"))
             }
-            SourceState::Read { files, failed } => Dependency::new(name, "DEGRADED")
+            SourceState::Read { files, failed } => Dependency::new(name, DependencyStatus::Degraded)
                 .with_message("some files can't be read; the log of sync names them, and so does /health to a token")
                 .with_detail(bad_files(*files, failed)),
         });
@@ -157,9 +157,9 @@ impl Status {
     fn store(&self) -> Dependency {
         let state = self.writer_state();
         let status = match state {
-            WriterState::Good => "ACTIVE",
-            WriterState::Low(_) => "DEGRADED",
-            WriterState::Failed { .. } => "FAILED",
+            WriterState::Good => DependencyStatus::Active,
+            WriterState::Low(_) => DependencyStatus::Degraded,
+            WriterState::Failed { .. } => DependencyStatus::Failed,
         };
         let message = state.trouble().unwrap_or_else(|| self.connected.clone());
         match state {
@@ -169,7 +169,7 @@ impl Status {
                     "nothing can be written since {since}; the log of sync says why"
                 ))
                 .with_detail(message),
-            _ => dependency("sqlite", status, message),
+            _ => Dependency::new("sqlite", status).with_message(message),
         }
     }
 }
@@ -186,8 +186,4 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
         text.push_str(&format!(" and {} more", failed.len() - NAMED_FILES));
     }
     text.trim_end_matches(';').to_owned()
-}
-
-fn dependency(service: &str, status: &str, message: String) -> Dependency {
-    Dependency::new(service, status).with_message(message)
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use sidevault_model::{Dependency, ServerHealth};
+use sidevault_model::{Dependency, DependencyStatus, ServerHealth};
 
 use crate::api::Api;
 use crate::caller::Caller;
@@ -31,27 +31,30 @@ pub(super) async fn health(State(api): State<Arc<Api>>, caller: Option<Caller>) 
 fn dependencies(api: &Api) -> Vec<Dependency> {
     let sync = if !api.link.is_up() {
         let message = "sync can't be reached: reads go on, nothing can be written";
-        Dependency::new("sync", "FAILED").with_message(message)
+        Dependency::new("sync", DependencyStatus::Failed).with_message(message)
     } else if api.tokens.any() {
-        Dependency::new("sync", "ACTIVE")
+        Dependency::new("sync", DependencyStatus::Active)
     } else {
-        Dependency::new("sync", "TOKEN_NEEDED").with_message("no token was used yet")
+        Dependency::new("sync", DependencyStatus::TokenNeeded).with_message("no token was used yet")
     };
     let mut dependencies = vec![sync];
     dependencies.extend(api.revoked.dependency());
     match api.link.dependencies() {
         Some(parts) => dependencies.extend(parts),
         None if api.open_store().is_some() => {
-            dependencies.push(Dependency::new("sqlite", "ACTIVE").with_message("Connected to ./1password.sqlite"));
+            let part = Dependency::new("sqlite", DependencyStatus::Active);
+            dependencies.push(part.with_message("Connected to ./1password.sqlite"));
         }
-        None => dependencies
-            .push(Dependency::new("sqlite", "INITIALIZED").with_message("waiting for sync to make the database")),
+        None => {
+            let part = Dependency::new("sqlite", DependencyStatus::Initialized);
+            dependencies.push(part.with_message("waiting for sync to make the database"));
+        }
     }
     if let Some((since, error)) = api.trouble() {
         dependencies.retain(|part| part.service != "sqlite");
         let message = format!("the api can't read the store since {since}");
         let detail = format!("{message}: {error}");
-        let part = Dependency::new("sqlite", "FAILED").with_message(message);
+        let part = Dependency::new("sqlite", DependencyStatus::Failed).with_message(message);
         dependencies.insert(1, part.with_detail(detail));
     }
     dependencies

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sidevault_client::{Client, ClientError, Filter};
-use sidevault_model::{FileId, Item, ItemId, VaultId};
+use sidevault_model::{DependencyStatus, FileId, Item, ItemId, VaultId};
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -177,9 +177,9 @@ impl Connection {
             let health = self.call(|| self.client.health()).await;
             let health = health.map_err(ProviderError::client("error reading the server's health"))?;
             let mut parts = health.dependencies.into_iter();
-            match parts.find(|part| part.status != "ACTIVE") {
+            match parts.find(|part| part.status != DependencyStatus::Active) {
                 None => Ok(asked),
-                Some(part) => Err(ProviderError::unsettled(&part.service, &part.status)),
+                Some(part) => Err(ProviderError::unsettled(&part.service, part.status.as_str())),
             }
         };
         self.settled.get((), |began, _| began >= not_before, read).await

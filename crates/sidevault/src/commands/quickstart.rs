@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
-use sidevault_model::Dependency;
+use sidevault_model::{Dependency, DependencyStatus};
 use sidevault_store::{Reader, ReaderOptions, VaultEntry};
 use sidevault_sync::{Config, DirectorySource, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
@@ -277,7 +277,7 @@ impl Server {
         // A store that can't be written is served all the same: `/health` says so.
         let failed = parts
             .into_iter()
-            .find(|part| part.status == "FAILED" && part.service != "sqlite");
+            .find(|part| part.status == DependencyStatus::Failed && part.service != "sqlite");
         failed.map_or(Ok(()), |part| {
             let Dependency { service, message, .. } = part.shown(true);
             Err(Failure::Config(format!(

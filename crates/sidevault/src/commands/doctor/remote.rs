@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sidevault_client::{Client, ClientBuilder, ClientError};
-use sidevault_model::Dependency;
+use sidevault_model::{Dependency, DependencyStatus};
 
 use super::Findings;
 use crate::commands::item::{DEFAULT_HOST, host, token};
@@ -81,19 +81,25 @@ fn dependency(findings: &mut Findings, part: &Dependency) {
     let what = format!(
         "{} is {} {}",
         printable(&part.service),
-        printable(&part.status),
+        printable(part.status.as_str()),
         printable(message)
     );
     let what = what.trim_end().to_owned();
-    match part.status.as_str() {
+    match &part.status {
         // What a fresh server says before the first client came.
-        "ACTIVE" | "TOKEN_NEEDED" if !message.contains("WARNING") => findings.ok("health", what),
-        "ACTIVE" | "TOKEN_NEEDED" | "INITIALIZED" => findings.warn("health", what, "curl $OP_CONNECT_HOST/health"),
-        "DEGRADED" => findings.warn(
+        DependencyStatus::Active | DependencyStatus::TokenNeeded if !message.contains("WARNING") => {
+            findings.ok("health", what)
+        }
+        DependencyStatus::Active | DependencyStatus::TokenNeeded | DependencyStatus::Initialized => {
+            findings.warn("health", what, "curl $OP_CONNECT_HOST/health")
+        }
+        DependencyStatus::Degraded => findings.warn(
             "health",
             what,
             "correct the files that it names (to a token: OP_CONNECT_TOKEN), or the log of sync; the others are served",
         ),
-        _ => findings.fail("health", what, "see the log of sync"),
+        DependencyStatus::Failed | DependencyStatus::Other(_) => {
+            findings.fail("health", what, "see the log of sync")
+        }
     }
 }
