@@ -1,4 +1,6 @@
-//! The activity log: sealed batches, bounded in bytes, shared among tokens and vaults.
+//! How the activity log's room is shared among tokens, vaults and kinds of records.
+//!
+//! The log is bounded in bytes. Its records are sealed in batches; a batch holds records of one token, one vault and one kind.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +12,21 @@ use sidevault_model::{ApiRequest, VaultId};
 pub struct Activity {
     /// Newest first.
     pub records: Vec<ApiRequest>,
-    /// How many there are in all.
+    /// How many records the log has in all.
     pub total: u64,
 }
 
-/// How many bytes the log takes by default. A record takes about 450 bytes, so these are about 140,000 requests.
+/// The default limit of the log in bytes. A record takes about 450 bytes, so this is about 140,000 requests.
 pub(crate) const KEPT_BYTES: u64 = 64 << 20;
 
-/// About what a batch takes on disk beyond its sealed bytes: the row's other columns, and its entries in two indexes.
+/// About how many bytes a batch takes on disk besides its sealed bytes: the row's other columns, and its entries in two indexes.
 pub(crate) const BATCH_OVERHEAD: u64 = 256;
 
-/// Names a token in the `activity` table without telling which it is: HMAC-SHA-256 of the token's id under the store's
-/// index key, cut to 128 bits.
+/// A pseudonym of a token in the table `activity`, so that the table does not show which token it is: HMAC-SHA-256 of the
+/// token's id under the store's index key, cut to 128 bits.
 pub(crate) type TokenTag = [u8; 16];
 
-/// Batches that share their room: those of one token, one vault and one kind.
+/// The batches of one token, one vault and one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) token: TokenTag,
@@ -32,7 +34,7 @@ pub(crate) struct Share {
     pub(crate) kind: usize,
 }
 
-/// How many bytes of the log belong to each token, vault and kind of record.
+/// How many bytes of the log each token, vault and kind of record takes.
 #[derive(Default)]
 pub(crate) struct Usage {
     bytes: u64,
@@ -46,7 +48,7 @@ struct TokenUsage {
 }
 
 impl Usage {
-    /// How many bytes the whole log has.
+    /// How many bytes the whole log takes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -77,7 +79,7 @@ impl Usage {
         }
     }
 
-    /// Forgets a vault whose batches are all gone.
+    /// Removes the bytes of a vault that was deleted with all its batches.
     pub(crate) fn remove_vault(&mut self, vault: VaultId) {
         for token in self.tokens.values_mut() {
             let bytes: u64 = token.vaults.remove(&vault).into_iter().flatten().sum();
@@ -87,9 +89,10 @@ impl Usage {
         self.tokens.retain(|_, token| !token.vaults.is_empty());
     }
 
-    /// The share that gives up its oldest batch when the log is full: of the token that has most, the vault that has
-    /// most, and of that the kind that has most (max-min fairness at each step). So a token with less than an equal part
-    /// of the log loses no records to other tokens, nor does a vault to other vaults of the same token.
+    /// The share whose oldest batch is dropped when the log is full: of the token that takes most, the vault that takes most,
+    /// and of that vault the kind that takes most (max-min fairness at each step). So a token that takes less than an equal
+    /// part of the log loses no records to other tokens, and a vault that takes less than an equal part of its token's loses
+    /// none to other vaults.
     pub(crate) fn largest(&self) -> Option<Share> {
         let (token, usage) = self.tokens.iter().max_by_key(|(_, usage)| usage.bytes)?;
         let (vault, kinds) = usage.vaults.iter().max_by_key(|(_, kinds)| kinds.iter().sum::<u64>())?;
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_most_gives_up_first() {
+    fn the_largest_share_gives_up_first() {
         let mut usage = Usage::default();
         let quiet = share(1, 1, RecordKind::Read);
         let few = share(2, 1, RecordKind::Write);
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_forgotten() {
+    fn removed_shares_take_no_room() {
         let mut usage = Usage::default();
         usage.add(share(1, 1, RecordKind::Read), 50);
         usage.add(share(1, 2, RecordKind::Read), 7);

@@ -1,4 +1,4 @@
-//! What readers keep in memory: rows as they are on disk, still sealed.
+//! The readers' cache. It holds rows as they are on disk, still sealed.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::row_aad::{ItemTimes, ListColumns};
 pub(crate) type ItemKey = (VaultId, ItemId);
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
 
-/// A row of `items`, sealed.
+/// The sealed content of a row of `items`.
 pub(crate) struct SealedDetail {
     pub(crate) version: u32,
     pub(crate) times: ItemTimes,
     pub(crate) detail: Box<[u8]>,
 }
 
-/// A summary of a row of `items`, sealed.
+/// The sealed summary of a row of `items`.
 pub(crate) struct SealedSummary {
     pub(crate) item: ItemId,
     pub(crate) version: u32,
@@ -26,9 +26,13 @@ pub(crate) struct SealedSummary {
     pub(crate) sealed: Box<[u8]>,
 }
 
-/// About what an entry costs beyond its sealed bytes, in bytes.
+/// About how many bytes an entry takes besides its sealed bytes.
 const ENTRY_OVERHEAD: usize = 200;
 
+/// About how many bytes a summary takes besides its sealed bytes.
+const SUMMARY_OVERHEAD: usize = 96;
+
+/// Weighs entries by the bytes that they take.
 #[derive(Clone)]
 pub(crate) struct Bytes;
 
@@ -40,19 +44,20 @@ impl Weighter<ItemKey, Arc<SealedDetail>> for Bytes {
 
 impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
     fn weight(&self, _: &TitleKey, hits: &Arc<[SealedSummary]>) -> u64 {
-        (hits.iter().map(|hit| hit.sealed.len() + 96).sum::<usize>() + ENTRY_OVERHEAD) as u64
+        (hits.iter().map(|hit| hit.sealed.len() + SUMMARY_OVERHEAD).sum::<usize>() + ENTRY_OVERHEAD) as u64
     }
 }
 
-/// Both caches, bounded together.
+/// Items by id, and summaries by the hash of their title.
 pub(crate) struct SealedCache {
     pub(crate) items: Cache<ItemKey, Arc<SealedDetail>, Bytes>,
     pub(crate) titles: Cache<TitleKey, Arc<[SealedSummary]>, Bytes>,
 }
 
 impl SealedCache {
-    /// `bytes` is the most that both hold together, bookkeeping included.
+    /// `bytes` is the most that both caches hold together, overhead included.
     pub(crate) fn new(bytes: u64) -> Self {
+        // An estimate, by which the caches size their tables: an item and its overhead take about this many bytes.
         let entries = usize::try_from(bytes / 1500).unwrap_or(usize::MAX);
         Self {
             items: Cache::with_weighter(entries, bytes / 2, Bytes),

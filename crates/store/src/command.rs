@@ -1,6 +1,6 @@
-//! What other processes ask of the one that holds the writer, and what it answers.
+//! The messages between api, commands and sync: the writes that sync is asked to do, its answers, and notices without an answer.
 //!
-//! These travel as JSON over the bus; the bus does not look inside.
+//! They are sent as JSON over the bus, which does not look inside.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,8 +10,8 @@ pub use sidevault_model::patch::Operation as PatchOperation;
 
 use crate::TokenRecord;
 
-/// Where and how a message of the bus is not what was expected, for the log. serde's own text quotes what it met, which may
-/// be the value of a field.
+/// What is wrong with a message of the bus, and where, for the log. serde's own text is not used: it quotes the input, which
+/// may be the value of a field.
 pub fn decoding_fault(error: &serde_json::Error) -> String {
     format!(
         "{:?} at byte {} of line {}",
@@ -21,138 +21,138 @@ pub fn decoding_fault(error: &serde_json::Error) -> String {
     )
 }
 
-/// A write. `by` is the id that becomes the item's `lastEditedBy`.
+/// A write that sync is asked to do.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(
     clippy::large_enum_variant,
-    reason = "a command is made once, boxed in a queue, and consumed"
+    reason = "few commands exist at a time, each in a queue until it is carried out"
 )]
 pub enum Command {
-    /// POST: a new item in a local vault.
+    /// Creates an item in a local vault (POST).
     CreateItem {
-        /// Where.
+        /// The local vault.
         vault: VaultId,
-        /// What the client sent.
+        /// The request's body.
         input: ItemInput,
-        /// Who.
+        /// The item's `lastEditedBy`.
         by: String,
     },
-    /// PUT: the item's whole content anew.
+    /// Replaces an item's content (PUT).
     ReplaceItem {
-        /// Where.
+        /// The local vault.
         vault: VaultId,
-        /// Which.
+        /// The item.
         item: ItemId,
-        /// What the client sent.
+        /// The request's body.
         input: ItemInput,
-        /// Who.
+        /// The item's `lastEditedBy`.
         by: String,
     },
-    /// PATCH: all operations, or none.
+    /// Applies all operations, or none (PATCH).
     PatchItem {
-        /// Where.
+        /// The local vault.
         vault: VaultId,
-        /// Which.
+        /// The item.
         item: ItemId,
-        /// In the order they were sent.
+        /// The operations, in the order in which the client sent them.
         operations: Vec<PatchOperation>,
-        /// Who.
+        /// The item's `lastEditedBy`.
         by: String,
     },
-    /// DELETE: for good, with its history and files.
+    /// Deletes an item with its history and files, for good (DELETE).
     DeleteItem {
-        /// Where.
+        /// The local vault.
         vault: VaultId,
-        /// Which.
+        /// The item.
         item: ItemId,
     },
-    /// An old version's content as the item's new version.
+    /// Makes a new version of an item with the content of an old version.
     RestoreItem {
-        /// Where.
+        /// The local vault.
         vault: VaultId,
-        /// Which.
+        /// The item.
         item: ItemId,
-        /// The version whose content is wanted.
+        /// The number of the old version.
         version: u32,
-        /// Who.
+        /// The item's `lastEditedBy`.
         by: String,
     },
-    /// A new local vault.
+    /// Creates a local vault.
     CreateVault {
-        /// Unique, compared without regard to case.
+        /// The name. No other vault may have it, in whatever case.
         name: String,
         /// Free text.
         description: Option<String>,
-        /// The caller accepts that the store's disk dies with the Pod.
+        /// The caller accepts that the vault is lost with the Pod if the data directory is.
         allow_ephemeral: bool,
     },
-    /// Another name for a local vault; its id stays.
+    /// Renames a local vault. Its id stays.
     RenameVault {
-        /// Which.
+        /// The local vault.
         vault: VaultId,
-        /// Unique, compared without regard to case.
+        /// The new name. No other vault may have it, in whatever case.
         name: String,
     },
-    /// Deletes a local vault and all in it, for good.
+    /// Deletes a local vault and everything in it, for good.
     DeleteVault {
-        /// Which.
+        /// The local vault.
         vault: VaultId,
     },
-    /// Makes a token known by name.
+    /// Adds a token to the list of known tokens.
     RegisterToken(TokenRecord),
-    /// Refuses a token from now on. It need not be known.
+    /// Refuses a token from now on, whether or not it is in the list of known tokens.
     RevokeToken {
         /// The token's id.
         jti: String,
-        /// When it would expire anyway, Unix milliseconds.
+        /// When the token expires, in Unix milliseconds.
         expires_at: Option<i64>,
     },
-    /// Asks whether the writer is there and, as far as it knows, can write. If not, the answer is a refusal that says
-    /// why and since when.
+    /// Asks whether the writer can write, as far as it knows. If it can't, the answer is a refusal that says why and since
+    /// when.
     Ping,
 }
 
-/// What came of a [`Command`]. An answer other than `Refused` means: committed and on disk.
+/// The answer to a [`Command`]. Any answer but `Refused` means that the write is committed and on disk.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CommandAnswer {
-    /// The item as it now is, but for `version`: see [`Command::ReplaceItem`].
+    /// The item after the write.
     Item {
-        /// Connect's FullItem. After PUT and PATCH its `version` is the one from before the
-        /// change: Connect does so, and Terraform polls for this number plus one.
+        /// Connect's FullItem. After PUT and PATCH its `version` is the number from before the change, as Connect answers:
+        /// Terraform polls until it reads this number plus one.
         json: Box<RawValue>,
     },
-    /// The vault as it now is.
+    /// The vault after the write.
     Vault(VaultInfo),
-    /// Done, and there is nothing to show.
+    /// The write is done, and there is nothing to show.
     Done,
-    /// Not done; nothing was changed.
+    /// Nothing was changed.
     Refused(CommandRefusal),
 }
 
 /// A vault in an [`CommandAnswer`].
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct VaultInfo {
-    /// Its id.
+    /// The vault's id.
     pub id: VaultId,
-    /// Its name.
+    /// The vault's name.
     pub name: String,
-    /// [`crate::LOCAL_SOURCE`], or the source that owns it.
+    /// [`crate::LOCAL_SOURCE`], or the name of the directory source that the vault comes from.
     pub source: String,
 }
 
 /// Why a command was not carried out.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct CommandRefusal {
-    /// What sort of reason.
+    /// The kind of reason.
     pub kind: FailureKind,
-    /// For the client: what, why, what next. Never a value.
+    /// The text for the client: what failed, why, and what to do. It holds no secret value.
     pub message: String,
 }
 
 impl CommandRefusal {
-    /// A refusal with these words.
+    /// A refusal with this message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -161,37 +161,37 @@ impl CommandRefusal {
     }
 }
 
-/// The sorts of refusal; the api alone turns them into HTTP.
+/// The kinds of refusal. The api turns them into HTTP statuses.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "camelCase")]
 pub enum FailureKind {
-    /// The request itself is wrong.
+    /// The request breaks a rule.
     Invalid,
-    /// What it names isn't there.
+    /// The vault, item, version or token of the request does not exist.
     NotFound,
-    /// The vault belongs to a source that REST can't write to.
+    /// The vault comes from a directory source, so REST can't write to it.
     ReadOnly,
-    /// Something by that name is there already.
+    /// The name is taken.
     Exists,
-    /// The disk the store is on would lose it.
+    /// The data directory is lost with the Pod, and the caller has not allowed that.
     Ephemeral,
-    /// The store can't be written at the moment, because its disk is full or fails. The same may work later.
+    /// The store can't be written at the moment, because its disk is full or fails. The same request may work later.
     Unavailable,
-    /// Our fault; the log of sync says more.
+    /// A fault of Sidevault. The log of sync says more.
     Internal,
 }
 
-/// What one side tells the other without waiting for an answer.
+/// A message that has no answer.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Notice {
-    /// To sync: requests the api served. Lost if the link is down; counted there.
+    /// From the api to sync: requests for the activity log. While the link is down they are dropped; the api counts them.
     Activity(Vec<ApiRequest>),
-    /// To sync: a token was used that may not be known by name yet.
+    /// From the api to sync: a token was used that sync may not know yet.
     TokenSeen(TokenRecord),
-    /// To the api: the newest change has this number.
+    /// From sync to the api: the number of the newest change.
     Changed(i64),
-    /// To the api: how sync and its sources are.
+    /// From sync to the api: the state of the store and of the sources, for `/health`.
     Health(Vec<Dependency>),
 }
 
@@ -201,12 +201,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fault_of_a_message_does_not_quote_it() {
+    fn a_decoding_fault_does_not_quote_the_message() {
         let error = serde_json::from_str::<Notice>(r#"{"changed": "s3cret"}"#)
             .err()
             .unwrap();
         assert!(error.to_string().contains("s3cret"));
-        let told = decoding_fault(&error);
-        assert!(told.starts_with("Data at byte ") && !told.contains("s3cret"), "{told}");
+        let fault = decoding_fault(&error);
+        assert!(fault.starts_with("Data at byte ") && !fault.contains("s3cret"), "{fault}");
     }
 }

@@ -1,4 +1,4 @@
-//! The data keys of all vaults, unwrapped, in memory.
+//! The unwrapped data keys of all vaults, in memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use sqlx::{Row, SqliteConnection};
 use crate::StoreError;
 use crate::row_aad::RowAad;
 
-/// The vault id under which the store's own keys stand.
+/// The vault id of the store's own keys in `vault_keys`.
 pub(crate) const STORE: &str = "";
 
-/// Unwraps keys as rows are read and finds the key a sealed record names.
+/// Unwraps the keys of `vault_keys`, and finds the key that a sealed row names.
 pub(crate) struct Keyring {
     kek: KeyEncryptionKey,
     keys: RwLock<HashMap<KeyId, Arc<DataKey>>>,
 }
 
-/// One row of `vault_keys`, opened.
+/// The unwrapped key of a row of `vault_keys`.
 pub(crate) enum VaultKey {
     Seal { key: Arc<DataKey>, seals: i64 },
     Index(IndexKey),
@@ -33,7 +33,7 @@ impl Keyring {
         }
     }
 
-    /// Reads and keeps the keys of a vault, oldest first.
+    /// Reads the keys of a vault into the keyring, and returns them, oldest first.
     pub(crate) async fn load(&self, conn: &mut SqliteConnection, vault: &str) -> Result<Vec<VaultKey>, StoreError> {
         let rows = sqlx::query(
             "SELECT purpose, wrapped, seals FROM vault_keys WHERE vault_id = $1 ORDER BY created_at, key_id",
@@ -59,20 +59,21 @@ impl Keyring {
         Ok(found)
     }
 
-    /// Makes a data key for a vault; the caller stores the wrapped form.
+    /// A new data key for a vault, and its wrapped form, which the caller stores.
     pub(crate) fn new_data_key(&self, vault: &str) -> (Arc<DataKey>, Vec<u8>) {
         let key = DataKey::generate();
         let wrapped = self.kek.wrap(&key, RowAad::key(vault).bytes());
         (self.keep(key), wrapped)
     }
 
-    /// Makes an index key for a vault; the caller stores the wrapped form.
+    /// A new index key for a vault, and its wrapped form, which the caller stores.
     pub(crate) fn new_index_key(&self, vault: &str) -> (IndexKey, Vec<u8>) {
         let key = IndexKey::generate();
         let wrapped = self.kek.wrap_index(&key, RowAad::key(vault).bytes());
         (key, wrapped)
     }
 
+    /// Decrypts a row.
     pub(crate) fn open(&self, aad: &RowAad, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         let keys = self.keys.read();
         sealed_key_id(sealed)

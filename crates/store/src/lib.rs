@@ -1,12 +1,11 @@
-//! Sealed vaults, items, files and their history in SQLite.
+//! The encrypted store in SQLite: vaults, items, files, their history, the change log, the activity log and tokens.
 //!
-//! [`Writer`] is the one process-wide writer (sync holds it); [`Reader`] serves reads from the
-//! same database and is right at every call, however the change got there. [`Command`] and
-//! [`CommandAnswer`] are what one process asks of the process that holds the writer.
+//! A data directory has one [`Writer`], which sync holds. Any number of [`Reader`]s, in any process, read the same database;
+//! each sees every commit at its next call. A process that does not hold the writer sends a [`Command`] to sync and gets a
+//! [`CommandAnswer`].
 //!
-//! Nothing a user would call content is written in the clear: titles, fields, file names and
-//! contents, vault names, token names and activity are sealed with AES-256-GCM, each bound to
-//! the place it belongs to, so that no row can be moved or swapped unnoticed.
+//! Titles, fields, file names and contents, vault names, token names and activity are encrypted with AES-256-GCM ("sealed").
+//! The associated data of each seal says which row it belongs to, so a row that was moved or swapped can't be decrypted.
 
 mod activity;
 mod cache;
@@ -32,5 +31,5 @@ pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};
 /// The database's file name inside the data directory, as Connect names it.
 pub const DATABASE_FILE: &str = "1password.sqlite";
 
-/// The `source` of a vault whose truth is this store.
+/// The `source` of a local vault, which is written over REST and exists only in this store.
 pub const LOCAL_SOURCE: &str = "local";

@@ -1,4 +1,4 @@
-//! What the plaintext of a sealed row looks like.
+//! The plaintext of sealed rows.
 
 use serde::{Deserialize, Serialize};
 use sidevault_model::{FileId, Item};
@@ -6,16 +6,17 @@ use sidevault_model::{FileId, Item};
 use crate::StoreError;
 use crate::row_aad::RowAad;
 
-/// A bit of a detail's first byte: the item has one-time passwords, whose codes are put in at each read.
+/// A bit of the first byte: the item has one-time passwords, so that each read has to put the current codes into the JSON.
 const HAS_CODES: u8 = 1;
-/// A bit of a detail's first byte: the item has files. Between that byte and the JSON stand their number (32 bits,
-/// big-endian) and, for each in the item's order, the id of its content; zeros for a file without one.
+/// A bit of the first byte: the item has files. Their number (32 bits, big-endian) follows, and then, in the item's order, the
+/// id of each file's content; zeros for a file without content.
 const HAS_FILES: u8 = 2;
 
-/// Bytes of a content's id.
+/// How many bytes the id of a file's content has.
 const ID: usize = 26;
 
-/// The plaintext of an item's detail, taken apart without a look into the JSON.
+/// The plaintext of an item's detail, split into its parts: flags, the ids of the files' contents, and Connect's FullItem as
+/// JSON. A read sends the JSON as it is, without parsing it.
 pub(crate) struct Detail<'a> {
     pub(crate) has_codes: bool,
     contents: &'a [u8],
@@ -23,7 +24,7 @@ pub(crate) struct Detail<'a> {
 }
 
 impl<'a> Detail<'a> {
-    /// None if it is cut short.
+    /// None if the plaintext is cut short.
     pub(crate) fn split(plaintext: &'a [u8]) -> Option<Self> {
         let (flags, mut json) = plaintext.split_first()?;
         let mut contents: &[u8] = &[];
@@ -39,7 +40,7 @@ impl<'a> Detail<'a> {
         })
     }
 
-    /// The item, its files with their contents.
+    /// The item, with the ids of its files' contents.
     pub(crate) fn item(&self) -> Option<Item> {
         let mut item = Item::from_json(self.json).ok()?;
         for (file, content) in item.files.iter_mut().zip(self.contents.chunks_exact(ID)) {
@@ -49,6 +50,7 @@ impl<'a> Detail<'a> {
     }
 }
 
+/// The plaintext of an item's detail.
 pub(crate) fn detail(item: &Item) -> Vec<u8> {
     let json = item.full_json();
     let mut plaintext = Vec::with_capacity(json.len() + 5 + item.files.len() * ID);
@@ -73,18 +75,19 @@ pub(crate) fn parse_detail(aad: &RowAad, plaintext: &[u8]) -> Result<Item, Store
         .ok_or_else(|| StoreError::corrupt(aad.to_string()))
 }
 
-/// What is sealed of a vault.
+/// The sealed part of a vault's row.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct VaultNames {
     pub(crate) name: String,
-    /// [`crate::LOCAL_SOURCE`], or the source that owns the vault: whether REST may write to it hangs on this.
+    /// [`crate::LOCAL_SOURCE`], or the name of the directory source that the vault comes from. REST may write only to local
+    /// vaults.
     pub(crate) source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
-    // These types have string keys only and no failing Serialize: there is nothing to fail.
+    // Serialising fails only for maps without string keys and for types that report errors. None of these types does.
     serde_json::to_vec(value).unwrap_or_default()
 }
 

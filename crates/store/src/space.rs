@@ -1,18 +1,18 @@
-//! How much room a volume has.
+//! Free space of a volume.
 
 use std::path::Path;
 
-/// The room on a volume, in bytes, as far as this process may use it.
+/// The size of a volume in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// What can still be written.
+    /// How many bytes this process can still write; a file system may reserve some for root.
     pub free: u64,
-    /// The whole volume.
+    /// The size of the whole volume.
     pub total: u64,
 }
 
 impl Space {
-    /// The room on the volume that `dir` is on. None if the system does not say.
+    /// The space of the volume that `dir` is on. None if the operating system does not tell.
     pub fn of(dir: &Path) -> Option<Self> {
         let volume = rustix::fs::statvfs(dir).ok()?;
         Some(Self {

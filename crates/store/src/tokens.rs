@@ -1,4 +1,4 @@
-//! Tokens known by name, and the ones revoked. The tokens themselves are never stored.
+//! The list of known tokens, and which of them are revoked. The signed tokens themselves are never stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,24 +13,24 @@ use crate::keyring::Keyring;
 use crate::row_aad::RowAad;
 use crate::seal::from_json;
 
-/// A token, without anything that would let one use it.
+/// What the store knows about a token. Nobody can make the token from it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenRecord {
     /// The token's id.
     pub jti: String,
-    /// The name it was made with.
+    /// The token's name.
     pub name: String,
-    /// What it may do.
+    /// The token's rights in each vault.
     pub vaults: BTreeMap<VaultId, Access>,
-    /// Those of `vaults` that were granted by name: see [`Token::by_name`].
+    /// The vaults of `vaults` that were granted by name: see [`Token::by_name`].
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub by_name: BTreeSet<VaultId>,
-    /// When it was issued.
+    /// When the token was issued.
     pub issued_at: Timestamp,
-    /// When it expires; never, if absent.
+    /// When the token expires. `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// Since when it is refused.
+    /// When the token was revoked. `None`: it is not.
     #[serde(default)]
     pub revoked_at: Option<Timestamp>,
 }
@@ -50,7 +50,7 @@ impl From<&Token> for TokenRecord {
 }
 
 impl TokenRecord {
-    /// A token that was revoked without ever having been seen: all that is known is its id.
+    /// A token that is revoked before it was used or registered, so that only its id is known.
     pub(crate) fn unseen(jti: &str, expires_at: Option<i64>) -> Self {
         Self {
             jti: jti.to_owned(),

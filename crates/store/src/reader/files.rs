@@ -1,4 +1,4 @@
-//! Contents of files, chunk by chunk.
+//! The contents of files, chunk by chunk.
 
 use sidevault_model::{FileId, VaultId};
 
@@ -7,9 +7,9 @@ use crate::StoreError;
 use crate::row_aad::RowAad;
 
 impl Reader {
-    /// Chunk `n` of a content, from 0, each but the last [`crate::CHUNK_BYTES`] long. The content's id stands in the
-    /// item ([`super::StoredItem::item`]): another content of the same file has another id.
-    /// None when the file was replaced or deleted meanwhile, or past its end.
+    /// Chunk `n` of a content, counted from 0. Every chunk but the last has [`crate::CHUNK_BYTES`] bytes. The content's id is
+    /// in the item ([`super::StoredItem::item`]); a file that is replaced gets another content with another id. `None` past
+    /// the end, and if the file was replaced or deleted.
     pub async fn chunk(&self, vault: VaultId, content: FileId, n: i64) -> Result<Option<Vec<u8>>, StoreError> {
         let sealed: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT sealed FROM file_chunks WHERE content_id = $1 AND n = $2")

@@ -1,4 +1,4 @@
-//! Items: by id, by title, in order, and as they were.
+//! Reading items: by id, by title, as a list, and old versions.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::keyring::Keyring;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal::Detail;
 
-/// An item, ready to be sent.
+/// A decrypted version of an item, as JSON.
 pub struct StoredItem {
-    /// Its version.
+    /// The version's number.
     pub version: u32,
-    /// When this version was made.
+    /// When the version was written.
     pub updated_at: Timestamp,
-    /// One-time-password codes have to be put in before it is sent.
+    /// The item has one-time passwords, whose current codes have to be put into the JSON before it is sent.
     pub has_codes: bool,
     plaintext: Vec<u8>,
     json_at: usize,
@@ -33,17 +33,18 @@ impl StoredItem {
         &self.plaintext[self.json_at..]
     }
 
-    /// The same, without a copy of it.
+    /// Connect's FullItem as JSON, without copying it.
     pub fn into_json(self) -> bytes::Bytes {
         let mut json = bytes::Bytes::from(self.plaintext);
         json.advance(self.json_at);
         json
     }
 
-    /// The item, its files with the ids of their contents: of the same version, since they are of the same seal.
+    /// The parsed item, with the ids of its files' contents. They are of the same version as the rest of the item, because they
+    /// are under the same seal.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if it was written by another version of this software.
+    /// [`StoreError::Corrupt`] if the JSON is not an item that this version can read.
     pub fn item(&self) -> Result<Item, StoreError> {
         Detail::split(&self.plaintext)
             .and_then(|detail| detail.item())
@@ -69,7 +70,7 @@ impl StoredItem {
     }
 }
 
-/// An item as lists show it.
+/// An item as an entry of a list.
 pub struct Summary {
     /// The item's id.
     pub id: ItemId,
@@ -77,17 +78,17 @@ pub struct Summary {
     pub json: Vec<u8>,
 }
 
-/// A version in an item's history.
+/// A version of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemVersion {
-    /// Its number.
+    /// The version's number.
     pub version: u32,
-    /// When it was made.
+    /// When the version was written.
     pub updated_at: Timestamp,
 }
 
 impl Reader {
-    /// An item by id.
+    /// The item with this id.
     pub async fn item(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
@@ -100,7 +101,7 @@ impl Reader {
             Some(rows) => rows,
             None => {
                 let mut conn = self.connections.acquire().await?;
-                // Many may have waited for the same one.
+                // Another task may have loaded the item while this one waited for a connection.
                 if let Some(row) = self.cache.items.get(&(vault, item)) {
                     return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
                 }
@@ -118,7 +119,7 @@ impl Reader {
         Ok(Some(found))
     }
 
-    /// An item as it was at `version`.
+    /// The version `version` of an item, present or old.
     pub async fn item_version(
         &self,
         vault: VaultId,
@@ -148,7 +149,7 @@ impl Reader {
             .map(Some)
     }
 
-    /// An item's versions, newest first; empty if there is no such item.
+    /// The versions of an item, newest first. Empty if there is no such item.
     pub async fn versions(&self, vault: VaultId, item: ItemId) -> Result<Vec<ItemVersion>, StoreError> {
         let rows = sqlx::query(
             "SELECT version, updated_at FROM items WHERE vault_id = $1 AND id = $2
@@ -169,8 +170,8 @@ impl Reader {
             .collect()
     }
 
-    /// The active items with this title, oldest first. Compared without regard to case, but if
-    /// some match to the letter, only they count.
+    /// The active items with this title, oldest first. Titles compare without regard to case, but if some match exactly, only
+    /// those are returned.
     pub async fn items_titled(&self, snapshot: &Snapshot, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
         let Some(entry) = snapshot.vaults.get(&vault) else {
             return Ok(Vec::new());
@@ -182,7 +183,7 @@ impl Reader {
         };
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
-            // Whether it is archived is known for sure once it has opened.
+            // The state is checked after decryption, because the seal proves that it was not changed.
             let summary = self.open_with_keys(vault, || self.open_summary(vault, hit)).await?;
             if hit.columns.state.is_none() {
                 found.push(summary);
@@ -215,8 +216,8 @@ impl Reader {
         Ok(hits)
     }
 
-    /// A page of a vault's items in their stable order: created first, then id; the active ones of at most `limit`.
-    /// `after` is where the page before ended.
+    /// A page of a vault's active items, ordered by creation time and id, and where the page ended if there may be more.
+    /// `limit` bounds the rows that are read, archived items included. `after` is where the page before ended.
     pub async fn summaries(
         &self,
         vault: VaultId,

@@ -1,5 +1,5 @@
-//! Reads. Every call first makes sure that nothing was committed since the caches were right;
-//! that costs one `pread`, and no trust in any message from the writer.
+//! Reads. Every call first checks, with one `pread`, whether anything was committed since the caches were brought up to date.
+//! So a read is right without any message from the writer.
 
 mod batch_loader;
 mod files;
@@ -25,12 +25,12 @@ use crate::keyring::{Keyring, STORE};
 use crate::sqlite::{self, ConnectionPool, WalIndexWatcher, WalStamp};
 use crate::{DATABASE_FILE, StoreError};
 
-/// How a [`Reader`] works.
+/// Limits of a [`Reader`].
 #[derive(Clone, Debug)]
 pub struct ReaderOptions {
-    /// The most memory that sealed rows may take, in bytes.
+    /// The most memory that cached rows may take, in bytes.
     pub cache_bytes: u64,
-    /// Connections to the database.
+    /// The most connections to the database.
     pub connections: u32,
 }
 
@@ -43,30 +43,30 @@ impl Default for ReaderOptions {
     }
 }
 
-/// A vault as readers know it.
+/// A vault, and where it comes from.
 pub struct VaultEntry {
-    /// As Connect shows it.
+    /// The vault as Connect shows it.
     pub vault: Vault,
-    /// [`crate::LOCAL_SOURCE`], or the source that owns it.
+    /// [`crate::LOCAL_SOURCE`], or the name of the directory source that the vault comes from.
     pub source: String,
     index: Arc<IndexKey>,
     sealed: Vec<u8>,
 }
 
 impl VaultEntry {
-    /// Whether REST may write to it.
+    /// Whether REST may write to the vault.
     pub fn is_local(&self) -> bool {
         self.source == crate::LOCAL_SOURCE
     }
 }
 
-/// What all vaults and tokens looked like after one change.
+/// All vaults and revoked tokens, as they were after one change.
 pub struct Snapshot {
     vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
     retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
     seq: i64,
-    /// The id that the writer which opened the store last wrote into it.
+    /// The random id that the writer wrote when it opened the store.
     opening: String,
 }
 
@@ -76,7 +76,7 @@ impl Snapshot {
         self.vaults.values()
     }
 
-    /// One vault.
+    /// The vault with this id.
     pub fn vault(&self, id: VaultId) -> Option<&Arc<VaultEntry>> {
         self.vaults.get(&id)
     }
@@ -89,33 +89,34 @@ impl Snapshot {
         (!refused).then_some(*access)
     }
 
-    /// Whether tokens that were made by a vault's name do not open this id: see
+    /// Whether the id is retired, so that tokens made by a vault's name do not open it: see
     /// [`Batch::retire_vault_id`](crate::Batch::retire_vault_id).
     pub fn is_retired(&self, vault: VaultId) -> bool {
         self.retired.contains(&vault)
     }
 
-    /// Whether a token is refused although its signature is good.
+    /// Whether the token is revoked, or its row was tampered with.
     pub fn is_revoked(&self, jti: &str) -> bool {
         self.revoked.contains(jti)
     }
 
-    /// The ids of all tokens that were revoked.
+    /// The ids of all tokens for which [`is_revoked`](Self::is_revoked) is true.
     pub fn revoked(&self) -> impl Iterator<Item = &str> {
         self.revoked.iter().map(String::as_str)
     }
 
-    /// The number of the change.
+    /// The number of the newest change in the snapshot.
     pub fn sequence(&self) -> i64 {
         self.seq
     }
 }
 
-/// Reads a store that a [`crate::Writer`], in this process or another, may be writing to.
+/// Reads a store, which a [`crate::Writer`] in this or another process may be writing.
 pub struct Reader {
     snapshot: RwLock<Arc<Snapshot>>,
     /// The WAL index's header when the snapshot was read.
     stamp: RwLock<WalStamp>,
+    /// Held by the one task that brings the snapshot up to date.
     refreshing: Mutex<()>,
     wal_index: WalIndexWatcher,
     keyring: Keyring,
@@ -129,9 +130,9 @@ impl Reader {
     /// Opens the store in `dir`.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] until a writer has made it; [`StoreError::Empty`] for a copy without its log;
-    /// [`StoreError::LogNotRead`] on a read-only volume whose writer was killed; [`StoreError::WrongKeys`] for another
-    /// credentials file's store.
+    /// [`StoreError::Missing`] until a writer has created the store; [`StoreError::Empty`] for a copy without its write-ahead
+    /// log; [`StoreError::LogNotRead`] on a read-only volume whose writer was killed; [`StoreError::WrongKeys`] if the store was
+    /// created with another credentials file.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
         let database = dir.join(DATABASE_FILE);
         let connections = ConnectionPool::open(&database, options.connections).await?;
@@ -160,35 +161,36 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The snapshot after everything that is committed by now.
+    /// The snapshot after everything that was committed before this call.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
         let now = self.wal_index.read()?;
         if *self.stamp.read() == now {
             return Ok(self.snapshot.read().clone());
         }
-        // Boxed, as all that goes to the database is: a read from memory, the common one, should
-        // not drag the state of a query about.
+        // Boxed, like every call that goes to the database: most reads are served from memory, and their futures should not
+        // hold room for the state of a query.
         Box::pin(self.refresh()).await
     }
 
-    /// Checks whether the database's files were replaced, and reads the new ones once a writer has opened them.
-    /// [`Reader::snapshot`] does so too if the `-shm` file was replaced, which it notices without an extra system call; this
-    /// finds other replacements. To be called a few times a second.
+    /// Checks whether the database's files were replaced, and opens the new ones once a writer has opened them. Call it a few
+    /// times a second: [`Reader::snapshot`] notices only that the `-shm` file was replaced, because it makes no further system
+    /// call.
     ///
     /// # Errors
     /// If the new store can't be read. Reads go on with the old one.
     pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
-        match self.wal_index.has_other_files() {
-            true => Box::pin(self.change_files()).await,
-            false => Ok(()),
+        if self.wal_index.has_other_files() {
+            Box::pin(self.change_files()).await
+        } else {
+            Ok(())
         }
     }
 
-    /// SQLite's own verdict on the database: `ok`, or the first thing that is wrong. It looks at
-    /// one snapshot, so a writer at work neither waits for it nor looks like damage.
+    /// The result of `PRAGMA quick_check`: `ok`, or the first fault that SQLite finds. It reads within one transaction, so a
+    /// writer at the same time is not delayed, and its changes are not taken for damage.
     ///
     /// # Errors
-    /// If the database is too damaged to be looked at.
+    /// If the database is too damaged to be checked.
     pub async fn quick_check(&self) -> Result<String, StoreError> {
         Ok(sqlx::query_scalar("PRAGMA quick_check")
             .fetch_one(&mut *self.connections.acquire().await?)
@@ -208,8 +210,8 @@ impl Reader {
         self.open_with_keys_of(vault.as_str(), open).await
     }
 
-    /// Opens, and if that fails reads the vault's keys anew: its key may have been replaced
-    /// since they were last read.
+    /// Calls `open`. If that fails, reads the vault's keys again and calls `open` once more: the writer may have replaced the
+    /// vault's key since the keys were last read.
     async fn open_with_keys_of<T>(
         &self,
         vault: &str,
@@ -230,7 +232,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Puts a row into the cache, unless a change came since `snapshot`: the row may be older.
+    /// Puts a row into the cache, unless the reader has moved on from `snapshot`: then the row may be out of date.
     fn keep(&self, snapshot: &Snapshot, insert: impl FnOnce(&SealedCache)) {
         let now = self.snapshot.read();
         if std::ptr::eq(&**now, snapshot) {

@@ -1,4 +1,4 @@
-//! Changes, activity, tokens.
+//! Reading the change log, the activity log and the list of tokens.
 
 use std::collections::BTreeMap;
 
@@ -11,34 +11,34 @@ use crate::keyring::STORE;
 use crate::row_aad::RowAad;
 use crate::{StoreError, TokenRecord, seal};
 
-/// Batches of the activity log that were written together.
+/// The batches of the activity log that were written together.
 #[derive(Default)]
 struct Handover {
     records: u64,
     batches: Vec<(i64, VaultId)>,
 }
 
-/// A change, as `/v1/events` tells it.
+/// A change, as `/v1/events` sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRecord {
-    /// Its number. Numbers grow, and have a gap only where a writer opened the store.
+    /// The change's number. Numbers grow by one, except that they jump when a writer opens the store.
     pub seq: i64,
-    /// When it was committed.
+    /// When the change was committed.
     pub at: Timestamp,
-    /// As [`crate::ChangeKind::as_str`] spells it.
+    /// The word of a [`crate::ChangeKind`].
     pub kind: String,
-    /// In which vault; empty for tokens.
+    /// The vault's id; empty for changes of tokens.
     pub vault: String,
-    /// To which item; empty for vaults and tokens.
+    /// The item's id; empty for changes of vaults and tokens.
     pub item: String,
-    /// The item's version; 0 where there is none.
+    /// The item's version; 0 for changes of vaults and tokens.
     pub version: u32,
 }
 
 impl Reader {
-    /// Changes after number `after` up to number `newest`, oldest first, at most `limit`; only those in `vaults`, if
-    /// given. None if no change of number `after` is kept, as it is too old or was in a store that this one has replaced:
-    /// whoever resumes there has to read everything anew.
+    /// The changes after number `after` up to number `newest`, oldest first, at most `limit`. With `vaults`, only changes in
+    /// these vaults. `None` if the store has no change with number `after`, because it is too old or was in a store that this
+    /// one has replaced: then a client that resumes there has to read everything again.
     pub async fn changes(
         &self,
         after: i64,
@@ -86,7 +86,7 @@ impl Reader {
         Ok(Some(changes))
     }
 
-    /// The activity of these vaults, newest first.
+    /// A page of the activity of these vaults, newest first.
     pub async fn activity(&self, vaults: &[VaultId], offset: u64, limit: u32) -> Result<Activity, StoreError> {
         let mut handovers: BTreeMap<i64, Handover> = BTreeMap::new();
         for vault in vaults {
@@ -130,7 +130,7 @@ impl Reader {
         Ok(Activity { records, total })
     }
 
-    /// The records of a batch, each with its position among those that were written together.
+    /// The records of a batch, each with its position among the records that were written together.
     async fn activity_batch(&self, seq: i64, vault: VaultId) -> Result<Vec<(usize, ApiRequest)>, StoreError> {
         let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM activity WHERE seq = $1")
             .bind(seq)
@@ -144,7 +144,7 @@ impl Reader {
         seal::from_json(&aad, &plaintext)
     }
 
-    /// The tokens known by name, oldest first.
+    /// The known tokens, oldest first.
     pub async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
             .fetch_all(&mut *self.connections.acquire().await?)

@@ -1,4 +1,4 @@
-//! Catching up with the writer.
+//! Bringing a reader's snapshot and caches up to date with the database.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,20 +17,22 @@ use crate::sqlite::{self, WalStamp};
 
 impl Reader {
     pub(super) async fn change_files(&self) -> Result<(), StoreError> {
-        let _alone = self.refreshing.lock().await;
-        match self.wal_index.has_other_files() {
-            true => self.reopen().await,
-            false => Ok(()),
+        let _guard = self.refreshing.lock().await;
+        // Another task may have opened the new files while this one waited.
+        if self.wal_index.has_other_files() {
+            self.reopen().await
+        } else {
+            Ok(())
         }
     }
 
     pub(super) async fn refresh(&self) -> Result<Arc<Snapshot>, StoreError> {
-        let _alone = self.refreshing.lock().await;
-        // If the new store can't be read, reads of the old one go on: `look_for_other_files` reports the error.
+        let _guard = self.refreshing.lock().await;
+        // If the new store can't be read, reads go on with the old one; `look_for_other_files` reports the error.
         if self.wal_index.has_other_files() && self.reopen().await.is_err() {
             return Ok(self.snapshot.read().clone());
         }
-        // Read before the changes are: what is committed in between makes the stamp differ again.
+        // The stamp is read before the changes, so that a commit between the two makes the next call read them.
         let now = self.wal_index.read()?;
         if *self.stamp.read() != now {
             self.catch_up().await?;
@@ -39,14 +41,14 @@ impl Reader {
         Ok(self.snapshot.read().clone())
     }
 
-    /// Applies the changes since the snapshot's number: forgets what they touched, and moves the
-    /// snapshot on, in one step for [`Reader::keep`].
+    /// Reads the changes since the snapshot's number, drops the changed rows from the cache and replaces the snapshot. Both
+    /// happen under the snapshot's lock, so that [`Reader::keep`] can't put an old row into the cache in between.
     async fn catch_up(&self) -> Result<(), StoreError> {
         let mut conn = self.connections.acquire().await?;
         let old = self.snapshot.read().clone();
         let rows = match last_change(&mut conn).await? {
-            // The changes after the snapshot's number are complete only if no writer opened the store since, and no backup
-            // was restored.
+            // If a writer has opened the store since, a backup may have been restored, and the changes in the table are not
+            // those since the snapshot.
             (opening, newest) if opening == old.opening && newest >= old.seq => {
                 changed_rows(&mut conn, old.seq).await?
             }
@@ -90,7 +92,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes on with the files that are in the data directory now.
+    /// Opens the files that are in the data directory now, and reads everything from them.
     async fn reopen(&self) -> Result<(), StoreError> {
         self.connections
             .reopen(async |conn| {
@@ -100,12 +102,12 @@ impl Reader {
             .await?;
         self.wal_index.reopen()?;
         *self.stamp.write() = WalStamp::NEVER;
-        tracing::warn!("the database was replaced: everything is read anew");
+        tracing::warn!("the database was replaced: everything is read again");
         self.start_over(&mut *self.connections.acquire().await?).await
     }
 
-    /// Reads everything anew. Tokens that were revoked before stay so even if this store has no such revocation: a restored
-    /// backup must not make a token good again.
+    /// Reads everything again. Tokens that were revoked in the old snapshot stay revoked, even if the store has no such
+    /// revocation: a restored backup must not make a token good again.
     async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let (opening, seq) = last_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
@@ -194,18 +196,18 @@ impl Reader {
     }
 }
 
-/// The id of the writer's last opening, and the number of the newest change.
+/// The id that the writer wrote when it last opened the store, and the number of the newest change.
 async fn last_change(conn: &mut SqliteConnection) -> Result<(String, i64), StoreError> {
     let row = sqlx::query("SELECT opening, (SELECT MAX(seq) FROM changes) AS newest FROM store")
         .fetch_optional(conn)
         .await?;
-    // Before a writer has opened the store for the first time, it has neither.
+    // The row is missing until a writer has opened the store for the first time.
     let Some(row) = row else { return Ok((String::new(), 0)) };
     let newest: Option<i64> = row.try_get("newest")?;
     Ok((row.try_get("opening")?, newest.unwrap_or(0)))
 }
 
-/// What a row of `changes` makes a reader forget.
+/// A row of `changes`: what a reader has to drop from its cache.
 struct Changed {
     seq: i64,
     vault: Option<VaultId>,
@@ -219,7 +221,7 @@ impl Changed {
         if let Some(item) = self.item {
             cache.items.remove(&(vault, item));
         } else {
-            // A vault that is gone: its rows are the only ones whose keys are, too.
+            // The vault may have been deleted. The cache can't tell which rows are of one vault, so all are dropped.
             cache.clear();
         }
         for title in self.titles.into_iter().flatten() {
@@ -228,7 +230,7 @@ impl Changed {
     }
 }
 
-/// The changes after `seq`; None if some of them are no longer kept.
+/// The changes after `seq`. None if some of them were deleted from the table already.
 async fn changed_rows(conn: &mut SqliteConnection, seq: i64) -> Result<Option<Vec<Changed>>, StoreError> {
     let rows = sqlx::query(
         "SELECT seq, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq > $1 ORDER BY seq",
@@ -266,10 +268,9 @@ async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreE
 }
 
 impl Reader {
-    /// The ids of all tokens that are refused: the revoked ones, and those whose rows can't be decrypted, since
-    /// someone may have edited their revocation.
+    /// The ids of all revoked tokens, and of tokens whose rows can't be decrypted: someone may have edited their revocation.
     async fn revoked(&self, conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
-        // The key may have been replaced since it was last read.
+        // The writer may have replaced the key since it was last read.
         self.keyring.load(conn, STORE).await?;
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
             .fetch_all(conn)
@@ -284,7 +285,7 @@ impl Reader {
                 .open(&RowAad::token(&jti, None), row.try_get("sealed")?)
                 .is_err()
             {
-                tracing::error!(jti, "the row of a token was tampered with: the token is refused");
+                tracing::error!(jti, "the row of a token in the database was damaged or altered: the token is refused");
                 revoked.insert(jti);
             }
         }

@@ -1,4 +1,4 @@
-//! Making a batch durable.
+//! Committing a batch.
 
 use sidevault_model::{Timestamp, VaultId};
 use sqlx::QueryBuilder;
@@ -8,23 +8,22 @@ use super::{Batch, ROWS, SealKey, State, VaultState};
 use crate::StoreError;
 use crate::keyring::STORE;
 
-/// How many changes are kept for readers that resume; each takes about 150 bytes.
+/// How many changes are kept for clients of `/v1/events` that resume. A change takes about 150 bytes.
 const KEPT_CHANGES: i64 = 100_000;
 
 impl Batch<'_> {
-    /// Makes all of it durable: when this returns, it is on disk. Returns the number of the
-    /// newest change.
+    /// Commits the batch and returns the number of the newest change. When this returns, the batch is on disk.
     pub async fn commit(mut self) -> Result<i64, StoreError> {
         let now = Timestamp::now().as_millis();
         self.write_inserts().await?;
         self.write_changes(now).await?;
-        for (vault, touched) in std::mem::take(&mut self.touched) {
+        for (vault, delta) in std::mem::take(&mut self.deltas) {
             sqlx::query(
                 "UPDATE vaults SET content_version = content_version + 1, items = items + $2, updated_at = $3
                  WHERE id = $1",
             )
             .bind(vault.as_str())
-            .bind(touched.items)
+            .bind(delta.items)
             .bind(now)
             .execute(&mut *self.tx)
             .await?;
@@ -56,7 +55,7 @@ impl Batch<'_> {
             });
             insert.build().execute(&mut *self.tx).await?;
         }
-        // Pruned rarely: once per thousand changes.
+        // Old changes are deleted once in a thousand changes.
         if first / 1000 != self.state.next_change / 1000 {
             sqlx::query(
                 "DELETE FROM changes WHERE seq <= (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET $1)",
@@ -68,7 +67,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes how often each key has sealed by now, and replaces the ones that are worn.
+    /// Writes how often each key has sealed, and replaces keys that have sealed as often as they may.
     async fn save_seals(&mut self) -> Result<(), StoreError> {
         let State {
             keyring,

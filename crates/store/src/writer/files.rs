@@ -1,4 +1,4 @@
-//! Contents of files.
+//! Writing the contents of files.
 
 use sidevault_model::{File, FileId, Item, VaultId};
 
@@ -7,10 +7,9 @@ use crate::StoreError;
 use crate::row_aad::RowAad;
 
 impl Batch<'_> {
-    /// Seals chunk `n` (from 0, each but the last [`crate::CHUNK_BYTES`] long) of a file's content.
+    /// Writes chunk `n` of a file's content, counted from 0. Every chunk but the last has [`crate::CHUNK_BYTES`] bytes.
     ///
-    /// A content that no item's file points at by the end is cleaned up by
-    /// [`Batch::drop_orphaned_contents`].
+    /// If no item ever names the content, [`Batch::drop_orphaned_contents`] deletes it.
     pub async fn put_chunk(&mut self, vault: VaultId, content: FileId, n: i64, bytes: &[u8]) -> Result<(), StoreError> {
         let sealed = self
             .vault_state(vault)?
@@ -25,7 +24,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// How many chunks of a content are there.
+    /// How many chunks of a content are written.
     pub async fn chunks(&mut self, content: FileId) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar("SELECT COUNT(*) FROM file_chunks WHERE content_id = $1")
             .bind(content.as_str())
@@ -34,7 +33,7 @@ impl Batch<'_> {
         Ok(count)
     }
 
-    /// Removes a content that no file points at.
+    /// Deletes a content that no item names.
     pub async fn drop_content(&mut self, content: FileId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM file_chunks WHERE content_id = $1")
             .bind(content.as_str())
@@ -43,7 +42,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Notes which contents the files of `item` have, and drops those that only `old`, its files so far, had.
+    /// Writes which contents the files of `item` have, and deletes contents that only `old`, the item's files before, has.
     pub(super) async fn set_files(&mut self, item: &Item, old: &[File]) -> Result<(), StoreError> {
         for file in old.iter().filter(|file| !item.files.contains(file)) {
             let Some(content) = file.content else { continue };
@@ -70,7 +69,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes contents that an interrupted ingestion left behind.
+    /// Deletes contents that no item names: sync was interrupted between writing a content and its item. Returns how many
+    /// chunks were deleted.
     pub async fn drop_orphaned_contents(&mut self) -> Result<u64, StoreError> {
         let done = sqlx::query("DELETE FROM file_chunks WHERE content_id NOT IN (SELECT content_id FROM files)")
             .execute(&mut *self.tx)

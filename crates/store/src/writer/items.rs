@@ -1,4 +1,4 @@
-//! Items and their history.
+//! Writing items and their history.
 
 use sidevault_model::{Item, ItemId, Timestamp, VaultId, filter};
 use sqlx::sqlite::SqliteRow;
@@ -10,7 +10,7 @@ use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal;
 
 impl Batch<'_> {
-    /// A vault's items, each with the origin it was inserted with.
+    /// The ids of a vault's items, each with the origin that it was inserted with.
     pub async fn origins(&mut self, vault: VaultId) -> Result<Vec<(ItemId, Option<String>)>, StoreError> {
         self.write_inserts().await?;
         let rows = sqlx::query("SELECT id, origin FROM items WHERE vault_id = $1")
@@ -22,7 +22,7 @@ impl Batch<'_> {
             .collect()
     }
 
-    /// The items of one origin.
+    /// The ids of a vault's items with this origin.
     pub async fn items_of(&mut self, vault: VaultId, origin: &str) -> Result<Vec<ItemId>, StoreError> {
         self.write_inserts().await?;
         let rows = sqlx::query("SELECT id FROM items WHERE vault_id = $1 AND origin = $2")
@@ -33,7 +33,7 @@ impl Batch<'_> {
         rows.iter().map(item_id).collect()
     }
 
-    /// An item as it is now, within this batch.
+    /// The present version of an item, with the changes of this batch.
     pub async fn item(&mut self, vault: VaultId, item: ItemId) -> Result<Option<Item>, StoreError> {
         if self.inserts.iter().any(|new| new.id == item) {
             self.write_inserts().await?;
@@ -53,7 +53,7 @@ impl Batch<'_> {
         Ok(Some(found))
     }
 
-    /// An item as it was at `version`.
+    /// The version `version` of an item, present or old.
     pub async fn item_version(
         &mut self,
         vault: VaultId,
@@ -84,12 +84,12 @@ impl Batch<'_> {
         seal::parse_detail(aad, &plaintext)
     }
 
-    /// A new item. Its vault must exist and its id be free; its files name their contents. `origin` is what a source
-    /// knows it by, nothing readable; None for an item whose truth is here.
+    /// Inserts a new item. Its vault must exist, its id must be free, and its files must name their contents. `origin` is a keyed
+    /// hash of the source file that the item comes from; None for an item of a local vault.
     pub async fn insert_item(&mut self, item: &Item, origin: Option<&str>) -> Result<(), StoreError> {
         self.set_files(item, &[]).await?;
         let sealed = self.seal_item(item, item.created_at)?;
-        self.touched.entry(item.vault).or_default().items += active(item);
+        self.deltas.entry(item.vault).or_default().items += active(item);
         self.note_item(ChangeKind::ItemCreated, item, [Some(sealed.title_hash), None]);
         self.inserts.push(NewItem {
             vault: item.vault,
@@ -107,7 +107,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes the new items that wait for it. What looks at items or changes them does this first.
+    /// Writes the new items that are not written yet. Every method that reads or changes items calls this first.
     pub(super) async fn write_inserts(&mut self) -> Result<(), StoreError> {
         if self.inserts.is_empty() {
             return Ok(());
@@ -132,8 +132,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A new version of `old`, which joins the history. `old` is the item as [`Batch::item`] found it. Contents that
-    /// only `old` has are dropped.
+    /// Replaces `old`, which [`Batch::item`] has returned, by `new`. The old version goes into the history. Contents of files that
+    /// only `old` has are deleted.
     pub async fn update_item(&mut self, old: &Item, new: &Item) -> Result<(), StoreError> {
         self.write_inserts().await?;
         self.set_files(new, &old.files).await?;
@@ -176,12 +176,12 @@ impl Batch<'_> {
         .bind(sealed.detail)
         .execute(&mut *self.tx)
         .await?;
-        self.touched.entry(new.vault).or_default().items += active(new) - active(old);
+        self.deltas.entry(new.vault).or_default().items += active(new) - active(old);
         self.note_item(ChangeKind::ItemUpdated, new, [Some(old_title), Some(sealed.title_hash)]);
         Ok(())
     }
 
-    /// Removes an item with its history and files, for good (Connect 1.1.0).
+    /// Deletes an item with its history and files, for good (as Connect since 1.1.0).
     pub async fn delete_item(&mut self, old: &Item) -> Result<(), StoreError> {
         self.write_inserts().await?;
         let title = self.title_hash(old.vault, &old.title)?;
@@ -198,7 +198,7 @@ impl Batch<'_> {
                 .execute(&mut *self.tx)
                 .await?;
         }
-        self.touched.entry(old.vault).or_default().items -= active(old);
+        self.deltas.entry(old.vault).or_default().items -= active(old);
         self.note_item(ChangeKind::ItemDeleted, old, [Some(title), None]);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The one writer. A [`Batch`] is a transaction: many commands, one wait for the disk.
+//! The store's only writer. A [`Batch`] is a transaction, which may carry out many commands with one wait for the disk.
 
 mod commit;
 mod files;
@@ -28,23 +28,22 @@ use crate::command::VaultInfo;
 use crate::keyring::Keyring;
 use crate::{DATABASE_FILE, Space, StoreError, sqlite};
 
-/// Size of a file's chunks before sealing, in bytes.
+/// How many bytes of a file one chunk has before it is sealed. The last chunk may have fewer.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A data key seals this often before a new one takes over: far below the 2^32 at which random
-/// 96-bit nonces stop being safe (NIST SP 800-38D, 8.3).
+/// How often a data key seals before a new one replaces it. With random 96-bit nonces one key must seal less than 2^32 times
+/// (NIST SP 800-38D, 8.3).
 const SEALS_PER_KEY: i64 = 1 << 28;
 
-/// How many rows one statement inserts at the most. Each statement is a way to SQLite's thread and
-/// back, which takes longer than a row does.
+/// The most rows of one INSERT. A statement's way to the connection's thread and back takes longer than inserting a row.
 const ROWS: usize = 16;
 
-/// Limits of what a [`Writer`] keeps.
+/// Limits of a [`Writer`].
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// How many versions of an item are kept, the present one included. At least 1.
     pub history: u32,
-    /// How often a data key seals before it is replaced. Lower only to test rotation.
+    /// How often a data key seals before it is replaced. Tests of the rotation set it lower.
     pub seals_per_key: i64,
     /// The most bytes that the activity log takes on disk.
     pub activity_bytes: u64,
@@ -60,23 +59,23 @@ impl Default for WriterOptions {
     }
 }
 
-/// What changed.
+/// The kind of a change in the change log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChangeKind {
-    /// An item is new.
+    /// An item was created.
     ItemCreated,
     /// An item has a new version.
     ItemUpdated,
-    /// An item is gone.
+    /// An item was deleted.
     ItemDeleted,
-    /// A vault is new, has another name, or is gone.
+    /// A vault was created, renamed or deleted.
     VaultChanged,
-    /// A token was registered or revoked.
+    /// A token was revoked.
     TokenChanged,
 }
 
 impl ChangeKind {
-    /// As the `changes` table and `/v1/events` spell it.
+    /// The kind's word in the table `changes` and in `/v1/events`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ItemCreated => "item.created",
@@ -88,17 +87,20 @@ impl ChangeKind {
     }
 }
 
-/// A change of one batch, numbered at commit. The vault is empty for tokens, the item for
-/// vaults and tokens, the version 0 where there is none.
+/// A change that gets its number at commit.
 struct Change {
     kind: ChangeKind,
+    /// Empty for changes of tokens.
     vault: String,
+    /// Empty for changes of vaults and tokens.
     item: String,
+    /// 0 for changes of vaults and tokens.
     version: u32,
+    /// The hashes of the item's title before and after the change.
     titles: [Option<[u8; 32]>; 2],
 }
 
-/// The store's only writer. Holds a lock in the data directory for as long as it lives.
+/// The store's only writer. While it exists, it holds a lock on `writer.lock` in the data directory.
 pub struct Writer {
     conn: SqliteConnection,
     dir: PathBuf,
@@ -107,21 +109,22 @@ pub struct Writer {
     _lock: File,
 }
 
+/// The part of the database that the writer keeps in memory, and its keys.
 struct State {
     keyring: Keyring,
     options: WriterOptions,
     vaults: BTreeMap<VaultId, VaultState>,
-    /// Retired ids, and the source that each belonged to.
+    /// Retired ids, and the source that each id's vault had.
     retired: BTreeMap<VaultId, String>,
     store_key: SealKey,
     store_index: IndexKey,
     next_change: i64,
     next_activity: i64,
     activity: Usage,
-    /// A batch was neither committed nor rolled back: the state in memory may be ahead of the database, and SQLite may have
-    /// ended the transaction although sqlx believes it open.
+    /// A batch was begun and not committed: the state in memory may be ahead of the database, and SQLite may have ended the
+    /// transaction although sqlx takes it for open.
     stale: bool,
-    /// Whether an item that changes leaves its old version in the history.
+    /// Whether the old version of an item that changes goes into the history.
     keeps_history: bool,
     /// A vault was deleted, and its keys may still be in the write-ahead log. `unwiped` in the table `store` says the same to
     /// the next writer.
@@ -136,16 +139,18 @@ struct VaultState {
 
 struct SealKey {
     key: Arc<DataKey>,
+    /// How often the key has sealed.
     seals: i64,
+    /// The value of `seals` in the database.
     saved: i64,
 }
 
 impl Writer {
-    /// Opens or creates the store in `dir` and runs its migrations.
+    /// Opens or creates the store in `dir`, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process writes, [`StoreError::Directory`] if the
-    /// directory can't be used, [`StoreError::WrongKeys`] for another credentials file's store.
+    /// [`StoreError::Locked`] if another process is the writer; [`StoreError::Directory`] if the directory can't be used;
+    /// [`StoreError::WrongKeys`] if the store was created with another credentials file.
     pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: WriterOptions) -> Result<Self, StoreError> {
         let lock = lock(dir)?;
         let mut reserve = Reserve::new(dir);
@@ -168,7 +173,7 @@ impl Writer {
     /// Starts a transaction.
     ///
     /// # Errors
-    /// If the database can't be used. The next call tries again on a new connection.
+    /// If the database can't be used. The next call tries again with a new connection.
     pub async fn begin(&mut self) -> Result<Batch<'_>, StoreError> {
         if self.state.stale {
             self.reopen().await?;
@@ -178,26 +183,27 @@ impl Writer {
         Ok(Batch {
             tx,
             state: &mut self.state,
-            touched: BTreeMap::new(),
+            deltas: BTreeMap::new(),
             changes: Vec::new(),
             inserts: Vec::new(),
         })
     }
 
+    /// Replaces the connection after a batch that could not begin or was not committed, whatever the reason.
+    ///
     /// After some errors (FULL, IOERR, NOMEM, INTERRUPT, BUSY) SQLite ends a transaction by itself
-    /// (<https://www.sqlite.org/lang_transaction.html>), but sqlx believes it open for ever. So after a batch
-    /// that could not begin, or was neither committed nor rolled back, the connection is replaced, whatever the error was.
+    /// (<https://www.sqlite.org/lang_transaction.html>), but sqlx takes it for open until the connection is closed.
     async fn reopen(&mut self) -> Result<(), StoreError> {
-        // Open the new connection before the old one is closed: closing the last connection deletes the WAL index, and a
+        // The new connection is opened before the old one is closed: closing the last connection deletes the WAL index, and a
         // full disk has no room for a new one.
         let fresh = sqlite::connect_writer(&self.dir.join(DATABASE_FILE)).await?;
         let broken = std::mem::replace(&mut self.conn, fresh);
-        // An error while closing is ignored: the connection holds nothing that is still needed.
-        let _closed = sqlx::Connection::close(broken).await;
+        // An error while closing loses nothing: what the broken connection has not committed is given up anyway.
+        sqlx::Connection::close(broken).await.ok();
         self.state.reload(&mut self.conn).await
     }
 
-    /// Whether the database can be written: writes the time into it.
+    /// Checks that the database can be written, by writing the time into it.
     ///
     /// # Errors
     /// If the write fails.
@@ -211,31 +217,31 @@ impl Writer {
         Ok(())
     }
 
-    /// The room on the volume. None if the system does not say.
+    /// The space of the data directory's volume. None if the operating system does not tell.
     pub fn space(&self) -> Option<Space> {
         Space::of(&self.dir)
     }
 
-    /// Whether the reserve (room on the disk for urgent writes) is held. If it is not, tries to take it.
+    /// Takes the reserve (room on the disk for urgent writes), unless it is held already. Returns whether it is held now.
     pub fn hold_reserve(&mut self) -> bool {
         self.reserve.hold()
     }
 
-    /// Takes the rest of the reserve, if there was room only for a part of it last time.
+    /// Takes the whole reserve, if there was room only for a part of it before.
     pub fn refill_reserve(&mut self) {
         self.reserve.refill();
     }
 
-    /// Gives the reserve back to the disk, for an urgent write. Returns whether there was any.
+    /// Gives the reserve's room back to the disk, for an urgent write. Returns whether there was a reserve.
     pub fn release_reserve(&mut self) -> bool {
         self.reserve.release()
     }
 
-    /// Empties the write-ahead log, so that the next write finds room in it or on the volume. False if a reader's
-    /// transaction needs the log for longer than `wait`.
+    /// Moves the write-ahead log into the database and truncates the log, so that the next write finds room on the volume. False
+    /// if a reader's transaction still needs the log after `wait`.
     ///
     /// # Errors
-    /// If the database can't be used, or has no room itself.
+    /// If the database can't be used, or the volume has no room for the log's content in the database.
     pub async fn empty_log(&mut self, wait: Duration) -> Result<bool, StoreError> {
         if self.state.stale {
             self.reopen().await?;
@@ -243,7 +249,7 @@ impl Writer {
         sqlite::empty_log(&mut self.conn, wait).await
     }
 
-    /// Sets whether items that change leave their old version in the history. Versions that are in it stay either way.
+    /// Sets whether the old version of an item that changes goes into the history. Versions that are in the history stay.
     pub fn keep_history(&mut self, keeps: bool) {
         self.state.keeps_history = keeps;
     }
@@ -276,8 +282,8 @@ impl Writer {
     }
 }
 
-/// A writer that opens the store with less free room than this, in bytes, gives up the reserve for it: SQLite needs
-/// files beside the database.
+/// If less than this many bytes are free when a writer opens the store, it releases the reserve first: SQLite creates files
+/// beside the database when it opens the database.
 const ROOM_TO_OPEN: u64 = 256 * 1024;
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
@@ -299,9 +305,9 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
-    // A process that can open the lock file can lock it, and so keep the writer from starting. If another user owns the
-    // file, its mode can't be changed, and stays.
-    let _ = file.set_permissions(Permissions::from_mode(0o600));
+    // A process of another user that could open the file could lock it, and so keep the writer from starting. An error is
+    // ignored: if another user owns the file, this process can't change its mode.
+    file.set_permissions(Permissions::from_mode(0o600)).ok();
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(PathBuf::from(dir))),
@@ -309,18 +315,19 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// What a batch did to a vault, written once at commit.
+/// What a batch changes in the row of a vault. It is written once, at commit.
 #[derive(Default)]
-struct Touched {
+struct VaultDelta {
+    /// By how many the number of active items grows.
     items: i64,
 }
 
-/// A transaction. Dropping it without [`Batch::commit`] changes nothing.
+/// A transaction. If it is dropped without [`Batch::commit`], nothing is changed.
 pub struct Batch<'w> {
     tx: Transaction<'w, Sqlite>,
     state: &'w mut State,
-    touched: BTreeMap<VaultId, Touched>,
+    deltas: BTreeMap<VaultId, VaultDelta>,
     changes: Vec<Change>,
-    /// Sealed already, written a few at once: see [`Batch::write_inserts`].
+    /// New items, sealed and not written yet: see [`Batch::write_inserts`].
     inserts: Vec<NewItem>,
 }

@@ -1,4 +1,4 @@
-//! The activity log, and tokens.
+//! Writing the activity log and the list of tokens.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,9 @@ use crate::row_aad::RowAad;
 use crate::{StoreError, TokenRecord, seal};
 
 impl Batch<'_> {
-    /// Adds requests, oldest first, to the activity log, and drops the oldest records of whoever has most of it beyond
-    /// [`super::WriterOptions::activity_bytes`]. Requests that name a vault that is gone are left out.
+    /// Adds requests, oldest first, to the activity log. If the log is larger than [`super::WriterOptions::activity_bytes`] then,
+    /// the oldest batches of the largest shares are deleted: see [`crate::activity::Usage::largest`]. Requests for a vault that
+    /// does not exist are left out.
     pub async fn add_activity(&mut self, requests: &[ApiRequest]) -> Result<(), StoreError> {
         let mut batches: BTreeMap<_, Vec<(usize, &ApiRequest)>> = BTreeMap::new();
         for (position, request) in requests.iter().enumerate() {
@@ -77,13 +78,13 @@ impl Batch<'_> {
         .bind(share.kind as i64)
         .fetch_optional(&mut *self.tx)
         .await?;
-        // A share without rows was counted wrongly, by an edit of the database: it is forgotten.
+        // If the share has no rows, someone has edited the database since the rows were counted: its bytes are subtracted.
         let bytes = bytes.map_or(u64::MAX, i64::unsigned_abs);
         self.state.activity.remove(share, bytes);
         Ok(())
     }
 
-    /// Makes a token known by name. One that is known stays as it is, revoked ones revoked.
+    /// Adds a token to the list of known tokens. A token that is in the list stays as it is, revoked or not.
     pub async fn register_token(&mut self, record: &TokenRecord) -> Result<(), StoreError> {
         let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE jti = $1")
             .bind(&record.jti)
@@ -95,7 +96,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Refuses a token from now on.
+    /// Revokes a token, whether or not it is in the list of known tokens.
     pub async fn revoke_token(&mut self, jti: &str, expires_at: Option<i64>, now: Timestamp) -> Result<(), StoreError> {
         let row = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens WHERE jti = $1")
             .bind(jti)
@@ -108,7 +109,7 @@ impl Batch<'_> {
         let record = match known {
             Ok(Some(known)) if known.revoked_at.is_some() => return Ok(()),
             Ok(Some(known)) => known,
-            // What a row said that was tampered with is not known: it is replaced.
+            // A row that can't be decrypted was damaged or altered: it is replaced.
             Ok(None) | Err(StoreError::Corrupt { .. }) => TokenRecord::unseen(jti, expires_at),
             Err(error) => return Err(error),
         };

@@ -1,33 +1,33 @@
-//! Room on the volume that is reserved for urgent writes: on a full disk it must still be possible to revoke a token.
+//! Room on the volume that is kept for urgent writes: on a full disk it must still be possible to revoke a token.
 //!
-//! A file beside the database holds the room, not free pages within the database: a write needs room in the write-ahead
-//! log first, which can't be had in advance, and removing a file gives room to both. It also keeps the room from other
-//! programs on the same volume.
+//! The room is a file beside the database, and not free pages in the database: a write needs room in the write-ahead log first,
+//! which can't be allocated in advance. To remove a file gives room to both, and until then other programs on the volume can't
+//! use the room.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Its name in the data directory.
+/// The file's name in the data directory.
 const FILE: &str = "reserve";
 
-/// How many bytes are kept. A revocation writes about 40 kB into the write-ahead log, and the log starts anew after
-/// four megabytes, or as soon as all of it could be moved into the database.
+/// The size of the reserve. A revocation writes about 40 kB into the write-ahead log. SQLite writes the log from its start again
+/// after four megabytes, if all of the log could be moved into the database.
 const BYTES: usize = 1 << 20;
 
 /// The smallest reserve, in bytes, that counts as held.
 const LEAST: u64 = (BYTES / 4) as u64;
 
-/// The file that keeps the room.
+/// The file that takes the room.
 pub(super) struct Reserve {
     path: PathBuf,
-    /// How many bytes it keeps.
+    /// The size of the file in bytes.
     taken: u64,
 }
 
 impl Reserve {
-    /// The reserve that an earlier writer left in `dir`, if any; takes no more yet.
+    /// The reserve that an earlier writer left in `dir`, if any. This does not take more room.
     pub(super) fn new(dir: &Path) -> Self {
         let path = dir.join(FILE);
         Self {
@@ -40,7 +40,7 @@ impl Reserve {
         self.taken >= LEAST
     }
 
-    /// Takes the reserve, or as much of it as there is room for, at least a quarter. Returns whether it is held now.
+    /// Takes the reserve, unless it is held: at least a quarter of it, if there is no more room. Returns whether it is held now.
     pub(super) fn hold(&mut self) -> bool {
         if !self.is_held() {
             self.refill();
@@ -48,10 +48,10 @@ impl Reserve {
         self.is_held()
     }
 
-    /// Takes all of the room, if not all of it is held.
+    /// Takes the whole reserve, if only a part of it or nothing is held.
     pub(super) fn refill(&mut self) {
         if self.taken < BYTES as u64 {
-            // No room, or no permission: the reserve is not held.
+            // An error means that there is no room or no permission: then the reserve is not held.
             self.taken = self.take().unwrap_or(0);
             if !self.is_held() {
                 self.release();
@@ -59,13 +59,13 @@ impl Reserve {
         }
     }
 
-    /// Gives the room back to the volume. Returns whether there was any.
+    /// Gives the room back to the volume. Returns whether there was a reserve.
     pub(super) fn release(&mut self) -> bool {
         self.taken = 0;
         fs::remove_file(&self.path).is_ok()
     }
 
-    /// Returns how many bytes were taken.
+    /// Writes the file, and returns its size.
     fn take(&self) -> io::Result<u64> {
         let mut file = File::options()
             .create(true)
@@ -73,7 +73,7 @@ impl Reserve {
             .write(true)
             .mode(0o600)
             .open(&self.path)?;
-        // Random, for a file system that compresses would keep next to nothing for zeros.
+        // Random bytes: a file system that compresses would allocate next to nothing for zeros.
         let mut block = vec![0; BYTES / 16];
         rand::fill(&mut block[..]);
         for _ in 0..16 {
@@ -81,7 +81,7 @@ impl Reserve {
                 break;
             }
         }
-        // Some file systems find out that there is no room only now.
+        // Some file systems report only now that there is no room.
         file.sync_all()?;
         Ok(file.metadata()?.len())
     }
@@ -95,15 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_is_really_taken_and_given_back() {
+    fn the_reserve_allocates_blocks_and_frees_them() {
         let dir = tempfile::tempdir().unwrap();
         let mut reserve = Reserve::new(dir.path());
         assert!(!reserve.is_held() && reserve.hold());
         let metadata = dir.path().join(FILE).metadata().unwrap();
         assert_eq!(metadata.len(), BYTES as u64);
-        assert!(metadata.blocks() * 512 >= BYTES as u64, "no blocks stand behind it");
-        assert!(Reserve::new(dir.path()).is_held(), "the next writer finds it");
-        // What a full disk left of it is made whole again.
+        assert!(metadata.blocks() * 512 >= BYTES as u64, "the file is sparse");
+        assert!(Reserve::new(dir.path()).is_held(), "the next writer does not find the reserve");
+        // A reserve that a full disk cut short is filled up.
         fs::write(dir.path().join(FILE), vec![0; BYTES / 2]).unwrap();
         let mut half = Reserve::new(dir.path());
         assert!(half.hold());

@@ -1,4 +1,4 @@
-//! What the writer keeps in memory of the database, and its keys.
+//! Loading the part of the database that the writer keeps in memory, and its keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,10 +62,11 @@ impl State {
         Ok(state)
     }
 
-    /// Writes a random id for this opening of the store, by which readers notice that the store may have been replaced, and
-    /// a row in `changes` whose number is the time, which is larger than all earlier numbers. So a store that is built anew
-    /// or restored from a backup never reuses a number of the store before it, and a client of `/v1/events` that resumes at
-    /// such a number gets `reset`.
+    /// Writes a random id for this opening of the store, and a row in `changes` whose number is the time in milliseconds.
+    ///
+    /// By the id, readers notice that the store may have been replaced. The time is larger than all earlier numbers, so a store
+    /// that is created again or restored from a backup never reuses a number, and a client of `/v1/events` that resumes at a
+    /// number of the old store gets `reset`.
     async fn note_opening(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         let now = Timestamp::now().as_millis();
         let seq = self.next_change.max(now);
@@ -93,6 +94,7 @@ impl State {
         Ok(())
     }
 
+    /// Reads everything but the options again.
     pub(super) async fn reload(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
         if let (Some(key), _) = split(self.keyring.load(conn, STORE).await?) {
             self.store_key = key;
@@ -134,7 +136,7 @@ impl State {
         Ok(())
     }
 
-    /// The pseudonym of a token in the `activity` table.
+    /// The pseudonym of a token in the table `activity`.
     pub(super) fn token_tag(&self, jti: &str) -> TokenTag {
         let mut tag = TokenTag::default();
         let length = tag.len();
@@ -143,7 +145,7 @@ impl State {
     }
 }
 
-/// The newest key that seals, and the index key.
+/// The newest data key, and the index key.
 fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>) {
     let (mut seal, mut index) = (None, None);
     for key in keys {
@@ -198,7 +200,7 @@ pub(super) async fn insert_key(
     insert_wrapped(conn, vault, key.id().0.cast_signed(), purpose, wrapped).await
 }
 
-/// An index key never seals; its row needs an id that no data key has.
+/// Inserts an index key. Its row has the key id 0, which no data key has; no sealed row names an index key.
 pub(super) async fn insert_index_key(
     conn: &mut SqliteConnection,
     vault: &str,

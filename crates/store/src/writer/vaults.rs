@@ -1,4 +1,4 @@
-//! Vaults and their keys.
+//! Writing vaults and their keys.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ impl Batch<'_> {
         self.state.vaults.values().map(|vault| &vault.info)
     }
 
-    /// A vault, if there is one by this id.
+    /// The vault with this id.
     pub fn vault(&self, id: VaultId) -> Option<&VaultInfo> {
         self.state.vaults.get(&id).map(|vault| &vault.info)
     }
 
-    /// The source that a retired id belonged to, if the id is retired: see [`retire_vault_id`](Self::retire_vault_id).
+    /// The source of the vault that had this id, if the id is retired: see [`retire_vault_id`](Self::retire_vault_id).
     pub fn retired_vault_id(&self, id: VaultId) -> Option<&str> {
         self.state.retired.get(&id).map(String::as_str)
     }
 
-    /// Retires an id that was computed from a name: from now on, tokens made by that name do not open a vault of this id.
-    /// `source` says whose vault had the id; [`crate::LOCAL_SOURCE`], once noted, stays.
+    /// Retires an id that was computed from a vault's name: from now on, tokens made by that name do not open a vault with this
+    /// id. `source` is the source of the vault that had the id. If the id was retired for [`crate::LOCAL_SOURCE`], that stays.
     pub async fn retire_vault_id(&mut self, id: VaultId, source: &str) -> Result<(), StoreError> {
         if self
             .retired_vault_id(id)
@@ -49,7 +49,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A new, empty vault with keys of its own. The id must be free; if it was retired, it no longer is.
+    /// Creates an empty vault with keys of its own. No vault may have the id. If the id was retired, it no longer is.
     pub async fn create_vault(
         &mut self,
         info: VaultInfo,
@@ -99,7 +99,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Another name for a vault. Nothing happens if there is no such vault.
+    /// Renames a vault. Does nothing if there is no such vault.
     pub async fn rename_vault(&mut self, id: VaultId, name: &str, now: Timestamp) -> Result<(), StoreError> {
         let aad = RowAad::vault(id.as_str());
         let Some(vault) = self.state.vaults.get_mut(&id) else {
@@ -125,8 +125,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes a vault and all in it, its keys included. Once [`super::Writer::wipe_deleted`] has been called after the
-    /// commit, nothing of it can be opened again, whatever is found in the database's files.
+    /// Deletes a vault and everything in it, its keys included. Call [`super::Writer::wipe_deleted`] after the commit: from then
+    /// on nothing that may be left of the vault in the database's files can be decrypted.
     pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
         self.write_inserts().await?;
         for sql in [
@@ -147,7 +147,7 @@ impl Batch<'_> {
         self.state.vaults.remove(&id);
         self.state.has_remains = true;
         self.state.activity.remove_vault(id);
-        self.touched.remove(&id);
+        self.deltas.remove(&id);
         self.note_vault(id);
         Ok(())
     }
