@@ -1,4 +1,4 @@
-//! Whatever ends a transaction, the next one works.
+//! Failing transactions, what deleted vaults leave behind, and the modes of the store's files.
 #![allow(clippy::unwrap_used)]
 
 use sidevault_keys::Credentials;
@@ -7,13 +7,13 @@ use sqlx::Connection as _;
 use super::*;
 use crate::{LOCAL_SOURCE, Reader, ReaderOptions, TokenRecord};
 
-struct World {
+struct TestStore {
     dir: tempfile::TempDir,
     keys: Credentials,
     writer: Writer,
 }
 
-impl World {
+impl TestStore {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (keys, _) = Credentials::generate();
@@ -46,7 +46,7 @@ impl World {
         Ok(())
     }
 
-    /// The failure is over; the same writer writes, and a reader sees it.
+    /// Fails unless the writer can write again and a reader sees it.
     async fn reader(&self) -> Reader {
         Reader::open(self.dir.path(), self.keys.kek(), ReaderOptions::default())
             .await
@@ -62,46 +62,46 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_transaction_that_sqlite_ended_for_lack_of_room_is_over() {
-    let mut world = World::new().await;
-    let vault = world.create_vault("apps").await.unwrap();
+async fn a_writer_works_after_a_full_database() {
+    let mut store = TestStore::new().await;
+    let vault = store.create_vault("apps").await.unwrap();
     sqlx::query("PRAGMA max_page_count = 60")
-        .execute(&mut world.writer.conn)
+        .execute(&mut store.writer.conn)
         .await
         .unwrap();
-    let failed = world.put(vault, 1 << 20).await.unwrap_err();
+    let failed = store.put(vault, 1 << 20).await.unwrap_err();
     assert!(
         matches!(failed, StoreError::Full) && failed.is_of_the_disk(),
         "{failed}"
     );
-    world.assert_writable().await;
+    store.assert_writable().await;
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_interrupted_is_over() {
-    let mut world = World::new().await;
-    let vault = world.create_vault("apps").await.unwrap();
-    world
+async fn a_writer_works_after_an_interrupted_transaction() {
+    let mut store = TestStore::new().await;
+    let vault = store.create_vault("apps").await.unwrap();
+    store
         .writer
         .conn
         .lock_handle()
         .await
         .unwrap()
         .set_progress_handler(1, || false);
-    let failed = world.put(vault, 1 << 20).await.unwrap_err();
+    let failed = store.put(vault, 1 << 20).await.unwrap_err();
     assert!(failed.is_of_the_disk(), "{failed}");
-    world.assert_writable().await;
+    store.assert_writable().await;
 }
 
 #[tokio::test]
-async fn a_transaction_that_ended_in_its_commit_is_over() {
-    let mut world = World::new().await;
-    world.create_vault("apps").await.unwrap();
-    world.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
-    assert!(world.create_vault("lost").await.is_err());
-    world.assert_writable().await;
+async fn a_writer_works_after_a_failed_commit() {
+    let mut store = TestStore::new().await;
+    store.create_vault("apps").await.unwrap();
+    store.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
+    assert!(store.create_vault("lost").await.is_err());
+    store.assert_writable().await;
     assert!(
-        !world
+        !store
             .writer
             .begin()
             .await
@@ -112,82 +112,82 @@ async fn a_transaction_that_ended_in_its_commit_is_over() {
 }
 
 #[tokio::test]
-async fn a_statement_that_failed_costs_its_batch_and_no_more() {
-    let mut world = World::new().await;
-    world.create_vault("apps").await.unwrap();
-    let failed = world.create_vault("apps").await.unwrap_err();
-    assert!(!failed.is_of_the_disk(), "it is the vault's fault: {failed}");
-    world.assert_writable().await;
+async fn a_writer_works_after_a_failed_statement() {
+    let mut store = TestStore::new().await;
+    store.create_vault("apps").await.unwrap();
+    let failed = store.create_vault("apps").await.unwrap_err();
+    assert!(!failed.is_of_the_disk(), "a duplicate id is no fault of the disk: {failed}");
+    store.assert_writable().await;
 }
 
 #[tokio::test]
-async fn another_program_that_holds_the_database_locked_delays_writes_only() {
-    let mut world = World::new().await;
-    let mut other = sqlite::connect_writer(&world.dir.path().join(DATABASE_FILE))
+async fn a_writer_works_after_another_program_held_a_lock() {
+    let mut store = TestStore::new().await;
+    let mut other = sqlite::connect_writer(&store.dir.path().join(DATABASE_FILE))
         .await
         .unwrap();
     sqlx::query("PRAGMA busy_timeout = 1")
-        .execute(&mut world.writer.conn)
+        .execute(&mut store.writer.conn)
         .await
         .unwrap();
     let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let failed = world.create_vault("apps").await.unwrap_err();
+    let failed = store.create_vault("apps").await.unwrap_err();
     assert!(failed.is_of_the_disk(), "{failed}");
     held.rollback().await.unwrap();
-    world.assert_writable().await;
+    store.assert_writable().await;
 }
 
-/// The key that seals tokens is replaced when it is worn. A batch that fails takes its replacement with it.
+/// The key that seals tokens is replaced after a number of seals. If the batch fails, the new key is not in the database.
 #[tokio::test]
-async fn a_key_that_a_failed_batch_made_seals_nothing() {
-    let mut world = World::new().await;
-    world.writer.state.options.seals_per_key = 1;
+async fn a_key_of_a_failed_batch_seals_nothing() {
+    let mut store = TestStore::new().await;
+    store.writer.state.options.seals_per_key = 1;
     let record = |jti: &str| TokenRecord::unseen(jti, None);
-    world.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
-    let mut batch = world.writer.begin().await.unwrap();
+    store.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
+    let mut batch = store.writer.begin().await.unwrap();
     batch.register_token(&record("lost")).await.unwrap();
     assert!(batch.commit().await.is_err());
-    world.writer.state.options.seals_per_key = SEALS_PER_KEY;
-    let mut batch = world.writer.begin().await.unwrap();
+    store.writer.state.options.seals_per_key = SEALS_PER_KEY;
+    let mut batch = store.writer.begin().await.unwrap();
     batch.register_token(&record("kept")).await.unwrap();
     batch.commit().await.unwrap();
-    let reader = world.reader().await;
+    let reader = store.reader().await;
     let tokens = reader.tokens().await.unwrap();
     assert_eq!(tokens.iter().map(|token| &*token.jti).collect::<Vec<_>>(), ["kept"]);
 }
 
-/// A vault with all that a vault has: keys, its sealed name, a chunk of a file.
-struct Doomed {
+/// A vault to delete, with keys, a sealed name and a chunk of a file.
+struct DeletedVault {
     vault: VaultId,
     blobs: Vec<Vec<u8>>,
     dir: PathBuf,
 }
 
-impl Doomed {
-    async fn new(world: &mut World) -> Self {
-        let vault = world.create_vault("apps").await.unwrap();
-        world.put(vault, CHUNK_BYTES).await.unwrap();
+impl DeletedVault {
+    async fn new(store: &mut TestStore) -> Self {
+        let vault = store.create_vault("apps").await.unwrap();
+        store.put(vault, CHUNK_BYTES).await.unwrap();
         let blobs: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT wrapped FROM vault_keys WHERE vault_id <> '' UNION ALL SELECT sealed FROM vaults
              UNION ALL SELECT sealed FROM file_chunks",
         )
-        .fetch_all(&mut world.writer.conn)
+        .fetch_all(&mut store.writer.conn)
         .await
         .unwrap();
-        let doomed = Self {
+        let deleted = Self {
             vault,
             blobs,
-            dir: world.dir.path().to_owned(),
+            dir: store.dir.path().to_owned(),
         };
-        assert_eq!(doomed.count_on_disk(), 4, "the test does not find what is there");
-        doomed
+        assert_eq!(deleted.count_on_disk(), 4, "the search finds nothing");
+        deleted
     }
 
-    /// How many of the vault's blobs are in the database's file or in its write-ahead log.
+    /// How many of the vault's sealed values are in the database's file or in its write-ahead log.
     fn count_on_disk(&self) -> usize {
         let file = |suffix: &str| std::fs::read(self.dir.join(format!("{DATABASE_FILE}{suffix}"))).unwrap();
         let bytes = [file(""), file("-wal")].concat();
-        // A sealed row may be spread over pages: its first bytes, a key's id and a random nonce, are enough.
+        // A sealed value may be spread over pages. Its first bytes, a key's id and a random nonce, identify it.
         self.blobs.iter().filter(|blob| contains(&bytes, &blob[..20])).count()
     }
 
@@ -200,32 +200,32 @@ impl Doomed {
 }
 
 #[tokio::test]
-async fn nothing_of_a_deleted_vault_is_left_in_the_databases_files() {
-    let mut world = World::new().await;
+async fn wiping_removes_a_deleted_vault_from_database_and_log() {
+    let mut store = TestStore::new().await;
     // A reader that stays keeps SQLite from removing the log.
-    let reader = world.reader().await;
-    let doomed = Doomed::new(&mut world).await;
-    doomed.delete(&mut world.writer).await;
-    assert!(world.writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
-    assert_eq!(doomed.count_on_disk(), 0);
+    let reader = store.reader().await;
+    let deleted = DeletedVault::new(&mut store).await;
+    deleted.delete(&mut store.writer).await;
+    assert!(store.writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
+    assert_eq!(deleted.count_on_disk(), 0);
     reader.close().await;
 }
 
 #[tokio::test]
-async fn the_writer_after_a_crash_wipes_what_a_deleted_vault_left_in_the_log() {
-    let mut world = World::new().await;
-    let reader = world.reader().await;
-    let doomed = Doomed::new(&mut world).await;
-    doomed.delete(&mut world.writer).await;
-    let World { dir, keys, writer } = world;
+async fn a_new_writer_wipes_a_vault_deleted_before_a_crash() {
+    let mut store = TestStore::new().await;
+    let reader = store.reader().await;
+    let deleted = DeletedVault::new(&mut store).await;
+    deleted.delete(&mut store.writer).await;
+    let TestStore { dir, keys, writer } = store;
     drop(writer);
-    assert!(doomed.count_on_disk() > 0, "the crash comes too late");
+    assert!(deleted.count_on_disk() > 0, "nothing was left to wipe");
     let mut writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
         .await
         .unwrap();
     assert!(writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
-    assert_eq!(doomed.count_on_disk(), 0);
-    // The next writer has nothing to do.
+    assert_eq!(deleted.count_on_disk(), 0);
+    // The writer after that has nothing to wipe.
     drop(writer);
     let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
         .await
@@ -239,11 +239,11 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn the_log_shrinks_once_nobody_needs_it() {
-    let mut world = World::new().await;
-    let vault = world.create_vault("apps").await.unwrap();
-    let log = world.dir.path().join(format!("{DATABASE_FILE}-wal"));
-    let mut other = sqlite::connect_writer(&world.dir.path().join(DATABASE_FILE))
+async fn the_log_is_truncated_after_a_long_read() {
+    let mut store = TestStore::new().await;
+    let vault = store.create_vault("apps").await.unwrap();
+    let log = store.dir.path().join(format!("{DATABASE_FILE}-wal"));
+    let mut other = sqlite::connect_writer(&store.dir.path().join(DATABASE_FILE))
         .await
         .unwrap();
     let mut reads = other.begin().await.unwrap();
@@ -252,20 +252,20 @@ async fn the_log_shrinks_once_nobody_needs_it() {
         .await
         .unwrap();
     sqlx::query("INSERT INTO file_chunks (content_id, n, sealed) VALUES ('large', 0, randomblob(9000000))")
-        .execute(&mut world.writer.conn)
+        .execute(&mut store.writer.conn)
         .await
         .unwrap();
     let most = log.metadata().unwrap().len();
     reads.rollback().await.unwrap();
     for _ in 0..3 {
-        world.put(vault, CHUNK_BYTES).await.unwrap();
+        store.put(vault, CHUNK_BYTES).await.unwrap();
     }
     let now = log.metadata().unwrap().len();
     assert!(most > 9_000_000 && now <= 8 << 20, "{most} then {now}");
 }
 
 #[tokio::test]
-async fn nobody_else_can_lock_the_writer_out_or_list_its_files() {
+async fn other_users_can_neither_lock_nor_list_the_data_directory() {
     use std::os::unix::fs::PermissionsExt as _;
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join(".op/data");
@@ -278,7 +278,7 @@ async fn nobody_else_can_lock_the_writer_out_or_list_its_files() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
     writer.close().await.unwrap();
-    // One that an older version made, too.
+    // The mode of an existing lock file is corrected.
     std::fs::set_permissions(dir.join("writer.lock"), Permissions::from_mode(0o644)).unwrap();
     let _writer = Writer::open(&dir, keys.kek(), WriterOptions::default()).await.unwrap();
     assert_eq!(mode(&dir.join("writer.lock")), 0o600);
