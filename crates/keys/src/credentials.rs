@@ -1,4 +1,4 @@
-//! What a server holds: the root of its key hierarchy and the keys that verify tokens.
+//! The server's credentials: the root of its key hierarchy, and the public keys that verify tokens.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ use crate::{CredentialsError, IdKey, Issuer, KeyEncryptionKey, Passphrase, Verif
 
 const WHAT: &str = "the credentials file";
 
-/// The content of `1password-credentials.json`: everything a server needs to open its store, to talk to its other
-/// half, and to check tokens. It cannot make tokens; the [`Issuer`] does.
+/// The content of `1password-credentials.json`: the keys with which a server decrypts its store, secures the bus between api and
+/// sync, and verifies tokens. They can't issue tokens; the [`Issuer`] does.
 #[derive(Clone)]
 pub struct Credentials {
     device_uuid: String,
@@ -24,14 +24,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Fresh random credentials and the issuer whose tokens they accept.
+    /// New random credentials, and the issuer whose tokens they accept.
     pub fn generate() -> (Self, Issuer) {
         let seed = Secret::random();
         (Self::from_secret_seed(&seed), Issuer::from_secret_seed(&seed))
     }
 
-    /// The credentials that belong to [`Issuer::from_seed`] with the same seed. Anyone who knows the seed knows
-    /// every key: for development with a fixed seed only.
+    /// The credentials for [`Issuer::from_seed`] with the same seed, for development only: who knows the seed knows every key.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self::from_secret_seed(&Secret::from_bytes(seed))
     }
@@ -47,13 +46,13 @@ impl Credentials {
         }
     }
 
-    /// Reads credentials from what `OP_SESSION` holds: a path, the file's JSON, or base64 of that JSON (either
-    /// alphabet, padded or not, with line breaks or without, encoded once or twice).
+    /// Reads credentials from the value of `OP_SESSION`: a path, the file's JSON, or base64 of the JSON (in either alphabet,
+    /// with or without padding and line breaks, encoded once or twice).
     ///
-    /// Unlocking takes a second of processor time and 64 MiB of memory, by design.
+    /// Unlocking takes a second of processor time and 64 MiB of memory, so that guessing the passphrase is expensive.
     ///
     /// # Errors
-    /// See [`CredentialsError`]: each says what to do, and none quotes the content.
+    /// See [`CredentialsError`]. Each text says what to do, and none quotes the content.
     pub fn load(session: &str, passphrase: Option<&Passphrase>) -> Result<Self, CredentialsError> {
         let json = session::resolve(session)?;
         expect_format(&json, CREDENTIALS_FORMAT, WHAT)?;
@@ -94,7 +93,8 @@ impl Credentials {
         })
     }
 
-    /// The file's content, locked if there is a passphrase. Some 400 bytes, so that its base64 fits anywhere.
+    /// The content of the file, locked if there is a passphrase: about 400 bytes, short enough for an environment variable in
+    /// base64.
     pub fn to_json(&self, passphrase: Option<&Passphrase>) -> Zeroizing<String> {
         self.to_json_at_cost(passphrase, Cost::DEFAULT)
     }
@@ -113,7 +113,7 @@ impl Credentials {
         })
     }
 
-    /// Accepts tokens of this issuer too, beside those accepted already: the first step of changing issuers.
+    /// Accepts tokens of this issuer in addition to those that are accepted already. This is the first step of changing issuers.
     pub fn accept(&mut self, issuer: &Issuer) {
         let key = issuer.verification_key();
         if !self.verifiers.contains(&key) {
@@ -121,7 +121,7 @@ impl Credentials {
         }
     }
 
-    /// Names this installation, as 1Password's file names a device. Not secret.
+    /// The id of this installation, which is not secret. 1Password's file has the id of a device here.
     pub fn device_uuid(&self) -> &str {
         &self.device_uuid
     }
@@ -136,12 +136,12 @@ impl Credentials {
         BusKey(derive(&self.root, Label::Bus))
     }
 
-    /// The key that turns names into ids; the issuer file holds the same.
+    /// The key that computes ids from names. The issuer file has the same key.
     pub fn id_key(&self) -> IdKey {
         IdKey::new(self.id_key.clone())
     }
 
-    /// Checks tokens against the public keys in these credentials.
+    /// A verifier of tokens with the public keys in these credentials.
     pub fn verifier(&self) -> Verifier {
         Verifier::new(&self.verifiers)
     }
@@ -155,7 +155,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The pre-shared key api and sync prove to each other on the bus.
+/// The pre-shared key of the bus. api and sync prove to each other that they have it.
 #[derive(Clone)]
 pub struct BusKey(Secret);
 
@@ -177,8 +177,8 @@ impl fmt::Debug for BusKey {
     }
 }
 
-/// What a lock protects besides the secrets: else whoever can write the file, yet not open it, could slip in a
-/// verification key of their own and so mint tokens.
+/// The part of a locked file that is not secret but must not be changed: without this, someone who can write the file and not
+/// unlock it could add a verification key of their own, and so issue tokens.
 fn bound(device_uuid: &str, verifiers: &[VerificationKey]) -> Vec<u8> {
     let keys = verifiers
         .iter()
@@ -190,11 +190,11 @@ fn bound(device_uuid: &str, verifiers: &[VerificationKey]) -> Vec<u8> {
     length_prefix::join(&parts)
 }
 
-/// JSON of a file with secrets, written into memory that never moves and is wiped on drop.
+/// The JSON of a file with secrets, written into a buffer that is not reallocated and is wiped when it is dropped.
 pub(crate) fn to_secret_json(file: &impl serde::Serialize) -> Zeroizing<String> {
     let mut json = Zeroizing::new(Vec::with_capacity(16 * 1024));
     let written = serde_json::to_writer(&mut *json, file);
-    assert!(written.is_ok(), "plain structs of strings always have a JSON form");
+    assert!(written.is_ok(), "structs of strings always serialise");
     json.push(b'\n');
     let text = std::str::from_utf8(&json).unwrap_or_else(|_| unreachable!("serde_json writes UTF-8"));
     Zeroizing::new(text.to_owned())
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_credentials_survive_their_file() {
+    fn generated_credentials_are_read_back_from_their_file() {
         let (credentials, _) = Credentials::generate();
         let json = credentials.to_json(None);
         assert!(STANDARD.encode(json.as_bytes()).len() < 1000);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_opens_with_its_passphrase_only() {
+    fn locked_credentials_open_with_their_passphrase_only() {
         let (credentials, _) = Credentials::generate();
         let json = credentials.to_json(Some(&passphrase("correct horse")));
         assert!(STANDARD.encode(json.as_bytes()).len() < 1000);
@@ -249,12 +249,12 @@ mod tests {
         ));
         let wrong = Credentials::load(&json, Some(&passphrase("battery staple")));
         assert!(matches!(wrong, Err(CredentialsError::WrongPassphrase)));
-        // A passphrase that is not needed does no harm.
+        // A passphrase for a file that is not locked is ignored.
         assert!(Credentials::load(&open, Some(&passphrase("x"))).is_ok());
     }
 
     #[test]
-    fn a_locked_file_cannot_be_given_another_issuer() {
+    fn an_issuer_can_not_be_added_to_a_locked_file() {
         let (credentials, _) = Credentials::generate();
         let (foreign, _) = Credentials::generate();
         let json = credentials.to_json_at_cost(Some(&passphrase("x")), Cost::CHEAP);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_named_without_quoting_a_secret() {
+    fn damaged_files_are_refused_without_quoting_a_secret() {
         let (credentials, issuer) = Credentials::generate();
         let json = credentials.to_json(None);
         let start = json.find("\"root\":\"").unwrap() + 8;

@@ -1,4 +1,4 @@
-//! What can be wrong with a credentials, issuer or passphrase file, in words that say what to do.
+//! Errors of credentials, issuer and passphrase files. Each text says what to do.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 
 /// Why a credentials file, an issuer file or a passphrase could not be used.
 ///
-/// No message ever quotes the content of a file or of `OP_SESSION`: it may be a secret with one wrong character.
+/// No message quotes the content of a file or of `OP_SESSION`: it may be a secret with one wrong character.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
-    /// Nothing was given.
+    /// `OP_SESSION` is empty.
     #[error("OP_SESSION is empty: give the path of 1password-credentials.json, its content, or its content as base64")]
     Empty,
-    /// Neither a path nor content.
+    /// `OP_SESSION` is neither a path nor the content of a file.
     #[error(
         "OP_SESSION is neither a path (starting with `/` or `.`, or the name of a file that exists), nor the JSON of \
          a credentials file, nor base64 of it"
     )]
     Unrecognized,
-    /// No such file.
+    /// The file does not exist.
     #[error("{} does not exist: create it with `sidevault init`, or correct the path", .path.display())]
     Missing {
         /// The path as given.
         path: PathBuf,
     },
-    /// A directory stands where the file should be.
+    /// The path names a directory.
     #[error(
         "{} is a directory, not a file: Docker and Kubernetes make one when the file to mount is missing on the host",
         .path.display()
@@ -34,7 +34,7 @@ pub enum CredentialsError {
         /// The path as given.
         path: PathBuf,
     },
-    /// The file's owner and mode keep this process out.
+    /// The file's owner and mode do not let this process read it.
     #[error(
         "{} cannot be read: {}this process runs as uid {process_uid}; \
          run `chown {process_uid} {}` where the file comes from (in a container Sidevault runs as uid 999)",
@@ -43,99 +43,108 @@ pub enum CredentialsError {
     Unreadable {
         /// The path as given.
         path: PathBuf,
-        /// Owner's uid and permission bits, where they can be seen.
+        /// The owner's uid and the permission bits, if this process can read them.
         owner: Option<(u32, u32)>,
         /// Effective uid of this process.
         process_uid: u32,
     },
-    /// Any other fault of the file system.
+    /// Another error of the file system.
     #[error("{}: {source}", .path.display())]
     File {
         /// The path as given.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A new file would replace an existing one.
+    /// The file to create exists already.
     #[error("{} exists already and is not overwritten: move it away first if you really want a new one", .path.display())]
     AlreadyExists {
         /// The path as given.
         path: PathBuf,
     },
-    /// Far longer than any credentials file.
+    /// The content is far longer than any credentials file.
     #[error("{what} is longer than {limit} bytes: that is no file of `sidevault init`")]
     TooLong {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
         /// The limit in bytes.
         limit: usize,
     },
-    /// The end is missing.
+    /// The content ends too early.
     #[error("{what} ends too early: it was probably cut while copying")]
     Truncated {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
     },
-    /// It starts like base64 of a credentials file and goes on as something else.
+    /// The content starts like base64 of a credentials file, but can't be decoded.
     #[error("the base64 of the credentials is damaged: a character is wrong or missing (encode the whole file again)")]
     DamagedBase64,
-    /// Not JSON.
+    /// The content is not JSON.
     #[error("{what} is not valid JSON (line {line}, column {column})")]
     NotJson {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
-        /// Line of the fault, from 1.
+        /// The line of the fault, counted from 1.
         line: usize,
-        /// Column of the fault, from 1.
+        /// The column of the fault, counted from 1.
         column: usize,
     },
-    /// A genuine 1Password file.
+    /// The file is 1Password's own credentials file.
     #[error(
         "these are credentials of 1Password's own Connect server (version 2); Sidevault has its own keys: \
          run `sidevault init` and use the 1password-credentials.json it writes"
     )]
     OnePassword,
-    /// The two files were mixed up.
+    /// The credentials file was given in place of the issuer file, or the other way round.
     #[error(
         "this is the other of the two files `sidevault init` wrote: a server needs 1password-credentials.json, \
          issuing tokens needs issuer.json"
     )]
     OtherFile,
-    /// JSON of something else.
+    /// The JSON is of another program.
     #[error("{what} was not written by `sidevault init`: it has no `format` that starts with `sidevault-`")]
     NotOurs {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
     },
-    /// From a newer version.
+    /// A newer version wrote the file.
     #[error("{what} has a format this version does not know: it was written by a newer Sidevault")]
     NewerFormat {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
     },
-    /// Right format, wrong content.
+    /// The format is right, and a member is missing or wrong.
     #[error("{what} is damaged: {detail}")]
     Damaged {
-        /// What was read.
+        /// The name of what was read, for the text.
         what: &'static str,
-        /// Which member, without its value.
+        /// The member, without its value.
         detail: String,
     },
-    /// Locked, and nothing to unlock it with.
+    /// The file is locked, and no passphrase was given.
     #[error(
         "the credentials are locked with a passphrase: put it into a file and set SIDEVAULT_PASSPHRASE_FILE to its path"
     )]
     PassphraseNeeded,
-    /// Locked with another passphrase.
+    /// The file is locked with another passphrase, or was changed.
     #[error("the passphrase does not open the credentials, or the credentials file was altered")]
     WrongPassphrase,
-    /// A passphrase that cannot be one.
+    /// The passphrase file does not exist.
+    #[error(
+        "there is no passphrase file at {}: write the passphrase into that file, or correct the path",
+        .path.display()
+    )]
+    PassphraseFileMissing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The passphrase is empty or too long.
     #[error("a passphrase has 1 to 1024 bytes")]
     Passphrase,
 }
 
 impl CredentialsError {
-    /// Sorts an error that came up while reading `path`.
+    /// The error for an I/O error while reading `path`.
     pub(crate) fn reading(path: &Path, error: &io::Error) -> Self {
         let path = path.to_path_buf();
         match error.kind() {
@@ -148,7 +157,7 @@ impl CredentialsError {
                 process_uid: rustix::process::geteuid().as_raw(),
                 path,
             },
-            // Its text may quote what it read (invalid UTF-8 does not, but that is not promised): keep the kind only.
+            // Only the kind is kept, because the error's text might quote what was read.
             kind => Self::File {
                 path,
                 source: kind.into(),
@@ -156,7 +165,7 @@ impl CredentialsError {
         }
     }
 
-    /// Sorts a JSON error. serde's own text may quote a value, so only the place of the fault is kept.
+    /// The error for a JSON error. serde's own text may quote a value, so only the position of the fault is kept.
     pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
@@ -189,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unreadable_says_who_owns_it_and_how_to_fix_it() {
+    fn an_unreadable_file_is_shown_with_its_owner_and_a_fix() {
         let error = CredentialsError::Unreadable {
             path: "/c.json".into(),
             owner: Some((1000, 0o600)),

@@ -1,11 +1,11 @@
-//! The layout of `1password-credentials.json`, and telling it from the files people confuse it with.
+//! The format of `1password-credentials.json`, and how it is told from files that people mistake for it.
 //!
 //! ```json
 //! {"format":"sidevault-credentials/1","deviceUuid":"…","root":"…","idKey":"…","verifiers":[{"kid":"…","x":"…","y":"…"}]}
 //! ```
 //!
-//! Locked, `"locked":{"kdf":"argon2id","m":65536,"t":3,"p":1,"salt":"…","nonce":"…","ciphertext":"…"}` stands in the
-//! place of `root` and `idKey`. Unknown members are ignored, so that a later version may add some.
+//! A locked file has `"locked":{"kdf":"argon2id","m":65536,"t":3,"p":1,"salt":"…","nonce":"…","ciphertext":"…"}` in place of `root`
+//! and `idKey`. Unknown members are ignored, so that a later version can add members.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub(crate) struct CredentialsFile {
     pub(crate) verifiers: Vec<VerificationKey>,
 }
 
-/// The members that tell whose file this is.
+/// The members that show which program wrote the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Origin {
@@ -41,7 +41,7 @@ struct Origin {
     enc_credentials: Option<IgnoredAny>,
 }
 
-/// Checks that `json` has the wanted format, and otherwise says what it is instead.
+/// Checks that `json` has the format `wanted`. The error says what the file is instead.
 pub(crate) fn expect_format(json: &str, wanted: &str, what: &'static str) -> Result<(), CredentialsError> {
     let origin: Origin = serde_json::from_str(json).map_err(|error| CredentialsError::json(what, &error))?;
     let kind = |format: &str| format.rsplit_once('/').map(|(kind, _)| kind.to_owned());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_origin_of_a_file_is_told_from_its_members() {
+    fn files_are_recognised_by_their_members() {
         assert!(verdict(r#"{"format":"sidevault-credentials/1"}"#).is_ok());
         assert!(matches!(
             verdict(r#"{"format":"sidevault-credentials/2"}"#),

@@ -1,24 +1,24 @@
-//! HKDF-SHA-256 (RFC 5869): one secret in, independent secrets out, told apart by a label.
+//! Derives independent secrets from one secret with HKDF-SHA-256 (RFC 5869). A label says which.
 
 use hkdf::Hkdf;
 use sha2::Sha256;
 
 use crate::secret::Secret;
 
-/// What a derived key is for. Two labels never give related keys.
+/// The purpose of a derived key. Keys of different labels are independent.
 #[derive(Clone, Copy)]
 pub(crate) enum Label {
-    /// Root key -> the key that wraps data keys.
+    /// From the root key: the key that wraps data keys.
     KeyEncryptionKey,
-    /// Root key -> the pre-shared key of the bus.
+    /// From the root key: the pre-shared key of the bus.
     Bus,
-    /// Seed -> root key.
+    /// From the seed: the root key.
     SeedRoot,
-    /// Seed -> id key.
+    /// From the seed: the id key.
     SeedIdKey,
-    /// Seed -> device id.
+    /// From the seed: the device id.
     SeedDevice,
-    /// Seed -> candidate number `n` for the issuer's private key.
+    /// From the seed: candidate number `n` for the issuer's private key.
     SeedIssuer(u8),
 }
 
@@ -36,7 +36,7 @@ impl Label {
     }
 }
 
-/// Derives 32 bytes from `input`, which is already uniformly random: so no salt (RFC 5869, section 3.1).
+/// Derives 32 bytes from `input`. The input is uniformly random, so no salt is needed (RFC 5869, section 3.1).
 pub(crate) fn derive(input: &Secret, label: Label) -> Secret {
     let mut output = Secret::zero();
     expand(None, input.as_bytes(), &label.info(), output.as_mut_bytes());

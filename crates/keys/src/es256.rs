@@ -1,8 +1,8 @@
 //! ES256 for `jsonwebtoken`: ECDSA with P-256 and SHA-256, deterministic (RFC 6979), and no other algorithm.
 //!
-//! `jsonwebtoken` brings the JWT rules and takes its cryptography from a provider that the whole process shares. Its
-//! ready-made providers know every algorithm of RFC 7518. This one cannot even be asked for another: what is not
-//! linked in cannot be confused.
+//! `jsonwebtoken` implements the JWT rules, and takes its cryptography from a provider that the whole process shares. Its own
+//! providers implement every algorithm of RFC 7518. This one implements ES256 only, so that no forged header can select another
+//! algorithm.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -18,10 +18,10 @@ static ES256_ONLY: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes ES256 known to `jsonwebtoken`. Call it before any use of that crate; more than once does no harm.
+/// Installs this provider in `jsonwebtoken`. Call it before any use of that crate; it may be called more than once.
 pub(crate) fn install() {
-    // An error means that the process has a provider already: this one, on every call but the first.
-    let _ = ES256_ONLY.install_default();
+    // An error means that the process has a provider already, which is this one: nothing else installs any.
+    ES256_ONLY.install_default().ok();
 }
 
 struct Es256Signer(SigningKey);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_algorithm_can_be_asked_for() {
+    fn other_algorithms_are_refused() {
         install();
         for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::ES384, Algorithm::EdDSA] {
             assert!(verify("AA", b"", &DecodingKey::from_secret(b"x"), algorithm).is_err());

@@ -1,15 +1,15 @@
-//! Keeping key material out of core dumps.
+//! Keeps keys out of core dumps.
 
 use std::io;
 
-/// Turns core dumps off for this process: the core size limit becomes 0 and, on Linux, the process is marked not
-/// dumpable, which also keeps other processes of the same user from attaching a debugger or reading its memory.
+/// Turns core dumps off for this process: it sets the limit of their size to 0. On Linux it also marks the process as not
+/// dumpable, so that other processes of the same user can't attach a debugger or read its memory.
 ///
-/// Call it first thing in `main`, before any key is loaded. A side effect on Linux: parts of `/proc/self` (`fd`,
-/// `io`, `environ`) then belong to root, so an unprivileged process can no longer read them.
+/// Call it at the start of `main`, before any key is loaded. On Linux, parts of `/proc/self` (`fd`, `io`, `environ`) belong to
+/// root from then on, so an unprivileged process can't read them.
 ///
 /// # Errors
-/// What the operating system says; a server may well go on after logging it.
+/// The operating system's error. A server can log it and go on.
 pub fn harden_process() -> io::Result<()> {
     use rustix::process::{Resource, Rlimit, setrlimit};
     setrlimit(

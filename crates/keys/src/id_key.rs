@@ -1,4 +1,4 @@
-//! Ids for things that come from a source without ids: a directory of files, say.
+//! Computes ids of vaults, items and files whose source has no ids, such as a directory of files.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::index_key::hmac_sha256;
 use crate::length_prefix;
 use crate::secret::Secret;
 
-/// Derives stable ids from names with HMAC-SHA-256, so that a rebuilt store gives every vault, item and file the id
-/// it had before, and nobody can guess a name from an id.
+/// Computes ids from names with HMAC-SHA-256: a store that is built again gives every vault, item and file the same id, and nobody
+/// can guess a name from an id.
 ///
-/// The credentials file and the issuer file hold the same id key: an administrator can put a vault's id into a
-/// token without asking a server.
+/// The credentials file and the issuer file hold the same id key, so an administrator can put a vault's id into a token without
+/// a server.
 #[derive(Clone)]
 pub struct IdKey(Secret);
 
@@ -22,12 +22,12 @@ impl IdKey {
         Self(secret)
     }
 
-    /// The id of the vault with this name. Vault names match without regard to case, so fold the name first.
+    /// The id of the vault with this name. The name must be folded, because vault names compare without regard to case.
     pub fn vault(&self, name_folded: &str) -> VaultId {
         VaultId::from_digest(&self.digest("vault", &[name_folded]))
     }
 
-    /// The id of the item at `path` within its source (for a directory source: the path below the vault's folder).
+    /// The id of the item at `path` in its source. In a directory source this is the path below the vault's directory.
     pub fn item(&self, vault: VaultId, path: &str) -> ItemId {
         ItemId::from_digest(&self.digest("item", &[vault.as_str(), path]))
     }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_stable_and_told_apart_by_every_part() {
+    fn ids_are_stable_and_differ_by_every_part() {
         let key = IdKey::new(Secret::from_bytes(&[3; 32]));
         let (home, work) = (key.vault("home"), key.vault("work"));
         assert_eq!(home, key.vault("home"));

@@ -1,4 +1,4 @@
-//! Finding a row by a value that is stored only sealed.
+//! Finds rows by a value that is stored only encrypted.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use sha2::Sha256;
 
 use crate::secret::Secret;
 
-/// Turns a value (a title, say) into a 256-bit fingerprint with HMAC-SHA-256, so that equal values can be found
-/// again while the values themselves rest sealed. Without the key a fingerprint can be neither made nor tested.
+/// Computes a 256-bit fingerprint of a value, for example a title, with HMAC-SHA-256. A row is stored with the fingerprint, so that
+/// it can be found by the value although the value is stored encrypted. Without the key nobody can compute or test a fingerprint.
 pub struct IndexKey {
     secret: Secret,
-    /// The key block already absorbed: cloning it is cheaper than keying anew for every look-up.
+    /// An HMAC that has absorbed the key: to clone it is cheaper than to set the key for every look-up.
     keyed: Hmac<Sha256>,
 }
 
 impl IndexKey {
-    /// A fresh random key.
+    /// A new random key.
     pub fn generate() -> Self {
         Self::from_secret(Secret::random())
     }
@@ -35,7 +35,7 @@ impl IndexKey {
         &self.secret
     }
 
-    /// The fingerprint of `value`: always the same for the same key and value.
+    /// The fingerprint of `value`. Equal keys and values give equal fingerprints.
     pub fn hash(&self, value: &[u8]) -> [u8; 32] {
         self.keyed.clone().chain_update(value).finalize().into_bytes().into()
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for IndexKey {
     }
 }
 
-/// HMAC-SHA-256 (RFC 2104) ready to absorb a message. A key may have any length.
+/// HMAC-SHA-256 (RFC 2104) with this key, of any length, ready to absorb a message.
 pub(crate) fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"))
 }

@@ -1,4 +1,4 @@
-//! What an administrator holds: the key that signs access tokens.
+//! The administrator's key, which signs access tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,30 +21,30 @@ use crate::{CredentialsError, IdKey, es256, session};
 
 const WHAT: &str = "the issuer file";
 
-/// Longest name of a token, in characters.
+/// The longest name of a token in characters.
 const MAX_NAME: usize = 128;
 
-/// The content of `issuer.json`: signs access tokens (ES256), and names vaults as the server does. It cannot open
-/// a store; keep it away from servers all the same, for it can grant access to every vault.
+/// The content of `issuer.json`: the key that signs access tokens (ES256), and the key that computes the ids of vaults. It can't
+/// decrypt a store, but it can grant access to every vault, so keep it away from servers.
 pub struct Issuer {
     key: SecretKey,
     public: VerificationKey,
     id_key: Secret,
 }
 
-/// What a new token shall be.
+/// The properties of a new token.
 #[derive(Clone, Debug, Default)]
 pub struct TokenSpec {
-    /// What to call it: 1 to 128 characters, no control characters.
+    /// The token's name: 1 to 128 characters, no control characters.
     pub name: String,
-    /// What it may do, vault by vault. None at all is allowed: a token that sees nothing.
+    /// The token's rights in each vault. A token without any vault is allowed.
     pub vaults: BTreeMap<VaultId, Access>,
-    /// Those of `vaults` whose id was made of a name, without looking whether the store has a vault of this name:
-    /// see [`Token::by_name`].
+    /// The vaults of `vaults` whose id was computed from a name, without a look whether the store has a vault of this name: see
+    /// [`Token::by_name`].
     pub by_name: BTreeSet<VaultId>,
-    /// From when on it is refused; `None`: never. Fractions of a second are cut off.
+    /// When the token expires; `None`: never. Fractions of a second are cut off.
     pub expires_at: Option<Timestamp>,
-    /// Its id, 26 of `0-9a-z`; `None`: a random one.
+    /// The token's id: 26 characters of `0-9a-z`. `None`: a random id.
     pub jti: Option<String>,
 }
 
@@ -52,22 +52,22 @@ pub struct TokenSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// Not 1 to 128 characters, or with control characters.
+    /// The name does not have 1 to 128 characters, or has control characters.
     #[error("a token's name has 1 to {MAX_NAME} characters and no control characters")]
     Name,
-    /// A vault with neither right.
+    /// A vault is listed with neither right.
     #[error("the token would have neither read nor write access to vault {0}")]
     NoAccess(VaultId),
-    /// Would be born expired.
-    #[error("the token would expire at {0}, which is past or later than the year 9999")]
+    /// The token would have expired when it is issued, or would expire after the year 9999.
+    #[error("the token would expire at {0}, which is in the past or after the year 9999")]
     Expiry(Timestamp),
-    /// Not 26 of `0-9a-z`.
+    /// The id does not have 26 characters of `0-9a-z`.
     #[error("a token's id has 26 characters, each a-z or 0-9")]
     Jti,
-    /// Longer than a server accepts.
+    /// The token would be longer than a server accepts.
     #[error("the token would be longer than {MAX_TOKEN_LEN} bytes: spread its {0} vaults over several tokens")]
     TooManyVaults(usize),
-    /// The key or the clock is unusable.
+    /// The key or the time can't be used.
     #[error("the token could not be signed")]
     Signing,
 }
@@ -77,20 +77,20 @@ pub enum IssueError {
 struct IssuerFile {
     format: String,
     kid: String,
-    /// The private scalar, called as in a JWK (RFC 7518, section 6.2.2).
+    /// The private scalar. A JWK has the same name for it (RFC 7518, section 6.2.2).
     d: Secret,
     id_key: Secret,
 }
 
 impl Issuer {
-    /// The issuer that belongs to [`Credentials::from_seed`](crate::Credentials::from_seed) with the same seed. For
-    /// development with a fixed seed only. Equal token specifications and times give equal tokens (RFC 6979).
+    /// The issuer for [`Credentials::from_seed`](crate::Credentials::from_seed) with the same seed, for development only. Equal
+    /// token specifications and times give equal tokens (RFC 6979).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self::from_secret_seed(&Secret::from_bytes(seed))
     }
 
     pub(crate) fn from_secret_seed(seed: &Secret) -> Self {
-        // One candidate in 2^32 is no P-256 scalar (0, or not below the group's order): then take the next one.
+        // One candidate in 2^32 is 0 or not below the group's order, so that it is no P-256 key. Then the next one is taken.
         let key = (0..=u8::MAX).find_map(|n| as_private_key(&derive(seed, Label::SeedIssuer(n))));
         let key = key.unwrap_or_else(|| unreachable!("256 failures in a row have a chance of 2^-8192"));
         Self::new(key, derive(seed, Label::SeedIdKey))
@@ -119,7 +119,7 @@ impl Issuer {
         Ok(issuer)
     }
 
-    /// The file's content.
+    /// The content of `issuer.json`.
     pub fn to_json(&self) -> Zeroizing<String> {
         let mut d = Secret::zero();
         let scalar = Zeroizing::new(self.key.to_bytes());
@@ -132,12 +132,12 @@ impl Issuer {
         })
     }
 
-    /// The id of the signing key, which every token names.
+    /// The id of the signing key. Every token names it.
     pub fn kid(&self) -> &str {
         &self.public.kid
     }
 
-    /// The key that turns names into ids, the same as in the credentials file.
+    /// The key that computes ids from names. The credentials file has the same key.
     pub fn id_key(&self) -> IdKey {
         IdKey::new(self.id_key.clone())
     }
@@ -146,7 +146,7 @@ impl Issuer {
         self.public.clone()
     }
 
-    /// Signs a token: the text to hand out, and what it says.
+    /// Signs a token. Returns the JWT and its content.
     ///
     /// # Errors
     /// See [`IssueError`].
@@ -198,7 +198,7 @@ impl Issuer {
         })
     }
 
-    /// The claims as a JWT, under this issuer's name.
+    /// The claims as a JWT, signed by this issuer.
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<Zeroizing<String>, IssueError> {
         let header = Header {
             kid: Some(self.public.kid.clone()),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn mixed_up_and_damaged_files_are_named() {
+    fn other_and_damaged_files_are_refused_by_name() {
         let (credentials, issuer) = Credentials::generate();
         let (_, other) = Credentials::generate();
         let folder = tempfile::tempdir().unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_token_is_refused() {
+    fn invalid_token_specifications_are_refused() {
         let (_, issuer) = Credentials::generate();
         let refusal = |spec: TokenSpec| issuer.issue(&spec, NOW).unwrap_err();
         for name in ["", " ", "a\nb", &"x".repeat(129)] {

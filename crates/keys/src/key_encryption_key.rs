@@ -1,4 +1,4 @@
-//! Wrapping: data keys rest in the store only encrypted under a key that comes from the credentials file.
+//! Wraps data keys and index keys: the store holds them only encrypted with a key from the credentials file.
 
 use std::fmt;
 
@@ -9,24 +9,25 @@ use crate::length_prefix;
 use crate::seal::{DataKey, KeyId, OpenError};
 use crate::secret::Secret;
 
-/// The id the wrapping key carries in its records. It never meets a data key's id: those records are never mixed.
+/// The id of the wrapping key in its records. It can't be mistaken for a data key's id, because wrapped keys and sealed rows are
+/// in different tables.
 const KEK_ID: KeyId = KeyId(0);
 
-/// Why a wrapped key did not unwrap.
+/// Why a wrapped key could not be unwrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnwrapError {
-    /// Wrapped under other credentials, damaged, or moved from another place.
-    #[error("wrapped key does not open with these credentials ({0})")]
+    /// The key was wrapped with other credentials, damaged, or moved here from another context.
+    #[error("a wrapped key can't be decrypted with these credentials ({0})")]
     Refused(#[from] OpenError),
-    /// It opened, yet does not hold a key: written by a newer version.
-    #[error("wrapped key has an unknown shape")]
+    /// The decrypted bytes are no key. A newer version may have written them.
+    #[error("a wrapped key has an unknown format (written by a newer version?)")]
     UnknownShape,
 }
 
-/// Wraps and unwraps [`DataKey`]s and [`IndexKey`]s; derived from the root key, kept in memory only.
+/// Wraps and unwraps [`DataKey`]s and [`IndexKey`]s. It is derived from the root key, and is in memory only.
 ///
-/// `context` is what the wrapped key is for (a vault's id, say): a key wrapped in one context does not unwrap in
-/// another, and a data key never unwraps as an index key.
+/// `context` says what the wrapped key is for, for example the id of a vault. A key can be unwrapped only in the context in which
+/// it was wrapped, and a data key can't be unwrapped as an index key.
 pub struct KeyEncryptionKey(DataKey);
 
 impl KeyEncryptionKey {
@@ -42,7 +43,7 @@ impl KeyEncryptionKey {
         self.0.seal(&associated("data key", context), plaintext.as_slice())
     }
 
-    /// Unwraps what [`wrap`](Self::wrap) wrapped in the same context.
+    /// Unwraps the result of [`wrap`](Self::wrap) with the same context.
     ///
     /// # Errors
     /// See [`UnwrapError`].
@@ -61,7 +62,7 @@ impl KeyEncryptionKey {
         self.0.seal(&associated("index key", context), key.secret().as_bytes())
     }
 
-    /// Unwraps what [`wrap_index`](Self::wrap_index) wrapped in the same context.
+    /// Unwraps the result of [`wrap_index`](Self::wrap_index) with the same context.
     ///
     /// # Errors
     /// See [`UnwrapError`].
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unwrapped_key_opens_what_the_original_sealed() {
+    fn an_unwrapped_key_is_the_original() {
         let key = DataKey::generate();
         let sealed = key.seal(b"row", b"hunter2");
         let back = kek().unwrap(&kek().wrap(&key, b"vault a"), b"vault a").unwrap();

@@ -1,6 +1,6 @@
-//! Several byte strings as one, so that no two different lists ever give the same bytes.
+//! Joins byte strings so that two different lists never give the same bytes.
 
-/// Calls `write` with each part behind its length (64 bits, big-endian), so that `["ab", "c"]` and `["a", "bc"]` differ.
+/// Calls `write` with each part's length (64 bits, big-endian) and then the part, so that `["ab", "c"]` and `["a", "bc"]` differ.
 pub(crate) fn feed(parts: &[&[u8]], mut write: impl FnMut(&[u8])) {
     for part in parts {
         write(&(part.len() as u64).to_be_bytes());
@@ -8,7 +8,7 @@ pub(crate) fn feed(parts: &[&[u8]], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// The same as one vector.
+/// The lengths and parts as one vector.
 pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     feed(parts, |bytes| joined.extend_from_slice(bytes));
@@ -22,7 +22,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn different_lists_never_meet(a: Vec<Vec<u8>>, b: Vec<Vec<u8>>) {
+        fn different_lists_give_different_bytes(a: Vec<Vec<u8>>, b: Vec<Vec<u8>>) {
             fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
                 join(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
             }

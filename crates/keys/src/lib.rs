@@ -1,20 +1,20 @@
-//! Every key of a Sidevault server, and what is done with them.
+//! The keys of a Sidevault server: credentials, key hierarchy, sealing, and access tokens.
 //!
-//! Two files hold all the long-lived secrets, both written by `sidevault init`:
+//! `sidevault init` writes two files, which hold all long-lived secrets:
 //!
-//! * [`Credentials`] (`1password-credentials.json`, what `OP_SESSION` names) is what a *server* needs: the root key,
-//!   the public keys that verify tokens, and the key that turns names into ids.
-//! * [`Issuer`] (`issuer.json`) is what an *administrator* needs: the private key that signs tokens. A server never
-//!   sees it, so a server that is broken into cannot mint tokens.
+//! * `1password-credentials.json` ([`Credentials`]), which `OP_SESSION` names, is for the *server*: the root key, the public keys
+//!   that verify tokens, and the key that computes ids from names.
+//! * `issuer.json` ([`Issuer`]) is for the *administrator*: the private key that signs tokens. The server does not have it, so
+//!   someone who breaks into the server can't issue tokens.
 //!
 //! ```text
 //! root key --HKDF-SHA-256--> KeyEncryptionKey --wraps--> DataKey  (AES-256-GCM: seals rows)
 //!                        |                    `-wraps--> IndexKey (HMAC-SHA-256: finds rows by a sealed value)
 //!                        `-> BusKey (pre-shared key between api and sync)
-//! id key   --HMAC-SHA-256--> ids of vaults, items and files that have no id of their own
+//! id key   --HMAC-SHA-256--> ids of vaults, items and files whose source has no ids
 //! ```
 //!
-//! No key implements `Display`, `Debug` never shows key material, and every key is wiped from memory on drop.
+//! No key implements `Display`, `Debug` does not show key material, and every key is wiped from memory when it is dropped.
 
 mod credentials;
 mod credentials_error;

@@ -1,4 +1,4 @@
-//! Locking the credentials file with a passphrase: Argon2id makes a key of it, AES-256-GCM does the rest.
+//! Locks the credentials file with a passphrase: Argon2id derives a key from it, with which AES-256-GCM encrypts the secrets.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use crate::length_prefix;
 use crate::passphrase::Passphrase;
 use crate::secret::Secret;
 
-/// How dear one guess is. Written into the file, so that later versions can raise it.
+/// The cost of one guess at the passphrase. It is written into the file, so that later versions can raise it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Memory in KiB.
     m: u32,
-    /// Passes over that memory.
+    /// The number of passes over the memory.
     t: u32,
-    /// Lanes.
+    /// The number of lanes.
     p: u32,
 }
 
@@ -35,8 +35,8 @@ impl Cost {
         p: 1,
     };
 
-    /// What a file may ask for at most: a forged one must not exhaust the machine's memory or hold up its start
-    /// for long (1 GiB, 16 passes, 16 lanes).
+    /// The highest cost that is accepted (1 GiB, 16 passes, 16 lanes): a forged file must not exhaust the machine's memory or
+    /// delay the server's start for long.
     const LIMIT: Self = Self {
         m: 1024 * 1024,
         t: 16,
@@ -51,7 +51,7 @@ impl Cost {
     }
 }
 
-/// What a locked credentials file holds instead of its secrets.
+/// The encrypted secrets of a locked credentials file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Locked {
     kdf: String,
@@ -62,20 +62,20 @@ pub(crate) struct Locked {
     ciphertext: Base64<80>,
 }
 
-/// Why a lock did not open.
+/// Why a credentials file could not be unlocked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum UnlockError {
-    /// Another key derivation, or one that costs more than [`Cost::LIMIT`].
+    /// The key derivation is not Argon2id, or costs more than [`Cost::LIMIT`].
     Unacceptable,
     WrongPassphrase,
 }
 
 const KDF: &str = "argon2id";
 
-/// Locks two secrets. `bound` is what else in the file must not be altered.
+/// Encrypts two secrets. `bound` is the rest of the file, which unlocking checks for changes.
 ///
 /// # Panics
-/// If the memory `cost` asks for cannot be had.
+/// If the memory that `cost` needs can't be allocated.
 pub(crate) fn lock(secrets: [&Secret; 2], passphrase: &Passphrase, cost: Cost, bound: &[u8]) -> Locked {
     let (salt, nonce) = (Base64(rand::random()), Base64(rand::random()));
     let mut plaintext = Zeroizing::new([0_u8; 64]);
@@ -229,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_are_the_first_thing_that_stops_a_dear_file() {
-        // Sizes that could be allocated, so that it is the limit which refuses and not the machine.
+    fn costs_above_the_limit_are_refused() {
+        // These costs are just above the limit, so the machine could allocate the memory and only the limit refuses them.
         let limit = Cost::LIMIT;
         assert!(limit.params().is_some() && Cost::DEFAULT.params().is_some());
         let beyond = [
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_asks_for_too_much_or_the_impossible_is_refused_at_once() {
+    fn files_with_unacceptable_costs_are_refused() {
         let hostile = [
             Cost {
                 m: 100 * 1024 * 1024,

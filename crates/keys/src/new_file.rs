@@ -1,4 +1,4 @@
-//! Writing a file that holds secrets, exactly once.
+//! Writes a new file that holds secrets.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use crate::CredentialsError;
 
-/// Creates `path` with mode 0600 and this content, and returns once it is on disk.
+/// Creates the file `path` with mode 0600 and this content, and returns when the file is on disk.
 ///
 /// # Errors
-/// [`CredentialsError::AlreadyExists`] if anything, even a dangling symbolic link, has that name: nothing is ever
-/// overwritten. If writing fails half-way, the file is removed again.
+/// [`CredentialsError::AlreadyExists`] if anything has this name, even a dangling symbolic link: nothing is overwritten. If
+/// writing fails, the file is removed.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -29,8 +29,9 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_folder_of(path))
         .map_err(|source| {
-            // Best effort: half a credentials file would only be in the way of the next try.
-            let _ = std::fs::remove_file(path);
+            // An incomplete file would make the next try fail. If it can't be removed, the error below is still the one to
+            // report.
+            std::fs::remove_file(path).ok();
             CredentialsError::File {
                 path: path.into(),
                 source,
@@ -38,7 +39,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
         })
 }
 
-/// A new name is durable only once its folder is.
+/// Syncs the directory of `path`: a new file's name is on disk only when its directory is.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
@@ -53,7 +54,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_new_file_is_private_and_never_replaced() {
+    fn a_new_file_is_private_and_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("issuer.json");
         write_new(&path, b"first").unwrap();

@@ -1,4 +1,4 @@
-//! The passphrase that may lock a credentials file.
+//! The passphrase of a locked credentials file.
 
 use std::fmt;
 use std::io::Read as _;
@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::CredentialsError;
 
-/// Longest passphrase in bytes: far more than a person or a generator would use.
+/// The longest passphrase in bytes, far more than a person or a generator uses.
 const MAX_LEN: usize = 1024;
 
-/// A passphrase, wiped on drop, never shown.
+/// A passphrase. It is wiped when it is dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<String>);
 
@@ -28,16 +28,20 @@ impl Passphrase {
         }
     }
 
-    /// Reads the file `SIDEVAULT_PASSPHRASE_FILE` names. One line break at its end does not count: editors and
+    /// Reads the file that `SIDEVAULT_PASSPHRASE_FILE` names. A line break at the end of the file is left out: editors and
     /// `echo` add it.
     ///
     /// # Errors
-    /// Why the file cannot be read, or [`CredentialsError::Passphrase`] for one that holds no passphrase.
+    /// [`CredentialsError::PassphraseFileMissing`] or another error if the file can't be read;
+    /// [`CredentialsError::Passphrase`] if it is empty or too long.
     pub fn from_file(path: &Path) -> Result<Self, CredentialsError> {
         let mut text = Zeroizing::new(String::with_capacity(MAX_LEN + 3));
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_LEN as u64 + 3).read_to_string(&mut text))
-            .map_err(|error| CredentialsError::reading(path, &error))?;
+            .map_err(|error| match CredentialsError::reading(path, &error) {
+                CredentialsError::Missing { path } => CredentialsError::PassphraseFileMissing { path },
+                other => other,
+            })?;
         let line = text.strip_suffix('\n').unwrap_or(&text);
         Self::new(line.strip_suffix('\r').unwrap_or(line))
     }
@@ -59,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_loses_one_line_break_only() {
+    fn one_line_break_at_the_end_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("passphrase");
         for (content, expected) in [("a b", "a b"), ("a b\n", "a b"), ("a b\r\n", "a b"), (" a\n\n", " a\n")] {
@@ -69,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_endless_ones_are_refused() {
+    fn empty_and_long_and_missing_ones_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("passphrase");
         for content in [String::new(), "\n".into(), "x".repeat(1025)] {
@@ -80,6 +84,6 @@ mod tests {
             ));
         }
         let missing = Passphrase::from_file(&folder.path().join("none"));
-        assert!(matches!(missing, Err(CredentialsError::Missing { .. })));
+        assert!(matches!(missing, Err(CredentialsError::PassphraseFileMissing { .. })));
     }
 }

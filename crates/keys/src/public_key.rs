@@ -1,4 +1,4 @@
-//! The public half of an issuer's key, as the credentials file lists it.
+//! An issuer's public key, as the credentials file lists it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,10 +6,10 @@ use p256::elliptic_curve::sec1::ToSec1Point as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// How many base32 characters of a digest make an id here (130 bits), as in every id of the Connect world.
+/// How many base32 characters (130 bits) an id has. Connect's ids have as many.
 const ID_LEN: usize = 26;
 
-/// A P-256 public key in the members a JWK uses (RFC 7518, section 6.2.1), and its key id.
+/// A P-256 public key with the members of a JWK (RFC 7518, section 6.2.1), and its key id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VerificationKey {
     pub(crate) kid: String,
@@ -19,7 +19,7 @@ pub(crate) struct VerificationKey {
 
 impl VerificationKey {
     pub(crate) fn new(key: &p256::PublicKey) -> Self {
-        // 0x04, then x and y with 32 bytes each (SEC 1, section 2.3.3).
+        // The uncompressed form: 0x04, then x and y with 32 bytes each (SEC 1, section 2.3.3).
         let point = key.to_sec1_point(false);
         let (x, y) = point.as_bytes()[1..].split_at(32);
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
@@ -30,7 +30,7 @@ impl VerificationKey {
         }
     }
 
-    /// Whether this is a point of the curve in its one canonical spelling, under its own key id.
+    /// Whether this is a point of the curve, in canonical base64url, with the key id that belongs to it.
     pub(crate) fn is_sound(&self) -> bool {
         let coordinates = [&self.x, &self.y].map(|text| URL_SAFE_NO_PAD.decode(text).unwrap_or_default());
         let point = [&[4], coordinates[0].as_slice(), coordinates[1].as_slice()].concat();
@@ -38,13 +38,13 @@ impl VerificationKey {
     }
 }
 
-/// The key id: the JWK thumbprint (RFC 7638), cut to the length and alphabet ids have in the Connect world.
+/// The key id: the JWK thumbprint (RFC 7638) in base32, cut to the length of Connect's ids.
 fn thumbprint(x: &str, y: &str) -> String {
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     base32_id(&Sha256::digest(canonical).into())
 }
 
-/// 26 lower-case base32 characters of a digest or of random bytes.
+/// A digest or random bytes as an id: the first 26 characters in lower-case base32.
 pub(crate) fn base32_id(bytes: &[u8; 32]) -> String {
     let mut text = data_encoding::BASE32_NOPAD.encode(bytes).to_ascii_lowercase();
     text.truncate(ID_LEN);

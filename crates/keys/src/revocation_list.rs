@@ -1,7 +1,7 @@
-//! The revocation list: tokens that are refused, in a text file that outlives the server's store.
+//! The revocation list: a text file of refused tokens, beside the credentials. It is in force even if the store is lost.
 //!
-//! One token id (`jti`) a line. `#` begins a comment, at the start of a line or behind an id; empty lines don't count.
-//! It holds no secret: an id can't be turned into a token.
+//! Each line has one token id (`jti`). `#` begins a comment, at the start of a line or after an id; empty lines are ignored.
+//! The file holds no secret: nobody can make a token from its id.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::session;
 
-/// The longest list in bytes: what a Kubernetes Secret or ConfigMap may hold. Some 38,000 ids.
+/// The longest list in bytes, about 38,000 ids: a Kubernetes Secret or ConfigMap can't hold more.
 pub const MAX_REVOCATION_LIST_LEN: usize = 1 << 20;
 
 /// The default file name of the list.
@@ -20,41 +20,41 @@ const FILE_NAME: &str = "revoked-tokens";
 const HEADER: &str =
     "# Tokens that Sidevault refuses: one token id (jti) a line, a comment behind # (docs/tokens.md).\n";
 
-/// The ids on a list.
+/// The content of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevocationList {
-    /// In lower case, as tokens have them.
+    /// The ids of the refused tokens, in lower case, as tokens have them.
     pub ids: HashSet<String>,
-    /// What is wrong with the rest of the file, if anything is.
+    /// The first fault of the file, if it has one. `ids` are those of all lines that could be read.
     pub fault: Option<RevocationListFault>,
 }
 
-/// A fault of a list. It shows no text of the file: someone may have put a whole token there.
+/// A fault of a list. Its text does not quote the file: someone may have put a whole token there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevocationListFault {
-    /// A line with something else than an id.
+    /// The line with this number is no id.
     #[error(
         "line {0} is not a token id: 26 characters, each a-z or 0-9, and then nothing or a comment behind # \
          (`sidevault token inspect` shows a token's id as its jti)"
     )]
     Line(usize),
-    /// Longer than [`MAX_REVOCATION_LIST_LEN`].
+    /// The file is longer than [`MAX_REVOCATION_LIST_LEN`].
     #[error("it is longer than {MAX_REVOCATION_LIST_LEN} bytes: leave out tokens that have expired")]
     TooLong,
-    /// Not there.
+    /// The file does not exist.
     #[error("it does not exist")]
     Missing,
-    /// A directory, a pipe or a device.
+    /// The path names a directory, a pipe or a device.
     #[error("it is not a regular file")]
     NotAFile,
-    /// Not to be read.
+    /// The file can't be read.
     #[error("it can't be read: {0}")]
     Unreadable(String),
 }
 
 impl RevocationList {
-    /// The default path of the list: beside the credentials, if they are in a file.
+    /// The default path of the list: `revoked-tokens` beside the credentials file. `None` if `OP_SESSION` names no file.
     pub fn default_path(session: &str) -> Option<PathBuf> {
         let session = session.trim_start_matches('\u{feff}').trim();
         session::as_path(session).map(|path| path.with_file_name(FILE_NAME))
@@ -78,7 +78,7 @@ impl RevocationList {
             list.fault = Some(RevocationListFault::TooLong);
         }
         let whole = &bytes[..bytes.len().min(MAX_REVOCATION_LIST_LEN)];
-        // Bytes that are not UTF-8 may stand in a comment, and are part of no id.
+        // Bytes that are not UTF-8 may be in a comment; in an id they make the line a fault.
         let text = String::from_utf8_lossy(whole);
         for (n, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let id = line.split_once('#').map_or(line, |(id, _comment)| id).trim();
@@ -95,20 +95,20 @@ impl RevocationList {
         list
     }
 
-    /// A list of these tokens, each an id and a comment.
+    /// The text of a list of these tokens, each with its id and a comment.
     pub fn render(tokens: &[(String, String)]) -> String {
         let lines: String = tokens.iter().map(|(jti, comment)| line(jti, comment)).collect();
         format!("{HEADER}{lines}")
     }
 
-    /// Adds tokens to the list at `path`, or makes it; returns once that is on disk. Each is an id and a comment of one
-    /// line. Those that are on the list already are left as they are.
+    /// Adds tokens, each with its id and a comment of one line, to the list at `path`, or creates the list. Returns when they
+    /// are on disk. Tokens that are on the list already are left out.
     ///
-    /// The file is appended to and never replaced, so that it keeps its owner and mode, links and bind mounts go on leading
-    /// to it, and no reader ever sees a list without the earlier ids.
+    /// The file is appended to, never replaced: it keeps its owner and mode, links and bind mounts still lead to it, and no
+    /// reader ever sees a list without the earlier ids.
     ///
     /// # Errors
-    /// A list with a fault is not written to; nor is one that would become too long.
+    /// If the file can't be written, if the list has a fault, or if it would become too long. Nothing is added then.
     pub fn extend(path: &Path, tokens: &[(String, String)]) -> io::Result<()> {
         let known = match bytes(path) {
             Err(RevocationListFault::Missing) => None,
@@ -152,19 +152,19 @@ fn line(id: &str, comment: &str) -> String {
     format!("{}\n", format!("{id}  # {comment}").trim_end_matches(['#', ' ']))
 }
 
-/// A token's id in lower case, as tokens have it; `None` if `text` is no id. Connect shows some ids in capitals.
+/// A token's id in lower case, as tokens have it: Connect shows some ids in upper case. `None` if `text` is no id.
 pub fn canonical_jti(text: &str) -> Option<String> {
     let possible = text.len() == 26 && text.bytes().all(|c| c.is_ascii_alphanumeric());
     possible.then(|| text.to_ascii_lowercase())
 }
 
-/// The file's bytes, one more than a list may have at the most.
+/// The file's bytes, but at most one more than a list may have.
 fn bytes(path: &Path) -> Result<Vec<u8>, RevocationListFault> {
     let fault = |error: &io::Error| match error.kind() {
         io::ErrorKind::NotFound => RevocationListFault::Missing,
         _ => RevocationListFault::Unreadable(error.to_string()),
     };
-    // Opening a pipe that nobody writes to would wait for ever.
+    // Without O_NONBLOCK, opening a pipe waits until someone opens it for writing.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new()
         .read(true)
@@ -185,8 +185,9 @@ fn append(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     let before = file.seek(SeekFrom::End(0))?;
     file.write_all(text).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // The disk is full: half a line would make the list unusable. Best effort.
-        let _ = file.set_len(before);
+        // The disk may be full. Half a line would be a fault of the list, so what was written is cut off again; if that fails,
+        // the first error is still the one to report.
+        file.set_len(before).ok();
     })?;
     crate::new_file::sync_folder_of(path)
 }

@@ -1,11 +1,11 @@
-//! Sealing: AES-256-GCM records that say which key opens them.
+//! Sealing: records that are encrypted with AES-256-GCM and name their key.
 //!
 //! ```text
 //! format (1) | key id (8, big-endian) | nonce (12) | ciphertext (as long as the plaintext) | tag (16)
 //! ```
 //!
-//! The tag also covers the format, the key id and the caller's associated data, so a record can be neither altered
-//! nor moved to another place unnoticed.
+//! The tag covers also the format, the key id and the caller's associated data. So a record that was altered, or moved to where the
+//! associated data differs, can't be decrypted.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ const TAG_LEN: usize = 16;
 /// How many bytes a sealed record is longer than its plaintext.
 pub const OVERHEAD: usize = BODY + TAG_LEN;
 
-/// Names a [`DataKey`]. Random; below 2^63 so that it fits a signed 64-bit database column.
+/// The random id of a [`DataKey`], below 2^63, so that it fits a signed 64-bit database column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub u64);
 
@@ -35,30 +35,30 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// Why a sealed record did not open.
+/// Why a sealed record could not be decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Shorter than [`OVERHEAD`].
-    #[error("sealed record is cut short")]
+    /// The record is shorter than [`OVERHEAD`].
+    #[error("the sealed record is cut short")]
     Truncated,
-    /// Written by a newer version of this software, or damaged in its first byte.
-    #[error("sealed record has unknown format {0}")]
+    /// A newer version of Sidevault wrote the record, or its first byte is damaged.
+    #[error("the sealed record has the unknown format {0} (written by a newer version?)")]
     UnknownFormat(u8),
-    /// Sealed with another key.
-    #[error("record was sealed with key {sealed_with}, not {tried}")]
+    /// The record was sealed with another key.
+    #[error("the record was sealed with key {sealed_with}, not {tried}")]
     OtherKey {
-        /// The key id the record carries.
+        /// The key id in the record.
         sealed_with: KeyId,
-        /// The key that was asked to open it.
+        /// The id of the key that was tried.
         tried: KeyId,
     },
-    /// Damaged, forged, or moved: the associated data is not what it was sealed with.
-    #[error("sealed record is damaged or belongs elsewhere")]
+    /// The record was damaged or forged, or was sealed with other associated data, because it belongs elsewhere.
+    #[error("the sealed record is damaged, or was moved here from elsewhere")]
     Forged,
 }
 
-/// The id of the key that sealed this record; `None` if it is no record of a known format. Not authenticated:
-/// use it to find the key, whose `open` then checks it.
+/// The id of the key that sealed this record, to find the key by. `None` if this is no record of a known format. The id is not
+/// authenticated; [`DataKey::open`] checks it.
 pub fn sealed_key_id(sealed: &[u8]) -> Option<KeyId> {
     match sealed.split_first_chunk::<KEY_ID_END>() {
         Some(([FORMAT, id @ ..], rest)) if rest.len() >= OVERHEAD - KEY_ID_END => Some(KeyId(u64::from_be_bytes(*id))),
@@ -68,8 +68,8 @@ pub fn sealed_key_id(sealed: &[u8]) -> Option<KeyId> {
 
 /// A key that seals records with AES-256-GCM.
 ///
-/// Nonces are random, so one key must seal far fewer than 2^32 records (NIST SP 800-38D, section 8.3); whoever
-/// stores the records counts them and rotates. The key schedule is expanded once, here, not per record.
+/// Nonces are random, so one key must seal far fewer than 2^32 records (NIST SP 800-38D, section 8.3): the caller has to count
+/// them and replace the key. The key schedule is expanded once for all records.
 pub struct DataKey {
     id: KeyId,
     secret: Secret,
@@ -77,7 +77,7 @@ pub struct DataKey {
 }
 
 impl DataKey {
-    /// A fresh random key with a fresh random id.
+    /// A new random key with a new random id.
     pub fn generate() -> Self {
         Self::from_parts(KeyId(rand::rng().next_u64() >> 1), Secret::random())
     }
@@ -87,7 +87,7 @@ impl DataKey {
         Self { id, secret, cipher }
     }
 
-    /// The id every record sealed by this key carries.
+    /// The id in every record that this key seals.
     pub fn id(&self) -> KeyId {
         self.id
     }
@@ -96,8 +96,8 @@ impl DataKey {
         &self.secret
     }
 
-    /// Seals `plaintext`. To open it again, the same `aad` (associated data: what the record is and where it
-    /// belongs) is needed. The result is [`OVERHEAD`] bytes longer than the plaintext.
+    /// Encrypts `plaintext`. Only with the same `aad` (associated data, which says what the record is and where it belongs) can
+    /// it be decrypted. The result is [`OVERHEAD`] bytes longer than the plaintext.
     ///
     /// # Panics
     /// If `plaintext` is longer than AES-GCM allows: 64 GiB.
@@ -121,7 +121,7 @@ impl DataKey {
         sealed
     }
 
-    /// Opens a record that this key sealed with the same `aad`.
+    /// Decrypts a record that this key sealed with the same `aad`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -131,10 +131,10 @@ impl DataKey {
         Ok(plaintext)
     }
 
-    /// Like [`open`](Self::open), but appends the plaintext to `output`: decrypted straight to where it is wanted.
+    /// Like [`open`](Self::open), but appends the plaintext to `output`, without another copy.
     ///
     /// # Errors
-    /// See [`OpenError`]; `output` is then as it was.
+    /// See [`OpenError`]. `output` is not changed then.
     pub fn open_into(&self, aad: &[u8], sealed: &[u8], output: &mut Vec<u8>) -> Result<(), OpenError> {
         let (header, rest) = sealed.split_first_chunk::<KEY_ID_END>().ok_or(OpenError::Truncated)?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>().ok_or(OpenError::Truncated)?;
@@ -170,9 +170,9 @@ impl fmt::Debug for DataKey {
     }
 }
 
-/// Calls `f` with `header` and `aad` as one slice. The header's length is fixed, so the two cannot be confused.
+/// Calls `f` with `header` and `aad` in one slice. The header's length is fixed, so no two pairs give the same slice.
 fn with_header<T>(header: &[u8], aad: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
-    // On the stack for every associated data this project uses: a read must not pay for an allocation here.
+    // All associated data of this project fits this buffer on the stack, so a read allocates nothing here.
     let mut near = [0; 256];
     let length = header.len() + aad.len();
     match near.get_mut(..length) {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_opens_only_where_it_belongs() {
+    fn a_record_opens_with_its_key_and_associated_data_only() {
         let key = DataKey::generate();
         let sealed = key.seal(b"item 1", b"hunter2");
         assert_eq!(sealed.len(), 7 + OVERHEAD);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_relabelled_for_another_key_is_refused() {
+    fn a_changed_key_id_is_noticed() {
         let key = DataKey::generate();
         let twin = DataKey::from_parts(KeyId(key.id().0 ^ 1), key.secret().clone());
         let mut sealed = key.seal(b"", b"hunter2");
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_damaged_byte_and_every_cut_is_noticed() {
+    fn every_changed_byte_and_every_cut_is_noticed() {
         let key = DataKey::generate();
         let sealed = key.seal(b"aad", b"hunter2");
         for at in 0..sealed.len() {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn open_into_appends_and_leaves_the_output_alone_on_failure() {
+    fn open_into_appends_and_changes_nothing_on_failure() {
         let key = DataKey::generate();
         let sealed = key.seal(b"", b"world");
         let mut output = b"hello ".to_vec();

@@ -1,4 +1,4 @@
-//! 256 secret bits: the one shape every long-lived secret in this crate has.
+//! A secret of 256 bits, as every long-lived secret in this crate is.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// 32 secret bytes, wiped on drop. In JSON: base64url without padding.
+/// 32 secret bytes, wiped from memory when they are dropped. In JSON they are base64url without padding.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Secret([u8; 32]);
 
 impl Secret {
-    /// Fresh from the thread's CSPRNG, which the operating system seeds.
+    /// Random bytes of the thread's CSPRNG, which the operating system seeds.
     pub(crate) fn random() -> Self {
         let mut secret = Self::zero();
         rand::rng().fill_bytes(&mut secret.0);
         secret
     }
 
-    /// All zero: to be filled in place, so that no copy of the secret is left behind on the stack.
+    /// Zeros, to be filled in place: then no copy of the secret is left on the stack.
     pub(crate) fn zero() -> Self {
         Self([0; 32])
     }
@@ -65,11 +65,11 @@ impl<'de> Deserialize<'de> for Secret {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
                 let mut secret = Secret::zero();
-                // `decode_slice` wants room for the longest text of this length: 43 characters may need 33 bytes.
+                // `decode_slice` needs room for an upper bound of the length: 33 bytes for 43 characters.
                 let mut room = Zeroizing::new([0_u8; 33]);
                 match URL_SAFE_NO_PAD.decode_slice(text.trim_end_matches('='), room.as_mut_slice()) {
                     Ok(32) => secret.0.copy_from_slice(&room[..32]),
-                    // The text may be a secret with a typing error: never quote it.
+                    // The error does not quote the text: it may be a secret with a typing error.
                     _ => return Err(E::custom("not 32 bytes as base64url")),
                 }
                 Ok(secret)

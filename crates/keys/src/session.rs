@@ -1,7 +1,7 @@
-//! What `OP_SESSION` may hold: a path, the file's content, or base64 of the content, once or twice.
+//! Reads the value of `OP_SESSION`: a path, the file's content, or the content encoded in base64 once or twice.
 //!
-//! Twice, because a Kubernetes Secret is base64 already, and people encode the value they put into its manifest a
-//! second time (or a third, with `stringData` and `data` mixed up).
+//! Twice, because the values of a Kubernetes Secret are base64, and people put a value into the manifest that is encoded already,
+//! or mistake `stringData` for `data`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,17 +14,17 @@ use zeroize::Zeroizing;
 
 use crate::CredentialsError;
 
-/// Longest content in bytes; a real file has some 400.
+/// The longest content in bytes. A credentials file has about 400.
 const MAX_LEN: usize = 64 * 1024;
 const WHAT: &str = "the credentials file";
 
-/// Lenient where people are careless (padding), strict where it shows damage (the alphabet).
+/// Padding is optional, since it gets lost in copying. Other characters than the alphabet's are an error, since they show damage.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The JSON text behind `session`.
+/// The JSON that `session` names or holds.
 pub(crate) fn resolve(session: &str) -> Result<Zeroizing<String>, CredentialsError> {
     let session = session.trim_start_matches('\u{feff}').trim();
     if session.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) fn resolve(session: &str) -> Result<Zeroizing<String>, CredentialsErr
 
 /// Reads a small text file.
 pub(crate) fn read(path: &Path, what: &'static str) -> Result<Zeroizing<String>, CredentialsError> {
-    // Room for everything at once: growing would leave copies of the secrets behind in freed memory.
+    // The buffer has its full size from the start: growing would leave copies of the secrets in freed memory.
     let mut text = Zeroizing::new(String::with_capacity(MAX_LEN + 1));
     let file = File::open(path).map_err(|error| CredentialsError::reading(path, &error))?;
     let read = file.take(MAX_LEN as u64 + 1).read_to_string(&mut text);
@@ -64,7 +64,7 @@ pub(crate) fn read(path: &Path, what: &'static str) -> Result<Zeroizing<String>,
     }
 }
 
-/// Whether the session is a path. Only then may a message show it: anything else could be content.
+/// `session` as a path, if it is one. Only a path may be shown in a message: anything else could be the content.
 pub(crate) fn as_path(session: &str) -> Option<&Path> {
     let path = Path::new(session);
     let looks_like_one = session.starts_with(['/', '.']) && session.len() <= 1024;
@@ -75,7 +75,7 @@ fn is_json(text: &str) -> bool {
     text.starts_with('{')
 }
 
-/// Peels up to two layers of base64 off; `None` if there is no JSON object below.
+/// Decodes base64 up to two times. `None` if the result is no JSON object.
 fn decode(text: &str) -> Result<Option<Zeroizing<String>>, CredentialsError> {
     let mut text = Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned());
     for _ in 0..2 {
@@ -96,8 +96,8 @@ fn decode(text: &str) -> Result<Option<Zeroizing<String>>, CredentialsError> {
     Ok(is_json(&text).then_some(text))
 }
 
-/// Whether the first few characters decode, in at most `layers` steps, to the start of a JSON object. Told from the
-/// start alone, so that a value damaged further on is reported as damaged base64 and not taken for something else.
+/// Whether the first characters decode, in at most `layers` steps, to the start of a JSON object. Only the start is looked at, so
+/// that a value with damage further on is reported as damaged base64.
 fn starts_like_encoded_json(text: &str, layers: u8) -> bool {
     let in_alphabet = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let start: Zeroizing<String> =
@@ -114,7 +114,7 @@ fn starts_like_encoded_json(text: &str, layers: u8) -> bool {
     json || (layers > 1 && starts_like_encoded_json(decoded, layers - 1))
 }
 
-/// Both base64 alphabets as one, without the line breaks `base64` puts in.
+/// The text in the URL-safe alphabet, without white space: the program `base64` adds line breaks.
 fn url_alphabet(text: &str) -> Zeroizing<String> {
     let characters = text.chars().filter(|c| !c.is_ascii_whitespace()).map(|c| match c {
         '+' => '-',
@@ -136,7 +136,7 @@ mod tests {
     const JSON: &str = "{\"format\": \"sidevault-credentials/1\", \"x\": \"??>>~~\u{fc}\"}";
 
     #[test]
-    fn every_spelling_gives_the_same_json() {
+    fn every_encoding_gives_the_same_json() {
         for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
             let once = engine.encode(format!("\n {JSON}\n"));
             let wrapped: Vec<&str> = once
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_content_is_named_and_never_shown() {
+    fn damaged_content_is_not_quoted() {
         let encoded = STANDARD.encode(JSON);
         let wrong_letter = encoded.replacen(&encoded[40..41], "!", 1);
         let one_short = &encoded[..encoded.len() / 4 * 4 - 3];
@@ -214,7 +214,7 @@ mod tests {
         std::fs::write(&path, JSON).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         let uid = rustix::process::geteuid();
-        // Root may read everything.
+        // Root can read every file.
         if !uid.is_root() {
             let error = resolve(path.to_str().unwrap()).unwrap_err().to_string();
             let expected = format!(

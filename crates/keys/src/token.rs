@@ -1,76 +1,76 @@
-//! What an access token says, once it is believed; and on the wire (RFC 7519, with the claims Connect tokens carry).
+//! Access tokens: the content of a verified token, and the claims of the JWT (RFC 7519; the claims are those of Connect's tokens).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sidevault_model::{Access, Timestamp, VaultId};
 
-/// Longest token in bytes. A header line of an HTTP request rarely may be longer.
+/// The longest token in bytes. Most HTTP servers accept no longer header line.
 pub const MAX_TOKEN_LEN: usize = 16 * 1024;
 
 pub(crate) const ISSUER: &str = "sidevault";
-/// Connect's own audience: tools that look at tokens know it.
+/// The audience of Connect's tokens, which tools that inspect tokens know.
 pub(crate) const AUDIENCE: &str = "com.1password.connect";
 
-/// Longest id of a token in bytes. Ids that Sidevault makes have 26.
+/// The longest id of a token in bytes. Ids that Sidevault makes have 26.
 const MAX_JTI_LEN: usize = 64;
 
-/// Connect's permission bits for "may read items" and "may write items". Its other bits are ignored.
+/// Connect's permission bits for reading and writing items. Other bits are ignored.
 const READ: u64 = 16;
 const WRITE: u64 = 32;
 
-/// The last second of the year 9999, the last that RFC 3339 can write.
+/// The last second of the year 9999: RFC 3339 can't express a later one.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// A verified access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The token's own id: what the activity log records and what is revoked.
+    /// The token's id. The activity log records it, and revocations name it.
     pub jti: String,
-    /// What the administrator called it.
+    /// The name that the administrator gave the token.
     pub name: String,
-    /// The key that signed it.
+    /// The id of the key that signed the token.
     pub kid: String,
-    /// What it may do, vault by vault.
+    /// The token's rights in each vault.
     pub vaults: BTreeMap<VaultId, Access>,
-    /// Those of `vaults` whose id was computed from the vault's name because `token create` had no store or no such vault in
-    /// it. The token opens such an id only until it is retired (docs/tokens.md).
+    /// The vaults of `vaults` whose id was computed from the vault's name, because `token create` had no store or the store had
+    /// no such vault. The token opens such an id only until the id is retired (docs/tokens.md).
     pub by_name: BTreeSet<VaultId>,
-    /// When it was issued, to the second.
+    /// When the token was issued, to the second.
     pub issued_at: Timestamp,
-    /// From when on it is refused, to the second; `None`: never.
+    /// When the token expires, to the second. `None`: never.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Why a token was refused. The text is for this server's log; clients get [`public_message`](Self::public_message).
+/// Why a token was refused. The text is for the server's log. Clients get [`public_message`](Self::public_message).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Longer than [`MAX_TOKEN_LEN`].
+    /// The token is longer than [`MAX_TOKEN_LEN`].
     #[error("token is longer than {MAX_TOKEN_LEN} bytes")]
     TooLong,
-    /// No JWT, or one without the claims a token needs. Mostly a token that was cut while copying.
+    /// The text is no JWT, or lacks claims of an access token. Mostly the token was cut while it was copied.
     #[error("token is not a complete JWT with the claims of an access token (cut while copying?)")]
     Malformed,
-    /// Another algorithm than ES256.
+    /// The algorithm is not ES256.
     #[error("token is signed with an algorithm other than ES256")]
     Algorithm,
-    /// Signed by a key that is not in the credentials.
+    /// The key that signed the token is not in the credentials.
     #[error("token is signed by key {kid:?}, which these credentials do not accept (made for another server?)")]
     UnknownKey {
-        /// The key id the token names; empty if it names none or one of impossible form.
+        /// The key id in the token. Empty if the token has none, or one that can't be a key id.
         kid: String,
     },
-    /// Altered, or forged.
+    /// The token was altered or forged.
     #[error("token signature is wrong")]
     Signature,
-    /// For another service.
+    /// The token is for another service.
     #[error("token is not meant for a Connect server: wrong `aud`")]
     Audience,
-    /// By another kind of issuer.
+    /// Another product issued the token.
     #[error("token was not issued by Sidevault: wrong `iss`")]
     Issuer,
-    /// Its time is over.
+    /// The token has expired.
     #[error("token {name:?} (jti {jti}) expired at {at}")]
     Expired {
         /// The token's name.
@@ -80,21 +80,21 @@ pub enum TokenError {
         /// When it expired.
         at: Timestamp,
     },
-    /// Its time has not come: `nbf` or `iat` lies in the future. Mostly a clock that is wrong.
+    /// `nbf` or `iat` is in the future. Mostly a clock is wrong.
     #[error("token {name:?} (jti {jti}) is not valid before {at} (is a clock wrong?)")]
     NotYetValid {
         /// The token's name.
         name: String,
         /// The token's id.
         jti: String,
-        /// From when on it is valid.
+        /// When the token becomes valid.
         at: Timestamp,
     },
 }
 
 impl TokenError {
-    /// What a client is told: one of the two texts that Connect clients and their users know. It gives nothing away
-    /// that helps to forge a token.
+    /// The text for the client: one of the two texts that Connect's clients and their users know. It does not help to forge a
+    /// token.
     pub fn public_message(&self) -> &'static str {
         match self {
             Self::Algorithm | Self::UnknownKey { .. } | Self::Signature => "Invalid token signature",
@@ -106,12 +106,12 @@ impl TokenError {
 /// The payload of the JWT.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Claims {
-    /// Checked by the JWT library, as is `aud`; so they are only ever written here.
+    /// `jsonwebtoken` checks `iss` and `aud` itself, so they are only written here, not read.
     #[serde(skip_deserializing)]
     pub(crate) iss: &'static str,
     #[serde(skip_deserializing)]
     pub(crate) aud: [&'static str; 1],
-    /// The key id of the issuer, where Connect names the server.
+    /// The issuer's key id. Connect's tokens name the server here.
     #[serde(default)]
     pub(crate) sub: String,
     pub(crate) iat: i64,
@@ -122,27 +122,27 @@ pub(crate) struct Claims {
     pub(crate) jti: String,
     #[serde(default)]
     pub(crate) name: String,
-    /// Features.
+    /// What the token is for: always `vaultaccess`.
     #[serde(rename = "1password.com/fts", default)]
     pub(crate) features: Vec<String>,
-    /// Vaults.
+    /// The rights in each vault.
     #[serde(rename = "1password.com/vts")]
     pub(crate) vaults: Vec<VaultClaim>,
 }
 
-/// Rights on one vault.
+/// The rights in one vault.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct VaultClaim {
     #[serde(rename = "u")]
     vault: String,
     #[serde(rename = "a")]
     bits: u64,
-    /// How the maker named the vault, if not by its id. Connect's tokens don't have this member.
+    /// `name` if the administrator named the vault by its name and not by its id. Connect's tokens do not have this member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<NamedBy>,
 }
 
-/// Any other word makes the whole token malformed, and so refused.
+/// Any other word makes the whole token malformed, so that it is refused.
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum NamedBy {
@@ -173,7 +173,7 @@ impl VaultClaim {
 }
 
 impl Claims {
-    /// The token these claims make, whether or not its time is right.
+    /// The token with these claims. This does not check the times.
     pub(crate) fn into_token(self, kid: String) -> Result<Token, TokenError> {
         if self.jti.len() > MAX_JTI_LEN {
             return Err(TokenError::Malformed);
@@ -203,7 +203,7 @@ impl Claims {
     }
 }
 
-/// A JWT's NumericDate as a point in time.
+/// A JWT's NumericDate as a timestamp.
 pub(crate) fn at_second(seconds: i64) -> Result<Timestamp, TokenError> {
     match seconds {
         0..=LAST_SECOND => Ok(Timestamp::from_millis(seconds * 1000)),

@@ -1,4 +1,4 @@
-//! Believing a token, or not.
+//! Verifies access tokens.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,13 +12,13 @@ use crate::es256;
 use crate::public_key::VerificationKey;
 use crate::token::{AUDIENCE, Claims, ISSUER, MAX_TOKEN_LEN, Token, TokenError, at_second};
 
-/// How far a token's `iat` and `nbf` may lie in the future, in milliseconds: clocks differ. `exp` gets no such grace.
+/// How far a token's `iat` and `nbf` may be in the future, in milliseconds, because clocks differ. `exp` has no leeway.
 const CLOCK_LEEWAY: i64 = 60_000;
 
-/// Checks access tokens: ES256 only, by the keys in the credentials only. Cheap to clone.
+/// Verifies access tokens with ES256 and the keys in the credentials only. It is cheap to clone.
 ///
-/// A check costs a fraction of a millisecond of processor time, so callers keep the outcome. They key it by the
-/// whole text of the token and revoke by `jti`: one token has more than one valid signature (ECDSA).
+/// A verification takes a fraction of a millisecond of processor time, so callers cache the result. The key of such a cache must
+/// be the whole text of the token, and revocations must go by `jti`: a token has more than one valid signature (ECDSA).
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -31,7 +31,7 @@ impl Verifier {
     pub(crate) fn new(keys: &[VerificationKey]) -> Self {
         es256::install();
         let keys = keys.iter().filter_map(|key| {
-            // Checked when the credentials were loaded, so none is ever left out.
+            // The keys were checked when the credentials were loaded, so none is left out here.
             DecodingKey::from_ec_components(&key.x, &key.y)
                 .ok()
                 .map(|decoding| (key.kid.clone(), decoding))
@@ -40,7 +40,7 @@ impl Verifier {
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[ISSUER]);
         validation.required_spec_claims = HashSet::from(["aud".to_owned(), "iss".to_owned()]);
-        // Time is checked below, against the caller's clock, and `exp` may be absent.
+        // `check_time` checks the time, against the caller's clock; `exp` may be absent.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         Self(Arc::new(Inner {
@@ -54,7 +54,7 @@ impl Verifier {
         self.0.keys.iter().map(|(kid, _)| kid.as_str())
     }
 
-    /// What `jwt` (the text behind `Bearer `) grants, if it is genuine and valid at `now`.
+    /// The content of `jwt`, the text after `Bearer `, if its signature is right and it is valid at `now`.
     ///
     /// # Errors
     /// See [`TokenError`].
@@ -66,7 +66,8 @@ impl Verifier {
         if header.alg != Algorithm::ES256 {
             return Err(TokenError::Algorithm);
         }
-        // RFC 7515, section 4.1.11: whoever does not understand a critical extension must refuse.
+        // RFC 7515, section 4.1.11: a recipient that does not understand a critical extension must refuse the token. This one
+        // understands none.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
@@ -114,7 +115,7 @@ fn refusal(error: &Error) -> TokenError {
     }
 }
 
-/// A key id comes from whoever sent the token: only one that could be real goes into the log.
+/// The key id, for the log, or an empty text if it can't be one: the sender of the token chose it.
 fn loggable(kid: String) -> String {
     let possible = kid.len() <= 64 && kid.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
     if possible { kid } else { String::new() }

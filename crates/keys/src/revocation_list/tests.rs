@@ -15,7 +15,7 @@ fn ids(list: &RevocationList) -> Vec<&str> {
 }
 
 #[test]
-fn ids_comments_and_line_ends_of_every_kind_are_read() {
+fn ids_comments_and_line_ends_are_read() {
     let text = format!(
         "\u{feff}# a list\r\n\r\n  {A}\t# ci, on Monday\r\n{}#x\n\n",
         B.to_uppercase()
@@ -28,7 +28,7 @@ fn ids_comments_and_line_ends_of_every_kind_are_read() {
 }
 
 #[test]
-fn one_bad_line_is_named_and_takes_no_other_id_away() {
+fn a_bad_line_is_named_and_the_other_ids_are_read() {
     for bad in [
         "eyJhbGciOiJFUzI1NiJ9.e30.x",
         "ci",
@@ -39,13 +39,13 @@ fn one_bad_line_is_named_and_takes_no_other_id_away() {
         let list = RevocationList::parse(format!("{A}\n{bad}\n{B}\n{bad}").as_bytes());
         assert_eq!(ids(&list), [A, B]);
         assert_eq!(list.fault, Some(RevocationListFault::Line(2)), "{bad}");
-        let said = list.fault.unwrap().to_string();
-        assert!(bad.len() < 20 || !said.contains(&bad[..20]), "{said}");
+        let text = list.fault.unwrap().to_string();
+        assert!(bad.len() < 20 || !text.contains(&bad[..20]), "{text}");
     }
 }
 
 #[test]
-fn a_list_is_read_up_to_its_longest_length_and_no_further() {
+fn a_list_is_read_up_to_its_limit() {
     let line = format!("{A}\n");
     let full = line.repeat(MAX_REVOCATION_LIST_LEN / line.len());
     assert_eq!(RevocationList::parse(full.as_bytes()).fault, None);
@@ -63,7 +63,7 @@ fn a_list_is_read_up_to_its_longest_length_and_no_further() {
 }
 
 #[test]
-fn what_is_no_file_is_told_apart_and_never_waited_for() {
+fn directories_and_pipes_are_refused_without_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let fault = |path: &Path| RevocationList::read(path).fault.unwrap();
     assert_eq!(fault(&folder.path().join("none")), RevocationListFault::Missing);
@@ -75,7 +75,7 @@ fn what_is_no_file_is_told_apart_and_never_waited_for() {
 }
 
 #[test]
-fn a_list_is_made_and_extended_in_place() {
+fn a_list_is_created_and_extended_in_place() {
     let folder = tempfile::tempdir().unwrap();
     let (path, link) = (folder.path().join("list"), folder.path().join("link"));
     std::os::unix::fs::symlink(&path, &link).unwrap();
@@ -85,14 +85,14 @@ fn a_list_is_made_and_extended_in_place() {
     assert_eq!(first, format!("{HEADER}{A}  # cix\n"));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     add(&A.to_uppercase(), "again").unwrap();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), first, "once is enough");
-    // As an editor may leave it.
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), first, "the id is listed twice");
+    // An editor may leave out the last line break.
     std::fs::write(&path, first.trim_end()).unwrap();
     add(B, "").unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{first}{B}\n"));
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
     assert!(link.symlink_metadata().unwrap().is_symlink());
-    // A list with a fault is for a person to look at.
+    // A list with a fault is not extended.
     std::fs::write(&path, "what\n").unwrap();
     assert!(add(A, "").unwrap_err().to_string().contains("line 1"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "what\n");
@@ -107,14 +107,14 @@ fn the_list_is_beside_credentials_that_are_in_a_file() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_make_parse_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let list = RevocationList::parse(&bytes);
         prop_assert!(list.ids.iter().all(|id| canonical_jti(id).as_ref() == Some(id)));
     }
 
-    /// Whatever a file held and wherever it was cut, what is added is found, and nothing that was found before is lost.
+    /// Whatever a file holds, and wherever it was cut: an added id is found, and no id that was found before is lost.
     #[test]
-    fn what_is_added_is_found(text in "([a-c2]{26}[ #x]{0,3}\r?\n|#[ -~]{0,9}\n|\n)*", cut in 0_usize..200) {
+    fn an_added_id_is_found(text in "([a-c2]{26}[ #x]{0,3}\r?\n|#[ -~]{0,9}\n|\n)*", cut in 0_usize..200) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list");
         let old = &text[..text.len().saturating_sub(cut)];
