@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::Invalid;
 use crate::field::{FieldType, Purpose};
 use crate::item::Item;
-use crate::json::{self, Object, Place};
+use crate::json::{self, JsonPath, Object};
 use crate::recipe::Recipe;
 use crate::time::Timestamp;
 
@@ -134,10 +134,10 @@ impl ItemInput {
     /// [`Invalid`] when it is not UTF-8, not JSON, cut short, too deep, has a key twice, is no object, or a member is
     /// of the wrong kind. The message says where, with line and column or as `fields[2].value`, never what.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
-        Self::from_value(json::parse(bytes)?, &Place::Root(""))
+        Self::from_value(json::parse(bytes)?, &JsonPath::Root(""))
     }
 
-    pub(crate) fn from_value(value: Value, place: &Place<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Self, Invalid> {
         let mut object = Object::new(value, place)?;
         Ok(Self {
             id: non_empty(object.text("id")?),
@@ -161,7 +161,7 @@ impl ItemInput {
 }
 
 impl UrlInput {
-    pub(crate) fn from_value(value: Value, place: &Place<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Self, Invalid> {
         let mut object = Object::new(value, place)?;
         Ok(Self {
             href: object.text("href")?.ok_or_else(|| place.invalid("must have an href"))?,
@@ -173,7 +173,7 @@ impl UrlInput {
 
 impl SectionInput {
     /// `None` for a section with neither id nor label, which is how clients say "no section".
-    pub(crate) fn from_value(value: Value, place: &Place<'_>) -> Result<Option<Self>, Invalid> {
+    pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Option<Self>, Invalid> {
         let mut object = Object::new(value, place)?;
         let section = Self {
             id: non_empty(object.text("id")?),
@@ -184,7 +184,7 @@ impl SectionInput {
 }
 
 impl FieldInput {
-    pub(crate) fn from_value(value: Value, place: &Place<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Self, Invalid> {
         let mut object = Object::new(value, place)?;
         Ok(Self {
             id: non_empty(object.text("id")?),
@@ -292,7 +292,7 @@ impl From<&Item> for ItemInput {
 impl<'de> Deserialize<'de> for ItemInput {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = json::strict(deserializer)?;
-        Self::from_value(value, &Place::Root("item")).map_err(serde::de::Error::custom)
+        Self::from_value(value, &JsonPath::Root("item")).map_err(serde::de::Error::custom)
     }
 }
 

@@ -133,27 +133,27 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
 /// Where in a body a value stands, for messages: `fields[2].section`.
 #[derive(Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum JsonPath<'a> {
     /// The whole body, or the named whole of it.
     Root(&'a str),
     /// A member of an object.
-    Member(&'a Place<'a>, &'static str),
+    Member(&'a JsonPath<'a>, &'static str),
     /// An element of a list.
-    Element(&'a Place<'a>, usize),
+    Element(&'a JsonPath<'a>, usize),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for JsonPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root(name) => f.write_str(name),
-            Self::Member(Place::Root(""), name) => f.write_str(name),
+            Self::Member(JsonPath::Root(""), name) => f.write_str(name),
             Self::Member(parent, name) => write!(f, "{parent}.{name}"),
             Self::Element(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
 }
 
-impl Place<'_> {
+impl JsonPath<'_> {
     /// "{place} {reason}".
     pub(crate) fn invalid(&self, reason: &str) -> Invalid {
         match self {
@@ -166,12 +166,12 @@ impl Place<'_> {
 /// An object whose members are taken one by one; what is left over is ignored, and `null` is the same as absent.
 pub(crate) struct Object<'a> {
     members: Map<String, Value>,
-    place: &'a Place<'a>,
+    place: &'a JsonPath<'a>,
 }
 
 impl<'a> Object<'a> {
     /// The value as an object.
-    pub(crate) fn new(value: Value, place: &'a Place<'a>) -> Result<Self, Invalid> {
+    pub(crate) fn new(value: Value, place: &'a JsonPath<'a>) -> Result<Self, Invalid> {
         match value {
             Value::Object(members) => Ok(Self { members, place }),
             _ => Err(place.invalid("must be a JSON object")),
@@ -179,8 +179,8 @@ impl<'a> Object<'a> {
     }
 
     /// Where a member of this object stands.
-    pub(crate) fn at(&self, name: &'static str) -> Place<'a> {
-        Place::Member(self.place, name)
+    pub(crate) fn at(&self, name: &'static str) -> JsonPath<'a> {
+        JsonPath::Member(self.place, name)
     }
 
     /// A member's value; with `_` in front of upper-case letters if the client wrote it so.
@@ -206,7 +206,7 @@ impl<'a> Object<'a> {
     pub(crate) fn list<T>(
         &mut self,
         name: &'static str,
-        read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+        read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>,
     ) -> Result<Option<Vec<T>>, Invalid> {
         self.take(name)
             .map(|value| list(value, &self.at(name), read))
@@ -215,7 +215,7 @@ impl<'a> Object<'a> {
 }
 
 /// The value as text. Numbers are refused rather than converted: `0123` or 30 digits would not survive.
-pub(crate) fn text(value: Value, place: &Place<'_>) -> Result<String, Invalid> {
+pub(crate) fn text(value: Value, place: &JsonPath<'_>) -> Result<String, Invalid> {
     match value {
         Value::String(text) => Ok(text),
         _ => Err(place.invalid("must be a string")),
@@ -223,20 +223,20 @@ pub(crate) fn text(value: Value, place: &Place<'_>) -> Result<String, Invalid> {
 }
 
 /// The value as `true` or `false`.
-pub(crate) fn flag(value: Value, place: &Place<'_>) -> Result<bool, Invalid> {
+pub(crate) fn flag(value: Value, place: &JsonPath<'_>) -> Result<bool, Invalid> {
     value.as_bool().ok_or_else(|| place.invalid("must be true or false"))
 }
 
 /// The value as a list.
 pub(crate) fn list<T>(
     value: Value,
-    place: &Place<'_>,
-    read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+    place: &JsonPath<'_>,
+    read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>,
 ) -> Result<Vec<T>, Invalid> {
     let Value::Array(elements) = value else {
         return Err(place.invalid("must be a list"));
     };
-    let read_one = |(index, element)| read(element, &Place::Element(place, index));
+    let read_one = |(index, element)| read(element, &JsonPath::Element(place, index));
     elements.into_iter().enumerate().map(read_one).collect()
 }
 
@@ -312,10 +312,10 @@ mod tests {
 
     #[test]
     fn places_read_like_paths() {
-        let root = Place::Root("");
-        let fields = Place::Member(&root, "fields");
-        let field = Place::Element(&fields, 2);
-        assert_eq!(Place::Member(&field, "value").to_string(), "fields[2].value");
+        let root = JsonPath::Root("");
+        let fields = JsonPath::Member(&root, "fields");
+        let field = JsonPath::Element(&fields, 2);
+        assert_eq!(JsonPath::Member(&field, "value").to_string(), "fields[2].value");
         assert_eq!(root.invalid("must be x").to_string(), "the body must be x");
     }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::error::Invalid;
-use crate::json::{self, Object, Place};
+use crate::json::{self, JsonPath, Object};
 use crate::limits;
 use crate::wire::wire_enum;
 
@@ -93,15 +93,15 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Operation>, Invalid> {
     if elements.len() > limits::OPERATIONS {
         return Err(Invalid::new(format!("more than {} operations", limits::OPERATIONS)));
     }
-    let root = Place::Root("operations");
+    let root = JsonPath::Root("operations");
     elements
         .into_iter()
         .enumerate()
-        .map(|(index, element)| operation(element, &Place::Element(&root, index)))
+        .map(|(index, element)| operation(element, &JsonPath::Element(&root, index)))
         .collect()
 }
 
-fn operation(element: Value, place: &Place<'_>) -> Result<Operation, Invalid> {
+fn operation(element: Value, place: &JsonPath<'_>) -> Result<Operation, Invalid> {
     let value = element.get("value").cloned();
     let mut object = Object::new(element, place)?;
     let word = object.text("op")?.ok_or_else(|| place.invalid("has no op"))?;
@@ -115,6 +115,6 @@ fn operation(element: Value, place: &Place<'_>) -> Result<Operation, Invalid> {
     Ok(operation)
 }
 
-fn named(place: &Place<'_>, operation: &Operation, reason: &str) -> Invalid {
+fn named(place: &JsonPath<'_>, operation: &Operation, reason: &str) -> Invalid {
     Invalid::new(format!("{place} ({operation}): {reason}"))
 }

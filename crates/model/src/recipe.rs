@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::error::Invalid;
-use crate::json::{self, Object, Place};
+use crate::json::{self, JsonPath, Object};
 use crate::wire::wire_enum;
 
 wire_enum! {
@@ -102,7 +102,7 @@ impl Recipe {
     }
 
     /// Reads `{"length": 32, "characterSets": ["LETTERS"], "excludeCharacters": "O0"}`, each member optional or null.
-    pub(crate) fn from_value(value: Value, place: &Place<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Self, Invalid> {
         let mut object = Object::new(value, place)?;
         let length = match object.take("length") {
             None => Self::DEFAULT_LENGTH,
@@ -155,7 +155,7 @@ impl fmt::Debug for Recipe {
 impl<'de> Deserialize<'de> for Recipe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::from_value(value, &Place::Root("recipe")).map_err(serde::de::Error::custom)
+        Self::from_value(value, &JsonPath::Root("recipe")).map_err(serde::de::Error::custom)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::change::check_vault;
 use crate::error::Invalid;
 use crate::input::{FieldInput, ItemInput, SectionInput, UrlInput};
 use crate::item::Item;
-use crate::json::{self, Place};
+use crate::json::{self, JsonPath};
 use crate::limits;
 
 use super::blame::{Blame, named};
@@ -50,13 +50,13 @@ pub(crate) fn apply(item: &Item, operations: &[Operation]) -> Result<(ItemInput,
     Ok((working.input, blame))
 }
 
-fn section(value: Value, place: &Place<'_>) -> Result<SectionInput, Invalid> {
+fn section(value: Value, place: &JsonPath<'_>) -> Result<SectionInput, Invalid> {
     SectionInput::from_value(value, place)?.ok_or_else(|| place.invalid("must have an id or a label"))
 }
 
 /// A URL that a PATCH puts in. One without a label has none, even if the item has a URL with the same address and a label:
 /// only clients that send whole items (PUT) leave labels out because they do not know them.
-fn url(value: Value, place: &Place<'_>) -> Result<UrlInput, Invalid> {
+fn url(value: Value, place: &JsonPath<'_>) -> Result<UrlInput, Invalid> {
     let mut url = UrlInput::from_value(value, place)?;
     url.label.get_or_insert_default();
     Ok(url)
@@ -188,7 +188,7 @@ impl Working<'_> {
 
     /// `/fields`, `/fields/{id}`, `/fields/{id}/{attribute}`.
     fn fields(&mut self, change: &Change<'_>, rest: &[&str], index: usize) -> Result<(), Reason> {
-        let new = |value: Value, place: &Place<'_>| {
+        let new = |value: Value, place: &JsonPath<'_>| {
             Ok(Touched {
                 by: Some(index),
                 field: FieldInput::from_value(value, place)?,

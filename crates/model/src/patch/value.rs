@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::Invalid;
-use crate::json::{self, Place};
+use crate::json::{self, JsonPath};
 
 use super::Op;
 
@@ -25,7 +25,7 @@ impl Change<'_> {
     /// The value of an attribute, `None` when it is to be removed.
     pub(super) fn attribute<T>(
         &self,
-        read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+        read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>,
     ) -> Result<Option<T>, Reason> {
         match self.op {
             Op::Remove => Ok(None),
@@ -38,8 +38,8 @@ impl Change<'_> {
 }
 
 /// Reads what is put in.
-pub(super) fn read<T>(value: Value, read: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>) -> Result<T, Reason> {
-    read(value, &Place::Root("the value")).map_err(|error| error.to_string())
+pub(super) fn read<T>(value: Value, read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>) -> Result<T, Reason> {
+    read(value, &JsonPath::Root("the value")).map_err(|error| error.to_string())
 }
 
 /// An operation on a list or, with `spot`, on an element of it by index.
@@ -47,7 +47,7 @@ pub(super) fn edit_list<T>(
     list: &mut Vec<T>,
     change: &Change<'_>,
     spot: Option<&str>,
-    read_one: impl Fn(Value, &Place<'_>) -> Result<T, Invalid>,
+    read_one: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>,
 ) -> Result<(), Reason> {
     match (spot, change.op) {
         (None, Op::Remove) => list.clear(),
