@@ -1,4 +1,4 @@
-//! What a token may do in a vault.
+//! A token's rights in a vault.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,36 +7,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Invalid;
 
-/// Rights on one vault. Shown and sent as `read`, `write`, `read,write` or `none`.
+/// Rights in one vault. They are displayed and serialised as `read`, `write`, `read,write` or `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// May see items.
+    /// The right to read items.
     pub read: bool,
-    /// May create, change and delete items. Without `read`, never learns what they hold.
+    /// The right to create, change and delete items. Without `read`, no answer shows what the items hold.
     pub write: bool,
 }
 
 impl Access {
-    /// Seeing only.
+    /// The right to read only.
     pub const READ: Self = Self {
         read: true,
         write: false,
     };
-    /// Changing without seeing.
+    /// The right to write only.
     pub const WRITE: Self = Self {
         read: false,
         write: true,
     };
-    /// Both.
+    /// Both rights.
     pub const READ_WRITE: Self = Self {
         read: true,
         write: true,
     };
 
-    /// Reads `read`, `write`, both joined by a comma, or the short `r`, `w`, `rw`; in any case.
+    /// Parses `read`, `write`, both joined by a comma, or the short `r`, `w`, `rw`, in any case.
     ///
     /// # Errors
-    /// [`Invalid`] for any other word, and when nothing is granted.
+    /// [`Invalid`] for any other word, and for an empty text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let mut access = Self::default();
         for word in text.split(',') {
@@ -52,7 +52,7 @@ impl Access {
         Ok(access)
     }
 
-    /// What both allow.
+    /// The rights that both have.
     #[must_use]
     pub fn intersect(self, other: Self) -> Self {
         Self {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_and_short_spellings_are_read() {
+    fn long_and_short_words_are_parsed() {
         for (text, access) in [
             ("read", Access::READ),
             ("r", Access::READ),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_grants_nothing() {
+    fn other_words_are_refused() {
         for text in ["", ",", "read,", "admin", "readwrite", "none"] {
             assert!(Access::parse(text).is_err(), "{text}");
         }

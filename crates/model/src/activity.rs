@@ -1,4 +1,4 @@
-//! The record of a request, as `GET /v1/activity` shows it.
+//! Records of the activity log, as `GET /v1/activity` shows them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +7,29 @@ use crate::time::Timestamp;
 use crate::wire::wire_enum;
 
 wire_enum! {
-    /// What was asked for.
+    /// The action of a request.
     pub enum Action, unknown = None;
-    /// Reading.
+    /// Read a vault, an item or a file.
     Read = "READ",
-    /// Making an item.
+    /// Create an item.
     Create = "CREATE",
-    /// Changing an item.
+    /// Change an item.
     Update = "UPDATE",
-    /// Deleting an item.
+    /// Delete an item.
     Delete = "DELETE",
 }
 
 wire_enum! {
-    /// Whether it was allowed.
+    /// Whether a request was carried out.
     pub enum ActivityOutcome, unknown = None;
-    /// Done.
+    /// The request was carried out.
     Success = "SUCCESS",
-    /// Refused.
+    /// The token did not have the right.
     Deny = "DENY",
 }
 
 wire_enum! {
-    /// What it was asked of.
+    /// What a request was about.
     pub enum ResourceType, unknown = None;
     /// An item.
     Item = "ITEM",
@@ -37,14 +37,14 @@ wire_enum! {
     Vault = "VAULT",
 }
 
-/// The kind of request that a record is about. A full log keeps room for each kind: many reads push out no write.
+/// The kind of a record. A full log keeps room for each kind, so that many reads can't displace records of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
-    /// A read that was answered.
+    /// A read.
     Read = 0,
-    /// A change that was made.
+    /// A write.
     Write = 1,
-    /// A request that was refused.
+    /// A refused request.
     Denial = 2,
 }
 
@@ -62,25 +62,25 @@ impl RecordKind {
     }
 }
 
-/// One request. Names and values never appear in it.
+/// The record of a request. It holds no names and values of items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiRequest {
     /// The request's UUID, the same as in the log.
     pub request_id: String,
-    /// When it came.
+    /// When the request came.
     pub timestamp: Timestamp,
-    /// What was asked for.
+    /// The action.
     pub action: Action,
-    /// Whether it was allowed.
+    /// Whether the request was carried out.
     pub result: ActivityOutcome,
-    /// Who asked.
+    /// Who sent the request.
     pub actor: Actor,
-    /// What it was asked of.
+    /// What the request was about.
     pub resource: Resource,
 }
 
-/// Who made a request.
+/// Who sent a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
@@ -90,23 +90,23 @@ pub struct Actor {
     pub account: String,
     /// The token's id.
     pub jti: String,
-    /// The client's `User-Agent`, at most its first 256 bytes; empty if it sent none, or if the vault is out of the
-    /// token's scope: a client that is refused must not write text of its own into the vault's log.
+    /// The first 256 bytes of the client's `User-Agent`. Empty if the client sent none, and if the vault is not in the token: a
+    /// client that is refused must not write text into the vault's log.
     pub user_agent: String,
-    /// The client's address.
+    /// The client's IP address.
     pub request_ip: String,
 }
 
-/// What a request touched.
+/// What a request was about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
-    /// Whether `item` or `vault` counts.
+    /// Whether the request was about the item or the vault.
     #[serde(rename = "type")]
     pub resource_type: ResourceType,
     /// The vault.
     pub vault: VaultRef,
-    /// The item, when one was touched.
+    /// The item, if the request was about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<ItemRef>,
     /// The item's version after the request.

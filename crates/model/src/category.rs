@@ -1,11 +1,11 @@
-//! The kinds of items.
+//! The categories of items.
 
 use crate::wire::wire_enum;
 
 wire_enum! {
-    /// What an item is. The 22 words of Connect's specification.
+    /// The category of an item: the 22 words of Connect's specification.
     ///
-    /// An unlisted word in a stored or mirrored item reads as [`Category::Custom`], as the Go SDK does.
+    /// Another word in an item of another server is read as [`Category::Custom`], as the Go SDK does.
     pub enum Category, unknown = Some(Self::Custom);
     /// A web login.
     Login = "LOGIN",
@@ -39,7 +39,7 @@ wire_enum! {
     Identity = "IDENTITY",
     /// A reward programme.
     RewardProgram = "REWARD_PROGRAM",
-    /// A file with fields around it. Can be updated but not created through the API.
+    /// A file with fields. An item of it can be updated but not created through the API.
     Document = "DOCUMENT",
     /// An e-mail account.
     EmailAccount = "EMAIL_ACCOUNT",
@@ -49,15 +49,15 @@ wire_enum! {
     MedicalRecord = "MEDICAL_RECORD",
     /// An SSH key.
     SshKey = "SSH_KEY",
-    /// Anything else. Cannot be created through the API.
+    /// Any other category. An item of it can't be created through the API.
     Custom = "CUSTOM",
 }
 
 impl Category {
-    /// Whether a new item of this kind gets an empty notes field when the client sent none, as Connect's templates do.
+    /// Whether a new item of this category gets an empty notes field if the client sent none, as with Connect's templates.
     ///
-    /// Only where people expect notes: on a SERVER item, External Secrets would take the extra field as a reason to
-    /// keep an item it wants to delete.
+    /// Other categories get none: External Secrets deletes a SERVER item when its last field is removed, and a notes field would
+    /// prevent that.
     pub(crate) fn comes_with_notes(self) -> bool {
         matches!(self, Self::Login | Self::SecureNote)
     }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unlisted_word_is_refused_from_clients_but_read_as_custom_from_servers() {
+    fn an_unknown_category_is_refused_from_clients_and_read_as_custom_from_servers() {
         assert_eq!(Category::from_word("CRYPTO_WALLET"), None);
         assert_eq!(
             serde_json::from_str::<Category>("\"CRYPTO_WALLET\"").unwrap(),

@@ -1,12 +1,12 @@
-//! DATE and MONTH_YEAR values, as they are kept: Unix seconds, and `YYYYMM`.
+//! Values of DATE and MONTH_YEAR fields. They are stored as Unix seconds and as `YYYYMM`.
 
 use jiff::civil;
 use jiff::tz::TimeZone;
 
 use crate::time::Timestamp;
 
-/// A DATE as Unix seconds. `2024-05-03` is 12:01 UTC of that day, the moment Terraform writes for a day, so that it is
-/// the same day in every zone; a full RFC 3339 time is that moment. Empty stays empty.
+/// A DATE as Unix seconds. `2024-05-03` becomes 12:01 UTC of that day, as Terraform writes it, so that it is the same day in almost
+/// every time zone. An RFC 3339 time and Unix seconds are taken as they are. An empty value stays empty.
 pub(crate) fn date(value: &str) -> Result<String, &'static str> {
     const REASON: &str = "must have a DATE value of Unix seconds or YYYY-MM-DD";
     if value.is_empty() {
@@ -18,19 +18,19 @@ pub(crate) fn date(value: &str) -> Result<String, &'static str> {
         .or_else(|| day(value))
         .or_else(|| Some(Timestamp::parse(value)?.as_seconds()));
     match seconds {
-        // Clients turn the number into a date: it must be one.
+        // Clients convert the number to a date, so it must be in the range of dates.
         Some(seconds) if jiff::Timestamp::from_second(seconds).is_ok() => Ok(seconds.to_string()),
         _ => Err(REASON),
     }
 }
 
 fn day(value: &str) -> Option<i64> {
-    // Jiff reads other ISO forms too; this one has exactly ten characters.
+    // Jiff also reads other ISO 8601 forms. This one has exactly ten characters.
     let day: civil::Date = (value.len() == 10).then(|| value.parse().ok())??;
     Some(TimeZone::UTC.to_timestamp(day.at(12, 1, 0, 0)).ok()?.as_second())
 }
 
-/// A MONTH_YEAR as `YYYYMM`. Empty stays empty.
+/// A MONTH_YEAR as `YYYYMM`. An empty value stays empty.
 pub(crate) fn month_year(value: &str) -> Result<String, &'static str> {
     let well_formed = value.len() == 6 && value.bytes().all(|byte| byte.is_ascii_digit());
     let month = well_formed.then(|| value[4..].parse::<u8>().ok()).flatten();
@@ -49,7 +49,7 @@ mod tests {
 
     // Checks 88 and 110.
     #[test]
-    fn a_day_is_1201_utc_whatever_the_server_thinks() {
+    fn a_day_is_1201_utc() {
         assert_eq!(date("2024-05-03").unwrap(), "1714737660");
         assert_eq!(date("1714737660").unwrap(), "1714737660");
         assert_eq!(date("-86400").unwrap(), "-86400");
@@ -59,7 +59,7 @@ mod tests {
 
     // Check 111.
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_refused() {
         for bad in [
             "abc",
             "2024-13-01",

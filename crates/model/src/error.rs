@@ -1,15 +1,15 @@
-//! What is told to a client whose request cannot be honoured.
+//! Errors of requests, and the body of error answers.
 
 use serde::{Deserialize, Serialize};
 
-/// The Connect release whose behaviour this is, for the `1Password-Connect-Version` header. Exactly three integers with
-/// dots: the Go SDK refuses file calls to anything it reads as older than 1.3.0.
+/// The Connect release that Sidevault behaves like, for the header `1Password-Connect-Version`. It must be three integers with
+/// dots: the Go SDK refuses file calls to a server whose version it reads as older than 1.3.0.
 pub const CONNECT_VERSION: &str = "1.8.0";
 
-/// A request that is answered with status 400; `Display` is the message the client sees.
+/// A request that breaks a rule and is answered with status 400. `Display` is the message for the client.
 ///
-/// The message names places (`fields[2]`, a line and column, an operation's path) and reasons, never a value: it ends
-/// up in the logs of whoever called. It also avoids the words some clients search errors for ("not found", "conflict").
+/// The message names the place of the fault (`fields[2]`, a line and column, an operation's path) and the reason. It quotes no
+/// value, because clients log it, and has no words that clients search errors for ("not found", "conflict").
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 #[serde(transparent)]
@@ -18,30 +18,30 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// An error with this message. Also how one that crossed a process boundary as text is put together again.
+    /// An error with this message.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
         }
     }
 
-    /// The text for the client.
+    /// The message for the client.
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
-/// The JSON body of every error answer: Python reads `message`, Ansible branches on `status`, Go prints both.
+/// The JSON body of every error answer. The Python SDK reads `message`, Ansible reads `status`, the Go SDK prints both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// The HTTP status again.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// What went wrong, for a person.
+    /// The reason, for people.
     pub message: String,
 }
 
 impl ErrorBody {
-    /// A body for this status.
+    /// The body of an answer with this status.
     pub fn new(status: u16, message: impl Into<String>) -> Self {
         Self {
             status,

@@ -1,4 +1,4 @@
-//! Fields of an item: what people call "the secret" is a field's value.
+//! Fields of an item. The secrets are values of fields.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use crate::section::SectionRef;
 use crate::wire::{null_as_default, wire_enum};
 
 wire_enum! {
-    /// What kind of text a value is.
+    /// The type of a field's value.
     ///
-    /// A one-time password is `OTP` on the wire, whatever the specification says. An unlisted word in a stored or
-    /// mirrored item reads as [`FieldType::Unknown`].
+    /// A one-time password has the type `OTP`: Connect's specification says `TOTP`, which no Connect server accepts. Another word in
+    /// an item of another server is read as [`FieldType::Unknown`].
     pub enum FieldType, unknown = Some(Self::Unknown);
     /// Plain text.
     String = "STRING",
     /// An e-mail address.
     Email = "EMAIL",
-    /// Text that is shown as dots.
+    /// Text that user interfaces hide.
     Concealed = "CONCEALED",
     /// A web address.
     Url = "URL",
@@ -45,23 +45,24 @@ wire_enum! {
     File = "FILE",
     /// A private SSH key.
     SshKey = "SSHKEY",
-    /// None of the above.
+    /// Another type.
     Unknown = "UNKNOWN",
 }
 
 wire_enum! {
-    /// The part a field plays when its item fills in a form. Most fields have none.
+    /// What a field is for when its item fills in a form. Most fields have no purpose.
     pub enum Purpose, unknown = None;
-    /// The user's name; at most one on an item.
+    /// The user's name. An item has at most one.
     Username = "USERNAME",
-    /// The password; at most one on an item.
+    /// The password. An item has at most one.
     Password = "PASSWORD",
     /// The notes.
     Notes = "NOTES",
 }
 
 impl Purpose {
-    /// The id of a new field of this purpose, and its label when the client gave none (Connect 1.5.0: never empty).
+    /// The id of a new field with this purpose, and the label if the client sends none: since Connect 1.5.0 the label of such a field
+    /// is never empty.
     pub const fn usual_name(self) -> &'static str {
         match self {
             Self::Username => "username",
@@ -71,7 +72,7 @@ impl Purpose {
     }
 }
 
-/// What is remembered about a password field.
+/// The earlier values of a password field.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordDetails {
     /// Earlier passwords, newest first, at most [`crate::limits::HISTORY`].
@@ -85,40 +86,39 @@ impl fmt::Debug for PasswordDetails {
     }
 }
 
-/// One field. `label` and `value` are always sent (Ansible indexes both); the other members only when there is one.
+/// A field. `label` and `value` are always sent, because Ansible needs both members; other members only if the field has them.
 ///
-/// The current one-time password (`totp`) is no part of it: it is added to an answer by
-/// [`crate::totp::insert_codes`] and never stored. `Debug` hides the value.
+/// The current one-time password (`totp`) is not stored: [`crate::totp::insert_codes`] adds it to answers. `Debug` hides the value.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Field {
-    /// Unique within the item; any text, kept as the client chose it.
+    /// The id: any text that the client chose, unique within the item.
     #[serde(default, deserialize_with = "null_as_default")]
     pub id: String,
-    /// What kind of text the value is.
-    #[serde(rename = "type", default = "plain")]
+    /// The type of the value.
+    #[serde(rename = "type", default = "string_type")]
     pub field_type: FieldType,
-    /// The part it plays, if any. Left out of the JSON when none: every SDK reads absence as `""`.
+    /// The purpose, if any. A field without one has no such member in JSON, which every SDK reads as `""`.
     #[serde(
         default,
         deserialize_with = "purpose_or_none",
         skip_serializing_if = "Option::is_none"
     )]
     pub purpose: Option<Purpose>,
-    /// What people see.
+    /// The name that people see.
     #[serde(default, deserialize_with = "null_as_default")]
     pub label: String,
-    /// The text itself; empty when there is none.
+    /// The value. Empty if the field has none.
     #[serde(default, deserialize_with = "null_as_default")]
     pub value: String,
-    /// The section it stands in. Never `null` in JSON: Ansible would crash on that.
+    /// The section that the field belongs to. It is never `null` in JSON, because Ansible crashes on that.
     #[serde(
         default,
         deserialize_with = "section_or_none",
         skip_serializing_if = "Option::is_none"
     )]
     pub section: Option<SectionRef>,
-    /// Bits of a PASSWORD field's value: exact when generated here, else an estimate.
+    /// The entropy of a PASSWORD field's value in bits: exact if this server generated the value, else an estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
     /// Earlier passwords of a PASSWORD field.
@@ -127,7 +127,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field of this type, label and value, with no purpose and no section.
+    /// A field with this type, label and value, without purpose and section.
     pub fn new(
         id: impl Into<String>,
         field_type: FieldType,
@@ -158,17 +158,17 @@ impl fmt::Debug for Field {
     }
 }
 
-fn plain() -> FieldType {
+fn string_type() -> FieldType {
     FieldType::String
 }
 
-/// `""`, `null` and words we do not know are all "no purpose".
+/// `""`, `null` and unknown words all mean that the field has no purpose.
 fn purpose_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Purpose>, D::Error> {
     let word = Option::<String>::deserialize(deserializer)?;
     Ok(word.as_deref().and_then(Purpose::from_word))
 }
 
-/// `null`, `{}` and `{"id": ""}` are all "no section".
+/// `null`, `{}` and `{"id": ""}` all mean that the field belongs to no section.
 fn section_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SectionRef>, D::Error> {
     let section = Option::<SectionRef>::deserialize(deserializer)?;
     Ok(section.filter(|section| !section.id.is_empty()))
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_servers_leave_out_or_send_as_null_is_read() {
+    fn missing_and_null_and_unknown_members_are_read() {
         let field: Field = serde_json::from_str(
             r#"{"id":"notesPlain","type":"WAX_SEAL","purpose":"","section":null,"totp":"123456","passwordDetails":{}}"#,
         )

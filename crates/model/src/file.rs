@@ -13,16 +13,16 @@ pub struct File {
     /// The file's name, any text.
     #[serde(default, deserialize_with = "crate::wire::null_as_default")]
     pub name: String,
-    /// Bytes of content.
+    /// The size of the content in bytes.
     #[serde(default, deserialize_with = "crate::wire::null_as_default")]
     pub size: u64,
-    /// Where the content is served. Starts with `/v1/`, since the Go SDK puts it right behind the host.
+    /// The path of the content. It starts with `/v1/`, because the Go SDK appends it to the host.
     #[serde(default, deserialize_with = "crate::wire::null_as_default")]
     pub content_path: String,
-    /// The section it stands in, if any.
+    /// The section that the file belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section: Option<SectionRef>,
-    /// Names the content's bytes in the store; another content has another id. Never part of the JSON.
+    /// The id of the content's bytes in the store. A changed content has another id. It is not part of the JSON.
     #[serde(skip)]
     pub content: Option<FileId>,
 }
@@ -58,7 +58,7 @@ mod tests {
 
     // Check 160.
     #[test]
-    fn a_file_says_where_its_content_is() {
+    fn a_file_has_the_path_of_its_content() {
         let file = File::new(
             VaultId::from_digest(&[0; 32]),
             ItemId::from_digest(&[0xff; 32]),

@@ -1,15 +1,15 @@
-//! The `filter` of list requests: a small part of SCIM's filters (RFC 7644, 3.4.2.2), as Connect's clients write them.
+//! The `filter` parameter of lists: a part of SCIM's filters (RFC 7644, section 3.4.2.2), as Connect's clients write them.
 //!
 //! ```text
 //! title eq "Wi-Fi"      name co "prod"      tag eq "a" and not (category eq "LOGIN" or favorite eq true)
 //! ```
 //!
-//! Operators: `eq ne co sw ew pr`, `and or not`, parentheses; words in any case. Text compares without regard to case
-//! and Unicode composition ([`fold`]).
+//! Operators are `eq ne co sw ew pr`, `and or not` and parentheses, in any case. Text compares without regard to case and to
+//! Unicode composition ([`fold`]).
 //!
-//! No client escapes quotes or backslashes in a value. So a value runs to the first quote behind which the rest is a
-//! filter again, usually the last one: `title eq "say "hi""` asks for `say "hi"`. One who does escape is understood as
-//! well: where `\"` or `\\` occur, both readings match.
+//! No client escapes quotes or backslashes in a value. So a value ends at the first quote after which the rest is a filter again,
+//! which is usually the last quote: `title eq "say "hi""` asks for `say "hi"`. A client that does escape gets what it wants, too:
+//! if a value has `\"` or `\\`, both the value as written and the value without escapes match.
 
 mod fold;
 mod parse;
@@ -23,16 +23,16 @@ pub use fold::{fold, prefer_exact};
 use crate::category::Category;
 use crate::item::State;
 
-/// What is filtered, which decides the attributes there are.
+/// What is filtered. It decides which attributes a filter may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// `name`, `title`, `id`.
+    /// Vaults, with the attributes `name`, `title`, `id`.
     Vaults,
-    /// `title`, `name`, `id`, `tag`, `tags`, `category`, `favorite`, `state`.
+    /// Items, with the attributes `title`, `name`, `id`, `tag`, `tags`, `category`, `favorite`, `state`.
     Items,
 }
 
-/// A filter that is none; answered with status 400. The message never repeats the filter, which may hold a title.
+/// The text is no filter. The api answers with status 400. The message does not quote the filter, which may hold a title.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid filter: {reason}")]
 pub struct InvalidFilter {
@@ -47,7 +47,7 @@ pub struct Filter {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Expression {
-    /// An empty filter: everything.
+    /// An empty filter, which everything matches.
     All,
     Compare(Attribute, Operator, Value),
     Present(Attribute),
@@ -75,38 +75,40 @@ enum Operator {
     EndsWith,
 }
 
-/// What an attribute is compared with, as it was written and, where that differs, as it reads without escapes.
+/// The value that an attribute is compared with.
 #[derive(Clone, PartialEq, Eq)]
 struct Value {
+    /// As it was written.
     written: String,
+    /// `written`, folded.
     folded: String,
+    /// Without escapes and folded, if it has escapes.
     unescaped: Option<String>,
 }
 
-/// What a filter looks at.
+/// The attributes of an item or a vault, for [`Filter::matches`].
 #[derive(Clone, Copy, Default)]
 pub struct Attributes<'a> {
-    /// The title of an item or the name of a vault.
+    /// The title of an item, or the name of a vault.
     pub title: &'a str,
     /// The id.
     pub id: &'a str,
-    /// Tags.
+    /// The tags of an item.
     pub tags: &'a [String],
     /// The category of an item.
     pub category: Option<Category>,
-    /// Whether it is a favourite.
+    /// Whether an item is a favourite.
     pub favorite: bool,
-    /// `None` for an active item, which `state eq "ACTIVE"` finds.
+    /// The state of an item. `None` is an active item, which `state eq "ACTIVE"` matches.
     pub state: Option<State>,
 }
 
 impl Filter {
-    /// Parses a filter, already percent-decoded. A blank one matches everything.
+    /// Parses a filter, which must be percent-decoded. Everything matches a blank filter.
     ///
     /// # Errors
-    /// [`InvalidFilter`] for a value without a closing quote, an attribute the subject does not have, an unknown
-    /// operator, unbalanced parentheses, and beyond [`crate::limits::FILTER_BYTES`] or
-    /// [`crate::limits::FILTER_DEPTH`].
+    /// [`InvalidFilter`] for a value without a closing quote, an attribute that the subject does not have, an unknown operator,
+    /// unbalanced parentheses, and a filter beyond [`crate::limits::FILTER_BYTES`] or [`crate::limits::FILTER_DEPTH`].
     ///
     /// ```
     /// use sidevault_model::filter::{Filter, Subject};
@@ -121,8 +123,8 @@ impl Filter {
         })
     }
 
-    /// The title, when the whole filter asks for exactly one, so that an index can answer: whatever has the same
-    /// [`fold`] matches, and nothing else. `None` too when the value has two readings.
+    /// The title, if the whole filter is `title eq "…"`, so that an index can answer: exactly the titles with the same [`fold`] match.
+    /// `None` also if the value has escapes, so that two titles match.
     pub fn exact_title(&self) -> Option<&str> {
         match &self.expression {
             Expression::Compare(Attribute::Title, Operator::Equal, value) if value.unescaped.is_none() => {
@@ -132,18 +134,18 @@ impl Filter {
         }
     }
 
-    /// Whether it is blank and asks for everything.
+    /// Whether the filter is blank, so that everything matches.
     pub fn is_everything(&self) -> bool {
         matches!(self.expression, Expression::All)
     }
 
-    /// Whether this one is asked for.
+    /// Whether an item or a vault with these attributes matches.
     pub fn matches(&self, subject: &Attributes<'_>) -> bool {
         self.expression.matches(subject)
     }
 }
 
-/// Hides values, which may be titles.
+/// Shows no values, which may be titles.
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Filter(…)")
@@ -168,7 +170,7 @@ impl Expression {
     }
 }
 
-/// Whether one of the attribute's values passes: a tag is any of the tags.
+/// Whether one of the attribute's values passes. An item may have several tags; other attributes have one value.
 fn any(attribute: Attribute, subject: &Attributes<'_>, passes: impl Fn(&str) -> bool) -> bool {
     match attribute {
         Attribute::Title => passes(subject.title),

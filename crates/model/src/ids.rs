@@ -1,7 +1,7 @@
-//! Ids of vaults, items and files, and fresh ids for everything else.
+//! Ids of vaults, items and files, and new ids of fields and sections.
 //!
-//! Connect's form is 26 characters of `0-9a-z`; ours are always lower-case base32 (`a-z2-7`, RFC 4648), so that no id
-//! can hold "404", "409" or "500", which Terraform looks for in error texts.
+//! Connect's ids have 26 characters of `0-9a-z`. Sidevault makes only ids in lower-case base32 (`a-z2-7`, RFC 4648): such an id
+//! can't contain "404", "409" or "500", which Terraform searches error texts for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,17 +12,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const LEN: usize = 26;
 
-/// What was given is not 26 characters of `a-z` and `0-9`. Does not repeat what was given.
+/// The text does not have the form of an id. The error does not quote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 26 characters, each a-z or 0-9")]
 pub struct InvalidId;
 
-/// 26 characters of base32 for a field or section that came without an id: 130 random bits.
+/// A new id for a field or section: 130 random bits as 26 characters of base32.
 pub fn fresh() -> String {
     fresh_from(&mut rand::rng())
 }
 
-/// [`fresh`] with the caller's randomness.
+/// Like [`fresh`], with the caller's random number generator.
 pub fn fresh_from<R: Rng + ?Sized>(rng: &mut R) -> String {
     let mut bits = [0u8; 32];
     rng.fill_bytes(&mut bits);
@@ -31,7 +31,7 @@ pub fn fresh_from<R: Rng + ?Sized>(rng: &mut R) -> String {
 
 /// The first 130 bits as 26 characters.
 fn base32(bits: &[u8; 32]) -> [u8; LEN] {
-    // 17 bytes are 136 bits or 28 characters, of which the first 26 hold exactly 130 bits.
+    // 17 bytes are 136 bits, which are 28 characters. The first 26 characters hold exactly 130 bits.
     let mut text = [0u8; 28];
     BASE32_NOPAD.encode_mut(&bits[..17], &mut text);
     let mut id = [0u8; LEN];
@@ -50,7 +50,7 @@ macro_rules! id_type {
             /// Reads the 26-character form.
             ///
             /// # Errors
-            /// [`InvalidId`] for any other length or character; upper case too.
+            /// [`InvalidId`] for any other length or character. Upper case is refused, too.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let bytes: [u8; LEN] = text.as_bytes().try_into().map_err(|_| InvalidId)?;
                 Self::from_bytes(bytes)
@@ -61,13 +61,14 @@ macro_rules! id_type {
             /// # Errors
             /// [`InvalidId`] when a byte is not one of `a-z0-9`.
             pub fn from_bytes(bytes: [u8; LEN]) -> Result<Self, InvalidId> {
-                match bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
-                    true => Ok(Self(bytes)),
-                    false => Err(InvalidId),
+                if bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+                    Ok(Self(bytes))
+                } else {
+                    Err(InvalidId)
                 }
             }
 
-            /// The first 130 bits of a digest: an id that is always the same for the same source.
+            /// The first 130 bits of a digest as an id. Equal digests give equal ids.
             pub fn from_digest(digest: &[u8; 32]) -> Self {
                 Self(base32(digest))
             }
@@ -77,7 +78,7 @@ macro_rules! id_type {
                 Self::random_from(&mut rand::rng())
             }
 
-            /// [`random`](Self::random) with the caller's randomness.
+            /// Like [`random`](Self::random), with the caller's random number generator.
             pub fn random_from<R: Rng + ?Sized>(rng: &mut R) -> Self {
                 let mut bits = [0u8; 32];
                 rng.fill_bytes(&mut bits);
@@ -208,7 +209,7 @@ mod tests {
         }
 
         #[test]
-        fn a_digest_always_gives_an_id(digest: [u8; 32]) {
+        fn every_digest_gives_an_id(digest: [u8; 32]) {
             let id = ItemId::from_digest(&digest);
             prop_assert_eq!(ItemId::parse(id.as_str()), Ok(id));
         }

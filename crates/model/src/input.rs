@@ -1,7 +1,7 @@
-//! What clients send when they create or replace an item.
+//! The body of requests that create or replace an item.
 //!
-//! Read as leniently as the real clients need: unknown members are ignored (they echo what they got), `null` is the
-//! same as absent (Ansible), an empty id too (Go), and words may be in any case.
+//! It is read as leniently as Connect's clients need: unknown members are ignored, since clients send back what they have read;
+//! `null` is the same as absent (Ansible), and so is an empty id (Go SDK); words may be in any case.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use crate::json::{self, JsonPath, Object};
 use crate::recipe::Recipe;
 use crate::time::Timestamp;
 
-/// What a change needs from outside.
+/// The time, the author and the random numbers of a change.
 pub struct Edit<'a> {
     /// The time of the change.
     pub now: Timestamp,
-    /// Who changes: becomes `lastEditedBy`.
+    /// The new `lastEditedBy`.
     pub by: &'a str,
-    /// For ids and generated passwords; `&mut rand::rng()` outside tests.
+    /// For ids and generated passwords: `&mut rand::rng()`, except in tests.
     pub rng: &'a mut dyn CryptoRng,
 }
 
@@ -35,26 +35,26 @@ impl fmt::Debug for Edit<'_> {
     }
 }
 
-/// The body of a POST or PUT. `None` is what the client left out; it serialises back to the same.
+/// The body of a POST or PUT. Members that the client left out are `None`, and are left out again when this is serialised.
 ///
-/// `version`, `state`, times, `lastEditedBy`, `files` and everything else the server alone decides is ignored. `Debug`
-/// shows counts only.
+/// `version`, `state`, times, `lastEditedBy`, `files` and other members that only the server sets are ignored. `Debug` shows counts
+/// only.
 #[derive(Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemInput {
-    /// Ignored by POST; must be the path's for PUT. Never `Some("")`.
+    /// The item's id. POST ignores it; for PUT it must be the id in the path. Never `Some("")`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The title; left out is the same as empty.
+    /// The title. `None` is the same as an empty title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The id in `vault`; must be the path's. Never `Some("")`.
+    /// The vault's id, which must be the id in the path. Never `Some("")`.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_vault")]
     pub vault: Option<String>,
-    /// The category's word, not yet looked up: what is right depends on the item that is there.
+    /// The category's word as the client sent it. Which words are allowed depends on the item that is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// Whether it is a favourite.
+    /// Whether the item is a favourite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub favorite: Option<bool>,
     /// Tags.
@@ -80,7 +80,7 @@ pub struct UrlInput {
     /// clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Whether it is the primary one.
+    /// Whether this is the primary address.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub primary: bool,
 }
@@ -101,13 +101,13 @@ pub struct SectionInput {
 #[derive(Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldInput {
-    /// Never `Some("")`; `None` gets a fresh one.
+    /// The id. `None` gets a new one. Never `Some("")`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `None` keeps the type an existing field with that id has.
+    /// The type. `None` keeps the type of the item's field with the same id.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub field_type: Option<FieldType>,
-    /// `None` keeps the purpose an existing field with that id has; `Some(None)`, which is `""`, takes it away.
+    /// The purpose. `None` keeps the purpose of the item's field with the same id; `Some(None)`, which is `""`, clears it.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_purpose")]
     pub purpose: Option<Option<Purpose>>,
     /// The label.
@@ -116,13 +116,13 @@ pub struct FieldInput {
     /// The value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The section it stands in.
+    /// The section that the field belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<SectionInput>,
-    /// Make a value, if there is none.
+    /// Whether the server generates a value, if the field has none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub generate: bool,
-    /// How to make it.
+    /// The recipe for a generated value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<Recipe>,
 }
@@ -131,8 +131,8 @@ impl ItemInput {
     /// Reads a body.
     ///
     /// # Errors
-    /// [`Invalid`] when it is not UTF-8, not JSON, cut short, too deep, has a key twice, is no object, or a member is
-    /// of the wrong kind. The message says where, with line and column or as `fields[2].value`, never what.
+    /// [`Invalid`] if the body is not UTF-8, not JSON, cut short, nested too deeply, has a key twice in an object, or is no object, or
+    /// if a member has the wrong type. The message says where, by line and column or as `fields[2].value`, and quotes no value.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
         Self::from_value(json::parse(bytes)?, &JsonPath::Root(""))
     }
@@ -150,7 +150,7 @@ impl ItemInput {
             favorite: object.flag("favorite")?,
             tags: object.list("tags", json::text)?.unwrap_or_default(),
             urls: object.list("urls", UrlInput::from_value)?.unwrap_or_default(),
-            // A section with neither id nor label is a ghost that External Secrets stumbles over.
+            // A section with neither id nor label is left out: External Secrets can't handle it.
             sections: object
                 .list("sections", SectionInput::from_value)?
                 .map(|sections| sections.into_iter().flatten().collect())
@@ -172,7 +172,7 @@ impl UrlInput {
 }
 
 impl SectionInput {
-    /// `None` for a section with neither id nor label, which is how clients say "no section".
+    /// `None` for a section with neither id nor label, with which clients express that a field belongs to no section.
     pub(crate) fn from_value(value: Value, place: &JsonPath<'_>) -> Result<Option<Self>, Invalid> {
         let mut object = Object::new(value, place)?;
         let section = Self {
@@ -211,7 +211,7 @@ impl FieldInput {
     }
 }
 
-/// A field type's word, in any case. `TOTP` is what the specification says and no Connect server takes.
+/// The field type of a word, in any case. `TOTP`, which is in Connect's specification, is refused, as Connect does.
 pub(crate) fn field_type(word: &str) -> Result<FieldType, &'static str> {
     match FieldType::from_word(word) {
         Some(field_type) => Ok(field_type),
@@ -222,7 +222,7 @@ pub(crate) fn field_type(word: &str) -> Result<FieldType, &'static str> {
     }
 }
 
-/// A purpose's word, in any case; empty for none.
+/// The purpose of a word, in any case. An empty word is no purpose.
 pub(crate) fn purpose(word: &str) -> Result<Option<Purpose>, &'static str> {
     match word {
         "" => Ok(None),
@@ -236,15 +236,16 @@ fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-/// The item as a client would echo it, with nothing left out: replacing by it changes only version, time and editor.
+/// The item as the body of a PUT with all members: replacing the item by it changes only version, time and editor.
 impl From<&Item> for ItemInput {
     fn from(item: &Item) -> Self {
         let section = |section: &crate::section::SectionRef| SectionInput {
             id: non_empty(Some(section.id.clone())),
-            // A declared section's own label counts, and it may be about to change.
-            label: match item.sections.iter().any(|declared| declared.id == section.id) {
-                true => None,
-                false => non_empty(section.label.clone()),
+            // If the section is declared, its label is taken from there, where an operation of a PATCH may change it.
+            label: if item.sections.iter().any(|declared| declared.id == section.id) {
+                None
+            } else {
+                non_empty(section.label.clone())
             },
         };
         Self {

@@ -1,4 +1,4 @@
-//! Items, and the JSON the API sends for them.
+//! Items, and their JSON in the API.
 
 use std::fmt;
 
@@ -16,75 +16,74 @@ use crate::url::Url;
 use crate::wire::{null_as_default, wire_enum};
 
 wire_enum! {
-    /// Where an item is, if not among the active ones.
+    /// The state of an item that is not active.
     pub enum State, unknown = None;
-    /// Put aside; not in lists.
+    /// The item is archived. Lists leave it out.
     Archived = "ARCHIVED",
-    /// In the trash; not in lists.
+    /// The item is in the trash. Lists leave it out.
     Deleted = "DELETED",
 }
 
 /// An item. Its JSON by `serde_json` is Connect's FullItem.
 ///
-/// `favorite`, `sections` and `fields` are always sent; `urls`, `tags` and `files` only when there are any, `state`
-/// only when there is one. Reading accepts what any Connect server sends, `null` lists included.
+/// `favorite`, `sections` and `fields` are always sent; `urls`, `tags`, `files` and `state` only if the item has any. The JSON of
+/// any Connect server is accepted, `null` for a list included.
 ///
-/// An item that is held is valid: changes go through [`Item::create`], [`Item::replace`], [`Item::patch`] and
-/// [`Item::restore`]. The members are public for those who bring whole items from elsewhere (a mirror, a directory).
-/// `Debug` shows ids and counts only, since title, labels and values are all secret at rest.
+/// [`Item::create`], [`Item::replace`], [`Item::patch`] and [`Item::restore`] keep the rules for items. The members are public for
+/// directory sources, which make whole items. `Debug` shows ids and counts only, because title, labels and values are secret.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// The item's id.
     pub id: ItemId,
-    /// The title, any text; two items may share one.
+    /// The title: any text. Several items may have the same title.
     #[serde(default, deserialize_with = "null_as_default")]
     pub title: String,
-    /// 1 when made, one more with each change.
+    /// The version: 1 at creation, one more with each change.
     #[serde(default, deserialize_with = "null_as_default")]
     pub version: u32,
-    /// The vault it is in. `{"id": …}` in JSON.
+    /// The vault. In JSON it is `{"id": …}`.
     #[serde(with = "vault_ref")]
     pub vault: VaultId,
-    /// What it is.
+    /// The category.
     pub category: Category,
     /// Web addresses, in the client's order.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<Url>,
-    /// Marked as a favourite.
+    /// Whether the item is a favourite.
     #[serde(default, deserialize_with = "null_as_default")]
     pub favorite: bool,
-    /// Tags, each once, in the client's order.
+    /// Tags in the client's order, without duplicates.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Absent for an active item.
+    /// The state. `None`: active.
     #[serde(
         default,
         deserialize_with = "state_or_active",
         skip_serializing_if = "Option::is_none"
     )]
     pub state: Option<State>,
-    /// When it was made.
+    /// When the item was created.
     #[serde(default, deserialize_with = "null_as_default")]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the item last changed.
     #[serde(default, deserialize_with = "null_as_default")]
     pub updated_at: Timestamp,
-    /// Who changed it last: the id of a token's integration, or a source's.
+    /// The id of the token or source that changed the item last.
     #[serde(default, deserialize_with = "null_as_default")]
     pub last_edited_by: String,
     /// Sections, in the client's order.
     #[serde(default, deserialize_with = "null_as_default")]
     pub sections: Vec<Section>,
-    /// Fields, in the client's order: clients take the first of several with one label.
+    /// Fields, in the client's order: if several fields have the same label, clients take the first.
     #[serde(default, deserialize_with = "null_as_default")]
     pub fields: Vec<Field>,
-    /// Files. No client can send them, so no change through the API touches them.
+    /// Files. The API has no upload, so no change through the API changes them.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
 }
 
-/// An item in a list: without sections and fields. Files stay, since External Secrets looks for documents there.
+/// An item as an entry of a list: without sections and fields, but with files, because External Secrets looks for documents there.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary<'a> {
@@ -109,9 +108,9 @@ struct Summary<'a> {
 }
 
 impl Item {
-    /// Connect's FullItem: the answer to `GET …/items/{item}`, but for one-time codes ([`crate::totp::insert_codes`]).
+    /// Connect's FullItem: the answer to `GET …/items/{item}`, without one-time codes ([`crate::totp::insert_codes`]).
     pub fn full_json(&self) -> Vec<u8> {
-        // Plain structs with text keys always serialise.
+        // Structs always serialise.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -135,16 +134,16 @@ impl Item {
         serde_json::to_vec(&summary).unwrap_or_default()
     }
 
-    /// Reads a full or a summary item, ours or another Connect server's.
+    /// Reads a full item or a summary of any Connect server.
     ///
     /// # Errors
-    /// [`Invalid`] with line and column; unlike the error of `serde_json` it quotes nothing.
+    /// [`Invalid`] with line and column. Unlike the error of `serde_json` it does not quote the input.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
         serde_json::from_slice(bytes)
             .map_err(|error| Invalid::new(format!("not the JSON of an item: {}", json::position(&error))))
     }
 
-    /// Whether an answer needs a one-time code, so that its JSON cannot be sent as it is stored.
+    /// Whether the item has one-time passwords, so that the current codes have to be put into the JSON of an answer.
     pub fn has_otp(&self) -> bool {
         self.fields
             .iter()
@@ -167,7 +166,7 @@ impl fmt::Debug for Item {
     }
 }
 
-/// `{"id": …}`, as every item names its vault.
+/// The vault of an item in JSON: `{"id": …}`.
 mod vault_ref {
     use super::{Deserialize, Deserializer, Serialize, Serializer, VaultId};
     use crate::activity::VaultRef;
@@ -181,7 +180,7 @@ mod vault_ref {
     }
 }
 
-/// Absent, `null`, `""`, `ACTIVE` and words we do not know are all "active".
+/// Absent, `null`, `""`, `ACTIVE` and unknown words all mean that the item is active.
 fn state_or_active<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<State>, D::Error> {
     let word = Option::<String>::deserialize(deserializer)?;
     Ok(word.as_deref().and_then(State::from_word))

@@ -1,7 +1,7 @@
-//! Reading JSON from clients: strict in form, lenient in content, silent about values.
+//! Reads JSON from clients.
 //!
-//! The parser of the `serde_json` crate takes the last of two equal keys and quotes what it read in its errors. Here
-//! two equal keys are an error, and a message only ever says where and what was expected.
+//! Two equal keys in an object are an error here, while `serde_json` takes the last one. Error messages say where the fault is and
+//! what was expected, while those of `serde_json` may quote the input.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,8 +15,8 @@ use crate::limits;
 /// Parses a whole body.
 ///
 /// # Errors
-/// Not UTF-8, not JSON, cut short, nested deeper than the parser's 128 levels, a key twice in one object, or too much for
-/// the memory ([`limits::JSON_VALUES`]).
+/// If the body is not UTF-8, not JSON, cut short, nested deeper than the parser's 128 levels, has a key twice in an object, or has
+/// more values than [`limits::JSON_VALUES`].
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = &bytes[..error.valid_up_to()];
@@ -30,7 +30,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Invalid> {
     Ok(value)
 }
 
-/// What is wrong with the form of a body. The parser's own texts are about syntax alone and hold nothing of the input.
+/// The error for a body that can't be parsed. The parser's messages for these errors do not quote the input.
 fn describe(error: &serde_json::Error) -> Invalid {
     match error.classify() {
         serde_json::error::Category::Eof => Invalid::new(format!(
@@ -38,29 +38,29 @@ fn describe(error: &serde_json::Error) -> Invalid {
             error.line(),
             error.column()
         )),
-        serde_json::error::Category::Data => Invalid::new(format!("the body can't be taken: {error}")),
+        serde_json::error::Category::Data => Invalid::new(format!("the body is refused: {error}")),
         _ => Invalid::new(format!("the body is not valid JSON: {error}")),
     }
 }
 
-/// Where and what kind of error, for JSON whose errors could quote values.
+/// The position of an error, for errors whose message could quote a value.
 pub(crate) fn position(error: &serde_json::Error) -> String {
     format!("line {} column {}", error.line(), error.column())
 }
 
-/// Builds a [`Value`], refusing equal keys and what comes to too much.
+/// Deserialises a [`Value`]. Equal keys in an object and too many values are errors.
 pub(crate) fn strict<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     Strict(&Cell::new(limits::JSON_VALUES)).deserialize(deserializer)
 }
 
-/// With how much there may yet be.
+/// Deserialises a [`Value`]; the cell holds how many more values are allowed.
 #[derive(Clone, Copy)]
 struct Strict<'a>(&'a Cell<usize>);
 
 impl Strict<'_> {
     fn count<E: serde::de::Error>(self, values: usize) -> Result<(), E> {
         let left = self.0.get().checked_sub(values);
-        self.0.set(left.ok_or_else(|| E::custom("it holds too many values"))?);
+        self.0.set(left.ok_or_else(|| E::custom("it has too many values"))?);
         Ok(())
     }
 }
@@ -131,10 +131,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Where in a body a value stands, for messages: `fields[2].section`.
+/// Where in a body a value is, for messages: `fields[2].section`.
 #[derive(Clone, Copy)]
 pub(crate) enum JsonPath<'a> {
-    /// The whole body, or the named whole of it.
+    /// The whole body (an empty text), or the name of the whole.
     Root(&'a str),
     /// A member of an object.
     Member(&'a JsonPath<'a>, &'static str),
@@ -154,7 +154,7 @@ impl fmt::Display for JsonPath<'_> {
 }
 
 impl JsonPath<'_> {
-    /// "{place} {reason}".
+    /// An error with the message "{place} {reason}".
     pub(crate) fn invalid(&self, reason: &str) -> Invalid {
         match self {
             Self::Root("") => Invalid::new(format!("the body {reason}")),
@@ -163,14 +163,14 @@ impl JsonPath<'_> {
     }
 }
 
-/// An object whose members are taken one by one; what is left over is ignored, and `null` is the same as absent.
+/// An object whose members are taken out one by one. Members that are not taken are ignored. `null` is the same as absent.
 pub(crate) struct Object<'a> {
     members: Map<String, Value>,
     place: &'a JsonPath<'a>,
 }
 
 impl<'a> Object<'a> {
-    /// The value as an object.
+    /// The value as an object, or an error.
     pub(crate) fn new(value: Value, place: &'a JsonPath<'a>) -> Result<Self, Invalid> {
         match value {
             Value::Object(members) => Ok(Self { members, place }),
@@ -178,12 +178,12 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Where a member of this object stands.
+    /// The place of a member of this object.
     pub(crate) fn at(&self, name: &'static str) -> JsonPath<'a> {
         JsonPath::Member(self.place, name)
     }
 
-    /// A member's value; with `_` in front of upper-case letters if the client wrote it so.
+    /// Takes a member out. The member may be written in snake case, too.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         let value = self
             .members
@@ -192,17 +192,17 @@ impl<'a> Object<'a> {
         value.filter(|value| !value.is_null())
     }
 
-    /// A member that must be text.
+    /// Takes out a member that must be a string.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Invalid> {
         self.take(name).map(|value| text(value, &self.at(name))).transpose()
     }
 
-    /// A member that must be `true` or `false`.
+    /// Takes out a member that must be `true` or `false`.
     pub(crate) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Invalid> {
         self.take(name).map(|value| flag(value, &self.at(name))).transpose()
     }
 
-    /// A member that must be a list, each element read by `read`.
+    /// Takes out a member that must be a list, and reads each element with `read`.
     pub(crate) fn list<T>(
         &mut self,
         name: &'static str,
@@ -214,7 +214,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// The value as text. Numbers are refused rather than converted: `0123` or 30 digits would not survive.
+/// The value as a string, or an error. Numbers are not converted: `0123` and 30 digits would change.
 pub(crate) fn text(value: Value, place: &JsonPath<'_>) -> Result<String, Invalid> {
     match value {
         Value::String(text) => Ok(text),
@@ -222,12 +222,12 @@ pub(crate) fn text(value: Value, place: &JsonPath<'_>) -> Result<String, Invalid
     }
 }
 
-/// The value as `true` or `false`.
+/// The value as `true` or `false`, or an error.
 pub(crate) fn flag(value: Value, place: &JsonPath<'_>) -> Result<bool, Invalid> {
     value.as_bool().ok_or_else(|| place.invalid("must be true or false"))
 }
 
-/// The value as a list.
+/// The value as a list, or an error.
 pub(crate) fn list<T>(
     value: Value,
     place: &JsonPath<'_>,
@@ -240,7 +240,7 @@ pub(crate) fn list<T>(
     elements.into_iter().enumerate().map(read_one).collect()
 }
 
-/// `characterSets` → `character_sets`, which Connect 1.5 understood too.
+/// `characterSets` → `character_sets`, which Connect 1.5 accepts, too.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 2);
     for letter in name.chars() {
@@ -264,7 +264,7 @@ mod tests {
 
     // Checks 117, 123 and 126.
     #[test]
-    fn what_is_not_json_is_refused_with_a_place() {
+    fn invalid_json_is_refused_with_its_position() {
         assert_eq!(
             message(b"{\"a\":\n \"hunter2\""),
             "the body is cut short: its JSON ends at line 2 column 10"
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_twice_is_refused_at_any_depth() {
+    fn equal_keys_are_refused_at_any_depth() {
         for body in [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":"hunter2","\u0061":"hunter3"}]}"#] {
             let message = message(body.as_bytes());
             assert!(message.contains("twice") && message.contains("line 1"), "{message}");
@@ -289,9 +289,9 @@ mod tests {
         }
     }
 
-    /// As much as the largest item has, and a tenth more than there may be.
+    /// The largest item is accepted, and a tenth more values than the limit are refused.
     #[test]
-    fn what_would_fill_the_memory_is_refused_and_the_largest_item_is_not() {
+    fn too_many_values_are_refused_and_the_largest_item_is_not() {
         let field = r#"{"id":"","type":"","purpose":"","label":"","value":"","entropy":1,"totp":"","reference":"",
             "section":{"id":"","label":""},"generate":true,"recipe":{"length":1,"characterSets":["","",""]},
             "passwordDetails":{"strength":"","entropy":1,"history":["","","","","","","","","",""]}}"#;
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn places_read_like_paths() {
+    fn places_are_displayed_as_paths() {
         let root = JsonPath::Root("");
         let fields = JsonPath::Member(&root, "fields");
         let field = JsonPath::Element(&fields, 2);

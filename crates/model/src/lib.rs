@@ -1,11 +1,10 @@
-//! Vaults, items, fields, files, ids, filters, patches, password recipes, TOTP: pure rules, no I/O.
+//! Vaults, items, fields, files, ids, filters, patches, password recipes, one-time passwords: pure rules, no I/O.
 //!
-//! Everything here is a function of its arguments: time, randomness and ids come in from outside, and nothing is read
-//! or written. The JSON these types serialise to *is* the answer of the Connect API (1.8.0 behaviour), so what a store
-//! seals can be sent as it is.
+//! Every function computes its result from its arguments: the caller passes time, randomness and ids. The types serialise to the
+//! JSON of the Connect API (1.8.0 behaviour), so the store can seal that JSON and the api can send it as it is.
 //!
-//! The doors, where text from outside becomes a type that needs no further checks:
-//! [`ItemInput::from_json`], [`patch::parse`], [`Filter::parse`], [`ItemId::parse`], [`Access::parse`].
+//! These functions turn input into types that need no further checks: [`ItemInput::from_json`], [`patch::parse`],
+//! [`Filter::parse`], [`ItemId::parse`], [`Access::parse`].
 
 pub mod access;
 pub mod activity;

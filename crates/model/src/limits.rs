@@ -1,7 +1,8 @@
-//! How much one item may hold. Beyond these a write is a 400; the size of values is bounded by the request body alone.
+//! Limits of what clients may write. A write beyond a limit is answered with 400. The size of values is limited only by the size of
+//! the request's body.
 //!
-//! Connect publishes no such numbers. These are far above what people store and low enough that no single item can make
-//! a list or a filter slow. They bind what clients write, not what a mirror or a directory brings in.
+//! Connect publishes no such limits. These are far above what people store, and low enough that no item makes a list or a filter
+//! slow. Directory sources have limits of their own.
 
 /// Characters in a title.
 pub const TITLE_CHARS: usize = 1_024;
@@ -23,12 +24,12 @@ pub const TAGS: usize = 1_000;
 pub const OPERATIONS: usize = 1_000;
 /// Previous passwords kept with a field.
 pub const HISTORY: usize = 10;
-/// What a body of JSON may come to in memory, in [values](JSON_OBJECT): some 50 MB. The largest item comes to less, and
-/// four megabytes of `{"":0},` would be 400.
+/// The most values of a body of JSON, counted as [`JSON_OBJECT`] and [`JSON_ELEMENT`] say: about 50 MB in memory. The largest item
+/// has fewer values. Without this limit, four megabytes of `{"":0},` would take 400 MB.
 pub const JSON_VALUES: usize = 1_600_000;
-/// As how many values an object counts, however small it is.
+/// An object counts as this many values, because even a small object takes as much memory.
 pub const JSON_OBJECT: usize = 20;
-/// As how many an element of a list counts besides: lists take twice the room they need while they grow.
+/// An element of a list counts as this many values more, because a list may have twice the room that it needs while it grows.
 pub const JSON_ELEMENT: usize = 2;
 /// Bytes in a filter.
 pub const FILTER_BYTES: usize = 16_384;

@@ -1,4 +1,4 @@
-//! Recipes for passwords the server makes.
+//! Recipes for generated passwords.
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ use crate::json::{self, JsonPath, Object};
 use crate::wire::wire_enum;
 
 wire_enum! {
-    /// Characters to choose from.
+    /// A set of characters to choose from.
     pub enum CharacterSet, unknown = None;
     /// `A`–`Z` and `a`–`z`.
     Letters = "LETTERS",
     /// `0`–`9`.
     Digits = "DIGITS",
-    /// Punctuation that needs no escaping in shells' double quotes, JSON or YAML strings.
+    /// Punctuation that needs no escaping in double quotes of a shell, in JSON or in YAML strings.
     Symbols = "SYMBOLS",
 }
 
@@ -33,7 +33,7 @@ impl CharacterSet {
     }
 }
 
-/// Connect's GeneratorRecipe, known to be possible: at least one character is left to choose from.
+/// Connect's GeneratorRecipe. At least one character is left to choose from.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recipe {
@@ -55,15 +55,15 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// The longest password there is a recipe for; the shortest has 1 character.
+    /// The longest password in characters. The shortest has 1 character.
     pub const MAX_LENGTH: usize = 64;
-    /// When a recipe names no length.
+    /// The length if a recipe does not say one.
     pub const DEFAULT_LENGTH: usize = 32;
 
-    /// A recipe; no sets at all mean all three.
+    /// A recipe. An empty list of sets means all three.
     ///
     /// # Errors
-    /// [`Invalid`] when the length is not 1–64, or when nothing is left after the exclusions.
+    /// [`Invalid`] if the length is not 1 to 64, or if the exclusions leave no character.
     pub fn new(
         length: usize,
         character_sets: impl IntoIterator<Item = CharacterSet>,
@@ -95,9 +95,10 @@ impl Recipe {
             character_sets: sets,
             exclude_characters,
         };
-        match recipe.alphabets().is_empty() {
-            true => Err("excludes every character there is to choose from"),
-            false => Ok(recipe),
+        if recipe.alphabets().is_empty() {
+            Err("excludes every character there is to choose from")
+        } else {
+            Ok(recipe)
         }
     }
 
@@ -106,7 +107,7 @@ impl Recipe {
         let mut object = Object::new(value, place)?;
         let length = match object.take("length") {
             None => Self::DEFAULT_LENGTH,
-            // Anything that is not a small whole number is as wrong as 65.
+            // 0 is refused below, and so is every value that is not a whole number.
             Some(length) => length
                 .as_u64()
                 .and_then(|length| usize::try_from(length).ok())
@@ -120,12 +121,12 @@ impl Recipe {
         Self::check(length, sets.unwrap_or_default(), exclude).map_err(|reason| place.invalid(reason))
     }
 
-    /// How many characters.
+    /// The length of the password in characters.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// What is left of each set; sets of which nothing is left are dropped.
+    /// The characters of each set without the excluded ones. Sets without any character left are dropped.
     fn alphabets(&self) -> Vec<Vec<u8>> {
         let allowed = |set: &CharacterSet| -> Vec<u8> {
             let characters = set.characters().chars();
@@ -139,7 +140,7 @@ impl Recipe {
             .collect()
     }
 
-    /// Bits of entropy of what it generates: log2(characters to choose from) × length.
+    /// The entropy of a generated password in bits: log2(number of characters to choose from) × length.
     pub fn entropy(&self) -> f64 {
         let characters: usize = self.alphabets().iter().map(Vec::len).sum();
         bits(characters, self.length)
@@ -159,17 +160,16 @@ impl<'de> Deserialize<'de> for Recipe {
     }
 }
 
-/// Draws that are thrown away before one that has a character of each set is put together instead. The least likely
-/// recipe (3 characters of 52 + 1 + 1) fails a draw with 0.998, so this is never reached by honest randomness.
+/// After this many draws without a character of each set, a password is put together instead. In the worst case (3 characters of
+/// 52 + 1 + 1) a draw fails with a probability of 0.998, so only a broken random number generator gets there.
 const DRAWS: usize = 100_000;
 
-/// A password by the recipe, with at least one character of each set when it is long enough for that.
+/// A random password by the recipe. It has at least one character of each set, if it is long enough.
 ///
-/// Every password that fulfils the recipe is equally likely: whole candidates are drawn uniformly, and those that lack
-/// a set are thrown away.
+/// All such passwords are equally likely: whole passwords are drawn until one has a character of each set.
 ///
 /// # Errors
-/// None for a [`Recipe`] made by this crate; the type says [`Invalid`] so that callers need no second kind of error.
+/// [`Invalid`] if the recipe leaves no character to choose from, which [`Recipe`]'s constructors refuse.
 pub fn generate<R: CryptoRng + ?Sized>(recipe: &Recipe, rng: &mut R) -> Result<String, Invalid> {
     let sets = recipe.alphabets();
     let alphabet: Vec<u8> = sets.concat();
@@ -189,14 +189,15 @@ pub fn generate<R: CryptoRng + ?Sized>(recipe: &Recipe, rng: &mut R) -> Result<S
     Ok(put_together(&sets, draw(recipe.length.saturating_sub(sets.len())), rng))
 }
 
-/// One character of each set among the others, in random order.
+/// One character of each set and the given ones, in random order.
 fn put_together<R: Rng + ?Sized>(sets: &[Vec<u8>], mut bytes: Vec<u8>, rng: &mut R) -> String {
     bytes.extend(sets.iter().filter_map(|set| set.first()));
     bytes.shuffle(rng);
     bytes.into_iter().map(char::from).collect()
 }
 
-/// Bits of entropy a password that was not made here has at most: log2 of the kinds of characters in it × length.
+/// An upper bound of the entropy in bits of a password that this server did not generate: log2(number of characters of the kinds in
+/// it) × length.
 pub(crate) fn estimate(password: &str) -> f64 {
     let any = |kind: fn(char) -> bool| password.chars().any(kind);
     let kinds = [
@@ -204,14 +205,14 @@ pub(crate) fn estimate(password: &str) -> f64 {
         (any(|c| c.is_ascii_uppercase()), 26),
         (any(|c| c.is_ascii_digit()), 10),
         (any(|c| c.is_ascii() && !c.is_ascii_alphanumeric()), 33),
-        // Beyond ASCII: about one alphabet's worth.
+        // Beyond ASCII: about as many as an alphabet has.
         (any(|c| !c.is_ascii()), 100),
     ];
     let characters = kinds.iter().filter(|(there, _)| *there).map(|(_, count)| count).sum();
     bits(characters, password.chars().count())
 }
 
-/// Two decimals: more would be a pretence, and would not survive every reader of JSON unchanged.
+/// Rounded to two decimals: an estimate is not more precise, and other programs may not keep more digits.
 #[allow(clippy::cast_precision_loss)] // Both are far below 2^52.
 fn bits(characters: usize, length: usize) -> f64 {
     match characters {
@@ -234,7 +235,7 @@ mod tests {
 
     // Checks 102, 103 and 105.
     #[test]
-    fn only_possible_recipes_are_read() {
+    fn impossible_recipes_are_refused() {
         assert_eq!(read("{}").unwrap(), Recipe::default());
         assert_eq!(
             read(r#"{"length":1,"characterSets":["DIGITS","digits"]}"#)
@@ -256,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_which_nothing_is_left_is_not_waited_for() {
+    fn a_fully_excluded_set_is_not_required() {
         let recipe = Recipe::new(8, [CharacterSet::Letters, CharacterSet::Digits], "0123456789").unwrap();
         let password = generate(&recipe, &mut StdRng::seed_from_u64(1)).unwrap();
         assert!(password.bytes().all(|byte| byte.is_ascii_alphabetic()));
     }
 
     #[test]
-    fn a_short_password_has_one_of_each_set_when_there_is_room() {
+    fn a_password_has_one_character_of_each_set_if_it_is_long_enough() {
         let mut rng = StdRng::seed_from_u64(2);
         for (length, each) in [(1, false), (2, false), (3, true), (4, true)] {
             let recipe = Recipe::new(length, [], "").unwrap();
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_come_equally_often() {
+    fn characters_are_equally_frequent() {
         let recipe = Recipe::new(64, [CharacterSet::Digits], "").unwrap();
         let mut rng = StdRng::seed_from_u64(3);
         let mut counts = [0u32; 10];
@@ -291,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn dull_randomness_still_gives_a_password() {
-        struct Dull;
-        impl rand::TryRng for Dull {
+    fn a_constant_random_number_generator_still_gives_a_password() {
+        struct Constant;
+        impl rand::TryRng for Constant {
             type Error = std::convert::Infallible;
             fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
                 Ok(1)
@@ -306,8 +307,8 @@ mod tests {
                 Ok(())
             }
         }
-        impl rand::TryCryptoRng for Dull {}
-        assert_eq!(generate(&Recipe::new(5, [], "").unwrap(), &mut Dull).unwrap().len(), 5);
+        impl rand::TryCryptoRng for Constant {}
+        assert_eq!(generate(&Recipe::new(5, [], "").unwrap(), &mut Constant).unwrap().len(), 5);
     }
 
     #[test]
@@ -320,7 +321,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_generated_fulfils_the_recipe(
+        fn generated_passwords_follow_the_recipe(
             length in 1usize..=64,
             sets in prop::sample::subsequence(CharacterSet::ALL, 0..=3),
             exclude in "[ -~]{0,40}",

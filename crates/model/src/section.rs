@@ -1,27 +1,27 @@
-//! Sections, which group the fields of an item.
+//! Sections: groups of an item's fields.
 
 use serde::{Deserialize, Serialize};
 
 use crate::wire::null_as_default;
 
-/// A section as the item declares it. The label is always sent, empty or not: Ansible indexes it.
+/// A section of an item. The label is always sent, even if it is empty, because Ansible needs the member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Section {
-    /// Any text, kept as the client chose it: `Section_ab…`, a UUID, `add more`, `linked items`.
+    /// Any text that the client chose: `Section_ab…`, a UUID, `add more`, `linked items`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub id: String,
-    /// What people see.
+    /// The name that people see.
     #[serde(default, deserialize_with = "null_as_default")]
     pub label: String,
 }
 
-/// A field's or file's pointer to its section.
+/// The section that a field or file belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SectionRef {
     /// The section's id.
     #[serde(default, deserialize_with = "null_as_default")]
     pub id: String,
-    /// The section's label again, when it has one.
+    /// The section's label, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Moments, as the API shows them.
+//! Timestamps, as the API shows them.
 
 use std::fmt;
 
@@ -6,37 +6,37 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Shown, and sent, as RFC 3339 in UTC with whole seconds (`2022-01-17T23:41:32Z`), the form Connect uses; any
-/// RFC 3339 form is read. A trip through JSON therefore drops the milliseconds.
+/// It is displayed and serialised as RFC 3339 in UTC with whole seconds (`2022-01-17T23:41:32Z`), as Connect does, so the
+/// milliseconds are lost in JSON. Any form of RFC 3339 is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// 0000-01-01T00:00:00Z, before which RFC 3339 cannot write, and 9999-12-30T22:00:00Z, the last moment Jiff knows.
-/// Moments beyond are shown as these.
+/// 0000-01-01T00:00:00Z, the first time that RFC 3339 can express, and 9999-12-30T22:00:00Z, the last that Jiff can. Times before
+/// and after are displayed as these.
 const SECONDS: (i64, i64) = (-62_167_219_200, 253_402_207_200);
 
 impl Timestamp {
-    /// The present, by the system's clock.
+    /// The present time of the system's clock.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// A moment so many milliseconds after 1970 began.
+    /// The time this many milliseconds after 1970-01-01T00:00:00Z.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970 began; negative before.
+    /// Milliseconds since 1970-01-01T00:00:00Z, negative before it.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since 1970 began, rounded down.
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 
-    /// Reads any RFC 3339 date-time, or `None`.
+    /// The time of an RFC 3339 date-time. `None` if the text is none.
     pub fn parse(text: &str) -> Option<Self> {
         let moment: jiff::Timestamp = text.parse().ok()?;
         Some(Self(moment.as_millisecond()))
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn shown_in_utc_with_whole_seconds() {
+    fn times_are_displayed_in_utc_with_whole_seconds() {
         assert_eq!(
             Timestamp::from_millis(1_642_462_892_999).to_string(),
             "2022-01-17T23:41:32Z"
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_do_not_panic() {
+    fn times_out_of_range_are_clamped() {
         assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), "9999-12-30T22:00:00Z");
         assert_eq!(Timestamp::from_millis(i64::MIN).to_string(), "0000-01-01T00:00:00Z");
     }

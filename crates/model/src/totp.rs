@@ -1,4 +1,4 @@
-//! One-time codes (RFC 6238) from the value of an OTP field.
+//! Computes one-time codes (RFC 6238) from the value of an OTP field.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,8 @@ use sha2::{Sha256, Sha512};
 
 use crate::time::Timestamp;
 
-/// Base32 as people paste it: any case, spaces and hyphens between groups, padding or none, careless last bits.
+/// Base32 as people paste it: in any case, with spaces and hyphens between groups, with or without padding, and with any trailing
+/// bits.
 static BASE32: LazyLock<Option<Encoding>> = LazyLock::new(|| {
     let mut spec = Specification::new();
     spec.symbols.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567");
@@ -28,19 +29,19 @@ enum Algorithm {
     Sha512,
 }
 
-/// What an authenticator needs to know.
+/// The parameters of the codes.
 struct Seed {
     key: Vec<u8>,
     algorithm: Algorithm,
     digits: u32,
-    /// Seconds.
+    /// In seconds.
     period: u64,
 }
 
-/// The code at a moment. `None` when the value is no usable seed.
+/// The code at a time. `None` if the value is not a seed.
 ///
-/// The value is an `otpauth://totp/…` URI, whose algorithm (SHA1, SHA256, SHA512), digits (6–8) and period (any) are
-/// honoured, or a bare base32 seed for SHA1, 6 digits, 30 seconds.
+/// The value is an `otpauth://totp/…` URI with algorithm (SHA1, SHA256, SHA512), digits (6–8) and period, or only a seed in base32,
+/// which means SHA1, 6 digits and 30 seconds.
 ///
 /// ```
 /// use sidevault_model::{Timestamp, totp};
@@ -56,16 +57,15 @@ pub fn code(value: &str, at: Timestamp) -> Option<String> {
         Algorithm::Sha256 => mac::<Hmac<Sha256>>(&seed.key, counter),
         Algorithm::Sha512 => mac::<Hmac<Sha512>>(&seed.key, counter),
     }?;
-    // RFC 4226, 5.3: the last four bits say where the 31 bits of the code begin.
+    // RFC 4226, section 5.3: the last four bits are the offset of the 31 bits that make the code.
     let start = usize::from(digest.last()? & 0x0f);
     let word: [u8; 4] = digest.get(start..start + 4)?.try_into().ok()?;
     let number = (u32::from_be_bytes(word) & 0x7fff_ffff) % 10u32.pow(seed.digits);
     Some(format!("{number:0width$}", width = seed.digits as usize))
 }
 
-/// The JSON of a full item with `totp`, the code at a moment, in each OTP field whose seed is good.
-///
-/// Never fails: what is no such JSON is returned as it is.
+/// Adds `totp`, the code at a time, to each OTP field with a valid seed in the JSON of a full item. Other JSON, and bytes that are
+/// no JSON, are returned unchanged.
 pub fn insert_codes(full_json: &[u8], at: Timestamp) -> Vec<u8> {
     with_codes(full_json, at).unwrap_or_else(|| full_json.to_vec())
 }
@@ -111,7 +111,7 @@ impl Seed {
         }
     }
 
-    /// What follows `otpauth://`. Codes by counter (`hotp`) are not a matter of time, so there is none.
+    /// `rest` is the URI after `otpauth://`. `None` for codes by counter (`hotp`), which can't be computed from the time.
     fn from_uri(rest: &str) -> Option<Self> {
         let (path, query) = rest.split_once('?')?;
         let kind = path.split('/').next()?;
@@ -150,7 +150,7 @@ fn key(base32: &str) -> Option<Vec<u8>> {
     (!key.is_empty()).then_some(key)
 }
 
-/// Percent-decoding of a query's value.
+/// Decodes the percent-encoded value of a query's parameter.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -205,7 +205,7 @@ mod tests {
 
     // Check 85.
     #[test]
-    fn seeds_are_read_as_people_paste_them() {
+    fn pasted_seeds_are_read() {
         for seed in [
             "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
             "gezd gnbv gy3t qojq gezd gnbv gy3t qojq",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn careless_last_bits_do_not_count() {
+    fn trailing_bits_are_ignored() {
         assert_eq!(code("GEZDGNBVGY3TQOJQGF", at(59)), code("GEZDGNBVGY3TQOJQGE", at(59)));
         assert!(code("GEZDGNBVGY3TQOJQGF", at(59)).is_some());
     }
@@ -259,7 +259,7 @@ mod tests {
 
     // Checks 85 and 87.
     #[test]
-    fn codes_are_put_into_good_otp_fields_alone() {
+    fn codes_are_added_to_otp_fields_with_valid_seeds() {
         let json = concat!(
             r#"{"title":"x","fields":[{"id":"a","type":"OTP","value":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"},"#,
             r#"{"id":"b","type":"OTP","value":"?"},{"id":"c","type":"STRING","value":"GEZDGNBVGY3TQOJQ"}]}"#

@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::null_as_default;
 
-/// An address; the primary one is where a person would go first.
+/// A web address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Url {
-    /// Sent only when true.
+    /// Whether this is the address to open first. It is sent only if it is true.
     #[serde(
         default,
         deserialize_with = "null_as_default",
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub primary: bool,
-    /// The 1Password operator makes Secret keys from it.
+    /// A name for the address. The 1Password operator uses it as the key in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The address, not checked.
+    /// The address. It is not checked.
     #[serde(default, deserialize_with = "null_as_default")]
     pub href: String,
 }

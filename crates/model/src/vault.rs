@@ -1,4 +1,4 @@
-//! Vaults, which hold items.
+//! Vaults.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,46 +7,46 @@ use crate::time::Timestamp;
 use crate::wire::{null_as_default, wire_enum};
 
 wire_enum! {
-    /// How a vault came to be. Python refuses any other word, so there are only these four.
+    /// The type of a vault. The Python SDK refuses any other word, so there are only these four.
     pub enum VaultType, unknown = Some(Self::UserCreated);
-    /// Made by a person; what all of ours are.
+    /// Someone created the vault. All of Sidevault's vaults are of this type.
     UserCreated = "USER_CREATED",
-    /// One person's own.
+    /// A person's private vault.
     Personal = "PERSONAL",
-    /// Shared with everyone.
+    /// The vault that everyone in an account shares.
     Everyone = "EVERYONE",
-    /// For moving items between accounts.
+    /// A vault for moving items between accounts.
     Transfer = "TRANSFER",
 }
 
-/// A vault as the API shows it; all members are always sent, except an absent description.
+/// A vault as the API shows it. All members are always sent, except an absent description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Vault {
     /// The vault's id.
     pub id: VaultId,
-    /// The vault's name, any text; two vaults may share one.
+    /// The vault's name: any text.
     #[serde(default, deserialize_with = "null_as_default")]
     pub name: String,
-    /// What it is for.
+    /// The purpose of the vault, in free text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Grows with each change of name, description or type.
+    /// Grows by one with each change of name, description or type.
     #[serde(default, deserialize_with = "null_as_default")]
     pub attribute_version: u64,
-    /// Grows with each change of what is inside.
+    /// Grows with each change of the vault's items.
     #[serde(default, deserialize_with = "null_as_default")]
     pub content_version: u64,
-    /// Active items inside.
+    /// The number of active items in the vault.
     #[serde(default, deserialize_with = "null_as_default")]
     pub items: u64,
-    /// How it came to be.
+    /// The type of the vault.
     #[serde(rename = "type", default = "user_created")]
     pub vault_type: VaultType,
-    /// When it was made.
+    /// When the vault was created.
     #[serde(default, deserialize_with = "null_as_default")]
     pub created_at: Timestamp,
-    /// When it, or what is inside, last changed.
+    /// When the vault or an item in it last changed.
     #[serde(default, deserialize_with = "null_as_default")]
     pub updated_at: Timestamp,
 }

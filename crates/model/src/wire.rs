@@ -1,12 +1,12 @@
-//! Enums that are words on the wire, and reading JSON that others wrote.
+//! Enums that are words in JSON, and reading the JSON of other servers.
 
 use serde::{Deserialize, Deserializer};
 
-/// Declares an enum whose variants are words in JSON: written exactly, read in any case.
+/// Declares an enum whose variants are words in JSON. The words are read in any case.
 ///
-/// `unknown` says what an unlisted word means when *reading an answer or a stored record*: `Some(variant)` so that a
-/// newer server cannot break us, or `None` to refuse it. Input from clients goes through `from_word`, which never
-/// falls back.
+/// `unknown` is the result for any other word when an answer of a server or a stored record is deserialised: `Some(variant)`, so
+/// that a newer server's words do not make the whole record unreadable, or `None`, which is an error. Input from clients is read
+/// with `from_word`, which accepts the listed words only.
 macro_rules! wire_enum {
     (
         $(#[$doc:meta])*
@@ -30,7 +30,7 @@ macro_rules! wire_enum {
                 }
             }
 
-            /// The value for a word, in any case; `None` when there is none.
+            /// The value of a word, in any case. `None` for any other word.
             pub fn from_word(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.as_str().eq_ignore_ascii_case(word))
             }
@@ -61,7 +61,7 @@ macro_rules! wire_enum {
 }
 pub(crate) use wire_enum;
 
-/// `null` means the same as an absent member: the Go SDK writes empty lists that way.
+/// Reads `null` like an absent member: the Go SDK writes empty lists as `null`.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

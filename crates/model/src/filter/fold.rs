@@ -1,17 +1,16 @@
-//! When two titles are the same.
+//! How titles, names and tags compare.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The key under which titles, names and tags compare: composed (NFC), without regard to case.
-///
-/// Applying it twice changes nothing more. A keyed hash of it is what a store indexes.
+/// The form of a text in which titles, names and tags compare: composed (NFC) and in lower case. Folding a folded text does not change
+/// it. The store indexes a keyed hash of it.
 pub fn fold(text: &str) -> String {
-    // Most names are ASCII, which is composed already.
+    // Most names are ASCII, which is always composed.
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // One character at a time: the whole-string function of the standard library lowers Σ by its neighbours, and `co`
-    // must find parts. Lowering may leave something to compose.
+    // Characters are lowered one by one: `str::to_lowercase` lowers Σ depending on its neighbours, so that a part of a text would
+    // not be a part of the lowered text, and `co` would not find it. The lowered text may have to be composed again.
     let lower = |character: char| match character {
         'ς' => 'σ'.to_lowercase(),
         character => character.to_lowercase(),
@@ -19,15 +18,16 @@ pub fn fold(text: &str) -> String {
     text.nfc().flat_map(lower).nfc().collect()
 }
 
-/// If some of the hits are called exactly `wanted` (but for composition), only those; else all.
+/// The hits whose title is exactly `wanted`, composition aside. If there are none, all hits.
 ///
-/// Names compare without regard to case, but where `Dev` and `dev` both exist and one is asked for, a second hit would
-/// make clients give up ("found 2").
+/// Names compare without regard to case. But if both `Dev` and `dev` exist and a client asks for one, a second hit would make the
+/// client fail ("found 2").
 pub fn prefer_exact<T>(hits: Vec<T>, wanted: &str, title_of: impl Fn(&T) -> &str) -> Vec<T> {
     let is_exact = |hit: &T| title_of(hit).nfc().eq(wanted.nfc());
-    match hits.iter().any(is_exact) {
-        true => hits.into_iter().filter(is_exact).collect(),
-        false => hits,
+    if hits.iter().any(is_exact) {
+        hits.into_iter().filter(is_exact).collect()
+    } else {
+        hits
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
 
     // Checks 48 and 69.
     #[test]
-    fn case_and_composition_do_not_count() {
+    fn case_and_composition_are_ignored() {
         assert_eq!(fold("Homelab"), fold("hOMELAB"));
         assert_eq!(fold("Zu\u{308}rich \u{1f511}"), fold("ZÜRICH \u{1f511}"));
         assert_eq!(fold("ΟΔΟΣ"), fold("οδος"));
@@ -48,7 +48,7 @@ mod tests {
 
     // Check 49.
     #[test]
-    fn exact_hits_win_over_hits_of_another_case() {
+    fn exact_hits_are_preferred() {
         let title = |hit: &&'static str| -> &'static str { hit };
         let prefer = |hits: Vec<&'static str>, wanted| prefer_exact(hits, wanted, |hit| title(hit));
         assert_eq!(prefer(vec!["Dev", "dev"], "dev"), ["dev"]);

@@ -1,4 +1,4 @@
-//! Parsing filters. One pass: each quote is looked at once or twice, and nesting is bounded.
+//! The parser of filters. Its time is linear in the filter's length: it looks at each quote once or twice, and nesting is bounded.
 
 use super::{Attribute, Expression, InvalidFilter, Operator, Subject, Value};
 use crate::limits;
@@ -19,9 +19,10 @@ pub(super) fn parse(text: &str, subject: Subject) -> Result<Expression, InvalidF
     };
     let expression = parser.or()?;
     parser.skip_blanks();
-    match parser.rest.is_empty() {
-        true => Ok(expression),
-        false => Err(parser.error("expected and, or, or the end")),
+    if parser.rest.is_empty() {
+        Ok(expression)
+    } else {
+        Err(parser.error("expected and, or, or the end"))
     }
 }
 
@@ -33,9 +34,9 @@ struct Parser<'a> {
     rest: &'a str,
     length: usize,
     subject: Subject,
-    /// Parentheses that are open.
+    /// How many parentheses are open.
     open: usize,
-    /// Parentheses and `not`s we are inside of.
+    /// How many parentheses and `not`s are around the present position.
     depth: usize,
 }
 
@@ -48,7 +49,7 @@ impl<'a> Parser<'a> {
         self.rest = self.rest.trim_start();
     }
 
-    /// Takes a word if it comes next, in any case.
+    /// Consumes this word, in any case, if it comes next.
     fn keyword(&mut self, word: &str) -> bool {
         self.skip_blanks();
         let (next, rest) = split_word(self.rest);
@@ -59,7 +60,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Takes a character if it comes next.
+    /// Consumes this character if it comes next.
     fn symbol(&mut self, symbol: char) -> bool {
         self.skip_blanks();
         match self.rest.strip_prefix(symbol) {
@@ -163,7 +164,7 @@ fn joined(mut parts: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) -
     }
 }
 
-/// The letters at the start, and what follows.
+/// The letters and digits at the start, and the rest.
 fn split_word(text: &str) -> (&str, &str) {
     let end = text
         .find(|character: char| !character.is_ascii_alphanumeric())
@@ -199,8 +200,8 @@ fn operator(word: &str) -> Option<Operator> {
         .map(|(_, operator)| operator)
 }
 
-/// Where the value ends: at the first quote that is not escaped and behind which the filter goes on as one; if there is
-/// none, at the last quote, if that one is at the end, as a backslash before it is then part of the title.
+/// The position of the quote that ends the value: the first quote that is not escaped and after which the rest is a filter. If there
+/// is none, the last quote, if the rest after it is a filter: then the backslash before it is part of the title.
 fn closing_quote(text: &str, open: usize) -> Option<usize> {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -214,8 +215,8 @@ fn closing_quote(text: &str, open: usize) -> Option<usize> {
     continues(&text[last + 1..], open).then_some(last)
 }
 
-/// Whether this may follow a value: the end, or `and`/`or` and the start of a comparison, either behind at most `open`
-/// closing parentheses. Looks at this and no further, so that finding the end of all values takes one pass.
+/// Whether `rest` may follow a value: after at most `open` closing parentheses comes the end, or `and` or `or` and the start of a
+/// comparison. This looks no further, so that the ends of all values are found in linear time.
 fn continues(rest: &str, open: usize) -> bool {
     let unclosed = rest.trim_start_matches(|character: char| character.is_whitespace() || character == ')');
     let closing = &rest[..rest.len() - unclosed.len()];
@@ -233,7 +234,7 @@ fn continues(rest: &str, open: usize) -> bool {
     starts_comparison(rest)
 }
 
-/// Whether it begins with parentheses, `not`s, a word, and an operator.
+/// Whether `rest` begins with any parentheses and `not`s, then a word, then an operator.
 fn starts_comparison(mut rest: &str) -> bool {
     loop {
         rest = rest.trim_start_matches(|character: char| character.is_whitespace() || character == '(');
@@ -248,7 +249,7 @@ fn starts_comparison(mut rest: &str) -> bool {
     }
 }
 
-/// The value with `\"` and `\\` replaced, or `None` when there are none.
+/// The value with `"` for `\"` and `\` for `\\`. `None` if it has neither.
 fn unescape(written: &str) -> Option<String> {
     if !written.contains("\\\"") && !written.contains("\\\\") {
         return None;

@@ -1,4 +1,4 @@
-//! Filters as the clients write them, and as they should not.
+//! Filters as clients write them, and invalid ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -34,7 +34,7 @@ fn refusal(filter: &str) -> String {
 
 // Checks 46, 47, 48 and 51.
 #[test]
-fn vaults_by_title_or_name_in_any_case() {
+fn vaults_are_found_by_title_or_name_in_any_case() {
     for filter in [
         r#"title eq "Homelab""#,
         r#"name eq "homelab""#,
@@ -51,7 +51,7 @@ fn vaults_by_title_or_name_in_any_case() {
 
 // Checks 59, 62 and 63.
 #[test]
-fn items_by_title_part_or_tag() {
+fn items_are_found_by_each_attribute() {
     assert!(finds(r#"title eq "Wi-Fi""#, "Wi-Fi"));
     assert!(finds(r#"title co "i-f""#, "Wi-Fi"));
     assert!(finds(r#"title sw "wi""#, "Wi-Fi") && !finds(r#"title sw "fi""#, "Wi-Fi"));
@@ -77,16 +77,16 @@ fn quotes_inside_a_value_need_no_escape() {
         (r#"title eq "f("x")""#, r#"f("x")"#),
         (r#"title eq "a" b"c""#, r#"a" b"c"#),
         (r#"title eq "a" and b""#, r#"a" and b"#),
-        // A parenthesis that nothing opened closes nothing.
+        // A closing parenthesis without an opening one is part of the title.
         (r#"title eq "x") and tag eq "y""#, r#"x") and tag eq "y"#),
         (r#"(title eq "x" or "y")"#, r#"x" or "y"#),
     ] {
         assert_eq!(items(filter).exact_title(), Some(title), "{filter}");
         assert!(finds(filter, title));
     }
-    // Where the rest is a filter, it is one.
+    // If the rest after a quote is a filter, the quote ends the value.
     assert!(finds(r#"title eq "a" and tag eq "home""#, "a"));
-    // Escaped is understood too, as are both readings.
+    // An escaped value matches the title with and without escapes.
     assert!(finds(r#"title eq "say \"hi\"""#, r#"say "hi""#));
     assert!(finds(r#"title eq "say \"hi\"""#, r#"say \"hi\""#));
     assert_eq!(items(r#"title eq "say \"hi\"""#).exact_title(), None);
@@ -106,7 +106,7 @@ fn backslashes_need_no_escape() {
 
 // Checks 66 and 69.
 #[test]
-fn any_text_can_be_asked_for() {
+fn values_may_have_any_characters() {
     assert!(finds(r#"title eq "it's""#, "it's"));
     assert!(finds("title eq \"Zu\u{308}rich \u{1f511}\"", "Zürich \u{1f511}"));
     assert!(finds("title eq \"a & b + c # d % e\"", "a & b + c # d % e"));
@@ -115,7 +115,7 @@ fn any_text_can_be_asked_for() {
 
 // Checks 55, 67 and 68.
 #[test]
-fn what_is_no_filter_is_refused() {
+fn invalid_filters_are_refused() {
     for bad in [
         r#"""#,
         "'",
@@ -192,7 +192,7 @@ fn long_and_deep_filters_are_bounded() {
     assert!(refusal(&format!("{}title pr{}", "(".repeat(33), ")".repeat(33))).contains("nested too deeply"));
     let deep = format!("{}title pr{}", "(".repeat(32), ")".repeat(32));
     assert!(finds(&deep, "x"));
-    // Whatever the quotes are followed by, each is looked at once.
+    // The time is linear whatever follows the quotes.
     for part in [
         "\"",
         "\" and title eq \"",
@@ -211,7 +211,7 @@ fn debug_hides_values() {
     assert_eq!(format!("{:?}", items(r#"title eq "hunter2""#)), "Filter(…)");
 }
 
-fn filter_soup() -> impl Strategy<Value = String> {
+fn random_filter() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("title"),
         Just("tag"),
@@ -235,8 +235,8 @@ fn filter_soup() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn never_panics(text in ".*", soup in filter_soup(), glued in filter_soup()) {
-        for text in [text, soup, glued.replace(' ', "")] {
+    fn never_panics(text in ".*", random in random_filter(), glued in random_filter()) {
+        for text in [text, random, glued.replace(' ', "")] {
             for subject in [Subject::Items, Subject::Vaults] {
                 if let Ok(filter) = Filter::parse(&text, subject) {
                     let _ = matches(&filter, "a");
@@ -246,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn any_title_is_found_as_clients_ask_for_it(title in "\\PC*|[ab\"\\\\() ]{0,12}") {
+    fn an_unescaped_title_finds_itself(title in "\\PC*|[ab\"\\\\() ]{0,12}") {
         let filter = Filter::parse(&format!("title eq \"{title}\""), Subject::Items).unwrap();
         let owned: &'static str = title.clone().leak();
         prop_assert!(matches(&filter, owned));
