@@ -1,4 +1,4 @@
-//! How an item comes to be and changes: POST, PUT, PATCH and restoring.
+//! Creating and changing items: POST, PUT, PATCH, and restoring an old version.
 
 use crate::compose::{self, Content};
 use crate::error::Invalid;
@@ -9,12 +9,12 @@ use crate::item::Item;
 use crate::patch::{self, Operation};
 
 impl Item {
-    /// A new item, as POST makes it: version 1, active, without files. The client's own id is ignored.
+    /// The new item of a POST: version 1, active, without files. The id in the body is ignored.
     ///
     /// # Errors
-    /// [`Invalid`] when `vault` is named and another one; the category is missing, unknown, CUSTOM or DOCUMENT; two
-    /// fields share an id, or the purpose USERNAME or PASSWORD; a DATE or MONTH_YEAR value is none; or a
-    /// [limit](crate::limits) is passed.
+    /// [`Invalid`] if the body names another vault; if the category is missing, unknown, CUSTOM or DOCUMENT; if two fields have the
+    /// same id, or the same purpose USERNAME or PASSWORD; if a DATE or MONTH_YEAR value has the wrong form; or beyond a
+    /// [limit](crate::limits).
     pub fn create(input: ItemInput, vault: VaultId, id: ItemId, edit: &mut Edit<'_>) -> Result<Self, Invalid> {
         check_vault(&input, vault)?;
         let content = compose::content(input, None, edit)?;
@@ -37,15 +37,15 @@ impl Item {
         })
     }
 
-    /// The item with everything a client decides replaced, as PUT does it, and the version one higher.
+    /// The item after a PUT: everything that clients decide is replaced, and the version is one higher.
     ///
-    /// Files, state and creation time stay. Type and purpose of a field, and the label of a URL, stay where the client
-    /// left them out; a changed password joins the history. The answer to a PUT must show the version from *before*:
-    /// that is the caller's part.
+    /// Files, state and creation time stay. If the client leaves them out, the type and purpose of a field with the same id, the label
+    /// of a URL with the same address, and the label of a section that only fields name stay, too. The old value of a changed password
+    /// goes into the history. The answer to a PUT must show the version from *before* the change; the caller does this.
     ///
     /// # Errors
-    /// As [`create`](Self::create), and when `id` is named and another one. CUSTOM keeps the category there is, and
-    /// DOCUMENT is allowed on a document.
+    /// As for [`create`](Self::create), and if the body has the id of another item. CUSTOM keeps the item's category, and DOCUMENT is
+    /// allowed for a document.
     pub fn replace(&self, input: ItemInput, edit: &mut Edit<'_>) -> Result<Self, Invalid> {
         check_vault(&input, self.vault)?;
         self.check_id(&input)?;
@@ -53,21 +53,21 @@ impl Item {
         Ok(self.with_content(content, edit))
     }
 
-    /// The item after all operations, as PATCH does it: all or nothing. `None` for an empty list, which changes nothing.
+    /// The item after a PATCH with these operations. `None` if there are no operations, so that nothing changes.
     ///
     /// # Errors
-    /// [`Invalid`] that names the operation by index and path, and the reason; see [`crate::patch`].
+    /// [`Invalid`] if one operation can't be applied. The message names the operation by index and path; see [`crate::patch`].
     pub fn patch(&self, operations: &[Operation], edit: &mut Edit<'_>) -> Result<Option<Self>, Invalid> {
         if operations.is_empty() {
             return Ok(None);
         }
         let (input, blame) = patch::apply(self, operations)?;
-        let content = compose::content(input, Some(self), edit).map_err(|fault| blame.name(&fault, operations))?;
+        let content = compose::content(input, Some(self), edit).map_err(|fault| blame.error(&fault, operations))?;
         Ok(Some(self.with_content(content, edit)))
     }
 
-    /// What `old` held, as a new version of this item, active again. Id, vault, files and creation time are this
-    /// item's; a password that is replaced joins the history.
+    /// A new version of this item with the content of the version `old`, and active. Id, vault, files and creation time stay. If the
+    /// password changes, its value of now goes into the history.
     #[must_use]
     pub fn restore(&self, old: &Self, edit: &mut Edit<'_>) -> Self {
         let mut fields = old.fields.clone();
@@ -125,8 +125,8 @@ impl Item {
     }
 }
 
-/// The vault in a body must be the path's, or absent. External Secrets 2.9 pushes the name that
-/// stands in its store instead of the id; only an id can be a wrong one.
+/// Refuses a body with the id of another vault than the path's. A text that is no id is allowed: External Secrets 2.9 sends the name
+/// of the vault that is in its store.
 pub(crate) fn check_vault(input: &ItemInput, vault: VaultId) -> Result<(), Invalid> {
     match &input.vault {
         Some(named)

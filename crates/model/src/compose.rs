@@ -1,6 +1,6 @@
-//! What an item holds after a write: the rules that turn a request into title, category, sections and fields.
+//! The rules that turn the body of a request into the content of an item.
 //!
-//! POST, PUT and PATCH all end here; they differ in whether there is an old item to keep things from.
+//! POST, PUT and PATCH use the same rules. PUT and PATCH also pass the old item, from which some values are kept.
 
 mod fields;
 mod sections;
@@ -20,7 +20,7 @@ use sections::Sections;
 
 pub(crate) use fields::history;
 
-/// Everything a client may decide about an item.
+/// The part of an item that clients decide.
 pub(crate) struct Content {
     pub(crate) title: String,
     pub(crate) category: Category,
@@ -31,7 +31,7 @@ pub(crate) struct Content {
     pub(crate) fields: Vec<Field>,
 }
 
-/// The part of a request that broke a rule.
+/// The part of a request that breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Title,
@@ -45,7 +45,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// The member of the item it is, or is in.
+    /// The member of the item that the part is, or is in.
     pub(crate) fn member(self) -> &'static str {
         match self {
             Self::Title => "title",
@@ -58,10 +58,11 @@ impl Part {
     }
 }
 
-/// A broken rule. The reason of [`Part::Category`] is a sentence (Connect's own); any other follows the part's name.
+/// A broken rule.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) part: Part,
+    /// For [`Part::Category`] a whole sentence, which is Connect's. For other parts a text that follows the name of the part.
     pub(crate) reason: String,
 }
 
@@ -86,7 +87,7 @@ impl From<Fault> for Invalid {
     }
 }
 
-/// Applies every rule. `old` is the item that is replaced, `None` for a new one.
+/// The content of an item by a request. `old` is the item that is replaced, `None` for a new item.
 pub(crate) fn content(input: ItemInput, old: Option<&Item>, edit: &mut Edit<'_>) -> Result<Content, Fault> {
     let category = category(input.category.as_deref(), old)?;
     let title = title(input.title.unwrap_or_default(), old)?;
@@ -109,7 +110,7 @@ pub(crate) fn content(input: ItemInput, old: Option<&Item>, edit: &mut Edit<'_>)
     })
 }
 
-/// The category: CUSTOM and DOCUMENT cannot be made, only kept.
+/// The category. An item can keep CUSTOM and DOCUMENT, but no request can give it one of them.
 fn category(word: Option<&str>, old: Option<&Item>) -> Result<Category, Fault> {
     let fault = |reason: &str| Err(Fault::new(Part::Category, reason));
     let Some(word) = word else {
@@ -117,7 +118,7 @@ fn category(word: Option<&str>, old: Option<&Item>) -> Result<Category, Fault> {
     };
     match (Category::from_word(word), old) {
         (None, _) => fault("Invalid item category"),
-        // The Go SDK calls every category it does not know CUSTOM and sends that back.
+        // The Go SDK reads every category that it does not know as CUSTOM, and sends that back.
         (Some(Category::Custom), Some(old)) => Ok(old.category),
         (Some(Category::Custom), None) => fault("Items of category CUSTOM cannot be created; choose another category"),
         (Some(Category::Document), Some(old)) if old.category == Category::Document => Ok(Category::Document),
@@ -130,16 +131,17 @@ fn category(word: Option<&str>, old: Option<&Item>) -> Result<Category, Fault> {
 
 fn title(title: String, old: Option<&Item>) -> Result<String, Fault> {
     let unchanged = old.is_some_and(|old| old.title == title);
-    match unchanged || title.chars().count() <= limits::TITLE_CHARS {
-        true => Ok(title),
-        false => Err(Fault::new(
+    if unchanged || title.chars().count() <= limits::TITLE_CHARS {
+        Ok(title)
+    } else {
+        Err(Fault::new(
             Part::Title,
             format!("is longer than {} characters", limits::TITLE_CHARS),
-        )),
+        ))
     }
 }
 
-/// Each tag once, in the client's order (Terraform compares it).
+/// The tags without duplicates and empty ones, in the client's order, which Terraform compares.
 fn tags(tags: Vec<String>) -> Result<Vec<String>, Fault> {
     let mut seen = HashSet::new();
     let tags: Vec<String> = tags
@@ -149,23 +151,24 @@ fn tags(tags: Vec<String>) -> Result<Vec<String>, Fault> {
     if tags.len() > limits::TAGS {
         return Err(Fault::new(Part::Tags, format!("are more than {}", limits::TAGS)));
     }
-    match tags.iter().all(|tag| tag.chars().count() <= limits::TAG_CHARS) {
-        true => Ok(tags),
-        false => Err(Fault::new(
+    if tags.iter().all(|tag| tag.chars().count() <= limits::TAG_CHARS) {
+        Ok(tags)
+    } else {
+        Err(Fault::new(
             Part::Tags,
             format!("hold one longer than {} characters", limits::TAG_CHARS),
-        )),
+        ))
     }
 }
 
-/// URLs in the client's order; the first is primary if none is said to be.
+/// The URLs in the client's order. The first is primary if the client marks none.
 fn urls(inputs: Vec<UrlInput>, old: Option<&Item>) -> Result<Vec<Url>, Fault> {
     if inputs.len() > limits::URLS {
         return Err(Fault::new(Part::Urls, format!("are more than {}", limits::URLS)));
     }
     let old_urls = old.map_or(&[][..], |old| &old.urls);
     let keep_label = |UrlInput { href, label, primary }| {
-        // Python does not know labels, so an update by it must not lose them.
+        // The Python SDK drops the labels of URLs, so an update without a label keeps it.
         let kept = || old_urls.iter().find(|url| url.href == href)?.label.clone();
         let label = label.or_else(kept).filter(|label| !label.is_empty());
         Url { primary, label, href }
@@ -182,11 +185,12 @@ fn urls(inputs: Vec<UrlInput>, old: Option<&Item>) -> Result<Vec<Url>, Fault> {
             .as_ref()
             .is_some_and(|label| label.chars().count() > limits::LABEL_CHARS)
     };
-    match urls.iter().any(too_long) {
-        true => Err(Fault::new(
+    if urls.iter().any(too_long) {
+        Err(Fault::new(
             Part::Urls,
             format!("hold a label longer than {} characters", limits::LABEL_CHARS),
-        )),
-        false => Ok(urls),
+        ))
+    } else {
+        Ok(urls)
     }
 }

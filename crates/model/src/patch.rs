@@ -1,18 +1,18 @@
-//! PATCH: a subset of JSON Patch (RFC 6902) on an item.
+//! PATCH: a subset of JSON Patch (RFC 6902) for items.
 //!
-//! `add`, `remove` and `replace`, with paths in JSON Pointer's escapes (RFC 6901). What differs from the RFC is what
-//! Connect does:
+//! The operations are `add`, `remove` and `replace`. Paths have the escapes of JSON Pointer (RFC 6901). Where this differs from the
+//! RFC, it is as Connect does:
 //!
 //! | path | meaning |
 //! |---|---|
-//! | `/` or empty | the whole item, as PUT |
+//! | `/` or empty | the whole item, as with PUT |
 //! | `/title`, `/favorite`, `/category` | one attribute |
-//! | `/tags`, `/urls`, `/sections`, `/fields` | `replace`: the list; `add`: append one, or each of a list; `remove`: empty it |
-//! | `/tags/1`, `/urls/0`, `/urls/0/label` | by index; `-` is the end |
-//! | `/sections/{id}`, `/sections/{id}/label` | by **id**; removing a section keeps its fields, outside any |
-//! | `/fields/{id}`, `/fields/{id}/{attribute}` | by **id**; attributes: label, value, type, purpose, section, generate, recipe |
+//! | `/tags`, `/urls`, `/sections`, `/fields` | `replace`: the list; `add`: appends an element, or each element of a list; `remove`: empties the list |
+//! | `/tags/1`, `/urls/0`, `/urls/0/label` | an element by index; `-` is the end |
+//! | `/sections/{id}`, `/sections/{id}/label` | a section by **id**; the fields of a removed section stay, and belong to no section |
+//! | `/fields/{id}`, `/fields/{id}/{attribute}` | a field by **id**; attributes: label, value, type, purpose, section, generate, recipe |
 //!
-//! Everything else, `/id`, `/version`, `/vault` and the times included, is a 400. An attribute or a list that is replaced by
+//! Every other path is answered with 400, also `/id`, `/version`, `/vault` and the times. An attribute or a list that is replaced by
 //! `null` is removed: a type becomes STRING again, any other value is empty then.
 
 mod apply;
@@ -36,22 +36,22 @@ pub(crate) use apply::apply;
 wire_enum! {
     /// What an operation does.
     pub enum Op, unknown = None;
-    /// Puts something in.
+    /// Adds a value.
     Add = "add",
-    /// Takes something out.
+    /// Removes a value.
     Remove = "remove",
-    /// Changes what is there.
+    /// Replaces a value.
     Replace = "replace",
 }
 
-/// One operation. Serialises to what a client sends. `Debug` hides the value.
+/// An operation. Its JSON is that of a request. `Debug` hides the value.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// What it does.
+    /// What the operation does.
     pub op: Op,
-    /// What it does it to.
+    /// The path of the value.
     pub path: String,
-    /// With what; `Some(Null)` and `None` differ.
+    /// The new value. `Some(Null)` is `null`, and `None` is no value.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
@@ -66,7 +66,7 @@ impl fmt::Debug for Operation {
     }
 }
 
-/// `replace /fields/password/value`, for messages.
+/// Displays op and path, for messages: `replace /fields/password/value`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 80;
@@ -81,9 +81,9 @@ impl fmt::Display for Operation {
 /// Reads the body of a PATCH.
 ///
 /// # Errors
-/// [`Invalid`] when it is not JSON (as [`crate::ItemInput::from_json`]), not a list, or an element is no operation: no
-/// object, an unknown or unsupported `op`, a `path` that is missing or does not start with `/`, a bad `~` escape, or no
-/// `value` where one is needed.
+/// [`Invalid`] if the body is not JSON (see [`crate::ItemInput::from_json`]) or no list, or if an element is no operation: it is no
+/// object, its `op` is unknown or not supported, its `path` is missing, does not start with `/` or has a wrong escape, or it lacks
+/// the `value` that it needs.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Operation>, Invalid> {
     let Value::Array(elements) = json::parse(bytes)? else {
         return Err(Invalid::new(

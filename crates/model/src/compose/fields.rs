@@ -1,4 +1,4 @@
-//! The fields of an item: ids, types, purposes, generated values, dates, password history.
+//! The rules for fields: ids, types, purposes, generated values, dates, password history.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::recipe::{self, Recipe};
 use super::sections::Sections;
 use super::{Fault, Part};
 
-/// Fields in the client's order, each with everything filled in that was left out.
+/// The fields in the client's order. What the client left out is taken from the old field or from the defaults.
 pub(super) fn compose(
     inputs: Vec<FieldInput>,
     old: Option<&Item>,
@@ -51,7 +51,7 @@ pub(super) fn compose(
     Ok(fields)
 }
 
-/// The empty notes field of a new LOGIN or SECURE_NOTE, behind the client's own fields.
+/// Adds an empty notes field after the client's fields, unless there is one.
 pub(super) fn add_notes(fields: &mut Vec<Field>) {
     let name = Purpose::Notes.usual_name();
     if !fields
@@ -65,7 +65,7 @@ pub(super) fn add_notes(fields: &mut Vec<Field>) {
     }
 }
 
-/// The earlier passwords of a field that now holds `value` and before was `previous`: newest first, bounded.
+/// The earlier passwords of a field that was `previous` and now has `value`: newest first, at most [`limits::HISTORY`].
 pub(crate) fn history(previous: &Field, purpose: Option<Purpose>, value: &str) -> Option<PasswordDetails> {
     let mut history = previous.password_details.clone().unwrap_or_default().history;
     if purpose == Some(Purpose::Password) && !previous.value.is_empty() && previous.value != value {
@@ -85,7 +85,7 @@ impl<'a> Old<'a> {
     fn new(item: Option<&'a Item>) -> Self {
         let fields = item.map_or(&[][..], |item| &item.fields);
         Self {
-            // Reversed, so that the first of two equal ids wins.
+            // Reversed, so that the first of two fields with the same id is taken.
             by_id: fields.iter().rev().map(|field| (field.id.as_str(), field)).collect(),
             by_purpose: fields
                 .iter()
@@ -102,7 +102,7 @@ impl<'a> Old<'a> {
     }
 }
 
-/// Ids that are taken, so that new ones differ.
+/// The ids that fields have already.
 struct Ids(HashSet<String>);
 
 impl Ids {
@@ -121,7 +121,8 @@ impl Ids {
         Ok(Self(taken))
     }
 
-    /// The client's id; else, for a purpose, the id that field had or usually has; else a fresh one.
+    /// The client's id. Without one, a field with a purpose gets the id of the old field with this purpose, or the usual one; any other
+    /// field gets a new id.
     fn of_field(&mut self, input: &FieldInput, old: &Old<'_>, edit: &mut Edit<'_>) -> String {
         if let Some(id) = &input.id {
             return id.clone();
@@ -135,7 +136,7 @@ impl Ids {
             }
         }
         loop {
-            // Differs at once, unless two edits were given the same randomness.
+            // The first id is new, unless two edits use the same random numbers, as in tests.
             let id = ids::fresh_from(&mut *edit.rng);
             if self.0.insert(id.clone()) {
                 return id;
@@ -144,7 +145,7 @@ impl Ids {
     }
 }
 
-/// Connect's own text: people search for it.
+/// Refuses a second USERNAME or PASSWORD. The text is Connect's, because people search for it.
 fn only_one(purpose: Option<Purpose>, used: &mut Vec<Purpose>) -> Result<(), String> {
     if let Some(purpose @ (Purpose::Username | Purpose::Password)) = purpose {
         if used.contains(&purpose) {
@@ -156,8 +157,8 @@ fn only_one(purpose: Option<Purpose>, used: &mut Vec<Purpose>) -> Result<(), Str
     Ok(())
 }
 
-/// The type: what was sent, else what it was, else the purpose's own. Go sends UNKNOWN for what it does not know, and
-/// a password never turns into plain text because a client has STRING as its default.
+/// The type: the client's, else the old field's, else STRING. The Go SDK sends UNKNOWN for types that it does not know, so that counts as
+/// left out. A PASSWORD with the type STRING becomes CONCEALED, because STRING is the default of some clients.
 fn field_type(sent: Option<FieldType>, purpose: Option<Purpose>, was: Option<&Field>) -> FieldType {
     let kept = was.map(|field| field.field_type);
     let wanted = match sent {
@@ -170,14 +171,15 @@ fn field_type(sent: Option<FieldType>, purpose: Option<Purpose>, was: Option<&Fi
     }
 }
 
-/// The label; never empty for a field with a purpose (Connect 1.5.0).
+/// The label. That of a field with a purpose is never empty (Connect 1.5.0).
 fn label(sent: Option<String>, purpose: Option<Purpose>, was: Option<&Field>) -> Result<String, String> {
     match (sent.filter(|label| !label.is_empty()), purpose) {
         (Some(label), _) => {
             let unchanged = was.is_some_and(|field| field.label == label);
-            match unchanged || label.chars().count() <= limits::LABEL_CHARS {
-                true => Ok(label),
-                false => Err(format!("has a label longer than {} characters", limits::LABEL_CHARS)),
+            if unchanged || label.chars().count() <= limits::LABEL_CHARS {
+                Ok(label)
+            } else {
+                Err(format!("has a label longer than {} characters", limits::LABEL_CHARS))
             }
         }
         (None, Some(purpose)) => Ok(purpose.usual_name().to_owned()),
@@ -185,14 +187,15 @@ fn label(sent: Option<String>, purpose: Option<Purpose>, was: Option<&Field>) ->
     }
 }
 
-/// A field's value to be, and its entropy if it was made here.
+/// The new value of a field.
 struct Value {
     text: String,
+    /// The entropy, if the value was generated.
     generated: Option<f64>,
 }
 
 impl Value {
-    /// What was sent, or a new password if that is asked for and nothing was sent.
+    /// The client's value. If that is empty and `generate` is set, a generated value.
     fn of(sent: Option<String>, generate: bool, recipe: Option<Recipe>, edit: &mut Edit<'_>) -> Result<Self, String> {
         let sent = sent.unwrap_or_default();
         if !generate || !sent.is_empty() {
@@ -209,20 +212,21 @@ impl Value {
         })
     }
 
-    /// Sets the value and what follows from it: entropy and history.
+    /// Sets the value of the field, its entropy and its history.
     fn put_into(self, field: &mut Field, was: Option<&Field>, old: &Old<'_>) -> Result<(), &'static str> {
-        // What is already there is kept as it is, so that echoing an item never fails.
+        // An unchanged value is not checked, so that a client can send back any item that it has read.
         let unchanged = was.is_some_and(|was| was.field_type == field.field_type && was.value == self.text);
         field.value = match field.field_type {
             FieldType::Date if !unchanged => date::date(&self.text)?,
             FieldType::MonthYear if !unchanged => date::month_year(&self.text)?,
             _ => self.text,
         };
-        // A client may move the password to a field with another id; its history moves along.
+        // If a client moves the password to a field with another id, the history moves, too.
         let password = field.purpose == Some(Purpose::Password);
-        let previous = match password {
-            true => old.with_purpose(Purpose::Password).or(was),
-            false => was,
+        let previous = if password {
+            old.with_purpose(Purpose::Password).or(was)
+        } else {
+            was
         };
         field.password_details = previous.and_then(|previous| history(previous, field.purpose, &field.value));
         if password && !field.value.is_empty() {

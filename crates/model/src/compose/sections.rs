@@ -1,4 +1,4 @@
-//! Which sections an item has: those it declares, and those its fields name.
+//! The rules for sections. An item has the sections that it declares, and those that its fields name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,11 +11,12 @@ use crate::section::{Section, SectionRef};
 
 use super::{Fault, Part};
 
-/// The sections gathered so far, found by id.
+/// The sections so far.
 pub(super) struct Sections<'a> {
     list: Vec<Section>,
+    /// The index in `list` by id.
     by_id: HashMap<String, usize>,
-    /// Ids of declared sections, so that a fresh one is none of those that come later.
+    /// The ids of all declared sections, so that a new id differs also from those that come later.
     sent: HashSet<String>,
     /// Ids of declared sections that had a label before and are sent without one.
     cleared: HashSet<String>,
@@ -23,7 +24,7 @@ pub(super) struct Sections<'a> {
 }
 
 impl<'a> Sections<'a> {
-    /// Takes the declared sections, in their order. One declared twice counts once.
+    /// The declared sections, in their order. A section that is declared twice is one section.
     pub(super) fn declare(
         inputs: Vec<SectionInput>,
         old: Option<&'a Item>,
@@ -58,26 +59,27 @@ impl<'a> Sections<'a> {
         Ok(sections)
     }
 
-    /// The section a field names; made if no one declared it (Terraform sends the label along for that).
+    /// The section that a field names. If it is not declared, it is created, with the label that the field sends.
     pub(super) fn resolve(&mut self, input: SectionInput, edit: &mut Edit<'_>) -> Result<SectionRef, String> {
         check(&input)?;
         let label = input.label.unwrap_or_default();
         let id = match input.id {
             Some(id) => id,
-            // A label alone: the section that is called so, or a new one.
+            // Only a label: the section with this label, or a new one.
             None => match self.list.iter().find(|section| section.label == label) {
                 Some(section) => section.id.clone(),
                 None => self.fresh(edit),
             },
         };
         self.put(id.clone(), label);
-        match self.list.len() <= limits::SECTIONS {
-            true => Ok(SectionRef { id, label: None }),
-            false => Err(format!("is in one section more than the {} allowed", limits::SECTIONS)),
+        if self.list.len() <= limits::SECTIONS {
+            Ok(SectionRef { id, label: None })
+        } else {
+            Err(format!("is in one section more than the {} allowed", limits::SECTIONS))
         }
     }
 
-    /// An id no section has. Drawing twice is needed only if two edits were given the same randomness.
+    /// An id that no section has. The first id is new, unless two edits use the same random numbers, as in tests.
     fn fresh(&self, edit: &mut Edit<'_>) -> String {
         loop {
             let id = ids::fresh_from(&mut *edit.rng);
@@ -113,7 +115,7 @@ impl<'a> Sections<'a> {
         self.list.push(Section { id, label });
     }
 
-    /// The sections, with their labels written into the fields that stand in them.
+    /// The sections. Their labels are also set in the fields that belong to them.
     pub(super) fn finish(self, fields: &mut [Field]) -> Vec<Section> {
         for pointer in fields.iter_mut().filter_map(|field| field.section.as_mut()) {
             let section = self.by_id.get(&pointer.id).map(|index| &self.list[*index]);

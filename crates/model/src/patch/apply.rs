@@ -1,4 +1,4 @@
-//! Applying operations to what a client would have to send to leave the item as it is.
+//! Applies operations to the item in the form of a PUT's body.
 
 use std::collections::HashSet;
 
@@ -15,39 +15,39 @@ use super::blame::{Blame, named};
 use super::value::{Change, Reason, edit_list, existing, read};
 use super::{Op, Operation, attribute, pointer};
 
-/// A field and the operation that last touched it.
-struct Touched {
+/// A field, and the index of the operation that changed it last.
+struct PatchedField {
     by: Option<usize>,
     field: FieldInput,
 }
 
-/// The item under the operations.
-struct Working<'a> {
+/// The item with the operations applied so far.
+struct PatchedItem<'a> {
     item: &'a Item,
-    /// All but the fields.
+    /// Everything but the fields.
     input: ItemInput,
-    fields: Vec<Touched>,
+    fields: Vec<PatchedField>,
 }
 
-/// Applies all operations in turn. Rules about the whole are left to [`crate::compose`].
+/// Applies the operations one after the other. [`crate::compose`] checks the result.
 pub(crate) fn apply(item: &Item, operations: &[Operation]) -> Result<(ItemInput, Blame), Invalid> {
     if operations.len() > limits::OPERATIONS {
         return Err(Invalid::new(format!("more than {} operations", limits::OPERATIONS)));
     }
     let mut input = ItemInput::from(item);
     let fields = std::mem::take(&mut input.fields);
-    let fields = fields.into_iter().map(|field| Touched { by: None, field }).collect();
-    let mut working = Working { item, input, fields };
+    let fields = fields.into_iter().map(|field| PatchedField { by: None, field }).collect();
+    let mut patched = PatchedItem { item, input, fields };
     for (index, operation) in operations.iter().enumerate() {
-        working
+        patched
             .apply(operation, index)
             .map_err(|reason| named(operations, index, &reason))?;
     }
     let blame = Blame {
-        fields: working.fields.iter().map(|field| field.by).collect(),
+        fields: patched.fields.iter().map(|field| field.by).collect(),
     };
-    working.input.fields = working.fields.into_iter().map(|touched| touched.field).collect();
-    Ok((working.input, blame))
+    patched.input.fields = patched.fields.into_iter().map(|patched| patched.field).collect();
+    Ok((patched.input, blame))
 }
 
 fn section(value: Value, place: &JsonPath<'_>) -> Result<SectionInput, Invalid> {
@@ -62,7 +62,7 @@ fn url(value: Value, place: &JsonPath<'_>) -> Result<UrlInput, Invalid> {
     Ok(url)
 }
 
-impl Working<'_> {
+impl PatchedItem<'_> {
     fn apply(&mut self, operation: &Operation, index: usize) -> Result<(), Reason> {
         let change = Change {
             op: operation.op,
@@ -98,7 +98,7 @@ impl Working<'_> {
         Ok(())
     }
 
-    /// `/`: as PUT.
+    /// `/`: the whole item, as with PUT.
     fn whole(&mut self, change: &Change<'_>, index: usize) -> Result<(), Reason> {
         if change.op == Op::Remove {
             return Err("an item cannot be removed by PATCH; use DELETE".to_owned());
@@ -109,7 +109,7 @@ impl Working<'_> {
         let fields = std::mem::take(&mut input.fields);
         self.fields = fields
             .into_iter()
-            .map(|field| Touched { by: Some(index), field })
+            .map(|field| PatchedField { by: Some(index), field })
             .collect();
         self.input = input;
         Ok(())
@@ -127,7 +127,7 @@ impl Working<'_> {
         let index = existing(spot, urls.len())?;
         let url = &mut urls[index];
         match *attribute {
-            // Removed, not left out: an empty label replaces the one there is.
+            // An empty label clears the label; `None` would keep it.
             "label" => url.label = Some(change.attribute(json::text)?.unwrap_or_default()),
             "primary" => url.primary = change.attribute(json::flag)?.unwrap_or_default(),
             "href" => url.href = change.attribute(json::text)?.ok_or("a URL must have an href")?,
@@ -152,12 +152,13 @@ impl Working<'_> {
                     let mut new = read(change.needed()?, SectionInput::from_value)?.unwrap_or_default();
                     same_id(&mut new.id, id)?;
                     let same = |section: &&mut SectionInput| section.id == new.id;
-                    match known {
-                        true => sections
+                    if known {
+                        sections
                             .iter_mut()
                             .filter(same)
-                            .for_each(|section| *section = new.clone()),
-                        false => sections.push(new),
+                            .for_each(|section| *section = new.clone());
+                    } else {
+                        sections.push(new);
                     }
                 }
             },
@@ -169,13 +170,13 @@ impl Working<'_> {
             [_, "id"] => return Err("this cannot be changed".to_owned()),
             _ => return Err("a section has a label".to_owned()),
         }
-        // The fields of a section that went away stay, outside any section.
+        // The fields of a removed section stay, and belong to no section.
         let after = self.section_ids();
-        let gone: HashSet<&String> = before.difference(&after).collect();
-        if !gone.is_empty() {
-            let is_gone = |section: &mut SectionInput| section.id.as_ref().is_some_and(|id| gone.contains(id));
-            for Touched { field, .. } in &mut self.fields {
-                field.section.take_if(is_gone);
+        let removed: HashSet<&String> = before.difference(&after).collect();
+        if !removed.is_empty() {
+            let is_removed = |section: &mut SectionInput| section.id.as_ref().is_some_and(|id| removed.contains(id));
+            for PatchedField { field, .. } in &mut self.fields {
+                field.section.take_if(is_removed);
             }
         }
         Ok(())
@@ -189,16 +190,16 @@ impl Working<'_> {
     /// `/fields`, `/fields/{id}`, `/fields/{id}/{attribute}`.
     fn fields(&mut self, change: &Change<'_>, rest: &[&str], index: usize) -> Result<(), Reason> {
         let new = |value: Value, place: &JsonPath<'_>| {
-            Ok(Touched {
+            Ok(PatchedField {
                 by: Some(index),
                 field: FieldInput::from_value(value, place)?,
             })
         };
         let fields = &mut self.fields;
-        let find = |id: &str, fields: &[Touched]| {
+        let find = |id: &str, fields: &[PatchedField]| {
             fields
                 .iter()
-                .position(|touched| touched.field.id.as_deref() == Some(id))
+                .position(|patched| patched.field.id.as_deref() == Some(id))
         };
         match rest {
             [] | ["-"] => edit_list(fields, change, rest.first().copied(), new),
@@ -228,7 +229,7 @@ impl Working<'_> {
     }
 }
 
-/// What is put in at an id has that id; one that says otherwise is a mistake.
+/// Sets the id of a new value to the id in the path. Another id in the value is an error.
 fn same_id(id: &mut Option<String>, wanted: &str) -> Result<(), Reason> {
     match id {
         Some(id) if id != wanted => Err("the value's id is not the id in the path".to_owned()),

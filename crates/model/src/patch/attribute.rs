@@ -1,4 +1,4 @@
-//! The attributes of a field, one at a time.
+//! Changes one attribute of a field.
 
 use crate::field::FieldType;
 use crate::input::{self, FieldInput, SectionInput};
@@ -7,7 +7,7 @@ use crate::recipe::Recipe;
 
 use super::value::{Change, Reason};
 
-/// Changes one attribute of a field.
+/// Applies an operation to an attribute of a field.
 pub(super) fn set(field: &mut FieldInput, attribute: &str, change: &Change<'_>) -> Result<(), Reason> {
     match attribute {
         "label" => field.label = change.attribute(json::text)?,
@@ -24,7 +24,7 @@ pub(super) fn set(field: &mut FieldInput, attribute: &str, change: &Change<'_>) 
         "section" => field.section = change.attribute(SectionInput::from_value)?.flatten(),
         "generate" => {
             field.generate = change.attribute(json::flag)?.unwrap_or_default();
-            // Asked for by name, a new value is wanted in place of the old one.
+            // The client asks for a new value, so the old one is dropped: a value is generated only for a field without one.
             if field.generate {
                 field.value = None;
             }

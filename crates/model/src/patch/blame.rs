@@ -1,18 +1,18 @@
-//! Errors of a PATCH, each with the operation that is to blame.
+//! Which operation of a PATCH is to blame for a broken rule.
 
 use crate::compose::{Fault, Part};
 use crate::error::Invalid;
 
 use super::{Operation, pointer};
 
-/// Which operation last touched each field of the result, if any did.
+/// For each field of the result, the index of the operation that changed it last, if any did.
 pub(crate) struct Blame {
     pub(super) fields: Vec<Option<usize>>,
 }
 
 impl Blame {
-    /// The fault as an error that names the operation which brought it in.
-    pub(crate) fn name(&self, fault: &Fault, operations: &[Operation]) -> Invalid {
+    /// The error for a fault. It names the operation that caused the fault.
+    pub(crate) fn error(&self, fault: &Fault, operations: &[Operation]) -> Invalid {
         let subject = match fault.part {
             Part::Category => String::new(),
             Part::Section(_) => "the section ".to_owned(),
@@ -23,7 +23,7 @@ impl Blame {
             Part::Field(index) => self.fields.get(index).copied().flatten(),
             _ => None,
         };
-        // Else the last operation on that member of the item, else the last of all.
+        // If no operation changed this field: the last operation on this member of the item, else the last operation of all.
         let touches = |operation: &Operation| {
             let parts = pointer::parse(&operation.path).unwrap_or_default();
             parts.first().is_none_or(|part| part == fault.part.member())

@@ -1,6 +1,6 @@
-//! JSON Pointer (RFC 6901), as far as paths of a PATCH need it.
+//! Parses the paths of a PATCH, which are JSON Pointers (RFC 6901).
 
-/// The parts of a path, unescaped; none for the whole item (`/` or empty).
+/// The unescaped parts of a path. No parts for `/` and the empty path, which mean the whole item.
 pub(super) fn parse(path: &str) -> Result<Vec<String>, &'static str> {
     if path.is_empty() || path == "/" {
         return Ok(Vec::new());
@@ -11,7 +11,7 @@ pub(super) fn parse(path: &str) -> Result<Vec<String>, &'static str> {
     rest.split('/').map(unescape).collect()
 }
 
-/// `~1` is `/` and `~0` is `~`; any other `~` is a mistake.
+/// Replaces `~1` by `/` and `~0` by `~`. Any other `~` is an error.
 fn unescape(part: &str) -> Result<String, &'static str> {
     let mut pieces = part.split('~');
     let mut text = pieces.next().unwrap_or_default().to_owned();
@@ -35,7 +35,7 @@ mod tests {
 
     // Checks 150 and 154.
     #[test]
-    fn escapes_are_decoded_and_bad_paths_refused() {
+    fn escapes_are_decoded_and_invalid_paths_refused() {
         assert_eq!(
             parse("/fields/a~1b~0c~01/value").unwrap(),
             ["fields", "a/b~c~1", "value"]
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_parts_survive_escaping(parts in prop::collection::vec(".+", 1..4)) {
+        fn escaped_parts_are_unescaped(parts in prop::collection::vec(".+", 1..4)) {
             let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
             let path: String = escaped.map(|part| format!("/{part}")).collect();
             prop_assert_eq!(parse(&path).unwrap(), parts);

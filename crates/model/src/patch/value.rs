@@ -1,4 +1,4 @@
-//! What an operation puts in: whole values, attributes, elements of lists.
+//! Applies operations to attributes and lists.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::json::{self, JsonPath};
 
 use super::Op;
 
-/// Why an operation cannot be applied; the caller adds which.
+/// Why an operation can't be applied. The caller adds the operation.
 pub(super) type Reason = String;
 
 /// An operation without its path.
@@ -17,12 +17,12 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// The value to put in.
+    /// The operation's value, or an error if it has none.
     pub(super) fn needed(&self) -> Result<Value, Reason> {
         self.value.clone().ok_or_else(|| "the value is missing".to_owned())
     }
 
-    /// The value of an attribute, `None` when it is to be removed.
+    /// The new value of an attribute. `None` if the operation removes it.
     pub(super) fn attribute<T>(
         &self,
         read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>,
@@ -37,12 +37,12 @@ impl Change<'_> {
     }
 }
 
-/// Reads what is put in.
+/// Reads an operation's value with `read`.
 pub(super) fn read<T>(value: Value, read: impl Fn(Value, &JsonPath<'_>) -> Result<T, Invalid>) -> Result<T, Reason> {
     read(value, &JsonPath::Root("the value")).map_err(|error| error.to_string())
 }
 
-/// An operation on a list or, with `spot`, on an element of it by index.
+/// Applies an operation to a list or, with `spot`, to the element of the list with this index.
 pub(super) fn edit_list<T>(
     list: &mut Vec<T>,
     change: &Change<'_>,
@@ -55,7 +55,7 @@ pub(super) fn edit_list<T>(
             Value::Null => list.clear(),
             value => *list = read(value, |value, place| json::list(value, place, &read_one))?,
         },
-        // `add` never takes anything away: a list is appended, as one element is.
+        // `add` replaces nothing: it appends an element, or the elements of a list.
         (None | Some("-"), Op::Add) => match change.needed()? {
             value @ Value::Array(_) if spot.is_none() => {
                 list.extend(read(value, |value, place| json::list(value, place, &read_one))?);
@@ -80,7 +80,7 @@ pub(super) fn edit_list<T>(
     Ok(())
 }
 
-/// The index of an element that is there.
+/// The index of an existing element.
 pub(super) fn existing(spot: &str, len: usize) -> Result<usize, Reason> {
     match index(spot)? {
         at if at < len => Ok(at),
@@ -88,7 +88,7 @@ pub(super) fn existing(spot: &str, len: usize) -> Result<usize, Reason> {
     }
 }
 
-/// An index as RFC 6901 writes it: digits without leading zeros.
+/// An index as RFC 6901 defines it: digits without leading zeros.
 fn index(spot: &str) -> Result<usize, Reason> {
     let plain = spot == "0" || !spot.starts_with('0') && spot.bytes().all(|byte| byte.is_ascii_digit());
     match spot.parse() {
