@@ -2,7 +2,7 @@
 
 use sidevault_model::{Category, FieldType, Purpose};
 
-use crate::world::{MADE, field, id, json, login, post, posted_field, vault};
+use crate::fixture::{MADE, field, id, json, login, post, posted_field, vault};
 
 fn refusal(body: &str) -> String {
     post(body).unwrap_err().to_string()
@@ -14,7 +14,7 @@ fn field_refusal(field: &str) -> String {
 
 // Check 92.
 #[test]
-fn a_minimal_login_gets_version_1_and_what_the_server_decides() {
+fn a_minimal_login_gets_version_1_and_the_servers_members() {
     let item = post(r#"{"category":"LOGIN"}"#).unwrap();
     assert_eq!((item.id, item.vault, item.version), (id(), vault(), 1));
     assert_eq!(
@@ -59,14 +59,14 @@ fn a_field_with_a_purpose_and_no_id_gets_the_usual_id() {
         (item.fields[0].id.as_str(), item.fields[1].id.as_str()),
         ("password", "notesPlain")
     );
-    // Unless it is taken.
+    // If the usual id is taken, the field gets a new one.
     let item = post(r#"{"category":"LOGIN","fields":[{"purpose":"PASSWORD"},{"id":"password"}]}"#).unwrap();
     assert_eq!((item.fields[0].id.len(), item.fields[1].id.as_str()), (26, "password"));
 }
 
 // Check 95.
 #[test]
-fn ids_of_fields_and_sections_are_kept_as_they_are() {
+fn ids_of_fields_and_sections_are_kept() {
     for id in [
         "7f7e1a9b-0000-4000-8000-1c2d3e4f5a6b",
         "TOTP_0011",
@@ -104,7 +104,7 @@ fn null_is_the_same_as_absent() {
 
 // Check 97. Terraform and ESO.
 #[test]
-fn a_section_that_only_a_field_names_is_made() {
+fn a_section_that_only_a_field_names_is_created() {
     let item = post(
         r#"{"category":"DATABASE","fields":[{"id":"a","section":{"id":"s1","label":"Extra"}},{"id":"b","section":{"id":"s1"}}]}"#,
     )
@@ -119,13 +119,13 @@ fn a_section_that_only_a_field_names_is_made() {
 }
 
 #[test]
-fn a_section_named_by_label_alone_is_found_or_made() {
+fn a_section_named_by_label_is_found_or_created() {
     let item = post(
         r#"{"category":"SERVER","sections":[{"id":"s1","label":"Known"},{"label":"Fresh"},{"id":"","label":""}],
             "fields":[{"section":{"label":"Known"}},{"section":{"label":"New"}}]}"#,
     )
     .unwrap();
-    // The ghost with neither id nor label is gone.
+    // The section with neither id nor label is left out.
     let labels: Vec<_> = item.sections.iter().map(|section| section.label.as_str()).collect();
     assert_eq!(labels, ["Known", "Fresh", "New"]);
     assert_eq!(item.fields[0].section.as_ref().unwrap().id, "s1");
@@ -223,7 +223,7 @@ fn an_impossible_recipe_is_refused() {
 
 // Check 106.
 #[test]
-fn a_value_that_is_there_is_not_generated_over() {
+fn generate_keeps_an_existing_value() {
     assert_eq!(
         posted_field(r#"{"generate":true,"value":"mine"}"#).unwrap().value,
         "mine"
@@ -242,7 +242,7 @@ fn any_field_of_any_category_can_be_generated() {
 
 // Check 108.
 #[test]
-fn totp_is_no_type() {
+fn totp_is_refused_as_a_type() {
     assert!(field_refusal(r#"{"type":"TOTP","value":"x"}"#).contains("fields[0] has unsupported field type: totp"));
     assert!(field_refusal(r#"{"type":"WAX_SEAL"}"#).contains("unsupported field type"));
 }
@@ -269,7 +269,7 @@ fn types_are_read_in_any_case_and_default_to_string() {
 
 // Checks 110, 111 and 112.
 #[test]
-fn dates_are_normalised_or_refused() {
+fn dates_are_converted_or_refused() {
     assert_eq!(
         posted_field(r#"{"type":"DATE","value":"2024-05-03"}"#).unwrap().value,
         "1714737660"
@@ -281,7 +281,7 @@ fn dates_are_normalised_or_refused() {
 
 // Checks 113, 114 and 115.
 #[test]
-fn the_category_must_be_one_that_can_be_made() {
+fn unknown_custom_and_document_categories_are_refused() {
     assert!(refusal("{}").starts_with("Invalid item category"));
     assert!(refusal(r#"{"category":""}"#).starts_with("Invalid item category"));
     assert_eq!(refusal(r#"{"category":"FOO"}"#), "Invalid item category");
@@ -298,14 +298,14 @@ fn the_category_must_be_one_that_can_be_made() {
 
 // Check 116.
 #[test]
-fn a_foreign_vault_is_refused() {
+fn another_vault_in_the_body_is_refused() {
     assert!(refusal(r#"{"category":"LOGIN","vault":{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaa"}}"#).contains("vault.id"));
     assert!(post(&format!(r#"{{"category":"LOGIN","vault":{{"id":"{}"}}}}"#, vault())).is_ok());
 }
 
 // Check 117.
 #[test]
-fn what_is_no_object_is_refused() {
+fn bodies_that_are_no_object_are_refused() {
     for body in [
         "",
         "[]",
@@ -351,7 +351,7 @@ fn values_are_kept_to_the_byte() {
 
 // Check 123, 126.
 #[test]
-fn broken_text_and_endless_nesting_are_refused() {
+fn invalid_utf8_and_deep_nesting_are_refused() {
     let mut body = br#"{"category":"LOGIN","title":""#.to_vec();
     body.extend([0xff, b'"', b'}']);
     assert!(sidevault_model::ItemInput::from_json(&body).is_err());
@@ -360,7 +360,7 @@ fn broken_text_and_endless_nesting_are_refused() {
 }
 
 #[test]
-fn a_member_of_the_wrong_kind_is_named_and_its_value_is_not() {
+fn a_member_of_the_wrong_type_is_named_without_its_value() {
     for (body, place) in [
         (r#"{"fields":[{},{"value":98765}]}"#, "fields[1].value must be a string"),
         (
@@ -407,21 +407,21 @@ fn tags_keep_their_order_and_lose_duplicates() {
 }
 
 #[test]
-fn notes_are_added_where_people_expect_them_and_never_on_a_server() {
+fn notes_are_added_to_logins_and_secure_notes_only() {
     let ids = |category: &str| -> Vec<String> {
         let item = post(&format!(r#"{{"category":"{category}","fields":[{{"id":"x"}}]}}"#)).unwrap();
         item.fields.into_iter().map(|field| field.id).collect()
     };
     assert_eq!(ids("LOGIN"), ["x", "notesPlain"]);
     assert_eq!(ids("SECURE_NOTE"), ["x", "notesPlain"]);
-    // External Secrets deletes a SERVER item when its last field goes.
+    // External Secrets deletes a SERVER item when its last field is removed.
     assert_eq!(ids("SERVER"), ["x"]);
     let item = post(r#"{"category":"LOGIN","fields":[{"id":"n","purpose":"NOTES","value":"hi"}]}"#).unwrap();
     assert_eq!((item.fields.len(), item.fields[0].purpose), (1, Some(Purpose::Notes)));
 }
 
 #[test]
-fn limits_hold() {
+fn limits_are_enforced() {
     let long = "x".repeat(1_025);
     assert!(refusal(&format!(r#"{{"category":"LOGIN","title":"{long}"}}"#)).contains("1024"));
     assert!(field_refusal(&format!(r#"{{"label":"{long}"}}"#)).contains("1024"));
@@ -434,7 +434,7 @@ fn limits_hold() {
 }
 
 #[test]
-fn sections_are_bounded_however_they_are_named() {
+fn declared_and_named_sections_are_bounded() {
     let declared: Vec<String> = (0..1_001).map(|at| format!(r#"{{"id":"{at}"}}"#)).collect();
     assert!(
         refusal(&format!(

@@ -1,21 +1,22 @@
-//! What is read and sent back, by whatever client, stays what it was.
+//! An item that a client reads and sends back does not change.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sidevault_model::{Field, FieldType, File, FileId, Item, ItemInput, Purpose, SectionRef, Timestamp, patch, totp};
 
-use crate::world::{self, field, login, patched, post, put};
+use crate::fixture::{self, field, login, patched, post, put};
 
-/// Everything but what each change changes.
-fn settled(item: &Item) -> Item {
+/// The item without version, time and editor, which every change sets.
+fn content(item: &Item) -> Item {
     Item {
         version: 0,
-        updated_at: world::MADE,
+        updated_at: fixture::MADE,
         last_edited_by: String::new(),
         ..item.clone()
     }
 }
 
+/// An item with a password history and a file.
 fn full() -> Item {
     let mut item = put(
         &login(),
@@ -30,12 +31,12 @@ fn full() -> Item {
 
 // Check 130.
 #[test]
-fn putting_back_what_get_answered_changes_nothing() {
+fn an_echoed_item_does_not_change() {
     let item = full();
-    let mut answer = world::json(&totp::insert_codes(&item.full_json(), Timestamp::from_millis(0)));
+    let mut answer = fixture::json(&totp::insert_codes(&item.full_json(), Timestamp::from_millis(0)));
     answer["createdAt"] = json!("0001-01-01T00:00:00Z");
     let back = put(&item, &answer.to_string()).unwrap();
-    assert_eq!(settled(&back), settled(&item));
+    assert_eq!(content(&back), content(&item));
     assert_eq!(
         field(&back, "password").password_details.as_ref().unwrap().history,
         ["hunter1"]
@@ -43,25 +44,25 @@ fn putting_back_what_get_answered_changes_nothing() {
 }
 
 #[test]
-fn an_item_of_another_server_is_echoed_without_loss() {
+fn an_echoed_item_of_another_server_does_not_change() {
     let mut item = full();
-    // Not values we would have written, but values we were given.
+    // Values that this server does not accept in a changed field.
     item.fields
         .push(Field::new("odd", FieldType::Date, "odd", "last summer"));
     item.fields.push(Field::new("kind", FieldType::Unknown, "kind", "x"));
     item.title = "x".repeat(5_000);
     let back = put(&item, &String::from_utf8(item.full_json()).unwrap()).unwrap();
-    assert_eq!(settled(&back), settled(&item));
+    assert_eq!(content(&back), content(&item));
     let back = patched(&item, r#"[{"op":"replace","path":"/favorite","value":true}]"#)
         .unwrap()
         .unwrap();
-    assert_eq!(settled(&back), settled(&item));
+    assert_eq!(content(&back), content(&item));
 }
 
 // Checks 79, 80, 81 and 88.
 #[test]
 fn full_json_has_connects_shape() {
-    let answer = world::json(&full().full_json());
+    let answer = fixture::json(&full().full_json());
     for member in [
         "id",
         "title",
@@ -73,7 +74,7 @@ fn full_json_has_connects_shape() {
     ] {
         assert!(!answer[member].is_null(), "{member}");
     }
-    assert_eq!(answer["vault"], json!({"id": world::vault().to_string()}));
+    assert_eq!(answer["vault"], json!({"id": fixture::vault().to_string()}));
     assert_eq!(answer["createdAt"], "2023-11-14T22:13:20Z");
     assert_eq!(
         answer["urls"],
@@ -102,8 +103,8 @@ fn full_json_has_connects_shape() {
 }
 
 #[test]
-fn what_there_is_none_of_is_left_out_but_favorite_fields_and_sections_are_sent() {
-    let answer = world::json(&post(r#"{"category":"SERVER"}"#).unwrap().full_json());
+fn empty_members_are_left_out_except_favorite_fields_and_sections() {
+    let answer = fixture::json(&post(r#"{"category":"SERVER"}"#).unwrap().full_json());
     let members: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         members,
@@ -130,11 +131,11 @@ fn what_there_is_none_of_is_left_out_but_favorite_fields_and_sections_are_sent()
 // Checks 58 and 76.
 #[test]
 fn a_summary_has_files_but_no_fields_or_sections() {
-    let answer = world::json(&full().summary_json());
+    let answer = fixture::json(&full().summary_json());
     assert!(answer.get("fields").is_none() && answer.get("sections").is_none());
     assert!(answer["files"][0]["content_path"].as_str().unwrap().starts_with("/v1/"));
     assert!(answer["vault"]["id"].is_string());
-    let mut whole = world::json(&full().full_json());
+    let mut whole = fixture::json(&full().full_json());
     for member in ["fields", "sections"] {
         whole.as_object_mut().unwrap().remove(member);
     }
@@ -142,7 +143,7 @@ fn a_summary_has_files_but_no_fields_or_sections() {
 }
 
 #[test]
-fn from_json_reads_both_forms_and_says_nothing_of_what_it_cannot_read() {
+fn from_json_reads_items_and_summaries_and_quotes_nothing() {
     let item = full();
     assert_eq!(Item::from_json(&item.full_json()).unwrap(), item);
     let summary = Item::from_json(&item.summary_json()).unwrap();
@@ -161,9 +162,9 @@ fn from_json_reads_both_forms_and_says_nothing_of_what_it_cannot_read() {
 }
 
 #[test]
-fn null_lists_and_unknown_words_of_other_servers_are_read() {
+fn null_lists_and_unknown_words_are_read() {
     let body = json!({
-        "id": world::id().to_string(), "title": "t", "vault": {"id": world::vault().to_string(), "name": "x"},
+        "id": fixture::id().to_string(), "title": "t", "vault": {"id": fixture::vault().to_string(), "name": "x"},
         "category": "CRYPTO_WALLET", "urls": null, "tags": null, "files": null, "sections": null, "fields": null,
         "state": "ACTIVE", "createdAt": "2021-03-04T05:06:07.123456+01:00", "updatedAt": null,
     });
@@ -263,7 +264,7 @@ fn any_operation() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn input_survives_its_own_json(body in any_body()) {
+    fn an_input_is_read_back_from_its_json(body in any_body()) {
         let input = ItemInput::from_json(body.to_string().as_bytes()).unwrap();
         let sent = serde_json::to_vec(&input).unwrap();
         prop_assert!(ItemInput::from_json(&sent).unwrap() == input);
@@ -271,19 +272,19 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_reads_back_and_echoes(body in any_body()) {
+    fn an_accepted_item_reads_back_and_echoes(body in any_body()) {
         if let Ok(item) = post(&body.to_string()) {
             let sent = item.full_json();
             prop_assert!(Item::from_json(&sent).unwrap() == item);
             let echoed = put(&item, &String::from_utf8(sent).unwrap()).unwrap();
-            prop_assert!(settled(&echoed) == settled(&item));
+            prop_assert!(content(&echoed) == content(&item));
             let patched = patched(&item, r#"[{"op":"add","path":"/tags","value":[]}]"#).unwrap().unwrap();
-            prop_assert!(settled(&patched) == settled(&item));
+            prop_assert!(content(&patched) == content(&item));
         }
     }
 
     #[test]
-    fn an_item_never_breaks_its_own_rules(body in any_body(), operations in prop::collection::vec(any_operation(), 1..5)) {
+    fn changed_items_keep_the_rules(body in any_body(), operations in prop::collection::vec(any_operation(), 1..5)) {
         let Ok(item) = put(&login(), &body.to_string()) else { return Ok(()) };
         let Ok(Some(item)) = patched(&item, &Value::from(operations).to_string()) else { return Ok(()) };
         let ids: std::collections::HashSet<_> = item.fields.iter().map(|field| &field.id).collect();
@@ -296,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn doors_never_panic(bytes: Vec<u8>, text in ".*") {
+    fn parsers_never_panic(bytes: Vec<u8>, text in ".*") {
         let _ = ItemInput::from_json(&bytes);
         let _ = patch::parse(&bytes);
         let _ = Item::from_json(text.as_bytes());

@@ -1,10 +1,10 @@
-//! What becomes of an item that a client posts, puts or patches: the checks of the Connect surface that need no server.
+//! Items after POST, PUT and PATCH: the checks of Connect's behaviour that need no server.
 //!
-//! "Check N" in the comments is the number in the project's list of things real clients rely on.
+//! "Check N" in a comment is row N of `tests/CONFORMANCE.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod create;
 mod echo;
+mod fixture;
 mod patch;
 mod replace;
-mod world;

@@ -2,7 +2,7 @@
 
 use sidevault_model::{FieldType, Item, Purpose, patch};
 
-use crate::world::{CHANGED, field, login, patched};
+use crate::fixture::{CHANGED, field, login, patched};
 
 fn good(body: &str) -> Item {
     patched(&login(), body).unwrap().unwrap()
@@ -129,7 +129,7 @@ fn urls_by_index() {
         good(r#"[{"op":"add","path":"/urls","value":{"href":"c"}}]"#).urls[2].href,
         "c"
     );
-    // The primary one goes, another takes its place.
+    // If the primary URL is removed, another one becomes primary.
     assert!(good(r#"[{"op":"remove","path":"/urls/0"}]"#).urls[0].primary);
     assert!(refusal(r#"[{"op":"replace","path":"/urls/0/href","value":null}]"#).contains("href"));
 }
@@ -148,7 +148,7 @@ fn sections_by_id() {
             .len(),
         2
     );
-    // Its fields stay.
+    // The section's fields stay.
     for path in ["/sections/Section_1", "/sections"] {
         let item = good(&format!(r#"[{{"op":"remove","path":"{path}"}}]"#));
         assert!(item.sections.is_empty() && item.fields.len() == 5 && field(&item, "otp").section.is_none());
@@ -214,7 +214,7 @@ fn replacing_the_whole_is_a_put() {
 
 // Checks 149, 150 and 151.
 #[test]
-fn what_is_no_list_of_operations_is_refused() {
+fn bodies_that_are_no_operations_are_refused() {
     for body in [
         r#"{"op":"replace"}"#,
         "null",
@@ -236,9 +236,9 @@ fn what_is_no_list_of_operations_is_refused() {
     assert!(refusal(r#"[{"op":"replace","path":"/title"}]"#).contains("the value is missing"));
 }
 
-// Check 152: nothing comes back but the error, and the item in hand is untouched by design.
+// Check 152.
 #[test]
-fn one_bad_operation_fails_all_and_is_named() {
+fn one_invalid_operation_fails_the_whole_patch() {
     let message = refusal(
         r#"[{"op":"replace","path":"/title","value":"x"},{"op":"replace","path":"/favorite","value":"hunter2"}]"#,
     );
@@ -250,7 +250,7 @@ fn one_bad_operation_fails_all_and_is_named() {
 
 // Check 153.
 #[test]
-fn what_the_server_decides_cannot_be_patched() {
+fn members_that_the_server_sets_can_not_be_patched() {
     for path in [
         "id",
         "version",
@@ -282,7 +282,7 @@ fn what_the_server_decides_cannot_be_patched() {
 
 // Check 154.
 #[test]
-fn pointers_are_decoded() {
+fn escapes_in_paths_are_decoded() {
     let item = good(
         r#"[{"op":"add","path":"/fields","value":{"id":"a/b~c","value":"1"}},
             {"op":"replace","path":"/fields/a~1b~0c/value","value":"2"}]"#,
@@ -303,7 +303,7 @@ fn an_unknown_field_is_a_400_that_names_the_path() {
             message.contains("/fields/nope") && message.contains("no field with this id"),
             "{message}"
         );
-        // Terraform would take "not found" for a reason to forget the item.
+        // Terraform drops an item from its state if an error says "not found".
         assert!(!message.contains("hunter2") && !message.contains("not found"));
     }
 }
@@ -350,7 +350,7 @@ fn generate_makes_a_new_value_by_the_recipe() {
 }
 
 #[test]
-fn a_rule_broken_by_the_result_names_the_operation_that_broke_it() {
+fn a_broken_rule_names_the_operation_that_broke_it() {
     let fine = r#"{"op":"replace","path":"/title","value":"x"}"#;
     for (operation, reason) in [
         (
@@ -387,7 +387,7 @@ fn a_rule_broken_by_the_result_names_the_operation_that_broke_it() {
 }
 
 #[test]
-fn the_operation_on_the_very_field_is_named_and_not_a_later_one() {
+fn a_broken_rule_of_a_field_names_the_operation_on_this_field() {
     let message = refusal(
         r#"[{"op":"replace","path":"/fields/since/value","value":"x"},{"op":"replace","path":"/fields/otp/label","value":"y"}]"#,
     );
@@ -398,7 +398,7 @@ fn the_operation_on_the_very_field_is_named_and_not_a_later_one() {
 }
 
 #[test]
-fn a_fault_on_the_way_that_is_mended_is_none() {
+fn only_the_result_of_all_operations_must_keep_the_rules() {
     let item = good(
         r#"[{"op":"replace","path":"/fields/otp/purpose","value":"PASSWORD"},{"op":"remove","path":"/fields/password"}]"#,
     );
@@ -406,7 +406,7 @@ fn a_fault_on_the_way_that_is_mended_is_none() {
 }
 
 #[test]
-fn operations_travel_as_json() {
+fn operations_are_read_back_from_their_json() {
     let body = r#"[{"op":"Replace","path":"/title","value":null},{"op":"remove","path":"/tags/0"}]"#;
     let operations = patch::parse(body.as_bytes()).unwrap();
     let sent = serde_json::to_vec(&operations).unwrap();

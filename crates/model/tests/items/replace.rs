@@ -1,8 +1,8 @@
-//! PUT, and restoring an older version.
+//! PUT, and restoring an old version.
 
 use sidevault_model::{Category, FieldType, File, FileId, Item, Purpose, State};
 
-use crate::world::{CHANGED, MADE, field, id, login, post, put, restored, vault};
+use crate::fixture::{CHANGED, MADE, field, id, login, post, put, restored, vault};
 
 fn with_file(item: Item) -> Item {
     let file = File::new(item.vault, item.id, FileId::from_digest(&[3; 32]), "a.txt", 3);
@@ -12,7 +12,7 @@ fn with_file(item: Item) -> Item {
     }
 }
 
-// Checks 127 and 128: the new version is one more, whatever changed; showing the old number is the answer's part.
+// Checks 127 and 128: the new version is one more, whatever changed. The api shows the old number in its answer.
 #[test]
 fn every_put_adds_one_to_the_version() {
     let item = login();
@@ -26,7 +26,7 @@ fn every_put_adds_one_to_the_version() {
     );
 }
 
-// Check 129. Python and Ansible do not know files.
+// Check 129. The Python SDK and Ansible leave files out.
 #[test]
 fn files_stay() {
     let item = with_file(login());
@@ -37,9 +37,9 @@ fn files_stay() {
     );
 }
 
-// Checks 131 and 141, and that POST's notes field does not come back.
+// Checks 131 and 141. The notes field that POST added is not added again.
 #[test]
-fn what_is_left_out_is_gone() {
+fn members_that_are_left_out_are_cleared() {
     let item = put(
         &login(),
         r#"{"category":"LOGIN","fields":[{"id":"username","value":"w"}]}"#,
@@ -68,7 +68,7 @@ fn type_and_purpose_of_a_known_field_are_kept() {
     let mut key =
         post(r#"{"category":"SSH_KEY","title":"k","fields":[{"id":"private_key","type":"SSHKEY","value":"pem"}]}"#)
             .unwrap();
-    // The Go SDK says UNKNOWN for a type it has no name for.
+    // The Go SDK sends UNKNOWN for a type that it does not know.
     for sent in ["", r#","type":"UNKNOWN""#, r#","type":"SSHKEY""#] {
         key = put(
             &key,
@@ -88,12 +88,12 @@ fn a_purpose_moves_to_the_field_that_claims_it() {
     let item = put(&login(), body).unwrap();
     assert_eq!(field(&item, "password").purpose, None);
     assert_eq!(field(&item, "new").purpose, Some(Purpose::Password));
-    // And the history with it.
+    // The history moves, too.
     assert_eq!(
         field(&item, "new").password_details.as_ref().unwrap().history,
         ["hunter1"]
     );
-    // An explicit "" takes it away.
+    // An explicit "" clears the purpose.
     let item = put(
         &login(),
         r#"{"category":"LOGIN","fields":[{"id":"password","purpose":"","value":"x"}]}"#,
@@ -116,7 +116,7 @@ fn a_password_sent_without_its_id_is_the_same_field() {
 
 // Check 133.
 #[test]
-fn custom_keeps_the_category_there_is() {
+fn custom_keeps_the_category() {
     let item = post(r#"{"category":"MEDICAL_RECORD"}"#).unwrap();
     assert_eq!(
         put(&item, r#"{"category":"CUSTOM"}"#).unwrap().category,
@@ -142,7 +142,7 @@ fn custom_keeps_the_category_there_is() {
 
 // Checks 134 and 135.
 #[test]
-fn id_and_vault_must_be_the_paths_or_absent() {
+fn id_and_vault_must_be_those_of_the_path_or_absent() {
     let item = login();
     let other = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
     assert!(
@@ -163,7 +163,7 @@ fn id_and_vault_must_be_the_paths_or_absent() {
 
 // Check 137.
 #[test]
-fn a_document_can_be_updated_but_nothing_becomes_one() {
+fn a_document_can_be_updated_but_no_item_becomes_one() {
     let document = with_file(Item {
         category: Category::Document,
         ..login()
@@ -183,13 +183,13 @@ fn a_changed_password_joins_the_history_newest_first_and_bounded() {
     for round in 2..=13 {
         let body = format!(r#"{{"category":"LOGIN","fields":[{{"id":"password","value":"hunter{round}"}}]}}"#);
         item = put(&item, &body).unwrap();
-        // Sent again, it does not join twice.
+        // The same value again adds nothing to the history.
         item = put(&item, &body).unwrap();
     }
     let history = &item.fields[0].password_details.as_ref().unwrap().history;
     assert_eq!(history.len(), 10);
     assert_eq!((history[0].as_str(), history[9].as_str()), ("hunter12", "hunter3"));
-    // A client cannot rewrite it.
+    // A client can't change the history.
     let body =
         r#"{"category":"LOGIN","fields":[{"id":"password","value":"hunter13","passwordDetails":{"history":[]}}]}"#;
     assert_eq!(
@@ -211,7 +211,7 @@ fn generate_on_put_makes_a_new_password() {
 
 // Check 140.
 #[test]
-fn tags_keep_the_clients_order() {
+fn tags_keep_their_order() {
     assert_eq!(
         put(&login(), r#"{"category":"LOGIN","tags":["b","a"]}"#).unwrap().tags,
         ["b", "a"]
@@ -219,7 +219,7 @@ fn tags_keep_the_clients_order() {
 }
 
 #[test]
-fn a_url_keeps_its_label_when_the_client_knows_no_labels() {
+fn a_url_keeps_its_label_unless_it_is_cleared() {
     let urls = |body: &str| put(&login(), body).unwrap().urls;
     let kept = urls(
         r#"{"category":"LOGIN","urls":[{"href":"https://b.example"},{"href":"https://a.example","primary":true}]}"#,
@@ -233,7 +233,7 @@ fn a_url_keeps_its_label_when_the_client_knows_no_labels() {
 }
 
 #[test]
-fn a_section_that_is_only_pointed_to_keeps_its_label() {
+fn a_section_that_only_fields_name_keeps_its_label() {
     let item = put(
         &login(),
         r#"{"category":"LOGIN","fields":[{"id":"otp","value":"x","section":{"id":"Section_1"}}]}"#,
@@ -320,7 +320,7 @@ fn state_stays() {
 }
 
 #[test]
-fn restoring_makes_a_new_version_of_old_content() {
+fn restoring_makes_a_new_version_with_old_content() {
     let old = login();
     let new = put(
         &with_file(old.clone()),

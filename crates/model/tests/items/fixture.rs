@@ -1,4 +1,4 @@
-//! Two moments, one vault, one item, one seeded source of randomness.
+//! One vault, one item, two times, and a seeded random number generator.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,7 +40,7 @@ pub(crate) fn restored(item: &Item, old: &Item) -> Item {
     edit(CHANGED, "EDITOR", |edit| item.restore(old, edit))
 }
 
-/// The only field of an item that is posted with this one.
+/// The field of a new item that is posted with only this field.
 pub(crate) fn posted_field(field: &str) -> Result<Field, Invalid> {
     let item = post(&format!(r#"{{"category":"SERVER","fields":[{field}]}}"#))?;
     Ok(item.fields.into_iter().next().unwrap())
@@ -54,7 +54,7 @@ pub(crate) fn json(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// A login with a bit of everything.
+/// A login with tags, URLs, a section and fields of several types.
 pub(crate) fn login() -> Item {
     post(
         r#"{
