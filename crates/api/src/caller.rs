@@ -10,7 +10,9 @@ use http::{HeaderMap, StatusCode, header};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError, Verifier};
-use sidevault_model::activity::{Action, ActivityOutcome, Actor, ItemRef, RecordKind, Resource, ResourceType, VaultRef};
+use sidevault_model::activity::{
+    Action, ActivityOutcome, Actor, ItemRef, RecordKind, Resource, ResourceType, VaultRef,
+};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
 use sidevault_store::{Notice, Reader, Snapshot, TokenRecord, VaultEntry};
 

@@ -308,7 +308,10 @@ mod tests {
             }
         }
         impl rand::TryCryptoRng for Constant {}
-        assert_eq!(generate(&Recipe::new(5, [], "").unwrap(), &mut Constant).unwrap().len(), 5);
+        assert_eq!(
+            generate(&Recipe::new(5, [], "").unwrap(), &mut Constant).unwrap().len(),
+            5
+        );
     }
 
     #[test]

@@ -67,7 +67,11 @@ pub(crate) async fn connect(installation: &Installation) -> Result<Option<UnixSt
 }
 
 /// Asks the sync behind the socket.
-pub(crate) async fn over(stream: UnixStream, credentials: &Credentials, command: &Command) -> Result<CommandAnswer, Failure> {
+pub(crate) async fn over(
+    stream: UnixStream,
+    credentials: &Credentials,
+    command: &Command,
+) -> Result<CommandAnswer, Failure> {
     let connection = Connection::connect(stream, &credentials.bus_key())
         .await
         .map_err(|error| {

@@ -44,7 +44,11 @@ impl Weighter<ItemKey, Arc<SealedDetail>> for Bytes {
 
 impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
     fn weight(&self, _: &TitleKey, hits: &Arc<[SealedSummary]>) -> u64 {
-        (hits.iter().map(|hit| hit.sealed.len() + SUMMARY_OVERHEAD).sum::<usize>() + ENTRY_OVERHEAD) as u64
+        (hits
+            .iter()
+            .map(|hit| hit.sealed.len() + SUMMARY_OVERHEAD)
+            .sum::<usize>()
+            + ENTRY_OVERHEAD) as u64
     }
 }
 

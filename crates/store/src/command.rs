@@ -207,6 +207,9 @@ mod tests {
             .unwrap();
         assert!(error.to_string().contains("s3cret"));
         let fault = decoding_fault(&error);
-        assert!(fault.starts_with("Data at byte ") && !fault.contains("s3cret"), "{fault}");
+        assert!(
+            fault.starts_with("Data at byte ") && !fault.contains("s3cret"),
+            "{fault}"
+        );
     }
 }

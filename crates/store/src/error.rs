@@ -32,10 +32,14 @@ pub enum StoreError {
     )]
     LogNotRead(PathBuf),
     /// The keys of the database were wrapped with another credentials file.
-    #[error("the database was created with another credentials file: use that file, or a new data directory (cause: {0})")]
+    #[error(
+        "the database was created with another credentials file: use that file, or a new data directory (cause: {0})"
+    )]
     WrongKeys(String),
     /// The database was written by a newer version.
-    #[error("the database was written by a newer Sidevault ({0}): use that version or a later one; a store is never downgraded")]
+    #[error(
+        "the database was written by a newer Sidevault ({0}): use that version or a later one; a store is never downgraded"
+    )]
     Newer(String),
     /// A sealed row can't be decrypted, or does not hold what it should: it was damaged, altered, or moved here from another row.
     #[error("a row of the database is damaged, or was changed by another program: {row}")]

@@ -21,7 +21,9 @@ mod tokens;
 mod writer;
 
 pub use activity::Activity;
-pub use command::{Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault};
+pub use command::{
+    Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault,
+};
 pub use error::StoreError;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use space::Space;

@@ -665,7 +665,10 @@ async fn a_batch_finds_items_that_it_has_inserted() {
     batch.delete_item(&fifth).await.unwrap();
     batch.commit().await.unwrap();
     let reader = store.reader().await;
-    assert_eq!(reader.snapshot().await.unwrap().vault(store.vault).unwrap().vault.items, 4);
+    assert_eq!(
+        reader.snapshot().await.unwrap().vault(store.vault).unwrap().vault.items,
+        4
+    );
     assert_eq!(value(&reader, &fifth).await, None);
     assert_eq!(value(&reader, &third).await.as_deref(), Some("v1"));
 }

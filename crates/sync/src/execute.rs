@@ -5,7 +5,9 @@ use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
 
 use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId};
-use sidevault_store::{Batch, Command, CommandAnswer, CommandRefusal, FailureKind, LOCAL_SOURCE, StoreError, VaultInfo};
+use sidevault_store::{
+    Batch, Command, CommandAnswer, CommandRefusal, FailureKind, LOCAL_SOURCE, StoreError, VaultInfo,
+};
 
 use crate::queue::WriterContext;
 use crate::vault_ids;
@@ -23,7 +25,10 @@ pub(crate) async fn command(
         // A damaged row is met before anything was written, so the rest of the batch is good.
         Err(Stop::Store(error @ StoreError::Corrupt { .. })) => {
             tracing::error!(%error, "a write met a damaged row");
-            Ok(CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, error.to_string())))
+            Ok(CommandAnswer::Refused(CommandRefusal::new(
+                FailureKind::Internal,
+                error.to_string(),
+            )))
         }
         Err(Stop::Store(error)) => Err(error),
     }

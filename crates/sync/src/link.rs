@@ -106,10 +106,9 @@ impl Drop for Linked {
 
 async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
     let answer = match serde_json::from_slice::<Command>(body) {
-        Ok(command) => queue
-            .command(command)
-            .await
-            .unwrap_or_else(|closed| CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, closed.to_string()))),
+        Ok(command) => queue.command(command).await.unwrap_or_else(|closed| {
+            CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, closed.to_string()))
+        }),
         Err(error) => {
             tracing::warn!(
                 error = decoding_fault(&error),

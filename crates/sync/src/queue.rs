@@ -97,7 +97,10 @@ impl Queue {
         Ok(match self.ask(Work::Command(command)).await? {
             Outcome::Command(answer) => answer,
             Outcome::Failed(error) => CommandAnswer::Refused(refusal(&error)),
-            _ => CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, "sync answered something else")),
+            _ => CommandAnswer::Refused(CommandRefusal::new(
+                FailureKind::Internal,
+                "sync answered something else",
+            )),
         })
     }
 

@@ -217,7 +217,10 @@ fn c214_what_a_client_can_set_it_can_clear() {
         ]),
     );
     let pin = field(&item, "pin").unwrap();
-    assert_eq!((&pin["label"], &pin["value"], &pin["section"]), (&json!(""), &json!(""), &Value::Null));
+    assert_eq!(
+        (&pin["label"], &pin["value"], &pin["section"]),
+        (&json!(""), &json!(""), &Value::Null)
+    );
     assert_eq!((&item["tags"], &item["urls"][0]["label"]), (&Value::Null, &Value::Null));
 }
 

@@ -74,7 +74,13 @@ pub(super) async fn content(
         let file = find(found.item()?, &name)?;
         let whole = method == Method::HEAD;
         if let Some(response) = send(&caller, vault, &file, found.updated_at, whole, &headers).await? {
-            caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
+            caller.record(
+                Action::Read,
+                ActivityOutcome::Success,
+                vault,
+                Some(id),
+                Some(found.version),
+            );
             return Ok(response);
         }
         caller.renew().await?;
@@ -208,7 +214,13 @@ async fn show(
         let found = read(&mut caller, vault, id).await?;
         let files = some(found.item()?)?;
         if let Some(shown) = inlined(&caller, vault, files, inline).await? {
-            caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
+            caller.record(
+                Action::Read,
+                ActivityOutcome::Success,
+                vault,
+                Some(id),
+                Some(found.version),
+            );
             return Ok(shown);
         }
         caller.renew().await?;

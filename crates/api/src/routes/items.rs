@@ -75,7 +75,11 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
 
 /// The items with this title, by the index; or the one with this id, as the op CLI asks for it.
 async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
-    let found = caller.store().await?.items_titled(&caller.snapshot, vault, title).await?;
+    let found = caller
+        .store()
+        .await?
+        .items_titled(&caller.snapshot, vault, title)
+        .await?;
     if !found.is_empty() {
         return Ok(found);
     }
@@ -86,7 +90,11 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
 async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = Vec::new();
     if caller.look_again().await? {
-        found = caller.store().await?.items_titled(&caller.snapshot, vault, title).await?;
+        found = caller
+            .store()
+            .await?
+            .items_titled(&caller.snapshot, vault, title)
+            .await?;
     }
     if found.is_empty()
         && let Ok(id) = ItemId::parse(title)
@@ -191,7 +199,13 @@ pub(super) async fn show(
         None => read(&mut caller, vault, id).await?,
         Some(version) => Box::pin(version_of(&caller, vault, id, &version)).await?,
     };
-    caller.record(Action::Read, ActivityOutcome::Success, vault, Some(id), Some(found.version));
+    caller.record(
+        Action::Read,
+        ActivityOutcome::Success,
+        vault,
+        Some(id),
+        Some(found.version),
+    );
     if found.has_codes {
         let now = Timestamp::now();
         return Ok(json(totp::insert_codes(found.json(), now)));

@@ -36,7 +36,10 @@ pub(crate) fn apply(item: &Item, operations: &[Operation]) -> Result<(ItemInput,
     }
     let mut input = ItemInput::from(item);
     let fields = std::mem::take(&mut input.fields);
-    let fields = fields.into_iter().map(|field| PatchedField { by: None, field }).collect();
+    let fields = fields
+        .into_iter()
+        .map(|field| PatchedField { by: None, field })
+        .collect();
     let mut patched = PatchedItem { item, input, fields };
     for (index, operation) in operations.iter().enumerate() {
         patched

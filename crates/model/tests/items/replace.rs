@@ -263,7 +263,11 @@ fn a_declared_section_without_a_label_loses_its_label() {
             )
             .unwrap();
             assert_eq!(item.sections[0].label, "", "{declared} {named}");
-            assert_eq!(item.fields[0].section.as_ref().unwrap().label, None, "{declared} {named}");
+            assert_eq!(
+                item.fields[0].section.as_ref().unwrap().label,
+                None,
+                "{declared} {named}"
+            );
             // A later echo does not bring it back.
             let echo = put(&item, &String::from_utf8(item.full_json()).unwrap()).unwrap();
             assert_eq!(echo.sections, item.sections);
@@ -273,7 +277,11 @@ fn a_declared_section_without_a_label_loses_its_label() {
 
 #[test]
 fn a_section_without_a_label_gets_the_label_that_a_field_sends() {
-    let unlabelled = put(&login(), r#"{"category":"LOGIN","sections":[{"id":"Section_1"},{"id":"s2"}]}"#).unwrap();
+    let unlabelled = put(
+        &login(),
+        r#"{"category":"LOGIN","sections":[{"id":"Section_1"},{"id":"s2"}]}"#,
+    )
+    .unwrap();
     let item = put(
         &unlabelled,
         r#"{"category":"LOGIN","sections":[{"id":"Section_1"},{"id":"s2"},{"id":"s3"}],"fields":[
@@ -300,7 +308,11 @@ fn everything_a_client_decides_can_be_cleared_by_an_empty_value() {
     for field in &item.fields {
         assert_eq!((field.value.as_str(), &field.section), ("", &None), "{field:?}");
     }
-    let played: Vec<_> = item.fields.iter().map(|field| (field.purpose, field.label.as_str())).collect();
+    let played: Vec<_> = item
+        .fields
+        .iter()
+        .map(|field| (field.purpose, field.label.as_str()))
+        .collect();
     // Notes always have a label, as every field with a purpose (Connect 1.5.0).
     let notes = (Some(Purpose::Notes), "notesPlain");
     assert_eq!(played, [(None, ""), (None, ""), notes, (None, ""), (None, "")]);

@@ -89,14 +89,24 @@ pub struct ItemVersion {
 
 impl Reader {
     /// The item with this id.
-    pub async fn item(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
+    pub async fn item(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        item: ItemId,
+    ) -> Result<Option<StoredItem>, StoreError> {
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
         }
         Box::pin(self.item_on_disk(snapshot, vault, item)).await
     }
 
-    async fn item_on_disk(&self, snapshot: &Snapshot, vault: VaultId, item: ItemId) -> Result<Option<StoredItem>, StoreError> {
+    async fn item_on_disk(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        item: ItemId,
+    ) -> Result<Option<StoredItem>, StoreError> {
         let rows = match self.items.load(&self.connections, vault, item).await? {
             Some(rows) => rows,
             None => {
@@ -172,7 +182,12 @@ impl Reader {
 
     /// The active items with this title, oldest first. Titles compare without regard to case, but if some match exactly, only
     /// those are returned.
-    pub async fn items_titled(&self, snapshot: &Snapshot, vault: VaultId, title: &str) -> Result<Vec<Summary>, StoreError> {
+    pub async fn items_titled(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        title: &str,
+    ) -> Result<Vec<Summary>, StoreError> {
         let Some(entry) = snapshot.vaults.get(&vault) else {
             return Ok(Vec::new());
         };

@@ -138,9 +138,7 @@ impl Reader {
             .await?;
         let Some(sealed) = sealed else { return Ok(Vec::new()) };
         let aad = RowAad::activity(vault.as_str(), seq);
-        let plaintext = self
-            .open_with_keys(vault, || self.keyring.open(&aad, &sealed))
-            .await?;
+        let plaintext = self.open_with_keys(vault, || self.keyring.open(&aad, &sealed)).await?;
         seal::from_json(&aad, &plaintext)
     }
 

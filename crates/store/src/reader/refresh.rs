@@ -285,7 +285,10 @@ impl Reader {
                 .open(&RowAad::token(&jti, None), row.try_get("sealed")?)
                 .is_err()
             {
-                tracing::error!(jti, "the row of a token in the database was damaged or altered: the token is refused");
+                tracing::error!(
+                    jti,
+                    "the row of a token in the database was damaged or altered: the token is refused"
+                );
                 revoked.insert(jti);
             }
         }

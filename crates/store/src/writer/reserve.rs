@@ -102,7 +102,10 @@ mod tests {
         let metadata = dir.path().join(FILE).metadata().unwrap();
         assert_eq!(metadata.len(), BYTES as u64);
         assert!(metadata.blocks() * 512 >= BYTES as u64, "the file is sparse");
-        assert!(Reserve::new(dir.path()).is_held(), "the next writer does not find the reserve");
+        assert!(
+            Reserve::new(dir.path()).is_held(),
+            "the next writer does not find the reserve"
+        );
         // A reserve that a full disk cut short is filled up.
         fs::write(dir.path().join(FILE), vec![0; BYTES / 2]).unwrap();
         let mut half = Reserve::new(dir.path());

@@ -116,7 +116,10 @@ async fn a_writer_works_after_a_failed_statement() {
     let mut store = TestStore::new().await;
     store.create_vault("apps").await.unwrap();
     let failed = store.create_vault("apps").await.unwrap_err();
-    assert!(!failed.is_of_the_disk(), "a duplicate id is no fault of the disk: {failed}");
+    assert!(
+        !failed.is_of_the_disk(),
+        "a duplicate id is no fault of the disk: {failed}"
+    );
     store.assert_writable().await;
 }
 

@@ -98,8 +98,6 @@ fn dependency(findings: &mut Findings, part: &Dependency) {
             what,
             "correct the files that it names (to a token: OP_CONNECT_TOKEN), or the log of sync; the others are served",
         ),
-        DependencyStatus::Failed | DependencyStatus::Other(_) => {
-            findings.fail("health", what, "see the log of sync")
-        }
+        DependencyStatus::Failed | DependencyStatus::Other(_) => findings.fail("health", what, "see the log of sync"),
     }
 }
