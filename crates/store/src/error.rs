@@ -95,7 +95,7 @@ impl From<sqlx::Error> for StoreError {
 
 impl StoreError {
     /// Whether the cause is the disk or the database's files, so that every other write fails at the moment, too.
-    pub fn is_of_the_disk(&self) -> bool {
+    pub fn is_disk_error(&self) -> bool {
         matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. })
     }
 

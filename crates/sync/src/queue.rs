@@ -153,7 +153,7 @@ fn refusal(error: &StoreError) -> CommandRefusal {
             FailureKind::Unavailable,
             format!("{error}: nothing was changed. Once there is room on it, writes work again, without a restart"),
         ),
-        error if error.is_of_the_disk() => CommandRefusal::new(
+        error if error.is_disk_error() => CommandRefusal::new(
             FailureKind::Unavailable,
             "the store can't be written at the moment; /health and the log of sync say why. Nothing was changed",
         ),
@@ -395,7 +395,7 @@ impl Committer {
     }
 
     fn failed(&self, error: &StoreError) {
-        if !error.is_of_the_disk() {
+        if !error.is_disk_error() {
             tracing::error!(%error, "a write failed");
             return;
         }

@@ -70,10 +70,7 @@ async fn a_writer_works_after_a_full_database() {
         .await
         .unwrap();
     let failed = store.put(vault, 1 << 20).await.unwrap_err();
-    assert!(
-        matches!(failed, StoreError::Full) && failed.is_of_the_disk(),
-        "{failed}"
-    );
+    assert!(matches!(failed, StoreError::Full) && failed.is_disk_error(), "{failed}");
     store.assert_writable().await;
 }
 
@@ -89,7 +86,7 @@ async fn a_writer_works_after_an_interrupted_transaction() {
         .unwrap()
         .set_progress_handler(1, || false);
     let failed = store.put(vault, 1 << 20).await.unwrap_err();
-    assert!(failed.is_of_the_disk(), "{failed}");
+    assert!(failed.is_disk_error(), "{failed}");
     store.assert_writable().await;
 }
 
@@ -117,7 +114,7 @@ async fn a_writer_works_after_a_failed_statement() {
     store.create_vault("apps").await.unwrap();
     let failed = store.create_vault("apps").await.unwrap_err();
     assert!(
-        !failed.is_of_the_disk(),
+        !failed.is_disk_error(),
         "a duplicate id is no fault of the disk: {failed}"
     );
     store.assert_writable().await;
@@ -135,7 +132,7 @@ async fn a_writer_works_after_another_program_held_a_lock() {
         .unwrap();
     let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let failed = store.create_vault("apps").await.unwrap_err();
-    assert!(failed.is_of_the_disk(), "{failed}");
+    assert!(failed.is_disk_error(), "{failed}");
     held.rollback().await.unwrap();
     store.assert_writable().await;
 }
