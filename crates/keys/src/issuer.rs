@@ -8,13 +8,13 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use p256::SecretKey;
 use p256::pkcs8::EncodePrivateKey as _;
 use serde::{Deserialize, Serialize};
-use sidevault_model::{Access, Timestamp, VaultId};
+use sidevault_model::{Access, Timestamp, VaultId, ids};
 use zeroize::Zeroizing;
 
 use crate::credentials::to_secret_json;
 use crate::credentials_file::{ISSUER_FORMAT, expect_format};
 use crate::derive::{Label, derive};
-use crate::public_key::{VerificationKey, base32_id};
+use crate::public_key::VerificationKey;
 use crate::secret::Secret;
 use crate::token::{AUDIENCE, Claims, ISSUER, MAX_TOKEN_LEN, Token, VaultClaim};
 use crate::{CredentialsError, IdKey, es256, session};
@@ -176,7 +176,7 @@ impl Issuer {
         {
             return Err(IssueError::Expiry(at));
         }
-        let jti = spec.jti.clone().unwrap_or_else(|| base32_id(&rand::random()));
+        let jti = spec.jti.clone().unwrap_or_else(|| ids::from_bits(&rand::random()));
         if jti.len() != 26 || !jti.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
             return Err(IssueError::Jti);
         }

@@ -5,9 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-/// How many base32 characters (130 bits) an id has. Connect's ids have as many.
-const ID_LEN: usize = 26;
+use sidevault_model::ids;
 
 /// A P-256 public key with the members of a JWK (RFC 7518, section 6.2.1), and its key id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,14 +39,7 @@ impl VerificationKey {
 /// The key id: the JWK thumbprint (RFC 7638) in base32, cut to the length of Connect's ids.
 fn thumbprint(x: &str, y: &str) -> String {
     let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    base32_id(&Sha256::digest(canonical).into())
-}
-
-/// A digest or random bytes as an id: the first 26 characters in lower-case base32.
-pub(crate) fn base32_id(bytes: &[u8; 32]) -> String {
-    let mut text = data_encoding::BASE32_NOPAD.encode(bytes).to_ascii_lowercase();
-    text.truncate(ID_LEN);
-    text
+    ids::from_bits(&Sha256::digest(canonical).into())
 }
 
 #[cfg(test)]

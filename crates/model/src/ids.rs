@@ -26,7 +26,12 @@ pub fn fresh() -> String {
 pub fn fresh_from<R: Rng + ?Sized>(rng: &mut R) -> String {
     let mut bits = [0u8; 32];
     rng.fill_bytes(&mut bits);
-    base32(&bits).iter().copied().map(char::from).collect()
+    from_bits(&bits)
+}
+
+/// The first 130 bits of a digest, or of random bytes, as the text of an id.
+pub fn from_bits(bits: &[u8; 32]) -> String {
+    base32(bits).iter().copied().map(char::from).collect()
 }
 
 /// The first 130 bits as 26 characters.

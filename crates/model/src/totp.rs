@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -122,7 +123,10 @@ impl Seed {
         let parameter = |name: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
             let (_, value) = pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-            unescape(value).filter(|value| !value.is_empty())
+            // In a query `+` is a space.
+            let value = value.replace('+', " ");
+            let value = percent_decode_str(&value).decode_utf8().ok()?;
+            (!value.is_empty()).then(|| value.into_owned())
         };
         let algorithm = match parameter("algorithm")
             .map(|name| name.to_ascii_uppercase().replace('-', ""))
@@ -148,26 +152,6 @@ impl Seed {
 fn key(base32: &str) -> Option<Vec<u8>> {
     let key = BASE32.as_ref()?.decode(base32.as_bytes()).ok()?;
     (!key.is_empty()).then_some(key)
-}
-
-/// Decodes the percent-encoded value of a query's parameter.
-fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                let digits = std::str::from_utf8(&digits)
-                    .ok()
-                    .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            b'+' => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

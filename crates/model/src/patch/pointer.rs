@@ -11,7 +11,7 @@ pub(super) fn parse(path: &str) -> Result<Vec<String>, &'static str> {
     rest.split('/').map(unescape).collect()
 }
 
-/// Replaces `~1` by `/` and `~0` by `~`. Any other `~` is an error.
+/// `~1` is `/` and `~0` is `~`; any other `~` is a mistake.
 fn unescape(part: &str) -> Result<String, &'static str> {
     let mut pieces = part.split('~');
     let mut text = pieces.next().unwrap_or_default().to_owned();
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaped_parts_are_unescaped(parts in prop::collection::vec(".+", 1..4)) {
+        fn any_parts_survive_escaping(parts in prop::collection::vec(".+", 1..4)) {
             let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
             let path: String = escaped.map(|part| format!("/{part}")).collect();
             prop_assert_eq!(parse(&path).unwrap(), parts);
