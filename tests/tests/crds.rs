@@ -39,7 +39,7 @@ const MEANT: [(&str, &str); 6] = [
 ];
 
 fn ours(plural: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/crds/{plural}.yaml"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/helm/sidevault/files/crds/{plural}.yaml"));
     definition(&path)
 }
 

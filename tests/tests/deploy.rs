@@ -87,11 +87,15 @@ fn helm(arguments: &[&str]) -> Option<Output> {
 
 /// Renders the chart, as it would be installed in the namespace external-secrets.
 fn template(more: &[&str]) -> Option<Output> {
-    let chart = deploy("helm/sidevault").display().to_string();
+    template_of(&deploy("helm/sidevault").display().to_string(), more)
+}
+
+/// Renders a chart's directory or archive in the same way.
+fn template_of(chart: &str, more: &[&str]) -> Option<Output> {
     let mut arguments = vec![
         "template",
         "sidevault",
-        &chart,
+        chart,
         "--namespace=external-secrets",
         "--kube-version=1.34.0",
     ];

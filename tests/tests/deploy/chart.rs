@@ -1,9 +1,13 @@
 //! The Helm chart: what it makes of people's values, and what it refuses.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use sidevault_tests::pair::files_below;
 
-use super::{accepted, cluster, deploy, documents, helm, kinds, pods_pass_restricted, rendered, template, values};
+use super::{
+    accepted, cluster, deploy, documents, helm, kinds, pods_pass_restricted, rendered, template, template_of, values,
+};
 
 #[test]
 fn the_chart_is_sound() {
@@ -13,6 +17,29 @@ fn the_chart_is_sound() {
     };
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && !said.contains("WARNING"), "{said}");
+}
+
+/// Helm logs a line with every command for a symbolic link that leads out of the chart.
+#[test]
+fn helm_logs_nothing_and_the_packaged_chart_renders_the_same_manifests() {
+    let everything = values("values-all.yaml");
+    let Some(rendered) = template(&["-f", &everything]) else {
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&rendered.stderr), "");
+
+    let directory = tempfile::tempdir().unwrap();
+    let destination = directory.path().display().to_string();
+    let chart = deploy("helm/sidevault").display().to_string();
+    let packaged = helm(&["package", &chart, "--destination", &destination]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&packaged.stderr), "");
+    let archive = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap();
+    let archive = archive.path().display().to_string();
+    let unpacked = template_of(&archive, &["-f", &everything]).unwrap();
+    assert_eq!(
+        String::from_utf8(unpacked.stdout).unwrap(),
+        String::from_utf8(rendered.stdout).unwrap()
+    );
 }
 
 #[test]

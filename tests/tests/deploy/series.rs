@@ -51,7 +51,7 @@ fn alerts_and_dashboards_ask_for_series_that_are_there() {
             Some(format!("{name}{ending}"))
         })
         .collect();
-    let rules = documents(&fs::read_to_string(deploy("prometheus/rules.yaml")).unwrap());
+    let rules = documents(&fs::read_to_string(deploy("helm/sidevault/files/prometheus/rules.yaml")).unwrap());
     let mut expressions = Vec::new();
     for group in rules[0]["groups"].as_array().unwrap() {
         for rule in group["rules"].as_array().unwrap() {
@@ -63,7 +63,7 @@ fn alerts_and_dashboards_ask_for_series_that_are_there() {
         }
     }
     for dashboard in ["sidevault-server", "sidevault-operator"] {
-        let text = fs::read_to_string(deploy(&format!("grafana/{dashboard}.json"))).unwrap();
+        let text = fs::read_to_string(deploy(&format!("helm/sidevault/files/grafana/{dashboard}.json"))).unwrap();
         let dashboard: Value = serde_json::from_str(&text).unwrap();
         let panels = dashboard["panels"].as_array().unwrap();
         let targets = panels

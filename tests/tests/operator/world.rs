@@ -314,7 +314,7 @@ pub(crate) const VERSION: &str = "external-secrets.io/v1";
 
 /// Our own resource definitions.
 pub(crate) fn definitions() -> std::path::PathBuf {
-    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/crds");
+    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault/files/crds");
     let directory = tempfile::tempdir().expect("a directory").keep();
     for entry in fs::read_dir(crds).expect("the definitions") {
         let path = entry.expect("an entry").path();
