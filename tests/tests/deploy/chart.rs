@@ -208,6 +208,37 @@ fn the_chart_makes_no_keys() {
 }
 
 #[test]
+fn poke_only_makes_an_operator_and_a_server_only_for_sources() {
+    let poke = "--set=operator.create=true,operator.pokeOnly=true";
+    let made = |more: &[&str]| {
+        let manifests = documents(&rendered(&[&[poke][..], more].concat())?);
+        let made: Vec<_> = manifests
+            .iter()
+            .map(|object| {
+                let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+                format!("{} {}", kind.as_str().unwrap(), name.as_str().unwrap())
+            })
+            .collect();
+        Some(made)
+    };
+    let Some(alone) = made(&[]) else { return };
+    let expected = [
+        "ServiceAccount sidevault-operator",
+        "ClusterRole sidevault-operator-controller",
+        "ClusterRoleBinding sidevault-operator-controller",
+        "Service sidevault-operator-metrics",
+        "Deployment sidevault-operator",
+    ];
+    assert_eq!(alone, expected);
+    let git = deploy("helm/sidevault/examples/git.yaml").display().to_string();
+    let with_sources = made(&["-f", &git]).unwrap();
+    assert!(
+        with_sources.contains(&"Deployment onepassword-connect".to_owned()),
+        "{with_sources:?}"
+    );
+}
+
+#[test]
 fn names_and_labels_are_those_that_existing_manifests_and_commands_select() {
     let Some(manifests) = rendered(&["--set=operator.create=true"]) else {
         return;

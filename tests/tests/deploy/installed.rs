@@ -110,12 +110,15 @@ fn beside_external_secrets_a_release_meets_nothing_that_is_there() {
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     };
-    let poke = "--set=operator.create=true,operator.pokeOnly=true,operator.leaderElect=true";
-    // The documentation says so of the definitions.
-    let (done, said) = install(&[poke]);
+    // An operator that makes Secrets brings the definitions, and those are External Secrets' here.
+    let beside = "--set=operator.create=true,operator.fullnameOverride=second,connect.create=false";
+    let (done, said) = install(&[beside]);
     assert!(!done && said.contains("invalid ownership metadata"), "{said}");
-    let (done, said) = install(&[poke, "--set=operator.installCRDs=false"]);
+    // As docs/kubernetes.md says, "Beside External Secrets".
+    let (done, said) = install(&["--set=operator.create=true,operator.pokeOnly=true"]);
     assert!(done, "{said}");
+    let servers = cluster.must(&["get", "deployments,services", "-n", HOME, "-o", "name"]);
+    assert!(!servers.contains("onepassword-connect"), "{servers}");
 }
 
 #[test]

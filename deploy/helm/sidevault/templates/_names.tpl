@@ -18,6 +18,14 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- if eq (tpl (toString .value) .root) "true" }}true{{ end -}}
 {{- end }}
 
+{{/* "true" if the release runs a server. With operator.pokeOnly the server is usually one that runs already: then the chart
+makes a server only if `sources` say what it serves. */}}
+{{- define "sidevault.connect.enabled" -}}
+{{- $o := .Values.operator -}}
+{{- $pokes := and $o.create $o.pokeOnly -}}
+{{- if and .Values.connect.create (or .Values.sources (not $pokes)) }}true{{ end -}}
+{{- end }}
+
 {{- define "sidevault.api.port" -}}
 {{- if .Values.connect.tls.enabled }}{{ .Values.connect.api.httpsPort }}{{ else }}{{ .Values.connect.api.httpPort }}{{ end -}}
 {{- end }}

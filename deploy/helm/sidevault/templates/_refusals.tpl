@@ -1,6 +1,6 @@
 {{/* What would go wrong later is refused here, with the way out. */}}
 {{- define "sidevault.refusals" -}}
-{{- if .Values.connect.create }}{{ include "sidevault.refusals.connect" . }}{{ end -}}
+{{- if include "sidevault.connect.enabled" . }}{{ include "sidevault.refusals.connect" . }}{{ end -}}
 {{- if .Values.operator.create }}{{ include "sidevault.refusals.operator" . }}{{ end -}}
 {{- if .Values.networkPolicy.enabled }}{{ include "sidevault.refusals.network" . }}{{ end -}}
 {{- end }}
@@ -67,7 +67,7 @@
 {{- end }}
 
 {{- define "sidevault.refusals.network" -}}
-{{- if and .Values.connect.create .Values.connect.api.serviceMonitor.enabled (not (concat .Values.networkPolicy.from .Values.networkPolicy.metricsFrom)) -}}
+{{- if and (include "sidevault.connect.enabled" .) .Values.connect.api.serviceMonitor.enabled (not (concat .Values.networkPolicy.from .Values.networkPolicy.metricsFrom)) -}}
 {{- fail "\n\nnetworkPolicy.enabled and connect.api.serviceMonitor.enabled: Prometheus would be kept out.\nName it in networkPolicy.metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}], for one.\n" -}}
 {{- end -}}
 {{- end }}
