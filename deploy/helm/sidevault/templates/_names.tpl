@@ -58,6 +58,12 @@ http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.
 {{- end -}}
 {{- end }}
 
+{{/* "true" if the store is lost with the Pod. */}}
+{{- define "sidevault.ephemeral" -}}
+{{- $volume := .Values.connect.dataVolume -}}
+{{- if and (eq $volume.type "emptyDir") (not $volume.claim.create) }}true{{ end -}}
+{{- end }}
+
 {{- define "sidevault.hasLocalVaults" -}}
 {{- range .Values.sources }}{{ if hasKey . "local" }}true{{ end }}{{ end -}}
 {{- end }}

@@ -18,7 +18,7 @@
 {{- fail "\n\nconnect.revoked: there is one revocation list. Give configMapName or secretName, not both.\n" -}}
 {{- end -}}
 {{- $local := include "sidevault.hasLocalVaults" . -}}
-{{- if and $local (not $claim) (eq $c.dataVolume.type "emptyDir") (not $c.dataVolume.acknowledgeEphemeral) -}}
+{{- if and $local (include "sidevault.ephemeral" .) (not $c.dataVolume.acknowledgeEphemeral) -}}
 {{- fail "\n\nsources: a local vault exists only in connect.dataVolume, and an emptyDir is deleted with the Pod.\nSet connect.dataVolume.claim.create=true, or connect.dataVolume.acknowledgeEphemeral=true if losing it is meant.\n" -}}
 {{- end -}}
 {{- if and $local $many -}}
