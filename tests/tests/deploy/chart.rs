@@ -122,7 +122,7 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
         ),
         (
             &["--set=connect.api.imageRepository=mirror.test/1password/connect-api"],
-            "name your copy of sidevault-api",
+            "your copy of sidevault-api",
         ),
         (&["--set=connect.version=1.8.1"], "leave connect.version out"),
         (
@@ -135,7 +135,7 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
         ),
         (
             &[operator, "--set=operator.watchNamespace={a,b}"],
-            "not at a, b.\nInstall the chart once for each",
+            "not several: a, b.\nInstall the chart once for each",
         ),
         (
             &[operator, "--set=operator.hpa.enabled=true"],
@@ -154,7 +154,7 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
                 "--set=networkPolicy.enabled=true",
                 "--set=connect.api.serviceMonitor.enabled=true",
             ],
-            "Prometheus would be kept out",
+            "the policy would keep Prometheus out",
         ),
         (
             &[operator, "--set=operator.replicaCount=2"],
@@ -169,7 +169,7 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
                 "--set=connect.revoked.configMapName=a",
                 "--set=connect.revoked.secretName=b",
             ],
-            "one revocation list",
+            "only one revocation list",
         ),
     ];
     for (arguments, reason) in cases {

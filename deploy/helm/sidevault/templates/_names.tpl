@@ -13,7 +13,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* "true" or nothing, for values that 1Password's chart writes as templates. */}}
+{{/* "true" or nothing, for switches that 1Password's values may write as a template. Call with (dict "root" $ "value" …). */}}
 {{- define "sidevault.yes" -}}
 {{- if eq (tpl (toString .value) .root) "true" }}true{{ end -}}
 {{- end }}
@@ -38,7 +38,7 @@ makes a server only if `sources` say what it serves. */}}
 http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.{{ .Release.Namespace }}:{{ include "sidevault.api.port" . }}
 {{- end }}
 
-{{/* Annotations may be a map, or a text that is a template. Call with (dict "root" $ "annotations" …). */}}
+{{/* Annotations: a map, or text with templates in it. Call with (dict "root" $ "annotations" …). */}}
 {{- define "sidevault.annotations" -}}
 {{- with .annotations }}
 {{- if kindIs "string" . }}{{ tpl . $.root }}{{ else }}{{ toYaml . }}{{ end }}
@@ -49,7 +49,7 @@ http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.
 {{- .Values.connect.dataVolume.claim.name | default .Values.connect.applicationName -}}
 {{- end }}
 
-{{/* How the volume is written into the Pod, as a map: 1Password's type and values, or our claim. */}}
+{{/* The source of the data volume in the Pod's spec: 1Password's `type` and `values`, or the claim that the chart creates. */}}
 {{- define "sidevault.dataVolume" -}}
 {{- if .Values.connect.dataVolume.claim.create -}}
 {{- dict "persistentVolumeClaim" (dict "claimName" (include "sidevault.claim" .)) | toYaml -}}
@@ -68,14 +68,15 @@ http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.
 {{- range .Values.sources }}{{ if hasKey . "local" }}true{{ end }}{{ end -}}
 {{- end }}
 
-{{/* Pull secrets are names, as 1Password's chart has them, or references, as External Secrets' has them. */}}
+{{/* Pull secrets: a list of names, as in 1Password's chart, or of references, as in External Secrets'. */}}
 {{- define "sidevault.pullSecrets" -}}
 {{- range . }}
 - name: {{ if kindIs "map" . }}{{ .name | quote }}{{ else }}{{ . | quote }}{{ end }}
 {{- end }}
 {{- end }}
 
-{{/* The first repository given that is not one of theirs, or ours. Call with (dict "given" (list …) "ours" "sidevault-api"). */}}
+{{/* The first repository of `given` that is set and is not the original program's; if there is none, `ours`. Call with
+(dict "given" (list …) "ours" "sidevault-api"). */}}
 {{- define "sidevault.repository" -}}
 {{- $chosen := .ours -}}
 {{- range reverse .given -}}

@@ -1,4 +1,5 @@
-{{/* The operator's Pods carry External Secrets' name: policies, monitors and log commands that people have select it. */}}
+{{/* The operator's Pods have External Secrets' name as their label, because existing policies, monitors and log commands
+select it. */}}
 {{- define "sidevault.operator.label" -}}
 {{- .Values.operator.nameOverride | default "external-secrets" -}}
 {{- end }}
@@ -9,13 +10,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{/* Where External Secrets goes on working, its own Deployment has its name. */}}
+{{/* With pokeOnly the name external-secrets belongs to External Secrets' own Deployment. */}}
 {{- define "sidevault.operator.name" -}}
 {{- $o := .Values.operator -}}
 {{- coalesce $o.fullnameOverride $o.applicationName $o.nameOverride (ternary "sidevault-operator" "external-secrets" $o.pokeOnly) -}}
 {{- end }}
 
-{{/* Roles, and above all those of the cluster, must never be External Secrets' own. */}}
+{{/* The names of roles differ from External Secrets' own, which would be overwritten otherwise. */}}
 {{- define "sidevault.operator.roleName" -}}
 {{- printf "sidevault-%s" (include "sidevault.operator.name" . | trimPrefix "sidevault-") -}}
 {{- end }}
@@ -34,22 +35,22 @@ app.kubernetes.io/component: operator
 {{- include "sidevault.repository" (dict "given" (list ($o.global).repository $o.imageRepository $o.image.repository) "ours" "sidevault-operator") -}}
 {{- end }}
 
-{{/* External Secrets' own Lease is left to it where both run. */}}
+{{/* With pokeOnly the Lease external-secrets-controller belongs to External Secrets. */}}
 {{- define "sidevault.operator.lease" -}}
 {{- .Values.operator.leaderElectionID | default (ternary (include "sidevault.operator.name" .) "external-secrets-controller" .Values.operator.pokeOnly) -}}
 {{- end }}
 
-{{/* 1Password's list of namespaces, with its templates filled in. */}}
+{{/* 1Password's list of namespaces, with the templates in it evaluated and a blank after each. */}}
 {{- define "sidevault.operator.watched" -}}
 {{- range .Values.operator.watchNamespace }}{{ tpl . $ }} {{ end -}}
 {{- end }}
 
-{{/* "true" if it gets rights in one namespace only. */}}
+{{/* "true" if the operator gets rights in one namespace only. */}}
 {{- define "sidevault.scoped" -}}
 {{- if or .Values.operator.scopedRBAC .Values.operator.watchNamespace }}true{{ end -}}
 {{- end }}
 
-{{/* The one namespace it looks at, or nothing. */}}
+{{/* The namespace that the operator is limited to, or nothing. */}}
 {{- define "sidevault.namespaced" -}}
 {{- $o := .Values.operator -}}
 {{- if or $o.scopedNamespace (include "sidevault.scoped" .) -}}
@@ -57,12 +58,12 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end }}
 
-{{/* A switch of 1Password's that is on unless it says otherwise, with templates in it. Call with (dict "root" $ "value" …). */}}
+{{/* "true" unless a switch of 1Password's values, which may be a template, says otherwise. Call with (dict "root" $ "value" …). */}}
 {{- define "sidevault.unlessNo" -}}
 {{- if kindIs "invalid" .value }}true{{ else }}{{ include "sidevault.yes" . }}{{ end -}}
 {{- end }}
 
-{{/* A securityContext without what OpenShift sets by itself. Call with (dict "root" $ "context" …). */}}
+{{/* A securityContext, without the fields that OpenShift sets by itself. Call with (dict "root" $ "context" …). */}}
 {{- define "sidevault.operator.securityContext" -}}
 {{- $adapt := dig "compatibility" "openshift" "adaptSecurityContext" "auto" (.root.Values.operator.global | default dict) -}}
 {{- $there := .root.Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
@@ -79,7 +80,7 @@ app.kubernetes.io/component: operator
 {{- coalesce (.Values.operator.probes).port (ternary $spec.port $named (kindIs "string" $named)) 8082 -}}
 {{- end }}
 
-{{/* A probe: ours, with External Secrets' `spec` and 1Password's numbers over it. Call with (dict "path" … "spec" … "numbers" …). */}}
+{{/* A probe: its path, overlaid with External Secrets' `spec` and 1Password's numbers. Call with (dict "path" … "spec" … "numbers" …). */}}
 {{- define "sidevault.operator.probe" -}}
 {{- $ours := dict "httpGet" (dict "path" .path "port" "live") -}}
 {{- mergeOverwrite $ours (deepCopy (omit (.spec | default dict) "address" "port")) (omit (.numbers | default dict) "create") | toYaml -}}
