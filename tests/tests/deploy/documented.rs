@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use sidevault_tests::cluster::{Cluster, Running, find_tools};
+use sidevault_tests::cluster::{Cluster, Running, controllers, definitions, find_tools};
 use sidevault_tests::pair::{Half, Pair, binary};
 use sidevault_tests::sops::Sops;
 
@@ -180,4 +180,23 @@ fn the_documented_way_from_git_leads_to_a_secret() {
     let deployment = desk.get("/apis/apps/v1/namespaces/external-secrets/deployments/onepassword-connect");
     let address = format!("--repo={}", at("origin.git").display());
     assert!(deployment.to_string().contains(&address), "{deployment}");
+}
+
+#[test]
+fn the_anton_readmes_commands_work_again_and_beside_external_secrets_definitions() {
+    let Some(controllers) = controllers() else { return };
+    let Some(desk) = Desk::set() else { return };
+    let checkout: PathBuf = desk.root.path().join("checkout");
+    fs::create_dir(&checkout).unwrap();
+    symlink(deploy("").canonicalize().unwrap(), checkout.join("deploy")).unwrap();
+    desk.cluster.install_definitions(&definitions(&controllers[0]));
+    let own_definitions = "kubectl apply -k deploy/crds\n";
+    let way = commands("deploy/examples/anton/README.md", "# A whole home cluster");
+    assert!(way.contains(own_definitions), "{way}");
+    let way = way.replace(own_definitions, "");
+    desk.bash(&checkout, &way);
+    let listed = desk.bash(&checkout, &way);
+    assert!(listed.contains("postgres-credentials"), "{listed}");
+    let mode = desk.bash(&checkout, "stat -c %a keys/token");
+    assert_eq!(mode.trim(), "600");
 }

@@ -51,7 +51,7 @@ fn external_secrets_webhook_provider_fills_a_secret_as_the_recipe_says() {
         let running = cluster.run_external_secrets(&controller, &[]);
 
         let unknown = "failed to find registered store backend";
-        let path = "/api/v1/namespaces/database/secrets/postgres-secret";
+        let path = "/api/v1/namespaces/database/secrets/postgres-webhook";
         let found = wait_until(|| {
             let left_out = running.log().contains(unknown).then_some(None);
             left_out.or_else(|| cluster.get(path).map(Some))
