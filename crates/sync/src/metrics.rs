@@ -25,6 +25,7 @@ pub struct Metrics {
     writable: Gauge,
     unwritable_since: Gauge,
     disk_free: Gauge,
+    low_disk_threshold: Gauge,
     activity_not_kept: Counter,
     source_up: Family<Source, Gauge>,
     source_last_success: Family<Source, Gauge>,
@@ -44,6 +45,7 @@ impl Default for Metrics {
             writable: Gauge::default(),
             unwritable_since: Gauge::default(),
             disk_free: Gauge::default(),
+            low_disk_threshold: Gauge::default(),
             activity_not_kept: Counter::default(),
             source_up: Family::default(),
             source_last_success: Family::default(),
@@ -84,6 +86,12 @@ impl Default for Metrics {
             "Free room on the data directory's disk",
             Unit::Bytes,
             metrics.disk_free.clone(),
+        );
+        r.register_with_unit(
+            "store_low_disk_threshold",
+            "Free room below which activity and old versions of items are not kept (SIDEVAULT_LOW_DISK_MB)",
+            Unit::Bytes,
+            metrics.low_disk_threshold.clone(),
         );
         r.register(
             "store_activity_not_kept",
@@ -128,6 +136,11 @@ impl Metrics {
     /// Free room, in bytes.
     pub(crate) fn disk_free(&self, bytes: u64) {
         self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The free room, in bytes, below which activity and old versions of items are not kept.
+    pub(crate) fn low_disk_threshold(&self, bytes: u64) {
+        self.low_disk_threshold.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// So many records of activity were not kept.

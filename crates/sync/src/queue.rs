@@ -349,6 +349,8 @@ impl Committer {
         self.space = self.writer.space();
         if let Some(space) = self.space {
             self.context.metrics.disk_free(space.free);
+            let threshold = self.context.low_disk.threshold(space);
+            self.context.metrics.low_disk_threshold(threshold);
         }
         self.writer.keep_history(!self.is_low());
         if !self.is_failing() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
-use sidevault_tests::pair::Pair;
+use sidevault_tests::pair::{Half, Pair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 use super::{deploy, documents};
@@ -23,6 +23,23 @@ pub(super) const THEIRS: [&str; 10] = [
     // Ours, of the operator.
     "sidevault_operator_event_lag_seconds_bucket",
 ];
+
+#[test]
+fn the_alert_for_a_low_disk_follows_the_variable_that_sets_the_limit() {
+    let pair = Pair::start(&[], &[("SIDEVAULT_LOW_DISK_MB", "7")]);
+    let shown = wait_until(|| {
+        let reply = exchange(pair.sync_address(), &Request::new("GET", "/metrics").bytes()).ok()?;
+        let text = String::from_utf8(reply.body).ok()?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("sidevault_store_low_disk_threshold_bytes "))?;
+        (value == "7340032").then_some(())
+    });
+    assert!(shown.is_some(), "{}", pair.log(Half::Sync));
+    let rules = fs::read_to_string(deploy("helm/sidevault/files/prometheus/rules.yaml")).unwrap();
+    let expression = "expr: sidevault_store_disk_free_bytes < sidevault_store_low_disk_threshold_bytes";
+    assert!(rules.contains(expression));
+}
 
 #[test]
 fn alerts_and_dashboards_ask_for_series_that_are_there() {
@@ -66,6 +83,14 @@ fn alerts_and_dashboards_ask_for_series_that_are_there() {
         let text = fs::read_to_string(deploy(&format!("helm/sidevault/files/grafana/{dashboard}.json"))).unwrap();
         let dashboard: Value = serde_json::from_str(&text).unwrap();
         let panels = dashboard["panels"].as_array().unwrap();
+        for panel in panels
+            .iter()
+            .filter(|panel| panel.to_string().contains("sidevault_items"))
+        {
+            // Without a token the api does not show these series.
+            let description = panel["description"].as_str().unwrap_or_default();
+            assert!(description.contains("SIDEVAULT_HEALTH_DETAILS"), "{}", panel["title"]);
+        }
         let targets = panels
             .iter()
             .flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
