@@ -4,6 +4,8 @@
 
 #[path = "deploy/anton.rs"]
 mod anton;
+#[path = "deploy/backup.rs"]
+mod backup;
 #[path = "deploy/carried.rs"]
 mod carried;
 #[path = "deploy/chart.rs"]

@@ -15,13 +15,30 @@ use sidevault_tests::sops::Sops;
 
 use super::deploy;
 
-/// The commands of a document's section, from its `sh` blocks; without those that wait for Pods.
-fn commands(document: &str, section: &str) -> String {
+/// The `sh` blocks of a document's section, without their indentation.
+pub(super) fn blocks(document: &str, section: &str) -> Vec<String> {
     let text = fs::read_to_string(deploy("..").join(document)).unwrap();
     let part = text.split("\n## ").find(|part| part.starts_with(section));
-    let mut blocks = part.unwrap_or_else(|| panic!("no section {section}")).split("```sh\n");
-    blocks.next();
-    let code: String = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    let part = part.unwrap_or_else(|| panic!("{document} has no section {section}"));
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for line in part.lines() {
+        match &mut open {
+            None if line.trim_start() == "```sh" => open = Some((line.len() - "```sh".len(), String::new())),
+            None => {}
+            Some(_) if line.trim() == "```" => blocks.extend(open.take().map(|(_, block)| block)),
+            Some((indent, block)) => {
+                block.push_str(line.get(*indent..).unwrap_or_default());
+                block.push('\n');
+            }
+        }
+    }
+    blocks
+}
+
+/// The commands of a section's `sh` blocks, without those that wait for Pods.
+pub(super) fn commands(document: &str, section: &str) -> String {
+    let code = blocks(document, section).concat();
     let pods = ["kubectl rollout status", "helm test"];
     code.lines()
         .filter(|line| !pods.iter().any(|command| line.starts_with(command)))

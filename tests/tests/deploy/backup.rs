@@ -1,0 +1,94 @@
+//! The commands of docs/operations.md, "Backup" and "Restore", run as they are printed.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+use sidevault_tests::pair::{Half, Pair, wait_until};
+
+use super::documented::blocks;
+
+const DOCUMENT: &str = "docs/operations.md";
+
+struct Server {
+    pair: Pair,
+    token: String,
+}
+
+impl Server {
+    /// A server with a local vault and the item `kept` in it.
+    fn start() -> Self {
+        let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+        let token = pair.token("app", &["apps=read,write"]);
+        let server = Self { pair, token };
+        server.create("kept");
+        server
+    }
+
+    fn create(&self, title: &str) {
+        let body = json!({"title": title, "category": "LOGIN"}).to_string();
+        let reply = self
+            .pair
+            .ask(&self.token, "POST", "/v1/vaults/apps/items", &body)
+            .unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    fn has(&self, title: &str) -> bool {
+        self.pair.item(&self.token, "apps", title).is_some()
+    }
+
+    fn stop(&mut self, half: Half) {
+        self.pair.terminate(half);
+        self.pair.wait_ended(half);
+    }
+
+    fn bash(&self, script: &str) {
+        let output = Command::new("bash")
+            .args(["-euc", script])
+            .current_dir(self.pair.path("tmp"))
+            .env("XDG_DATA_HOME", self.pair.path("data"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}{errors}");
+    }
+}
+
+#[test]
+fn the_documented_backup_and_restore_bring_back_the_store_while_the_api_runs() {
+    let mut server = Server::start();
+    let [online, _] = <[String; 2]>::try_from(blocks(DOCUMENT, "Backup")).unwrap();
+    let [restore] = <[String; 1]>::try_from(blocks(DOCUMENT, "Restore")).unwrap();
+    let data = online.lines().next().unwrap();
+    assert!(data.starts_with("DATA="), "{data}");
+
+    server.bash(&online);
+    server.create("later");
+    server.stop(Half::Sync);
+    server.bash(&format!("{data}\n{restore}"));
+    server.pair.run(Half::Sync);
+    server.pair.wait_linked();
+    let restored = wait_until(|| (!server.has("later")).then_some(()));
+    assert!(restored.is_some(), "{}", server.pair.log(Half::Api));
+    assert!(server.has("kept"));
+    server.create("after");
+}
+
+#[test]
+fn the_documented_copy_of_the_whole_data_directory_is_complete() {
+    let mut server = Server::start();
+    let [online, copy] = <[String; 2]>::try_from(blocks(DOCUMENT, "Backup")).unwrap();
+    let data = online.lines().next().unwrap();
+    for half in [Half::Api, Half::Sync] {
+        server.stop(half);
+    }
+    server.bash(&format!("{data}\n{copy}"));
+    fs::remove_dir_all(server.pair.path("data/.op/data")).unwrap();
+    server.bash(&format!("{data}\ncp -a data-backup \"$DATA\""));
+    for half in [Half::Api, Half::Sync] {
+        server.pair.run(half);
+    }
+    server.pair.wait_linked();
+    assert!(server.has("kept"));
+}
