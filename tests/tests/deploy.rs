@@ -10,6 +10,8 @@ mod backup;
 mod carried;
 #[path = "deploy/chart.rs"]
 mod chart;
+#[path = "deploy/containers.rs"]
+mod containers;
 #[path = "deploy/definitions.rs"]
 mod definitions;
 #[path = "deploy/documented.rs"]
