@@ -24,6 +24,8 @@ mod installed;
 mod rights;
 #[path = "deploy/series.rs"]
 mod series;
+#[path = "deploy/variables.rs"]
+mod variables;
 #[path = "deploy/webhook.rs"]
 mod webhook;
 
