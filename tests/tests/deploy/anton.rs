@@ -11,6 +11,8 @@ use sidevault_tests::cluster::{Cluster, Running};
 use sidevault_tests::pair::{Half, Pair, binary, files_below, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
+use super::documented::blocks;
+use super::installed::define_one_password_item;
 use super::series::THEIRS;
 use super::{deploy, documents, kinds};
 
@@ -250,6 +252,52 @@ fn a_secret_that_was_kept_with_sops_moves_by_moving_its_file() {
     assert_eq!(value(&secret, "password"), "legacy-example-password");
     assert_eq!(secret["metadata"]["uid"], uid, "it was there all the time");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
+}
+
+/// The steps of docs/kubernetes.md, "OnePasswordItem".
+#[test]
+fn an_external_secret_takes_over_the_secret_of_a_one_password_item() {
+    let Some(world) = World::start() else { return };
+    define_one_password_item(&world.cluster);
+    let metadata = json!({"name": "database", "namespace": "application"});
+    let mut item = json!({"apiVersion": "onepassword.com/v1", "kind": "OnePasswordItem", "metadata": metadata});
+    item["metadata"]["finalizers"] = json!(["onepassword.com/finalizer.secret"]);
+    world.cluster.apply(&item.to_string());
+    let path = "/apis/onepassword.com/v1/namespaces/application/onepassworditems/database";
+    let item_uid = world
+        .cluster
+        .wait_for(path, |item| item["metadata"]["uid"].as_str().map(str::to_owned));
+    let owner =
+        json!({"apiVersion": "onepassword.com/v1", "kind": "OnePasswordItem", "name": "database", "uid": item_uid});
+    let mut secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"username": "old"}});
+    secret["metadata"]["ownerReferences"] = json!([owner]);
+    world.cluster.apply(&secret.to_string());
+    let uid = world.secret("application", "database")["metadata"]["uid"].clone();
+
+    let reference = json!({"name": "onepassword-cluster-store", "kind": "ClusterSecretStore"});
+    let spec = json!({"secretStoreRef": reference, "dataFrom": [{"extract": {"key": "postgres-database"}}]});
+    let object =
+        json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata, "spec": spec});
+    world.cluster.apply(&object.to_string());
+    world.ready("externalsecrets", &object);
+    for line in blocks("docs/kubernetes.md", "OnePasswordItem").concat().lines() {
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("kubectl"));
+        let words: Vec<&str> = words.map(|word| word.trim_matches('\'')).collect();
+        world.cluster.must(&words);
+    }
+    // The garbage collector removes the reference to the owner that is gone, and would delete a Secret without another.
+    let owners = world
+        .cluster
+        .wait_for("/api/v1/namespaces/application/secrets/database", |secret| {
+            let owners = secret["metadata"]["ownerReferences"].as_array()?;
+            (owners.len() == 1).then(|| owners.clone())
+        });
+    assert_eq!(owners[0]["kind"], "ExternalSecret");
+    let secret = world.secret("application", "database");
+    assert_eq!(secret["metadata"]["uid"], uid, "the Secret was deleted and made again");
+    assert_eq!(value(&secret, "username"), "anton");
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn the_readmes_way_from_nothing_leads_to_a_secret() {
 }
 
 #[test]
-fn the_documented_way_from_git_leads_to_a_secret() {
+fn the_documented_way_from_git_leads_to_a_secret_a_revocation_list_and_an_upgrade() {
     let Some(desk) = Desk::set() else { return };
     symlink(deploy("..").canonicalize().unwrap(), desk.root.path().join("sidevault")).unwrap();
     let at = |below: &str| desk.root.path().join(below);
@@ -197,6 +197,22 @@ fn the_documented_way_from_git_leads_to_a_secret() {
     let deployment = desk.get("/apis/apps/v1/namespaces/external-secrets/deployments/onepassword-connect");
     let address = format!("--repo={}", at("origin.git").display());
     assert!(deployment.to_string().contains(&address), "{deployment}");
+
+    let first = commands("docs/kubernetes.md", "From Git to a Secret");
+    let is_variable = |line: &&str| line.starts_with("SIDEVAULT=") || line.starts_with("chart=");
+    let variables: Vec<&str> = first.lines().filter(is_variable).collect();
+    let variables = variables.join("\n");
+    let leaked = commands("docs/kubernetes.md", "When a token has leaked");
+    desk.bash(&at("clone"), &format!("{variables}\n{leaked}"));
+    let upgrade = commands("docs/upgrade.md", "Kubernetes");
+    desk.bash(&at("clone"), &format!("{variables}\n{upgrade}\necho $tag > tag"));
+    let tag = fs::read_to_string(at("clone/tag")).unwrap();
+    let deployment = desk.get("/apis/apps/v1/namespaces/external-secrets/deployments/onepassword-connect");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], format!("sidevault-api:{}", tag.trim()));
+    assert!(pod["volumes"].to_string().contains("sidevault-revoked"), "{pod}");
+    let list = desk.get("/api/v1/namespaces/external-secrets/configmaps/sidevault-revoked");
+    assert!(list["data"]["revoked-tokens"].as_str().unwrap().len() > 20, "{list}");
 }
 
 #[test]

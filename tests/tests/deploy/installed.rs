@@ -68,8 +68,8 @@ fn a_release_can_be_installed_upgraded_and_removed_and_leaves_definitions_and_cl
     }
 }
 
-/// A cluster where 1Password's operator was installed.
-fn define_one_password_item(cluster: &Cluster) {
+/// Installs a definition of the kind that 1Password's operator reads.
+pub(super) fn define_one_password_item(cluster: &Cluster) {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -82,9 +82,9 @@ fn define_one_password_item(cluster: &Cluster) {
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
         },
     });
-    cluster.apply(&definition.to_string());
-    let name = "crd/onepassworditems.onepassword.com";
-    cluster.must(&["wait", "--for=condition=Established", name, "--timeout=60s"]);
+    let path = cluster.path("onepassworditems.json");
+    fs::write(&path, definition.to_string()).unwrap();
+    cluster.install_definitions(&path);
 }
 
 /// Helm refuses to take over what another release, or nobody's, has made.
