@@ -2,31 +2,18 @@
 //! rights allow, and what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "deploy/anton.rs"]
 mod anton;
-#[path = "deploy/backup.rs"]
 mod backup;
-#[path = "deploy/carried.rs"]
 mod carried;
-#[path = "deploy/chart.rs"]
 mod chart;
-#[path = "deploy/containers.rs"]
 mod containers;
-#[path = "deploy/definitions.rs"]
 mod definitions;
-#[path = "deploy/documented.rs"]
 mod documented;
-#[path = "deploy/examples.rs"]
 mod examples;
-#[path = "deploy/installed.rs"]
 mod installed;
-#[path = "deploy/rights.rs"]
 mod rights;
-#[path = "deploy/series.rs"]
 mod series;
-#[path = "deploy/variables.rs"]
 mod variables;
-#[path = "deploy/webhook.rs"]
 mod webhook;
 
 use std::fs;
