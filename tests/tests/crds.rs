@@ -1,9 +1,8 @@
-//! Our resource definitions against External Secrets' own: the same fields, types, patterns, defaults, columns and
-//! names, but for a short list of differences that are meant.
+//! Compares Sidevault's CustomResourceDefinitions with External Secrets': they have the same fields, types, patterns, defaults,
+//! columns and names, but for a short list of intended differences.
 //!
-//! Of older releases they are those that the controllers to compare with were released with. v2.9.0 is no Go module
-//! version, so what its definitions say is recorded in `deploy/external-secrets-2.9.0.json` (without its texts); to
-//! record anew:
+//! The definitions of older releases come with the controllers that `tests/cluster/build.sh` builds. v2.9.0 can't be had as a Go
+//! module, so `deploy/external-secrets-2.9.0.json` records its definitions, without descriptions. To record them again:
 //! `EXTERNAL_SECRETS=<its source> cargo test --test crds -- --ignored`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,19 +21,19 @@ const PLURALS: [&str; 5] = [
 ];
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/external-secrets-2.9.0.json");
 
-/// What a definition says, a fact a place: `v1 .spec.data[].secretKey` → `{"type":"string",…}`.
+/// A definition as a map from paths to schemas: `.spec.data[].secretKey` → `{"type":"string",…}`.
 type Facts = BTreeMap<String, Value>;
 
-/// Differences that are meant: where, and which part (`+` for a field that only we have).
-const MEANT: [(&str, &str); 6] = [
-    // Manifests in the wild spell it connectToken, so neither spelling can be required; a rule asks for one of them.
+/// The intended differences: a path, and the part of it that differs (`+`: only Sidevault has it).
+const INTENDED: [(&str, &str); 6] = [
+    // Some manifests spell it connectToken. So neither spelling is required, and a rule demands exactly one of them.
     (".spec.provider.onepassword.auth.secretRef", "required"),
     (".spec.provider.onepassword.auth.secretRef", "x-kubernetes-validations"),
     (".spec.provider.onepassword.auth.secretRef.connectToken", "+"),
-    // Some write target.type beside target.template.type.
+    // Some manifests set target.type instead of target.template.type.
     (".spec.target.type", "+"),
     (".spec.externalSecretSpec.target.type", "+"),
-    // Providers that were there in v0.9.11 and are gone, so that their stores survive.
+    // Providers of v0.9.11 that v2.9.0 no longer has, so that stores of these providers stay valid.
     ("providers", "+"),
 ];
 
@@ -55,7 +54,7 @@ fn version<'a>(crd: &'a Value, name: &str) -> Option<&'a Value> {
         .find(|version| version["name"] == name)
 }
 
-/// All facts of one version: names and scope, columns, selectable fields, and the schema flattened.
+/// One version of a definition: names, scope, columns, selectable fields, and the schema, flattened.
 fn facts(crd: &Value, name: &str) -> Facts {
     let version = version(crd, name).unwrap_or_else(|| panic!("no version {name}"));
     let mut facts = Facts::new();
@@ -70,7 +69,7 @@ fn facts(crd: &Value, name: &str) -> Facts {
     facts
 }
 
-/// One line a field. Descriptions are left out; of the providers other than onepassword only the names are kept.
+/// Adds an entry for each field. Descriptions are left out. Of the providers other than onepassword only the names are kept.
 fn flatten(schema: &Value, path: String, facts: &mut Facts) {
     let mut said = Map::new();
     for (key, value) in schema.as_object().unwrap() {
@@ -95,7 +94,7 @@ fn flatten(schema: &Value, path: String, facts: &mut Facts) {
     facts.insert(path, Value::Object(said));
 }
 
-/// Where two definitions differ: the place, and the part of it (`+` only left has it, `-` only right has it).
+/// Where two definitions differ: the path, and the part of it (`+`: only the left has it, `-`: only the right has it).
 fn differences(left: &Facts, right: &Facts) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for (place, mine) in left {
@@ -129,8 +128,8 @@ fn differences(left: &Facts, right: &Facts) -> BTreeSet<(String, String)> {
     found
 }
 
-fn is_meant((place, part): &(String, String)) -> bool {
-    MEANT
+fn is_intended((place, part): &(String, String)) -> bool {
+    INTENDED
         .iter()
         .any(|(path, what)| part == what && (place == path || (*what == "+" && place.starts_with(&format!("{path}.")))))
 }
@@ -143,32 +142,32 @@ fn recorded() -> BTreeMap<String, Facts> {
     serde_json::from_str(&std::fs::read_to_string(RECORDED).unwrap()).unwrap()
 }
 
-/// A definition as an older release has it.
+/// An older release's definition.
 fn older(controller: &Path, plural: &str) -> Value {
     definition(&definitions(controller).join(format!("external-secrets.io_{plural}.yaml")))
 }
 
 #[test]
-fn every_field_is_as_in_external_secrets_2_9_0() {
+fn every_field_is_the_same_as_in_external_secrets_2_9_0() {
     let recorded = recorded();
     for plural in PLURALS {
         let ours = facts(&ours(plural), storage_version(plural));
         let found: Vec<_> = differences(&ours, &recorded[plural])
             .into_iter()
-            .filter(|difference| !is_meant(difference))
+            .filter(|difference| !is_intended(difference))
             .collect();
         assert!(found.is_empty(), "{plural}: {found:#?}");
     }
 }
 
 #[test]
-fn every_difference_that_is_meant_is_there() {
+fn every_intended_difference_exists() {
     let recorded = recorded();
     let found: BTreeSet<_> = PLURALS
         .iter()
         .flat_map(|plural| differences(&facts(&ours(plural), storage_version(plural)), &recorded[*plural]))
         .collect();
-    for (place, part) in MEANT {
+    for (place, part) in INTENDED {
         assert!(
             found.contains(&(place.to_owned(), part.to_owned())),
             "no longer so: {place} {part}"
@@ -177,7 +176,7 @@ fn every_difference_that_is_meant_is_there() {
 }
 
 #[test]
-fn against_the_newest_older_release_only_what_2_9_0_changed_too() {
+fn an_older_release_differs_only_where_2_9_0_differs_from_it() {
     let Some(controllers) = controllers() else { return };
     let recorded = recorded();
     for plural in PLURALS {
@@ -185,14 +184,14 @@ fn against_the_newest_older_release_only_what_2_9_0_changed_too() {
         let theirs = differences(&recorded[plural], &old);
         let found: Vec<_> = differences(&facts(&ours(plural), storage_version(plural)), &old)
             .into_iter()
-            .filter(|difference| !theirs.contains(difference) && !is_meant(difference))
+            .filter(|difference| !theirs.contains(difference) && !is_intended(difference))
             .collect();
         assert!(found.is_empty(), "{plural}: {found:#?}");
     }
 }
 
 #[test]
-fn whatever_could_be_written_for_older_releases_can_be_written_now() {
+fn manifests_for_older_releases_are_still_valid() {
     let Some(controllers) = controllers() else { return };
     for (controller, plural) in controllers
         .iter()
@@ -210,7 +209,7 @@ fn whatever_could_be_written_for_older_releases_can_be_written_now() {
                     .unwrap_or_else(|| panic!("{release}: {plural} {name}: {place} is gone"));
                 let values = |said: &Value| said["enum"].as_array().cloned().unwrap_or_default();
                 let (was, is) = (values(before), values(now));
-                // The first template engine is gone from 2.9.0, too.
+                // v2.9.0 has dropped template engine v1, too.
                 let is_gone = |value: &Value| place.ends_with(".engineVersion") && value == "v1";
                 let is_kept = |value: &Value| is.contains(value) || is_gone(value);
                 let kept = is.is_empty() || was.iter().all(is_kept);
@@ -221,7 +220,7 @@ fn whatever_could_be_written_for_older_releases_can_be_written_now() {
 }
 
 #[test]
-fn both_versions_are_served_and_say_the_same() {
+fn v1_and_v1beta1_are_served_with_the_same_schema() {
     for plural in PLURALS.into_iter().filter(|plural| *plural != "pushsecrets") {
         let crd = ours(plural);
         let found = differences(&facts(&crd, "v1"), &facts(&crd, "v1beta1"));
@@ -236,7 +235,7 @@ fn both_versions_are_served_and_say_the_same() {
 }
 
 #[test]
-fn stores_of_other_providers_are_kept_whole() {
+fn stores_of_other_providers_keep_all_fields() {
     for plural in ["secretstores", "clustersecretstores"] {
         let crd = ours(plural);
         let provider = version(&crd, "v1")
@@ -258,7 +257,7 @@ fn stores_of_other_providers_are_kept_whole() {
 }
 
 #[test]
-fn each_fits_the_annotation_that_kubectl_apply_writes() {
+fn each_definition_fits_the_annotation_of_kubectl_apply() {
     for plural in PLURALS {
         let size = ours(plural).to_string().len();
         assert!(

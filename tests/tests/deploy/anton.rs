@@ -1,5 +1,5 @@
-//! The example of a whole cluster, run: its vaults in the real server, its objects in a real API server, and the
-//! operator with no more than the rights and arguments that the example gives it.
+//! Runs `examples/anton`: the real server serves its vaults, a real API server has its objects, and the operator runs with the
+//! arguments and the rights that the example gives it.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ use sidevault_tests::wire::{Request, exchange};
 
 use super::documented::blocks;
 use super::installed::define_one_password_item;
-use super::series::THEIRS;
+use super::series::OPERATOR_METRICS;
 use super::{deploy, documents, kinds};
 
 struct World {
@@ -23,11 +23,11 @@ struct World {
     objects: Vec<Value>,
 }
 
-/// A pair that serves the example's vaults, as its Pod would: only the mounts are elsewhere.
+/// Starts api and sync with the example's vaults, as in the example's Pod, but with other paths.
 fn pair() -> Pair {
     let example = deploy("examples/anton");
     let mut pair = Pair::prepare(&[], &[]);
-    // A copy, to which a test may add.
+    // A copy, because a test adds files to it.
     for (path, content) in files_below(&example.join("vaults")) {
         let copy = pair
             .path("vaults")
@@ -57,7 +57,7 @@ impl World {
         cluster.must(&["apply", "-k", &deploy("crds").display().to_string()]);
         cluster.must(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
         let objects = documents(&cluster.must(&["kustomize", &deploy("examples/anton").display().to_string()]));
-        // In a cluster the name of a Service leads there.
+        // There is no DNS for Services here, so the stores get the server's address.
         let address = format!("http://{}", pair.address());
         let there = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
         let there = there
@@ -114,7 +114,7 @@ impl World {
     }
 }
 
-/// As the Deployment has it: its arguments, as its service account.
+/// Starts the operator with the arguments and the service account of the example's Deployment.
 fn run_operator(cluster: &Cluster, objects: &[Value]) -> Running {
     let deployment = kinds(objects, "Deployment")
         .into_iter()
@@ -122,7 +122,7 @@ fn run_operator(cluster: &Cluster, objects: &[Value]) -> Running {
         .unwrap();
     let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     let arguments: Vec<String> = serde_json::from_value(arguments).unwrap();
-    // The ports are this cluster's own, the address is not everyone's.
+    // The same ports, on this cluster's own address.
     let arguments = arguments
         .iter()
         .map(|argument| argument.replace("=:", &format!("={}:", cluster.address())));
@@ -141,7 +141,7 @@ fn value(secret: &Value, key: &str) -> String {
 }
 
 #[test]
-fn the_example_of_a_whole_cluster_runs_with_the_rights_it_gives() {
+fn anton_runs_with_the_rights_that_it_grants() {
     let Some(world) = World::start() else { return };
     for (kind, plural) in [
         ("SecretStore", "secretstores"),
@@ -182,13 +182,13 @@ fn the_example_of_a_whole_cluster_runs_with_the_rights_it_gives() {
         found["items"][0]["involvedObject"]["name"].as_str().map(str::to_owned)
     });
     assert_eq!(about, "postgres-credentials");
-    // Nothing it tried was more than it may.
+    // The API server refused no request of the operator.
     let log = world.operator.log();
     assert!(!log.to_lowercase().contains("forbidden"), "{log}");
 }
 
 #[test]
-fn every_key_that_the_examples_workloads_use_is_made() {
+fn the_secrets_have_every_key_that_the_examples_workloads_use() {
     let Some(world) = World::start() else { return };
     for object in kinds(&world.objects, "ExternalSecret") {
         world.ready("externalsecrets", object);
@@ -225,7 +225,7 @@ fn every_key_that_the_examples_workloads_use_is_made() {
 }
 
 #[test]
-fn a_secret_that_was_kept_with_sops_moves_by_moving_its_file() {
+fn an_external_secret_takes_over_a_secret_that_was_kept_with_sops() {
     let Some(world) = World::start() else { return };
     let old = "--from-literal=password=legacy-example-password";
     world.cluster.must(&[
@@ -250,7 +250,7 @@ fn a_secret_that_was_kept_with_sops_moves_by_moving_its_file() {
     world.ready("externalsecrets", &manifest[0]);
     let secret = world.secret("application", "legacy-sops-secret");
     assert_eq!(value(&secret, "password"), "legacy-example-password");
-    assert_eq!(secret["metadata"]["uid"], uid, "it was there all the time");
+    assert_eq!(secret["metadata"]["uid"], uid, "the Secret was deleted and made again");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
 }
 
@@ -301,7 +301,7 @@ fn an_external_secret_takes_over_the_secret_of_a_one_password_item() {
 }
 
 #[test]
-fn the_operator_shows_every_series_that_alerts_and_dashboards_ask_for() {
+fn the_operator_exports_every_metric_of_the_alerts_and_dashboards() {
     let Some(world) = World::start() else { return };
     let reference = json!({"name": "onepassword-cluster-store", "kind": "ClusterSecretStore"});
     let data = json!([{"secretKey": "a", "remoteRef": {"key": "no such item"}}]);
@@ -310,7 +310,7 @@ fn the_operator_shows_every_series_that_alerts_and_dashboards_ask_for() {
         "spec": {"secretStoreRef": reference, "data": data}});
     world.cluster.apply(&object.to_string());
     let missing = |shown: &str| {
-        let missing = THEIRS.iter().find(|series| {
+        let missing = OPERATOR_METRICS.iter().find(|series| {
             let sample = |line: &str| {
                 line.strip_prefix(**series)
                     .is_some_and(|rest| rest.starts_with(['{', ' ']))

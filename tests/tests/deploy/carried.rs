@@ -1,5 +1,5 @@
-//! Values that people bring from the original charts: each of them does something here, is refused, or is on the list of
-//! those that do nothing.
+//! Values of the original charts: each has an effect here, is refused, or is listed in docs/kubernetes.md, "Values that do
+//! nothing".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::{deploy, helm, kinds, template, values};
 
-/// What the chart makes of values: manifests, or a refusal.
-type Verdict = Result<String, String>;
+/// The rendered manifests, or Helm's error.
+type Rendered = Result<String, String>;
 
-/// One value of an original chart, changed.
+/// One value of an original chart, and a change of it.
 struct Leaf {
-    /// The values that people start from.
+    /// The file with the chart's own values.
     file: String,
     path: String,
-    /// `PATH=JSON` of what must be set for it to matter.
+    /// Values, as `PATH=JSON`, without which the change has no effect.
     with: Vec<String>,
     change: String,
 }
@@ -48,15 +48,16 @@ impl Leaf {
     }
 }
 
-fn render(file: &str, set: &[&String]) -> Verdict {
+fn render(file: &str, set: &[&String]) -> Rendered {
     let mut arguments = vec!["-f", file];
     for one in set {
         arguments.extend(["--set-json", one]);
     }
     let output = template(&arguments).unwrap();
-    match output.status.success() {
-        true => Ok(String::from_utf8(output.stdout).unwrap()),
-        false => Err(String::from_utf8(output.stderr).unwrap()),
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
     }
 }
 
@@ -79,13 +80,13 @@ fn below(path: &str, entry: &str) -> bool {
 }
 
 #[test]
-fn each_value_of_the_original_charts_does_something_is_refused_or_is_listed_as_doing_nothing() {
+fn each_value_of_the_original_charts_has_an_effect_is_refused_or_is_listed() {
     if helm(&["version"]).is_none() {
         return;
     }
     let listed = listed();
     let leaves = Leaf::all();
-    let bases: Mutex<BTreeMap<Vec<String>, Verdict>> = Mutex::default();
+    let bases: Mutex<BTreeMap<Vec<String>, Rendered>> = Mutex::default();
     let wrong: Mutex<Vec<String>> = Mutex::default();
     let judge = |leaf: &Leaf| {
         let key = [&[leaf.file.clone()][..], &leaf.with].concat();
@@ -96,13 +97,11 @@ fn each_value_of_the_original_charts_does_something_is_refused_or_is_listed_as_d
         let changed = render(&leaf.file, &set);
         let silent = listed.iter().any(|entry| below(&leaf.path, entry));
         let complaint = match &changed {
-            // Refused by a template, not by a mistake in one: and it says which value.
+            // `fail` in a template says "execution error at"; a mistake in a template does not.
             Err(said) if !said.contains("execution error at") => Some(said.clone()),
             Err(_) if silent => Some("is refused, and listed as doing nothing".to_owned()),
-            Ok(_) if (changed == base) != silent => Some(match silent {
-                true => "does something, and is listed as doing nothing".to_owned(),
-                false => "does nothing, and is not listed".to_owned(),
-            }),
+            Ok(_) if silent && changed != base => Some("has an effect, and is listed as doing nothing".to_owned()),
+            Ok(_) if !silent && changed == base => Some("has no effect, and is not listed".to_owned()),
             _ => None,
         };
         if let Some(complaint) = complaint {
@@ -123,7 +122,7 @@ fn each_value_of_the_original_charts_does_something_is_refused_or_is_listed_as_d
     assert!(unused.is_empty(), "listed, but no value of theirs: {unused:?}");
 }
 
-/// The paths of all that is no map.
+/// The paths of all values that are not maps.
 fn paths(value: &Value, path: &str, into: &mut Vec<String>) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -137,7 +136,7 @@ fn paths(value: &Value, path: &str, into: &mut Vec<String>) {
 }
 
 #[test]
-fn no_value_of_the_original_charts_is_forgotten() {
+fn every_value_of_the_original_charts_is_tested_or_listed() {
     let leaves = Leaf::all();
     let listed = listed();
     for file in ["values-1password.yaml", "values-external-secrets.yaml"] {
@@ -158,7 +157,7 @@ fn no_value_of_the_original_charts_is_forgotten() {
 }
 
 #[test]
-fn values_that_limit_rights_limit_them() {
+fn values_that_limit_the_operators_rights_have_their_effect() {
     let owned = |more: &[&str]| -> Option<Vec<Value>> {
         let arguments = [&["--set=operator.create=true"][..], more].concat();
         Some(super::documents(&super::rendered(&arguments)?))
@@ -194,5 +193,9 @@ fn values_that_limit_rights_limit_them() {
         .iter()
         .find(|object| object["kind"] == "ClusterRoleBinding")
         .map(|binding| &binding["subjects"][0]["name"]);
-    assert_eq!(account.unwrap(), "default", "one that is there");
+    assert_eq!(
+        account.unwrap(),
+        "default",
+        "the account that exists in every namespace"
+    );
 }

@@ -1,4 +1,4 @@
-//! The Helm chart: what it makes of people's values, and what it refuses.
+//! The Helm chart: the manifests that it renders from values, and the values that it refuses.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn the_chart_is_sound() {
+fn helm_lint_has_no_warnings() {
     let chart = deploy("helm/sidevault").display().to_string();
     let Some(output) = helm(&["lint", "--strict", &chart]) else {
         return;
@@ -43,7 +43,7 @@ fn helm_logs_nothing_and_the_packaged_chart_renders_the_same_manifests() {
 }
 
 #[test]
-fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
+fn the_api_server_accepts_the_rendered_manifests() {
     let Some(cluster) = cluster() else { return };
     let example = |name: &str| {
         deploy(&format!("helm/sidevault/examples/{name}.yaml"))
@@ -78,7 +78,7 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
     for (what, arguments) in cases {
         let Some(manifests) = rendered(&arguments) else { return };
         accepted(cluster, what, &manifests);
-        // The priority class of the system is for its own namespace.
+        // Pods with this priority class may run in kube-system only.
         pods_pass_restricted(
             cluster,
             what,
@@ -88,7 +88,7 @@ fn whatever_values_people_bring_the_api_server_takes_what_the_chart_makes() {
 }
 
 #[test]
-fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
+fn rendering_fails_with_a_hint_for_values_that_could_not_work() {
     let operator = "--set=operator.create=true";
     let cases: [(&[&str], &str); 22] = [
         (&["--set=conect.create=true"], "'conect' not allowed"),
@@ -175,7 +175,7 @@ fn values_that_would_go_wrong_later_are_refused_with_the_way_out() {
     for (arguments, reason) in cases {
         let Some(output) = template(arguments) else { return };
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{arguments:?} is taken");
+        assert!(!output.status.success(), "{arguments:?} is accepted");
         assert!(said.contains(reason), "{arguments:?}: {said}");
     }
     let lossy = [
@@ -277,7 +277,7 @@ fn names_and_labels_are_those_that_existing_manifests_and_commands_select() {
     );
 }
 
-/// The peers that a policy lets to a port.
+/// The peers that a NetworkPolicy lets reach a port.
 fn let_in(documents: &[Value], policy: &str, port: u16) -> Vec<Value> {
     let policy = kinds(documents, "NetworkPolicy")
         .into_iter()
@@ -291,7 +291,7 @@ fn let_in(documents: &[Value], policy: &str, port: u16) -> Vec<Value> {
 }
 
 #[test]
-fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
+fn the_network_policy_admits_the_operator_and_the_listed_peers_only() {
     let theirs = "--set-json=networkPolicy.metricsFrom=[{\"podSelector\": {\"matchLabels\": {\"a\": \"prometheus\"}}}]";
     let base = ["--set=operator.create=true", "--set=networkPolicy.enabled=true", theirs];
     let peer = |namespace: &str| {
@@ -327,7 +327,7 @@ fn the_policy_lets_in_the_operator_and_whom_it_names_and_nobody_else() {
 }
 
 #[test]
-fn nothing_of_the_cluster_has_the_name_of_external_secrets_own() {
+fn no_object_has_the_name_of_one_of_external_secrets() {
     for more in [
         &[][..],
         &["--set=operator.pokeOnly=true", "--set=operator.leaderElect=true"],
@@ -344,7 +344,7 @@ fn nothing_of_the_cluster_has_the_name_of_external_secrets_own() {
             let name = object["metadata"]["name"].as_str().unwrap();
             assert!(name.starts_with("sidevault-"), "{name}");
         }
-        // Where External Secrets stays, nothing may be its own.
+        // With pokeOnly External Secrets stays installed, so no object may have the name of one of its objects.
         let beside = !more.is_empty();
         let kept = ["Namespace", "CustomResourceDefinition"];
         for object in documents
@@ -363,7 +363,7 @@ fn nothing_of_the_cluster_has_the_name_of_external_secrets_own() {
 }
 
 #[test]
-fn pull_secrets_are_names_or_references() {
+fn image_pull_secrets_are_names_or_references() {
     for written in ["[\"registry\"]", "[{\"name\": \"registry\"}]"] {
         let values = [
             "--set=operator.create=true",
@@ -386,7 +386,7 @@ fn pull_secrets_are_names_or_references() {
 }
 
 #[test]
-fn a_flag_with_a_value_keeps_it_whatever_it_is() {
+fn extra_args_keep_values_such_as_false_and_zero() {
     let values = [
         "--set=operator.create=true",
         "--set-json=operator.extraArgs={\"enable-flood-gate\": false, \"concurrent\": 0, \"poke-only\": \"\"}",

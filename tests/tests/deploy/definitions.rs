@@ -1,4 +1,4 @@
-//! The definitions on a real API server: how they apply, what they show, fill in and refuse.
+//! The CustomResourceDefinitions on a real API server: how they are applied, their columns, defaults and validation.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{cluster, deploy};
 
 #[test]
-fn the_definitions_apply_on_either_side() {
+fn the_definitions_can_be_applied_on_client_and_server_side() {
     let Some(cluster) = cluster() else { return };
     let definitions = deploy("crds").display().to_string();
     cluster.must(&["apply", "-k", &definitions]);
@@ -19,7 +19,7 @@ fn the_definitions_apply_on_either_side() {
 }
 
 #[test]
-fn the_short_names_and_columns_are_external_secrets_own() {
+fn short_names_and_columns_are_those_of_external_secrets() {
     let Some(cluster) = cluster() else { return };
     let namespace = cluster.namespace("columns");
     let object = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
@@ -44,7 +44,7 @@ fn the_short_names_and_columns_are_external_secrets_own() {
 }
 
 #[test]
-fn defaults_are_external_secrets_own() {
+fn defaults_are_those_of_external_secrets() {
     let Some(cluster) = cluster() else { return };
     let namespace = cluster.namespace("defaults");
     let object = json!({"apiVersion": "external-secrets.io/v1beta1", "kind": "ExternalSecret",
@@ -57,7 +57,7 @@ fn defaults_are_external_secrets_own() {
 }
 
 #[test]
-fn what_can_not_be_meant_is_refused_with_a_reason() {
+fn invalid_objects_are_refused_with_a_reason() {
     let Some(cluster) = cluster() else { return };
     let token = json!({"name": "t", "key": "token"});
     let store = |provider: Value| json!({"kind": "SecretStore", "spec": {"provider": provider}});

@@ -1,6 +1,6 @@
-//! The ways from nothing to a Secret that README.md and docs/kubernetes.md show, gone as they are written. Images are not
-//! built, and there are no nodes: what would run in Pods runs beside the cluster, with the arguments, files and rights that
-//! the commands put into it.
+//! Runs the commands of README.md, docs/kubernetes.md, docs/upgrade.md and examples/anton as they are printed, on a real API
+//! server. No images are built, and the cluster has no nodes: server and operator run as processes, with the arguments, files
+//! and rights that the commands have put into the cluster.
 
 use std::env;
 use std::fs;
@@ -46,7 +46,7 @@ pub(super) fn commands(document: &str, section: &str) -> String {
         .collect()
 }
 
-/// Where the commands are run.
+/// A cluster, a home directory, and a PATH with the programs that the commands need.
 struct Desk {
     root: tempfile::TempDir,
     cluster: Cluster,
@@ -63,7 +63,7 @@ impl Desk {
         let programs = root.path().join("bin");
         fs::create_dir(&programs).unwrap();
         symlink(binary().canonicalize().unwrap(), programs.join("sidevault")).unwrap();
-        // Engines that are not there, nor needed.
+        // Stand-ins: no image is built.
         for engine in ["docker", "kind"] {
             symlink("/bin/true", programs.join(engine)).unwrap();
         }
@@ -96,8 +96,8 @@ impl Desk {
         self.cluster.get(path).unwrap_or_else(|| panic!("no {path}"))
     }
 
-    /// The server as its Pod would run it: the sources that were configured, with `mounted` where the volume would be,
-    /// and the keys of the Secrets.
+    /// Starts the server with the sources and keys that the commands put into the cluster. `mounted` is a path of the Pod and
+    /// the directory that stands in for it.
     fn server(&self, mounted: (&str, &Path)) -> Pair {
         let mut pair = Pair::prepare(&[], &[]);
         let home = "/api/v1/namespaces/external-secrets";
@@ -151,13 +151,13 @@ impl Desk {
         self.cluster.run("operator", &mut command)
     }
 
-    /// Goes the way, and gives what its last command shows.
+    /// Runs the commands, with server and operator from the store on, and returns the output of the last part.
     fn go(&self, directory: &Path, way: &str, mounted: (&str, &Path)) -> String {
         let (to_the_release, from_the_store) = way.split_at(way.find("kubectl apply -f -").unwrap());
         self.bash(directory, to_the_release);
         let pair = self.server(mounted);
         let _operator = self.operator();
-        // In a cluster the name of a Service leads there.
+        // There is no DNS for Services here, so the store gets the server's address.
         let address = format!("http://{}", pair.address());
         let service = "http://onepassword-connect.external-secrets:8080";
         assert!(from_the_store.contains(service));
@@ -166,7 +166,7 @@ impl Desk {
 }
 
 #[test]
-fn the_readmes_way_from_nothing_leads_to_a_secret() {
+fn the_readmes_commands_lead_to_a_secret() {
     let Some(desk) = Desk::set() else { return };
     let checkout: PathBuf = desk.root.path().join("checkout");
     fs::create_dir(&checkout).unwrap();
@@ -177,7 +177,7 @@ fn the_readmes_way_from_nothing_leads_to_a_secret() {
 }
 
 #[test]
-fn the_documented_way_from_git_leads_to_a_secret_a_revocation_list_and_an_upgrade() {
+fn the_commands_for_git_lead_to_a_secret_a_revocation_list_and_an_upgrade() {
     let Some(desk) = Desk::set() else { return };
     symlink(deploy("..").canonicalize().unwrap(), desk.root.path().join("sidevault")).unwrap();
     let at = |below: &str| desk.root.path().join(below);
@@ -186,7 +186,7 @@ fn the_documented_way_from_git_leads_to_a_secret_a_revocation_list_and_an_upgrad
     desk.bash(desk.root.path(), prepare);
     let way = commands("docs/kubernetes.md", "From Git to a Secret");
     let fetch = "kubectl apply -f -";
-    // As git-sync would.
+    // Stands in for git-sync.
     let way = way.replacen(
         fetch,
         &format!("git clone -q \"$(git remote get-url origin)\" ../fetched\n{fetch}"),
@@ -216,7 +216,7 @@ fn the_documented_way_from_git_leads_to_a_secret_a_revocation_list_and_an_upgrad
 }
 
 #[test]
-fn the_anton_readmes_commands_work_again_and_beside_external_secrets_definitions() {
+fn antons_readme_can_be_run_twice_beside_external_secrets_definitions() {
     let Some(controllers) = controllers() else { return };
     let Some(desk) = Desk::set() else { return };
     let checkout: PathBuf = desk.root.path().join("checkout");

@@ -1,4 +1,4 @@
-//! Kustomizations and examples, as they stand.
+//! The API server accepts the kustomizations and examples as they are in the repository.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ const OVERLAYS: [&str; 5] = [
 ];
 
 #[test]
-fn each_kustomization_is_taken() {
+fn the_api_server_accepts_each_kustomization() {
     let Some(cluster) = cluster() else { return };
     for overlay in OVERLAYS {
         let manifests = cluster.must(&["kustomize", &deploy("kustomize").join(overlay).display().to_string()]);
@@ -27,7 +27,7 @@ fn each_kustomization_is_taken() {
 }
 
 #[test]
-fn the_whole_example_is_taken() {
+fn the_api_server_accepts_the_examples() {
     let Some(cluster) = cluster() else { return };
     let manifests = cluster.must(&["kustomize", &deploy("examples/anton").display().to_string()]);
     accepted(cluster, "anton", &manifests);
@@ -43,10 +43,11 @@ fn the_whole_example_is_taken() {
     }
 }
 
-/// The path of the first field of `value` that a schema lacks, as `crds.rs` has recorded schemas: path to facts.
+/// The path of the first field of `value` that a schema lacks. The schema is a map from paths to facts, as `crds.rs` records
+/// it.
 fn unknown_field(value: &Value, path: &str, schema: &BTreeMap<String, Value>) -> Option<String> {
     match value {
-        // Of metadata Kubernetes checks the fields.
+        // A CustomResourceDefinition does not list the fields of metadata.
         _ if path == ".metadata" => None,
         Value::Object(fields) => fields.iter().find_map(|(name, value)| {
             let named = format!("{path}.{name}");

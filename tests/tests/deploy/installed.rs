@@ -1,4 +1,4 @@
-//! The chart, installed: through its life with Helm, and the operator started as its Deployment starts it.
+//! Installs the chart with Helm, upgrades and removes it, and starts the operator with the Deployment's arguments and rights.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::{deploy, documents, helm, kinds, rendered, values};
 
 const HOME: &str = "external-secrets";
 
-/// The arguments that the chart gives the operator.
+/// The operator's arguments in the chart's Deployment.
 fn arguments(more: &[&str]) -> Option<Vec<String>> {
     let manifests = documents(&rendered(&[&["--set=operator.create=true"][..], more].concat())?);
     let deployment = kinds(&manifests, "Deployment")
@@ -23,7 +23,7 @@ fn arguments(more: &[&str]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn a_release_can_be_installed_upgraded_and_removed_and_leaves_definitions_and_claim_behind() {
+fn helm_installs_upgrades_and_uninstalls_and_keeps_definitions_and_claim() {
     if helm(&["version"]).is_none() {
         return;
     }
@@ -38,7 +38,7 @@ fn a_release_can_be_installed_upgraded_and_removed_and_leaves_definitions_and_cl
         String::from_utf8(output.stdout).unwrap()
     };
     let everything = values("values-all.yaml");
-    // The Prometheus operator is not everywhere.
+    // The cluster has no Prometheus operator.
     let plain = [
         "--set=connect.api.serviceMonitor.enabled=false,operator.serviceMonitor.enabled=false,prometheusRule.enabled=false",
     ];
@@ -87,9 +87,9 @@ pub(super) fn define_one_password_item(cluster: &Cluster) {
     cluster.install_definitions(&path);
 }
 
-/// Helm refuses to take over what another release, or nobody's, has made.
+/// Helm refuses to take over objects that it or another release did not create.
 #[test]
-fn beside_external_secrets_a_release_meets_nothing_that_is_there() {
+fn helm_installs_a_poke_only_release_beside_external_secrets() {
     if helm(&["version"]).is_none() {
         return;
     }
@@ -137,11 +137,11 @@ fn beside_external_secrets_a_release_meets_nothing_that_is_there() {
 }
 
 #[test]
-fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
+fn the_operator_knows_every_flag_that_the_chart_passes() {
     let theirs = values("values-external-secrets.yaml");
     let everything = values("values-all.yaml");
     let (own, more_own) = (values("values-1password.yaml"), values("values-1password-more.yaml"));
-    // With a flag that the chart gives already, and one of a provider that is not here.
+    // These values repeat a flag that the chart sets, and set a flag for another provider.
     let more_theirs = values("values-external-secrets-more.yaml");
     for more in [
         &[][..],
@@ -162,7 +162,7 @@ fn every_flag_that_the_chart_passes_is_one_that_the_operator_knows() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        // It got as far as looking for a cluster.
+        // Exit code 2 would mean that a flag is unknown; without a cluster the operator fails later.
         assert!(
             !output.status.success() && output.status.code() != Some(2),
             "{arguments:?}: {said}"
@@ -260,7 +260,7 @@ fn manifests_of(pair: &Pair, directory: &tempfile::TempDir) -> String {
 }
 
 #[test]
-fn in_one_namespace_it_works_with_the_rights_of_that_namespace() {
+fn a_scoped_operator_works_with_the_rights_of_its_namespace() {
     let Some(world) = World::start(&["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"]) else {
         return;
     };

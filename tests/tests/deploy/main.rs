@@ -1,5 +1,5 @@
-//! All that `deploy/` holds, put before a real API server: definitions, chart, kustomizations, examples; and what their
-//! rights allow, and what is refused.
+//! The contents of `deploy/`: definitions, chart, kustomizations and examples are applied to a real API server and rendered
+//! with the real Helm; the commands of the documentation about them are run.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod anton;
@@ -26,17 +26,19 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::Cluster;
 use sidevault_tests::pair::binary;
 
+/// A path below `deploy/`.
 fn deploy(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(below)
 }
 
+/// The path of a file in `tests/deploy/`.
 fn values(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
     path.display().to_string()
 }
 
-/// A cluster with our definitions, stand-ins for the Prometheus operator's, and a namespace that warns of all that Pod
-/// security `restricted` would refuse.
+/// The shared cluster, with Sidevault's definitions, stubs of the Prometheus operator's, and namespaces that enforce and warn
+/// of Pod security `restricted`.
 fn cluster() -> Option<&'static Cluster> {
     static READY: OnceLock<()> = OnceLock::new();
     let cluster = Cluster::shared()?;
@@ -63,7 +65,7 @@ fn cluster() -> Option<&'static Cluster> {
     Some(cluster)
 }
 
-/// Helm, as `tests/cluster/build.sh` builds it; `None`, said loudly, without it.
+/// Runs the Helm that `tests/cluster/build.sh` builds. `None`, with a message, if it was not built; with `CI=true` a panic.
 fn helm(arguments: &[&str]) -> Option<Output> {
     let beside = binary().parent()?.parent()?.join("tools");
     let tools = std::env::var_os("SIDEVAULT_TOOLS").map_or(beside, PathBuf::from);
@@ -71,8 +73,8 @@ fn helm(arguments: &[&str]) -> Option<Output> {
     if !helm.is_file() {
         let said = format!("SKIPPED: no helm in {}; run tests/cluster/build.sh", tools.display());
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-        // Past the test harness, which would swallow it.
-        let _unheard = writeln!(std::io::stderr(), "{said}");
+        // The test harness captures `eprintln!`, but not this. A closed stderr is no reason to fail.
+        writeln!(std::io::stderr(), "{said}").ok();
         return None;
     }
     Some(Command::new(helm).args(arguments).output().unwrap())
@@ -96,6 +98,7 @@ fn template_of(chart: &str, more: &[&str]) -> Option<Output> {
     helm(&arguments)
 }
 
+/// Renders the chart with these arguments, which must succeed.
 fn rendered(more: &[&str]) -> Option<String> {
     let output = template(more)?;
     assert!(
@@ -106,24 +109,26 @@ fn rendered(more: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
+/// The YAML documents of a text, without empty ones.
 fn documents(text: &str) -> Vec<Value> {
     let all: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
     all.into_iter().filter(|document| !document.is_null()).collect()
 }
 
+/// The documents of a kind.
 fn kinds<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
     documents.iter().filter(|document| document["kind"] == kind).collect()
 }
 
-/// The API server takes all of it, and has no warning to give.
+/// Asserts that the API server accepts all objects and gives no warning.
 fn accepted(cluster: &Cluster, what: &str, manifests: &str) {
-    // Those are there already, with labels that a dry run does not see.
+    // The namespaces exist already; to apply them again would warn about labels.
     let objects: Vec<_> = documents(manifests)
         .into_iter()
         .filter(|object| object["kind"] != "Namespace")
         .collect();
     assert!(!objects.is_empty(), "{what}: nothing");
-    // A real apply would find the definitions there.
+    // A list in one file: the definitions in it exist already.
     let path = cluster.path(&format!("{}.json", what.replace(['/', ' ', '='], "-")));
     fs::write(
         &path,
@@ -137,7 +142,8 @@ fn accepted(cluster: &Cluster, what: &str, manifests: &str) {
     assert!(said.is_empty(), "{what}: {said}");
 }
 
-/// Each Pod that a manifest would have made, made: what admission refuses only then.
+/// Asserts that the API server accepts every Pod of the manifests. Pod security is enforced for Pods, and only warned of for
+/// Deployments.
 fn pods_pass_restricted(cluster: &Cluster, what: &str, manifests: &str) {
     for (number, object) in documents(manifests).iter().enumerate() {
         let spec = match object["kind"].as_str() {
@@ -145,7 +151,7 @@ fn pods_pass_restricted(cluster: &Cluster, what: &str, manifests: &str) {
             Some("Pod") => &object["spec"],
             _ => continue,
         };
-        // Nobody made the accounts: this is about the Pod's security alone.
+        // The service accounts do not exist here.
         let mut spec = spec.clone();
         spec.as_object_mut().unwrap().remove("serviceAccountName");
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": spec,

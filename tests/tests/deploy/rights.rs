@@ -1,4 +1,4 @@
-//! What the operator may do, asked of the API server.
+//! The operator's rights, as the API server sees them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use sidevault_tests::pair::wait_until;
 
 use super::{cluster, deploy, documents, kinds, rendered};
 
-/// What a role grants: one line a rule.
+/// The rules of a role, each as `VERB RESOURCE GROUP`.
 fn rules(documents: &[Value], kind: &str, name: &str) -> BTreeSet<String> {
     let role = documents
         .iter()
@@ -41,7 +41,7 @@ fn rules(documents: &[Value], kind: &str, name: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn chart_and_kustomization_grant_the_same_and_nothing_broad() {
+fn chart_and_kustomization_grant_the_same_rights_and_no_wildcards() {
     let Some(cluster) = cluster() else { return };
     let Some(chart) = rendered(&["--set=operator.create=true"]) else {
         return;
@@ -74,7 +74,7 @@ fn chart_and_kustomization_grant_the_same_and_nothing_broad() {
 }
 
 #[test]
-fn the_rights_are_enough_for_its_work_and_for_no_other() {
+fn the_operators_rights_suffice_for_its_work_and_no_more() {
     let Some(cluster) = cluster() else { return };
     let grant = |release: &str, more: &[&str]| {
         let full = format!("--set=operator.fullnameOverride={release}");
@@ -102,7 +102,7 @@ fn the_rights_are_enough_for_its_work_and_for_no_other() {
         let output = cluster.kubectl(&arguments);
         String::from_utf8_lossy(&output.stdout).trim() == "yes"
     };
-    // The server learns of a new role a moment after it was made.
+    // The API server uses a new role after a moment.
     let soon = |who: &str, what: &str, namespace: &str| {
         let seen = wait_until(|| may(who, what, namespace).then_some(()));
         assert!(seen.is_some(), "{what}");
