@@ -73,13 +73,15 @@ fn the_documented_commands_make_everything_that_compose_mounts() {
     for line in script.lines().take(2) {
         assert!(text.contains(line), "the file's own comment lacks {line}");
     }
-    let done = Command::new("bash")
+    let output = Command::new("bash")
         .args(["-euc", &script])
         .current_dir(checkout.path())
         .env("HOME", checkout.path())
         .env("PATH", format!("{}:{}:/usr/bin:/bin", programs[0], programs[1]))
-        .status();
-    assert!(done.unwrap().success(), "{script}");
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}{errors}");
 
     let compose = compose();
     for service in ["api", "sync"] {
