@@ -145,6 +145,9 @@ fn accepted(cluster: &Cluster, what: &str, manifests: &str) {
 /// Asserts that the API server accepts every Pod of the manifests. Pod security is enforced for Pods, and only warned of for
 /// Deployments.
 fn pods_pass_restricted(cluster: &Cluster, what: &str, manifests: &str) {
+    // The controller manager makes this account, and without it the API server accepts no Pod.
+    let account = "/api/v1/namespaces/external-secrets/serviceaccounts/default";
+    cluster.wait_for(account, |account| account["metadata"]["uid"].is_string().then_some(()));
     for (number, object) in documents(manifests).iter().enumerate() {
         let spec = match object["kind"].as_str() {
             Some("Deployment") => &object["spec"]["template"]["spec"],

@@ -25,8 +25,9 @@ fn quoted(text: &str, quote: char) -> impl Iterator<Item = String> {
 /// The string literals in the crates' code, without their tests.
 fn read_by_the_code() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for (path, text) in files_below(&deploy("../crates")) {
-        let shown = path.to_string_lossy();
+    let crates = deploy("../crates").canonicalize().unwrap();
+    for (path, text) in files_below(&crates) {
+        let shown = path.strip_prefix(&crates).unwrap().to_string_lossy();
         let is_code = shown.ends_with(".rs") && shown.contains("/src/") && !shown.ends_with("tests.rs");
         if !is_code || shown.contains("/tests/") {
             continue;
