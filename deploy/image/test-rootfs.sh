@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Proves the promise of the `bare` image without a container engine: the statically linked
-# binary runs as uid 999 in a root that holds nothing but itself, its keys and its data.
-# Exit 77: can't be proven here (not root).
+# Tests the image `bare` without a container engine: the statically linked binary runs as uid 999, with chroot, in a root
+# directory that contains only the binary, its keys, its data and three devices. Exit status 77: not run, because chroot needs
+# root.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "needs root, for chroot"; exit 77; }
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-# What makes a program static is decided when it is linked, so only the last crate gets the flag. The feature is one that the
-# tests' build has: with it most of the dependencies are those of that build.
+# Linking alone decides whether a program is static, so only the last crate is compiled with the flag. The build for the tests
+# uses the feature tokio/test-util, too, so cargo reuses most dependencies of that build.
 cargo rustc --locked -p sidevault --bin sidevault --features tokio/test-util -- -C target-feature=+crt-static
 binary="$CARGO_TARGET_DIR/static/sidevault"
 install -D "$CARGO_TARGET_DIR/debug/sidevault" "$binary"
@@ -26,7 +26,7 @@ mknod -m 666 "$root/dev/random" c 1 8 && mknod -m 666 "$root/dev/urandom" c 1 9 
 cp "$root/home/opuser/.op/issuer.json" "$root.issuer" && rm "$root/home/opuser/.op/issuer.json"
 chown -R 999:999 "$root/home" && chmod 755 "$root"
 
-free() { # a free port: asked of the kernel by binding and letting go
+free() { # prints a free port, which the kernel chose for a socket that is closed again
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null || echo $((20000 + RANDOM % 20000))
 }
 port=$(free) bus=$(free) status=$(free)
@@ -47,7 +47,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 case $answer in
-*'"version":1'*) echo "an item was written and read in an empty root, as uid 999, by a static binary" ;;
+*'"version":1'*) echo "the static binary wrote and read an item as uid 999 in an empty root directory" ;;
 *)
     echo "no item could be written: $answer"
     for log in "$root.api" "$root.sync"; do tail -n 8 "$log"; done
@@ -55,6 +55,6 @@ case $answer in
     ;;
 esac
 kill "${pids[@]}"
-wait "${pids[@]}" && echo "and both ended well"
+wait "${pids[@]}" && echo "api and sync ended with status 0"
 rm -f "$root.issuer" "$root.api" "$root.sync"
 pids=()
