@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
-# Runs the workspace's test programs, several at a time: most of them wait for servers rather than for a processor.
-# `cargo test --workspace` runs the same tests, one program after the other. Fails if a program fails or none is there.
-# `rust.sh operator hostile` runs only the programs of these names. JOBS is how many run at once (default 3).
+# Runs the workspace's test programs, JOBS at a time (default 3), because most of them wait for servers rather than for a
+# processor. Fails if a program fails, or if there is none.
+#
+#   tests/rust.sh                    all programs, and the documentation's examples
+#   tests/rust.sh --quick            those that take seconds
+#   tests/rust.sh operator hostile   the programs of these names
+#
+# `cargo test --workspace` runs the same tests, one program after the other.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -22,7 +27,7 @@ export logs
 
 run_one() { # NAME DIRECTORY PROGRAM
     local log=$logs/$1.$$ status=0 started=$SECONDS
-    # These wait for a control plane nearly all the time, so more of their tests than there are cores run at once.
+    # These programs wait for a control plane most of the time, so more of their tests run at once than there are cores.
     case $1 in operator | deploy) export RUST_TEST_THREADS=4 ;; esac
     (cd "$2" && CARGO_MANIFEST_DIR=$2 exec "$3" --quiet --show-output) >"$log" 2>&1 </dev/null || status=$?
     if [ "$status" != 0 ] || ! grep -q '^test result: ok' "$log"; then
@@ -30,19 +35,23 @@ run_one() { # NAME DIRECTORY PROGRAM
         cat "$log"
         return 1
     fi
-    grep -h 'SKIPPED' "$log" || true
+    grep -h 'SKIPPED' "$log" | sed "s/^/$1: /" | tee -a "${SIDEVAULT_SKIPPED:-/dev/null}" || true
     printf '%s (%d s): ' "$1" $((SECONDS - started)) && grep -h '^test result' "$log"
 }
 export -f run_one
 
-# The longest first, so that no core idles at the end.
+# Programs that take more than about ten seconds, the longest first, so that no core idles at the end.
 slow=(operator kill deploy conformance hostile at_rest cluster directory)
+slow_names="^($(IFS='|' && echo "${slow[*]}")) "
 programs=$(list)
 order=$(
     for name in "${slow[@]}"; do grep "^$name " <<<"$programs" || true; done
-    grep -vE "^($(IFS='|' && echo "${slow[*]}")) " <<<"$programs" || true
+    grep -vE "$slow_names" <<<"$programs" || true
 )
-if [ $# -gt 0 ]; then
+if [ "${1:-}" = --quick ]; then
+    order=$(grep -vE "$slow_names" <<<"$order")
+    echo "left out, because they take longer: ${slow[*]}"
+elif [ $# -gt 0 ]; then
     order=$(grep -E "^($(IFS='|' && echo "$*")) " <<<"$order")
 fi
 [ -n "$order" ] || { echo "rust.sh: no test programs" >&2 && exit 1; }
