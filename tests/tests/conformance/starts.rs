@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use super::{login, refused};
 use base64::Engine as _;
@@ -59,23 +58,17 @@ fn give(path: &Path) {
 }
 
 #[test]
-fn c038_198_the_first_request_ever_is_answered_well() {
+fn c038_198_the_first_request_after_a_start_succeeds() {
     // However long a busy disk takes to make the database.
     let mut pair = Pair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "2m")]);
     let token = pair.token("t", &["apps=read"]);
-    for start in ["the first", "a later"] {
+    for _ in ["the first start", "a later start"] {
         pair.run(Half::Api);
         pair.run(Half::Sync);
-        let started = Instant::now();
-        // Nobody listens for the first moments; who is answered at all is answered well.
+        // Nobody listens for the first moments; the first request that is answered must succeed.
         let first = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok()).unwrap();
         let logs = || format!("{}\n{}", pair.log(Half::Api), pair.log(Half::Sync));
         assert_eq!(first.status, 200, "{}\n{}", first.text(), logs());
-        // The Python SDK waits for 5 s.
-        println!(
-            "after {start} start the first request was answered within {:?}",
-            started.elapsed()
-        );
         assert_eq!(pair.get(&token, "/v1/vaults").json()[0]["name"], "apps");
         pair.kill(Half::Api);
         pair.kill(Half::Sync);
@@ -229,10 +222,8 @@ fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
     let token = pair.token("t", &["apps=read"]);
     pair.run(Half::Api);
     for target in ["/v1/vaults", "/v1/vaults/apps", "/v1/vaults/apps/items", "/v1/activity"] {
-        let started = Instant::now();
         let reply = wait_until(|| pair.ask(&token, "GET", target, "").ok()).unwrap();
         refused(&reply, 500, "failed to initiate, review service logs for details");
-        println!("{target}: refused after {:?} (OP_SYNC_TIMEOUT=1s)", started.elapsed());
     }
 }
 
