@@ -1,6 +1,5 @@
-//! Certificates as an authority issues them: a root that clients trust, an intermediate below it,
-//! and leaves below that.
-// Where a test's world can't be made, the test ends.
+//! A certificate authority: a root that clients trust, an intermediate certificate, and leaf certificates.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -11,18 +10,18 @@ pub struct Authority {
     intermediate: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// A certificate with what is needed to serve it, PEM.
+/// A certificate and its key, PEM.
 pub struct Issued {
     /// The leaf and the intermediate.
     pub chain: String,
-    /// The leaf alone: a client that knows the root only can't trust it.
+    /// The leaf alone, without the intermediate: a client that knows only the root can't verify it.
     pub leaf: String,
     /// The private key.
     pub key: String,
 }
 
 impl Authority {
-    /// A new one, which nobody trusts yet.
+    /// Makes an authority that no client trusts yet.
     ///
     /// # Panics
     /// If no key can be made.
@@ -44,7 +43,7 @@ impl Authority {
     /// A new certificate for a name.
     ///
     /// # Panics
-    /// If it is no name.
+    /// If `name` is not a host name.
     pub fn issue(&self, name: &str) -> Issued {
         let key = key();
         let params = CertificateParams::new([name.to_owned()]).expect("a name");

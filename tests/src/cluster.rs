@@ -1,6 +1,6 @@
 //! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as `tests/cluster/build.sh` builds
 //! them. There are no nodes: objects are stored, checked, watched, authorised and garbage-collected, and no Pod runs.
-// Where a test's world can't be made, the test ends.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 mod certificates;
@@ -29,15 +29,15 @@ pub use herd::Running;
 
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
-/// What the controller manager does here: what an operator's objects meet without nodes. Deleted owners take what they
-/// own with them, deleted namespaces empty, and each namespace has its `default` service account.
+/// The controllers of the controller manager that matter to an operator's objects without nodes: garbage collection, deletion of
+/// namespaces, and the `default` service account of each namespace.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
                            clusterrole-aggregation-controller";
 
-/// The control plane and all it uses, gone with the value, and with the test process however it ends.
+/// The control plane. Its processes and files are removed when the value is dropped, and when the test process ends in any way.
 pub struct Cluster {
     tools: PathBuf,
-    /// An address of its own out of 127.0.0.0/8, where all ports are free: the usual ones are used.
+    /// An address out of 127.0.0.0/8 that nobody else uses, so that the programs can listen on their usual ports.
     address: Ipv4Addr,
     server: Mutex<Option<Running>>,
     manager: Mutex<Running>,
@@ -47,11 +47,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one, ready for use. `None`, said loudly, if the programs were not built; under `CI=true` that is a
-    /// failure.
+    /// Starts a control plane, and waits until it is ready. `None` if the programs were not built, with a line on standard error; with `CI=true` the test
+    /// fails.
     ///
     /// # Panics
-    /// If the programs are missing and must not be, or do not start.
+    /// If the programs are missing and `CI=true`, or do not start.
     pub fn start() -> Option<Self> {
         let tools = find_tools(&PROGRAMS)?;
         let herd = Herd::new();
@@ -75,7 +75,7 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// The one that all tests of this binary share, each in a namespace of its own; as [`Cluster::start`].
+    /// The control plane that all tests of this program share. Each test uses a namespace of its own.
     ///
     /// # Panics
     /// As [`Cluster::start`].
@@ -84,19 +84,18 @@ impl Cluster {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// A path in the cluster's own directory, which goes with it.
+    /// A path in the cluster's own directory, which is removed with the cluster.
     pub fn path(&self, below: &str) -> PathBuf {
         self.herd.root().join(below)
     }
 
-    /// The address that is this cluster's alone. A program started beside it may take any port there but 2379, 2380,
-    /// 6443 and 8001.
+    /// The address that only this cluster uses. A test may use every port there but 2379, 2380, 6443 and 8001.
     pub fn address(&self) -> IpAddr {
         self.address.into()
     }
 
-    /// Starts a program that ends with the cluster. It speaks to the API server as administrator, unless `command`
-    /// says otherwise; its output goes to a log of this name.
+    /// Starts a program that is killed with the cluster. Its output goes to a log of this name. Its KUBECONFIG is the
+    /// administrator's, unless `command` sets another.
     ///
     /// # Panics
     /// If it can't be started.
@@ -107,7 +106,7 @@ impl Cluster {
         self.herd.run(name, command)
     }
 
-    /// SIGKILL to the API server, and waits until it is gone. etcd keeps what it holds.
+    /// Kills the API server, and waits until it is gone. etcd keeps the objects.
     pub fn stop_apiserver(&self) {
         *self.server() = None;
     }
@@ -130,7 +129,7 @@ impl Cluster {
         let path = path.to_string_lossy();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
         self.must(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]);
-        // It looks for new kinds every 30 seconds, and when it starts.
+        // The garbage collector looks for new kinds every 30 seconds, and when it starts.
         let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
         manager.kill();
         *manager = start_manager(&self.herd, &self.tools);
@@ -140,7 +139,7 @@ impl Cluster {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that the API server and the controller manager have logged.
+    /// The logs of the API server and the controller manager.
     pub fn log(&self) -> String {
         let read = |name: &str| fs::read(self.path("logs").join(name)).unwrap_or_default();
         ["kube-apiserver.log", "kube-controller-manager.log"]
@@ -153,7 +152,7 @@ impl Cluster {
             let alive = self.server().as_mut().is_some_and(Running::alive);
             assert!(alive, "the API server has ended\n{}", self.log());
             self.get("/readyz")?;
-            // Made a moment after the server says it is ready.
+            // This namespace is made a moment after the server reports that it is ready.
             self.get("/api/v1/namespaces/default")
         });
         assert!(ready.is_some(), "the API server is not ready\n{}", self.log());
@@ -161,10 +160,10 @@ impl Cluster {
 }
 
 /// Where these programs of `tests/cluster/build.sh` are: `SIDEVAULT_TOOLS`, or beside the binary under test, in
-/// `cluster`. `None`, said loudly, if one was not built; under `CI=true` that is a failure.
+/// `cluster`. `None` if one was not built, with a line on standard error; with `CI=true` the test fails.
 ///
 /// # Panics
-/// If one is missing and must not be.
+/// If one is missing and `CI=true`.
 pub fn find_tools(programs: &[&str]) -> Option<PathBuf> {
     let beside = || {
         binary()
@@ -182,8 +181,8 @@ pub fn find_tools(programs: &[&str]) -> Option<PathBuf> {
         tools.display()
     );
     assert!(env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Past the test harness, which would swallow it.
-    let _unheard = writeln!(std::io::stderr(), "{said}");
+    // Written to standard error directly, because the test harness captures what `eprintln!` prints.
+    let _ = writeln!(std::io::stderr(), "{said}");
     None
 }
 
@@ -213,7 +212,7 @@ fn start_etcd(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
     herd.run("etcd", &mut etcd)
 }
 
-/// The API server waits for etcd by itself.
+/// Needs no wait for etcd: the API server retries.
 fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
     let file = |name: &str| herd.root().join(name).display().to_string();
     let mut server = Command::new(tools.join("kube-apiserver"));
@@ -222,7 +221,7 @@ fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
         .arg(format!("--bind-address={address}"))
         .arg(format!("--advertise-address={address}"))
         .args(["--secure-port=6443", "--service-cluster-ip-range=10.0.0.0/24"])
-        // A loopback address may not be an endpoint of the `kubernetes` service, and nobody asks for it.
+        // A loopback address can't be an endpoint of the `kubernetes` service, which no test uses.
         .arg("--endpoint-reconciler-type=none")
         .arg("--authorization-mode=RBAC")
         .arg(format!("--client-ca-file={}", file("ca.crt")))
@@ -234,13 +233,13 @@ fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
             "--service-account-signing-key-file={}",
             file("service-accounts.key")
         ))
-        // Nothing here asks other servers, or for the caches a large cluster needs.
+        // No test needs aggregated API servers, or the caches of a large cluster.
         .args(["--delete-collection-workers=1", "--default-watch-cache-size=10"])
         .arg(format!("--cert-dir={}", file("generated")));
     herd.run("kube-apiserver", &mut server)
 }
 
-/// Waits for the API server by itself.
+/// Needs no wait for the API server: the controller manager retries.
 fn start_manager(herd: &Herd, tools: &Path) -> Running {
     let mut manager = Command::new(tools.join("kube-controller-manager"));
     manager
@@ -263,7 +262,7 @@ fn write_admin_kubeconfig(root: &Path, address: Ipv4Addr) {
     write_kubeconfig(root, address, &user, "default", &admin_kubeconfig(root));
 }
 
-/// A kubeconfig is YAML, and so may be JSON.
+/// A kubeconfig may be JSON, because JSON is YAML.
 fn write_kubeconfig(root: &Path, address: Ipv4Addr, user: &serde_json::Value, namespace: &str, path: &Path) {
     let authority = STANDARD.encode(fs::read(root.join("ca.crt")).expect("the authority"));
     let config = json!({

@@ -1,5 +1,5 @@
-//! Tokens nobody issued, or that say what they should not.
-// Where a test's world can't be made, the test ends.
+//! Forged tokens: not issued, or with claims that `sidevault token create` would refuse.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,8 +11,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::{Value, json};
 
-/// The issuer's private key, taken from its file: with it, tokens can be signed that the server's
-/// own tool would refuse to make.
+/// The issuer's private key from its file, to sign tokens that `sidevault token create` would refuse to make.
 pub struct Forge {
     key: SigningKey,
     kid: String,
@@ -22,7 +21,7 @@ impl Forge {
     /// Reads `issuer.json`.
     ///
     /// # Panics
-    /// If it is not what `sidevault init` writes.
+    /// If the file is not what `sidevault init` writes.
     pub fn new(issuer: &[u8]) -> Self {
         let file: Value = serde_json::from_slice(issuer).expect("issuer.json is JSON");
         let d = BASE64.decode(file["d"].as_str().expect("d")).expect("d is base64url");
@@ -58,7 +57,7 @@ impl Forge {
         format!("{text}.{}", BASE64.encode(signature.to_bytes()))
     }
 
-    /// The public key's forms that a careless verifier might take for an HMAC key.
+    /// The encodings of the public key that a careless verifier might use as an HMAC key.
     pub fn public_forms(&self) -> Vec<Vec<u8>> {
         let public = self.key.verifying_key();
         let point = public.to_sec1_point(false).as_bytes().to_vec();

@@ -13,22 +13,22 @@ use std::net::SocketAddr;
 use crate::forge::Forge;
 use crate::wire::Request;
 
-/// Where the requests go: one server with two local vaults and two that a directory fills. The
-/// token may read and write `own`, and read `own_files`; it knows nothing of the other two.
+/// The server that the requests go to, with two local vaults and two directory vaults. The token may read and write `own`, and
+/// read `own_files`; the other two vaults are out of its scope.
 pub struct Ground {
-    /// The api.
+    /// The api's address.
     pub address: SocketAddr,
-    /// The good token.
+    /// A valid token.
     pub token: String,
-    /// May only read `own`.
+    /// A token that may only read `own`.
     pub reader: String,
-    /// May only write to `own`.
+    /// A token that may only write to `own`.
     pub writer: String,
-    /// Signs what must not be believed.
+    /// Signs forged tokens.
     pub forge: Forge,
     /// A local vault the token may use.
     pub own: String,
-    /// A local vault it may not.
+    /// A local vault that is out of the token's scope.
     pub foreign: String,
     /// The name of that vault.
     pub foreign_name: String,
@@ -36,13 +36,13 @@ pub struct Ground {
     pub item: String,
     /// An item in `foreign`.
     pub foreign_item: String,
-    /// A directory's vault, with one DOCUMENT.
+    /// A directory vault with one DOCUMENT.
     pub own_files: String,
     /// That DOCUMENT.
     pub document: String,
     /// Its one file, of 26 bytes.
     pub file: String,
-    /// A directory's vault the token may not use.
+    /// A directory vault that is out of the token's scope.
     pub foreign_files: String,
     /// Its DOCUMENT.
     pub foreign_document: String,
@@ -52,11 +52,11 @@ pub struct Ground {
 
 /// One request.
 pub struct Case {
-    /// What it is, for the report.
+    /// The name of the case, for the report.
     pub name: String,
-    /// What goes over the wire.
+    /// The bytes to send.
     pub request: Vec<u8>,
-    /// The statuses that are right; 0 stands for a connection closed without an answer.
+    /// The statuses that are right; 0 means that the connection is closed without an answer.
     pub statuses: Vec<u16>,
     /// What the body must contain.
     pub message: String,
@@ -77,7 +77,7 @@ pub(crate) fn any(name: impl Into<String>, request: impl Into<Sent>, statuses: &
     }
 }
 
-/// What goes over the wire, made from a request or given as bytes.
+/// The bytes to send, made from a request or given as they are.
 pub(crate) struct Sent(Vec<u8>);
 
 impl From<Request> for Sent {
@@ -99,7 +99,7 @@ impl From<String> for Sent {
 }
 
 impl Ground {
-    /// A request with the good token.
+    /// A request with the valid token.
     pub(crate) fn ask(&self, method: &str, target: impl AsRef<[u8]>) -> Request {
         Request::new(method, target).bearer(&self.token)
     }
@@ -123,7 +123,7 @@ impl Ground {
     }
 }
 
-/// Every request there is.
+/// All cases.
 pub fn cases(ground: &Ground) -> Vec<Case> {
     [
         tokens::cases(ground),

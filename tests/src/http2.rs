@@ -1,29 +1,29 @@
-//! HTTP/2 to the letter (RFC 9113): frames as a test wants them, well-formed or not.
+//! HTTP/2 frame for frame (RFC 9113): frames are sent as a test makes them, well-formed or not.
 
 use std::io;
 
 use crate::wire::Wire;
 
-/// What a client sends first (3.4).
+/// The client's connection preface (3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The types of frames (6) that tests send or look for.
 pub mod kind {
-    /// A part of a body.
+    /// DATA: a part of a body.
     pub const DATA: u8 = 0;
-    /// The head of a request or answer.
+    /// HEADERS: the head of a request or answer.
     pub const HEADERS: u8 = 1;
-    /// The end of a stream by an error.
+    /// RST_STREAM: ends a stream with an error.
     pub const RST_STREAM: u8 = 3;
-    /// What one side tells the other about itself.
+    /// SETTINGS.
     pub const SETTINGS: u8 = 4;
-    /// To be sent back.
+    /// PING: the peer sends it back.
     pub const PING: u8 = 6;
-    /// The end of a connection.
+    /// GOAWAY: ends the connection.
     pub const GOAWAY: u8 = 7;
-    /// More may be sent.
+    /// WINDOW_UPDATE: allows the peer to send more bytes.
     pub const WINDOW_UPDATE: u8 = 8;
-    /// More of a head.
+    /// CONTINUATION: the rest of a head.
     pub const CONTINUATION: u8 = 9;
 }
 
@@ -66,8 +66,8 @@ fn length(block: &mut Vec<u8>, length: usize) {
     block.push(rest as u8);
 }
 
-/// Asks for one path on so many streams, and lets so many bytes of each answer be sent. When the answer to the
-/// [`kind::PING`] behind them comes, the server has got them all.
+/// Requests one path on this many streams, and allows the server to send this many bytes of each answer. Ends with a
+/// [`kind::PING`]: once the server answers it, it has received all requests.
 ///
 /// # Errors
 /// If the connection breaks.

@@ -1,5 +1,5 @@
-//! A client that trusts one authority and nobody else.
-// Where a test's world can't be made, the test ends.
+//! An HTTPS client that trusts one certificate authority only.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::io::{self, Write as _};
@@ -12,27 +12,27 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// How long anything of one connection may take.
+/// The deadline of each operation on a connection.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One server on this machine, asked by a name.
+/// A server on this machine that is addressed by a host name.
 pub struct Https {
     name: String,
     address: SocketAddr,
     roots: Arc<RootCertStore>,
 }
 
-/// What the server showed in a handshake.
+/// What the server presented in a TLS handshake.
 pub struct Seen {
-    /// DER, the leaf first.
+    /// The certificates in DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
-    /// What was agreed on by ALPN.
+    /// The protocol that ALPN selected.
     pub protocol: Option<String>,
 }
 
 /// An answer.
 pub struct Answer {
-    /// In which version of HTTP it came.
+    /// The version of HTTP.
     pub version: Version,
     /// Its status.
     pub status: u16,
@@ -43,7 +43,7 @@ pub struct Answer {
 }
 
 impl Https {
-    /// The server at a port, which must be known by this name to the authority in `root`, PEM.
+    /// The server at a port. Its certificate must be for this name, and issued by the authority in `root` (PEM).
     ///
     /// # Panics
     /// If that is no certificate.
@@ -68,7 +68,7 @@ impl Https {
         config
     }
 
-    /// A handshake that offers these protocols.
+    /// Makes a TLS handshake that offers these protocols by ALPN.
     ///
     /// # Errors
     /// If it fails, or the server can't be trusted.
@@ -92,7 +92,7 @@ impl Https {
         })
     }
 
-    /// Asks, with HTTP/2 if the server agrees to one of the protocols being it.
+    /// Sends a request, with HTTP/2 if ALPN selects it.
     ///
     /// # Errors
     /// If there is no answer.

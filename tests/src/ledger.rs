@@ -1,14 +1,14 @@
-//! What writers were promised: every answered write must be there, every unanswered one whole or
-//! not at all.
+//! A record of what writers sent and of what was acknowledged. An acknowledged write must be in the store; a write without an
+//! answer must be there completely, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// Fields of every item in the ledger; all are written together.
+/// How many fields each item in the ledger has. A write changes all of them.
 pub const FIELDS: usize = 5;
 
-/// What an item holds, as far as the ledger looks: the title and the fields' values, in order.
+/// The part of an item that the ledger compares: the title, and the fields' values in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     /// The title.
@@ -27,7 +27,7 @@ impl Content {
         }
     }
 
-    /// What a server shows of an item, if it has all the fields.
+    /// The content of an item in an answer, if the item has all the fields.
     pub fn shown(item: &Value) -> Option<Self> {
         let fields = item["fields"].as_array()?;
         let value = |n: usize| {
@@ -54,7 +54,7 @@ impl Content {
         json!({ "title": self.title, "category": "API_CREDENTIAL", "fields": fields }).to_string()
     }
 
-    /// This with the title and every other field of `next`, and the PATCH that makes it so.
+    /// This content with the title and every second field of `next`, and the PATCH that changes the item so.
     pub fn patched(&self, next: &Self) -> (Self, String) {
         let mut content = Self {
             title: next.title.clone(),
@@ -72,17 +72,17 @@ impl Content {
 /// How a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was acknowledged.
+    /// The write was acknowledged.
     Done,
-    /// Nobody can say.
+    /// There was no answer, so the write may or may not have happened.
     Unknown,
 }
 
-/// One writer's items. For each, every content it may have now; `None` is "deleted".
+/// The items of one writer, each with every content that it may have now. `None` means deleted.
 #[derive(Debug, Default)]
 pub struct Ledger {
     items: BTreeMap<String, BTreeSet<Option<Content>>>,
-    /// Creations without an answer: their items may be there, under ids nobody was told.
+    /// Creations without an answer: the items may exist, with ids that the writer does not know.
     attempted: BTreeSet<Content>,
     /// Acknowledged writes.
     pub acknowledged: u64,
@@ -91,7 +91,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A creation was tried; `id` if it was acknowledged.
+    /// Records a creation. `id` is there if the creation was acknowledged.
     pub fn created(&mut self, id: Option<String>, content: Content) {
         match id {
             Some(id) => {
@@ -105,7 +105,7 @@ impl Ledger {
         }
     }
 
-    /// An item was written or, with `None`, deleted.
+    /// Records that an item was written or, with `None`, deleted.
     pub fn wrote(&mut self, id: &str, content: Option<Content>, outcome: Outcome) {
         let possible = self.items.entry(id.to_owned()).or_default();
         match outcome {
@@ -120,7 +120,7 @@ impl Ledger {
         }
     }
 
-    /// Items whose content is certain, so that a next write makes sense.
+    /// The items whose content is certain, so that the writer can change them.
     pub fn certain(&self) -> Vec<(String, Content)> {
         let certain = |(id, possible): (&String, &BTreeSet<Option<Content>>)| match possible.first() {
             Some(Some(content)) if possible.len() == 1 => Some((id.clone(), content.clone())),
@@ -129,12 +129,12 @@ impl Ledger {
         self.items.iter().filter_map(certain).collect()
     }
 
-    /// Compares with what the server shows now, by id, and goes on from there. Once it is `settled`, what did not happen
-    /// never will: sync carries out what an api has sent it even if that api is gone, but not what a sync that is gone was
-    /// sent.
+    /// Compares the ledger with the items that the server has now, by id, and takes these as the new state. `settled` says that
+    /// no write is still under way: sync executes commands of an api that is gone, but a command that was sent to a killed sync is
+    /// lost.
     ///
     /// # Errors
-    /// What was promised and is not there, or was never written and is.
+    /// An acknowledged write is missing, or an item has content that was never written.
     pub fn check(&mut self, shown: &mut BTreeMap<String, Content>, settled: bool) -> Result<(), String> {
         for (id, possible) in &mut self.items {
             let now = shown.remove(id);
@@ -145,7 +145,7 @@ impl Ledger {
                 *possible = BTreeSet::from([now]);
             }
         }
-        // What was created without an answer is adopted, and an id that is gone is forgotten.
+        // Items that were created without an answer are added, and ids that no longer exist are dropped.
         let adopted: Vec<String> = shown
             .iter()
             .filter(|(_, content)| self.attempted.contains(content))

@@ -1,6 +1,4 @@
-//! What the black-box tests share: the pair as processes, requests down to the byte, of HTTP/2 too, forged
-//! tokens, a ledger of acknowledged writes, markers to search for, the real `sops`,
-//! Pebble and a Kubernetes control plane, and a client for HTTPS.
+//! The fixtures of the black-box tests. `tests/README.md` says which one to take.
 
 pub mod authority;
 pub mod cluster;

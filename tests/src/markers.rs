@@ -1,4 +1,4 @@
-//! Looking for secrets where none may be.
+//! Finds secrets in files, logs and memory where they must not be.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// One secret, and all the forms it could be found in.
+/// A secret, with all the encodings in which it could be found.
 pub struct Marker {
-    /// Where it was put.
+    /// The place where the test put the secret.
     pub name: String,
     /// The text.
     pub text: String,
@@ -16,7 +16,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// A marker for a place. Its text occurs nowhere else.
+    /// A marker for a place, with a text that occurs nowhere else.
     pub fn new(name: &str, seed: u64) -> Self {
         let text: String = name
             .bytes()
@@ -33,19 +33,19 @@ impl Marker {
     }
 }
 
-/// How many bytes of a form are looked up before it is compared whole. Every form is longer.
+/// How many bytes of a form are looked up before the whole form is compared. Every form is longer.
 const START: usize = 8;
 
 /// A marker, one of its forms by name, and that form in small letters.
 type Wanted<'a> = (&'a Marker, &'static str, Vec<u8>);
 
-/// Finds all markers in one pass over the bytes, in either case of letters.
+/// Finds all markers in one pass over the bytes, without regard to case.
 pub struct Search<'a> {
     starts: HashMap<[u8; START], Vec<Wanted<'a>>>,
 }
 
 impl<'a> Search<'a> {
-    /// A search for these.
+    /// A search for these markers.
     pub fn new(markers: &'a [Marker]) -> Self {
         let mut starts: HashMap<_, Vec<_>> = HashMap::new();
         for marker in markers {
@@ -97,7 +97,7 @@ fn forms(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     ];
     let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String does not fail.
-        let _infallible = write!(hex, "{byte:02x}");
+        let _ = write!(hex, "{byte:02x}");
         hex
     });
     forms.push(("hex", hex.into_bytes()));

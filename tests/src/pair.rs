@@ -1,6 +1,5 @@
-//! An api and a sync as two processes on one data directory, as they run in a Pod; each can be
-//! killed and started again.
-// Where a test's world can't be made, the test ends.
+//! `ServerPair`: api and sync as two processes that share a data directory, as in a Pod. A test can kill and restart each of them.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::ffi::OsString;
@@ -17,15 +16,15 @@ use rand::RngExt as _;
 
 use crate::wire::{Reply, Request, exchange};
 
-/// How long anything may take to come true, on a machine that is busy.
+/// How long `wait_until` tries. Long, because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Which of the two.
+/// One of the two processes of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
-    /// Serves reads.
+    /// Answers HTTP.
     Api,
-    /// Writes.
+    /// Reads the sources, and writes the store.
     Sync,
 }
 
@@ -38,29 +37,29 @@ impl Half {
     }
 }
 
-/// The two processes and all they use, gone with the value.
+/// The two processes with their directory. Dropping the value kills the processes and removes the directory.
 pub struct Pair {
     root: tempfile::TempDir,
     api: Option<Child>,
     sync: Option<Child>,
     api_port: u16,
     sync_port: u16,
-    /// `None`: the halves are told nothing of the bus.
+    /// `None`: OP_BUS_PORT and OP_BUS_PEERS are not set.
     bus_port: Option<u16>,
     replicas: Vec<Replica>,
-    /// The binary, and whatever stands in front of it.
+    /// The binary, after the words of a program that starts it, if there is one.
     program: Vec<OsString>,
     sync_arguments: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
-/// One more api on the same data directory.
+/// An additional api on the same data directory.
 struct Replica {
     child: Child,
     bus_port: u16,
 }
 
-/// Where the binary is: `SIDEVAULT_BIN`, or beside this test.
+/// The path of the binary under test: `SIDEVAULT_BIN`, or in the directory above the test program's.
 pub fn binary() -> PathBuf {
     match std::env::var_os("SIDEVAULT_BIN") {
         Some(path) => PathBuf::from(path),
@@ -74,14 +73,14 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// A port nobody listens on, and nobody else here was given; below those the system gives to outgoing
-/// connections: else a client that asks a server just killed could be given its port, or be connected to itself.
+/// A port on which nobody listens, and which no other caller in this process gets. Ports are below those that the system gives to
+/// outgoing connections: else a client that asks a killed server could get the server's port, and be connected to itself.
 ///
 /// # Panics
-/// If there is none.
+/// If no port is free.
 pub fn free_port() -> u16 {
     const PORTS: u16 = 17_000;
-    // Another run at the same time begins elsewhere.
+    // Another test program that runs at the same time begins at another port.
     static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(0..PORTS)));
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
     let mut ports = (0..1000).map(|_| 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS);
@@ -93,7 +92,7 @@ impl Pair {
     /// the pair's own directory.
     ///
     /// # Panics
-    /// If anything of it fails: then there is nothing to test.
+    /// If a process does not start, or sync does not connect to the api.
     pub fn start(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut pair = Self::prepare(sync_arguments, environment);
         pair.run(Half::Api);
@@ -105,7 +104,7 @@ impl Pair {
     /// Makes the keys, and starts nothing.
     ///
     /// # Panics
-    /// If there is no binary, or it makes no keys.
+    /// If there is no binary, or `sidevault init` fails.
     pub fn prepare(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         assert!(
             binary().is_file(),
@@ -157,12 +156,12 @@ impl Pair {
         (Ipv4Addr::LOCALHOST, self.sync_port).into()
     }
 
-    /// Sets a variable for all that is started from now on.
+    /// Sets an environment variable for every process that is started later.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// What follows `sidevault sync` from now on, as in [`Pair::start`].
+    /// Sets the arguments of `sidevault sync` for later starts, as in [`Pair::start`].
     pub fn sync_arguments(&mut self, arguments: &[&str]) {
         let place = self.root.path().to_string_lossy().into_owned();
         self.sync_arguments = arguments
@@ -171,12 +170,12 @@ impl Pair {
             .collect();
     }
 
-    /// Has everything started from now on run by these words instead of the binary alone.
+    /// Starts every later process by these words instead of the binary alone.
     pub fn run_by(&mut self, words: &[&str]) {
         self.program = words.iter().map(OsString::from).collect();
     }
 
-    /// Leaves the bus to its defaults: neither half is told a port or a peer.
+    /// Leaves OP_BUS_PORT and OP_BUS_PEERS unset for later starts, so that the processes use their defaults.
     pub fn forget_bus(&mut self) {
         self.bus_port = None;
     }
@@ -197,7 +196,7 @@ impl Pair {
         command
     }
 
-    /// Runs a command of the binary to its end and gives what it printed.
+    /// Runs a command of the binary, and returns its standard output.
     ///
     /// # Panics
     /// If it fails.
@@ -212,7 +211,7 @@ impl Pair {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Runs a command that may well fail, and gives what it printed on standard output.
+    /// Runs a command that may fail, and returns its standard output.
     ///
     /// # Panics
     /// If it can't be run at all.
@@ -221,7 +220,7 @@ impl Pair {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs a command that may well fail, and gives what it printed on standard error.
+    /// Runs a command that may fail, and returns its standard error.
     ///
     /// # Panics
     /// If it can't be run at all.
@@ -230,7 +229,7 @@ impl Pair {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// A token with these grants, as `NAME=RIGHTS`.
+    /// Makes a token with these grants, each as `NAME=RIGHTS`.
     pub fn token(&self, name: &str, grants: &[&str]) -> String {
         let issuer = self.path("keys/issuer.json");
         let issuer = issuer.to_string_lossy();
@@ -241,7 +240,7 @@ impl Pair {
         self.command(&arguments)
     }
 
-    /// Starts a half, and does not wait for it.
+    /// Starts a process, and does not wait until it is ready.
     ///
     /// # Panics
     /// If it can't be started.
@@ -265,8 +264,8 @@ impl Pair {
         *self.slot(half) = Some(child);
     }
 
-    /// Starts one more api on the same data directory, and says where. A sync that is started
-    /// after it is linked to it too.
+    /// Starts an additional api on the same data directory, and returns its address. A sync that is started
+    /// later connects to this api, too.
     ///
     /// # Panics
     /// If it can't be started.
@@ -303,7 +302,7 @@ impl Pair {
         }
     }
 
-    /// The process's id, if it was started.
+    /// The process's id, if the process was started.
     pub fn pid(&self, half: Half) -> Option<u32> {
         match half {
             Half::Api => self.api.as_ref(),
@@ -315,16 +314,16 @@ impl Pair {
     /// SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self, half: Half) {
         if let Some(mut child) = self.slot(half).take() {
-            // It may have ended on its own; either way it is gone then.
-            let _gone = child.kill();
-            let _status = child.wait();
+            // Both fail if the process has ended by itself, which is as good.
+            child.kill().ok();
+            child.wait().ok();
         }
     }
 
-    /// Takes away all that the halves keep, as a Pod that is moved loses an `emptyDir`. Neither may run.
+    /// Empties the data directory, as a Pod that is moved loses its `emptyDir`. Neither process may run.
     ///
     /// # Panics
-    /// If it can't be done.
+    /// If a process runs, or the directory can't be emptied.
     pub fn empty_disk(&self) {
         assert!(self.api.is_none() && self.sync.is_none(), "a half still runs");
         fs::remove_dir_all(self.path("data")).expect("the data");
@@ -334,17 +333,17 @@ impl Pair {
     /// SIGTERM, as Kubernetes stops a container.
     ///
     /// # Panics
-    /// If the half does not run.
+    /// If the process does not run.
     pub fn terminate(&self, half: Half) {
         let pid = self.pid(half).expect("a running half");
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{half:?} does not run");
     }
 
-    /// Waits until a half has ended by itself.
+    /// Waits until a process has ended by itself.
     ///
     /// # Panics
-    /// If it never does, or was not started.
+    /// If the process does not end, or was not started.
     pub fn wait_ended(&mut self, half: Half) -> ExitStatus {
         let child = self.slot(half).as_mut().expect("a started half");
         let ended = wait_until(|| child.try_wait().ok().flatten());
@@ -355,17 +354,17 @@ impl Pair {
         self.path("logs").join(format!("{}.log", half.name()))
     }
 
-    /// All a half has logged.
+    /// Everything that a process has logged, in all its starts.
     pub fn log(&self, half: Half) -> String {
         fs::read(self.log_path(half))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Waits until the api answers and sync is linked to it and has read its sources.
+    /// Waits until the api answers, and sync is connected to it and has read its sources.
     ///
     /// # Panics
-    /// If that never happens.
+    /// If that does not happen in time.
     pub fn wait_linked(&self) {
         let linked = wait_until(|| {
             let health = self.health();
@@ -377,7 +376,7 @@ impl Pair {
                     .map(|part| &part["status"])
             };
             let starting = parts.iter().any(|part| part["status"] == "INITIALIZED");
-            // Without a store there is no link that could tell.
+            // Without a store the api can't know the state of sync.
             (status("sqlite")? == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting)
                 .then_some(())
         });
@@ -390,14 +389,14 @@ impl Pair {
         );
     }
 
-    /// What `/health` says; null while nothing answers.
+    /// The body of `/health`; null while the api does not answer.
     pub fn health(&self) -> serde_json::Value {
         exchange(self.address(), &Request::new("GET", "/health").bytes())
             .map(|reply| reply.json())
             .unwrap_or_default()
     }
 
-    /// Asks the api, with a body or an empty one.
+    /// Sends a request to the api. An empty `body` means none.
     ///
     /// # Errors
     /// If the connection fails.
@@ -409,7 +408,7 @@ impl Pair {
         exchange(self.address(), &request.bytes())
     }
 
-    /// `GET`, which must be answered.
+    /// Sends a `GET` to the api, and returns the answer.
     ///
     /// # Panics
     /// If the connection fails.
@@ -418,10 +417,10 @@ impl Pair {
             .unwrap_or_else(|error| panic!("GET {target}: {error}"))
     }
 
-    /// The id of a vault the token may read.
+    /// Waits for a vault that the token may read, and returns its id.
     ///
     /// # Panics
-    /// If it does not appear.
+    /// If the vault does not appear.
     pub fn vault(&self, token: &str, name: &str) -> String {
         let found = wait_until(|| {
             let vaults = self.ask(token, "GET", "/v1/vaults", "").ok()?.json();
@@ -431,7 +430,7 @@ impl Pair {
         found.unwrap_or_else(|| panic!("no vault {name}\n{}\n{}", self.log(Half::Api), self.log(Half::Sync)))
     }
 
-    /// An item by its title, as it is in full.
+    /// The full item with this title, if there is one.
     pub fn item(&self, token: &str, vault: &str, title: &str) -> Option<serde_json::Value> {
         let list = self
             .ask(token, "GET", &format!("/v1/vaults/{vault}/items"), "")
@@ -446,10 +445,10 @@ impl Pair {
         (reply.status == 200).then(|| reply.json())
     }
 
-    /// What `/health` says of a source once it has this status and says this.
+    /// Waits until `/health` shows the source with this status and a message that contains `words`. Returns the message.
     ///
     /// # Panics
-    /// If it never does.
+    /// If that does not happen in time.
     pub fn wait_source(&self, name: &str, status: &str, words: &str) -> String {
         let find = || {
             let health = self.health();
@@ -461,8 +460,8 @@ impl Pair {
         wait_until(find).unwrap_or_else(|| panic!("{name} never was {status} {words:?}: {}", self.health()))
     }
 
-    /// The most memory a half ever had, in bytes, without the pages of the program file, of which the unoptimised build
-    /// under test has twice as many as a release build (`VmHWM` less `RssFile`, proc(5)).
+    /// The most memory that a process has had, in bytes, without the pages of the program file (`VmHWM` less `RssFile`,
+    /// proc(5)): the unoptimised binary has twice as many of them as a release build.
     pub fn most_memory(&self, half: Half) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid(half)?)).ok()?;
         let bytes = |name: &str| {
@@ -479,8 +478,8 @@ impl Drop for Pair {
         self.kill(Half::Sync);
         for replica in &mut self.replicas {
             // As in `kill`.
-            let _gone = replica.child.kill();
-            let _status = replica.child.wait();
+            replica.child.kill().ok();
+            replica.child.wait().ok();
         }
     }
 }
@@ -489,7 +488,7 @@ fn peer(port: u16) -> String {
     format!("localhost:{port}")
 }
 
-/// Tries again until something comes of it, or patience ends.
+/// Calls `attempt` until it returns a value, and returns that; `None` after [`PATIENCE`].
 pub fn wait_until<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
@@ -515,7 +514,7 @@ pub fn files_below(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             Ok(kind) if kind.is_dir() => found.extend(files_below(&path)),
             Ok(kind) if kind.is_file() => {
                 let mut bytes = Vec::new();
-                // A file that vanished meanwhile holds nothing.
+                // A file may vanish after it was listed.
                 if File::open(&path)
                     .and_then(|mut file| file.read_to_end(&mut bytes))
                     .is_ok()

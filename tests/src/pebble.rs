@@ -1,6 +1,5 @@
-//! The real Pebble, Let's Encrypt's ACME server for tests, with a name server of its own; as
-//! `tests/tools/build.sh` builds them.
-// Where a test's world can't be made, the test ends.
+//! Pebble, Let's Encrypt's ACME server for tests, with its DNS server, as `tests/tools/build.sh` builds them.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::fs::{self, File};
@@ -15,7 +14,7 @@ use crate::https::Https;
 use crate::pair::{binary, free_port, wait_until};
 use crate::wire::{Request, exchange};
 
-/// An ACME server; gone with the value.
+/// An ACME server. Dropping the value stops it.
 pub struct Pebble {
     home: tempfile::TempDir,
     authority: Authority,
@@ -26,11 +25,11 @@ pub struct Pebble {
 }
 
 impl Pebble {
-    /// Starts an ACME server that looks at `validated` of this machine, whatever the name.
-    /// `None`, said loudly, if the programs were not built; under `CI=true` that is a failure.
+    /// Starts an ACME server that validates every name at port `validated` of this machine.
+    /// `None` if the programs were not built, with a line on standard error; with `CI=true` the test fails.
     ///
     /// # Panics
-    /// If they are missing and must not be, or do not start.
+    /// If they are missing and `CI=true`, or do not start.
     pub fn start(validated: u16) -> Option<Self> {
         let tools = find()?;
         let home = tempfile::tempdir().expect("a directory");
@@ -117,12 +116,12 @@ impl Pebble {
         Https::new("localhost", port, self.authority.root())
     }
 
-    /// What SIDEVAULT_ACME_DIRECTORY is to be.
+    /// The value for SIDEVAULT_ACME_DIRECTORY.
     pub fn directory(&self) -> String {
         format!("https://localhost:{}/dir", self.port)
     }
 
-    /// What SIDEVAULT_ACME_CA_FILE is to be.
+    /// The value for SIDEVAULT_ACME_CA_FILE.
     pub fn authority_file(&self) -> String {
         self.path("root.pem").to_string_lossy().into_owned()
     }
@@ -130,21 +129,21 @@ impl Pebble {
     /// The root of the certificates that it issues, PEM.
     ///
     /// # Panics
-    /// If it does not say.
+    /// If Pebble does not answer.
     pub fn root(&self) -> String {
         let root = self.https(self.management).get(&[], "", "/roots/0").expect("an answer");
         root.text
     }
 
-    /// How many orders it was given.
+    /// How many orders Pebble has received.
     pub fn orders(&self) -> usize {
         self.log().matches("Added order").count()
     }
 
-    /// Has all names lead to this machine, or nowhere.
+    /// Makes every name resolve to this machine, or to nothing.
     ///
     /// # Panics
-    /// If the name server does not obey.
+    /// If the DNS server refuses.
     pub fn lead_names_here(&self, here: bool) {
         let ip = if here { "127.0.0.1" } else { "" };
         let request = Request::new("POST", "/set-default-ipv4").body(json!({"ip": ip}).to_string());
@@ -152,10 +151,10 @@ impl Pebble {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
-    /// Wants a certificate renewed since long ago (RFC 9773).
+    /// Sets the renewal window of a certificate to a time in the past (RFC 9773).
     ///
     /// # Panics
-    /// If it does not know the certificate, PEM.
+    /// If Pebble does not know the certificate (PEM).
     pub fn want_renewed(&self, certificate: &str) {
         let window = json!({"suggestedWindow": {"start": "2001-01-01T00:00:00Z", "end": "2001-01-02T00:00:00Z"}});
         let wish = json!({"certificate": certificate, "ariResponse": window.to_string()});
@@ -166,7 +165,7 @@ impl Pebble {
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
-    /// All that was logged.
+    /// Pebble's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -175,9 +174,9 @@ impl Pebble {
 impl Drop for Pebble {
     fn drop(&mut self) {
         for child in &mut self.children {
-            // It may have ended on its own; either way it is gone then.
-            let _gone = child.kill();
-            let _status = child.wait();
+            // Both fail if the process has ended by itself, which is as good.
+            child.kill().ok();
+            child.wait().ok();
         }
     }
 }
@@ -199,7 +198,7 @@ fn find() -> Option<PathBuf> {
         tools.display()
     );
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Past the test harness, which would swallow it.
-    let _unheard = writeln!(std::io::stderr(), "{said}");
+    // Written to standard error directly, because the test harness captures what `eprintln!` prints.
+    let _ = writeln!(std::io::stderr(), "{said}");
     None
 }

@@ -1,5 +1,5 @@
 //! The real `sops` and `age-keygen`, as `tests/tools/build.sh` builds them.
-// Where a test's world can't be made, the test ends.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::pair::binary;
 
-/// Encrypts as a user would.
+/// The programs, with a home directory of their own.
 pub struct Sops {
     tools: PathBuf,
     home: tempfile::TempDir,
@@ -19,15 +19,15 @@ pub struct Sops {
 pub struct Key {
     /// The key file's text.
     pub secret: String,
-    /// The public half.
+    /// The public key.
     pub recipient: String,
 }
 
 impl Sops {
-    /// `None`, said loudly, if the programs were not built; under `CI=true` that is a failure.
+    /// `None` if the programs were not built, with a line on standard error; with `CI=true` the test fails.
     ///
     /// # Panics
-    /// If they are missing and must not be.
+    /// If they are missing and `CI=true`.
     pub fn find() -> Option<Self> {
         let beside = || {
             binary()
@@ -48,15 +48,15 @@ impl Sops {
             tools.display()
         );
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-        // Past the test harness, which would swallow it.
-        let _unheard = writeln!(std::io::stderr(), "{said}");
+        // Written to standard error directly, because the test harness captures what `eprintln!` prints.
+        let _ = writeln!(std::io::stderr(), "{said}");
         None
     }
 
-    /// A new key.
+    /// Makes an age key.
     ///
     /// # Panics
-    /// If age-keygen makes none.
+    /// If age-keygen fails.
     pub fn key(&self) -> Key {
         let output = Command::new(self.tools.join("age-keygen"))
             .output()
@@ -70,10 +70,10 @@ impl Sops {
         Key { secret, recipient }
     }
 
-    /// The encrypted form of `plain`, which would be called `name`.
+    /// Encrypts `plain` as the content of a file called `name`, from whose ending sops takes the format.
     ///
     /// # Panics
-    /// If sops refuses.
+    /// If sops fails.
     pub fn encrypt(&self, key: &Key, name: &str, plain: impl AsRef<[u8]>, arguments: &[&str]) -> Vec<u8> {
         let path = self.home.path().join(name);
         fs::write(&path, plain).expect("written");

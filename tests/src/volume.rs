@@ -1,17 +1,17 @@
-//! A small disk of its own for a test, which can be filled.
+//! A small file system for a test, which the test can fill or make read-only.
 
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A tmpfs, unmounted with the value.
+/// A tmpfs. Dropping the value unmounts it.
 pub struct Volume {
     at: PathBuf,
 }
 
 impl Volume {
-    /// Mounts one of so many megabytes. None where this process may not mount: only root may.
+    /// Mounts a tmpfs of this many megabytes. `None` if this process may not mount, because it is not root.
     pub fn mount(at: &Path, megabytes: u32) -> Option<Self> {
         let done = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m,mode=700"), "tmpfs"])
@@ -30,10 +30,10 @@ impl Volume {
         }
     }
 
-    /// Lets nobody write to it, or lets them again.
+    /// Makes the file system read-only, or writable again.
     ///
     /// # Panics
-    /// If someone has a file there open for writing.
+    /// If a process has a file there open for writing.
     pub fn set_read_only(&self, read_only: bool) {
         let option = if read_only { "remount,ro" } else { "remount,rw" };
         let done = Command::new("mount").args(["-o", option]).arg(&self.at).status();
@@ -44,7 +44,7 @@ impl Volume {
         self.at.join("ballast")
     }
 
-    /// Fills it until there is no room left, or until a file of so many megabytes is in it.
+    /// Writes a file until there is no room left, or until the file has this many megabytes.
     pub fn fill(&self, megabytes: usize) {
         let Ok(mut file) = File::options().create(true).append(true).open(self.ballast()) else {
             return;
@@ -61,16 +61,16 @@ impl Volume {
         }
     }
 
-    /// Takes out what filled it.
+    /// Removes the file that `fill` wrote.
     pub fn free(&self) {
-        // It may not be there.
+        // There may be no such file.
         let _ = fs::remove_file(self.ballast());
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Lazily, for the processes on it end after this.
+        // Lazily (MNT_DETACH), because processes that use it end later.
         let _ = Command::new("umount").arg("-l").arg(&self.at).status();
     }
 }

@@ -1,20 +1,20 @@
-//! HTTP/1.1 to the letter: what a test writes is what goes out, well-formed or not.
+//! HTTP/1.1 byte for byte: a test's request is sent as the test wrote it, well-formed or not.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long any single read or write may take.
+/// The deadline of each single read and write.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An answer, as it came.
+/// An answer, as it was received.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// 0: the connection was closed without an answer.
+    /// The status; 0 if the connection was closed without an answer.
     pub status: u16,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body, without the chunks it came in.
+    /// The body, without the framing of chunks.
     pub body: Vec<u8>,
 }
 
@@ -27,12 +27,12 @@ impl Reply {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as text; what is not UTF-8 in it is replaced.
+    /// The body as text, with replacement characters where it is not UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON, `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -50,7 +50,7 @@ impl Wire {
         Self::over(TcpStream::connect(address)?)
     }
 
-    /// Connects from another address of this machine: all of 127.0.0.0/8 is.
+    /// Connects from another loopback address: every address of 127.0.0.0/8 is one.
     pub fn open_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -72,8 +72,8 @@ impl Wire {
         })
     }
 
-    /// Sends bytes as they are. A server that has had enough may close before all is sent: then
-    /// its answer counts, not the failed write.
+    /// Sends bytes as they are. A server may refuse a request and close the connection before all bytes are sent, so a failed write is
+    /// no error: its answer counts.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.stream.write_all(bytes) {
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
@@ -83,11 +83,11 @@ impl Wire {
 
     /// Says that nothing more will be sent.
     pub fn finish(&mut self) {
-        // The other side may be gone already.
-        let _gone = self.stream.shutdown(std::net::Shutdown::Write);
+        // This fails if the server has closed the connection already.
+        self.stream.shutdown(std::net::Shutdown::Write).ok();
     }
 
-    /// Reads the next answer; interim ones (1xx) are passed over.
+    /// Reads the next answer, and skips interim answers (1xx).
     pub fn reply(&mut self, bodiless: bool) -> io::Result<Reply> {
         loop {
             let Some(end) = self.until_head()? else {
@@ -185,13 +185,13 @@ impl Wire {
         }
     }
 
-    /// Everything until the other side closes.
+    /// Reads until the server closes the connection.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.more()? {}
         Ok(std::mem::take(&mut self.buffer))
     }
 
-    /// Everything until it is enough, or the other side closes.
+    /// Reads until `enough` returns true for the bytes, or the server closes the connection.
     pub fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
         while !enough(&self.buffer) && self.more()? {}
         Ok(std::mem::take(&mut self.buffer))
@@ -218,7 +218,7 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Reply> {
     wire.reply(request.starts_with(b"HEAD "))
 }
 
-/// A well-formed request, unless its parts are not.
+/// A request. It is well-formed if its parts are.
 pub struct Request {
     head: Vec<u8>,
     body: Option<Vec<u8>>,
@@ -261,7 +261,7 @@ impl Request {
         self
     }
 
-    /// Adds a body without a word about its length: the headers say it, truly or not.
+    /// Adds a body and no header about its length, so that a test can add a wrong one.
     #[must_use]
     pub fn raw_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.counted = false;

@@ -1,5 +1,5 @@
 //! The certificates and the key a control plane starts with.
-// Where a test's world can't be made, the test ends.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! The External Secrets controller, to compare with.
-// Where a test's world can't be made, the test ends.
+//! The External Secrets controller, with which the operator is compared.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ const BUILT: &str = "external-secrets-v0.20";
 
 /// The controllers to compare with: the one that `tests/cluster/build.sh` builds, then those that
 /// `SIDEVAULT_ESO_CONTROLLERS` names, with `:` between; `tests/run nightly` names an older release there. Each has its
-/// resource definitions beside it, in a directory of its own name with `.crds` behind. `None`, said loudly, if the first
-/// one was not built; under `CI=true` that is a failure.
+/// resource definitions beside it, in a directory of its own name with `.crds` behind. `None` if the first
+/// one was not built, with a line on standard error; with `CI=true` the test fails.
 ///
 /// Releases differ in their definitions, so a cluster can hold one at a time.
 ///
 /// # Panics
-/// If the first is missing and must not be.
+/// If the first is missing and `CI=true`.
 pub fn controllers() -> Option<Vec<PathBuf>> {
     let built = find_tools(&[BUILT])?.join(BUILT);
     let named = env::var_os("SIDEVAULT_ESO_CONTROLLERS").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Processes that never outlive the test process, however that ends, and a directory that goes with them.
-// Where a test's world can't be made, the test ends.
+//! Processes that are killed when the test process ends in any way, with a directory that is removed then.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::fs::{self, File};
@@ -9,16 +9,16 @@ use std::process::{Child, Command, Stdio};
 
 use crate::pair::wait_until;
 
-/// Kills the group and removes the directory when its standard input ends: the system closes that when the test
-/// process is gone, so this holds after a panic, an interrupt and SIGKILL, and for values in statics too.
+/// Kills the process group and removes the directory when its standard input is closed. The kernel closes it when the test process is
+/// gone, so this works after a panic, an interrupt and SIGKILL, and for values in statics too.
 const WARDEN: &str = r#"read -r _
 kill -s KILL -- "-$1"
 for _ in 1 2 3 4 5; do rm -rf "$2" && exit; sleep 0.2; done"#;
 
-/// A process group and the directory it works in.
+/// A process group and its directory.
 pub(super) struct Herd {
     root: PathBuf,
-    /// Does nothing but keep the group's number taken, so that it can't come to mean other processes.
+    /// A process that only keeps the group's number in use, so that no other group can get the number.
     leader: Child,
     warden: Child,
 }
@@ -42,7 +42,7 @@ impl Herd {
             .arg(leader.id().to_string())
             .arg(&root)
             .stdin(Stdio::piped())
-            // Apart, so that an interrupt at the terminal leaves it to do its work.
+            // A group of its own, so that Ctrl-C at the terminal does not end it before it has cleaned up.
             .process_group(0)
             .spawn()
             .expect("sh runs");
@@ -79,14 +79,14 @@ impl Herd {
 
 impl Drop for Herd {
     fn drop(&mut self) {
-        // The warden does the rest. Neither can fail in a way that this could mend.
+        // The warden does the rest. If one of these fails, nothing more can be done here.
         drop(self.warden.stdin.take());
-        let _status = self.warden.wait();
-        let _status = self.leader.wait();
+        self.warden.wait().ok();
+        self.leader.wait().ok();
     }
 }
 
-/// A program beside the cluster. Killed when dropped.
+/// A program that was started beside the cluster. Dropping the value kills it.
 #[derive(Debug)]
 pub struct Running {
     name: String,
@@ -100,18 +100,18 @@ impl Running {
         self.child.id()
     }
 
-    /// Whether it has not ended.
+    /// Whether the program still runs.
     pub fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// SIGTERM, and waits for its end.
+    /// Sends SIGTERM, and waits until the program has ended.
     ///
     /// # Panics
     /// If it does not end.
     pub fn terminate(&mut self) {
         if self.alive() {
-            let _sent = Command::new("sh")
+            let _ = Command::new("sh")
                 .args(["-c", &format!("kill -TERM {}", self.pid())])
                 .status();
         }
@@ -119,14 +119,14 @@ impl Running {
         assert!(ended.is_some(), "{} does not end\n{}", self.name, self.log());
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the program is gone.
     pub fn kill(&mut self) {
-        // It may have ended on its own; either way it is gone then.
-        let _gone = self.child.kill();
-        let _status = self.child.wait();
+        // This fails if the program has ended by itself, which is as good.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 
-    /// All it has logged, also under the same name before.
+    /// The log, with that of earlier programs of the same name.
     pub fn log(&self) -> String {
         fs::read(&self.log_path)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

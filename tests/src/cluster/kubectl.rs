@@ -1,5 +1,5 @@
-//! Asking the cluster and changing it, through the real kubectl.
-// Where a test's world can't be made, the test ends.
+//! Reads and changes the cluster's objects with the real kubectl, or through its proxy.
+// A test whose fixture can't be made fails.
 #![allow(clippy::expect_used)]
 
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use crate::wire::{Reply, Request, exchange};
 
 const PROXY_PORT: u16 = 8001;
 
-/// Starts what answers plain HTTP on [`PROXY_PORT`] with what the API server says to the administrator.
+/// Starts `kubectl proxy`, which forwards plain HTTP on [`PROXY_PORT`] to the API server as administrator.
 pub(super) fn start_proxy(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
     let mut proxy = Command::new(tools.join("kubectl"));
     proxy
@@ -24,18 +24,18 @@ pub(super) fn start_proxy(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Runni
         .arg("proxy")
         .arg(format!("--address={address}"))
         .arg(format!("--port={PROXY_PORT}"))
-        // It takes requests for `localhost` alone otherwise. Nobody but this machine can ask.
+        // By default it accepts only requests whose Host is `localhost`. It listens on a loopback address.
         .arg("--accept-hosts=.*");
     herd.run("kubectl-proxy", &mut proxy)
 }
 
 impl Cluster {
-    /// Who may do everything.
+    /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         admin_kubeconfig(self.herd.root())
     }
 
-    /// A service account's, with a token of one hour. The account must exist.
+    /// The kubeconfig of a service account, which must exist, with a token that is valid for an hour.
     ///
     /// # Panics
     /// If there is no such account.
@@ -65,7 +65,7 @@ impl Cluster {
         self.kubectl_as(&self.kubeconfig(), arguments)
     }
 
-    /// Runs kubectl as the one a kubeconfig names.
+    /// Runs kubectl with this kubeconfig.
     ///
     /// # Panics
     /// If it can't be run at all.
@@ -73,7 +73,7 @@ impl Cluster {
         self.command(kubeconfig, arguments).output().expect("kubectl runs")
     }
 
-    /// Runs kubectl as administrator, and gives what it printed.
+    /// Runs kubectl as administrator, and returns its standard output.
     ///
     /// # Panics
     /// If it fails.
@@ -81,11 +81,11 @@ impl Cluster {
         printed(arguments, &self.kubectl(arguments))
     }
 
-    /// Creates or changes what `manifests` says (YAML documents or JSON), as its field manager `kubectl`, and gives
-    /// what kubectl printed.
+    /// Applies manifests (YAML documents or JSON) on the server's side, with the field manager `kubectl`. Returns kubectl's
+    /// standard output.
     ///
     /// # Panics
-    /// If any of it is refused.
+    /// If a manifest is refused.
     pub fn apply(&self, manifests: &str) -> String {
         // Server-side, because a CRD is too large for the annotation that client-side apply keeps.
         let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
@@ -97,13 +97,13 @@ impl Cluster {
             .spawn()
             .expect("kubectl runs");
         let mut input = child.stdin.take().expect("a pipe");
-        // kubectl reads all before it prints anything.
+        // kubectl reads all of its standard input before it prints anything.
         input.write_all(manifests.as_bytes()).expect("kubectl reads");
         drop(input);
         printed(&arguments, &child.wait_with_output().expect("kubectl ends"))
     }
 
-    /// A new namespace with a name of its own that starts with `prefix`.
+    /// Makes a namespace with a unique name that begins with `prefix`.
     ///
     /// # Panics
     /// If it can't be made.
@@ -122,19 +122,19 @@ impl Cluster {
         self.must(&arguments)
     }
 
-    /// `GET` of a path of the API, such as `/api/v1/namespaces/default`, as administrator; `None` while that is no
+    /// Sends `GET` for a path of the API, such as `/api/v1/namespaces/default`, as administrator. `None` if the answer is no
     /// success.
     pub fn get(&self, path: &str) -> Option<Value> {
         let reply = self.ask(path)?;
         (reply.status == 200).then(|| reply.json())
     }
 
-    /// By the proxy, because kubectl takes a tenth of a second to start, and this is asked over and over.
+    /// Through the proxy, because kubectl takes a tenth of a second to start.
     fn ask(&self, path: &str) -> Option<Reply> {
         exchange((self.address, PROXY_PORT).into(), &Request::new("GET", path).bytes()).ok()
     }
 
-    /// `POST` of an object to a path of the API, as quickly as it goes.
+    /// Sends `POST` with an object to a path of the API, through the proxy.
     ///
     /// # Panics
     /// If it is refused.
@@ -142,7 +142,7 @@ impl Cluster {
         self.send("POST", path, "application/json", object);
     }
 
-    /// Changes what is at a path by a merge patch, as quickly as it goes: kubectl does four a second.
+    /// Changes the object at a path by a merge patch, through the proxy: kubectl makes four changes a second.
     ///
     /// # Panics
     /// If it is refused.
@@ -150,7 +150,7 @@ impl Cluster {
         self.send("PATCH", path, "application/merge-patch+json", patch);
     }
 
-    /// `DELETE` of what is at a path, an object or all of a kind, as quickly as it goes.
+    /// Sends `DELETE` for a path, an object or all objects of a kind, through the proxy.
     ///
     /// # Panics
     /// If it is refused.
@@ -170,8 +170,7 @@ impl Cluster {
         );
     }
 
-    /// Asks for a path again and again until `accept` makes something of the answer, which is `null` while there is
-    /// none.
+    /// Sends `GET` for a path until `accept` returns a value for the answer's body, which is `null` while there is no success.
     ///
     /// # Panics
     /// If that never happens.
@@ -184,7 +183,7 @@ impl Cluster {
         found.unwrap_or_else(|| panic!("{path} stays {last:#}"))
     }
 
-    /// Waits until there is nothing at a path.
+    /// Waits until there is no object at a path.
     ///
     /// # Panics
     /// If that never happens.

@@ -1,4 +1,4 @@
-//! Vaults, items and files that belong to others, by every path there is.
+//! Vaults, items and files that are out of the token's scope, by every path.
 
 use super::{Case, Ground, any, case};
 use crate::wire::Request;
@@ -81,7 +81,7 @@ fn vaults(ground: &Ground) -> Vec<Case> {
             SCOPE,
         ),
     ];
-    // Whether it exists does not show.
+    // The answer does not show whether the vault exists.
     cases.push(case(
         "no vault at all",
         ground.ask("GET", format!("/v1/vaults/{}", "q".repeat(26))),
@@ -110,7 +110,7 @@ fn vaults(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-/// Foreign items and files behind a vault of one's own.
+/// Items and files of a foreign vault, asked for in the token's own vault.
 fn items(ground: &Ground) -> Vec<Case> {
     let (item, theirs) = (&ground.foreign_item, &ground.foreign_document);
     let missing = format!("item {item} not found");
@@ -228,7 +228,7 @@ fn items(ground: &Ground) -> Vec<Case> {
     ]
 }
 
-/// Filters show nothing of what is not one's own.
+/// Filters show nothing of foreign vaults.
 fn filters(ground: &Ground) -> Vec<Case> {
     let vaults = |filter: String| ground.ask("GET", format!("/v1/vaults?filter={filter}"));
     let items = |filter: String| ground.ask("GET", format!("{}?filter={filter}", ground.items()));
@@ -329,7 +329,7 @@ fn filters(ground: &Ground) -> Vec<Case> {
     ]
 }
 
-/// One path, written in ways that some servers read differently in two places.
+/// One path, written in ways that a server may decode differently for routing and for authorisation.
 fn spellings(ground: &Ground) -> Vec<Case> {
     let (own, theirs, item) = (&ground.own, &ground.foreign, &ground.foreign_item);
     let no_path = "path not found";
@@ -476,7 +476,7 @@ fn spellings(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-/// Rights the token does not have in a vault it knows.
+/// Rights that the token does not have in its own vault.
 fn rights(ground: &Ground) -> Vec<Case> {
     let (items, item) = (ground.items(), ground.item_path());
     let only_read = |method: &str, path: &str| Request::new(method, path).bearer(&ground.reader);

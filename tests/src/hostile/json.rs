@@ -1,4 +1,4 @@
-//! Bodies of writes that are not what an item looks like.
+//! Bodies that are not valid items.
 
 use super::{Case, Ground, case};
 

@@ -1,4 +1,4 @@
-//! Parameters and headers that may hold nonsense.
+//! Parameters and headers whose values are nonsense, which must be ignored.
 
 use super::{Case, Ground, any, case};
 
@@ -189,7 +189,7 @@ fn events(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-/// That none of them comes back is checked for every answer.
+/// The test checks that no answer repeats these texts.
 fn request_ids(ground: &Ground) -> Vec<Case> {
     let mut cases = Vec::new();
     for id in [

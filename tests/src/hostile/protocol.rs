@@ -1,4 +1,4 @@
-//! HTTP, bent and broken. What the HTTP library itself refuses has no body of ours.
+//! Malformed HTTP. What the HTTP library itself refuses is answered without the API's JSON body.
 
 use super::{Case, Ground, any, case};
 use crate::wire::Request;
@@ -25,7 +25,7 @@ fn lengths(ground: &Ground) -> Vec<Case> {
         "2 ",
         "\u{661}",
     ] {
-        // Only the length that would be right if blanks are trimmed may be taken.
+        // Blanks around the number may be trimmed, and nothing else.
         let statuses: &[u16] = if length == "2 " { &[400] } else { &[400, 413] };
         cases.push(any(
             format!("Content-Length {length:?}"),

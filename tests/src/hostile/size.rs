@@ -1,4 +1,4 @@
-//! Too much of everything.
+//! Requests that are larger than the limits.
 
 use super::{Case, Ground, any, case};
 

@@ -1,4 +1,4 @@
-//! Tokens that must not be believed.
+//! Tokens that must be refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
