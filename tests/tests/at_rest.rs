@@ -1,5 +1,5 @@
-//! Nothing secret rests in the clear: not in the database, its logs or any other file, not in
-//! the log, not in the metrics; neither while the server runs nor after it was killed.
+//! No secret is readable on the disk: in the database, its write-ahead log or any other file, in the log or in the metrics, while
+//! the server runs and after it was killed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ fn assert_none(markers: &[Marker], places: &[(String, Vec<u8>)], when: &str) {
     assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
 }
 
-/// Everything the server leaves anywhere. `secrets` is what it was given, so it is left out.
+/// Every file that the server wrote. `secrets` is its input, and left out.
 fn traces(pair: &Pair) -> Vec<(String, Vec<u8>)> {
     let mut places = Vec::new();
     for directory in ["data", "tmp", "home", "logs", "keys"] {
@@ -72,7 +72,7 @@ fn traces(pair: &Pair) -> Vec<(String, Vec<u8>)> {
     places
 }
 
-/// An item with a marker in everything an item has.
+/// An item with a marker in each of its members.
 fn marked_item(markers: &mut Markers, round: &str) -> Value {
     let mut put = |name: &str| markers.put(&format!("{round} {name}"));
     let section = json!({ "id": "s", "label": put("section label") });
@@ -110,7 +110,7 @@ fn marked_item(markers: &mut Markers, round: &str) -> Value {
     })
 }
 
-/// Writes marked items in every way there is. Types a server does not take are left out.
+/// Writes marked items by every kind of request. Field types that the server refuses are left out.
 fn write_all(pair: &Pair, token: &str, vault: &str, markers: &mut Markers, round: &str) -> String {
     let items = format!("/v1/vaults/{vault}/items");
     let ask = |method: &str, target: &str, body: &Value| {
@@ -278,7 +278,7 @@ fn no_secret_rests_in_the_clear() {
     assert!(pair.item(&token, &directory, &stem).is_some() && pair.item(&token, &directory, &manifest_name).is_some());
     let description = markers.put("vault description");
     let described = markers.put("second vault name");
-    // The command line is not the server's: what matters is what the server keeps.
+    // The command line itself shows the value; the test is about what the server keeps.
     pair.command(&[
         "vault",
         "create",
@@ -335,7 +335,7 @@ fn no_secret_rests_in_the_clear() {
     }
 }
 
-/// Paths may be logged, but only of files that can't be read; what is in them never.
+/// The log may name files that can't be read, and must never show their content.
 #[test]
 fn the_log_names_bad_files_and_not_what_is_in_them() {
     let mut markers = Markers::default();
@@ -398,7 +398,7 @@ fn the_log_names_bad_files_and_not_what_is_in_them() {
 }
 
 fn wait_for_activity(pair: &Pair, token: &str) {
-    // Activity is written behind the answers; what is to be searched must be on disk.
+    // Activity is written after the answers, and must be on the disk before the search.
     let mut last = None;
     let settled = wait_until(|| {
         let reply = pair.ask(token, "GET", "/v1/activity?limit=1", "").ok()?;

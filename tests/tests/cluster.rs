@@ -1,5 +1,4 @@
-//! The control plane that the tests of the operator stand on, and the real External Secrets controller on it, fed by
-//! this server.
+//! The control plane that the operator's tests use, and the real External Secrets controller on it with this server.
 #![allow(clippy::expect_used, missing_docs)]
 
 use base64::Engine as _;
@@ -63,7 +62,7 @@ fn each_external_secrets_controller_fills_a_secret_from_this_server_and_its_owne
         let host = format!("http://{}", pair.address());
         let [store, external_secret] = manifests(&version, &namespace, &host, &token);
         cluster.apply(&store);
-        // Before its store is ready the controller tries in vain, and then waits longer each time.
+        // While its store is not ready, the controller retries with a growing backoff.
         let path = format!("/apis/{version}/namespaces/{namespace}/secretstores/sidevault");
         cluster.wait_for(&path, |store| {
             (store["status"]["conditions"][0]["status"] == "True").then_some(())
@@ -118,7 +117,7 @@ fn a_service_account_may_do_what_its_role_says_and_no_more() {
     cluster.must(&["create", "secret", "generic", "hidden", "-n", &namespace]);
 
     let reader = cluster.kubeconfig_for(&namespace, "reader");
-    // The server learns of a new role a moment after it was made.
+    // The API server knows a new role a moment after it was made.
     let seen = wait_until(|| {
         let output = cluster.kubectl_as(&reader, &["get", "configmap", "visible"]);
         output.status.success().then_some(())

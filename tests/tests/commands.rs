@@ -1,4 +1,4 @@
-//! Commands that people type beside a server: `quickstart`, and `doctor`, which looks at the one that is meant.
+//! Commands that people type: `quickstart`, and `doctor`, which must ask the server that is meant.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::fs;
@@ -58,7 +58,7 @@ fn secrets(below: &Path) -> String {
     directory.to_string_lossy().into_owned()
 }
 
-/// Going on would answer with another vault's items.
+/// Otherwise the server would answer with another vault's items.
 #[test]
 fn a_directory_whose_vault_is_taken_is_refused() {
     let home = tempfile::tempdir().expect("a directory");

@@ -1,5 +1,5 @@
-//! What Connect's clients count on, check by check. `tests/CONFORMANCE.md` lists all checks by
-//! number; a test's name begins with the numbers it bears.
+//! What Connect's clients rely on. `tests/CONFORMANCE.md` lists the checks by number; the name of a test begins with the numbers of
+//! its checks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "conformance/auth.rs"]
@@ -137,14 +137,14 @@ impl World {
         self.send("POST", &self.items(), item)
     }
 
-    /// Creates, which must work, and reads the item back.
+    /// Creates an item, and reads it back.
     fn made(&self, item: &Value) -> Value {
         let reply = self.post(item);
         assert_eq!(reply.status, 200, "{item}: {}", reply.text());
         self.get(&self.path(&reply.json())).json()
     }
 
-    /// The titles of what a filter on items finds; it is sent percent-encoded.
+    /// The titles of the items that a filter finds. The filter is sent percent-encoded.
     fn found(&self, filter: &str) -> Vec<String> {
         let reply = self.get(&format!("{}?filter={}", self.items(), encoded(filter)));
         assert_eq!(reply.status, 200, "{filter}: {}", reply.text());
@@ -159,7 +159,7 @@ fn titles(list: &Value, member: &str) -> Vec<String> {
         .collect()
 }
 
-/// Percent-encoding of all that is no letter or digit.
+/// Percent-encodes every byte that is not a letter or digit.
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -1,4 +1,4 @@
-//! A disk that is full, or nearly: what is still written, what is said, and that nothing has to be restarted.
+//! A disk that is full, nearly full or failing: what is still written, what `/health` says, and that no restart is needed.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use sidevault_tests::wire::{Request, exchange};
 
 /// A pair whose data directory is on a disk of 12 MB.
 struct World {
-    // Unmounted only after the pair has ended.
+    // Declared after `pair`, so that it is unmounted after the processes have ended.
     pair: Pair,
     volume: Volume,
     token: String,
@@ -37,7 +37,7 @@ impl World {
         (reply.status, reply.text())
     }
 
-    /// What a half says of the store: its state, and why.
+    /// The state of the store and its reason, from a process's `/health`.
     fn store(&self, half: Half) -> (String, String) {
         let address = match half {
             Half::Api => self.pair.address(),
@@ -146,7 +146,7 @@ fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_rest
         pair.command(&["token", "revoke", &format!("thief-{n}")]);
         assert_eq!(pair.get(thief, "/v1/vaults/apps").status, 401);
     }
-    // The room that was made for them is for them only.
+    // The reserved room is for revocations only.
     assert_eq!(world.write("too much", 10_000).0, 503);
 
     world.volume.free();
@@ -182,7 +182,7 @@ fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
     world.wait_store("ACTIVE");
 }
 
-/// Without sync the command writes itself.
+/// If sync does not run, the command writes to the store itself.
 #[test]
 fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
     let Some(mut world) = World::start(&[]) else { return };
@@ -231,7 +231,7 @@ fn little_room_is_told_of_and_items_go_before_activity_and_history() {
     assert_eq!(rename("enough"), Some(2));
 }
 
-/// A backup may be looked at where nothing can be written, as on a snapshot.
+/// A snapshot is served although nothing can be written there.
 #[test]
 fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
     let Some(mut world) = World::start(&[]) else { return };
@@ -263,7 +263,7 @@ fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
             .get(&world.token, &format!("/v1/vaults/apps/items/{title}"))
             .status
     };
-    // An api that had no write-ahead log to look at notices the writer within a fraction of a second, not at once.
+    // An api that was started without a write-ahead log notices a writer after a fraction of a second, not at once.
     assert!(wait_until(|| (read("second") == 200).then_some(())).is_some());
 }
 
@@ -283,13 +283,12 @@ fn a_read_only_volume_whose_log_is_needed_is_named() {
     assert!(told.is_some(), "{}\n{}", world.pair.health(), world.pair.log(Half::Api));
 }
 
-/// A disk that fails, as far as a process can be made to believe it without root: a limit on the size of files, which
-/// SQLite takes for an I/O error.
+/// A failing disk is imitated by a limit on the size of files, which SQLite reports as an I/O error and which needs no root.
 #[test]
 fn an_error_of_the_disk_is_over_when_it_is_over() {
     let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let program = sidevault_tests::pair::binary();
-    // The signal that comes with the error would end the process.
+    // SIGXFSZ, which comes with the error, would end the process.
     pair.run_by(&[
         "sh",
         "-c",

@@ -1,4 +1,4 @@
-//! `/v1/events`: what a client that comes back is told.
+//! `/v1/events`: which events a client gets when it resumes.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::fs;
@@ -53,7 +53,7 @@ impl World {
         wire
     }
 
-    /// Where a client is that has heard everything.
+    /// The number of the newest change.
     fn here(&self) -> String {
         let text = until(&mut self.listen(None), "id:");
         let id = text.lines().find_map(|line| line.strip_prefix("id:"));
@@ -69,7 +69,7 @@ fn write(pair: &Pair, name: &str, value: &str) {
     .expect("a file");
 }
 
-/// What a stream says until these words and the end of their event, or until it says that nothing happens.
+/// Reads a stream until these words and the end of their event, or until a keep-alive comment.
 fn until(wire: &mut Wire, words: &str) -> String {
     let text = wire.until(|bytes| {
         let text = String::from_utf8_lossy(bytes);
@@ -92,7 +92,7 @@ fn a_client_that_comes_back_is_told_what_it_missed() {
     assert!(!told.contains("reset"), "{told}");
 }
 
-/// An emptyDir that is lost takes the store along; the new one may come to as many changes as the old one had, or more.
+/// When an emptyDir is lost, the store is lost with it. The new store may have as many changes as the old one, or more.
 #[test]
 fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
     let mut world = World::start();
@@ -128,7 +128,7 @@ fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
     assert!(told.contains("item.updated") && told.contains(&item), "{told}");
 }
 
-/// What others wrote costs a client that comes back no wait. `until` gives up when the server says that nothing happens.
+/// Changes in other vaults do not delay a client that resumes. `until` ends at a keep-alive comment.
 #[test]
 fn a_client_that_comes_back_does_not_wait_for_what_it_may_not_see() {
     let world = World::start();

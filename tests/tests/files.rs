@@ -1,4 +1,4 @@
-//! Files that are replaced while they are read: each answer is of one version.
+//! Files that are replaced while clients read them: each answer is of one version.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl World {
         self.ask("GET", headers).expect("an answer")
     }
 
-    /// Replaces the file, and waits until that is served.
+    /// Replaces the file, and waits until the new content is served.
     fn replace(&self, content: &str) {
         put(&self.pair, content);
         let served = wait_until(|| (self.get(&[]).text() == content).then_some(()));
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-/// Puts a file there in one step, as `git` and editors do.
+/// Replaces a file in one step, as `git` and editors do.
 fn put(pair: &Pair, content: &str) {
     let new = pair.path("tmp/new");
     fs::write(&new, content).expect("a file");
@@ -78,7 +78,7 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
             if whole == ANSWERS {
                 break;
             }
-            // A connection that is closed before the answer's end is none that a client takes for an answer.
+            // No client accepts an answer whose connection is closed before its end.
             let Some(reply) = world.ask("GET", &[]).filter(|reply| reply.status != 0) else {
                 continue;
             };
@@ -104,7 +104,7 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
                     return;
                 }
                 put(&world.pair, &version(number));
-                // The next one is put when this one is served: as often as the server keeps up with.
+                // The file is replaced again as soon as this content is served.
                 let size = version(number).len().to_string();
                 wait_until(|| {
                     let served = world.ask("HEAD", &[])?.header("content-length")? == size;
@@ -137,7 +137,7 @@ fn a_download_goes_on_only_if_it_is_of_the_same_version() {
     assert_eq!(part.header("etag"), Some(&*tag));
     assert_eq!(world.get(&[("If-None-Match", &tag)]).status, 304);
     assert_eq!(world.get(&[("If-Modified-Since", &date)]).status, 304);
-    // A range is a matter of GET alone, and HEAD tells what GET would.
+    // Range applies to GET only. HEAD has the headers that GET would have.
     let head = Request::new("HEAD", &world.path).bearer(&world.token);
     let head = head.header("Range", "bytes=4-").header("Connection", "close");
     let mut wire = sidevault_tests::wire::Wire::open(world.pair.address()).expect("a connection");
@@ -150,7 +150,7 @@ fn a_download_goes_on_only_if_it_is_of_the_same_version() {
     world.replace("abcdefghij");
     let other = world.get(&rest);
     assert_eq!((other.status, other.text().as_str()), (200, "abcdefghij"));
-    // Two versions of one second have one date: it does not say which one the client has.
+    // Two versions made in one second have the same date, so the date does not identify one.
     let part = world.get(&[("Range", "bytes=4-"), ("If-Range", &date)]);
     assert_eq!((part.status, part.body.len()), (200, 10));
     assert_eq!(world.get(&[("If-Match", &tag)]).status, 412);

@@ -1,4 +1,4 @@
-//! Both halves are killed again and again while clients write. What was acknowledged stays.
+//! Both processes are killed again and again while clients write. Every acknowledged write must survive.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Writer {
         exchange(self.address, &request.bytes()).ok()
     }
 
-    /// One write. Whatever is not a success leaves open whether it happened.
+    /// Makes one write. After anything but a success, the write may or may not have happened.
     fn write(&self, rng: &mut StdRng, n: u64) {
         let mut ledger = self.ledger.lock().unwrap();
         let items = ledger.certain();
@@ -65,7 +65,7 @@ impl Writer {
         };
         let good = if new.is_some() { 200 } else { 204 };
         if let Some(reply) = &reply {
-            // Nothing but "not now" may come of a kill.
+            // The only error that a kill may cause is 503.
             assert!(
                 [good, 0, 500, 503, 504].contains(&reply.status),
                 "{target}: {} {}",
@@ -188,7 +188,7 @@ fn nothing_acknowledged_is_lost_however_often_the_halves_are_killed() {
                 let _paused = pause.write().unwrap();
                 for half in victims {
                     pair.run(*half);
-                    // Now and then, it does not even get to its feet.
+                    // Sometimes the process is killed again while it starts.
                     if rng.random_range(0..5) == 0 {
                         std::thread::sleep(Duration::from_millis(rng.random_range(0..120)));
                         pair.kill(*half);

@@ -101,7 +101,7 @@ impl World {
         self.pair.wait_linked();
     }
 
-    /// Where a client is that has heard everything.
+    /// The number of the newest change.
     fn here(&self) -> String {
         let text = self.events(None, "id:");
         text.lines()

@@ -261,7 +261,7 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
     };
     pair.run(Half::Sync);
 
-    // A list that is named must be there, and good: else revoked tokens would be let in.
+    // A list that a variable names must exist and be valid, or else revoked tokens would be accepted.
     pair.run(Half::Api);
     assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
     assert!(

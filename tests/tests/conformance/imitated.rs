@@ -1,5 +1,5 @@
-//! Checks 207–213 as far as raw requests can stand in for programs that are not run here: each
-//! test sends what the client sends, in its order, and needs back what the client needs.
+//! Checks 207–213, with raw requests in place of programs that are not run here. Each test sends the client's requests in the
+//! client's order, and asserts what the client needs in the answers.
 
 use super::{World, encoded, field, login, titles, value, world};
 use serde_json::{Value, json};

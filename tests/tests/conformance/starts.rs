@@ -1,4 +1,4 @@
-//! Checks 38 and 188–203: how the halves start, wait and stop.
+//! Checks 38 and 188–203: how the processes start, wait and stop.
 
 use std::fs;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ const UID: u32 = 999;
 /// Changes the user and gives up every capability, as the Helm chart has the kernel do.
 const DROP: &str = "setpriv --reuid=999 --regid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs";
 
-/// Whether this test may become someone else; if not, it says that it is left out.
+/// Whether this test may change its user. If not, it prints that it is skipped.
 fn can(command: &str) -> bool {
     let can = Command::new("sh").args(["-c", command]).output();
     let can = can.is_ok_and(|output| output.status.success());
@@ -30,10 +30,9 @@ fn can(command: &str) -> bool {
     can
 }
 
-/// Said past the test's captured output, or nobody would hear it.
+/// Written to standard error directly, because the test harness captures what `eprintln!` prints.
 fn skipped(why: &str) {
-    // Without a stderr nobody listens anyway.
-    let _unheard = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// A pair whose binary and directory another user can reach.
@@ -59,7 +58,7 @@ fn give(path: &Path) {
 
 #[test]
 fn c038_198_the_first_request_after_a_start_succeeds() {
-    // However long a busy disk takes to make the database.
+    // Long, because a busy disk may take long to make the database.
     let mut pair = Pair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "2m")]);
     let token = pair.token("t", &["apps=read"]);
     for _ in ["the first start", "a later start"] {
@@ -89,7 +88,7 @@ fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
         let read = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok());
         assert_eq!(read.map(|reply| reply.status), Some(200), "{}", pair.log(Half::Api));
     }
-    // Once more is too much: then it says what it should be, and shows nothing of it.
+    // Base64 three times is refused. The error says what OP_SESSION must be, and shows nothing of its value.
     pair.kill(Half::Api);
     let thrice = STANDARD.encode(STANDARD.encode(STANDARD.encode("{\"format\":\"x\"}")));
     pair.set("OP_SESSION", &thrice);
@@ -238,11 +237,11 @@ fn c200_a_request_in_work_is_finished_before_the_halves_end() {
         .header("Expect", "100-continue");
     let mut wire = Wire::open(pair.address()).unwrap();
     wire.send(&head.bytes()).unwrap();
-    // The server is waiting for the body: the request is in work.
+    // The server waits for the body, so the request is in work.
     let seen = wire.until(|bytes| bytes.ends_with(b"\r\n\r\n")).unwrap();
     assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&seen));
     pair.terminate(Half::Api);
-    // It has stopped listening, so it knows.
+    // The api has stopped listening, so it has received the signal.
     let refused = wait_until(|| std::net::TcpStream::connect(pair.address()).is_err().then_some(()));
     assert!(refused.is_some(), "the api still takes connections");
     wire.send(body.as_bytes()).unwrap();
@@ -304,7 +303,7 @@ fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
     });
     assert!(linked.is_some());
     for (writer, reader) in [(pair.address(), replica), (replica, pair.address())] {
-        // No waiting: whoever was told that it is written must find it everywhere.
+        // Without waiting: an acknowledged write must be visible at every api.
         let made = ask(writer, "POST", items, &login("first").to_string());
         assert_eq!(made.status, 200, "{}", made.text());
         let path = format!("{items}/{}", made.json()["id"].as_str().unwrap());

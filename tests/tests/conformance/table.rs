@@ -1,4 +1,4 @@
-//! The table of all checks is whole, and names no test that is not there.
+//! `CONFORMANCE.md` has every check once, and names only tests that exist.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Who holds connections and says nothing keeps nobody else out.
+//! Clients that hold connections without a request don't keep others out.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! HTTP/2 as h2spec sees it, a conformance test of RFC 7540 and RFC 7541 made by others.
+//! h2spec, a conformance test for HTTP/2 (RFC 7540 and RFC 7541).
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Requests that nobody should send. Whatever comes, the answer is the right one, in Connect's
-//! form, and the server lives on.
+//! Malformed, forbidden and oversized requests. Each gets the right error in Connect's form, and the server goes on working.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod connections;
@@ -105,7 +104,7 @@ fn heartbeat(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// What is wrong with an answer, in words.
+/// What is wrong with an answer, for the report.
 fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
     let mut faults = Vec::new();
     if !case.statuses.contains(&reply.status) {
@@ -115,7 +114,7 @@ fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
     if !text.contains(&case.message) {
         faults.push(format!("{:?} is not in the body", case.message));
     }
-    // What the HTTP library refuses by itself carries no header of ours.
+    // Answers of the HTTP library itself lack the API's headers.
     let ours = reply.header("1password-connect-version").is_some();
     if ours && reply.status >= 400 && !case.request.starts_with(b"HEAD ") {
         let body = reply.json();
@@ -281,7 +280,7 @@ fn slow_clients_do_not_keep_others_waiting() {
     heartbeat(ground.address).unwrap();
 }
 
-/// However many send large bodies, few are held in memory at once; ordinary writes do not wait for them.
+/// Only a few large bodies are held in memory at once, and small writes do not wait for them.
 #[test]
 fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     let pair = Pair::start(&["--vault", "apps"], &[]);
@@ -293,7 +292,7 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     let post = || Request::new("POST", "/v1/vaults/apps/items").bearer(&token);
     let create = |body: &str| exchange(pair.address(), &post().body(body).bytes()).unwrap();
     let large = item("large", 100_000);
-    // It is told to go on when it has its place.
+    // The server sends 100 once the body may be sent.
     let start = || {
         let head = post().header("Expect", "100-continue");
         let head = head.header("Content-Length", large.len().to_string());
@@ -381,7 +380,7 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     assert_eq!(reply.status, 400, "{}", reply.text());
 }
 
-/// `GET /heartbeat` in HPACK, without Huffman codes.
+/// The header block of `GET /heartbeat`, without Huffman codes.
 fn heartbeat_headers() -> Vec<u8> {
     let mut block = vec![0x82, 0x86, 0x44, 10];
     block.extend_from_slice(b"/heartbeat");
@@ -438,7 +437,7 @@ fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
         let mut flood = PREFACE.to_vec();
         flood.extend(frame(4, 0, 0, &[]));
         flood.extend(bytes);
-        // The server may stop reading: then it has said why, or closed.
+        // The server may stop reading; it has then answered, or closed the connection.
         let _closed = wire.send(&flood);
         wire.finish();
         let _answer = wire.rest();

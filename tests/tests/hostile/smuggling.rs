@@ -1,16 +1,16 @@
-//! Requests that two servers in a row could read as two different ones (RFC 9112, 11.2). Behind each of them comes the
-//! request that a proxy would not see. Either the first is refused and its connection closed, or all of its body is taken
-//! for its body: never is a byte of a body the beginning of a request.
+//! Request smuggling (RFC 9112, 11.2): requests whose end two servers in a row could see at different places. Each is followed by
+//! bytes that a proxy would take for a part of it. The server must either refuse the first request and close the connection, or
+//! read the whole body as a body: no byte of a body may begin a request.
 
 use sidevault_tests::pair::Pair;
 use sidevault_tests::wire::{Request, Wire, exchange};
 
-/// What becomes of a request.
+/// The expected outcome.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Then {
     /// A 400 (or another 4xx for its size), and the connection is closed.
     Refused,
-    /// It is answered, and so is what comes behind it, as a request of its own.
+    /// The request is answered, and the bytes that follow are answered as a request of their own.
     Next,
     /// Either. RFC 9112 leaves it open.
     Either,
@@ -18,7 +18,7 @@ enum Then {
 
 /// A name, what is sent from the headers on, and what becomes of it. `SMUGGLED` stands for a request that deletes the item.
 const CASES: &[(&str, &str, Then)] = &[
-    // Two words about the length (RFC 9112, 6.1 and 6.3).
+    // Two lengths (RFC 9112, 6.1 and 6.3).
     (
         "CL and TE",
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
