@@ -12,7 +12,7 @@ check:
 test *names:
     tests/rust.sh {{names}}
 
-# Formatting, lints, and the tests that take seconds
+# Formatting, and the tests that take seconds
 quick:
     tests/run quick
 
