@@ -1,27 +1,40 @@
 #!/usr/bin/env bash
-# Checks by tools that take long to compile or ask the network: typos, taplo, cargo-deny, cargo-machete. A tool that is not
-# installed is skipped: `cargo install --locked typos-cli taplo-cli cargo-deny cargo-machete`.
+# Checks spelling with typos and the form of TOML files with taplo, which are installed from PyPI into target/tools/lint. Checks
+# dependencies with cargo-machete (unused ones) and cargo-deny (deny.toml), if these are installed: they take minutes to compile
+# (`cargo install --locked cargo-machete cargo-deny`). With --all they must be installed. Exit status 77: a tool is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-failed=0 skipped=0
+out=${CARGO_TARGET_DIR:-$PWD/target}/tools/lint
+pins="typos==1.52.0 taplo==0.9.3"
+failed=0 missing=0
 
 check() { # TOOL COMMAND...
     local tool=$1
     shift
     if ! command -v "$tool" >/dev/null; then
-        echo "$tool: SKIPPED: not installed" && skipped=$((skipped + 1))
+        echo "$tool: SKIPPED: not installed" && missing=1
         [ -z "${SIDEVAULT_SKIPPED:-}" ] || echo "$tool" >>"$SIDEVAULT_SKIPPED"
     elif "$@"; then
         echo "$tool: ok"
     else
-        echo "$tool: FAILED" && failed=$((failed + 1))
+        echo "$tool: FAILED" && failed=1
     fi
 }
 
+if [ "$(cat "$out/.installed" 2>/dev/null || true)" != "$pins" ] && python3 -c 'import venv, ensurepip' 2>/dev/null; then
+    rm -rf "$out"
+    python3 -m venv "$out"
+    "$out/bin/pip" install --quiet --disable-pip-version-check --no-deps $pins
+    echo "$pins" >"$out/.installed"
+fi
+PATH=$out/bin:$PATH
+
 check typos typos
-check taplo taplo fmt --check
-check cargo-machete cargo machete
-# Advisories come from a Git repository; everything else needs no network.
-check cargo-deny cargo deny --locked --offline check bans licenses sources
+check taplo env RUST_LOG=warn taplo fmt --check
+optional() { [ "$all" = --all ] || command -v "$1" >/dev/null; }
+all=${1:-}
+! optional cargo-machete || check cargo-machete cargo machete
+# Advisories are in a Git repository on the web; the other checks need no network.
+! optional cargo-deny || check cargo-deny cargo deny --locked --offline check bans licenses sources
 [ "$failed" -eq 0 ] || exit 1
-[ "$skipped" -lt 4 ] || exit 77
+[ "$missing" -eq 0 ] || exit 77
