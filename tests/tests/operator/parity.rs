@@ -1,13 +1,9 @@
 //! The same ExternalSecrets, given to the real External Secrets controller and to ours: the same Secrets, byte for byte,
 //! the same conditions and the same events, when they are applied, when all around them changes, and when they go.
 
-#[path = "parity/acts.rs"]
 mod acts;
-#[path = "parity/matrix.rs"]
 mod matrix;
-#[path = "parity/open.rs"]
 mod open;
-#[path = "parity/snapshot.rs"]
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};

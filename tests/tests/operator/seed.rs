@@ -1,10 +1,7 @@
 //! The stack this project was asked for: its manifests as written, and its commands as written.
 
-#[path = "seed/commands.rs"]
 mod commands;
-#[path = "seed/proxy.rs"]
 mod proxy;
-#[path = "seed/stack.rs"]
 mod stack;
 
 use std::path::Path;

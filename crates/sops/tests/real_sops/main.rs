@@ -1,15 +1,10 @@
 //! What the real sops encrypts, read here, against what the real sops decrypts.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "real_sops/cases.rs"]
 mod cases;
-#[path = "real_sops/fuzz.rs"]
 mod fuzz;
-#[path = "real_sops/generate.rs"]
 mod generate;
-#[path = "real_sops/reports.rs"]
 mod reports;
-#[path = "real_sops/tools.rs"]
 mod tools;
 
 use std::path::Path;

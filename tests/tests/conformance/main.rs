@@ -2,29 +2,17 @@
 //! its checks.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "conformance/auth.rs"]
 mod auth;
-#[path = "conformance/change.rs"]
 mod change;
-#[path = "conformance/create.rs"]
 mod create;
-#[path = "conformance/files.rs"]
 mod files;
-#[path = "conformance/imitated.rs"]
 mod imitated;
-#[path = "conformance/lists.rs"]
 mod lists;
-#[path = "conformance/operations.rs"]
 mod operations;
-#[path = "conformance/read.rs"]
 mod read;
-#[path = "conformance/starts.rs"]
 mod starts;
-#[path = "conformance/table.rs"]
 mod table;
-#[path = "conformance/transport.rs"]
 mod transport;
-#[path = "conformance/vaults.rs"]
 mod vaults;
 
 use std::fs;

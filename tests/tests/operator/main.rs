@@ -1,0 +1,18 @@
+//! The operator on a real API server, beside the real External Secrets controller.
+#![allow(clippy::expect_used, missing_docs)]
+
+mod classes;
+mod deletion;
+mod faults;
+mod front;
+mod lead;
+mod parity;
+mod poke;
+mod push;
+mod refresh;
+mod rights;
+mod secrecy;
+mod seed;
+mod templates;
+mod versions;
+mod world;
