@@ -8,6 +8,7 @@ pub mod http2;
 pub mod https;
 pub mod ledger;
 pub mod markers;
+pub mod pages;
 pub mod pair;
 pub mod pebble;
 pub mod sops;
