@@ -73,7 +73,9 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
                 how = Some(parse(comment).ok_or_else(|| format!("{number}: unknown comment: {comment}"))?);
             }
         } else if let Some(language) = content.strip_prefix("```") {
-            let code = lines.by_ref().map_while(|(_, line)| (line.trim() != "```").then_some(line));
+            let code = lines
+                .by_ref()
+                .map_while(|(_, line)| (line.trim() != "```").then_some(line));
             let code: Vec<&str> = code.map(|line| line.get(indent..).unwrap_or_default()).collect();
             match language {
                 "sh" => steps.push(Step::Block(Block {
@@ -100,6 +102,8 @@ fn parse(comment: &str) -> Option<How> {
     if let Some(path) = comment.strip_prefix("run by another test: ") {
         return Some(How::ByAnotherTest(path.to_owned()));
     }
-    let url = comment.strip_prefix("first terminal, until ")?.strip_suffix(" answers")?;
+    let url = comment
+        .strip_prefix("first terminal, until ")?
+        .strip_suffix(" answers")?;
     Some(How::Beside(url.to_owned()))
 }

@@ -85,7 +85,11 @@ fn c055_056_057_bad_filters_and_order() {
         ("name eq \"x", "no closing quote for the value"),
         ("colour eq \"red\"", "unknown attribute"),
     ] {
-        refused(&world.get(&format!("/v1/vaults?filter={}", encoded(filter))), 400, fault);
+        refused(
+            &world.get(&format!("/v1/vaults?filter={}", encoded(filter))),
+            400,
+            fault,
+        );
     }
     // Oldest first. Times are shown in seconds, so the vault that is made last must be the last one.
     world.pair.command(&["vault", "create", "newest"]);

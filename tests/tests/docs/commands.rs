@@ -189,9 +189,23 @@ impl Desk {
         let terminals = self.root.path().join("terminals").display().to_string();
         let text = SETUP.replace("@PATH@", &self.path).replace("@TERMINALS@", &terminals);
         fs::write(&setup, text).unwrap();
-        let alone = ["unshare", "--map-root-user", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"];
+        let alone = [
+            "unshare",
+            "--map-root-user",
+            "--net",
+            "sh",
+            "-c",
+            "ip link set lo up && exec \"$@\"",
+            "sh",
+        ];
         let mut words = Vec::new();
-        if !self.compiles && Command::new(alone[0]).args(&alone[1..]).arg("true").output().is_ok_and(|it| it.status.success()) {
+        if !self.compiles
+            && Command::new(alone[0])
+                .args(&alone[1..])
+                .arg("true")
+                .output()
+                .is_ok_and(|it| it.status.success())
+        {
             words.extend(alone);
         }
         words.push("bash");
@@ -224,7 +238,15 @@ fn tools() -> PathBuf {
 fn check_out(target: &Path) {
     let repository = repository();
     let listed = Command::new("git")
-        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .current_dir(&repository)
         .output()
         .unwrap();
@@ -232,7 +254,9 @@ fn check_out(target: &Path) {
     for name in String::from_utf8(listed.stdout).unwrap().split_terminator('\0') {
         let (from, to) = (repository.join(name), target.join(name));
         // A file may be deleted and not yet committed.
-        let Ok(metadata) = from.symlink_metadata() else { continue };
+        let Ok(metadata) = from.symlink_metadata() else {
+            continue;
+        };
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         if metadata.is_symlink() {
             symlink(fs::read_link(&from).unwrap(), &to).unwrap();

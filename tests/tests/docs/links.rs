@@ -23,7 +23,8 @@ const MORE: [&str; 10] = [
 fn every_link_within_the_repository_leads_somewhere() {
     let mut broken = Vec::new();
     for page in pages().into_iter().chain(MORE.map(PathBuf::from)) {
-        let text = fs::read_to_string(repository().join(&page)).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        let text =
+            fs::read_to_string(repository().join(&page)).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         for link in links(&text) {
             let (path, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = match path {
@@ -40,7 +41,10 @@ fn every_link_within_the_repository_leads_somewhere() {
 
 /// The targets of `[text](target)`, without those on the web.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(')')?.0));
     targets.filter(|target| !target.contains("://") && !target.contains(char::is_whitespace))
 }
 
@@ -49,7 +53,9 @@ fn has_heading(page: &Path, anchor: &str) -> bool {
     let text = fs::read_to_string(page).unwrap_or_default();
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings.map(|line| line.trim_start_matches('#').trim()).any(|heading| {
-        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        let kept = heading
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
         kept.collect::<String>().to_lowercase().replace(' ', "-") == anchor
     })
 }
