@@ -6,7 +6,7 @@ mod fields;
 mod find;
 mod follow;
 mod push;
-mod slots;
+mod single_flight;
 mod uses;
 
 pub(crate) use connection::{Connection, Need};

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ProviderError;
 use super::follow::{Change, Changed};
-use super::slots::Slots;
+use super::single_flight::SingleFlight;
 use super::uses::{Use, Uses};
 
 /// How many requests are under way to one server at a time.
@@ -47,12 +47,12 @@ pub(crate) struct Connection {
     /// Held by whoever makes an item of a title.
     creating: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     requests: Semaphore,
-    vaults: Slots<String, VaultId>,
-    titles: Slots<(VaultId, String), Vec<ItemId>>,
-    lists: Slots<VaultId, Arc<Vec<Item>>>,
-    items: Slots<(VaultId, ItemId, Option<u32>), Arc<Item>>,
-    files: Slots<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
-    settled: Slots<(), Instant>,
+    vaults: SingleFlight<String, VaultId>,
+    titles: SingleFlight<(VaultId, String), Vec<ItemId>>,
+    lists: SingleFlight<VaultId, Arc<Vec<Item>>>,
+    items: SingleFlight<(VaultId, ItemId, Option<u32>), Arc<Item>>,
+    files: SingleFlight<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
+    settled: SingleFlight<(), Instant>,
     changes: Mutex<Changes>,
     /// Whether anyone may read yet.
     readable: watch::Sender<bool>,
@@ -68,12 +68,12 @@ impl Connection {
             client,
             creating: Mutex::default(),
             requests: Semaphore::new(REQUESTS),
-            vaults: Slots::new(),
-            titles: Slots::new(),
-            lists: Slots::new(),
-            items: Slots::new(),
-            files: Slots::new(),
-            settled: Slots::new(),
+            vaults: SingleFlight::new(),
+            titles: SingleFlight::new(),
+            lists: SingleFlight::new(),
+            items: SingleFlight::new(),
+            files: SingleFlight::new(),
+            settled: SingleFlight::new(),
             changes: Mutex::default(),
             readable: watch::Sender::new(false),
             _stopped_on_drop: stop.clone().drop_guard(),
