@@ -19,7 +19,7 @@ use crate::merge_patch;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_OWNER};
 use crate::options::Options;
-use crate::provider::{Connections, UsesIndex};
+use crate::provider::{Connections, DependencyIndex};
 use crate::queue::{ObjectKey, Outcome, Queue};
 use crate::recorder::Recorder;
 use crate::templates::TemplateSources;
@@ -132,7 +132,7 @@ pub(crate) struct Operator {
     /// Follows the ConfigMaps and Secrets that templates live in.
     pub(crate) templates: TemplateSources,
     /// Which ExternalSecrets hang on what.
-    pub(crate) uses: Mutex<UsesIndex>,
+    pub(crate) uses: Mutex<DependencyIndex>,
     /// The Secrets that were found to be as they should, by ExternalSecret. While the API server shows the same, they
     /// need not be fetched.
     pub(crate) verified: Mutex<HashMap<ObjectKey, Identity>>,
@@ -179,7 +179,7 @@ impl Operator {
     }
 
     /// Which ExternalSecrets hang on what.
-    pub(crate) fn uses(&self) -> std::sync::MutexGuard<'_, UsesIndex> {
+    pub(crate) fn uses(&self) -> std::sync::MutexGuard<'_, DependencyIndex> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -2,19 +2,19 @@
 
 mod connection;
 mod connections;
+mod dependencies;
 mod fields;
 mod find;
 mod follow;
 mod push;
 mod single_flight;
-mod uses;
 
 pub(crate) use connection::{Connection, Need};
 pub(crate) use connections::Connections;
+pub(crate) use dependencies::{Dependencies, Dependency, DependencyIndex};
 pub(crate) use find::{ItemVersion, Question, Source};
 pub(crate) use follow::{Change, Changed};
 pub(crate) use push::{Put, PutMetadata, Write, label};
-pub(crate) use uses::{Use, Uses, UsesIndex};
 
 use sidevault_client::ClientError;
 

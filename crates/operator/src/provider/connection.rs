@@ -10,9 +10,9 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ProviderError;
+use super::dependencies::{Dependencies, Dependency};
 use super::follow::{Change, Changed};
 use super::single_flight::SingleFlight;
-use super::uses::{Use, Uses};
 
 /// How many requests are under way to one server at a time.
 const REQUESTS: usize = 32;
@@ -231,12 +231,12 @@ impl Connection {
     }
 
     /// Whether what answers hang on was changed since, or may have been.
-    pub(crate) fn changed_since(&self, uses: &Uses, since: Instant) -> bool {
+    pub(crate) fn changed_since(&self, dependencies: &Dependencies, since: Instant) -> bool {
         let changes = self.changes();
-        uses.iter().any(|one| {
-            let about = match one {
-                Use::Item(vault, item) => (*vault, Some(*item)),
-                Use::Absent(vault, _) | Use::Whole(vault) => (*vault, None),
+        dependencies.iter().any(|dependency| {
+            let about = match dependency {
+                Dependency::Item(vault, item) => (*vault, Some(*item)),
+                Dependency::Absent(vault, _) | Dependency::Vault(vault) => (*vault, None),
             };
             changes.last(Some(about)).is_some_and(|changed| changed >= since)
         })

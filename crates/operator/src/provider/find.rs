@@ -7,8 +7,8 @@ use sidevault_go::regex::Regex;
 use sidevault_model::filter::fold;
 use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
+use super::dependencies::{Dependencies, Dependency};
 use super::fields::{self, Property};
-use super::uses::{Use, Uses};
 use super::{Connection, Need, ProviderError};
 use crate::types::{Find, OnePassword, RemoteRef};
 use crate::values::Values;
@@ -42,7 +42,7 @@ pub(crate) struct Source<'a> {
     /// for a title, and a 404 for an id may be a proxy's.
     pub(crate) lists_show_absence: bool,
     /// What the answers so far hang on.
-    pub(crate) uses: Uses,
+    pub(crate) dependencies: Dependencies,
     /// The items that were read.
     pub(crate) items: BTreeSet<ItemVersion>,
 }
@@ -60,7 +60,7 @@ impl<'a> Source<'a> {
             shown: format!("map[{}]", pairs.join(" ")),
             need,
             lists_show_absence: false,
-            uses: Uses::default(),
+            dependencies: Dependencies::default(),
             items: BTreeSet::new(),
         }
     }
@@ -120,7 +120,7 @@ impl<'a> Source<'a> {
         let mut found = Values::new();
         for vault in self.vaults.clone() {
             let vault = self.connection.vault(vault, self.need).await?;
-            self.uses.insert(Use::Whole(vault));
+            self.dependencies.insert(Dependency::Vault(vault));
             for summary in self.connection.list(vault, self.need).await?.iter() {
                 let chosen = match &find.tags {
                     Some(tags) => tags.keys().all(|tag| summary.tags.contains(tag)),
@@ -168,7 +168,7 @@ impl<'a> Source<'a> {
             })?),
         };
         let (vault, item) = self.locate(&reference.key).await?;
-        self.uses.insert(Use::Item(vault, item));
+        self.dependencies.insert(Dependency::Item(vault, item));
         let item = self.connection.item(vault, item, version, self.need).await?;
         self.items.insert(version_of(&item));
         Ok(item)
@@ -189,7 +189,7 @@ impl<'a> Source<'a> {
                     [] => {}
                     [item] => return Ok((vault, item)),
                     ref several => {
-                        self.uses.insert(Use::Absent(vault, key.to_owned()));
+                        self.dependencies.insert(Dependency::Absent(vault, key.to_owned()));
                         return Err(ProviderError::Count(format!(
                             "expected one 1Password Item matching: '{key}', got {}",
                             several.len()
@@ -197,7 +197,7 @@ impl<'a> Source<'a> {
                     }
                 }
             }
-            self.uses.insert(Use::Absent(vault, key.to_owned()));
+            self.dependencies.insert(Dependency::Absent(vault, key.to_owned()));
         }
         if self.lists_show_absence {
             self.check_lists(key).await?;

@@ -11,7 +11,7 @@ use sidevault_model::Timestamp;
 use crate::informer::key;
 use crate::names;
 use crate::operator::Operator;
-use crate::provider::{Connection, ItemVersion, Need, ProviderError, Question, Source, Use, Uses};
+use crate::provider::{Connection, Dependencies, Dependency, ItemVersion, Need, ProviderError, Question, Source};
 use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
 use crate::templates::TemplateKind;
@@ -107,8 +107,8 @@ pub(super) async fn ingredients(
         tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
         return None;
     }
-    let absent = gatherer.uses.values().flatten();
-    let absent: BTreeSet<&Use> = absent.filter(|one| matches!(one, Use::Absent(..))).collect();
+    let absent = gatherer.dependencies.values().flatten();
+    let absent: BTreeSet<&Dependency> = absent.filter(|one| matches!(one, Dependency::Absent(..))).collect();
     Some(Ingredients {
         hash: names::sha3(format!("{:?} {absent:?}", gatherer.items)),
         changed_at: gatherer.items.iter().map(|(.., changed_at)| *changed_at).max(),
@@ -142,7 +142,7 @@ async fn gather<'a>(
         default: external_secret.spec.secret_store_ref.as_ref(),
         need,
         is_settled: settled_since.is_some(),
-        uses: HashMap::new(),
+        dependencies: HashMap::new(),
         connections: HashMap::new(),
         items: BTreeSet::new(),
         is_unsettled: false,
@@ -150,12 +150,14 @@ async fn gather<'a>(
     let gathered = gatherer.all(external_secret).await;
     let began = gatherer.connections.values().map(|(began, _)| *began).min();
     // Also after a failure: what is missing may come.
-    let uses = &gatherer.uses;
-    operator.uses().set(&work.key, began.unwrap_or_else(Instant::now), uses);
+    let dependencies = &gatherer.dependencies;
+    operator
+        .uses()
+        .set(&work.key, began.unwrap_or_else(Instant::now), dependencies);
     // What changed while it was read was told before it was known who uses it.
-    let changed = uses.iter().any(|(store, uses)| {
+    let changed = dependencies.iter().any(|(store, dependencies)| {
         let connection = gatherer.connections.get(store);
-        connection.is_some_and(|(began, connection)| connection.changed_since(uses, *began))
+        connection.is_some_and(|(began, connection)| connection.changed_since(dependencies, *began))
     });
     if changed {
         wake::ask(operator, work.key.clone(), Reason::Changed, Instant::now());
@@ -170,7 +172,7 @@ struct Gatherer<'a> {
     need: Need,
     /// Whether the servers said that they have read all their sources.
     is_settled: bool,
-    uses: HashMap<ObjectKey, Uses>,
+    dependencies: HashMap<ObjectKey, Dependencies>,
     /// With when it was first asked.
     connections: HashMap<ObjectKey, (Instant, Arc<Connection>)>,
     items: BTreeSet<ItemVersion>,
@@ -323,7 +325,7 @@ impl Gatherer<'_> {
         source.lists_show_absence = self.is_settled;
         let answer = source.answer(question).await;
         self.operator.metrics.called("GetItem", answer.is_ok());
-        self.uses.entry(key).or_default().extend(source.uses);
+        self.dependencies.entry(key).or_default().extend(source.dependencies);
         self.items.extend(source.items);
         answer.map_err(|error| (error, connection.id))
     }
