@@ -4,17 +4,17 @@ mod connection;
 mod connections;
 mod dependencies;
 mod fields;
-mod find;
 mod follow;
 mod push;
+mod session;
 mod single_flight;
 
-pub(crate) use connection::{Connection, Need};
+pub(crate) use connection::{Connection, Freshness};
 pub(crate) use connections::Connections;
 pub(crate) use dependencies::{Dependencies, Dependency, DependencyIndex};
-pub(crate) use find::{ItemVersion, Question, Source};
 pub(crate) use follow::{Change, Changed};
 pub(crate) use push::{Put, PutMetadata, Write, label};
+pub(crate) use session::{ItemVersion, ProviderSession, RemoteQuery};
 
 use sidevault_client::ClientError;
 

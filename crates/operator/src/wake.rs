@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controllers::{external_secret, store};
 use crate::informer::By;
 use crate::operator::Operator;
-use crate::provider::{Change, Changed, Connection, Need};
+use crate::provider::{Change, Changed, Connection, Freshness};
 use crate::queue::{ObjectKey, Reason};
 use crate::templates::TemplateKind;
 use crate::types::condition;
@@ -87,11 +87,11 @@ async fn wake_those_who_miss_it(
     (vault, item): (VaultId, ItemId),
     at: Instant,
 ) {
-    let need = Need {
+    let freshness = Freshness {
         not_before: at,
         or_unchanged: false,
     };
-    let Ok(read) = connection.item(vault, item, None, need).await else {
+    let Ok(read) = connection.item(vault, item, None, freshness).await else {
         return;
     };
     let mut concerned = HashSet::new();

@@ -6,7 +6,7 @@ use kube::runtime::events::EventType;
 
 use crate::controllers::push_secret;
 use crate::operator::{Operator, now};
-use crate::provider::{Need, ProviderError};
+use crate::provider::{Freshness, ProviderError};
 use crate::queue::{ObjectKey, Outcome, Work};
 use crate::types::{Condition, Interval, Store, condition};
 
@@ -95,7 +95,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
 /// Whether the server answers for every vault.
 async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<(), ProviderError> {
     let connection = operator.connections.of(store).await?;
-    let need = Need {
+    let freshness = Freshness {
         not_before: asked,
         or_unchanged: false,
     };
@@ -106,7 +106,7 @@ async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<
         .iter()
         .flat_map(|config| config.vaults.keys())
     {
-        let outcome = connection.vault(vault, need).await;
+        let outcome = connection.vault(vault, freshness).await;
         operator.metrics.called("GetVault", outcome.is_ok());
         if let Err(error) = outcome {
             if error.is_denied() {

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What an answer must be as new as.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Need {
+pub(crate) struct Freshness {
     /// A read that began at this moment or later is good enough.
     pub(crate) not_before: Instant,
     /// So is an older one, while the server's event stream says that nothing changed since.
@@ -82,18 +82,25 @@ impl Connection {
     }
 
     /// A vault by its name or id.
-    pub(crate) async fn vault(&self, name: &str, need: Need) -> Result<VaultId, ProviderError> {
+    pub(crate) async fn vault(&self, name: &str, freshness: Freshness) -> Result<VaultId, ProviderError> {
         let read = || async {
             let vault = self.call(|| self.client.resolve_vault(name)).await;
             vault
                 .map(|vault| vault.id)
                 .map_err(ProviderError::client("error finding 1Password Vault"))
         };
-        self.vaults.get(name.to_owned(), self.fresh(need, None), read).await
+        self.vaults
+            .get(name.to_owned(), self.fresh(freshness, None), read)
+            .await
     }
 
     /// The ids of the items with a title: usually one, or none.
-    pub(crate) async fn titled(&self, vault: VaultId, title: &str, need: Need) -> Result<Vec<ItemId>, ProviderError> {
+    pub(crate) async fn titled(
+        &self,
+        vault: VaultId,
+        title: &str,
+        freshness: Freshness,
+    ) -> Result<Vec<ItemId>, ProviderError> {
         let read = || async {
             let filter = Filter::title(title);
             let items = self.call(|| self.client.items(vault, Some(&filter))).await;
@@ -102,19 +109,25 @@ impl Connection {
                 .map_err(ProviderError::client("error finding 1Password Item"))
         };
         self.titles
-            .get((vault, title.to_owned()), self.fresh(need, Some((vault, None))), read)
+            .get(
+                (vault, title.to_owned()),
+                self.fresh(freshness, Some((vault, None))),
+                read,
+            )
             .await
     }
 
     /// The items of a vault, without fields.
-    pub(crate) async fn list(&self, vault: VaultId, need: Need) -> Result<Arc<Vec<Item>>, ProviderError> {
+    pub(crate) async fn list(&self, vault: VaultId, freshness: Freshness) -> Result<Arc<Vec<Item>>, ProviderError> {
         let read = || async {
             let items = self.call(|| self.client.items(vault, None)).await;
             items
                 .map(Arc::new)
                 .map_err(ProviderError::client("error finding 1Password Item"))
         };
-        self.lists.get(vault, self.fresh(need, Some((vault, None))), read).await
+        self.lists
+            .get(vault, self.fresh(freshness, Some((vault, None))), read)
+            .await
     }
 
     /// An item, or one of its earlier versions.
@@ -123,7 +136,7 @@ impl Connection {
         vault: VaultId,
         item: ItemId,
         version: Option<u32>,
-        need: Need,
+        freshness: Freshness,
     ) -> Result<Arc<Item>, ProviderError> {
         let read = || async {
             let item = match version {
@@ -136,7 +149,7 @@ impl Connection {
         self.items
             .get(
                 (vault, item, version),
-                self.fresh(need, Some((vault, Some(item)))),
+                self.fresh(freshness, Some((vault, Some(item)))),
                 read,
             )
             .await
@@ -148,7 +161,7 @@ impl Connection {
         vault: VaultId,
         item: ItemId,
         file: FileId,
-        need: Need,
+        freshness: Freshness,
     ) -> Result<Arc<Vec<u8>>, ProviderError> {
         let read = || async {
             let content = self
@@ -162,7 +175,11 @@ impl Connection {
                 .map_err(ProviderError::client("error finding 1Password Document"))
         };
         self.files
-            .get((vault, item, file), self.fresh(need, Some((vault, Some(item)))), read)
+            .get(
+                (vault, item, file),
+                self.fresh(freshness, Some((vault, Some(item)))),
+                read,
+            )
             .await
     }
 
@@ -216,16 +233,16 @@ impl Connection {
     }
 
     /// Whether an answer about a vault (or an item of it), or about which vaults there are, still is one.
-    fn fresh(&self, need: Need, about: Option<(VaultId, Option<ItemId>)>) -> impl Fn(Instant, bool) -> bool {
+    fn fresh(&self, freshness: Freshness, about: Option<(VaultId, Option<ItemId>)>) -> impl Fn(Instant, bool) -> bool {
         let changes = self.changes();
-        let since = match changes.known_since.filter(|_| need.or_unchanged) {
-            Some(known) => known.min(need.not_before),
-            None => need.not_before,
+        let since = match changes.known_since.filter(|_| freshness.or_unchanged) {
+            Some(known) => known.min(freshness.not_before),
+            None => freshness.not_before,
         };
         let changed = changes.last(about);
         move |began, succeeded| {
             // A failure says nothing of how things are.
-            let since = if succeeded { since } else { need.not_before };
+            let since = if succeeded { since } else { freshness.not_before };
             began >= since && changed.is_none_or(|changed| began >= changed)
         }
     }

@@ -13,8 +13,8 @@ use sidevault_model::patch::Operation;
 use sidevault_model::{Item, ItemId, VaultId};
 
 use self::edit::{Withdrawal, new_item, update, withdraw};
-use super::find::Source;
-use super::{Need, ProviderError};
+use super::session::ProviderSession;
+use super::{Freshness, ProviderError};
 
 pub(crate) use self::edit::label;
 pub(crate) use self::metadata::PutMetadata;
@@ -48,7 +48,7 @@ pub(crate) struct Put {
     pub(crate) only_missing: bool,
 }
 
-impl Source<'_> {
+impl ProviderSession<'_> {
     /// Writes. The answer is whether anything had to be written.
     pub(crate) async fn write(&mut self, write: Write<'_>) -> Result<bool, ProviderError> {
         match write {
@@ -72,7 +72,7 @@ impl Source<'_> {
         let connection = self.connection;
         // Two who miss the same item shall not both make it.
         let _one_at_a_time = connection.creating(&put.title).await;
-        self.need = from_now();
+        self.freshness = from_now();
         if let Some(item) = self.existing(&put.title).await? {
             return self.update(&item, put).await;
         }
@@ -130,7 +130,7 @@ impl Source<'_> {
 
     async fn existing(&mut self, title: &str) -> Result<Option<std::sync::Arc<Item>>, ProviderError> {
         match self.locate(title).await {
-            Ok((vault, id)) => self.connection.item(vault, id, None, self.need).await.map(Some),
+            Ok((vault, id)) => self.connection.item(vault, id, None, self.freshness).await.map(Some),
             Err(ProviderError::NoItem { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -147,7 +147,7 @@ impl Source<'_> {
             Some(vault) => vault,
             None => self.vaults.first().copied().unwrap_or_default(),
         };
-        self.connection.vault(name, self.need).await
+        self.connection.vault(name, self.freshness).await
     }
 
     async fn wait_for(&self, vault: VaultId, title: &str) -> Result<(), ProviderError> {
@@ -166,8 +166,8 @@ impl Source<'_> {
     }
 }
 
-fn from_now() -> Need {
-    Need {
+fn from_now() -> Freshness {
+    Freshness {
         not_before: Instant::now(),
         or_unchanged: false,
     }

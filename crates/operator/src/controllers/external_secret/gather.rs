@@ -11,7 +11,9 @@ use sidevault_model::Timestamp;
 use crate::informer::key;
 use crate::names;
 use crate::operator::Operator;
-use crate::provider::{Connection, Dependencies, Dependency, ItemVersion, Need, ProviderError, Question, Source};
+use crate::provider::{
+    Connection, Dependencies, Dependency, Freshness, ItemVersion, ProviderError, ProviderSession, RemoteQuery,
+};
 use crate::queue::{ObjectKey, Reason, Work};
 use crate::secret::Sources;
 use crate::templates::TemplateKind;
@@ -125,12 +127,12 @@ async fn gather<'a>(
 ) -> (Result<Gathered, String>, Gatherer<'a>) {
     let status = external_secret.status.as_ref();
     let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
-    let need = match settled_since {
-        Some(not_before) => Need {
+    let freshness = match settled_since {
+        Some(not_before) => Freshness {
             not_before,
             or_unchanged: false,
         },
-        None => Need {
+        None => Freshness {
             not_before: work.asked,
             // Only for what is new: whoever annotates force-sync wants the server to be asked.
             or_unchanged: is_new || work.reason == Reason::Look && operator.options.poke_only,
@@ -140,7 +142,7 @@ async fn gather<'a>(
         operator,
         namespace: &work.key.namespace,
         default: external_secret.spec.secret_store_ref.as_ref(),
-        need,
+        freshness,
         is_settled: settled_since.is_some(),
         dependencies: HashMap::new(),
         connections: HashMap::new(),
@@ -169,7 +171,7 @@ struct Gatherer<'a> {
     operator: &'a Operator,
     namespace: &'a str,
     default: Option<&'a StoreRef>,
-    need: Need,
+    freshness: Freshness,
     /// Whether the servers said that they have read all their sources.
     is_settled: bool,
     dependencies: HashMap<ObjectKey, Dependencies>,
@@ -222,7 +224,7 @@ impl Gatherer<'_> {
     async fn one(&mut self, one: &Data) -> Result<Vec<u8>, EntryError> {
         let reference = &one.remote_ref;
         let store = self.store(one.source_ref.as_ref())?;
-        let value = self.ask(&store, Question::Value(reference)).await?.remove("");
+        let value = self.ask(&store, RemoteQuery::Value(reference)).await?.remove("");
         let strategy = reference.decoding_strategy;
         let value = decode::decode(strategy, value.unwrap_or_default())
             .map_err(|error| format!("error applying decoding strategy {strategy:?} to data: {error}"))?;
@@ -234,7 +236,7 @@ impl Gatherer<'_> {
         let store = self.store(many.source_ref.as_ref())?;
         let (values, conversion, decoding, nul) = match (&many.extract, &many.find) {
             (_, Some(find)) => {
-                let values = self.ask(&store, Question::Find(find)).await;
+                let values = self.ask(&store, RemoteQuery::Find(find)).await;
                 let values =
                     values.map_err(|error| error.map(|error| format!("error getting all secrets: {error}")))?;
                 (
@@ -245,7 +247,7 @@ impl Gatherer<'_> {
                 )
             }
             (Some(extract), None) => {
-                let values = self.ask(&store, Question::Extract(extract)).await?;
+                let values = self.ask(&store, RemoteQuery::Extract(extract)).await?;
                 (
                     values,
                     extract.conversion_strategy,
@@ -283,7 +285,7 @@ impl Gatherer<'_> {
     async fn settled(&self) -> Result<Instant, String> {
         let mut since = Instant::now();
         for (_, connection) in self.connections.values() {
-            let asked = connection.settled(self.need.not_before).await;
+            let asked = connection.settled(self.freshness.not_before).await;
             since = since.min(asked.map_err(|error| error.to_string())?);
         }
         Ok(since)
@@ -291,14 +293,14 @@ impl Gatherer<'_> {
 
     /// Asks a store. A token that is refused may have been replaced: its Secret is looked at, and the store is asked
     /// once more.
-    async fn ask(&mut self, store: &Store, question: Question<'_>) -> Result<Values, EntryError> {
-        let first = self.ask_once(store, question).await;
+    async fn ask(&mut self, store: &Store, query: RemoteQuery<'_>) -> Result<Values, EntryError> {
+        let first = self.ask_once(store, query).await;
         let answer = match first {
             Err((error, connection)) if error.is_denied() => {
                 self.operator.connections.forget_token(store);
                 let renewed = self.operator.connections.of(store).await;
                 match renewed.is_ok_and(|renewed| renewed.id != connection) {
-                    true => self.ask_once(store, question).await,
+                    true => self.ask_once(store, query).await,
                     false => Err((error, connection)),
                 }
             }
@@ -313,7 +315,7 @@ impl Gatherer<'_> {
         })
     }
 
-    async fn ask_once(&mut self, store: &Store, question: Question<'_>) -> Result<Values, (ProviderError, u64)> {
+    async fn ask_once(&mut self, store: &Store, query: RemoteQuery<'_>) -> Result<Values, (ProviderError, u64)> {
         let connection = self.operator.connections.of(store).await.map_err(|error| (error, 0))?;
         let Some(config) = &store.spec.provider.onepassword else {
             return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
@@ -321,12 +323,12 @@ impl Gatherer<'_> {
         let key = key(&store.metadata);
         let asked = (Instant::now(), connection.clone());
         self.connections.entry(key.clone()).or_insert(asked);
-        let mut source = Source::new(&connection, config, self.need);
-        source.lists_show_absence = self.is_settled;
-        let answer = source.answer(question).await;
+        let mut session = ProviderSession::new(&connection, config, self.freshness);
+        session.lists_show_absence = self.is_settled;
+        let answer = session.query(query).await;
         self.operator.metrics.called("GetItem", answer.is_ok());
-        self.dependencies.entry(key).or_default().extend(source.dependencies);
-        self.items.extend(source.items);
+        self.dependencies.entry(key).or_default().extend(session.dependencies);
+        self.items.extend(session.items);
         answer.map_err(|error| (error, connection.id))
     }
 

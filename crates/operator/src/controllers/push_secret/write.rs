@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::plan::{Entry, status_key};
 use crate::operator::Operator;
-use crate::provider::{Need, ProviderError, Put, PutMetadata, Source, Write, label};
+use crate::provider::{Freshness, ProviderError, ProviderSession, Put, PutMetadata, Write, label};
 use crate::types::{PushData, Store, UpdatePolicy};
 
 /// What the status tells of one store: by item (and property), what was written.
@@ -163,11 +163,11 @@ async fn write_once(operator: &Operator, store: &Store, what: Write<'_>) -> Resu
     let Some(config) = &store.spec.provider.onepassword else {
         return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
     };
-    let need = Need {
+    let freshness = Freshness {
         not_before: Instant::now(),
         or_unchanged: false,
     };
-    Source::new(&connection, config, need)
+    ProviderSession::new(&connection, config, freshness)
         .write(what)
         .await
         .map_err(|error| (error, connection.id))

@@ -9,13 +9,13 @@ use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
 use super::dependencies::{Dependencies, Dependency};
 use super::fields::{self, Property};
-use super::{Connection, Need, ProviderError};
+use super::{Connection, Freshness, ProviderError};
 use crate::types::{Find, OnePassword, RemoteRef};
 use crate::values::Values;
 
-/// A question of an ExternalSecret.
+/// A query of an ExternalSecret.
 #[derive(Clone, Copy)]
-pub(crate) enum Question<'a> {
+pub(crate) enum RemoteQuery<'a> {
     /// One value: `data[].remoteRef`. The answer has it under an empty name.
     Value(&'a RemoteRef),
     /// All values of an item: `dataFrom[].extract`.
@@ -33,11 +33,11 @@ fn version_of(item: &Item) -> ItemVersion {
 }
 
 /// A store, as asked for one reconcile. Keeps note of all that the answers hang on.
-pub(crate) struct Source<'a> {
+pub(crate) struct ProviderSession<'a> {
     pub(super) connection: &'a Connection,
     pub(super) vaults: Vec<&'a str>,
     shown: String,
-    pub(super) need: Need,
+    pub(super) freshness: Freshness,
     /// Whether an item counts as missing only if its vaults' lists do not have it either: a server may misread the filter
     /// for a title, and a 404 for an id may be a proxy's.
     pub(crate) lists_show_absence: bool,
@@ -47,8 +47,8 @@ pub(crate) struct Source<'a> {
     pub(crate) items: BTreeSet<ItemVersion>,
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn new(connection: &'a Connection, store: &'a OnePassword, need: Need) -> Self {
+impl<'a> ProviderSession<'a> {
+    pub(crate) fn new(connection: &'a Connection, store: &'a OnePassword, freshness: Freshness) -> Self {
         let pairs: Vec<String> = store
             .vaults
             .iter()
@@ -58,19 +58,19 @@ impl<'a> Source<'a> {
             connection,
             vaults: in_order(store),
             shown: format!("map[{}]", pairs.join(" ")),
-            need,
+            freshness,
             lists_show_absence: false,
             dependencies: Dependencies::default(),
             items: BTreeSet::new(),
         }
     }
 
-    /// Answers a question.
-    pub(crate) async fn answer(&mut self, question: Question<'_>) -> Result<Values, ProviderError> {
-        match question {
-            Question::Value(reference) => Ok(Values::from([(String::new(), self.value(reference).await?)])),
-            Question::Extract(reference) => self.values(reference).await,
-            Question::Find(find) => self.find(find).await,
+    /// Answers a query.
+    pub(crate) async fn query(&mut self, query: RemoteQuery<'_>) -> Result<Values, ProviderError> {
+        match query {
+            RemoteQuery::Value(reference) => Ok(Values::from([(String::new(), self.value(reference).await?)])),
+            RemoteQuery::Extract(reference) => self.values(reference).await,
+            RemoteQuery::Find(find) => self.find(find).await,
         }
     }
 
@@ -86,7 +86,10 @@ impl<'a> Source<'a> {
                         item.title
                     )));
                 };
-                let content = self.connection.file(item.vault, item.id, file.id, self.need).await?;
+                let content = self
+                    .connection
+                    .file(item.vault, item.id, file.id, self.freshness)
+                    .await?;
                 Ok(content.to_vec())
             }
         }
@@ -99,7 +102,10 @@ impl<'a> Source<'a> {
             Property::File(name) => {
                 let mut values = Values::new();
                 for file in item.files.iter().filter(|file| name.is_empty() || file.name == name) {
-                    let content = self.connection.file(item.vault, item.id, file.id, self.need).await?;
+                    let content = self
+                        .connection
+                        .file(item.vault, item.id, file.id, self.freshness)
+                        .await?;
                     values.insert(file.name.clone(), content.to_vec());
                 }
                 Ok(values)
@@ -119,9 +125,9 @@ impl<'a> Source<'a> {
         };
         let mut found = Values::new();
         for vault in self.vaults.clone() {
-            let vault = self.connection.vault(vault, self.need).await?;
+            let vault = self.connection.vault(vault, self.freshness).await?;
             self.dependencies.insert(Dependency::Vault(vault));
-            for summary in self.connection.list(vault, self.need).await?.iter() {
+            for summary in self.connection.list(vault, self.freshness).await?.iter() {
                 let chosen = match &find.tags {
                     Some(tags) => tags.keys().all(|tag| summary.tags.contains(tag)),
                     None => find.path.as_ref().is_none_or(|path| *path == summary.title),
@@ -144,12 +150,15 @@ impl<'a> Source<'a> {
             if matches(&file.name) && !found.contains_key(&file.name) {
                 let content = self
                     .connection
-                    .file(summary.vault, summary.id, file.id, self.need)
+                    .file(summary.vault, summary.id, file.id, self.freshness)
                     .await?;
                 found.insert(file.name.clone(), content.to_vec());
             }
         }
-        let item = self.connection.item(summary.vault, summary.id, None, self.need).await?;
+        let item = self
+            .connection
+            .item(summary.vault, summary.id, None, self.freshness)
+            .await?;
         self.items.insert(version_of(&item));
         for (label, value) in fields::fields(&item, "", matches)? {
             found.entry(label).or_insert(value);
@@ -169,7 +178,7 @@ impl<'a> Source<'a> {
         };
         let (vault, item) = self.locate(&reference.key).await?;
         self.dependencies.insert(Dependency::Item(vault, item));
-        let item = self.connection.item(vault, item, version, self.need).await?;
+        let item = self.connection.item(vault, item, version, self.freshness).await?;
         self.items.insert(version_of(&item));
         Ok(item)
     }
@@ -177,15 +186,15 @@ impl<'a> Source<'a> {
     /// Where an item is: the first vault that has it.
     pub(super) async fn locate(&mut self, key: &str) -> Result<(VaultId, ItemId), ProviderError> {
         for vault in self.vaults.clone() {
-            let vault = self.connection.vault(vault, self.need).await?;
+            let vault = self.connection.vault(vault, self.freshness).await?;
             if let Ok(id) = ItemId::parse(key) {
-                match self.connection.item(vault, id, None, self.need).await {
+                match self.connection.item(vault, id, None, self.freshness).await {
                     Ok(_) => return Ok((vault, id)),
                     Err(ProviderError::Client { cause, .. }) if cause.is_not_found() => {}
                     Err(error) => return Err(error),
                 }
             } else {
-                match *self.connection.titled(vault, key, self.need).await?.as_slice() {
+                match *self.connection.titled(vault, key, self.freshness).await?.as_slice() {
                     [] => {}
                     [item] => return Ok((vault, item)),
                     ref several => {
@@ -211,8 +220,8 @@ impl<'a> Source<'a> {
     /// Refuses to call an item missing that a vault's list has.
     async fn check_lists(&self, key: &str) -> Result<(), ProviderError> {
         for vault in &self.vaults {
-            let vault = self.connection.vault(vault, self.need).await?;
-            let list = self.connection.list(vault, self.need).await?;
+            let vault = self.connection.vault(vault, self.freshness).await?;
+            let list = self.connection.list(vault, self.freshness).await?;
             if list
                 .iter()
                 .any(|item| item.id.as_str() == key || fold(&item.title) == fold(key))
