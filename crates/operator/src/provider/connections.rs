@@ -56,9 +56,9 @@ impl Connections {
     /// # Errors
     /// When the store's manifest is wrong, or the token can't be read.
     pub(crate) async fn of(&self, store: &Store) -> Result<Arc<Connection>, ProviderError> {
-        let lease = self.open(store).await?;
-        lease.wait_readable().await;
-        Ok(lease)
+        let connection = self.open(store).await?;
+        connection.wait_readable().await;
+        Ok(connection)
     }
 
     async fn open(&self, store: &Store) -> Result<Arc<Connection>, ProviderError> {
@@ -67,22 +67,22 @@ impl Connections {
         let token = self.token(reference, namespace).await?;
         let identity = identity(&config.connect_host, &token);
         let key = key(&store.metadata);
-        if let Some(lease) = self.known(&key, &identity) {
-            return Ok(lease);
+        if let Some(connection) = self.known(&key, &identity) {
+            return Ok(connection);
         }
         let mut last_id = self.opening.lock().await;
-        if let Some(lease) = self.known(&key, &identity) {
-            return Ok(lease);
+        if let Some(connection) = self.known(&key, &identity) {
+            return Ok(connection);
         }
         *last_id += 1;
         let client = Client::builder(&config.connect_host, &*token)
             .user_agent(USER_AGENT)
             .build()
             .map_err(|error| ProviderError::Store(error.to_string()))?;
-        let lease = Arc::new(Connection::new(*last_id, client));
-        self.lock().of_store.insert(key, (identity, lease.clone()));
-        follow(&lease, self.changes.clone());
-        Ok(lease)
+        let connection = Arc::new(Connection::new(*last_id, client));
+        self.lock().of_store.insert(key, (identity, connection.clone()));
+        follow(&connection, self.changes.clone());
+        Ok(connection)
     }
 
     /// Looks at the store's token again when it is next used.
@@ -114,24 +114,28 @@ impl Connections {
         let mut state = self.lock();
         state.of_store.retain(|key, _| is_there(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
-        let leases: Vec<Arc<Connection>> = state.of_store.values().map(|(_, lease)| lease.clone()).collect();
+        let connections: Vec<Arc<Connection>> = state
+            .of_store
+            .values()
+            .map(|(_, connection)| connection.clone())
+            .collect();
         drop(state);
-        for lease in leases {
-            lease.tidy(many_wait);
+        for connection in connections {
+            connection.tidy(many_wait);
         }
     }
 
     /// The connection of the store, or of another one with the same server and token.
     fn known(&self, key: &ObjectKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
         let mut state = self.lock();
-        if let Some((known, lease)) = state.of_store.get(key)
+        if let Some((known, connection)) = state.of_store.get(key)
             && known == identity
         {
-            return Some(lease.clone());
+            return Some(connection.clone());
         }
-        let lease = state.of_store.values().find(|(known, _)| known == identity)?.1.clone();
-        state.of_store.insert(key.clone(), (*identity, lease.clone()));
-        Some(lease)
+        let connection = state.of_store.values().find(|(known, _)| known == identity)?.1.clone();
+        state.of_store.insert(key.clone(), (*identity, connection.clone()));
+        Some(connection)
     }
 
     async fn token(&self, reference: &SecretKeyRef, namespace: &str) -> Result<Arc<str>, ProviderError> {
