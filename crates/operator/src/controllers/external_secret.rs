@@ -22,7 +22,7 @@ use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, has_finalizer, now, store_key};
 use crate::queue::{ObjectKey, Outcome, Reason, Work};
 use crate::restart;
-use crate::secret::{Refusal, target_name};
+use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
@@ -208,9 +208,9 @@ fn told(error: &TargetError) -> (&'static str, bool) {
     match error {
         TargetError::Immutable(_) => ("could not update secret, target is immutable", false),
         TargetError::Refused(refusal) | TargetError::Unchangeable(_, refusal) => match refusal {
-            Refusal::OwnedByExternalSecret(_) => ("target is owned by another ExternalSecret", false),
-            Refusal::OwnedByOther { .. } => ("failed to take ownership of target secret", false),
-            Refusal::Template(_) | Refusal::Sources(_) => ("could not update secret", true),
+            DesiredSecretError::OwnedByExternalSecret(_) => ("target is owned by another ExternalSecret", false),
+            DesiredSecretError::OwnedByOther { .. } => ("failed to take ownership of target secret", false),
+            DesiredSecretError::Template(_) | DesiredSecretError::TemplateTexts(_) => ("could not update secret", true),
         },
         _ => ("could not update secret", true),
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
 
-use super::Refusal;
+use super::DesiredSecretError;
 use crate::hash;
 use crate::names::LABEL_OWNER;
 use crate::types::{CreationPolicy, ExternalSecret, GROUP};
@@ -14,7 +14,11 @@ const KIND: &str = "ExternalSecret";
 ///
 /// # Errors
 /// When another ExternalSecret owns it, or it is to be owned and another controller does.
-pub(super) fn apply(external_secret: &ExternalSecret, api_version: &str, meta: &mut ObjectMeta) -> Result<(), Refusal> {
+pub(super) fn apply(
+    external_secret: &ExternalSecret,
+    api_version: &str,
+    meta: &mut ObjectMeta,
+) -> Result<(), DesiredSecretError> {
     let name = external_secret.metadata.name.as_deref().unwrap_or_default();
     let controller = controller(meta);
     let ours = controller.is_some_and(|owner| is_external_secret(owner) && owner.name == name);
@@ -22,7 +26,7 @@ pub(super) fn apply(external_secret: &ExternalSecret, api_version: &str, meta: &
         && is_external_secret(owner)
         && !ours
     {
-        return Err(Refusal::OwnedByExternalSecret(owner.name.clone()));
+        return Err(DesiredSecretError::OwnedByExternalSecret(owner.name.clone()));
     }
     let owned = external_secret.spec.target.creation_policy == CreationPolicy::Owner;
     let uid = external_secret.metadata.uid.as_deref().unwrap_or_default();
@@ -33,7 +37,7 @@ pub(super) fn apply(external_secret: &ExternalSecret, api_version: &str, meta: &
                 && !ours
             {
                 let (namespace, secret) = (meta.namespace.as_deref(), meta.name.as_deref());
-                return Err(Refusal::OwnedByOther {
+                return Err(DesiredSecretError::OwnedByOther {
                     secret: format!("{}/{}", namespace.unwrap_or_default(), secret.unwrap_or_default()),
                     kind: owner.kind.clone(),
                     name: owner.name.clone(),

@@ -21,7 +21,7 @@ pub(crate) struct TemplateError(pub(crate) String);
 
 /// The ConfigMaps and Secrets that templates live in, by name, and how templates are written.
 #[derive(Default)]
-pub(crate) struct Sources {
+pub(crate) struct TemplateTexts {
     /// What templates' actions stand between.
     pub(crate) delimiters: (String, String),
     /// ConfigMaps.
@@ -41,12 +41,12 @@ enum Part {
 /// Fills data, labels and annotations. `templateFrom` comes first, `data` wins over it.
 pub(crate) fn fill(
     template: &Template,
-    sources: &Sources,
+    texts: &TemplateTexts,
     values: &Values,
     secret: &mut Secret,
 ) -> Result<(), TemplateError> {
     let mut filler = Filler {
-        delimiters: &sources.delimiters,
+        delimiters: &texts.delimiters,
         budget: engine::Budget::default(),
         now: SystemTime::now(),
         values: values
@@ -56,7 +56,7 @@ pub(crate) fn fill(
         secret,
     };
     // Templates may compute for a while, and nobody else should have to wait for them.
-    tokio::task::block_in_place(|| filler.fill(template, sources))
+    tokio::task::block_in_place(|| filler.fill(template, texts))
 }
 
 struct Filler<'a> {
@@ -69,9 +69,9 @@ struct Filler<'a> {
 }
 
 impl Filler<'_> {
-    fn fill(&mut self, template: &Template, sources: &Sources) -> Result<(), TemplateError> {
+    fn fill(&mut self, template: &Template, texts: &TemplateTexts) -> Result<(), TemplateError> {
         for from in &template.template_from {
-            self.from(from, sources)
+            self.from(from, texts)
                 .map_err(|error| TemplateError(format!("error fetching templateFrom data: {error}")))?;
         }
         let metadata = &template.metadata;
@@ -94,15 +94,15 @@ impl Filler<'_> {
         Ok(())
     }
 
-    fn from(&mut self, from: &TemplateFrom, sources: &Sources) -> Result<(), TemplateError> {
+    fn from(&mut self, from: &TemplateFrom, texts: &TemplateTexts) -> Result<(), TemplateError> {
         let (part, strategy) = (part(&from.target)?, from.values_decoding_strategy);
         if let Some(reference) = &from.config_map {
-            let data = sources.config_maps.get(&reference.name);
+            let data = texts.config_maps.get(&reference.name);
             let texts = |key: &str| data.and_then(|data| data.get(key)).cloned();
             self.items(reference, "configmap", texts, part, strategy)?;
         }
         if let Some(reference) = &from.secret {
-            let data = sources.secrets.get(&reference.name);
+            let data = texts.secrets.get(&reference.name);
             let texts = |key: &str| {
                 let value = data.and_then(|data| data.get(key))?;
                 Some(String::from_utf8_lossy(value).into_owned())
@@ -243,12 +243,12 @@ mod tests {
             ("plain", format!("a: {VALUE}")),
         ];
         let texts = texts.map(|(key, text)| (key.to_owned(), text.into_bytes()));
-        let sources = Sources {
+        let texts = TemplateTexts {
             delimiters: ("{{".to_owned(), "}}".to_owned()),
             secrets: [("t".to_owned(), texts.into())].into(),
-            ..Sources::default()
+            ..TemplateTexts::default()
         };
-        tokio::spawn(async move { fill(&template, &sources, &values, &mut Secret::default()) })
+        tokio::spawn(async move { fill(&template, &texts, &values, &mut Secret::default()) })
             .await
             .unwrap()
             .unwrap_err()

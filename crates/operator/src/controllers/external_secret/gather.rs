@@ -15,7 +15,7 @@ use crate::provider::{
     Connection, Dependencies, Dependency, Freshness, ItemVersion, ProviderError, ProviderSession, RemoteQuery,
 };
 use crate::queue::{ObjectKey, Reason, Work};
-use crate::secret::Sources;
+use crate::secret::TemplateTexts;
 use crate::templates::TemplateKind;
 use crate::types::{
     Data, DataFrom, DeletionPolicy, ExternalSecret, GROUP, SourceRef, Store, StoreRef, Template, condition,
@@ -370,10 +370,10 @@ pub(crate) async fn sources(
     operator: &Operator,
     namespace: &str,
     template: Option<&Template>,
-) -> Result<Sources, kube::Error> {
-    let mut sources = Sources {
+) -> Result<TemplateTexts, kube::Error> {
+    let mut sources = TemplateTexts {
         delimiters: operator.options.template_delimiters.clone(),
-        ..Sources::default()
+        ..TemplateTexts::default()
     };
     for from in template.iter().flat_map(|template| &template.template_from) {
         if let Some(reference) = &from.config_map {

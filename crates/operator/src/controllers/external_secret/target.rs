@@ -12,7 +12,7 @@ use crate::informer::By;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
 use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
-use crate::secret::{Refusal, takes_content, target_name, wanted};
+use crate::secret::{DesiredSecretError, desired_secret, takes_content, target_name};
 use crate::types::{CreationPolicy, ExternalSecret};
 use crate::values::Values;
 
@@ -41,10 +41,10 @@ pub(super) enum TargetError {
     Terminating,
     /// There is no such Secret.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] DesiredSecretError),
     /// The Secret that is there can't become what it should be.
     #[error("unable to mutate secret {0}: {1}")]
-    Unchangeable(String, #[source] Refusal),
+    Unchangeable(String, #[source] DesiredSecretError),
     /// It can't be changed.
     #[error("unable to update secret {0}: secret is immutable")]
     Immutable(String),
@@ -183,13 +183,13 @@ async fn mutate(
     external_secret: &ExternalSecret,
     secret: Secret,
     values: &Values,
-) -> Result<Secret, Refusal> {
+) -> Result<Secret, DesiredSecretError> {
     let template = external_secret.spec.target.template.as_ref();
     let template = template.filter(|_| takes_content(external_secret, &secret));
     let sources = gather::sources(operator, &key.namespace, template).await;
-    let sources = sources.map_err(|error| Refusal::Sources(api_message(&error)))?;
+    let sources = sources.map_err(|error| DesiredSecretError::TemplateTexts(api_message(&error)))?;
     let api_version = &operator.served.external_secret.api_version;
-    wanted(external_secret, api_version, secret, values, &sources)
+    desired_secret(external_secret, api_version, secret, values, &sources)
 }
 
 /// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.

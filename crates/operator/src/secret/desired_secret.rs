@@ -1,11 +1,11 @@
-//! The wanted Secret.
+//! The desired Secret.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::template::{self, Sources, TemplateError};
+use super::template::{self, TemplateError, TemplateTexts};
 use super::{managed, ownership};
 use crate::hash;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED};
@@ -14,13 +14,13 @@ use crate::values::Values;
 
 /// Why there is no such Secret.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum DesiredSecretError {
     /// A template fails.
     #[error("could not apply template: {0}")]
     Template(#[from] TemplateError),
     /// A ConfigMap or Secret that templates live in can't be read.
     #[error("could not apply template: error fetching templateFrom data: {0}")]
-    Sources(String),
+    TemplateTexts(String),
     /// Another ExternalSecret owns it.
     #[error("secret is owned by another ExternalSecret: {0}")]
     OwnedByExternalSecret(String),
@@ -41,21 +41,21 @@ pub(crate) enum Refusal {
 /// The Secret as it should be, from the one that is there (an empty one with its name, if none is).
 ///
 /// # Errors
-/// See [`Refusal`]. Nothing was changed then.
-pub(crate) fn wanted(
+/// See [`DesiredSecretError`]. Nothing was changed then.
+pub(crate) fn desired_secret(
     external_secret: &ExternalSecret,
     api_version: &str,
     mut secret: Secret,
     values: &Values,
-    sources: &Sources,
-) -> Result<Secret, Refusal> {
+    texts: &TemplateTexts,
+) -> Result<Secret, DesiredSecretError> {
     let target = &external_secret.spec.target;
     if target.immutable {
         secret.immutable = Some(true);
     }
     if takes_content(external_secret, &secret) {
         forget_own(external_secret, &mut secret);
-        content(external_secret, &mut secret, values, sources)?;
+        content(external_secret, &mut secret, values, texts)?;
     }
     ownership::apply(external_secret, api_version, &mut secret.metadata)?;
     let labels = secret.metadata.labels.get_or_insert_default();
@@ -88,8 +88,8 @@ fn content(
     external_secret: &ExternalSecret,
     secret: &mut Secret,
     values: &Values,
-    sources: &Sources,
-) -> Result<(), Refusal> {
+    texts: &TemplateTexts,
+) -> Result<(), DesiredSecretError> {
     let target = &external_secret.spec.target;
     let template = target.template.as_ref();
     let (labels, annotations) = match template {
@@ -129,7 +129,7 @@ fn content(
         let version = &template.engine_version;
         return Err(TemplateError(format!("template engine version {version:?} is unknown")).into());
     }
-    template::fill(template, sources, values, secret)?;
+    template::fill(template, texts, values, secret)?;
     Ok(())
 }
 
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    fn made_of(annotations: Value, target: Value, secret: Value) -> Result<Secret, Refusal> {
+    fn made_of(annotations: Value, target: Value, secret: Value) -> Result<Secret, DesiredSecretError> {
         let external_secret = json!({
             "metadata": { "name": "es", "namespace": "ns", "uid": "new", "annotations": annotations },
             "spec": { "target": target },
@@ -183,12 +183,12 @@ mod tests {
         let external_secret: ExternalSecret = serde_json::from_value(external_secret).unwrap();
         let secret = serde_json::from_value(secret).unwrap();
         let api_version = "external-secrets.io/v1";
-        wanted(
+        desired_secret(
             &external_secret,
             api_version,
             secret,
             &Values::new(),
-            &Sources::default(),
+            &TemplateTexts::default(),
         )
     }
 
@@ -220,7 +220,7 @@ mod tests {
         ];
         for (annotations, target) in refused {
             let made = made_of(annotations, target.clone(), json!({}));
-            assert!(matches!(made, Err(Refusal::Template(_))), "{target}");
+            assert!(matches!(made, Err(DesiredSecretError::Template(_))), "{target}");
         }
         // A template's annotations take the place of the ExternalSecret's.
         assert!(made_of(account, json!({"type": token, "template": {}}), json!({})).is_ok());
@@ -237,9 +237,9 @@ mod tests {
         let owners = made.metadata.owner_references.unwrap();
         assert_eq!((owners.len(), owners[0].uid.as_str()), (1, "new"));
         let other = made_of(json!({}), json!({}), owned_by("ExternalSecret", "other"));
-        assert!(matches!(other, Err(Refusal::OwnedByExternalSecret(_))));
+        assert!(matches!(other, Err(DesiredSecretError::OwnedByExternalSecret(_))));
         let other = made_of(json!({}), json!({}), owned_by("Thing", "es"));
-        assert!(matches!(other, Err(Refusal::OwnedByOther { .. })));
+        assert!(matches!(other, Err(DesiredSecretError::OwnedByOther { .. })));
     }
 
     #[test]
