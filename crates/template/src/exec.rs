@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::TemplateError;
 use crate::ast::{Branch, Call, Command, Expr, Node, Pipe, Tree};
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::go::fmt;
 use crate::go::strconv::quote_text;
 use crate::go::val::Val;
@@ -23,13 +23,13 @@ pub(crate) fn render(
     now: SystemTime,
     budget: &mut Budget,
 ) -> Result<Vec<u8>, TemplateError> {
-    let mut ctx = Ctx::new(now, budget.clone());
+    let mut ctx = Context::new(now, budget.clone());
     let rendered = run(template, data, &mut ctx);
     *budget = ctx.budget.clone();
     rendered
 }
 
-fn run(template: &Inner, data: &Values, ctx: &mut Ctx) -> Result<Vec<u8>, TemplateError> {
+fn run(template: &Inner, data: &Values, ctx: &mut Context) -> Result<Vec<u8>, TemplateError> {
     let Some(dot) = Val::from_values(data, MAX_VALUE_DEPTH, &mut |items| ctx.map(items)) else {
         return Err(TemplateError::Limit(format!(
             "template: {}: the data is nested too deeply",
@@ -73,7 +73,7 @@ enum Flow {
 
 struct State<'t> {
     template: &'t Inner,
-    ctx: &'t mut Ctx,
+    ctx: &'t mut Context,
     out: Vec<u8>,
     variables: Vec<(&'t str, Val)>,
     tree_name: &'t str,

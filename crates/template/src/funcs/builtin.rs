@@ -1,6 +1,6 @@
 //! Go's own functions. `slice` is not here: sprig's takes its place.
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, v};
 use crate::go::fmt;
 use crate::go::unicode::{Rune, is_print, push, runes};
 use crate::go::url;
@@ -45,7 +45,7 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-fn call(_: &mut Ctx, args: &[Val]) -> Ran {
+fn call(_: &mut Context, args: &[Val]) -> Ran {
     match any(args, 0) {
         Val::Nil => Err("call of nil".into()),
         other => Err(format!("non-function of type {}", other.type_name()).into()),
@@ -132,7 +132,7 @@ fn less(args: &[Val]) -> Result<bool, Fault> {
     }
 }
 
-fn index(_: &mut Ctx, args: &[Val]) -> Ran {
+fn index(_: &mut Context, args: &[Val]) -> Ran {
     let mut item = any(args, 0);
     if matches!(item, Val::Nil) {
         return Err("index of untyped nil".into());
@@ -168,7 +168,7 @@ fn position(index: &Val, length: usize) -> Result<usize, Fault> {
     }
 }
 
-fn len(_: &mut Ctx, args: &[Val]) -> Ran {
+fn len(_: &mut Context, args: &[Val]) -> Ran {
     let length = match any(args, 0) {
         Val::Str(text) => text.len(),
         Val::List(list) => list.items.len(),
@@ -180,7 +180,7 @@ fn len(_: &mut Ctx, args: &[Val]) -> Ran {
 }
 
 /// The arguments as one text, as `print` has them; but `nil` is `<no value>`.
-fn shown(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
+fn shown(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault> {
     let args: Vec<Val> = args
         .iter()
         .map(|arg| {
@@ -194,7 +194,7 @@ fn shown(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
     fmt::sprint(ctx, &args)
 }
 
-fn html(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn html(ctx: &mut Context, args: &[Val]) -> Ran {
     let text = shown(ctx, args)?;
     ctx.reserve(text.len())?;
     let mut out = Vec::with_capacity(text.len());
@@ -212,7 +212,7 @@ fn html(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-fn js(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn js(ctx: &mut Context, args: &[Val]) -> Ran {
     let text = shown(ctx, args)?;
     ctx.reserve(text.len())?;
     let special = |rune: Rune| {

@@ -10,7 +10,7 @@ use ::rcgen::{
 
 use super::crypto::SLOW;
 use super::keys::PrivateKey;
-use super::{Cert, Ctx, Fault, Func, Ran, Ty, any, f, int, text, utf8};
+use super::{Cert, Context, Fault, Func, Ran, Ty, any, f, int, text, utf8};
 use crate::go::pem;
 use crate::go::val::Val;
 
@@ -77,7 +77,7 @@ pub(super) const TABLE: &[Func] = &[
     f("buildCustomCert", &[Ty::Str, Ty::Str], build_custom),
 ];
 
-fn key_pem(ctx: &mut Ctx, key: &PrivateKey) -> Ran {
+fn key_pem(ctx: &mut Context, key: &PrivateKey) -> Ran {
     ctx.text(key.to_traditional_pem().ok_or("failed to encode the private key")?)
 }
 
@@ -87,7 +87,7 @@ fn generate_rsa(bits: usize) -> Result<PrivateKey, Fault> {
         .map_err(|_| Fault::from("error generating rsa key"))
 }
 
-fn new_key(ctx: &mut Ctx) -> Result<PrivateKey, Fault> {
+fn new_key(ctx: &mut Context) -> Result<PrivateKey, Fault> {
     ctx.slow(SLOW)?;
     generate_rsa(2048)
 }
@@ -106,7 +106,7 @@ fn key_pair(key: &PrivateKey) -> Result<KeyPair, Fault> {
         .map_err(|_| Fault::from("the private key cannot sign"))
 }
 
-fn params(ctx: &Ctx, name: &str, ips: &Val, names: &Val, days: i64) -> Result<CertificateParams, Fault> {
+fn params(ctx: &Context, name: &str, ips: &Val, names: &Val, days: i64) -> Result<CertificateParams, Fault> {
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);
@@ -166,7 +166,7 @@ fn failed(_: ::rcgen::Error) -> Fault {
     "error creating certificate".into()
 }
 
-fn authority(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
+fn authority(ctx: &mut Context, args: &[Val], key: &PrivateKey) -> Ran {
     ctx.slow(SLOW / 10)?;
     let mut params = params(ctx, &utf8(args, 0), &Val::Nil, &Val::Nil, int(args, 1))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -176,14 +176,14 @@ fn authority(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
     made(cert.der(), key)
 }
 
-fn self_signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
+fn self_signed(ctx: &mut Context, args: &[Val], key: &PrivateKey) -> Ran {
     ctx.slow(SLOW / 10)?;
     let params = params(ctx, &utf8(args, 0), &any(args, 1), &any(args, 2), int(args, 3))?;
     let cert = params.self_signed(&key_pair(key)?).map_err(failed)?;
     made(cert.der(), key)
 }
 
-fn signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
+fn signed(ctx: &mut Context, args: &[Val], key: &PrivateKey) -> Ran {
     ctx.slow(SLOW / 10)?;
     let Val::Cert(ca) = any(args, 4) else {
         return Err("unable to decode certificate".into());
@@ -198,7 +198,7 @@ fn signed(ctx: &mut Ctx, args: &[Val], key: &PrivateKey) -> Ran {
     made(cert.der(), key)
 }
 
-fn build_custom(_: &mut Ctx, args: &[Val]) -> Ran {
+fn build_custom(_: &mut Context, args: &[Val]) -> Ran {
     let decode = |index: usize, error: &'static str| {
         crate::go::base64::decode(text(args, index)).map_err(|_| Fault::from(error))
     };

@@ -10,7 +10,7 @@ use sha1::{Digest as _, Sha1};
 use sha2::{Sha256, Sha512};
 
 use super::keys::PrivateKey;
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, text, utf8};
+use super::{Context, Fault, Func, Ran, Ty, any, f, text, utf8};
 use crate::go::pem;
 use crate::go::val::Val;
 
@@ -49,7 +49,7 @@ pub(super) const TABLE: &[Func] = &[
 /// What a slow hash costs of a rendering's work: some ten of them are allowed.
 pub(super) const SLOW: u64 = crate::limits::MAX_WORK / 10;
 
-fn hashed(ctx: &mut Ctx, args: &[Val], hash: fn(&[u8]) -> String) -> Ran {
+fn hashed(ctx: &mut Context, args: &[Val], hash: fn(&[u8]) -> String) -> Ran {
     ctx.work(1 + text(args, 0).len() as u64 / 64)?;
     ctx.text(hash(text(args, 0)))
 }
@@ -58,7 +58,7 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-fn bcrypt_hash(ctx: &mut Ctx, password: &[u8]) -> Result<String, Fault> {
+fn bcrypt_hash(ctx: &mut Context, password: &[u8]) -> Result<String, Fault> {
     ctx.slow(SLOW)?;
     if password.len() > 72 {
         // sprig gives the error as the value.
@@ -68,7 +68,7 @@ fn bcrypt_hash(ctx: &mut Ctx, password: &[u8]) -> Result<String, Fault> {
     Ok(parts.format_for_version(::bcrypt::Version::TwoA))
 }
 
-fn htpasswd(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn htpasswd(ctx: &mut Context, args: &[Val]) -> Ran {
     let (user, password) = (text(args, 0), text(args, 1));
     if user.contains(&b':') {
         return ctx.text([b"invalid username: ", user].concat());
@@ -82,7 +82,7 @@ fn htpasswd(ctx: &mut Ctx, args: &[Val]) -> Ran {
 }
 
 /// The Master Password algorithm, version 3's predecessor, as sprig has it.
-fn derive_password(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn derive_password(ctx: &mut Context, args: &[Val]) -> Ran {
     const SCOPE: &[u8] = b"com.lyndir.masterpassword";
     let kind = utf8(args, 1);
     let Some(templates) = password_templates(&kind) else {
@@ -169,7 +169,7 @@ fn aes_key(password: &[u8]) -> [u8; 32] {
     key
 }
 
-fn encrypt_aes(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn encrypt_aes(ctx: &mut Context, args: &[Val]) -> Ran {
     let plain = text(args, 1);
     if plain.is_empty() {
         return Ok(Val::str(""));
@@ -181,7 +181,7 @@ fn encrypt_aes(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(STANDARD.encode([iv.as_slice(), &sealed].concat()))
 }
 
-fn decrypt_aes(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn decrypt_aes(ctx: &mut Context, args: &[Val]) -> Ran {
     if text(args, 1).is_empty() {
         return Ok(Val::str(""));
     }
@@ -201,7 +201,7 @@ fn decrypt_aes(ctx: &mut Ctx, args: &[Val]) -> Ran {
     }
 }
 
-fn rsa_decrypt(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn rsa_decrypt(ctx: &mut Context, args: &[Val]) -> Ran {
     match text(args, 0) {
         b"None" => return Ok(any(args, 2)),
         b"RSA-OAEP" => {}

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, text, times, utf8};
+use super::{Context, Fault, Func, Ran, Ty, any, f, text, times, utf8};
 use crate::go::strconv::parse_int;
 use crate::go::time::{Location, Time};
 use crate::go::val::Val;
@@ -62,7 +62,7 @@ pub(super) const TABLE: &[Func] = &[
 ];
 
 /// A time, or seconds since 1970; of anything else it is now.
-fn moment(ctx: &Ctx, value: &Val) -> Time {
+fn moment(ctx: &Context, value: &Val) -> Time {
     match value {
         Val::Time(time) => Time::clone(time),
         Val::Int(seconds) | Val::Int64(seconds) => Time::unix(*seconds),
@@ -70,7 +70,7 @@ fn moment(ctx: &Ctx, value: &Val) -> Time {
     }
 }
 
-fn in_zone(ctx: &mut Ctx, layout: &[u8], value: &Val, zone: &[u8]) -> Ran {
+fn in_zone(ctx: &mut Context, layout: &[u8], value: &Val, zone: &[u8]) -> Ran {
     ctx.reserve(layout.len().saturating_mul(8))?;
     ctx.work(layout.len() as u64 / 2)?;
     let shown = moment(ctx, value).at(Location::load(zone)).format(layout);
@@ -106,7 +106,7 @@ fn clamped(text: &str) -> i64 {
     }
 }
 
-fn round(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn round(ctx: &mut Context, args: &[Val]) -> Ran {
     let nanos = match any(args, 0) {
         Val::Str(text) => duration::parse(&String::from_utf8_lossy(&text)).unwrap_or(0),
         Val::Int64(nanos) => nanos,

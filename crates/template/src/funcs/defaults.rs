@@ -1,6 +1,6 @@
 //! sprig: defaults, conditions and JSON.
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, text, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, text, v};
 use crate::go::json::{self, Style};
 use crate::go::val::Val;
 
@@ -56,7 +56,7 @@ pub(super) const TABLE: &[Func] = &[
     f("hello", &[], |_, _| Ok(Val::str("Hello!"))),
 ];
 
-fn encode(ctx: &mut Ctx, args: &[Val], style: Style, must: bool) -> Ran {
+fn encode(ctx: &mut Context, args: &[Val], style: Style, must: bool) -> Ran {
     match json::encode(ctx, &any(args, 0), style)? {
         Some(out) => ctx.text(out),
         None if must => Err("json: unsupported value".into()),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, map, strval, text, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, map, strval, text, v};
 use crate::go::val::{Elem, Items, List, Map, Val};
 use crate::limits::MAX_VALUE_DEPTH;
 
@@ -77,7 +77,7 @@ fn lookup(args: &[Val], dict: usize, key: usize) -> Option<Val> {
     map(args, dict)?.items.borrow().get(text(args, key)).cloned()
 }
 
-fn dict(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn dict(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut items = Items::new();
     for pair in args.chunks(2) {
         let key = strval(ctx, &pair[0])?;
@@ -86,7 +86,7 @@ fn dict(ctx: &mut Ctx, args: &[Val]) -> Ran {
     Ok(ctx.map(items))
 }
 
-fn set(_: &mut Ctx, args: &[Val]) -> Ran {
+fn set(_: &mut Context, args: &[Val]) -> Ran {
     let Some(map) = map(args, 0).filter(|map| !map.nil) else {
         return Err("assignment to entry in nil map".into());
     };
@@ -95,7 +95,7 @@ fn set(_: &mut Ctx, args: &[Val]) -> Ran {
     Ok(any(args, 0))
 }
 
-fn merged(ctx: &mut Ctx, args: &[Val], overwrite: bool) -> Ran {
+fn merged(ctx: &mut Context, args: &[Val], overwrite: bool) -> Ran {
     let into = match map(args, 0) {
         Some(map) if !map.nil => any(args, 0),
         _ => ctx.map(Items::new()),
@@ -111,7 +111,7 @@ fn merged(ctx: &mut Ctx, args: &[Val], overwrite: bool) -> Ran {
 }
 
 /// As `mergo` does it: what is empty counts as absent, and maps in maps are merged.
-fn merge(ctx: &mut Ctx, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize) -> Result<(), Fault> {
+fn merge(ctx: &mut Context, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize) -> Result<(), Fault> {
     if depth > MAX_VALUE_DEPTH {
         return Err(Fault::Limit("a value is nested too deeply"));
     }
@@ -147,14 +147,14 @@ fn merge(ctx: &mut Ctx, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: 
     Ok(())
 }
 
-fn deep_copy(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn deep_copy(ctx: &mut Context, args: &[Val]) -> Ran {
     match any(args, 0) {
         Val::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
         value => copy(ctx, &value, 0),
     }
 }
 
-fn copy(ctx: &mut Ctx, value: &Val, depth: usize) -> Ran {
+fn copy(ctx: &mut Context, value: &Val, depth: usize) -> Ran {
     ctx.work(1)?;
     if depth > MAX_VALUE_DEPTH {
         return Err(Fault::Limit("a value is nested too deeply"));
@@ -180,7 +180,7 @@ fn copy(ctx: &mut Ctx, value: &Val, depth: usize) -> Ran {
     })
 }
 
-fn dig(_: &mut Ctx, args: &[Val]) -> Ran {
+fn dig(_: &mut Context, args: &[Val]) -> Ran {
     let [path @ .., default, dict] = args else {
         return Err("dig needs at least three arguments".into());
     };

@@ -4,7 +4,7 @@ use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD;
 use data_encoding::{BASE32, HEXLOWER_PERMISSIVE};
 
-use super::{Ctx, Fault, Func, Ran, Ty, f, text};
+use super::{Context, Fault, Func, Ran, Ty, f, text};
 use crate::go::base64;
 use crate::go::val::Val;
 
@@ -35,7 +35,7 @@ pub(super) const TABLE: &[Func] = &[
     f("hexdec", &[Ty::Str], hexdec),
 ];
 
-fn hexdec(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn hexdec(ctx: &mut Context, args: &[Val]) -> Ran {
     let input = text(args, 0);
     if let Some(bad) = input.chunks(2).flatten().find(|byte| !byte.is_ascii_hexdigit()) {
         let shown = crate::go::fmt::sprintf(ctx, b"encoding/hex: invalid byte: %#U", &[Val::Int(i64::from(*bad))])?;

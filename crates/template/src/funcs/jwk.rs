@@ -7,7 +7,7 @@ use rsa::pkcs8::EncodePublicKey as _;
 use serde::Deserialize;
 
 use super::keys::PrivateKey;
-use super::{Ctx, Fault, Func, Ty, f, text};
+use super::{Context, Fault, Func, Ty, f, text};
 use crate::go::pem;
 use crate::go::val::Val;
 
@@ -66,7 +66,7 @@ fn padded(part: Option<&String>, length: usize) -> Option<Vec<u8>> {
 }
 
 impl Jwk {
-    fn parse(ctx: &mut Ctx, args: &[Val]) -> Result<Self, Fault> {
+    fn parse(ctx: &mut Context, args: &[Val]) -> Result<Self, Fault> {
         ctx.slow(80_000)?;
         serde_json::from_slice(text(args, 0)).map_err(|_| Fault::from("failed to parse the JWK"))
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, int, strval, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, int, strval, v};
 use crate::go::val::{Elem, List, Val};
 
 pub(super) const TABLE: &[Func] = &[
@@ -69,43 +69,43 @@ fn items(args: &[Val], index: usize) -> Result<&Rc<List>, Fault> {
 }
 
 /// Sharing elements is cheap, so that lists may grow one by one.
-fn made(ctx: &mut Ctx, items: Vec<Val>) -> Ran {
+fn made(ctx: &mut Context, items: Vec<Val>) -> Ran {
     ctx.work(items.len() as u64 / 16)?;
     Ok(Val::list(items))
 }
 
-fn push(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn push(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut all = items(args, 0)?.items.clone();
     all.push(any(args, 1));
     made(ctx, all)
 }
 
-fn prepend(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn prepend(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut all = vec![any(args, 1)];
     all.extend_from_slice(&items(args, 0)?.items);
     made(ctx, all)
 }
 
-fn rest(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn rest(ctx: &mut Context, args: &[Val]) -> Ran {
     match items(args, 0)?.items.split_first() {
         Some((_, rest)) => made(ctx, rest.to_vec()),
         None => Ok(Val::nil_list(Elem::Any)),
     }
 }
 
-fn initial(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn initial(ctx: &mut Context, args: &[Val]) -> Ran {
     match items(args, 0)?.items.split_last() {
         Some((_, initial)) => made(ctx, initial.to_vec()),
         None => Ok(Val::nil_list(Elem::Any)),
     }
 }
 
-fn reverse(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn reverse(ctx: &mut Context, args: &[Val]) -> Ran {
     let all = items(args, 0)?.items.iter().rev().cloned().collect();
     made(ctx, all)
 }
 
-fn compact(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn compact(ctx: &mut Context, args: &[Val]) -> Ran {
     let all = items(args, 0)?
         .items
         .iter()
@@ -115,7 +115,7 @@ fn compact(ctx: &mut Ctx, args: &[Val]) -> Ran {
     made(ctx, all)
 }
 
-fn contains(ctx: &mut Ctx, haystack: &[Val], needle: &Val) -> Result<bool, Fault> {
+fn contains(ctx: &mut Context, haystack: &[Val], needle: &Val) -> Result<bool, Fault> {
     for item in haystack {
         if super::reflect::deep_equal(ctx, needle, item, 0)? {
             return Ok(true);
@@ -124,7 +124,7 @@ fn contains(ctx: &mut Ctx, haystack: &[Val], needle: &Val) -> Result<bool, Fault
     Ok(false)
 }
 
-fn uniq(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn uniq(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut kept = Vec::new();
     for item in &items(args, 0)?.items {
         if !contains(ctx, &kept, item)? {
@@ -134,7 +134,7 @@ fn uniq(ctx: &mut Ctx, args: &[Val]) -> Ran {
     made(ctx, kept)
 }
 
-fn without(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn without(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut kept = Vec::new();
     for item in &items(args, 0)?.items {
         if !contains(ctx, &args[1..], item)? {
@@ -144,14 +144,14 @@ fn without(ctx: &mut Ctx, args: &[Val]) -> Ran {
     made(ctx, kept)
 }
 
-fn has(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn has(ctx: &mut Context, args: &[Val]) -> Ran {
     if matches!(any(args, 1), Val::Nil) {
         return Ok(Val::Bool(false));
     }
     contains(ctx, &items(args, 1)?.items, &any(args, 0)).map(Val::Bool)
 }
 
-fn slice(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn slice(ctx: &mut Context, args: &[Val]) -> Ran {
     let list = items(args, 0)?;
     let length = list.items.len();
     if length == 0 {
@@ -169,7 +169,7 @@ fn slice(ctx: &mut Ctx, args: &[Val]) -> Ran {
     }
 }
 
-fn concat(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn concat(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut all = Vec::new();
     for i in 0..args.len() {
         let list = items(args, i)?;
@@ -184,7 +184,7 @@ fn concat(ctx: &mut Ctx, args: &[Val]) -> Ran {
     })
 }
 
-fn chunk(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn chunk(ctx: &mut Context, args: &[Val]) -> Ran {
     let list = items(args, 1)?;
     let length = list.items.len();
     let Some(size) = usize::try_from(int(args, 0)).ok().filter(|size| *size > 0) else {
@@ -196,7 +196,7 @@ fn chunk(ctx: &mut Ctx, args: &[Val]) -> Ran {
 }
 
 /// sprig's `strslice`: every element as text, without the nils.
-pub(super) fn strings(ctx: &mut Ctx, value: &Val) -> Result<Vec<Vec<u8>>, Fault> {
+pub(super) fn strings(ctx: &mut Context, value: &Val) -> Result<Vec<Vec<u8>>, Fault> {
     match value {
         Val::List(list) => {
             let present = list.items.iter().filter(|item| !matches!(item, Val::Nil));
@@ -218,7 +218,7 @@ pub(super) fn strings(ctx: &mut Ctx, value: &Val) -> Result<Vec<Vec<u8>>, Fault>
     }
 }
 
-fn sort_alpha(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn sort_alpha(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut all = strings(ctx, &any(args, 0))?;
     if matches!(any(args, 0), Val::Nil) {
         all = vec![b"<nil>".to_vec()];
@@ -228,7 +228,7 @@ fn sort_alpha(ctx: &mut Ctx, args: &[Val]) -> Ran {
     Ok(Val::strings(all))
 }
 
-fn join(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn join(ctx: &mut Context, args: &[Val]) -> Ran {
     let parts = strings(ctx, &any(args, 1))?;
     let between = super::text(args, 0);
     ctx.reserve(between.len().saturating_mul(parts.len()))?;
@@ -239,7 +239,7 @@ fn ints(items: Vec<i64>) -> Val {
     Val::of(Elem::Int, items.into_iter().map(Val::Int).collect())
 }
 
-fn until_step(ctx: &mut Ctx, start: i64, stop: i64, step: i64) -> Result<Vec<i64>, Fault> {
+fn until_step(ctx: &mut Context, start: i64, stop: i64, step: i64) -> Result<Vec<i64>, Fault> {
     let mut out = Vec::new();
     let down = stop < start;
     if down && step >= 0 || !down && step <= 0 {
@@ -258,7 +258,7 @@ fn until_step(ctx: &mut Ctx, start: i64, stop: i64, step: i64) -> Result<Vec<i64
     Ok(out)
 }
 
-fn seq(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn seq(ctx: &mut Context, args: &[Val]) -> Ran {
     let direction = |start: i64, end: i64| if end < start { -1 } else { 1 };
     let numbers = match args.len() {
         1 => {

@@ -1,6 +1,6 @@
 //! sprig: numbers.
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, int, utf8, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, int, utf8, v};
 use crate::go::fmt;
 use crate::go::strconv::{parse_float, parse_int};
 use crate::go::val::Val;
@@ -67,7 +67,7 @@ pub(super) const TABLE: &[Func] = &[
     v("round", &[Ty::Any, Ty::Int], Ty::Float, round),
 ];
 
-fn max(_: &mut Ctx, args: &[Val]) -> Ran {
+fn max(_: &mut Context, args: &[Val]) -> Ran {
     Ok(Val::Int64(args.iter().map(to_int).max().unwrap_or(0)))
 }
 
@@ -132,12 +132,12 @@ fn divide(args: &[Val], operation: fn(i64, i64) -> i64) -> Ran {
     }
 }
 
-fn to_decimal(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn to_decimal(ctx: &mut Context, args: &[Val]) -> Ran {
     let text = fmt::sprint(ctx, &[any(args, 0)])?;
     Ok(Val::Int64(parse_int(&String::from_utf8_lossy(&text), 8).unwrap_or(0)))
 }
 
-fn round(_: &mut Ctx, args: &[Val]) -> Ran {
+fn round(_: &mut Context, args: &[Val]) -> Ran {
     let on = match args.get(2) {
         Some(Val::Float(on)) => *on,
         _ => 0.5,

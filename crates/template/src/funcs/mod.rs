@@ -2,8 +2,8 @@
 
 mod builtin;
 mod certs;
+mod context;
 mod crypto;
-mod ctx;
 mod dates;
 mod defaults;
 mod dicts;
@@ -35,7 +35,7 @@ use std::sync::LazyLock;
 use crate::go::val::{Map, Str, Val};
 use crate::go::{duration, layout};
 
-pub(crate) use ctx::Ctx;
+pub(crate) use context::Context;
 pub(crate) use ty::Ty;
 pub(crate) use version::Version;
 
@@ -73,10 +73,10 @@ pub(crate) struct Func {
     pub(crate) name: &'static str,
     pub(crate) params: &'static [Ty],
     pub(crate) variadic: Option<Ty>,
-    pub(crate) run: fn(&mut Ctx, &[Val]) -> Ran,
+    pub(crate) run: fn(&mut Context, &[Val]) -> Ran,
 }
 
-const fn f(name: &'static str, params: &'static [Ty], run: fn(&mut Ctx, &[Val]) -> Ran) -> Func {
+const fn f(name: &'static str, params: &'static [Ty], run: fn(&mut Context, &[Val]) -> Ran) -> Func {
     Func {
         name,
         params,
@@ -85,7 +85,7 @@ const fn f(name: &'static str, params: &'static [Ty], run: fn(&mut Ctx, &[Val]) 
     }
 }
 
-const fn v(name: &'static str, params: &'static [Ty], rest: Ty, run: fn(&mut Ctx, &[Val]) -> Ran) -> Func {
+const fn v(name: &'static str, params: &'static [Ty], rest: Ty, run: fn(&mut Context, &[Val]) -> Ran) -> Func {
     Func {
         name,
         params,
@@ -195,7 +195,7 @@ fn any(args: &[Val], index: usize) -> Val {
 }
 
 /// sprig's `strval`: strings and bytes as they are, everything else as `%v`.
-fn strval(ctx: &mut Ctx, value: &Val) -> Result<Vec<u8>, Fault> {
+fn strval(ctx: &mut Context, value: &Val) -> Result<Vec<u8>, Fault> {
     match value {
         Val::Str(text) => Ok(text.to_vec()),
         value => match value.as_bytes() {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{Ctx, Fault, Func, Ran, Ty, f, strings, text};
+use super::{Context, Fault, Func, Ran, Ty, f, strings, text};
 use crate::go::pem;
 use crate::go::val::Val;
 
@@ -105,7 +105,7 @@ fn without_junk(input: &[u8]) -> &[u8] {
     strings::find(input, b"-----BEGIN").map_or(input, |at| &input[at..])
 }
 
-fn filter_pem(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn filter_pem(ctx: &mut Context, args: &[Val]) -> Ran {
     ctx.reserve(text(args, 1).len().saturating_mul(2))?;
     let mut rest = without_junk(text(args, 1));
     let mut out = Vec::new();
@@ -126,7 +126,7 @@ fn filter_pem(ctx: &mut Ctx, args: &[Val]) -> Ran {
 }
 
 /// Every block, whatever its label.
-pub(super) fn blocks(ctx: &mut Ctx, input: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
+pub(super) fn blocks(ctx: &mut Context, input: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     let mut rest = input;
     let mut all = Vec::new();
     while let (Some(block), after) = pem::decode(rest) {
@@ -139,7 +139,7 @@ pub(super) fn blocks(ctx: &mut Ctx, input: &[u8]) -> Result<Vec<Vec<u8>>, Fault>
     Ok(all)
 }
 
-fn filter_chain(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn filter_chain(ctx: &mut Context, args: &[Val]) -> Ran {
     let all = blocks(ctx, text(args, 1))?;
     let chain = ordered(all)?;
     let mut out = Vec::new();
@@ -164,7 +164,7 @@ fn filter_chain(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-fn sans(_: &mut Ctx, args: &[Val]) -> Ran {
+fn sans(_: &mut Context, args: &[Val]) -> Ran {
     let block = pem::decode(without_junk(text(args, 0)))
         .0
         .ok_or("failed to decode PEM block")?;

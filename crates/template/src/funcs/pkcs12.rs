@@ -16,7 +16,7 @@ use sha2::Sha256;
 
 use super::crypto::SLOW;
 use super::keys::PrivateKey;
-use super::{Ctx, Fault, Func, Ran, Ty, f, text, utf8};
+use super::{Context, Fault, Func, Ran, Ty, f, text, utf8};
 use crate::go::pem;
 use crate::go::val::Val;
 
@@ -64,7 +64,7 @@ const SEALED: [&[u8]; 2] = [
 const SCRYPT: &[u8] = b"\x2b\x06\x01\x04\x01\xda\x47\x04\x0b";
 
 /// The key and the certificates; the first is the key's own.
-fn open(ctx: &mut Ctx, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
+fn open(ctx: &mut Context, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
     if memmem::find(store, SCRYPT).is_some() {
         return Err("pkcs12: a key derivation that is not supported".into());
     }
@@ -83,19 +83,19 @@ fn open(ctx: &mut Ctx, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<
     Ok((key, certificates))
 }
 
-fn key(ctx: &mut Ctx, password: &str, store: &[u8]) -> Ran {
+fn key(ctx: &mut Context, password: &str, store: &[u8]) -> Ran {
     let (key, _) = open(ctx, password, store)?;
     let der = key.to_pkcs8().ok_or("unable to encode the private key")?;
     ctx.text(pem::of("PRIVATE KEY", &der))
 }
 
-fn certificates(ctx: &mut Ctx, password: &str, store: &[u8]) -> Ran {
+fn certificates(ctx: &mut Context, password: &str, store: &[u8]) -> Ran {
     let (_, certificates) = open(ctx, password, store)?;
     ctx.text(super::pem::ordered_pem(&certificates))
 }
 
 /// The certificates in `input`; anything between or behind them is an error, as the engine has it.
-fn authorities(ctx: &mut Ctx, input: &[u8]) -> Result<Vec<Certificate>, Fault> {
+fn authorities(ctx: &mut Context, input: &[u8]) -> Result<Vec<Certificate>, Fault> {
     let mut rest = input;
     let mut all = Vec::new();
     while !rest.is_empty() {
@@ -114,7 +114,7 @@ fn certificate(der: &[u8]) -> Result<Certificate, Fault> {
     Certificate::from_der(der).map_err(|_| Fault::from("failed to parse certificate"))
 }
 
-fn store(ctx: &mut Ctx, args: &[Val], password: &str, full: bool) -> Ran {
+fn store(ctx: &mut Context, args: &[Val], password: &str, full: bool) -> Ran {
     let (leaf, rest) = pem::decode(text(args, 0));
     let leaf = leaf.ok_or("failed to decode PEM block")?;
     let id = Sha1::digest(&leaf.bytes);
@@ -133,7 +133,7 @@ fn store(ctx: &mut Ctx, args: &[Val], password: &str, full: bool) -> Ran {
     ctx.text(STANDARD.encode(sealed))
 }
 
-fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
+fn trust_store(ctx: &mut Context, args: &[Val], password: &str) -> Ran {
     let mut store = KeyStore::new();
     for (i, certificate) in authorities(ctx, text(args, 0))?.into_iter().enumerate() {
         // Aliases must differ; the engine's are subjects.
@@ -148,7 +148,7 @@ fn trust_store(ctx: &mut Ctx, args: &[Val], password: &str) -> Ran {
     ctx.text(STANDARD.encode(sealed))
 }
 
-fn seal(ctx: &mut Ctx, store: &KeyStore, password: &str) -> Result<Vec<u8>, Fault> {
+fn seal(ctx: &mut Context, store: &KeyStore, password: &str) -> Result<Vec<u8>, Fault> {
     ctx.slow(SLOW / 4)?;
     store
         .writer(password)

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 
-use super::{Ctx, Func, Ran, Ty, f, int, text};
+use super::{Context, Func, Ran, Ty, f, int, text};
 use crate::go::unicode::{Rune, push, runes};
 use crate::go::val::Val;
 
@@ -51,7 +51,7 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-fn chars(ctx: &mut Ctx, args: &[Val], allowed: fn(&u8) -> bool) -> Ran {
+fn chars(ctx: &mut Context, args: &[Val], allowed: fn(&u8) -> bool) -> Ran {
     let Ok(count) = usize::try_from(int(args, 0)) else {
         // sprig drops the error of a negative count.
         return Ok(Val::str(""));

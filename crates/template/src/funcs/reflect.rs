@@ -1,6 +1,6 @@
 //! sprig: types.
 
-use super::{Ctx, Fault, Func, Ty, any, f, text};
+use super::{Context, Fault, Func, Ty, any, f, text};
 use crate::go::val::Val;
 use crate::limits::MAX_VALUE_DEPTH;
 
@@ -25,7 +25,7 @@ pub(super) const TABLE: &[Func] = &[
 ];
 
 /// `reflect.DeepEqual`: values of different types are never equal.
-pub(super) fn deep_equal(ctx: &mut Ctx, a: &Val, b: &Val, depth: usize) -> Result<bool, Fault> {
+pub(super) fn deep_equal(ctx: &mut Context, a: &Val, b: &Val, depth: usize) -> Result<bool, Fault> {
     ctx.work(1)?;
     if depth > MAX_VALUE_DEPTH {
         return Err(Fault::Limit("a value is nested too deeply"));

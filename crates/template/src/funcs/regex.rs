@@ -1,6 +1,6 @@
 //! sprig: regular expressions, in Go's syntax.
 
-use super::{Ctx, Fault, Func, Ran, Ty, f, int, text};
+use super::{Context, Fault, Func, Ran, Ty, f, int, text};
 use crate::go::regex::Regex;
 use crate::go::val::{Elem, Val};
 
@@ -46,13 +46,13 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-fn compile(ctx: &mut Ctx, args: &[Val]) -> Result<Regex, Fault> {
+fn compile(ctx: &mut Context, args: &[Val]) -> Result<Regex, Fault> {
     ctx.work(200 + (text(args, 0).len() as u64) * 4 + text(args, 1).len() as u64 / 16)?;
     let pattern = std::str::from_utf8(text(args, 0)).map_err(|_| Fault::from("error parsing regexp: invalid UTF-8"))?;
     Regex::new(pattern).map_err(|error| Fault::from(error.to_string()))
 }
 
-fn find(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn find(ctx: &mut Context, args: &[Val]) -> Ran {
     let regex = compile(ctx, args)?;
     ctx.text(
         regex
@@ -62,7 +62,7 @@ fn find(ctx: &mut Ctx, args: &[Val]) -> Ran {
     )
 }
 
-fn find_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn find_all(ctx: &mut Context, args: &[Val]) -> Ran {
     let regex = compile(ctx, args)?;
     let limit = usize::try_from(int(args, 2)).unwrap_or(usize::MAX);
     let mut all = Vec::new();
@@ -77,7 +77,7 @@ fn find_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
     })
 }
 
-fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
+fn replace(ctx: &mut Context, args: &[Val], literal: bool) -> Ran {
     let regex = compile(ctx, args)?;
     let (bytes, with) = (text(args, 1), text(args, 2));
     let mut out = Vec::new();
@@ -100,7 +100,7 @@ fn replace(ctx: &mut Ctx, args: &[Val], literal: bool) -> Ran {
 }
 
 /// `Regexp.Split`
-fn split(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn split(ctx: &mut Context, args: &[Val]) -> Ran {
     let regex = compile(ctx, args)?;
     let (bytes, limit) = (text(args, 1), int(args, 2));
     if limit == 0 {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use ::regex::Regex;
 
-use super::{Ctx, Func, Ran, Ty, Version, f, utf8};
+use super::{Context, Func, Ran, Ty, Version, f, utf8};
 use crate::go::val::Val;
 
 pub(super) const TABLE: &[Func] = &[
@@ -44,7 +44,7 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
     })
 });
 
-fn compare(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn compare(ctx: &mut Context, args: &[Val]) -> Ran {
     ctx.work(200 + super::text(args, 0).len() as u64)?;
     let constraints = parse(&utf8(args, 0)).ok_or("improper constraint")?;
     let version = Version::parse(&utf8(args, 1)).ok_or("invalid semantic version")?;

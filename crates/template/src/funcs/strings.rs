@@ -1,6 +1,6 @@
 //! sprig: strings.
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, int, strval, text, v};
+use super::{Context, Fault, Func, Ran, Ty, any, f, int, strval, text, v};
 use crate::go::fmt;
 use crate::go::strconv::quote;
 use crate::go::unicode;
@@ -90,7 +90,7 @@ fn trim_space(bytes: &[u8]) -> Vec<u8> {
     bytes.get(start..bytes.len() - end).unwrap_or_default().to_vec()
 }
 
-fn trim_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn trim_all(ctx: &mut Context, args: &[Val]) -> Ran {
     let cut: Vec<unicode::Rune> = unicode::runes(text(args, 0)).collect();
     let bytes = text(args, 1);
     ctx.work((bytes.len() as u64).saturating_mul(cut.len() as u64) / 64)?;
@@ -111,7 +111,7 @@ fn trim_all(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(bytes.get(start..bytes.len() - end).unwrap_or_default())
 }
 
-fn trunc(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn trunc(ctx: &mut Context, args: &[Val]) -> Ran {
     let bytes = text(args, 1);
     let length = bytes.len() as i64;
     let count = int(args, 0);
@@ -123,7 +123,7 @@ fn trunc(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(kept)
 }
 
-fn substr(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn substr(ctx: &mut Context, args: &[Val]) -> Ran {
     let (start, end, bytes) = (int(args, 0), int(args, 1), text(args, 2));
     let range = if start < 0 {
         usize::try_from(end).ok().map(|end| 0..end)
@@ -141,7 +141,7 @@ fn substr(ctx: &mut Ctx, args: &[Val]) -> Ran {
     }
 }
 
-fn repeat(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn repeat(ctx: &mut Context, args: &[Val]) -> Ran {
     let Ok(count) = usize::try_from(int(args, 0)) else {
         return Err("strings: negative Repeat count".into());
     };
@@ -152,7 +152,7 @@ fn repeat(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(text(args, 1).repeat(count))
 }
 
-fn abbrev(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn abbrev(ctx: &mut Context, args: &[Val]) -> Ran {
     let (width, bytes) = (int(args, 0), text(args, 1));
     if width < 4 {
         return ctx.text(bytes);
@@ -160,7 +160,7 @@ fn abbrev(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(abbreviated(bytes, 0, width))
 }
 
-fn abbrev_both(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn abbrev_both(ctx: &mut Context, args: &[Val]) -> Ran {
     let (left, right, bytes) = (int(args, 0), int(args, 1), text(args, 2));
     if right < 4 || left > 0 && right < 7 {
         return ctx.text(bytes);
@@ -192,7 +192,7 @@ fn abbreviated(bytes: &[u8], offset: i64, width: i64) -> Vec<u8> {
     [b"...", part(length - (width - 3), length)].concat()
 }
 
-fn quoted(ctx: &mut Ctx, args: &[Val], double: bool) -> Ran {
+fn quoted(ctx: &mut Context, args: &[Val], double: bool) -> Ran {
     let mut parts = Vec::new();
     for arg in args.iter().filter(|arg| !matches!(arg, Val::Nil)) {
         let shown = strval(ctx, arg)?;
@@ -205,7 +205,7 @@ fn quoted(ctx: &mut Ctx, args: &[Val], double: bool) -> Ran {
     ctx.text(parts.join(&b' '))
 }
 
-fn cat(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn cat(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut parts = Vec::new();
     for arg in args.iter().filter(|arg| !matches!(arg, Val::Nil)) {
         parts.push(fmt::value(ctx, arg)?);
@@ -213,7 +213,7 @@ fn cat(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(parts.join(&b' '))
 }
 
-fn indent(ctx: &mut Ctx, spaces: i64, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+fn indent(ctx: &mut Context, spaces: i64, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     let Ok(spaces) = usize::try_from(spaces) else {
         return Err("strings: negative Repeat count".into());
     };
@@ -225,7 +225,7 @@ fn indent(ctx: &mut Ctx, spaces: i64, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
 }
 
 /// `strings.Replace(bytes, old, new, -1)`; an empty `old` stands before every rune and at the end.
-fn replace(ctx: &mut Ctx, bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>, Fault> {
+fn replace(ctx: &mut Context, bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>, Fault> {
     let starts: Vec<usize> = if old.is_empty() {
         let mut at = 0;
         let mut starts = vec![0];
@@ -250,7 +250,7 @@ fn replace(ctx: &mut Ctx, bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8
 }
 
 /// `strings.SplitN`
-pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -> Result<Vec<Str>, Fault> {
+pub(super) fn split(ctx: &mut Context, bytes: &[u8], separator: &[u8], limit: i64) -> Result<Vec<Str>, Fault> {
     if limit == 0 {
         return Ok(Vec::new());
     }
@@ -281,7 +281,7 @@ pub(super) fn split(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -
 }
 
 /// `{_0: …, _1: …}`, a `map[string]string`.
-fn numbered(ctx: &mut Ctx, bytes: &[u8], separator: &[u8], limit: i64) -> Ran {
+fn numbered(ctx: &mut Context, bytes: &[u8], separator: &[u8], limit: i64) -> Ran {
     let mut items = Items::new();
     for (i, part) in split(ctx, bytes, separator, limit)?.into_iter().enumerate() {
         items.insert(format!("_{i}").into_bytes().into(), Val::Str(part));

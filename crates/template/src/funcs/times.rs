@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, int, text};
+use super::{Context, Fault, Func, Ran, Ty, any, f, int, text};
 use crate::go::duration;
 use crate::go::time::{Location, Time};
 use crate::go::val::Val;
@@ -205,7 +205,7 @@ fn shown_at(args: &[Val], location: &Location) -> Ran {
     Ok(Val::Time(Rc::new(time(args).at(location.clone()))))
 }
 
-fn format(ctx: &mut Ctx, args: &[Val], layout: &[u8]) -> Result<Vec<u8>, Fault> {
+fn format(ctx: &mut Context, args: &[Val], layout: &[u8]) -> Result<Vec<u8>, Fault> {
     ctx.reserve(layout.len().saturating_mul(8))?;
     ctx.work(layout.len() as u64 / 2)?;
     Ok(time(args).format(layout))
@@ -222,7 +222,7 @@ fn binary(args: &[Val]) -> Result<Vec<u8>, Fault> {
 }
 
 /// The bytes `before`, if any, and then those.
-fn append(ctx: &mut Ctx, before: &Val, bytes: &[u8]) -> Ran {
+fn append(ctx: &mut Context, before: &Val, bytes: &[u8]) -> Ran {
     let all = [before.as_bytes().unwrap_or_default().as_slice(), bytes].concat();
     // An element of a list takes so much more than a byte of a string.
     ctx.reserve(all.len().saturating_mul(size_of::<Val>()))?;
@@ -231,7 +231,7 @@ fn append(ctx: &mut Ctx, before: &Val, bytes: &[u8]) -> Ran {
 }
 
 /// Go normalises what overflows: 31 January and a month is 3 March, or 2 in a leap year.
-fn add_date(_: &mut Ctx, args: &[Val]) -> Ran {
+fn add_date(_: &mut Context, args: &[Val]) -> Ran {
     let time = time(args);
     let [years, months, days] = [1, 2, 3].map(|i| int(args, i));
     let zoned = &time.zoned;

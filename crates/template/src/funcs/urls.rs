@@ -1,12 +1,12 @@
 //! sprig: URLs.
 
-use super::{Ctx, Fault, Func, Ran, Ty, f, map, text};
+use super::{Context, Fault, Func, Ran, Ty, f, map, text};
 use crate::go::url::{self, Url};
 use crate::go::val::{Items, Val};
 
 pub(super) const TABLE: &[Func] = &[f("urlParse", &[Ty::Str], parse), f("urlJoin", &[Ty::Map], join)];
 
-fn parse(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn parse(ctx: &mut Context, args: &[Val]) -> Ran {
     let Some(url) = url::parse(text(args, 0)) else {
         return Err("unable to parse url".into());
     };
@@ -28,7 +28,7 @@ fn parse(ctx: &mut Ctx, args: &[Val]) -> Ran {
     Ok(ctx.map(items))
 }
 
-fn join(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn join(ctx: &mut Context, args: &[Val]) -> Ran {
     let part = |name: &str| -> Result<Vec<u8>, Fault> {
         match map(args, 0).and_then(|map| map.items.borrow().get(name.as_bytes()).cloned()) {
             None => Ok(Vec::new()),

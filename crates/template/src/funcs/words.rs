@@ -4,7 +4,7 @@ mod joined;
 
 use joined::{pascal, separated};
 
-use super::{Ctx, Func, Ran, Ty, f, int, text};
+use super::{Context, Func, Ran, Ty, f, int, text};
 use crate::go::unicode::{self, is_letter, is_lower, is_space, is_title, is_upper, push};
 use crate::go::val::Val;
 
@@ -34,7 +34,7 @@ pub(super) const TABLE: &[Func] = &[
 ];
 
 /// `strings.Title`: an upper-case letter where a word begins.
-fn title(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn title(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut before = ' ';
     let out = unicode::map(text(args, 0), |c| {
         let word = |c: char| {
@@ -51,7 +51,7 @@ fn title(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-fn untitle(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn untitle(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut starts = true;
     let out = unicode::map(text(args, 0), |c| {
         if is_space(c) {
@@ -64,7 +64,7 @@ fn untitle(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-fn swapcase(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn swapcase(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut space = true;
     let out = unicode::map(text(args, 0), |c| {
         if is_upper(c) || is_title(c) {
@@ -93,7 +93,7 @@ fn latin_space(byte: u8) -> bool {
     is_space(char::from(byte))
 }
 
-fn nospace(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn nospace(ctx: &mut Context, args: &[Val]) -> Ran {
     let bytes = text(args, 0);
     if !bytes.iter().any(|byte| latin_space(*byte)) {
         return ctx.text(bytes);
@@ -105,7 +105,7 @@ fn nospace(ctx: &mut Ctx, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-fn initials(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn initials(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut out = Vec::new();
     let mut gap = true;
     for byte in text(args, 0) {

@@ -9,7 +9,7 @@ use emit::Yaml;
 use load::{Stop, load};
 pub use string_map::{YamlError, yaml_string_map};
 
-use super::{Ctx, Fault, Func, Ran, Ty, any, f, utf8};
+use super::{Context, Fault, Func, Ran, Ty, any, f, utf8};
 use crate::go::json::{self, Style};
 use crate::go::val::{Items, Val};
 
@@ -19,7 +19,7 @@ pub(super) const TABLE: &[Func] = &[
 ];
 
 /// What cannot be shown is the empty text, as the engine has it.
-fn to_yaml(ctx: &mut Ctx, args: &[Val]) -> Ran {
+fn to_yaml(ctx: &mut Context, args: &[Val]) -> Ran {
     let style = Style {
         escape_html: true,
         pretty: false,
@@ -67,7 +67,7 @@ fn normal(value: serde_json::Value) -> Yaml {
 }
 
 /// A map; of what is none, a map that holds the fault under `Error`.
-fn from_yaml(ctx: &mut Ctx, source: &str) -> Ran {
+fn from_yaml(ctx: &mut Context, source: &str) -> Ran {
     let message = match load(ctx, source, false) {
         Ok(Val::Map(map)) => return Ok(Val::Map(map)),
         Ok(Val::Nil) => return Ok(ctx.map(Items::new())),

@@ -7,10 +7,10 @@ mod print;
 pub(crate) use directive::sprintf;
 
 use super::val::Val;
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 
 /// `fmt.Sprint`: spaces between operands neither of which is a string.
-pub(crate) fn sprint(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn sprint(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault> {
     let mut printer = print::Printer::new(ctx);
     for (i, arg) in args.iter().enumerate() {
         if i > 0 && !matches!(arg, Val::Str(_)) && !matches!(args[i - 1], Val::Str(_)) {
@@ -22,7 +22,7 @@ pub(crate) fn sprint(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
 }
 
 /// `fmt.Sprintln`.
-pub(crate) fn sprintln(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn sprintln(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault> {
     let mut printer = print::Printer::new(ctx);
     for (i, arg) in args.iter().enumerate() {
         if i > 0 {
@@ -35,6 +35,6 @@ pub(crate) fn sprintln(ctx: &mut Ctx, args: &[Val]) -> Result<Vec<u8>, Fault> {
 }
 
 /// `%v` alone.
-pub(crate) fn value(ctx: &mut Ctx, arg: &Val) -> Result<Vec<u8>, Fault> {
+pub(crate) fn value(ctx: &mut Context, arg: &Val) -> Result<Vec<u8>, Fault> {
     sprint(ctx, std::slice::from_ref(arg))
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sidevault_go::json::{number, string, unmarshal};
 
 use super::val::{Elem, Items, Val};
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
 
 /// How to write.
@@ -18,13 +18,13 @@ pub(crate) struct Style {
 }
 
 /// `None`: JSON has no such number or time.
-pub(crate) fn encode(ctx: &mut Ctx, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
+pub(crate) fn encode(ctx: &mut Context, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
     let mut out = Vec::new();
     let fine = write(ctx, &mut out, value, style, 0)?;
     Ok(fine.then_some(out))
 }
 
-fn write(ctx: &mut Ctx, out: &mut Vec<u8>, value: &Val, style: Style, depth: usize) -> Result<bool, Fault> {
+fn write(ctx: &mut Context, out: &mut Vec<u8>, value: &Val, style: Style, depth: usize) -> Result<bool, Fault> {
     ctx.work(1)?;
     if depth > MAX_VALUE_DEPTH {
         return Err(Fault::Limit("a value is nested too deeply"));
@@ -86,7 +86,7 @@ fn write(ctx: &mut Ctx, out: &mut Vec<u8>, value: &Val, style: Style, depth: usi
 }
 
 fn object<'v>(
-    ctx: &mut Ctx,
+    ctx: &mut Context,
     out: &mut Vec<u8>,
     items: impl Iterator<Item = (&'v [u8], &'v Val)>,
     style: Style,
@@ -126,7 +126,7 @@ fn close(out: &mut Vec<u8>, empty: bool, style: Style, depth: usize) {
 }
 
 /// `json.Unmarshal` into an `interface{}`; `None` if it is no JSON.
-pub(crate) fn decode(ctx: &mut Ctx, text: &[u8]) -> Result<Option<Val>, Fault> {
+pub(crate) fn decode(ctx: &mut Context, text: &[u8]) -> Result<Option<Val>, Fault> {
     ctx.work(text.len() as u64 / 16)?;
     let parsed = unmarshal(text).or_else(|| unmarshal(paired(&String::from_utf8_lossy(text))?.as_bytes()));
     parsed.map(|value| convert(ctx, value)).transpose()
@@ -163,7 +163,7 @@ fn paired(text: &str) -> Option<String> {
     Some(out)
 }
 
-fn convert(ctx: &mut Ctx, value: serde_json::Value) -> Result<Val, Fault> {
+fn convert(ctx: &mut Context, value: serde_json::Value) -> Result<Val, Fault> {
     ctx.work(1)?;
     Ok(match value {
         serde_json::Value::Null => Val::Nil,

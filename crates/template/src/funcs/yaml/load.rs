@@ -3,14 +3,14 @@
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::resolve::{self, Scalar};
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::go::float;
 use crate::go::val::{Items, Val};
 use crate::limits::MAX_VALUE_DEPTH;
 
 /// The first document; the engine looks at no other. With `as_text`, numbers and booleans become what a `string` of Go's
 /// gets of them.
-pub(super) fn load(ctx: &mut Ctx, source: &str, as_text: bool) -> Result<Val, Stop> {
+pub(super) fn load(ctx: &mut Context, source: &str, as_text: bool) -> Result<Val, Stop> {
     ctx.work(source.len() as u64 / 4)?;
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     // The parser lets these stand: a tab where go-yaml wants a space, and characters that go-yaml does not read.
@@ -57,7 +57,7 @@ enum Node {
 }
 
 struct Loader<'c, 's> {
-    ctx: &'c mut Ctx,
+    ctx: &'c mut Context,
     parser: Parser<'s, saphyr_parser::StrInput<'s>>,
     anchors: Vec<(usize, Val)>,
     unended: Option<(usize, bool)>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::load::{Stop, load};
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::go::val::{Str, Val};
 use crate::limits::Budget;
 
@@ -33,7 +33,7 @@ pub enum YamlError {
 /// # Errors
 /// Says what is wrong without quoting anything of it.
 pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlError> {
-    let mut ctx = Ctx::new(SystemTime::UNIX_EPOCH, Budget::default());
+    let mut ctx = Context::new(SystemTime::UNIX_EPOCH, Budget::default());
     let map = match load(&mut ctx, source, true) {
         Ok(Val::Map(map)) => map,
         Ok(Val::Nil) => return Ok(BTreeMap::new()),

@@ -1,7 +1,7 @@
 //! The format string.
 
 use super::print::{Flags, Printer};
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::go::unicode::push;
 use crate::go::val::Val;
 
@@ -18,7 +18,7 @@ struct Directives<'f, 'a> {
 }
 
 /// `fmt.Sprintf`.
-pub(crate) fn sprintf(ctx: &mut Ctx, format: &[u8], args: &[Val]) -> Result<Vec<u8>, Fault> {
+pub(crate) fn sprintf(ctx: &mut Context, format: &[u8], args: &[Val]) -> Result<Vec<u8>, Fault> {
     let mut printer = Printer::new(ctx);
     let mut d = Directives {
         format,

@@ -1,6 +1,6 @@
 //! Values under verbs.
 
-use crate::funcs::{Ctx, Fault};
+use crate::funcs::{Context, Fault};
 use crate::go::strconv::quote_with;
 use crate::go::unicode::{Rune, push, runes};
 use crate::go::val::{Elem, Val};
@@ -21,7 +21,7 @@ pub(super) struct Flags {
 }
 
 pub(super) struct Printer<'c> {
-    ctx: &'c mut Ctx,
+    ctx: &'c mut Context,
     pub(super) out: Vec<u8>,
     pub(super) flags: Flags,
     /// No `String` method is called: what is shown is wrong for its verb already.
@@ -31,7 +31,7 @@ pub(super) struct Printer<'c> {
 pub(super) type Done = Result<(), Fault>;
 
 impl<'c> Printer<'c> {
-    pub(super) fn new(ctx: &'c mut Ctx) -> Self {
+    pub(super) fn new(ctx: &'c mut Context) -> Self {
         Self {
             ctx,
             out: Vec::new(),

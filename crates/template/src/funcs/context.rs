@@ -10,7 +10,7 @@ use crate::go::val::{Items, Map, Val};
 use crate::limits::{Budget, MAX_HELD, MAX_OUTPUT};
 
 /// What functions share in one rendering: the time, the work left, and the maps that were made.
-pub(crate) struct Ctx {
+pub(crate) struct Context {
     pub(crate) now: Timestamp,
     pub(crate) budget: Budget,
     /// Since when something slow by nature has been under way.
@@ -19,7 +19,7 @@ pub(crate) struct Ctx {
     maps: Vec<Weak<Map>>,
 }
 
-impl Ctx {
+impl Context {
     pub(crate) fn new(now: SystemTime, budget: Budget) -> Self {
         Self {
             now: Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH),
@@ -83,7 +83,7 @@ impl Ctx {
     }
 }
 
-impl Drop for Ctx {
+impl Drop for Context {
     fn drop(&mut self) {
         for map in self.maps.drain(..) {
             if let Some(map) = map.upgrade() {
