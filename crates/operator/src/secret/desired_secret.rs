@@ -1,6 +1,7 @@
-//! The desired Secret.
+//! Computes the desired Secret: no I/O and no clock but the templates' time limit.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,19 +13,19 @@ use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED};
 use crate::types::{ExternalSecret, MergePolicy, Target, Template};
 use crate::values::Values;
 
-/// Why there is no such Secret.
+/// Why no desired Secret could be computed. The texts are External Secrets'.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DesiredSecretError {
     /// A template fails.
     #[error("could not apply template: {0}")]
     Template(#[from] TemplateError),
-    /// A ConfigMap or Secret that templates live in can't be read.
+    /// A ConfigMap or Secret that `templateFrom` names can't be read. Holds the API server's answer.
     #[error("could not apply template: error fetching templateFrom data: {0}")]
     TemplateTexts(String),
-    /// Another ExternalSecret owns it.
+    /// Another ExternalSecret owns the Secret that exists. Holds its name.
     #[error("secret is owned by another ExternalSecret: {0}")]
     OwnedByExternalSecret(String),
-    /// Another controller owns it.
+    /// A controller of another kind owns the Secret that exists.
     #[error(
         "could not set controller reference on secret: Object {secret} is already owned by another {kind} controller {name}"
     )]
@@ -38,24 +39,27 @@ pub(crate) enum DesiredSecretError {
     },
 }
 
-/// The Secret as it should be, from the one that is there (an empty one with its name, if none is).
+/// Computes the desired Secret. `secret` is the Secret that exists, or one that has only a name and a namespace if none
+/// exists. Templates see `now` as the current time. Blocks for up to
+/// [`MAX_TIME`](sidevault_template::limits::MAX_TIME) while it renders templates.
 ///
 /// # Errors
-/// See [`DesiredSecretError`]. Nothing was changed then.
+/// See [`DesiredSecretError`].
 pub(crate) fn desired_secret(
     external_secret: &ExternalSecret,
     api_version: &str,
     mut secret: Secret,
     values: &Values,
     texts: &TemplateTexts,
+    now: SystemTime,
 ) -> Result<Secret, DesiredSecretError> {
     let target = &external_secret.spec.target;
     if target.immutable {
         secret.immutable = Some(true);
     }
     if takes_content(external_secret, &secret) {
-        forget_own(external_secret, &mut secret);
-        content(external_secret, &mut secret, values, texts)?;
+        remove_own_keys(external_secret, &mut secret);
+        set_content(external_secret, &mut secret, values, texts, now)?;
     }
     ownership::apply(external_secret, api_version, &mut secret.metadata)?;
     let labels = secret.metadata.labels.get_or_insert_default();
@@ -63,18 +67,19 @@ pub(crate) fn desired_secret(
     let hash = hash::data(secret.data.get_or_insert_default());
     let annotations = secret.metadata.annotations.get_or_insert_default();
     annotations.insert(ANNOTATION_DATA_HASH.to_owned(), hash);
-    // As the API server has it: what is the same must look the same.
+    // The API server stores no empty map, so an empty map would make an unchanged Secret look changed.
     secret.data = secret.data.filter(|data| !data.is_empty());
     Ok(secret)
 }
 
-/// Whether a Secret gets values and templates: what is to be immutable and is there already keeps its content.
+/// Whether values and templates are written into a Secret: an immutable Secret that exists keeps its content.
 pub(crate) fn takes_content(external_secret: &ExternalSecret, secret: &Secret) -> bool {
     secret.metadata.uid.is_none() || !external_secret.spec.target.immutable
 }
 
-/// Takes away what this ExternalSecret wrote before, so that what a manifest no longer has does not stay behind.
-fn forget_own(external_secret: &ExternalSecret, secret: &mut Secret) {
+/// Removes the keys, labels and annotations that this ExternalSecret wrote earlier, so that one that its manifest no longer
+/// has is deleted.
+fn remove_own_keys(external_secret: &ExternalSecret, secret: &mut Secret) {
     let own = managed::managed(secret, external_secret.metadata.name.as_deref().unwrap_or_default());
     let data = secret.data.get_or_insert_default();
     own.data.iter().for_each(|key| drop(data.remove(key)));
@@ -84,11 +89,13 @@ fn forget_own(external_secret: &ExternalSecret, secret: &mut Secret) {
     own.annotations.iter().for_each(|key| drop(annotations.remove(key)));
 }
 
-fn content(
+/// Sets the type, labels, annotations, data and finalizers from the values and the template.
+fn set_content(
     external_secret: &ExternalSecret,
     secret: &mut Secret,
     values: &Values,
     texts: &TemplateTexts,
+    now: SystemTime,
 ) -> Result<(), DesiredSecretError> {
     let target = &external_secret.spec.target;
     let template = target.template.as_ref();
@@ -129,11 +136,11 @@ fn content(
         let version = &template.engine_version;
         return Err(TemplateError(format!("template engine version {version:?} is unknown")).into());
     }
-    template::fill(template, texts, values, secret)?;
+    template::fill(template, texts, values, now, secret)?;
     Ok(())
 }
 
-/// The Secret's type, if the manifest says one: in the template, or beside it in the short spelling.
+/// The type of the Secret, if the manifest sets it: `target.template.type`, or else `target.type`.
 fn type_of(target: &Target) -> Option<&str> {
     let of_template = target.template.as_ref().map(|template| template.type_.as_str());
     of_template
@@ -146,8 +153,9 @@ fn extend(known: &mut BTreeMap<String, String>, more: Option<&BTreeMap<String, S
     known.extend(more.map(|(key, value)| (key.clone(), value.clone())));
 }
 
-/// Refuses Secrets that the API server would put a credential into, or take one from: whoever may write an
-/// ExternalSecret must not get more than that. `annotations` are those the Secret gets.
+/// Refuses the types of Secret that are credentials of the cluster: the API server writes a service account's token into
+/// one of them and accepts the other as a bootstrap token. A user who may only write ExternalSecrets must not obtain
+/// such a credential. `annotations` are those of the desired Secret.
 fn check_privileges(
     type_: &str,
     annotations: Option<&BTreeMap<String, String>>,
@@ -189,11 +197,12 @@ mod tests {
             secret,
             &Values::new(),
             &TemplateTexts::default(),
+            SystemTime::UNIX_EPOCH,
         )
     }
 
     #[test]
-    fn no_spelling_of_the_type_gets_a_credential() {
+    fn no_spelling_of_a_credential_type_is_accepted() {
         let (token, account) = (
             "kubernetes.io/service-account-token",
             json!({"kubernetes.io/service-account.name": "admin"}),
@@ -222,13 +231,13 @@ mod tests {
             let made = made_of(annotations, target.clone(), json!({}));
             assert!(matches!(made, Err(DesiredSecretError::Template(_))), "{target}");
         }
-        // A template's annotations take the place of the ExternalSecret's.
+        // The Secret gets the template's annotations, not the ExternalSecret's.
         assert!(made_of(account, json!({"type": token, "template": {}}), json!({})).is_ok());
         assert!(made_of(json!({}), json!({"type": "Opaque"}), json!({})).is_ok());
     }
 
     #[test]
-    fn an_external_secret_that_was_made_anew_keeps_its_secret() {
+    fn a_recreated_external_secret_takes_over_the_secret_of_its_old_uid() {
         let owned_by = |kind: &str, name: &str| {
             json!({"metadata": {"name": "s", "namespace": "ns", "uid": "u", "ownerReferences": [{
                 "apiVersion": "external-secrets.io/v1beta1", "kind": kind, "name": name, "uid": "old", "controller": true}]}})
@@ -243,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_without_data_is_as_the_api_server_has_it() {
+    fn empty_data_is_omitted_as_the_api_server_does() {
         let made = made_of(json!({}), json!({}), json!({})).unwrap();
         assert_eq!(made.data, None);
         let again = made_of(json!({}), json!({}), serde_json::to_value(&made).unwrap()).unwrap();

@@ -1,22 +1,22 @@
-//! What of a Secret an ExternalSecret wrote: told by the API server's record of field managers.
+//! The keys of a Secret that an ExternalSecret wrote, by `metadata.managedFields` (server-side apply's record).
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 
 use crate::names::field_owner;
 
-/// Keys of a Secret.
+/// The keys of a Secret that one field manager owns.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Managed {
-    /// Of its data.
+    /// Keys of `data`.
     pub(crate) data: Vec<String>,
-    /// Of its labels.
+    /// Keys of labels.
     pub(crate) labels: Vec<String>,
-    /// Of its annotations.
+    /// Keys of annotations.
     pub(crate) annotations: Vec<String>,
 }
 
-/// What an ExternalSecret wrote.
+/// The keys that the ExternalSecret with this name wrote.
 pub(crate) fn managed(secret: &Secret, external_secret: &str) -> Managed {
     let owner = field_owner(external_secret);
     let mut managed = Managed::default();
@@ -40,6 +40,7 @@ pub(crate) fn managed(secret: &Secret, external_secret: &str) -> Managed {
     managed
 }
 
+/// The names of the members of one object in `fieldsV1`, such as `f:user`.
 fn keys(fields: Option<&Value>) -> impl Iterator<Item = String> {
     let fields = fields.and_then(Value::as_object).into_iter().flatten();
     fields.filter_map(|(key, _)| key.strip_prefix("f:").map(str::to_owned))
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_external_secret_wrote_counts() {
+    fn keys_of_other_field_managers_are_left_out() {
         let secret: Secret = serde_json::from_str(
             r#"{"metadata":{"managedFields":[
                 {"manager":"externalsecrets.external-secrets.io/a","fieldsV1":{"f:data":{".":{},"f:user":{}},

@@ -1,4 +1,4 @@
-//! Who owns a Secret.
+//! The owner references and the owner label of a Secret.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
@@ -10,10 +10,11 @@ use crate::types::{CreationPolicy, ExternalSecret, GROUP};
 
 const KIND: &str = "ExternalSecret";
 
-/// Takes, keeps or gives up the ownership of a Secret, as the creation policy says.
+/// Makes the ExternalSecret the controller of a Secret if `creationPolicy` is `Owner`, and removes its owner reference and
+/// label otherwise.
 ///
 /// # Errors
-/// When another ExternalSecret owns it, or it is to be owned and another controller does.
+/// When another ExternalSecret controls the Secret, or `creationPolicy` is `Owner` and another controller does.
 pub(super) fn apply(
     external_secret: &ExternalSecret,
     api_version: &str,
@@ -29,55 +30,45 @@ pub(super) fn apply(
         return Err(DesiredSecretError::OwnedByExternalSecret(owner.name.clone()));
     }
     let owned = external_secret.spec.target.creation_policy == CreationPolicy::Owner;
-    let uid = external_secret.metadata.uid.as_deref().unwrap_or_default();
-    match owned {
-        true => {
-            // Its own of an earlier uid is taken over: it was deleted and made anew.
-            if let Some(owner) = controller
-                && !ours
-            {
-                let (namespace, secret) = (meta.namespace.as_deref(), meta.name.as_deref());
-                return Err(DesiredSecretError::OwnedByOther {
-                    secret: format!("{}/{}", namespace.unwrap_or_default(), secret.unwrap_or_default()),
-                    kind: owner.kind.clone(),
-                    name: owner.name.clone(),
-                });
-            }
-            let reference = OwnerReference {
-                api_version: api_version.to_owned(),
-                kind: KIND.to_owned(),
-                name: name.to_owned(),
-                uid: uid.to_owned(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            };
-            let owners = meta.owner_references.get_or_insert_default();
-            match owners
-                .iter_mut()
-                .find(|owner| is_external_secret(owner) && owner.name == name)
-            {
-                Some(known) => *known = reference,
-                None => owners.push(reference),
-            }
-        }
-        false if ours => {
-            let owners = meta.owner_references.get_or_insert_default();
-            owners.retain(|owner| !(is_external_secret(owner) && owner.name == name));
-            if owners.is_empty() {
-                meta.owner_references = None;
-            }
-        }
-        false => {}
+    if let Some(owner) = controller
+        && owned
+        && !ours
+    {
+        let (namespace, secret) = (meta.namespace.as_deref(), meta.name.as_deref());
+        return Err(DesiredSecretError::OwnedByOther {
+            secret: format!("{}/{}", namespace.unwrap_or_default(), secret.unwrap_or_default()),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+        });
     }
+    let uid = external_secret.metadata.uid.as_deref().unwrap_or_default();
+    let owners = meta.owner_references.get_or_insert_default();
     let labels = meta.labels.get_or_insert_default();
-    match owned {
-        true => {
-            let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
-            labels.insert(LABEL_OWNER.to_owned(), hash::owner(namespace, name));
+    let is_own = |owner: &OwnerReference| is_external_secret(owner) && owner.name == name;
+    if owned {
+        let reference = OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: KIND.to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        };
+        // Also replaces a reference with an old uid: that of an ExternalSecret that was deleted and created again.
+        match owners.iter_mut().find(|owner| is_own(owner)) {
+            Some(known) => *known = reference,
+            None => owners.push(reference),
         }
-        false => {
-            labels.remove(LABEL_OWNER);
+        let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
+        labels.insert(LABEL_OWNER.to_owned(), hash::owner(namespace, name));
+    } else {
+        if ours {
+            owners.retain(|owner| !is_own(owner));
         }
+        labels.remove(LABEL_OWNER);
+    }
+    if owners.is_empty() {
+        meta.owner_references = None;
     }
     Ok(())
 }
@@ -87,7 +78,7 @@ fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     owners.into_iter().find(|owner| owner.controller == Some(true))
 }
 
-/// Whatever its version: that changes over time.
+/// Compares the group and not the version: an owner reference keeps the version that was current when it was written.
 fn is_external_secret(owner: &OwnerReference) -> bool {
     owner.kind == KIND && owner.api_version.split('/').next() == Some(GROUP)
 }

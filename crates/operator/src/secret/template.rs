@@ -10,27 +10,28 @@ use sidevault_template as engine;
 use crate::types::{DecodingStrategy, Template, TemplateFrom, TemplateRef, TemplateScope};
 use crate::values::{Values, decode};
 
-/// How much of a template's text an error shows in place of a name, in bytes.
+/// How many bytes of a literal template's text an error shows in place of a name.
 const LONGEST_NAME: usize = 200;
 
-/// Why a template gives nothing. Templates' own errors quote the template, not the values; of a template that lives in a
-/// Secret they quote nothing.
+/// Why a template could not be rendered. The text may quote the template, and never a value. If the template is a key of a
+/// Secret, the text does not quote the template either.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TemplateError(pub(crate) String);
 
-/// The ConfigMaps and Secrets that templates live in, by name, and how templates are written.
+/// The contents of the ConfigMaps and Secrets that `templateFrom` names, by the name of the object, and the delimiters
+/// that all templates use.
 #[derive(Default)]
 pub(crate) struct TemplateTexts {
-    /// What templates' actions stand between.
+    /// The left and right delimiter of template actions; an empty one stands for `{{` or `}}`.
     pub(crate) delimiters: (String, String),
-    /// ConfigMaps.
+    /// Texts by ConfigMap and key.
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
-    /// Secrets.
+    /// Texts by Secret and key.
     pub(crate) secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
 }
 
-/// What part of the Secret a template fills.
+/// The part of the Secret that a template fills.
 #[derive(Clone, Copy)]
 enum Part {
     Data,
@@ -38,30 +39,36 @@ enum Part {
     Annotations,
 }
 
-/// Fills data, labels and annotations. `templateFrom` comes first, `data` wins over it.
+/// Renders the templates into the data, labels and annotations of `secret`. `templateFrom` is rendered first, so that a key
+/// of `data` replaces the same key of `templateFrom`. Templates see `now` as the current time.
+///
+/// Blocks for up to [`MAX_TIME`](engine::limits::MAX_TIME).
+///
+/// # Errors
+/// The first template that fails; `secret` is then filled in part.
 pub(crate) fn fill(
     template: &Template,
     texts: &TemplateTexts,
     values: &Values,
+    now: SystemTime,
     secret: &mut Secret,
 ) -> Result<(), TemplateError> {
     let mut filler = Filler {
         delimiters: &texts.delimiters,
         budget: engine::Budget::default(),
-        now: SystemTime::now(),
+        now,
         values: values
             .iter()
             .map(|(key, value)| (key.clone(), engine::Value::from(value.clone())))
             .collect(),
         secret,
     };
-    // Templates may compute for a while, and nobody else should have to wait for them.
-    tokio::task::block_in_place(|| filler.fill(template, texts))
+    filler.fill(template, texts)
 }
 
 struct Filler<'a> {
     delimiters: &'a (String, String),
-    /// What all templates may cost together, and the time that all of them see.
+    /// Shared by all templates of the Secret.
     budget: engine::Budget,
     now: SystemTime,
     values: engine::Values,
@@ -83,7 +90,7 @@ impl Filler<'_> {
         for (templates, part) in parts {
             for (key, text) in templates {
                 self.value(key, text, part, DecodingStrategy::None)
-                    // External Secrets says it once for the map and once for the template.
+                    // External Secrets wraps the error twice: for the map and for the template.
                     .map_err(|error| {
                         TemplateError(format!(
                             "could not execute template: could not execute template: {error}"
@@ -131,10 +138,10 @@ impl Filler<'_> {
                 TemplateScope::KeysAndValues => self.mapping(&text, part, strategy),
             };
             filled.map_err(|error| match kind {
-                // Someone who may read events may not be allowed to read the Secret.
+                // A user who may read events may not be allowed to read the Secret.
                 "secret" => TemplateError(format!(
-                    "error in secret {name}: the template at key {key} fails; why is not shown, since that would quote \
-                     the Secret (a ConfigMap's template is quoted)"
+                    "error in secret {name}: the template at key {key} fails; the reason is not shown, because it would \
+                     quote the Secret (to see the reason, put the template into a ConfigMap)"
                 )),
                 _ => error,
             })?;
@@ -142,7 +149,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// A template that gives one value.
+    /// Renders a template whose output is one value.
     fn value(&mut self, key: &str, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let value = decode::decode(strategy, self.render(key, text)?).map_err(|error| {
             TemplateError(format!(
@@ -153,13 +160,14 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// A template that gives a YAML mapping of keys and values. Its keys are rendered, too, so no error names one.
+    /// Renders a template whose output is a YAML mapping of keys to values. No error names a key, because keys are rendered
+    /// too and may hold values.
     fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let refuse = |why: String| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
-        // External Secrets names such a template by its whole text, which may be a MiB.
+        // External Secrets names such a template by its whole text, which may be 1 MiB long.
         let name = &text[..text.floor_char_boundary(LONGEST_NAME)];
         let yaml = self.render(name, text)?;
-        let yaml = String::from_utf8(yaml).map_err(|_| refuse("it is no text".to_owned()))?;
+        let yaml = String::from_utf8(yaml).map_err(|_| refuse("the output is not UTF-8".to_owned()))?;
         let mapping = engine::yaml_string_map(&yaml).map_err(|error| refuse(error.to_string()))?;
         for (index, (key, value)) in mapping.into_iter().enumerate() {
             let value = decode::decode(strategy, value.into_bytes()).map_err(|error| {
@@ -174,7 +182,7 @@ impl Filler<'_> {
     }
 
     fn render(&mut self, key: &str, text: &str) -> Result<Vec<u8>, TemplateError> {
-        // External Secrets wraps either in words of its own.
+        // The words around the engine's error are External Secrets'.
         let failed = |what: &str, error: engine::TemplateError| {
             TemplateError(format!(
                 "unable to execute template at key {key}: unable to {what} template at key {key}: {error}"
@@ -231,8 +239,8 @@ mod tests {
 
     const VALUE: &str = "hunter2!S3CRET";
 
-    /// Why a template fails that gets a value, and may live in a Secret whose text holds it.
-    async fn why(template: Value) -> String {
+    /// The error of a template that gets the value `VALUE`, and may be a key of a Secret whose text holds `VALUE`.
+    fn error_of(template: Value) -> String {
         let template: Template = serde_json::from_value(template).unwrap();
         let values = Values::from([("password".to_owned(), VALUE.as_bytes().to_vec())]);
         let texts = [
@@ -248,22 +256,29 @@ mod tests {
             secrets: [("t".to_owned(), texts.into())].into(),
             ..TemplateTexts::default()
         };
-        tokio::spawn(async move { fill(&template, &texts, &values, &mut Secret::default()) })
-            .await
-            .unwrap()
-            .unwrap_err()
-            .to_string()
+        let now = SystemTime::UNIX_EPOCH;
+        let filled = fill(&template, &texts, &values, now, &mut Secret::default());
+        filled.unwrap_err().to_string()
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_error_of_a_long_template_is_short() {
+    #[test]
+    fn templates_see_the_given_time() {
+        let template: Template = serde_json::from_value(json!({ "data": { "year": "{{ now.Year }}" } })).unwrap();
+        let now = SystemTime::UNIX_EPOCH;
+        let mut secret = Secret::default();
+        fill(&template, &TemplateTexts::default(), &Values::new(), now, &mut secret).unwrap();
+        assert_eq!(secret.data.unwrap()["year"].0, b"1970");
+    }
+
+    #[test]
+    fn an_error_of_a_long_template_is_short() {
         let text = format!("{}{{{{ .nothing }}}}", "a: b\n".repeat(1000));
-        let why = why(json!({ "templateFrom": [{ "literal": text }] })).await;
-        assert!(why.len() < 2000, "{why}");
+        let error = error_of(json!({ "templateFrom": [{ "literal": text }] }));
+        assert!(error.len() < 2000, "{error}");
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn no_error_shows_a_value_or_the_text_of_a_secret() {
+    #[test]
+    fn no_error_shows_a_value_or_the_text_of_a_secret() {
         let from_secret = |key: &str, how: &str, strategy: &str| {
             json!({ "templateFrom": [{ "valuesDecodingStrategy": strategy,
                 "secret": { "name": "t", "items": [{ "key": key, "templateAs": how }] } }] })
@@ -284,8 +299,8 @@ mod tests {
             from_secret("plain", "KeysAndValues", "Base64"),
         ];
         for template in templates {
-            let why = why(template.clone()).await;
-            assert!(!why.contains("hunter2"), "{template}: {why}");
+            let error = error_of(template.clone());
+            assert!(!error.contains("hunter2"), "{template}: {error}");
         }
     }
 }

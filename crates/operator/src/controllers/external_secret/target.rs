@@ -189,7 +189,13 @@ async fn mutate(
     let sources = gather::sources(operator, &key.namespace, template).await;
     let sources = sources.map_err(|error| DesiredSecretError::TemplateTexts(api_message(&error)))?;
     let api_version = &operator.served.external_secret.api_version;
-    desired_secret(external_secret, api_version, secret, values, &sources)
+    let now = std::time::SystemTime::now();
+    let compute = || desired_secret(external_secret, api_version, secret, values, &sources, now);
+    if template.is_none() {
+        return compute();
+    }
+    // Templates may compute for seconds, and other tasks must not wait for them.
+    tokio::task::block_in_place(compute)
 }
 
 /// Deletes the Secret if this ExternalSecret owns it. Says whether there was one.

@@ -48,14 +48,16 @@ pub(super) async fn secrets(operator: &Operator, push_secret: &PushSecret) -> Re
     let texts = sources(operator, namespace, Some(template)).await;
     let texts = texts
         .map_err(|error| SourceError::Template(format!("error fetching templateFrom data: {}", api_message(&error))))?;
+    let now = std::time::SystemTime::now();
     let filled = |mut secret: Secret| {
         let before = values(&secret);
-        match secret::fill(template, &texts, &before, &mut secret) {
+        match secret::fill(template, &texts, &before, now, &mut secret) {
             Ok(()) => Ok(values(&secret)),
             Err(error) => Err(SourceError::Template(error.to_string())),
         }
     };
-    found.into_iter().map(filled).collect()
+    // Templates may compute for seconds, and other tasks must not wait for them.
+    tokio::task::block_in_place(|| found.into_iter().map(filled).collect())
 }
 
 async fn find(operator: &Operator, push_secret: &PushSecret, namespace: &str) -> Result<Vec<Secret>, SourceError> {
