@@ -32,6 +32,7 @@ use crate::limits;
 use crate::wire::wire_enum;
 
 pub(crate) use apply::apply;
+pub use pointer::escape;
 
 wire_enum! {
     /// What an operation does.

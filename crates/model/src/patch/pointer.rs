@@ -11,6 +11,11 @@ pub(super) fn parse(path: &str) -> Result<Vec<String>, &'static str> {
     rest.split('/').map(unescape).collect()
 }
 
+/// A field's id or another text as one part of a path: `~` is written as `~0` and `/` as `~1` (RFC 6901, section 3).
+pub fn escape(part: &str) -> String {
+    part.replace('~', "~0").replace('/', "~1")
+}
+
 /// `~1` is `/` and `~0` is `~`; any other `~` is a mistake.
 fn unescape(part: &str) -> Result<String, &'static str> {
     let mut pieces = part.split('~');
@@ -50,8 +55,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_parts_survive_escaping(parts in prop::collection::vec(".+", 1..4)) {
-            let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
-            let path: String = escaped.map(|part| format!("/{part}")).collect();
+            let path: String = parts.iter().map(|part| format!("/{}", escape(part))).collect();
             prop_assert_eq!(parse(&path).unwrap(), parts);
         }
     }

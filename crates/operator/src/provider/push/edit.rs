@@ -1,22 +1,24 @@
-//! What a write does to an item: pure.
+//! Computes the PATCH operations of a write to an item. No I/O.
+
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use sidevault_model::patch::{Op, Operation};
+use sidevault_model::patch::{Op, Operation, escape};
 use sidevault_model::{Field, FieldInput, FieldType, Item, ItemInput, Purpose, VaultId};
 
 use super::{Put, UPDATE};
 use crate::provider::ProviderError;
+use crate::provider::fields::{DEFAULT_LABEL, FieldsByLabel};
 
-/// The label of a value that says none.
-const PASSWORD: &str = "password";
-/// The category of new items.
+/// The category of new items, as External Secrets sets it.
 const CATEGORY: &str = "SERVER";
 
-/// The label of a property.
+/// The label of the field that a property names.
 pub(crate) fn label(property: &str) -> &str {
-    if property.is_empty() { PASSWORD } else { property }
+    if property.is_empty() { DEFAULT_LABEL } else { property }
 }
 
+/// The item that is created if none exists.
 pub(super) fn new_item(vault: VaultId, put: &Put) -> ItemInput {
     let field = |(property, value): &(String, String)| FieldInput {
         field_type: Some(FieldType::Concealed),
@@ -34,18 +36,22 @@ pub(super) fn new_item(vault: VaultId, put: &Put) -> ItemInput {
     }
 }
 
-/// What is to be done to an item that is there.
+/// The operations that write the values and tags of `put` to an existing item. Empty if the item already has them.
+///
+/// # Errors
+/// [`ProviderError::Count`] if several fields have the label of a value.
 pub(super) fn update(item: &Item, put: &Put) -> Result<Vec<Operation>, ProviderError> {
     let mut operations = Vec::new();
+    let by_label = FieldsByLabel::new(item);
     for (property, value) in &put.values {
-        let field = only(item, label(property))?;
+        let field = at_most_one(item, &by_label, label(property))?;
         if put.only_missing && (property.is_empty() || field.is_some()) {
             continue;
         }
         match field {
             Some(field) if field.value == *value => {}
             Some(field) => {
-                let path = format!("/fields/{}/value", pointer(&field.id));
+                let path = format!("/fields/{}/value", escape(&field.id));
                 operations.push(operation(Op::Replace, path, Some(json!(value))));
             }
             None => {
@@ -58,75 +64,75 @@ pub(super) fn update(item: &Item, put: &Put) -> Result<Vec<Operation>, ProviderE
         && *tags != item.tags
         && !(put.only_missing && operations.is_empty())
     {
-        // There is nothing to replace where there is no tag.
+        // `replace` needs a target that exists (RFC 6902, 4.3).
         let op = if item.tags.is_empty() { Op::Add } else { Op::Replace };
         operations.push(operation(op, "/tags".to_owned(), Some(json!(tags))));
     }
     Ok(operations)
 }
 
-/// What taking values out of an item comes to.
+/// How values are removed from an item.
 #[derive(Debug, PartialEq)]
 pub(super) enum Withdrawal {
-    /// They are not there.
+    /// The item has none of the fields.
     Nothing,
-    /// Fields go.
+    /// The operations remove the fields.
     Fields(Vec<Operation>),
-    /// Nothing would be left of it.
+    /// The item is deleted, because nothing else is left in it.
     Item,
 }
 
-/// What is to be done so that values are gone.
+/// Computes how the fields of these properties are removed from an item.
+///
+/// # Errors
+/// [`ProviderError::Count`] if several fields have the label of a property.
 pub(super) fn withdraw(item: &Item, properties: &[&str]) -> Result<Withdrawal, ProviderError> {
-    let mut gone: Vec<&Field> = Vec::new();
+    let by_label = FieldsByLabel::new(item);
+    let mut removed: Vec<&Field> = Vec::new();
+    // Labels in `removed` are unique in the item.
+    let mut labels: HashSet<&str> = HashSet::new();
     for property in properties {
-        if let Some(field) = only(item, label(property))?
-            && !gone.contains(&field)
+        if let Some(field) = at_most_one(item, &by_label, label(property))?
+            && labels.insert(&field.label)
         {
-            gone.push(field);
+            removed.push(field);
         }
     }
-    if gone.is_empty() {
+    if removed.is_empty() {
         return Ok(Withdrawal::Nothing);
     }
-    // Servers give every item notes, and a section without id and label to fields that have none.
+    // Servers give every item a notes field, and give fields without a section one without id and label.
     let is_blank = |field: &Field| field.purpose == Some(Purpose::Notes) && field.value.is_empty();
-    let fields = item
+    let keeps_fields = item
         .fields
         .iter()
-        .any(|field| !gone.contains(&field) && !is_blank(field));
-    let sections = match item.sections.as_slice() {
+        .any(|field| !labels.contains(field.label.as_str()) && !is_blank(field));
+    let keeps_sections = match item.sections.as_slice() {
         [] => false,
         [only] => !(only.id.is_empty() && only.label.is_empty()),
         _ => true,
     };
-    if !fields && !sections && item.files.is_empty() {
+    if !keeps_fields && !keeps_sections && item.files.is_empty() {
         return Ok(Withdrawal::Item);
     }
-    let remove = |field: &Field| operation(Op::Remove, format!("/fields/{}", pointer(&field.id)), None);
-    Ok(Withdrawal::Fields(gone.into_iter().map(remove).collect()))
+    let remove = |field: &Field| operation(Op::Remove, format!("/fields/{}", escape(&field.id)), None);
+    Ok(Withdrawal::Fields(removed.into_iter().map(remove).collect()))
 }
 
-/// The one field with a label, if there is any.
-fn only<'a>(item: &'a Item, label: &str) -> Result<Option<&'a Field>, ProviderError> {
-    let mut fields = item.fields.iter().filter(|field| field.label == label);
-    match (fields.next(), fields.count()) {
-        (field, 0) => Ok(field),
-        (_, more) => Err(ProviderError::Count(format!(
-            "{UPDATE}: expected one 1Password ItemField matching: '{label}' in '{}', got {}",
-            item.title,
-            more + 1
+/// The field with this label, if there is one.
+fn at_most_one<'a>(item: &Item, by_label: &FieldsByLabel<'a>, label: &str) -> Result<Option<&'a Field>, ProviderError> {
+    match by_label.only(label) {
+        Ok(field) => Ok(Some(field)),
+        Err(0) => Ok(None),
+        Err(count) => Err(ProviderError::Count(format!(
+            "{UPDATE}: expected one 1Password ItemField matching: '{label}' in '{}', got {count}",
+            item.title
         ))),
     }
 }
 
 fn operation(op: Op, path: String, value: Option<Value>) -> Operation {
     Operation { op, path, value }
-}
-
-/// JSON Pointer's escapes (RFC 6901).
-fn pointer(segment: &str) -> String {
-    segment.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
@@ -162,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_written() {
+    fn unchanged_values_are_not_written() {
         let item = item(json!([field("p/1", "password", "a"), field("2", "user", "u")]));
         assert!(update(&item, &put(&[("", "a"), ("user", "u")])).unwrap().is_empty());
         let operations = update(&item, &put(&[("", "b"), ("user", "u"), ("port", "5")])).unwrap();
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_take_the_place_of_those_that_are_there() {
+    fn tags_replace_the_tags_of_the_item() {
         let mut item = item(json!([field("1", "password", "a")]));
         let mut put = put(&[("", "a")]);
         put.metadata.tags = Some(vec!["new".to_owned()]);
@@ -187,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_if_only_missing_values_are_wanted() {
+    fn only_missing_keeps_existing_values() {
         let item = item(json!([field("1", "user", "a")]));
         let mut put = put(&[("", "x"), ("user", "x"), ("port", "5")]);
         put.only_missing = true;
@@ -198,12 +204,12 @@ mod tests {
         put.values.truncate(2);
         assert!(
             update(&item, &put).unwrap().is_empty(),
-            "an item that is there has its usual value"
+            "an existing item counts as having the default value"
         );
     }
 
     #[test]
-    fn a_label_that_is_there_twice_is_an_error() {
+    fn a_label_of_two_fields_is_an_error() {
         let item = item(json!([field("1", "user", "a"), field("2", "user", "b")]));
         let error = update(&item, &put(&[("user", "x")])).unwrap_err().to_string();
         assert!(
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_item_goes_and_another_loses_its_fields() {
+    fn an_item_without_other_content_is_deleted() {
         let two = item(json!([field("1", "password", "a"), field("2", "user", "u")]));
         assert_eq!(withdraw(&two, &["other"]).unwrap(), Withdrawal::Nothing);
         let Withdrawal::Fields(operations) = withdraw(&two, &["", "password"]).unwrap() else {
