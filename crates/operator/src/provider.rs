@@ -1,4 +1,4 @@
-//! Values of a Connect server, as External Secrets' `onepassword` provider reads and writes them.
+//! Reads and writes values of a Connect server as External Secrets' `onepassword` provider does.
 
 mod connection;
 mod connections;
@@ -18,63 +18,66 @@ pub(crate) use session::{ItemVersion, ProviderSession, RemoteQuery};
 
 use sidevault_client::ClientError;
 
-/// The longest name of a server's part, or of its state, that is shown, in bytes.
+/// How many bytes of a service's name, and of its status, in a health report are shown.
 const LONGEST_WORD: usize = 40;
 
-/// Why values can't be had. Holds titles and labels that the manifest itself names, never values.
+/// Why values could not be read or written. May hold titles and labels that the manifest names, and never a value.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ProviderError {
-    /// The store's own manifest is wrong.
+    /// The store's manifest is invalid.
     #[error("received invalid 1Password SecretStore resource: {0}")]
     Store(String),
-    /// The token can't be read.
+    /// The Secret with the token can't be read, or does not hold a token.
     #[error("{0}")]
     Token(String),
-    /// The server refused, or there is none.
+    /// A request to the server failed.
     #[error("{doing}: {cause}")]
     Client {
-        /// What was being done.
+        /// What the operator was doing, in External Secrets' words.
         doing: &'static str,
-        /// What the server or the network said.
+        /// The server's answer, or why there is none.
         cause: ClientError,
     },
-    /// No vault has such an item.
+    /// No vault of the store has such an item.
     #[error("key not found in 1Password Vaults: {key} in: {vaults}")]
     NoItem {
-        /// Its title or id.
+        /// The title or id that was looked for.
         key: String,
-        /// The vaults, as Go prints them.
+        /// The store's vaults and their order, as Go prints a map.
         vaults: String,
     },
-    /// The server has not read all its sources, or can't.
-    #[error("the server says that its part {service:?} is {status:?}, not \"ACTIVE\"")]
-    Unsettled {
-        /// The part, as its health report names it.
+    /// The server's health report shows that it has not read all its sources.
+    #[error("the server's health report says that {service:?} is {status:?}, not \"ACTIVE\"")]
+    NotSynced {
+        /// The name of the service in the report.
         service: String,
-        /// Its state.
+        /// The status of the service in the report.
         status: String,
     },
-    /// More or fewer than one where there must be one.
+    /// Exactly one item, field or file was expected, and there are none or several.
     #[error("{0}")]
     Count(String),
-    /// Something that is not supported or makes no sense.
+    /// The manifest asks for something that is invalid or not supported.
     #[error("{0}")]
     Refused(String),
 }
 
 impl ProviderError {
+    /// Makes an error of a failed request. `doing` says what the operator was doing.
     pub(crate) fn client(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
         move |cause| Self::Client { doing, cause }
     }
 
-    /// As [`client`](Self::client), of a request that carried values. A server may quote what it refuses, so its own
-    /// words are kept only where they are about the token, the vault or the item.
+    /// As [`client`](Self::client), for a request that carried values. A server may quote the values that it refuses,
+    /// so its message is kept only with the statuses 401, 403 and 404, whose messages are about the token, the vault or
+    /// the item.
     pub(crate) fn write(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
         move |cause| {
             let cause = match cause {
                 ClientError::Status { status, .. } if !matches!(status, 401 | 403 | 404) => ClientError::Status {
                     status,
-                    message: "the server refused; its reason is not shown, since it may quote the values".to_owned(),
+                    message: "the server refused the values; its message is not shown, because it may quote them"
+                        .to_owned(),
                 },
                 cause => cause,
             };
@@ -82,21 +85,22 @@ impl ProviderError {
         }
     }
 
-    /// A part of a server in a state. Both are the server's words, so they are cut.
-    pub(crate) fn unsettled(service: &str, status: &str) -> Self {
+    /// A service of a health report that is not `ACTIVE`. Both texts come from the server, so they are cut.
+    pub(crate) fn not_synced(service: &str, status: &str) -> Self {
         let cut = |text: &str| text[..text.floor_char_boundary(LONGEST_WORD)].to_owned();
-        Self::Unsettled {
+        Self::NotSynced {
             service: cut(service),
             status: cut(status),
         }
     }
 
-    /// Whether the server said how things are: asked again, it would say the same.
+    /// Whether the error follows from what the server holds, so that reading again would fail in the same way until an
+    /// item or the manifest changes.
     pub(crate) fn is_answer(&self) -> bool {
         matches!(self, Self::NoItem { .. } | Self::Count(_) | Self::Refused(_))
     }
 
-    /// Whether the token may be an old one.
+    /// Whether the server refused the token (401, 403): the token's Secret may hold a newer one.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Client { cause, .. } if cause.is_denied())
     }
@@ -107,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_of_written_values_is_not_shown() {
+    fn a_servers_message_about_written_values_is_not_shown() {
         let shown = |status| {
             let message = "Invalid value: hunter2".to_owned();
             ProviderError::write("error updating 1Password Item")(ClientError::Status { status, message }).to_string()
@@ -125,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn the_name_and_state_of_a_servers_part_are_cut() {
-        let shown = ProviderError::unsettled(&"ü".repeat(1000), "x\ny").to_string();
+    fn service_and_status_of_a_health_report_are_cut() {
+        let shown = ProviderError::not_synced(&"ü".repeat(1000), "x\ny").to_string();
         assert!(shown.len() < 150 && !shown.contains('\n'), "{shown}");
     }
 }

@@ -1,4 +1,4 @@
-//! One Connect server with one token, and what was read of it.
+//! One Connect server with one token: its client, and a cache of what was read from it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,37 +14,40 @@ use super::dependencies::{Dependencies, Dependency};
 use super::follow::{Change, Changed};
 use super::single_flight::SingleFlight;
 
-/// How many requests are under way to one server at a time.
+/// How many requests to one server may be in flight at the same time.
 const REQUESTS: usize = 32;
-/// The longest that the first use of a server waits for its event stream to stand.
-const FOLLOWED: Duration = Duration::from_secs(10);
-/// How long values stay in memory after they were last used.
+/// How long the first read of a server waits for its event stream to be connected.
+const STREAM_WAIT: Duration = Duration::from_secs(10);
+/// How long a value stays in the cache after its last use.
 const KEPT: Duration = Duration::from_secs(60);
-/// The same while many wait for their turn, each maybe for one of them.
-const KEPT_FOR_MANY: Duration = Duration::from_secs(600);
-/// How long it is remembered when something changed: longer than any read takes.
+/// The same while the work queue is long: a queued object may need the value.
+const KEPT_WHILE_BUSY: Duration = Duration::from_secs(600);
+/// How long the time of a change is remembered. Longer than any read takes, so that a read that began before the change
+/// is recognised as stale.
 const CHANGES_KEPT: Duration = Duration::from_secs(600);
-/// The largest file that is put into a Secret. Kubernetes allows 1 MiB for a whole Secret; templates may cut it down.
+/// The largest file that is read, in bytes. Kubernetes allows 1 MiB for a whole Secret, but a template may use a part
+/// of a larger file.
 const LARGEST_FILE: usize = 8 << 20;
-/// External Secrets' answer to Connect's passing 403s (external-secrets#4205): tries, and the pause before the second.
-const TRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(100);
+/// Connect answers 403 for a moment after its start. As External Secrets does (external-secrets#4205), such a request
+/// is sent again: how often in all, and the pause before the second attempt, which doubles.
+const ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What an answer must be as new as.
+/// How new a cached result must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
-    /// A read that began at this moment or later is good enough.
+    /// A result may be used if its read began at this moment or later.
     pub(crate) not_before: Instant,
-    /// So is an older one, while the server's event stream says that nothing changed since.
+    /// An older result may be used too if the server's event stream has reported no change since its read began.
     pub(crate) or_unchanged: bool,
 }
 
 /// One Connect server with one token.
 pub(crate) struct Connection {
-    /// Tells connections apart.
+    /// A number that no other connection of this process has.
     pub(crate) id: u64,
     pub(super) client: Client,
-    /// Held by whoever makes an item of a title.
+    /// By title: a lock that is held while an item with the title is created.
     creating: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     requests: Semaphore,
     vaults: SingleFlight<String, VaultId>,
@@ -52,9 +55,9 @@ pub(crate) struct Connection {
     lists: SingleFlight<VaultId, Arc<Vec<Item>>>,
     items: SingleFlight<(VaultId, ItemId, Option<u32>), Arc<Item>>,
     files: SingleFlight<(VaultId, ItemId, FileId), Arc<Vec<u8>>>,
-    settled: SingleFlight<(), Instant>,
+    synced: SingleFlight<(), Instant>,
     changes: Mutex<Changes>,
-    /// Whether anyone may read yet.
+    /// Whether reads may begin: the event stream is connected, or nobody waits for it any longer.
     readable: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
     _stopped_on_drop: DropGuard,
@@ -73,7 +76,7 @@ impl Connection {
             lists: SingleFlight::new(),
             items: SingleFlight::new(),
             files: SingleFlight::new(),
-            settled: SingleFlight::new(),
+            synced: SingleFlight::new(),
             changes: Mutex::default(),
             readable: watch::Sender::new(false),
             _stopped_on_drop: stop.clone().drop_guard(),
@@ -81,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// A vault by its name or id.
+    /// The id of the vault with this name or id.
     pub(crate) async fn vault(&self, name: &str, freshness: Freshness) -> Result<VaultId, ProviderError> {
         let read = || async {
             let vault = self.call(|| self.client.resolve_vault(name)).await;
@@ -94,7 +97,7 @@ impl Connection {
             .await
     }
 
-    /// The ids of the items with a title: usually one, or none.
+    /// The ids of the items with this title: usually one, or none.
     pub(crate) async fn titled(
         &self,
         vault: VaultId,
@@ -117,7 +120,7 @@ impl Connection {
             .await
     }
 
-    /// The items of a vault, without fields.
+    /// The items of a vault, as summaries without fields.
     pub(crate) async fn list(&self, vault: VaultId, freshness: Freshness) -> Result<Arc<Vec<Item>>, ProviderError> {
         let read = || async {
             let items = self.call(|| self.client.items(vault, None)).await;
@@ -130,7 +133,7 @@ impl Connection {
             .await
     }
 
-    /// An item, or one of its earlier versions.
+    /// An item with its fields; with `version`, an earlier version of it.
     pub(crate) async fn item(
         &self,
         vault: VaultId,
@@ -155,7 +158,7 @@ impl Connection {
             .await
     }
 
-    /// A file's content.
+    /// The content of a file, at most [`LARGEST_FILE`] bytes.
     pub(crate) async fn file(
         &self,
         vault: VaultId,
@@ -183,71 +186,74 @@ impl Connection {
             .await
     }
 
-    /// Checks that the server has read all its sources: every part in its health report must be `ACTIVE`, as Connect's and
-    /// Sidevault's are then. Returns the time, `not_before` or later, at which such a report was requested.
+    /// Checks that the server has read all its sources: every service in its health report must be `ACTIVE`, as those
+    /// of Connect and Sidevault are then. Returns the time, `not_before` or later, at which such a report was
+    /// requested.
     ///
     /// # Errors
-    /// [`ProviderError::Unsettled`], and when the server gives no report.
+    /// [`ProviderError::NotSynced`], and when the server returns no health report.
     pub(crate) async fn settled(&self, not_before: Instant) -> Result<Instant, ProviderError> {
         let read = || async {
-            let asked = Instant::now();
+            let requested = Instant::now();
             let health = self.call(|| self.client.health()).await;
             let health = health.map_err(ProviderError::client("error reading the server's health"))?;
-            let mut parts = health.dependencies.into_iter();
-            match parts.find(|part| part.status != DependencyStatus::Active) {
-                None => Ok(asked),
-                Some(part) => Err(ProviderError::unsettled(&part.service, part.status.as_str())),
+            let mut services = health.dependencies.into_iter();
+            match services.find(|service| service.status != DependencyStatus::Active) {
+                None => Ok(requested),
+                Some(service) => Err(ProviderError::not_synced(&service.service, service.status.as_str())),
             }
         };
-        self.settled.get((), |began, _| began >= not_before, read).await
+        self.synced.get((), |began, _| began >= not_before, read).await
     }
 
-    /// Waits until nobody else makes an item of this title.
-    pub(super) async fn creating(&self, title: &str) -> OwnedMutexGuard<()> {
-        let turn = self.turns().entry(title.to_owned()).or_default().clone();
-        turn.lock_owned().await
+    /// Locks the creation of items with this title until the guard is dropped.
+    pub(super) async fn lock_creation(&self, title: &str) -> OwnedMutexGuard<()> {
+        let lock = self.creation_locks().entry(title.to_owned()).or_default().clone();
+        lock.lock_owned().await
     }
 
-    fn turns(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
+    fn creation_locks(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for its turn, and repeats what a server that is just starting refuses.
+    /// Sends a request once fewer than [`REQUESTS`] are in flight, and again if the server refuses it because it is
+    /// starting.
     pub(super) async fn call<T, F>(&self, request: impl Fn() -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        // Never closed, so there is always a permit in the end.
+        // The semaphore is never closed, so this always returns a permit.
         let _permit = self.requests.acquire().await;
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..ATTEMPTS {
             match request().await {
                 Err(ClientError::Status { status: 403, message }) if message.starts_with("Authorization") => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
-                outcome => return outcome,
+                result => return result,
             }
         }
         request().await
     }
 
-    /// Whether an answer about a vault (or an item of it), or about which vaults there are, still is one.
+    /// Returns a predicate for [`SingleFlight::get`]: whether a cached result is fresh enough. `about` is the vault or
+    /// the item that the result is about, or `None` for the list of vaults.
     fn fresh(&self, freshness: Freshness, about: Option<(VaultId, Option<ItemId>)>) -> impl Fn(Instant, bool) -> bool {
         let changes = self.changes();
-        let since = match changes.known_since.filter(|_| freshness.or_unchanged) {
-            Some(known) => known.min(freshness.not_before),
+        let not_before = match changes.known_since.filter(|_| freshness.or_unchanged) {
+            Some(known_since) => known_since.min(freshness.not_before),
             None => freshness.not_before,
         };
         let changed = changes.last(about);
         move |began, succeeded| {
-            // A failure says nothing of how things are.
-            let since = if succeeded { since } else { freshness.not_before };
-            began >= since && changed.is_none_or(|changed| began >= changed)
+            // A failure may pass without any change that the event stream reports.
+            let not_before = if succeeded { not_before } else { freshness.not_before };
+            began >= not_before && changed.is_none_or(|changed| began >= changed)
         }
     }
 
-    /// Whether what answers hang on was changed since, or may have been.
+    /// Whether any of the dependencies was changed, or may have been changed, at `since` or later.
     pub(crate) fn changed_since(&self, dependencies: &Dependencies, since: Instant) -> bool {
         let changes = self.changes();
         dependencies.iter().any(|dependency| {
@@ -259,8 +265,8 @@ impl Connection {
         })
     }
 
-    /// Notes what the server tells.
-    pub(super) fn note(&self, changed: &Changed) {
+    /// Records a change that the server reported.
+    pub(super) fn record_change(&self, changed: &Changed) {
         let mut changes = self.changes();
         match changed.change {
             Change::Item(vault, item) => {
@@ -273,29 +279,29 @@ impl Connection {
         changes.known_since.get_or_insert(changed.at);
     }
 
-    /// Waits until its changes are followed, so that whoever reads then misses nothing; but not for long.
-    pub(super) async fn wait_readable(&self) {
+    /// Waits up to [`STREAM_WAIT`] until the event stream is connected, so that no change after a read goes unnoticed.
+    pub(super) async fn wait_for_stream(&self) {
         let mut readable = self.readable.subscribe();
-        if tokio::time::timeout(FOLLOWED, readable.wait_for(|readable| *readable))
+        if tokio::time::timeout(STREAM_WAIT, readable.wait_for(|readable| *readable))
             .await
             .is_err()
         {
-            self.let_read();
+            self.allow_reads();
         }
     }
 
-    /// Lets everyone read.
-    pub(super) fn let_read(&self) {
+    /// Ends the wait of [`wait_for_stream`](Self::wait_for_stream), for all present and future callers.
+    pub(super) fn allow_reads(&self) {
         self.readable.send_replace(true);
     }
 
-    /// From now on changes are not told.
-    pub(super) fn changes_unknown(&self) {
+    /// Records that the event stream is disconnected.
+    pub(super) fn stream_lost(&self) {
         self.changes().known_since = None;
     }
 
-    /// Whether the server tells of changes.
-    pub(crate) fn tells_changes(&self) -> bool {
+    /// Whether the event stream is connected.
+    pub(super) fn is_following(&self) -> bool {
         self.changes().known_since.is_some()
     }
 
@@ -303,38 +309,37 @@ impl Connection {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets values that nobody used for a while; a longer one while `many_wait`.
-    pub(super) fn tidy(&self, many_wait: bool) {
-        let kept = match many_wait {
-            true => KEPT_FOR_MANY,
-            false => KEPT,
-        };
+    /// Removes values from the cache that were not used for [`KEPT`], or for [`KEPT_WHILE_BUSY`] if the work queue is
+    /// long.
+    pub(super) fn evict_unused(&self, is_busy: bool) {
+        let kept = if is_busy { KEPT_WHILE_BUSY } else { KEPT };
         self.vaults.forget_unused(kept);
         self.titles.forget_unused(kept);
         self.lists.forget_unused(kept);
         self.items.forget_unused(kept);
         self.files.forget_unused(kept);
-        self.settled.forget_unused(kept);
-        // Nobody else has it: whoever wants it takes it out of the map, which is locked.
-        self.turns().retain(|_, turn| Arc::strong_count(turn) > 1);
+        self.synced.forget_unused(kept);
+        // A lock that no task holds or waits for has one reference, the map's. Tasks clone it while the map is locked.
+        self.creation_locks().retain(|_, lock| Arc::strong_count(lock) > 1);
         let mut changes = self.changes();
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);
     }
 }
 
-/// What the server told of its changes, and when.
+/// When the server reported changes, by the operator's clock.
 #[derive(Default)]
 struct Changes {
-    /// Since when every change is told; none while there is no event stream.
+    /// Since when every change is reported; `None` while the event stream is disconnected.
     known_since: Option<Instant>,
+    /// The last report after which anything may be different.
     of_anything: Option<Instant>,
     of_vault: HashMap<VaultId, Instant>,
     of_item: HashMap<(VaultId, ItemId), Instant>,
 }
 
 impl Changes {
-    /// When something last changed, as far as it is still remembered.
+    /// When a vault or an item last changed, if that was within [`CHANGES_KEPT`].
     fn last(&self, about: Option<(VaultId, Option<ItemId>)>) -> Option<Instant> {
         let of_this = match about {
             None => None,

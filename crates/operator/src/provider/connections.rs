@@ -1,4 +1,4 @@
-//! Connections by store.
+//! The connection of each store: stores with the same server and token share one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,47 +17,52 @@ use crate::informer::key;
 use crate::queue::ObjectKey;
 use crate::types::{OnePassword, SecretKeyRef, Store};
 
-/// How long a token is used before its Secret is looked at again. One that is refused is looked at at once.
+/// How long a token is used before its Secret is read again. After a server refuses a token its Secret is read at once.
 const TOKEN_KEPT: Duration = Duration::from_secs(10);
-/// What servers log as the client.
+/// The `User-Agent` of requests to Connect servers.
 const USER_AGENT: &str = concat!("sidevault-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A token's Secret: namespace, name and key.
+/// Where a token is: namespace, name and key of its Secret.
 type TokenKey = (String, String, String);
 
-/// Connections by store. Stores with the same server and token share one.
+/// The connections of all stores. Stores with the same server and token share one.
 pub(crate) struct Connections {
     kube: kube::Client,
     changes: mpsc::UnboundedSender<Changed>,
     state: Mutex<State>,
-    /// One connection is opened at a time, so that two stores with one server share it.
-    opening: tokio::sync::Mutex<u64>,
+    /// The id of the newest connection. Locked while a connection is opened, so that two stores with the same server do
+    /// not open one each.
+    last_id: tokio::sync::Mutex<u64>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Tokens, each with the time at which its Secret was read.
     tokens: HashMap<TokenKey, (Instant, Arc<str>)>,
+    /// Connections by store, each with the [`identity`] of its server and token.
     of_store: HashMap<ObjectKey, ([u8; 32], Arc<Connection>)>,
 }
 
 impl Connections {
-    /// No connections yet. `changes` is told what servers tell.
+    /// Starts without connections. Changes that servers report are sent to `changes`.
     pub(crate) fn new(kube: kube::Client, changes: mpsc::UnboundedSender<Changed>) -> Self {
         Self {
             kube,
             changes,
             state: Mutex::new(State::default()),
-            opening: tokio::sync::Mutex::new(0),
+            last_id: tokio::sync::Mutex::new(0),
         }
     }
 
-    /// The connection of a store; it is made if need be.
+    /// Returns the connection of a store, and opens it if there is none. A new connection first waits for its event
+    /// stream, see [`Connection::wait_for_stream`].
     ///
     /// # Errors
-    /// When the store's manifest is wrong, or the token can't be read.
+    /// [`ProviderError::Store`] if the store's manifest is invalid, [`ProviderError::Token`] if its token can't be
+    /// read.
     pub(crate) async fn of(&self, store: &Store) -> Result<Arc<Connection>, ProviderError> {
         let connection = self.open(store).await?;
-        connection.wait_readable().await;
+        connection.wait_for_stream().await;
         Ok(connection)
     }
 
@@ -67,11 +72,11 @@ impl Connections {
         let token = self.token(reference, namespace).await?;
         let identity = identity(&config.connect_host, &token);
         let key = key(&store.metadata);
-        if let Some(connection) = self.known(&key, &identity) {
+        if let Some(connection) = self.find_open(&key, &identity) {
             return Ok(connection);
         }
-        let mut last_id = self.opening.lock().await;
-        if let Some(connection) = self.known(&key, &identity) {
+        let mut last_id = self.last_id.lock().await;
+        if let Some(connection) = self.find_open(&key, &identity) {
             return Ok(connection);
         }
         *last_id += 1;
@@ -85,7 +90,7 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Looks at the store's token again when it is next used.
+    /// Makes the next use of the store read the Secret with its token again.
     pub(crate) fn forget_token(&self, store: &Store) {
         if let Ok(config) = provider(store)
             && let Ok((reference, namespace)) = token_ref(store, config)
@@ -94,25 +99,25 @@ impl Connections {
         }
     }
 
-    /// Ends the connection of a store that is gone, unless another store shares it.
+    /// Removes a store that was deleted. Its connection ends unless another store shares it.
     pub(crate) fn close(&self, store: &ObjectKey) {
         self.lock().of_store.remove(store);
     }
 
-    /// A connection by its number, and the stores that use it.
+    /// The connection with this id, and the stores that use it.
     pub(crate) fn by_id(&self, id: u64) -> Option<(Arc<Connection>, Vec<ObjectKey>)> {
         let state = self.lock();
-        let uses = || state.of_store.iter().filter(|(_, (_, connection))| connection.id == id);
-        let (_, (_, connection)) = uses().next()?;
-        let stores = uses().map(|(key, _)| key.clone()).collect();
+        let entries = || state.of_store.iter().filter(|(_, (_, connection))| connection.id == id);
+        let (_, (_, connection)) = entries().next()?;
+        let stores = entries().map(|(key, _)| key.clone()).collect();
         Some((connection.clone(), stores))
     }
 
-    /// Forgets values that were not used for a while, a longer one while `many_wait`, and the connections of stores that
-    /// are gone: one may have been asked for while its store went.
-    pub(crate) fn tidy(&self, is_there: impl Fn(&ObjectKey) -> bool, many_wait: bool) {
+    /// Removes unused values from the caches (see [`Connection::evict_unused`]), and connections of stores that do not
+    /// exist: a connection may have been opened while its store was being deleted.
+    pub(crate) fn tidy(&self, exists: impl Fn(&ObjectKey) -> bool, is_busy: bool) {
         let mut state = self.lock();
-        state.of_store.retain(|key, _| is_there(key));
+        state.of_store.retain(|key, _| exists(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
         let connections: Vec<Arc<Connection>> = state
             .of_store
@@ -121,12 +126,12 @@ impl Connections {
             .collect();
         drop(state);
         for connection in connections {
-            connection.tidy(many_wait);
+            connection.evict_unused(is_busy);
         }
     }
 
-    /// The connection of the store, or of another one with the same server and token.
-    fn known(&self, key: &ObjectKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
+    /// The open connection of the store, or of another store with the same server and token.
+    fn find_open(&self, key: &ObjectKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
         let mut state = self.lock();
         if let Some((known, connection)) = state.of_store.get(key)
             && known == identity
@@ -138,6 +143,7 @@ impl Connections {
         Some(connection)
     }
 
+    /// The token in a key of a Secret. Reads the Secret at most every [`TOKEN_KEPT`].
     async fn token(&self, reference: &SecretKeyRef, namespace: &str) -> Result<Arc<str>, ProviderError> {
         let key = token_key(reference, namespace);
         if let Some((read, token)) = self.lock().tokens.get(&key)
@@ -147,22 +153,21 @@ impl Connections {
         }
         let read = Instant::now();
         let (name, at) = (&reference.name, &reference.key);
-        let refuse = |why: String| ProviderError::Token(why);
         let secrets: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
         let secret = secrets.get(name).await.map_err(|error| {
-            refuse(format!(
+            ProviderError::Token(format!(
                 "cannot get Kubernetes secret {name:?} from namespace {namespace:?}: {}",
                 api_message(&error)
             ))
         })?;
         let value = secret.data.as_ref().and_then(|data| data.get(at)).ok_or_else(|| {
-            refuse(format!(
+            ProviderError::Token(format!(
                 "cannot find secret data for key: {at:?} in Kubernetes secret {name:?} of namespace {namespace:?}"
             ))
         })?;
         let token = std::str::from_utf8(&value.0).map_err(|_| {
-            refuse(format!(
-                "the value for key {at:?} of Kubernetes secret {name:?} is no text"
+            ProviderError::Token(format!(
+                "the value for key {at:?} of Kubernetes secret {name:?} is not UTF-8, so it is no token"
             ))
         })?;
         let token: Arc<str> = token.trim().into();
@@ -175,10 +180,10 @@ impl Connections {
     }
 }
 
-/// Checks a store's manifest as External Secrets' webhook does.
+/// Checks a store's manifest as External Secrets' webhook does, and returns its provider.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// [`ProviderError::Store`] with what is wrong with the manifest.
 pub(crate) fn provider(store: &Store) -> Result<&OnePassword, ProviderError> {
     let refuse = |why: &str| ProviderError::Store(why.to_owned());
     let config = store.spec.provider.onepassword.as_ref();
@@ -195,7 +200,8 @@ pub(crate) fn provider(store: &Store) -> Result<&OnePassword, ProviderError> {
     Ok(config)
 }
 
-/// The token's Secret and the namespace it is in. A SecretStore can reach its own namespace only.
+/// The reference to the token's Secret, and the namespace of this Secret. A SecretStore may only use Secrets of its own
+/// namespace.
 fn token_ref<'a>(store: &'a Store, config: &'a OnePassword) -> Result<(&'a SecretKeyRef, &'a str), ProviderError> {
     let refuse = |why: &str| ProviderError::Store(why.to_owned());
     const PATH: &str = "spec.provider.onepassword.auth.secretRef.connectTokenSecretRef";
@@ -221,7 +227,7 @@ fn token_key(reference: &SecretKeyRef, namespace: &str) -> TokenKey {
     (namespace.to_owned(), reference.name.clone(), reference.key.clone())
 }
 
-/// Tells servers and tokens apart without keeping a token.
+/// A hash of server and token, so that connections can be compared without a copy of the token.
 fn identity(host: &str, token: &str) -> [u8; 32] {
     Sha256::new()
         .chain_update(host.len().to_le_bytes())
@@ -246,31 +252,31 @@ mod tests {
         serde_json::from_str(&json).unwrap()
     }
 
-    fn why(store: &Store) -> String {
+    fn error_of(store: &Store) -> String {
         provider(store).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
-    fn both_spellings_of_the_token_are_read() {
+    fn both_spellings_of_the_token_reference_are_accepted() {
         for spelling in ["connectTokenSecretRef", "connectToken"] {
             let spec = format!(
                 r#"{{"connectHost":"http://c","vaults":{{"a":1}},"auth":{{"secretRef":{{"{spelling}":{{"name":"n","key":"k"}}}}}}}}"#
             );
             assert!(provider(&store(Some("ns"), &spec)).is_ok());
-            assert!(why(&store(None, &spec)).ends_with("cluster scope requires namespace"));
+            assert!(error_of(&store(None, &spec)).ends_with("cluster scope requires namespace"));
         }
     }
 
     #[test]
-    fn a_secret_store_reaches_its_own_namespace_only() {
+    fn a_secret_store_uses_secrets_of_its_own_namespace_only() {
         let spec = r#"{"connectHost":"http://c","vaults":{"a":1},"auth":{"secretRef":{"connectTokenSecretRef":{"name":"n","key":"k","namespace":"other"}}}}"#;
-        assert!(why(&store(Some("ns"), spec)).contains("match the namespace"));
+        assert!(error_of(&store(Some("ns"), spec)).contains("match the namespace"));
         assert!(provider(&store(Some("other"), spec)).is_ok());
     }
 
     #[test]
-    fn vaults_have_an_order() {
+    fn vault_order_numbers_are_unique() {
         let spec = r#"{"connectHost":"http://c","vaults":{"a":1,"b":1},"auth":{"secretRef":{"connectToken":{"name":"n","key":"k"}}}}"#;
-        assert!(why(&store(Some("ns"), spec)).ends_with("must be unique"));
+        assert!(error_of(&store(Some("ns"), spec)).ends_with("must be unique"));
     }
 }

@@ -19,8 +19,8 @@ pub(super) enum Property<'a> {
     File(&'a str),
 }
 
-/// Reads a property. `field/` and `file/` in front of it say which of the two it names; without a prefix a property names a
-/// file if the item is a document, and a field otherwise.
+/// Reads a property. `field/` and `file/` in front of it say which of the two it names; without a prefix a property
+/// names a file if the item is a document, and a field otherwise.
 pub(super) fn property<'a>(category: &Category, property: &'a str) -> Property<'a> {
     if let Some(label) = property.strip_prefix("field/") {
         Property::Field(label)

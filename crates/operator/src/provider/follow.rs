@@ -1,4 +1,4 @@
-//! A server's stream of changes.
+//! Follows the event stream of a Connect server. 1Password's Connect has none; Sidevault does.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -11,33 +11,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::Connection;
 
-/// How long a server that has no event stream, or refuses it, is left in peace before it is asked again: it may have
-/// been replaced, or have been starting.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How long to wait before the event stream is requested again from a server that has none or refuses it: the server
+/// may have been starting, or may be replaced by one that has a stream.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Something changed at a server.
+/// A change that a server reported.
 #[derive(Clone, Debug)]
 pub(crate) struct Changed {
-    /// Which connection told it.
+    /// The id of the connection that received the report.
     pub(crate) connection: u64,
-    /// When it was told.
+    /// When it was received.
     pub(crate) at: Instant,
-    /// What.
+    /// What changed.
     pub(crate) change: Change,
 }
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// An item: it is new, other, or gone.
+    /// An item was created, changed or deleted.
     Item(VaultId, ItemId),
-    /// Anything may have.
+    /// Anything may be different.
     Anything,
-    /// Nothing yet: the server can be reached again.
+    /// Nothing: the event stream is connected again, and changes that were missed follow.
     Nothing,
 }
 
-/// Follows the changes as long as the connection lives.
+/// Follows the event stream until the connection is dropped, and sends its changes to `changes`.
 pub(super) fn follow(connection: &Arc<Connection>, changes: mpsc::UnboundedSender<Changed>) {
     let stop = connection.stop.clone();
     tokio::spawn(run(Arc::downgrade(connection), stop, changes));
@@ -49,22 +49,26 @@ async fn run(connection: Weak<Connection>, stop: CancellationToken, changes: mps
         let Some(events) = connection.upgrade().map(|connection| connection.client.events(last)) else {
             return;
         };
-        let following = listen(&connection, events, &changes, &mut last);
-        if stop.run_until_cancelled(following).await.is_none() {
+        let receiving = receive(&connection, events, &changes, &mut last);
+        if stop.run_until_cancelled(receiving).await.is_none() {
             return;
         }
         if let Some(connection) = connection.upgrade() {
-            connection.changes_unknown();
-            connection.let_read();
+            connection.stream_lost();
+            connection.allow_reads();
         }
-        if stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_none() {
+        if stop
+            .run_until_cancelled(tokio::time::sleep(RETRY_AFTER))
+            .await
+            .is_none()
+        {
             return;
         }
     }
 }
 
-/// Hands changes on until the server says that there are none to be had.
-async fn listen(
+/// Receives events until the stream ends for good: the server has none, or refuses it.
+async fn receive(
     connection: &Weak<Connection>,
     mut events: Events,
     changes: &mpsc::UnboundedSender<Changed>,
@@ -76,27 +80,28 @@ async fn listen(
         };
         match event {
             Err(error) => {
-                if connection.tells_changes() {
-                    tracing::info!(%error, "the event stream is cut; polling meanwhile");
+                if connection.is_following() {
+                    tracing::info!(%error, "the event stream is disconnected; polling until it is back");
                 } else {
-                    tracing::debug!(%error, "no event stream; polling");
+                    tracing::debug!(%error, "the server has no event stream; polling");
                 }
-                connection.changes_unknown();
-                connection.let_read();
+                connection.stream_lost();
+                connection.allow_reads();
             }
             Ok(event) => {
                 *last = event.sequence.or(*last);
-                if !connection.tells_changes() {
-                    tracing::info!("following the server's changes");
+                if !connection.is_following() {
+                    tracing::info!("the server's event stream is connected");
                 }
                 let changed = Changed {
                     connection: connection.id,
                     at: Instant::now(),
                     change: change(&event),
                 };
-                connection.note(&changed);
-                let _operator_ends = changes.send(changed);
-                connection.let_read();
+                connection.record_change(&changed);
+                // The receiver is dropped when the operator stops.
+                changes.send(changed).ok();
+                connection.allow_reads();
             }
         }
     }

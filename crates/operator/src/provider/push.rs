@@ -1,7 +1,7 @@
-//! Values that are written to a server: PushSecret.
+//! Writes values to a server, for PushSecret.
 //!
-//! Fields are changed by PATCH, one by one, so that nothing else of an item is touched, whoever changes it meanwhile.
-//! What is there already is not written again.
+//! Fields are changed by PATCH, one operation each, so that a concurrent change of another part of the item is not
+//! lost. Values that the item already has are not written again.
 
 mod edit;
 mod metadata;
@@ -22,34 +22,39 @@ pub(crate) use self::metadata::PutMetadata;
 const CREATE: &str = "error creating 1Password Item";
 const UPDATE: &str = "error updating 1Password Item";
 const DELETE: &str = "error deleting 1Password Item";
-/// 1Password's Connect answers before a new item can be found. How long, and how often, it is looked for.
-const APPEARS: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(500);
+/// 1Password's Connect answers the creation of an item before a search finds the item. For how long, and how often, the
+/// operator searches for it.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is to be written.
+/// One write to one item.
 #[derive(Clone, Copy)]
 pub(crate) enum Write<'a> {
-    /// Values of one item are to be there.
+    /// Creates or updates an item.
     Put(&'a Put),
-    /// Values of one item, by title and property, are to be gone.
+    /// Removes the fields of these properties from the item with this title, and deletes the item if nothing else is
+    /// left.
     Withdraw(&'a str, &'a [&'a str]),
 }
 
-/// Values of one item.
+/// The values of one item.
 #[derive(Default)]
 pub(crate) struct Put {
     /// The item's title or id.
     pub(crate) title: String,
-    /// Property (empty for the usual one) and value.
+    /// Properties and their values. An empty property stands for the label `password`.
     pub(crate) values: Vec<(String, String)>,
     /// Tags and vault.
     pub(crate) metadata: PutMetadata,
-    /// What is there stays as it is.
+    /// Whether fields that exist keep their values (`updatePolicy: IfNotExists`).
     pub(crate) only_missing: bool,
 }
 
 impl ProviderSession<'_> {
-    /// Writes. The answer is whether anything had to be written.
+    /// Writes to an item. Returns whether a request was needed.
+    ///
+    /// # Errors
+    /// See [`ProviderError`].
     pub(crate) async fn write(&mut self, write: Write<'_>) -> Result<bool, ProviderError> {
         match write {
             Write::Put(put) => self.put(put).await,
@@ -63,15 +68,15 @@ impl ProviderSession<'_> {
         }
         if ItemId::parse(&put.title).is_ok() {
             let why = format!(
-                "there is no item {:?}, and a title that looks like an id can't be found again",
+                "there is no item {:?}, and none is created: a title that has the form of an id can't be found again",
                 put.title
             );
             return Err(ProviderError::Refused(why));
         }
         let vault = self.vault_of_new(put).await?;
         let connection = self.connection;
-        // Two who miss the same item shall not both make it.
-        let _one_at_a_time = connection.creating(&put.title).await;
+        // Of two tasks that miss the same item, the second must find the item of the first.
+        let _guard = connection.lock_creation(&put.title).await;
         self.freshness = from_now();
         if let Some(item) = self.existing(&put.title).await? {
             return self.update(&item, put).await;
@@ -128,6 +133,7 @@ impl ProviderSession<'_> {
         }
     }
 
+    /// The item with this title or id, if there is one.
     async fn existing(&mut self, title: &str) -> Result<Option<std::sync::Arc<Item>>, ProviderError> {
         match self.locate(title).await {
             Ok((vault, id)) => self.connection.item(vault, id, None, self.freshness).await.map(Some),
@@ -136,7 +142,7 @@ impl ProviderSession<'_> {
         }
     }
 
-    /// The vault of a new item: the one that is named, or else the first.
+    /// The vault in which a new item is created: the one that its metadata names, or else the first of the store.
     async fn vault_of_new(&self, put: &Put) -> Result<VaultId, ProviderError> {
         let named = put.metadata.vault.as_deref().filter(|vault| !vault.is_empty());
         let name = match named {
@@ -150,22 +156,25 @@ impl ProviderSession<'_> {
         self.connection.vault(name, self.freshness).await
     }
 
+    /// Waits until a search finds the new item.
     async fn wait_for(&self, vault: VaultId, title: &str) -> Result<(), ProviderError> {
-        let until = Instant::now() + APPEARS;
+        let until = Instant::now() + VISIBLE_WITHIN;
         loop {
             if !self.connection.titled(vault, title, from_now()).await?.is_empty() {
                 return Ok(());
             }
             if Instant::now() > until {
                 return Err(ProviderError::Refused(format!(
-                    "{CREATE}: the new item '{title}' does not appear"
+                    "{CREATE}: the server created the item '{title}', but does not find it after {} seconds",
+                    VISIBLE_WITHIN.as_secs()
                 )));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(SEARCH_INTERVAL).await;
         }
     }
 }
 
+/// Accepts only what is read from the server after this call.
 fn from_now() -> Freshness {
     Freshness {
         not_before: Instant::now(),

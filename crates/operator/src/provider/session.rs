@@ -1,4 +1,4 @@
-//! The questions an ExternalSecret can ask of a store.
+//! The queries that an ExternalSecret sends to a store, and the state of the queries of one reconcile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::{Connection, Freshness, ProviderError};
 use crate::types::{Find, OnePassword, RemoteRef};
 use crate::values::Values;
 
-/// A query of an ExternalSecret.
+/// One entry of an ExternalSecret as a query to a store.
 #[derive(Clone, Copy)]
 pub(crate) enum RemoteQuery<'a> {
-    /// One value: `data[].remoteRef`. The answer has it under an empty name.
+    /// One value: `data[].remoteRef`. The result has this value under the empty name.
     Value(&'a RemoteRef),
     /// All values of an item: `dataFrom[].extract`.
     Extract(&'a RemoteRef),
@@ -24,24 +24,26 @@ pub(crate) enum RemoteQuery<'a> {
     Find(&'a Find),
 }
 
-/// An item as it was at a time: its vault, its id, its version, and when it was changed. A version alone does not tell:
-/// one that is read from a directory starts anew with an empty disk.
+/// Identifies one state of an item: vault, id, version, and the time of its last change. The version alone does not:
+/// the versions of an item that Sidevault reads from a directory start again at 1 after the data directory was lost.
 pub(crate) type ItemVersion = (VaultId, ItemId, u32, Timestamp);
 
 fn version_of(item: &Item) -> ItemVersion {
     (item.vault, item.id, item.version, item.updated_at)
 }
 
-/// A store, as asked for one reconcile. Keeps note of all that the answers hang on.
+/// The queries of one reconcile to one store. Records what their results depend on.
 pub(crate) struct ProviderSession<'a> {
     pub(super) connection: &'a Connection,
+    /// Names or ids of the store's vaults, in the order in which they are searched.
     pub(super) vaults: Vec<&'a str>,
-    shown: String,
+    /// The vaults as External Secrets' messages show them.
+    vaults_in_go: String,
     pub(super) freshness: Freshness,
-    /// Whether an item counts as missing only if its vaults' lists do not have it either: a server may misread the filter
-    /// for a title, and a 404 for an id may be a proxy's.
+    /// Whether an item counts as missing only if it is not in the lists of all items of the vaults either: a server may
+    /// misread the filter for a title, and a 404 for an id may come from a proxy.
     pub(crate) lists_show_absence: bool,
-    /// What the answers so far hang on.
+    /// What the results so far depend on.
     pub(crate) dependencies: Dependencies,
     /// The items that were read.
     pub(crate) items: BTreeSet<ItemVersion>,
@@ -57,7 +59,7 @@ impl<'a> ProviderSession<'a> {
         Self {
             connection,
             vaults: in_order(store),
-            shown: format!("map[{}]", pairs.join(" ")),
+            vaults_in_go: format!("map[{}]", pairs.join(" ")),
             freshness,
             lists_show_absence: false,
             dependencies: Dependencies::default(),
@@ -65,7 +67,10 @@ impl<'a> ProviderSession<'a> {
         }
     }
 
-    /// Answers a query.
+    /// Runs a query and returns its values by name.
+    ///
+    /// # Errors
+    /// See [`ProviderError`].
     pub(crate) async fn query(&mut self, query: RemoteQuery<'_>) -> Result<Values, ProviderError> {
         match query {
             RemoteQuery::Value(reference) => Ok(Values::from([(String::new(), self.value(reference).await?)])),
@@ -113,8 +118,8 @@ impl<'a> ProviderSession<'a> {
         }
     }
 
-    /// Of two with one name the first stays: the first vault's, the
-    /// oldest item's, a file's before a field's.
+    /// Values of all items that match. If several values have the same name, the first is kept: vaults are searched in
+    /// the store's order, items in the server's order, and the files of an item before its fields.
     async fn find(&mut self, find: &Find) -> Result<Values, ProviderError> {
         let pattern = match &find.name {
             None => None,
@@ -136,7 +141,7 @@ impl<'a> ProviderSession<'a> {
                     self.add(summary, pattern.as_ref(), &mut found).await?;
                 }
             }
-            // External Secrets looks for tags in the first vault only.
+            // External Secrets searches tags in the first vault only.
             if find.tags.is_some() {
                 break;
             }
@@ -144,6 +149,7 @@ impl<'a> ProviderSession<'a> {
         Ok(found)
     }
 
+    /// Adds the files and fields of an item whose names match, unless a value with the same name was found before.
     async fn add(&mut self, summary: &Item, pattern: Option<&Regex>, found: &mut Values) -> Result<(), ProviderError> {
         let matches = |name: &str| pattern.is_none_or(|pattern| pattern.is_match(name));
         for file in &summary.files {
@@ -166,13 +172,13 @@ impl<'a> ProviderSession<'a> {
         Ok(())
     }
 
-    /// The item a reference names, in the version it names.
+    /// The item that a reference names, in the version that the reference names.
     async fn item(&mut self, reference: &RemoteRef) -> Result<Arc<Item>, ProviderError> {
         let version = match reference.version.as_str() {
             "" | "latest" => None,
             number => Some(number.parse().map_err(|_| {
                 ProviderError::Refused(format!(
-                    "'remoteRef.version' is {number:?}: it must be empty, \"latest\", or the number of a version"
+                    "'remoteRef.version' is {number:?}; it must be empty, \"latest\", or the number of a version"
                 ))
             })?),
         };
@@ -183,7 +189,11 @@ impl<'a> ProviderSession<'a> {
         Ok(item)
     }
 
-    /// Where an item is: the first vault that has it.
+    /// Finds an item by title or id in the first vault that has it.
+    ///
+    /// # Errors
+    /// [`ProviderError::NoItem`] if no vault has it, [`ProviderError::Count`] if several items of a vault have the
+    /// title.
     pub(super) async fn locate(&mut self, key: &str) -> Result<(VaultId, ItemId), ProviderError> {
         for vault in self.vaults.clone() {
             let vault = self.connection.vault(vault, self.freshness).await?;
@@ -213,11 +223,11 @@ impl<'a> ProviderSession<'a> {
         }
         Err(ProviderError::NoItem {
             key: key.to_owned(),
-            vaults: self.shown.clone(),
+            vaults: self.vaults_in_go.clone(),
         })
     }
 
-    /// Refuses to call an item missing that a vault's list has.
+    /// Fails if the list of all items of a vault contains an item that a query did not find.
     async fn check_lists(&self, key: &str) -> Result<(), ProviderError> {
         for vault in &self.vaults {
             let vault = self.connection.vault(vault, self.freshness).await?;
@@ -227,7 +237,7 @@ impl<'a> ProviderSession<'a> {
                 .any(|item| item.id.as_str() == key || fold(&item.title) == fold(key))
             {
                 return Err(ProviderError::Count(format!(
-                    "the server does not find '{key}', though its list of items has it"
+                    "the server's list of items contains '{key}', but the server did not find it by that name"
                 )));
             }
         }
@@ -235,7 +245,7 @@ impl<'a> ProviderSession<'a> {
     }
 }
 
-/// The vaults in the order they are searched.
+/// The names of the store's vaults in the order in which they are searched.
 pub(super) fn in_order(store: &OnePassword) -> Vec<&str> {
     let mut vaults: Vec<_> = store.vaults.iter().collect();
     vaults.sort_by_key(|(_, order)| **order);

@@ -26,10 +26,10 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
         Self(Mutex::new(HashMap::new()))
     }
 
-    /// Returns the cached result if `is_fresh` accepts it, and calls `read` otherwise. The arguments of `is_fresh` are the
-    /// moment at which the cached read began and whether it succeeded. Tasks that call this while a read of the same key
-    /// is in flight wait for that read. A failure is cached too: when a server does not answer, hundreds of waiting tasks
-    /// share one time-out.
+    /// Returns the cached result if `is_fresh` accepts it, and calls `read` otherwise. The arguments of `is_fresh` are
+    /// the moment at which the cached read began and whether it succeeded. Tasks that call this while a read of the
+    /// same key is in flight wait for that read. A failure is cached too: when a server does not answer, hundreds of
+    /// waiting tasks share one time-out.
     ///
     /// # Errors
     /// The error of the read, new or cached.

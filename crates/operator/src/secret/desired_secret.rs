@@ -77,8 +77,8 @@ pub(crate) fn takes_content(external_secret: &ExternalSecret, secret: &Secret) -
     secret.metadata.uid.is_none() || !external_secret.spec.target.immutable
 }
 
-/// Removes the keys, labels and annotations that this ExternalSecret wrote earlier, so that one that its manifest no longer
-/// has is deleted.
+/// Removes the keys, labels and annotations that this ExternalSecret wrote earlier, so that one that its manifest no
+/// longer has is deleted.
 fn remove_own_keys(external_secret: &ExternalSecret, secret: &mut Secret) {
     let own = managed::managed(secret, external_secret.metadata.name.as_deref().unwrap_or_default());
     let data = secret.data.get_or_insert_default();
@@ -153,9 +153,9 @@ fn extend(known: &mut BTreeMap<String, String>, more: Option<&BTreeMap<String, S
     known.extend(more.map(|(key, value)| (key.clone(), value.clone())));
 }
 
-/// Refuses the types of Secret that are credentials of the cluster: the API server writes a service account's token into
-/// one of them and accepts the other as a bootstrap token. A user who may only write ExternalSecrets must not obtain
-/// such a credential. `annotations` are those of the desired Secret.
+/// Refuses the types of Secret that are credentials of the cluster: the API server writes a service account's token
+/// into one of them and accepts the other as a bootstrap token. A user who may only write ExternalSecrets must not
+/// obtain such a credential. `annotations` are those of the desired Secret.
 fn check_privileges(
     type_: &str,
     annotations: Option<&BTreeMap<String, String>>,

@@ -10,8 +10,8 @@ use crate::types::{CreationPolicy, ExternalSecret, GROUP};
 
 const KIND: &str = "ExternalSecret";
 
-/// Makes the ExternalSecret the controller of a Secret if `creationPolicy` is `Owner`, and removes its owner reference and
-/// label otherwise.
+/// Makes the ExternalSecret the controller of a Secret if `creationPolicy` is `Owner`, and removes its owner reference
+/// and label otherwise.
 ///
 /// # Errors
 /// When another ExternalSecret controls the Secret, or `creationPolicy` is `Owner` and another controller does.

@@ -13,8 +13,8 @@ use crate::values::{Values, decode};
 /// How many bytes of a literal template's text an error shows in place of a name.
 const LONGEST_NAME: usize = 200;
 
-/// Why a template could not be rendered. The text may quote the template, and never a value. If the template is a key of a
-/// Secret, the text does not quote the template either.
+/// Why a template could not be rendered. The text may quote the template, and never a value. If the template is a key
+/// of a Secret, the text does not quote the template either.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TemplateError(pub(crate) String);
@@ -39,8 +39,8 @@ enum Part {
     Annotations,
 }
 
-/// Renders the templates into the data, labels and annotations of `secret`. `templateFrom` is rendered first, so that a key
-/// of `data` replaces the same key of `templateFrom`. Templates see `now` as the current time.
+/// Renders the templates into the data, labels and annotations of `secret`. `templateFrom` is rendered first, so that a
+/// key of `data` replaces the same key of `templateFrom`. Templates see `now` as the current time.
 ///
 /// Blocks for up to [`MAX_TIME`](engine::limits::MAX_TIME).
 ///
@@ -160,8 +160,8 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Renders a template whose output is a YAML mapping of keys to values. No error names a key, because keys are rendered
-    /// too and may hold values.
+    /// Renders a template whose output is a YAML mapping of keys to values. No error names a key, because keys are
+    /// rendered too and may hold values.
     fn mapping(&mut self, text: &str, part: Part, strategy: DecodingStrategy) -> Result<(), TemplateError> {
         let refuse = |why: String| TemplateError(format!("could not unmarshal template to 'map[string][]byte': {why}"));
         // External Secrets names such a template by its whole text, which may be 1 MiB long.

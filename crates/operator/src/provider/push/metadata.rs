@@ -1,4 +1,4 @@
-//! Tags and vault of what is written.
+//! Tags and vault of a pushed item.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,21 +8,21 @@ use crate::provider::ProviderError;
 const API_VERSION: &str = "kubernetes.external-secrets.io/v1alpha1";
 const KIND: &str = "PushSecretMetadata";
 
-/// Tags and vault: `metadata.spec` of an entry.
+/// The `spec` of an entry's `metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PutMetadata {
-    /// The item's tags, in place of those it has.
+    /// Replace the item's tags.
     pub(crate) tags: Option<Vec<String>>,
-    /// The vault of a new item.
+    /// The vault in which a new item is created, by name or id.
     pub(crate) vault: Option<String>,
 }
 
 impl PutMetadata {
-    /// Reads an entry's `metadata`.
+    /// Parses the `metadata` of an entry of `data` or `dataTo`.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`ProviderError::Refused`] with what is wrong with it.
     pub(crate) fn parse(metadata: Option<&Value>) -> Result<Self, ProviderError> {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -31,18 +31,18 @@ impl PutMetadata {
             kind: String,
             spec: Option<PutMetadata>,
         }
-        let refuse = |why: String| ProviderError::Refused(format!("failed to parse push secret metadata: {why}"));
+        let invalid = |why: String| ProviderError::Refused(format!("failed to parse push secret metadata: {why}"));
         let Some(metadata) = metadata else {
             return Ok(Self::default());
         };
         let read: Envelope = serde_json::from_value(metadata.clone())
-            .map_err(|error| refuse(format!("failed to parse {API_VERSION} {KIND}: {error}")))?;
+            .map_err(|error| invalid(format!("failed to parse {API_VERSION} {KIND}: {error}")))?;
         for (what, is, must_be) in [
             ("apiVersion", &read.api_version, API_VERSION),
             ("kind", &read.kind, KIND),
         ] {
             if is != must_be {
-                return Err(refuse(format!("unexpected {what} {is:?}, expected {must_be:?}")));
+                return Err(invalid(format!("unexpected {what} {is:?}, expected {must_be:?}")));
             }
         }
         Ok(read.spec.unwrap_or_default())
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_checked() {
+    fn api_version_kind_and_members_are_checked() {
         let parse = |value: Value| PutMetadata::parse(Some(&value)).map_err(|error| error.to_string());
         let whole = json!({ "apiVersion": API_VERSION, "kind": KIND, "spec": { "tags": ["a"], "vault": "v" } });
         let expected = PutMetadata {
