@@ -14,8 +14,8 @@ pub fn unmarshal(json: &[u8]) -> Option<Value> {
     serde_json::from_slice(&map(json, |c| c)).ok()
 }
 
-/// `json.Marshal` of what `json.Unmarshal` makes of JSON: numbers are `float64`, keys stand in order. With `escape_html`,
-/// as Go does unless told otherwise, `<`, `>` and `&` are escaped.
+/// `json.Marshal` of what `json.Unmarshal` makes of JSON: numbers are `float64`, keys stand in order. With
+/// `escape_html`, as Go does unless told otherwise, `<`, `>` and `&` are escaped.
 pub fn marshal(value: &Value, escape_html: bool) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out, value, escape_html);

@@ -1,9 +1,10 @@
-//! What Go's standard library makes of regular expressions, numbers, JSON and base64, wherever files and manifests were
-//! written for a program in Go: External Secrets, sops.
+//! Regular expressions, numbers, durations, JSON and base64 as Go's standard library reads and prints them, for files
+//! and manifests that were written for a program in Go: External Secrets, sops.
 //!
-//! Pure. No error quotes what was given, unless it is asked to.
+//! No I/O. No error quotes the input, except where a function says so.
 
 pub mod base64;
+pub mod duration;
 pub mod float;
 pub mod json;
 pub mod regex;

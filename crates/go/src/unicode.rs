@@ -54,7 +54,8 @@ pub fn is_space(c: char) -> bool {
     c.is_whitespace()
 }
 
-/// `unicode.ToUpper`: one rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the rune.
+/// `unicode.ToUpper`: one rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the
+/// rune.
 pub fn to_upper(c: char) -> char {
     one(c, c.to_uppercase())
 }

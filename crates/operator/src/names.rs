@@ -1,41 +1,38 @@
-//! The words External Secrets and this operator leave on objects. Both use the same ones, so that either takes up
-//! where the other stopped.
+//! Labels, annotations, finalizers and field managers. They are External Secrets', so that either program continues
+//! with the objects of the other.
 
+use data_encoding::HEXLOWER;
 use sha3::{Digest, Sha3_224};
 
-/// On every Secret that is made or filled; `true`.
+/// Label `true` of every Secret that an ExternalSecret writes to.
 pub(crate) const LABEL_MANAGED: &str = "reconcile.external-secrets.io/managed";
-/// On Secrets that are owned: a hash of the ExternalSecret's namespace and name.
+/// Label of Secrets with `creationPolicy: Owner`: a hash of the ExternalSecret's namespace and name.
 pub(crate) const LABEL_OWNER: &str = "reconcile.external-secrets.io/created-by";
-/// The hash of the Secret's data, by which a change by others is seen.
+/// Annotation of Secrets: a hash of the data. If it does not match, another client changed the data.
 pub(crate) const ANNOTATION_DATA_HASH: &str = "reconcile.external-secrets.io/data-hash";
-/// Any new value makes an ExternalSecret be read at once. ClusterExternalSecrets hand theirs on.
+/// Annotation of ExternalSecrets: a new value causes a refresh at once. A ClusterExternalSecret copies its own to its
+/// ExternalSecrets.
 pub(crate) const ANNOTATION_FORCE_SYNC: &str = "external-secrets.io/force-sync";
-/// On ExternalSecrets (External Secrets 2.x).
+/// Finalizer of ExternalSecrets (External Secrets 2.x).
 pub(crate) const FINALIZER: &str = "externalsecrets.external-secrets.io/externalsecret-cleanup";
-/// The field manager for statuses and finalizers.
+/// The field manager of statuses and finalizers.
 pub(crate) const FIELD_MANAGER: &str = "sidevault-operator";
-/// The component in events.
+/// The component that events name as their source.
 pub(crate) const COMPONENT: &str = "external-secrets";
 
-/// The field manager for what an ExternalSecret writes: by it, the keys it wrote are known again.
+/// The field manager of what an ExternalSecret writes to its Secret. `metadata.managedFields` then lists the keys it
+/// wrote.
 pub(crate) fn field_owner(external_secret: &str) -> String {
     let name = format!("externalsecrets.external-secrets.io/{external_secret}");
-    // Field managers longer than this are External Secrets' own limit, not the API server's.
-    match name.len() > 63 {
-        false => name,
-        true => format!(
-            "externalsecrets.external-secrets.io/sha3/{}",
-            hex(&Sha3_224::digest(external_secret))
-        ),
+    // The limit of 63 bytes is External Secrets'; the API server allows 128.
+    if name.len() > 63 {
+        format!("externalsecrets.external-secrets.io/sha3/{}", sha3(external_secret))
+    } else {
+        name
     }
 }
 
 /// SHA3-224 in hexadecimal.
 pub(crate) fn sha3(bytes: impl AsRef<[u8]>) -> String {
-    hex(&Sha3_224::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha3_224::digest(bytes))
 }

@@ -7,48 +7,16 @@ use std::time::Duration;
 #[error("\"{0}\" is no duration: write a number and a unit, such as 10s, 1m30s, 12h or 90d")]
 pub(crate) struct InvalidDuration(String);
 
-/// Nanoseconds in a unit.
-fn unit(word: &str) -> Option<f64> {
-    Some(match word {
-        "ns" => 1.0,
-        "us" | "µs" | "μs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" => 60e9,
-        "h" => 3600e9,
-        "d" => 24.0 * 3600e9,
-        "w" => 7.0 * 24.0 * 3600e9,
-        _ => return None,
-    })
-}
-
-/// Reads a duration as Go's `time.ParseDuration` does, but none below zero, and with `d` (24 h)
-/// and `w` besides. A bare `0` is the only number without a unit.
+/// Reads a duration as Go's `time.ParseDuration` does, and also `d` (24 hours) and `w` (7 days).
+///
+/// # Errors
+/// If the text is not a duration, or is a negative one.
 pub(crate) fn parse(text: &str) -> Result<Duration, InvalidDuration> {
-    let invalid = || InvalidDuration(text.chars().take(40).collect());
-    let trimmed = text.trim();
-    if trimmed == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = trimmed.strip_prefix('+').unwrap_or(trimmed);
-    let mut nanos = 0.0;
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    while !rest.is_empty() {
-        let number_ends = rest
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .ok_or_else(invalid)?;
-        let (number, after) = rest.split_at(number_ends);
-        let unit_ends = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
-        let (word, next) = after.split_at(unit_ends);
-        let number: f64 = number.parse().map_err(|_| invalid())?;
-        nanos += number * unit(word).ok_or_else(invalid)?;
-        rest = next;
-    }
-    Duration::try_from_secs_f64(nanos / 1e9).map_err(|_| invalid())
+    let nanos = sidevault_go::duration::parse_with_days(text.trim());
+    nanos
+        .and_then(|nanos| u64::try_from(nanos).ok())
+        .map(Duration::from_nanos)
+        .ok_or_else(|| InvalidDuration(text.chars().take(40).collect()))
 }
 
 /// Reads when something expires: `never`, or how long from now.

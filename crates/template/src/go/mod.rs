@@ -1,7 +1,6 @@
-//! What a Go template borrows from Go itself: dynamic values, `fmt`, `strconv`, `time`, `encoding/json`, `net/url`. What
-//! others borrow, too, is in `sidevault-go`.
+//! The parts of Go's standard library that only templates need: dynamic values, `fmt`, `strconv`, `time`, `encoding/json`,
+//! `net/url`. Parts that other crates need too are in `sidevault-go`.
 
-pub(crate) mod duration;
 pub(crate) mod fmt;
 pub(crate) mod held;
 pub(crate) mod json;
@@ -13,4 +12,4 @@ pub(crate) mod time;
 pub(crate) mod url;
 pub(crate) mod val;
 
-pub(crate) use sidevault_go::{base64, float, regex, unicode};
+pub(crate) use sidevault_go::{base64, duration, float, regex, unicode};
