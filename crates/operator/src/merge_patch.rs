@@ -1,8 +1,9 @@
-//! JSON merge patches (RFC 7386): what makes one object of another.
+//! JSON merge patches (RFC 7396).
 
 use serde_json::{Map, Value};
 
-/// The patch that makes `after` of `before`. Members that are gone are `null` in it, as they would stay otherwise.
+/// Computes the patch that turns `before` into `after`. A member that only `before` has is `null` in the patch, which
+/// removes it.
 pub(crate) fn between(before: &Value, after: &Value) -> Value {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return after.clone();
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gone_is_taken_away_and_what_is_the_same_is_left_out() {
+    fn removed_members_are_null_and_equal_members_are_left_out() {
         let before = json!({"a": {"x": 1, "y": 2}, "b": [1], "c": true});
         let after = json!({"a": {"x": 1, "z": 3}, "b": [1, 2]});
         let patch = json!({"c": null, "a": {"y": null, "z": 3}, "b": [1, 2]});

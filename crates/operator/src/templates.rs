@@ -1,4 +1,5 @@
-//! The ConfigMaps and Secrets that templates live in: when one changes, the ExternalSecrets that name it are read again.
+//! Watches the ConfigMaps and Secrets that `templateFrom` names. When one changes, the ExternalSecrets that name it are
+//! requeued.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,7 +22,8 @@ pub(crate) enum TemplateKind {
     Secret,
 }
 
-/// A ConfigMap or Secret in one version. Nothing else of it is kept, since all objects of the kind in the cluster are watched.
+/// The uid and resource version of a ConfigMap or Secret. Nothing else is cached, because all objects of the kind in
+/// the cluster are watched.
 struct Version(Identity);
 
 impl Watched for Version {
@@ -37,21 +39,21 @@ impl Watched for Version {
     }
 }
 
-/// Follows a kind from the first template on that lives in an object of it: clusters without such templates have no
-/// watch and no memory taken.
+/// Watches a kind once the first template names an object of the kind. A cluster without such templates costs no watch
+/// and no memory.
 pub(crate) struct TemplateSources {
-    watching: Client,
+    watch_client: Client,
     scope: Scope,
-    /// Whom to wake; set before any template is filled.
+    /// Whose ExternalSecrets are requeued. Set before the first template is rendered.
     operator: Arc<OnceLock<Arc<Operator>>>,
     config_maps: Arc<AtomicBool>,
     secrets: Arc<AtomicBool>,
 }
 
 impl TemplateSources {
-    pub(crate) fn new(watching: Client, scope: Scope, operator: Arc<OnceLock<Arc<Operator>>>) -> Self {
+    pub(crate) fn new(watch_client: Client, scope: Scope, operator: Arc<OnceLock<Arc<Operator>>>) -> Self {
         Self {
-            watching,
+            watch_client,
             scope,
             operator,
             config_maps: Arc::default(),
@@ -59,8 +61,8 @@ impl TemplateSources {
         }
     }
 
-    /// Follows a kind, if it is not followed yet. To be called before an object of the kind is read: the first list of the
-    /// kind wakes whoever read an older version meanwhile.
+    /// Starts to watch a kind, unless it is watched already. Must be called before an object of the kind is read: when
+    /// the first list arrives, it requeues every ExternalSecret that may have read an older version in the meantime.
     pub(crate) fn follow(&self, kind: TemplateKind) {
         let (resource, is_followed) = match kind {
             TemplateKind::ConfigMap => (core("ConfigMap", "configmaps"), &self.config_maps),
@@ -69,7 +71,7 @@ impl TemplateSources {
         if is_followed.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (client, scope, operator) = (self.watching.clone(), self.scope.clone(), self.operator.clone());
+        let (client, scope, operator) = (self.watch_client.clone(), self.scope.clone(), self.operator.clone());
         let is_followed = is_followed.clone();
         tokio::spawn(async move {
             match access::may_follow(&client, &resource, scope.namespace.as_deref(), None).await {
@@ -78,28 +80,28 @@ impl TemplateSources {
                     let kind = &resource.kind;
                     tracing::warn!(
                         %kind,
-                        "a changed template is noticed at the next refresh only: the operator may not list and watch the \
-                         objects that templates live in (grant it and restart the operator)"
+                        "a change of a template is noticed at the next refresh only, because the operator may not list and \
+                         watch the objects that hold templates; grant it these rights and restart it"
                     );
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(error = %api_message(&error), "the API server can't be asked for the operator's rights");
-                    // The next template tries again.
+                    tracing::debug!(error = %api_message(&error), "the request for the operator's own rights failed");
+                    // The next template that names an object of the kind tries again.
                     return is_followed.store(false, Ordering::Relaxed);
                 }
             }
             let seen = move |key: &ObjectKey, seen: Seen<'_, Version>| {
                 let is_other = match &seen {
                     Seen::Is(now, before) => before.as_ref().is_none_or(|before| before.0 != now.0),
-                    // Without its template a Secret can't be rendered anew and stays as it is, so no reconcile is needed.
+                    // Without the template the Secret can't be rendered and stays as it is, so no reconcile is needed.
                     Seen::Gone(_) | Seen::Unreadable(..) => false,
                 };
                 if is_other && let Some(operator) = operator.get() {
                     wake::of_template(operator, kind, key);
                 }
             };
-            // The informer lives as long as its watch, which ends with the process.
+            // The watch task keeps the informer alive until the process ends.
             Informer::<Version>::start_metadata(client, &resource, &scope, |_, _| Vec::new(), seen);
         });
     }

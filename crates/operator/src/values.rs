@@ -1,4 +1,4 @@
-//! What is done to values between a store and a Secret: pure.
+//! Changes keys and values on the way from a store to a Secret. No I/O.
 
 pub(crate) mod decode;
 pub(crate) mod keys;
@@ -6,10 +6,10 @@ pub(crate) mod rewrite;
 
 use std::collections::BTreeMap;
 
-/// Keys and values on their way to a Secret.
+/// Values by the key that they get in a Secret.
 pub(crate) type Values = BTreeMap<String, Vec<u8>>;
 
-/// Why values can't be used. Holds keys and patterns, never values.
+/// Why values can't be used. The text may hold keys and patterns, and never a value.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ValuesError(pub(crate) String);

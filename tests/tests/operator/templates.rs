@@ -72,7 +72,7 @@ fn a_template_that_may_not_be_followed_is_read_at_the_refresh() {
         cluster.apply(&templated(&stage, name, "configMap", "templates").to_string());
         wait_conf(&stage, name, "user=app");
     }
-    let told = "a changed template is noticed at the next refresh only";
+    let told = "a change of a template is noticed at the next refresh only";
     wait_until(|| operator.log().contains(told).then_some(())).expect("the log says so");
     let change = r#"{"data":{"conf":"later={{ .u }}"}}"#;
     cluster.must(&["patch", "configmap", "templates", "-n", namespace, "-p", change]);
@@ -119,13 +119,13 @@ fn keys_that_a_rewrite_empties_or_joins_are_told() {
     let told = stage.wait_event(
         "joined",
         "KeysLost",
-        "spec.dataFrom[0].rewrite[0] makes one key \"v\" of \"a\", \"b\"",
+        "spec.dataFrom[0].rewrite[0] turns the keys \"a\", \"b\" into the same key \"v\"",
     );
     assert_eq!(told["type"], "Warning");
     stage.wait_value("joined", "2");
     // Go's trap: $1 and the letters after it are the name of a group that there is not.
     apply("emptied", "(.*)", "$1_key", "Retain");
-    stage.wait_event("emptied", "KeysLost", "makes the key empty of \"a\", \"b\"");
+    stage.wait_event("emptied", "KeysLost", "turns the keys \"a\", \"b\" into the empty key");
     stage.wait_ready("emptied", "True");
     // A mistake in the manifest does not count as items that were deleted.
     apply("kept", "^x$", "y", "Delete");

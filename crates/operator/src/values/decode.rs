@@ -1,4 +1,4 @@
-//! Decoding strategies.
+//! `decodingStrategy` and `nullBytePolicy`.
 
 use sidevault_go::base64;
 
@@ -8,9 +8,9 @@ use crate::types::{DecodingStrategy, NullBytePolicy};
 /// Decodes a value.
 ///
 /// # Errors
-/// For a strategy that says what the value is, and it is not.
+/// With the strategies `Base64` and `Base64URL`, if the value is not in that encoding.
 pub(crate) fn decode(strategy: DecodingStrategy, value: Vec<u8>) -> Result<Vec<u8>, ValuesError> {
-    // The library says where a value is wrong, and shows none of it.
+    // The error names a position and quotes nothing of the value.
     let failed = |illegal: base64::Illegal| ValuesError::new(illegal.to_string());
     match strategy {
         DecodingStrategy::None => Ok(value),
@@ -25,7 +25,7 @@ pub(crate) fn decode(strategy: DecodingStrategy, value: Vec<u8>) -> Result<Vec<u
 /// Decodes all values.
 ///
 /// # Errors
-/// As [`decode`], with the key.
+/// As [`decode`]; the error names the key.
 pub(crate) fn decode_all(strategy: DecodingStrategy, values: Values) -> Result<Values, ValuesError> {
     values
         .into_iter()
@@ -36,10 +36,10 @@ pub(crate) fn decode_all(strategy: DecodingStrategy, values: Values) -> Result<V
         .collect()
 }
 
-/// Refuses values with NUL bytes, where that is asked for.
+/// Checks a value against `nullBytePolicy`.
 ///
 /// # Errors
-/// Names the key.
+/// With the policy `Fail`, if the value has a NUL byte. The error names the key.
 pub(crate) fn check_nul(policy: Option<NullBytePolicy>, key: &str, value: &[u8]) -> Result<(), ValuesError> {
     if policy == Some(NullBytePolicy::Fail) && value.contains(&0) {
         return Err(ValuesError::new(format!(
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn auto_decodes_what_it_can() {
+    fn auto_tries_both_alphabets_and_keeps_other_values() {
         let auto = |text: &str| decode(DecodingStrategy::Auto, text.as_bytes().to_vec()).unwrap();
         assert_eq!(auto("aGVsbG8="), b"hello");
         assert_eq!(auto("_-8="), [0xff, 0xef]);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_left_over_do_not_matter() {
+    fn trailing_bits_are_ignored_as_in_go() {
         for strategy in [
             DecodingStrategy::Base64,
             DecodingStrategy::Base64URL,
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_strategy_refuses_what_is_not_it() {
+    fn base64_refuses_other_values_without_quoting_them() {
         let error = decode(DecodingStrategy::Base64, b"s3cr*t".to_vec())
             .unwrap_err()
             .to_string();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nul_bytes_are_refused_only_on_request() {
+    fn nul_bytes_are_refused_only_with_the_policy_fail() {
         assert!(check_nul(None, "k", b"\0").is_ok());
         assert!(check_nul(Some(NullBytePolicy::Fail), "k", b"a\0").is_err());
     }

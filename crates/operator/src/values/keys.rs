@@ -1,15 +1,15 @@
-//! Keys: what a Secret's keys may be, and how names become keys.
+//! `conversionStrategy`, and which keys a Secret may have.
 
 use super::{Values, ValuesError};
 use crate::types::{ConversionStrategy, PushConversion};
 
-/// The longest key (Kubernetes).
+/// The longest key that Kubernetes accepts in a Secret, in bytes.
 const LONGEST: usize = 253;
 
-/// Makes names into keys.
+/// Converts the labels of fields and names of files to keys of a Secret.
 ///
 /// # Errors
-/// When two names become one key.
+/// If two names are converted to the same key.
 pub(crate) fn convert(strategy: ConversionStrategy, values: Values) -> Result<Values, ValuesError> {
     let mut converted = Values::new();
     for (name, value) in values {
@@ -30,7 +30,7 @@ pub(crate) fn convert(strategy: ConversionStrategy, values: Values) -> Result<Va
     Ok(converted)
 }
 
-/// Turns what [`convert`] wrote for one character back.
+/// Replaces each `_U0020_` that [`convert`] wrote by the character it stands for.
 pub(crate) fn reverse(strategy: PushConversion, key: &str) -> String {
     if strategy == PushConversion::None {
         return key.to_owned();
@@ -57,10 +57,10 @@ pub(crate) fn reverse(strategy: PushConversion, key: &str) -> String {
     text + rest
 }
 
-/// Drops an empty key, and refuses keys that a Secret can't hold.
+/// Removes an empty key, as External Secrets does, and checks the others.
 ///
 /// # Errors
-/// Names the key and what is wrong with it.
+/// If Kubernetes does not accept a key. The error names the key and the reason.
 pub(crate) fn check(mut values: Values) -> Result<Values, ValuesError> {
     values.remove("");
     for key in values.keys() {
@@ -80,6 +80,7 @@ pub(crate) fn check(mut values: Values) -> Result<Values, ValuesError> {
     Ok(values)
 }
 
+/// Whether a key may contain a character, by External Secrets' rule: Kubernetes accepts fewer.
 fn fits(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '.' | '_')
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn names_become_keys() {
+    fn characters_that_no_key_has_are_replaced() {
         let names = values(&["api token", "tls.crt"]);
         let default = convert(ConversionStrategy::Default, names.clone()).unwrap();
         assert_eq!(keys(&default), ["api_token", "tls.crt"]);
@@ -107,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn two_names_for_one_key_are_refused() {
+    fn names_that_convert_to_the_same_key_are_refused() {
         assert!(convert(ConversionStrategy::Default, values(&["a b", "a_b"])).is_err());
     }
 
     #[test]
-    fn a_converted_name_can_be_turned_back() {
+    fn reverse_undoes_convert() {
         for name in ["api token", "a🚀b", "plain", "_U12", "_U0020", "x_Uzzzz_"] {
             let converted = convert(ConversionStrategy::Unicode, values(&[name])).unwrap();
             assert_eq!(reverse(PushConversion::ReverseUnicode, keys(&converted)[0]), name);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_secret_cannot_hold_is_refused() {
+    fn invalid_keys_are_refused() {
         assert!(check(values(&["a/b"])).is_err());
         assert!(check(values(&[&"k".repeat(254)])).is_err());
         assert_eq!(keys(&check(values(&["", "ok"])).unwrap()), ["ok"]);

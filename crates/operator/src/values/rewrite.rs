@@ -1,4 +1,4 @@
-//! Rewrites of keys: `dataFrom[].rewrite`.
+//! `dataFrom[].rewrite`: renames keys and merges JSON values.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,18 @@ use crate::types::{
     MergeConflictPolicy, MergePriorityPolicy, MergeStrategy, Rewrite, RewriteMerge, RewriteRegexp, RewriteTransform,
 };
 
-/// How many keys one notice names.
+/// How many keys one sentence of [`Rewritten::lost`] names.
 const NAMED: usize = 5;
-/// How much of a key a notice shows, in bytes.
+/// How many bytes of a key a sentence shows.
 const SHOWN: usize = 100;
 
-/// Values after a rewrite.
+/// The result of a rewrite.
 #[derive(Default)]
 pub(crate) struct Rewritten {
     /// The values by their new keys.
     pub(crate) values: Values,
-    /// What became of values that are left out because keys became equal or empty: a sentence for each time, without
-    /// values. External Secrets leaves them out without a word.
+    /// One sentence for each new key that is empty or is shared by several values, because all but one of these values
+    /// are lost. The sentences name keys and no values. External Secrets loses the values silently.
     pub(crate) lost: Vec<String>,
 }
 
@@ -33,7 +33,8 @@ pub(crate) struct Rewritten {
 /// Says which operation failed, and why.
 pub(crate) fn rewrite(operations: &[Rewrite], values: Values) -> Result<Rewritten, ValuesError> {
     let (mut values, mut lost) = (values, Vec::new());
-    // The keys that the last operation with such a result made empty: an operation after it may name them anew.
+    // The sentence about the empty key. A later operation may rename the empty key, so the sentence is added at the
+    // end.
     let mut emptied = None;
     for (index, operation) in operations.iter().enumerate() {
         let failed = |error| ValuesError::new(format!("failed rewrite operation[{index}]: {error}"));
@@ -51,18 +52,18 @@ pub(crate) fn rewrite(operations: &[Rewrite], values: Values) -> Result<Rewritte
         let Renamed { values: after, from } = renamed.map_err(failed)?;
         values = after;
         for (key, from) in from {
-            // A field without a label had no key before.
+            // A field without a label had an empty key before the operation.
             let named: Vec<&String> = from.iter().filter(|from| !from.is_empty()).collect();
             let names = listed(&named);
             match (key.as_str(), from.as_slice()) {
                 ("", _) if !named.is_empty() => {
                     emptied = Some(format!(
-                        "rewrite[{index}] makes the key empty of {names}: a Secret has no empty key, so the values are \
-                         left out"
+                        "rewrite[{index}] turns the keys {names} into the empty key: a Secret can't have an empty key, so \
+                         these values are left out"
                     ));
                 }
                 (_, [_, .., last]) => lost.push(format!(
-                    "rewrite[{index}] makes one key {} of {names}: only the value of {} is kept",
+                    "rewrite[{index}] turns the keys {names} into the same key {}: only the value of {} is kept",
                     shown(&key),
                     shown(last)
                 )),
@@ -76,29 +77,35 @@ pub(crate) fn rewrite(operations: &[Rewrite], values: Values) -> Result<Rewritte
     Ok(Rewritten { values, lost })
 }
 
+/// The first [`NAMED`] keys, quoted, and how many more there are.
 fn listed(keys: &[&String]) -> String {
     let named: Vec<String> = keys.iter().take(NAMED).map(|key| shown(key)).collect();
     let more = keys.len().saturating_sub(NAMED);
-    match more {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
+    let named = named.join(", ");
+    if more > 0 {
+        format!("{named} and {more} more")
+    } else {
+        named
     }
 }
 
+/// A key, quoted and cut to [`SHOWN`] bytes.
 fn shown(key: &str) -> String {
     let cut = key.floor_char_boundary(SHOWN);
-    match cut < key.len() {
-        true => format!("{:?}…", &key[..cut]),
-        false => format!("{key:?}"),
+    if cut < key.len() {
+        format!("{:?}…", &key[..cut])
+    } else {
+        format!("{key:?}")
     }
 }
 
-/// Values with new keys.
+/// The result of one operation that renames keys.
 #[derive(Debug, Default)]
 pub(crate) struct Renamed {
-    /// The values. Of several keys that became one, the value of the last in their order stays.
+    /// The values by their new keys. If several keys are renamed to the same key, the value of the last of them, in the
+    /// order of the old keys, is kept.
     pub(crate) values: Values,
-    /// The keys that each new key was made of, in their order.
+    /// The old keys by the new key, in order.
     from: BTreeMap<String, Vec<String>>,
 }
 
@@ -123,7 +130,7 @@ pub(crate) fn regexp(with: &RewriteRegexp, values: Values) -> Result<Renamed, Va
     Ok(renamed)
 }
 
-/// Puts every key through the template.
+/// Replaces every key by the output of the template, which sees the key as `.value`.
 pub(crate) fn transform(with: &RewriteTransform, values: Values) -> Result<Renamed, ValuesError> {
     let template = template::Template::parse("transform", &with.template)
         .map_err(|error| ValuesError::new(format!("transform failed with failed to parse template: {error}")))?;
@@ -140,7 +147,8 @@ pub(crate) fn transform(with: &RewriteTransform, values: Values) -> Result<Renam
     Ok(renamed)
 }
 
-/// Merges values that are JSON objects; later ones win, and those of `priority` are the last.
+/// Merges values that are JSON objects. A member of a later object replaces the same member of an earlier one; the
+/// objects of `priority` come last.
 fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
     let failed = |what: String| ValuesError::new(format!("merge failed with {what}"));
     let others = values.keys().filter(|key| !with.priority.contains(key));
@@ -159,7 +167,7 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
             other => {
                 return Err(failed(format!(
                     "failed to unmarshal JSON: {}",
-                    no_object(key, value, other.as_ref())
+                    not_an_object(key, value, other.as_ref())
                 )));
             }
         };
@@ -183,20 +191,21 @@ fn merge(with: &RewriteMerge, values: Values) -> Result<Values, ValuesError> {
     }
 }
 
-/// Why a value is no object, as Go says it; but where Go shows the letter that it stumbled over, the key is named.
-fn no_object(key: &str, value: &[u8], json: Option<&Json>) -> String {
+/// Why a value is not a JSON object, in Go's words. For a syntax error Go quotes the offending character of the value;
+/// this names the key instead.
+fn not_an_object(key: &str, value: &[u8], json: Option<&Json>) -> String {
     let kind = match json {
         Some(Json::String(_)) => "string",
         Some(Json::Number(_)) => "number",
         Some(Json::Bool(_)) => "bool",
         Some(_) => "array",
         None if value.trim_ascii().is_empty() => return "unexpected end of JSON input".to_owned(),
-        None => return format!("the value of {key:?} is no JSON"),
+        None => return format!("the value of {key:?} is not JSON"),
     };
     format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
 }
 
-/// A JSON value as a Secret's value: text and numbers as they are, the rest as JSON.
+/// A JSON value as the value of a Secret: strings without quotes, numbers in decimal notation, everything else as JSON.
 fn bytes(value: Json) -> Vec<u8> {
     match value {
         Json::Null => Vec::new(),
@@ -221,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_with_groups_renames_keys() {
+    fn regexp_renames_keys_with_groups() {
         let with = RewriteRegexp {
             source: "^db-(.*)$".into(),
             target: "DB_$1".into(),
@@ -233,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_means_what_it_means_in_go() {
+    fn regexp_has_gos_syntax() {
         let rename = |source: &str, target: &str| {
             let with = RewriteRegexp {
                 source: source.into(),
@@ -258,15 +267,18 @@ mod tests {
         assert!(lost(joins.clone(), &["a1", "b2", "c"]).is_empty());
         assert_eq!(
             lost(joins, &["a1", "a2", "b"]),
-            ["rewrite[0] makes one key \"a\" of \"a1\", \"a2\": only the value of \"a2\" is kept"]
+            ["rewrite[0] turns the keys \"a1\", \"a2\" into the same key \"a\": only the value of \"a2\" is kept"]
         );
         let empties = json!([{ "transform": { "template": "{{ .value | upper }}" } },
             { "regexp": { "source": "A.*", "target": "" } }]);
         assert_eq!(
             lost(empties.clone(), &["a", "ab", "b"]),
-            ["rewrite[1] makes the key empty of \"A\", \"AB\": a Secret has no empty key, so the values are left out"]
+            [
+                "rewrite[1] turns the keys \"A\", \"AB\" into the empty key: a Secret can't have an empty key, so these values are \
+              left out"
+            ]
         );
-        // A field without a label had an empty key before.
+        // The key of a field without a label was empty before the rewrite.
         assert!(lost(empties.clone(), &["", "b"]).is_empty());
         let mut named_anew = empties.as_array().unwrap().clone();
         named_anew.push(json!({ "regexp": { "source": "^$", "target": "x" } }));
@@ -274,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_of_many_long_keys_is_short() {
+    fn a_sentence_about_many_long_keys_is_short() {
         let keys: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "k".repeat(500))).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let lost = lost(json!([{ "transform": { "template": "x" } }]), &keys);
@@ -283,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_none_is_refused() {
+    fn an_invalid_regexp_is_refused() {
         let with = RewriteRegexp {
             source: "(".into(),
             target: String::new(),
@@ -295,9 +307,9 @@ mod tests {
         );
     }
 
-    /// What Go 1.26 said.
+    /// The expected values are the output of Go 1.26.
     #[test]
-    fn merged_numbers_are_those_of_go() {
+    fn merged_numbers_are_printed_as_in_go() {
         let object = r#"{"a":1.0,"b":1e3,"c":12345678901234567890,"d":1e21,"e":1e-7,"f":true,"g":null,
             "h":{"z":1.0,"y":"<\u2028>"},"i":[1e21,1e-7]}"#;
         let mut with = RewriteMerge::default();
@@ -323,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn merge_lets_the_priority_win_and_counts_conflicts() {
+    fn merge_prefers_priority_and_reports_conflicts() {
         let input = values(&[("a", r#"{"x":"1","y":2}"#), ("b", r#"{"x":"3"}"#)]);
         let mut with = RewriteMerge {
             priority: vec!["a".into()],
@@ -345,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_object_is_refused_and_not_shown() {
+    fn merge_refuses_other_values_without_quoting_them() {
         for (value, why) in [
             ("", "unexpected end of JSON input"),
             (
@@ -356,7 +368,7 @@ mod tests {
                 "[1]",
                 "json: cannot unmarshal array into Go value of type map[string]interface {}",
             ),
-            ("s3cret", "the value of \"k\" is no JSON"),
+            ("s3cret", "the value of \"k\" is not JSON"),
         ] {
             let error = merge(&RewriteMerge::default(), values(&[("k", value)])).unwrap_err();
             assert_eq!(
@@ -367,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_priority_key_is_an_error_unless_told_otherwise() {
+    fn a_missing_priority_key_is_an_error_unless_ignored() {
         let mut with = RewriteMerge {
             priority: vec!["gone".into()],
             ..RewriteMerge::default()
