@@ -1,8 +1,8 @@
-//! The resources of `external-secrets.io`, as far as they are read. Members that are not here are left alone: changes
-//! are sent as patches.
+//! The resources of `external-secrets.io`, with the members that the operator reads. Changes are sent as patches, so
+//! members that are not listed here keep their values.
 //!
-//! The version is found out at start ([`Served`]): v1 where the API server has it, else v1beta1 (External Secrets
-//! before 0.16). Both spell everything here alike.
+//! The operator finds out at start which version the API server serves ([`Served`]): v1, or else v1beta1 (External
+//! Secrets before 0.16). The members listed here have the same names in both.
 
 mod cluster_external_secret;
 pub(crate) mod condition;
@@ -19,10 +19,10 @@ use kube::core::ApiResource;
 pub use push_secret::*;
 pub use store::*;
 
-/// The API group.
+/// The API group of all resources here.
 pub const GROUP: &str = "external-secrets.io";
 
-/// Which versions the API server serves.
+/// The version of each resource that the API server serves.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// ExternalSecret.
@@ -31,13 +31,13 @@ pub struct Served {
     pub secret_store: ApiResource,
     /// ClusterSecretStore.
     pub cluster_secret_store: ApiResource,
-    /// ClusterExternalSecret; absent when there is no such resource.
+    /// ClusterExternalSecret; `None` if the API server does not serve it.
     pub cluster_external_secret: Option<ApiResource>,
-    /// PushSecret; absent when there is no such resource.
+    /// PushSecret; `None` if the API server does not serve it.
     pub push_secret: Option<ApiResource>,
 }
 
-/// An API resource of the group.
+/// Describes a resource of the group to kube's client.
 pub(crate) fn resource(version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource {
         group: GROUP.to_owned(),

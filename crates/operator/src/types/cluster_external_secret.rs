@@ -1,4 +1,4 @@
-//! ClusterExternalSecret: the same ExternalSecret in many namespaces.
+//! ClusterExternalSecret: creates the same ExternalSecret in several namespaces.
 
 use std::collections::BTreeMap;
 
@@ -11,65 +11,65 @@ use super::{Condition, GoDuration};
 /// A ClusterExternalSecret.
 pub type ClusterExternalSecret = Object<ClusterExternalSecretSpec, ClusterExternalSecretStatus>;
 
-/// What is wanted.
+/// The spec of a ClusterExternalSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterExternalSecretSpec {
-    /// The ExternalSecrets' spec, handed on as it is.
+    /// The spec of the ExternalSecrets, copied without being parsed.
     pub external_secret_spec: serde_json::Value,
-    /// Their name; this resource's when empty.
+    /// The name of the ExternalSecrets; if empty, the name of the ClusterExternalSecret.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub external_secret_name: String,
-    /// Their labels and annotations.
+    /// The labels and annotations of the ExternalSecrets.
     pub external_secret_metadata: ExternalSecretMetadata,
-    /// Namespaces by label.
+    /// Selects namespaces by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// More of them.
+    /// More selectors; a namespace that any of them matches is selected.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespace_selectors: Vec<LabelSelector>,
-    /// Namespaces by name.
+    /// Selects namespaces by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// How often it is looked at. `refreshTime` in manifests.
+    /// How often to reconcile without a change. `refreshTime` in manifests.
     #[serde(rename = "refreshTime", skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<GoDuration>,
 }
 
-/// Labels and annotations of the ExternalSecrets.
+/// The labels and annotations of the ExternalSecrets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExternalSecretMetadata {
-    /// Annotations.
+    /// Annotations by key.
     pub annotations: BTreeMap<String, String>,
-    /// Labels.
+    /// Labels by key.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What was done.
+/// The status of a ClusterExternalSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterExternalSecretStatus {
-    /// The ExternalSecrets' name.
+    /// The name of the ExternalSecrets.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub external_secret_name: String,
-    /// Where it did not work.
+    /// The namespaces in which the ExternalSecret could not be created or updated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_namespaces: Vec<FailedNamespace>,
-    /// Where it did.
+    /// The namespaces in which the ExternalSecret is up to date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub provisioned_namespaces: Vec<String>,
-    /// `Ready`.
+    /// The condition `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// Where it did not work.
+/// A namespace in which the ExternalSecret could not be created or updated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailedNamespace {
-    /// The namespace.
+    /// The name of the namespace.
     pub namespace: String,
-    /// Why.
+    /// The error.
     pub reason: String,
 }

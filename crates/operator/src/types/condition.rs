@@ -1,4 +1,4 @@
-//! Status conditions, alike in every resource of the group.
+//! Status conditions. All resources of the group use the same type.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, for most.
+    /// `Ready`, for most conditions.
     #[serde(rename = "type")]
     pub type_: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// A word for programs.
+    /// The reason as one word, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// A sentence for people.
+    /// The reason as a sentence, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When `status` last changed.
@@ -24,7 +24,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A `Ready` condition.
+    /// Makes a condition of type `Ready`.
     pub fn ready(ready: bool, reason: &str, message: impl Into<String>) -> Self {
         Self {
             type_: "Ready".to_owned(),
@@ -35,8 +35,8 @@ impl Condition {
         }
     }
 
-    /// Puts the condition in the place of the one of its type. The time of transition changes with `status` only, and
-    /// a condition that says the same again is left as it is, so that nothing is written.
+    /// Replaces the condition of the same type. The transition time changes only if `status` changes. An equal
+    /// condition is left as it is, so that the status is not written again.
     pub fn put_into(mut self, conditions: &mut Vec<Self>, now: &Time) {
         let current = conditions.iter().position(|known| known.type_ == self.type_);
         if let Some(known) = current.map(|index| &conditions[index]) {
@@ -53,12 +53,12 @@ impl Condition {
     }
 }
 
-/// The `Ready` condition among others.
+/// Finds the condition of type `Ready`.
 pub(crate) fn ready(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
-/// Whether a resource is ready by its conditions.
+/// Whether the condition `Ready` is `True`.
 pub(crate) fn is_ready(conditions: &[Condition]) -> bool {
     ready(conditions).is_some_and(|ready| ready.status == "True")
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_moves_only_with_the_status() {
+    fn the_transition_time_changes_only_with_the_status() {
         let mut conditions = Vec::new();
         Condition::ready(true, "SecretSynced", "secret synced").put_into(&mut conditions, &time(1));
         Condition::ready(true, "SecretSynced", "other words").put_into(&mut conditions, &time(2));

@@ -1,4 +1,4 @@
-//! ExternalSecret: which values, from which store, into which Secret.
+//! ExternalSecret: names the values of stores from which a Secret is made.
 
 use std::collections::BTreeMap;
 
@@ -12,37 +12,37 @@ use super::{Condition, GoDuration};
 /// An ExternalSecret.
 pub type ExternalSecret = Object<ExternalSecretSpec, ExternalSecretStatus>;
 
-/// What is wanted.
+/// The spec of an ExternalSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalSecretSpec {
-    /// The store of all entries that name none of their own.
+    /// The store of all entries that do not name a store themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_store_ref: Option<StoreRef>,
-    /// The Secret.
+    /// The Secret that is written.
     pub target: Target,
-    /// When the values are read again.
+    /// When the values are read again; `Periodic` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_policy: Option<RefreshPolicy>,
-    /// How often; the resource's default is an hour, 0 means once.
+    /// How often the values are read; an hour if absent, and once if 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<GoDuration>,
-    /// When the interval alone makes values be read; at any time when absent.
+    /// Restricts at which times the interval may cause a refresh; if absent, at any time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_windows: Option<SyncWindows>,
-    /// Single values.
+    /// Entries of one value each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<Data>,
-    /// Many values at once. These come first; `data` wins over them.
+    /// Entries of many values each. A key of `data` replaces the same key of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data_from: Vec<DataFrom>,
 }
 
-/// Names a store.
+/// A reference to a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoreRef {
-    /// Its name; empty counts as no reference.
+    /// The name of the store. A reference with an empty name counts as absent.
     pub name: String,
     /// `SecretStore` (also when empty) or `ClusterSecretStore`.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -50,12 +50,12 @@ pub struct StoreRef {
 }
 
 impl StoreRef {
-    /// Whether it is a ClusterSecretStore.
+    /// Whether the reference is to a ClusterSecretStore.
     pub fn is_cluster(&self) -> bool {
         self.kind() == "ClusterSecretStore"
     }
 
-    /// The kind it names.
+    /// The kind of the store: External Secrets takes every other word for `SecretStore`.
     pub fn kind(&self) -> &'static str {
         match &*self.kind {
             "ClusterSecretStore" => "ClusterSecretStore",
@@ -67,66 +67,66 @@ impl StoreRef {
 /// When values are read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefreshPolicy {
-    /// Once, ever.
+    /// Never: they are read once.
     CreatedOnce,
-    /// At every interval, and when the resource changes.
+    /// After every interval, and when the resource changes.
     Periodic,
-    /// Only when the resource changes.
+    /// When the resource changes.
     OnChange,
 }
 
-/// Times at which the interval alone makes values be read, or does not.
+/// Times at which the refresh interval may, or may not, cause a refresh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SyncWindows {
-    /// Which of the two.
+    /// Whether open windows allow or deny refreshes.
     pub kind: WindowKind,
-    /// The times; one that is open is enough.
+    /// The windows. One open window is enough to allow or deny.
     #[serde(default)]
     pub windows: Vec<SyncWindow>,
 }
 
-/// What an open window does.
+/// Whether an open window allows or denies refreshes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WindowKind {
-    /// Values are read only while one is open.
+    /// The interval causes a refresh only while a window is open.
     Allow,
-    /// Values are not read while one is open.
+    /// The interval causes no refresh while a window is open.
     Deny,
 }
 
-/// A time that comes again.
+/// A recurring time span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SyncWindow {
-    /// When it opens: five fields of cron in UTC, `@daily` and the like, or `@every 1h`.
+    /// When the window opens: five cron fields in UTC, `@daily` and the like, or `@every 1h`.
     pub schedule: String,
-    /// How long it stays open.
+    /// How long the window stays open.
     pub duration: GoDuration,
 }
 
-/// Who owns the Secret, and whether it is made.
+/// Whether the Secret is created, and whether the ExternalSecret owns it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CreationPolicy {
-    /// Made, owned, and gone with the ExternalSecret.
+    /// The Secret is created and owned, and deleted with the ExternalSecret.
     #[default]
     Owner,
-    /// Made, not owned.
+    /// The Secret is created and not owned.
     Orphan,
-    /// Not made; keys are put into one that is there.
+    /// Keys are written to a Secret that exists. It is not created.
     Merge,
-    /// Nothing is written.
+    /// No Secret is written.
     None,
-    /// Made if missing, else as `Merge`.
+    /// The Secret is created if it does not exist; then as `Merge`.
     CreateOrMerge,
 }
 
 impl CreationPolicy {
-    /// Whether keys that others put into the Secret stay.
+    /// Whether keys that other clients wrote to the Secret are kept.
     pub fn keeps_other_keys(self) -> bool {
         matches!(self, Self::Merge | Self::CreateOrMerge)
     }
 
-    /// The word in manifests and messages.
+    /// The policy as manifests and messages spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Owner => "Owner",
@@ -138,208 +138,208 @@ impl CreationPolicy {
     }
 }
 
-/// What happens when the store has no values any more.
+/// What happens to the Secret when the store has none of its values any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeletionPolicy {
     /// The Secret is deleted.
     Delete,
-    /// Its keys are.
+    /// The keys that the ExternalSecret wrote are removed.
     Merge,
-    /// It stays as it is.
+    /// The Secret stays as it is.
     #[default]
     Retain,
 }
 
-/// The Secret that is made.
+/// The Secret that an ExternalSecret writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Target {
-    /// Its name; the ExternalSecret's when empty.
+    /// The name of the Secret; if empty, the name of the ExternalSecret.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Who owns it.
+    /// Whether the Secret is created and owned.
     pub creation_policy: CreationPolicy,
-    /// What happens when there are no values any more.
+    /// What happens to the Secret when the store has none of its values any more.
     pub deletion_policy: DeletionPolicy,
-    /// A blueprint.
+    /// A template for the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
-    /// Something that is no Secret; not supported.
+    /// An object of another kind than Secret; not supported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<serde_json::Value>,
-    /// Whether the Secret can't be changed once made.
+    /// Whether the Secret is immutable once it is created.
     pub immutable: bool,
-    /// The Secret's type, for those who write it here rather than in `template`; ours, not External Secrets'.
+    /// The type of the Secret. External Secrets has this member in `template` only.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<String>,
 }
 
-/// A blueprint of the Secret.
+/// A template for a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Template {
-    /// The Secret's type.
+    /// The type of the Secret.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
     pub type_: String,
     /// `v2` or empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub engine_version: String,
-    /// Labels, annotations and finalizers.
+    /// The labels, annotations and finalizers of the Secret.
     pub metadata: TemplateMetadata,
-    /// `Merge` keeps the fetched keys beside the templates'.
+    /// Whether the Secret also gets the keys that were read from the store.
     pub merge_policy: MergePolicy,
-    /// Templates by key.
+    /// Templates by the key of the Secret that they render.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<String, String>,
-    /// Templates that live elsewhere.
+    /// Templates in ConfigMaps and Secrets, and literal templates of several keys.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub template_from: Vec<TemplateFrom>,
 }
 
-/// Metadata of the Secret. Labels and annotations are templates too.
+/// The metadata of the Secret. The values of labels and annotations are templates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TemplateMetadata {
-    /// Annotations.
+    /// Annotations by key.
     pub annotations: BTreeMap<String, String>,
-    /// Labels.
+    /// Labels by key.
     pub labels: BTreeMap<String, String>,
-    /// Finalizers.
+    /// Finalizers that are added to the Secret.
     pub finalizers: Vec<String>,
 }
 
-/// What becomes of fetched keys when there are templates.
+/// Whether a Secret with templates also gets the keys that were read from the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MergePolicy {
-    /// Only the templates' keys.
+    /// The Secret gets only the keys of templates.
     #[default]
     Replace,
-    /// Both.
+    /// The Secret gets both.
     Merge,
 }
 
-/// Templates in a ConfigMap, a Secret, or written out.
+/// Templates in a ConfigMap or a Secret, or a literal template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TemplateFrom {
-    /// In a ConfigMap of the namespace.
+    /// A ConfigMap of the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map: Option<TemplateRef>,
-    /// In a Secret of the namespace.
+    /// A Secret of the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<TemplateRef>,
-    /// `Data` (also when empty), `Annotations` or `Labels`.
+    /// What is rendered: `Data` (also if empty), `Annotations` or `Labels`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// Written out.
+    /// A literal template that renders a YAML mapping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub literal: Option<String>,
-    /// How what comes out is decoded.
+    /// How rendered values are decoded.
     pub values_decoding_strategy: DecodingStrategy,
 }
 
-/// Some keys of a ConfigMap or Secret.
+/// A reference to keys of a ConfigMap or a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TemplateRef {
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// The keys.
+    /// The keys that hold templates.
     pub items: Vec<TemplateRefItem>,
 }
 
-/// One key.
+/// One key of a ConfigMap or a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TemplateRefItem {
-    /// The key.
+    /// The name of the key.
     pub key: String,
-    /// Whether the template gives one value, or a YAML mapping of keys and values.
+    /// Whether the template renders one value or a YAML mapping.
     pub template_as: TemplateScope,
 }
 
-/// What a template gives.
+/// What a template renders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TemplateScope {
-    /// One value.
+    /// One value, with the key of the template.
     #[default]
     Values,
-    /// A YAML mapping.
+    /// A YAML mapping of keys to values.
     KeysAndValues,
 }
 
-/// One value of the Secret.
+/// An entry of one value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Data {
-    /// The key in the Secret.
+    /// The key of the Secret that gets the value.
     pub secret_key: String,
-    /// Where the value is.
+    /// Where the value is in the store.
     pub remote_ref: RemoteRef,
-    /// Another store for this value.
+    /// Another store than that of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<SourceRef>,
 }
 
-/// Where a value is.
+/// Where a value is in a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RemoteRef {
-    /// The item's title or id.
+    /// The title or id of the item.
     pub key: String,
-    /// The field's label, or the file's name; `field/` and `file/` say which.
+    /// The label of a field or the name of a file. The prefixes `field/` and `file/` say which of the two.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub property: String,
-    /// Empty or `latest`, or a version's number.
+    /// Empty or `latest`, or the number of a version.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// How names become keys.
+    /// How names are converted to keys.
     pub conversion_strategy: ConversionStrategy,
     /// How the value is decoded.
     pub decoding_strategy: DecodingStrategy,
-    /// Whether a value may hold NUL bytes.
+    /// Whether the value may contain NUL bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub null_byte_policy: Option<NullBytePolicy>,
 }
 
-/// How names become keys.
+/// How characters of a name that a key may not contain are converted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConversionStrategy {
-    /// What a key can't hold becomes `_`.
+    /// Each is replaced by `_`.
     #[default]
     Default,
-    /// It becomes `_U0020_`.
+    /// Each is replaced by its code point, as in `_U0020_`.
     Unicode,
 }
 
 /// How values are decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecodingStrategy {
-    /// Base64 if it is, else base64url if it is, else not at all.
+    /// As base64 or base64url, whichever the value is valid in first; otherwise the value stays as it is.
     Auto,
-    /// Base64.
+    /// As base64.
     Base64,
-    /// Base64url.
+    /// As base64url.
     Base64URL,
-    /// Not at all.
+    /// The value stays as it is.
     #[default]
     None,
 }
 
-/// Whether a value may hold NUL bytes.
+/// Whether a value may contain NUL bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NullBytePolicy {
     /// It may.
     Ignore,
-    /// It is an error.
+    /// A NUL byte is an error.
     Fail,
 }
 
-/// Another source for an entry.
+/// The source of an entry, if it is not the store of the spec.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SourceRef {
-    /// Another store.
+    /// A store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ref: Option<StoreRef>,
     /// A generator; not supported.
@@ -347,165 +347,165 @@ pub struct SourceRef {
     pub generator_ref: Option<serde_json::Value>,
 }
 
-/// Many values at once.
+/// An entry of many values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DataFrom {
-    /// All of one item.
+    /// Reads all values of one item.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extract: Option<RemoteRef>,
-    /// Of all items that match.
+    /// Reads values of all items that match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub find: Option<Find>,
-    /// What is done to the keys, in order.
+    /// Operations that rename keys, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rewrite: Vec<Rewrite>,
-    /// Another store for this entry.
+    /// Another store than that of the spec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ref: Option<SourceRef>,
 }
 
-/// Which items.
+/// Selects items and values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Find {
-    /// The item's title.
+    /// The title of the items.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// A pattern for labels and file names.
+    /// A pattern for the labels of fields and the names of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<FindName>,
-    /// Tags the item must have; values don't matter.
+    /// Tags that an item must have. The values of this map are ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
-    /// How names become keys.
+    /// How names are converted to keys.
     pub conversion_strategy: ConversionStrategy,
     /// How values are decoded.
     pub decoding_strategy: DecodingStrategy,
-    /// Whether a value may hold NUL bytes.
+    /// Whether a value may contain NUL bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub null_byte_policy: Option<NullBytePolicy>,
 }
 
-/// A pattern.
+/// A pattern for names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FindName {
-    /// A regular expression (RE2), matched anywhere.
+    /// A regular expression in RE2 syntax. It may match any part of the name.
     pub regexp: String,
 }
 
-/// What is done to keys: the first that is set.
+/// One operation on keys: the first member that is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rewrite {
-    /// Values that are JSON objects are merged into one.
+    /// Merges values that are JSON objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merge: Option<RewriteMerge>,
-    /// Keys are replaced by a pattern.
+    /// Renames keys by a regular expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regexp: Option<RewriteRegexp>,
-    /// Keys go through a template.
+    /// Renames keys by a template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<RewriteTransform>,
 }
 
-/// Values that are JSON objects are merged into one.
+/// Merges values that are JSON objects into one object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RewriteMerge {
-    /// The key of the result, for the strategy `JSON`.
+    /// The key of the merged object with the strategy `JSON`.
     pub into: String,
-    /// Keys that come last, and so win, in order.
+    /// The keys of the objects that are merged last, in order. Their members replace those of other objects.
     pub priority: Vec<String>,
-    /// What a key in `priority` that is not there means.
+    /// Whether a key of `priority` may be missing.
     pub priority_policy: MergePriorityPolicy,
-    /// What it means when two objects have the same member.
+    /// Whether two objects may have the same member.
     pub conflict_policy: MergeConflictPolicy,
-    /// What the result becomes.
+    /// How the merged object is stored.
     pub strategy: MergeStrategy,
 }
 
-// Of these the API server lets no other words through, but the empty one may stand in a manifest that is older than the
-// rule; to External Secrets it is the default.
+// The API server accepts only these words. A manifest that is older than this check may have the empty word, which
+// External Secrets reads as the default.
 
-/// What a key in `priority` that is not there means.
+/// Whether a key of `priority` may be missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MergePriorityPolicy {
-    /// An error.
+    /// A missing key is an error.
     #[default]
     #[serde(alias = "")]
     Strict,
-    /// Nothing.
+    /// A missing key is ignored.
     IgnoreNotFound,
 }
 
-/// What it means when two objects have the same member.
+/// Whether two merged objects may have the same member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MergeConflictPolicy {
-    /// An error.
+    /// A member of two objects is an error.
     #[default]
     #[serde(alias = "")]
     Error,
-    /// The later object wins.
+    /// The member of the later object is kept.
     Ignore,
 }
 
-/// What merged objects become.
+/// How a merged object is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MergeStrategy {
-    /// Each member a key of its own, in the place of what there was.
+    /// Each member becomes a value with a key of its own. These replace all other values.
     #[default]
     #[serde(alias = "")]
     Extract,
-    /// One more value, as JSON.
+    /// The object becomes one more value, as JSON.
     #[serde(rename = "JSON")]
     Json,
 }
 
-/// Keys are replaced by a pattern.
+/// Replaces all matches of a pattern in keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RewriteRegexp {
-    /// The pattern (RE2).
+    /// The pattern, in RE2 syntax.
     pub source: String,
-    /// What stands in its place; `$1` is a group.
+    /// The replacement. `$1` stands for the first group of the pattern.
     pub target: String,
 }
 
-/// Keys go through a template.
+/// Renames keys by a template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RewriteTransform {
-    /// The template; the key is `.value`.
+    /// The template. It sees the key as `.value`.
     pub template: String,
 }
 
-/// What was done.
+/// The status of an ExternalSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExternalSecretStatus {
     /// When values were last read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<Time>,
-    /// Which state of the resource they were read for.
+    /// The version of the resource that the values were read for, see `hash::resource_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced_resource_version: Option<String>,
-    /// `Ready`.
+    /// The condition `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The Secret (servicebinding.io).
+    /// The Secret, as servicebinding.io expects it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binding: Option<LocalObjectReference>,
 }
 
 impl ExternalSecretSpec {
-    /// Whether the values are read at every interval.
+    /// Whether the values are read after every interval.
     pub fn is_periodic(&self) -> bool {
         matches!(self.refresh_policy, None | Some(RefreshPolicy::Periodic))
     }
 
-    /// Whether any of its values comes from a generator.
+    /// Whether any entry of `dataFrom` uses a generator.
     pub fn uses_generators(&self) -> bool {
         let mut sources = self.data_from.iter().filter_map(|many| many.source_ref.as_ref());
         sources.any(|source| source.generator_ref.is_some())

@@ -1,4 +1,4 @@
-//! PushSecret: values of a Secret are written to a store.
+//! PushSecret: writes values of a Secret to stores.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use super::{Condition, GoDuration, RewriteRegexp, RewriteTransform, Template};
 /// A PushSecret.
 pub type PushSecret = Object<PushSecretSpec, PushSecretStatus>;
 
-/// What is wanted.
+/// The spec of a PushSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushSecretSpec {
-    /// How often; the resource's default is an hour.
+    /// How often values are written again; an hour if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<GoDuration>,
-    /// Where to.
+    /// The stores that are written to.
     pub secret_store_refs: Vec<PushStoreRef>,
-    /// Whether a value that is there is replaced.
+    /// Whether existing values are replaced.
     pub update_policy: UpdatePolicy,
-    /// Whether values go with the PushSecret.
+    /// Whether values are removed from the stores with the PushSecret.
     pub deletion_policy: PushDeletionPolicy,
-    /// Which Secret.
+    /// The Secret, or Secrets, whose values are written.
     pub selector: PushSelector,
-    /// Which values.
+    /// Entries of one value each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<PushData>,
-    /// Many values at once.
+    /// Entries of many values each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub data_to: Vec<PushDataTo>,
-    /// Changes the values on the way.
+    /// A template that changes the values before they are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
 }
@@ -41,10 +41,10 @@ pub struct PushSecretSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushStoreRef {
-    /// Its name.
+    /// The name of the store.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Labels.
+    /// Selects stores by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<LabelSelector>,
     /// `SecretStore` (also when empty) or `ClusterSecretStore`.
@@ -52,31 +52,31 @@ pub struct PushStoreRef {
     pub kind: String,
 }
 
-/// Whether a value that is there is replaced.
+/// Whether existing values of a store are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UpdatePolicy {
-    /// It is.
+    /// They are replaced.
     #[default]
     Replace,
-    /// It stays.
+    /// They are kept.
     IfNotExists,
 }
 
-/// Whether values go with the PushSecret.
+/// Whether values are removed from the stores with the PushSecret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PushDeletionPolicy {
-    /// They go.
+    /// They are removed.
     Delete,
-    /// They stay.
+    /// They are kept.
     #[default]
     None,
 }
 
-/// Which Secret.
+/// The source of the values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushSelector {
-    /// A Secret of the namespace.
+    /// A Secret, or Secrets, of the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<PushSource>,
     /// A generator; not supported.
@@ -88,122 +88,122 @@ pub struct PushSelector {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PushSource {
-    /// Its name.
+    /// The name of the Secret.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Labels.
+    /// Selects Secrets by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// One value.
+/// An entry of one value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushData {
-    /// From where to where.
+    /// The key of the Secret, and where its value is written.
     #[serde(rename = "match")]
     pub match_: PushMatch,
-    /// Tags and the vault: `{"apiVersion","kind","spec":{"tags","vault"}}`.
+    /// The tags and the vault of the item: `{"apiVersion","kind","spec":{"tags","vault"}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
-    /// How keys become names.
+    /// How keys are converted to names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<PushConversion>,
 }
 
-/// From where to where.
+/// A key of the Secret, and where its value is written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushMatch {
-    /// The key in the Secret; empty stands for all of it, as JSON.
+    /// The key of the Secret. If it is empty, all values of the Secret are written as one JSON object.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub secret_key: String,
-    /// Where to.
+    /// Where the value is written.
     pub remote_ref: PushRemoteRef,
 }
 
-/// Where to.
+/// Where a value is written in a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushRemoteRef {
-    /// The item's title.
+    /// The title or id of the item.
     pub remote_key: String,
-    /// The field's label; `password` when empty.
+    /// The label of the field; `password` if empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub property: String,
 }
 
-/// How keys become names.
+/// How keys of the Secret are converted to names of items and fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PushConversion {
-    /// They are the names.
+    /// They are used as they are.
     #[default]
     None,
-    /// `_U0020_` becomes the character.
+    /// `_U0020_` is replaced by the character with this code point.
     ReverseUnicode,
 }
 
-/// Many values at once.
+/// An entry of many values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushDataTo {
-    /// Which of the stores.
+    /// The store of `secretStoreRefs` that is written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_ref: Option<PushStoreRef>,
-    /// The item for all values; an item each when empty.
+    /// The title of the item that gets all values. If it is empty, each value gets an item of its own.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_key: String,
-    /// Which keys; all when absent.
+    /// Selects keys of the Secret; all keys if absent.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_: Option<PushDataToMatch>,
-    /// What is done to the names.
+    /// Operations that rename the values, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rewrite: Vec<PushRewrite>,
     /// As in [`PushData`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<serde_json::Value>,
-    /// How keys become names.
+    /// How keys are converted to names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversion_strategy: Option<PushConversion>,
 }
 
-/// Which keys.
+/// Selects keys of the Secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PushDataToMatch {
-    /// A pattern (RE2).
+    /// A regular expression in RE2 syntax.
     pub regexp: String,
 }
 
-/// What is done to names.
+/// One operation that renames values: the first member that is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PushRewrite {
-    /// By a pattern.
+    /// Renames by a regular expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regexp: Option<RewriteRegexp>,
-    /// By a template.
+    /// Renames by a template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<RewriteTransform>,
 }
 
-/// What was written: by store (`SecretStore/name`), then by item (and property).
+/// What was written: by store (`SecretStore/name`), then by item, or by item and property.
 pub type SyncedPushSecrets = BTreeMap<String, BTreeMap<String, PushData>>;
 
-/// What was done.
+/// The status of a PushSecret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PushSecretStatus {
     /// When values were last written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_time: Option<Time>,
-    /// Which state of the resource they were written for.
+    /// The version of the resource that the values were written for, see `hash::resource_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synced_resource_version: Option<String>,
-    /// What was written.
+    /// What was written, so that a value that the manifest no longer has can be removed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub synced_push_secrets: SyncedPushSecrets,
-    /// `Ready`.
+    /// The condition `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

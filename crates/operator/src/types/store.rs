@@ -1,4 +1,4 @@
-//! SecretStore and ClusterSecretStore: where values are.
+//! SecretStore and ClusterSecretStore: a Connect server, its token and its vaults.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Condition, Interval};
 /// A SecretStore or a ClusterSecretStore.
 pub type Store = Object<StoreSpec, StoreStatus>;
 
-/// Which of the two a store is: one without a namespace is the cluster's.
+/// The kind of a store: a store without a namespace is a ClusterSecretStore.
 pub fn store_kind(store: &Store) -> &'static str {
     match store.metadata.namespace {
         Some(_) => "SecretStore",
@@ -19,24 +19,25 @@ pub fn store_kind(store: &Store) -> &'static str {
     }
 }
 
-/// How values are reached.
+/// The spec of a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StoreSpec {
-    /// The class of controller it is for; empty is for all.
+    /// The controller class that is responsible for the store; if empty, all controllers are.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub controller: String,
-    /// The provider. Only `onepassword` is ours.
+    /// The provider. The operator supports `onepassword` only.
     pub provider: Provider,
-    /// How often it is looked at.
+    /// How often the store is checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_interval: Option<Interval>,
-    /// Which namespaces may use it (ClusterSecretStore); one is enough, none lets all.
+    /// The namespaces that may use a ClusterSecretStore: those that match any condition, or all if there is no
+    /// condition.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<NamespaceCondition>,
 }
 
-/// The provider; others than ours are not read.
+/// The provider of a store. Members of other providers are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provider {
@@ -49,36 +50,36 @@ pub struct Provider {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OnePassword {
-    /// Its URL.
+    /// The URL of the server.
     pub connect_host: String,
-    /// The token.
+    /// Where the token is.
     pub auth: Auth,
-    /// Vaults by name or id, with the order they are searched in.
+    /// The names or ids of vaults, each with its position in the order in which they are searched.
     pub vaults: BTreeMap<String, i64>,
 }
 
-/// The token.
+/// Where a token is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Auth {
-    /// In a Secret.
+    /// The Secret that holds the token.
     pub secret_ref: AuthSecretRef,
 }
 
-/// The token's Secret, in one of two spellings.
+/// The Secret that holds a token, in one of two spellings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AuthSecretRef {
-    /// External Secrets' spelling.
+    /// The spelling of External Secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_token_secret_ref: Option<SecretKeyRef>,
-    /// The short spelling that older guides use; ours.
+    /// A shorter spelling that older guides use. External Secrets does not accept it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_token: Option<SecretKeyRef>,
 }
 
 impl AuthSecretRef {
-    /// The reference, however it is spelled.
+    /// The reference, in either spelling.
     pub fn token(&self) -> Option<&SecretKeyRef> {
         self.connect_token_secret_ref.as_ref().or(self.connect_token.as_ref())
     }
@@ -88,38 +89,38 @@ impl AuthSecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SecretKeyRef {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: String,
-    /// Its namespace: needed in a ClusterSecretStore, the store's own otherwise.
+    /// The namespace of the Secret: required in a ClusterSecretStore, and the namespace of the store otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The key.
+    /// The key of the Secret.
     pub key: String,
 }
 
-/// Which namespaces.
+/// Selects namespaces: those that match any member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NamespaceCondition {
-    /// By label.
+    /// Selects namespaces by label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
-    /// By name.
+    /// Selects namespaces by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// By pattern (RE2, matched anywhere).
+    /// Selects namespaces by regular expressions in RE2 syntax, which may match any part of the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespace_regexes: Vec<String>,
 }
 
-/// What is known of the store.
+/// The status of a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoreStatus {
-    /// `Ready`.
+    /// The condition `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// `ReadWrite`.
+    /// Always `ReadWrite`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<String>,
 }
