@@ -1,33 +1,33 @@
-//! What of the API server's refusals may be shown in a log, an event or a condition.
+//! Turns errors of the Kubernetes API into texts for logs, events and conditions.
 //!
-//! The API server quotes the object that it refuses: a 422 shows the value of a label, a decoding error shows the text
-//! that could not be decoded, and an admission webhook or policy says whatever its author put together. The object may
-//! be a Secret. So [`api_message`] shows the object's name, names of fields, webhooks and policies, and words of its own.
-//! Of the API server's texts it shows those of RBAC and of quotas alone. It is the one place where a [`kube::Error`]
-//! becomes text.
+//! The API server quotes the object that it refuses: a 422 contains the value of a label, a decoding error contains the
+//! text that could not be decoded, and the message of an admission webhook or policy may contain anything. The object
+//! may be a Secret. So [`api_message`] shows only the name of the object and the names of fields, webhooks and
+//! policies, in a sentence of its own. The only messages of the API server that it shows unchanged are those of RBAC
+//! and of quotas. No other code may turn a [`kube::Error`] into text.
 
 use kube::client::AuthError;
 use kube::core::Status;
 use kube::core::response::{StatusCause, StatusDetails};
 
-/// How many fields of one refusal are named.
+/// How many invalid fields one text names.
 const NAMED_FIELDS: usize = 8;
-/// The longest name or path of a field that is shown, in bytes.
+/// The longest name or field path that a text shows, in bytes.
 const LONGEST_NAME: usize = 253;
-/// The longest message of the API server that is shown as it is, in bytes.
+/// How many bytes of an API server's message are shown.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// Why a request to the API server failed, without anything of the object that was sent or received.
+/// Says why a request to the API server failed, without any content of the object that was sent or received.
 pub(crate) fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status_message(status),
-        // The JSON library quotes the text that it could not read.
+        // The error's own text quotes the JSON that could not be parsed.
         kube::Error::SerdeError(error) => format!(
             "the API server's answer could not be read: line {}, column {}",
             error.line(),
             error.column()
         ),
-        // What a credential plugin printed may be a credential.
+        // The output of a credential plugin may contain a credential.
         kube::Error::Auth(AuthError::AuthExecRun { cmd, out }) => {
             format!("the credential plugin {cmd:?} failed: {}", out.status)
         }
@@ -36,7 +36,7 @@ pub(crate) fn api_message(error: &kube::Error) -> String {
     }
 }
 
-/// As [`api_message`], of a status that came in a watch.
+/// As [`api_message`], for a `Status` that a watch delivered.
 pub(crate) fn status_message(status: &Status) -> String {
     let object = object(status.details.as_ref());
     match status.code {
@@ -64,7 +64,7 @@ pub(crate) fn names_terminating_namespace(status: &Status) -> bool {
     causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// The object's kind and name: `secrets "db"`.
+/// The kind and name of the object, such as `secrets "db"`.
 fn object(details: Option<&StatusDetails>) -> String {
     let Some(details) = details else {
         return "the object".to_owned();
@@ -80,8 +80,8 @@ fn object(details: Option<&StatusDetails>) -> String {
     }
 }
 
-/// A 403. RBAC's text names the user, the verb and the object, and a quota's text names numbers: people need those, and
-/// nothing of the object's content is in them. Admission plugins use the same status for texts of their own.
+/// The text for a 403. The messages of RBAC (user, verb, object) and of quotas (numbers) are shown unchanged: users
+/// need them, and they contain no content of the object. The messages of other admission plugins may.
 fn forbidden(status: &Status, object: &str) -> String {
     let message = status.message.as_str();
     let why = message
@@ -98,7 +98,7 @@ fn forbidden(status: &Status, object: &str) -> String {
     }
 }
 
-/// A 422: which fields are wrong, and in what way.
+/// The text for a 422: names the invalid fields and what is wrong with each.
 fn invalid(status: &Status, object: &str) -> String {
     if let Some(denier) = denier(&status.message) {
         return format!("{object} is refused by {denier}");
@@ -122,8 +122,8 @@ fn invalid(status: &Status, object: &str) -> String {
     message
 }
 
-/// A field and what is wrong with it. Keys of maps stand in brackets, and a key may be a rendered value: brackets are
-/// shown for a missing field alone, whose name is the API server's own.
+/// An invalid field and what is wrong with it. A path contains keys of maps in brackets, and a key may be rendered from
+/// a value. So the content of brackets is shown only if a required field is missing: the API server chose its name.
 fn field(cause: &StatusCause) -> Option<String> {
     let what = match cause.reason.as_str() {
         "FieldValueNotFound" => "not found",
@@ -150,7 +150,7 @@ fn field(cause: &StatusCause) -> Option<String> {
     Some(format!("{path} ({what})"))
 }
 
-/// The admission webhook or policy that refused, by name.
+/// The admission webhook or policy that refused the request, if the message names one.
 fn denier(message: &str) -> Option<String> {
     let quoted = |start: &str, quote: char| {
         let (quoted, _) = message.strip_prefix(start)?.split_once(quote)?;
@@ -166,7 +166,7 @@ fn denier(message: &str) -> Option<String> {
     Some(format!("the ValidatingAdmissionPolicy {:?}", name(policy)?))
 }
 
-/// A name as Kubernetes' own are, or the path of a field.
+/// Accepts a text only if it has the form of a Kubernetes name or a field path.
 fn name(text: &str) -> Option<&str> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
     (!text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(fits)).then_some(text)
@@ -181,20 +181,20 @@ mod tests {
 
     const VALUE: &str = "hunter2!S3CRET#VALUE";
 
-    fn told(status: Value) -> String {
+    fn text_of(status: Value) -> String {
         api_message(&kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
     fn of_secret(code: u16, reason: &str, message: &str, causes: Value) -> String {
-        told(json!({
+        text_of(json!({
             "status": "Failure", "code": code, "reason": reason, "message": message,
             "details": { "name": "db", "kind": "Secret", "causes": causes },
         }))
     }
 
-    /// The texts are those of kube-apiserver 1.35, with a value where it puts values.
+    /// The messages are those of kube-apiserver 1.35, with `VALUE` where they quote the object.
     #[test]
-    fn no_text_that_quotes_the_object_is_shown() {
+    fn no_message_that_quotes_the_object_is_shown() {
         let cause = |reason: &str, field: &str| json!({ "reason": reason, "field": field, "message": VALUE });
         let label = format!("Secret \"db\" is invalid: metadata.labels: Invalid value: {VALUE:?}: a valid label …");
         let causes = json!([
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_quoted() {
+    fn a_response_that_cannot_be_parsed_is_not_quoted() {
         let error = serde_json::from_value::<u8>(json!(VALUE)).unwrap_err();
         assert!(error.to_string().contains("hunter2"));
         let shown = api_message(&kube::Error::SerdeError(error));
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_need_is_shown() {
+    fn rbac_quota_and_missing_fields_are_shown() {
         let rbac = "secrets \"db\" is forbidden: User \"system:serviceaccount:a:b\" cannot get resource \"secrets\" in \
                     API group \"\" in the namespace \"apps\"";
         assert_eq!(of_secret(403, "Forbidden", rbac, json!([])), rbac);
@@ -293,7 +293,7 @@ mod tests {
                      secrets=2";
         assert_eq!(of_secret(403, "Forbidden", quota, json!([])), quota);
         let missing = json!({ "code": 404, "reason": "NotFound", "details": { "name": "t", "kind": "configmaps" } });
-        assert_eq!(told(missing), "configmaps \"t\" not found");
+        assert_eq!(text_of(missing), "configmaps \"t\" not found");
         let going = json!([{ "reason": "NamespaceTerminating", "message": "x" }]);
         assert_eq!(
             of_secret(403, "Forbidden", "x", going),
@@ -305,7 +305,7 @@ mod tests {
             "Secret \"db\" is invalid: data[tls.crt] (required and missing)"
         );
         assert_eq!(
-            told(json!({ "code": 503, "reason": "ServiceUnavailable" })),
+            text_of(json!({ "code": 503, "reason": "ServiceUnavailable" })),
             "the API server answered 503 ServiceUnavailable"
         );
         let many: Vec<Value> = (0..20)
