@@ -1,4 +1,4 @@
-//! From settings to a client.
+//! The settings of a client.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,18 +24,18 @@ pub struct ClientBuilder {
     pub(crate) events: EventTimes,
 }
 
-/// How the event stream measures time.
+/// Time limits of the event stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EventTimes {
-    /// Without a byte for so long, not even a comment, the connection counts as dead. Sidevault sends a comment every
-    /// 15 seconds at the latest.
+    /// The connection counts as broken after this time without a byte. Sidevault sends at least a comment every 15
+    /// seconds.
     pub(crate) silence: Duration,
-    /// The wait before the first reconnect; it doubles.
+    /// The wait before the first reconnect, which doubles.
     pub(crate) reconnect: Duration,
 }
 
 impl ClientBuilder {
-    /// Settings for the server at `host`, with defaults for everything else.
+    /// Settings for the server at the URL `host`, with defaults for everything else.
     pub fn new(host: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             host: host.into(),
@@ -51,19 +51,22 @@ impl ClientBuilder {
         }
     }
 
-    /// Host and token from the environment: `OP_CONNECT_HOST`, and `OP_CONNECT_TOKEN` or the file that
-    /// `SIDEVAULT_TOKEN_FILE` names. The first wins if both are set.
+    /// Reads the server's URL from `OP_CONNECT_HOST`, and the token from `OP_CONNECT_TOKEN` or, if that is not set,
+    /// from the file that `SIDEVAULT_TOKEN_FILE` names.
     ///
     /// # Errors
-    /// [`ClientError::Config`] when one is missing, or the file cannot be read.
+    /// [`ClientError::Config`] if the URL or the token is missing, the URL is invalid, or the file can't be read.
     pub fn from_env() -> Result<Self, ClientError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
     fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, ClientError> {
-        // A variable that is set to nothing is how compose files say "not set".
+        // Compose files set a variable to the empty string if it has no value.
         let get = |name| get(name).filter(|value| !value.trim().is_empty());
         let host = get("OP_CONNECT_HOST").ok_or_else(|| ClientError::Config("OP_CONNECT_HOST is not set".into()))?;
+        if let Err(why) = base_url(&host) {
+            return Err(ClientError::Config(format!("OP_CONNECT_HOST: {why}")));
+        }
         if let Some(token) = get("OP_CONNECT_TOKEN") {
             return Ok(Self::new(host, token));
         }
@@ -74,43 +77,43 @@ impl ClientBuilder {
         Ok(Self::new(host, token))
     }
 
-    /// What the server logs as the client. `sidevault-client/` and the version by default.
+    /// The `User-Agent` of all requests; by default `sidevault-client/` and the version.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// How long a call may take from start to end, further tries included; 30 seconds by default, since Connect may
-    /// wait 10 seconds for its first sync. For file contents and events, how long until the server begins to answer.
+    /// How long a call may take, retries included. 30 seconds by default, because Connect may wait 10 seconds for its
+    /// first sync. For file contents and event streams the limit applies until the answer begins.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long name resolution, TCP and TLS together may take; 5 seconds by default.
+    /// How long name resolution, the TCP handshake and the TLS handshake may take together; 5 seconds by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// Trusts the certificate authorities of a PEM bundle too.
+    /// Also trusts the certificate authorities of a PEM bundle.
     #[must_use]
     pub fn add_root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
     }
 
-    /// The client. Nothing is sent yet. For an `https` host the bundle that `SSL_CERT_FILE` names, if it is set, is
-    /// trusted too. Proxies are those of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as with Connect's SDKs.
+    /// Makes the client, without sending anything. For an `https` URL the client also trusts the PEM bundle that
+    /// `SSL_CERT_FILE` names. It uses the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as Connect's SDKs do.
     ///
     /// # Errors
-    /// [`ClientError::Config`] when the host is no `http` or `https` URL, the token could not be a token, or a
-    /// certificate bundle cannot be used.
+    /// [`ClientError::Config`] if the URL is not an `http` or `https` URL, the token contains characters that no token
+    /// has, or a certificate bundle can't be used.
     pub fn build(self) -> Result<Client, ClientError> {
-        let base = base_url(&self.host)?;
+        let base = base_url(&self.host).map_err(|why| ClientError::Config(format!("the server's URL: {why}")))?;
         let file = match base.scheme() {
             "https" => std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()),
             _ => None,
@@ -127,7 +130,7 @@ impl ClientBuilder {
             .dns_resolver(Arc::new(sidevault_dns::Lookup))
             .tls_backend_preconfigured(tls::config(&self.roots, certificates.as_deref())?)
             .build()
-            .map_err(|error| ClientError::Config(crate::error::causes(&error.without_url())))?;
+            .map_err(|error| ClientError::Config(format!("the HTTP client can't be set up: {error}")))?;
         Ok(Client::from_inner(Inner {
             http,
             base,
@@ -138,24 +141,35 @@ impl ClientBuilder {
     }
 }
 
-/// The URL that paths are put behind. A path of its own stays, whatever slashes end it.
+/// Parses the URL that paths are appended to. It may have a path itself; slashes at the end are removed.
 ///
-/// The text is not repeated in errors: people write passwords into URLs.
-pub(crate) fn base_url(host: &str) -> Result<Url, ClientError> {
-    let refuse = |reason: &str| ClientError::Config(format!("the host {reason}"));
-    let mut url = Url::parse(host.trim()).map_err(|error| refuse(&format!("is no URL: {error}")))?;
+/// # Errors
+/// What is wrong with the URL. The error does not quote it, because users write passwords into URLs.
+pub(crate) fn base_url(host: &str) -> Result<Url, HostError> {
+    let mut url = Url::parse(host.trim()).map_err(|_| HostError::Invalid)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(refuse("must begin with http:// or https://"));
+        return Err(HostError::Invalid);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("must not hold a user name or password"));
+        return Err(HostError::Credentials);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse("must not hold a query or fragment"));
+        return Err(HostError::Query);
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// Why a text is not the URL of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostError {
+    #[error("it must be a URL that begins with http:// or https://, such as http://localhost:8080")]
+    Invalid,
+    #[error("it must not contain a user name or a password")]
+    Credentials,
+    #[error("it must not contain a query (?) or a fragment (#)")]
+    Query,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -181,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_an_http_url_and_nothing_more() {
+    fn a_host_is_an_http_url_without_credentials_and_query() {
         for good in [
             "http://h:8080",
             " https://h/connect/ ",
@@ -202,12 +216,13 @@ mod tests {
         ] {
             let error = Client::builder(bad, "t").build().unwrap_err();
             assert!(matches!(error, ClientError::Config(_)), "{bad}");
+            assert!(error.to_string().starts_with("the server's URL: it must "), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn the_environment_gives_host_and_token() {
+    fn from_env_needs_host_and_token() {
         let both = from(&[("OP_CONNECT_HOST", "http://h"), ("OP_CONNECT_TOKEN", "t")]).unwrap();
         assert_eq!((both.host.as_str(), both.token.as_str()), ("http://h", "t"));
         for missing in [
@@ -221,10 +236,12 @@ mod tests {
         ] {
             assert!(matches!(from(missing), Err(ClientError::Config(_))), "{missing:?}");
         }
+        let error = from(&[("OP_CONNECT_HOST", "h:8080"), ("OP_CONNECT_TOKEN", "t")]).unwrap_err();
+        assert!(error.to_string().starts_with("OP_CONNECT_HOST: it must "), "{error}");
     }
 
     #[test]
-    fn a_token_file_may_end_in_a_line_feed_and_the_variable_wins_over_it() {
+    fn a_token_file_may_end_in_a_line_feed_and_the_variable_is_preferred() {
         let file = std::env::temp_dir().join(format!("sidevault-client-token-{}", std::process::id()));
         std::fs::write(&file, "from-file\n").unwrap();
         let path = file.to_str().unwrap();

@@ -1,23 +1,29 @@
-//! What can go wrong, and what a caller can do about it.
+//! The errors of all calls.
 
 use std::fmt;
+use std::time::Duration;
 
-/// Why a call failed. Neither a message nor `Debug` holds a token, a title that was asked for, or a value.
+use reqwest::Url;
+
+use crate::unreachable::{Unreachable, UnreachableReason, chain, origin};
+
+/// Why a call failed. Neither the text nor `Debug` contains a token, a title that was asked for, or a value.
 ///
-/// When a call that changes something ends in [`TimedOut`](Self::TimedOut) or [`Interrupted`](Self::Interrupted), the
-/// server may have done it or not.
+/// If a call that changes something ends in [`TimedOut`](Self::TimedOut) or [`Interrupted`](Self::Interrupted), the
+/// server may or may not have carried it out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The client cannot be built from what it was given.
+    /// The settings of the client are invalid.
     #[error("{0}")]
     Config(String),
-    /// The server refused: Connect's `{"status", "message"}`. Shown as the Go SDK shows it.
+    /// The server refused the request, with Connect's `{"status", "message"}`. The text has the form of the Go SDK's.
     #[error("status {status}: {message}")]
     Status {
         /// The HTTP status; never 2xx.
         status: u16,
-        /// The server's own text, at most 1 KiB; the status's usual text when it gave none.
+        /// The server's message, cut to 1 KiB, or the status's usual text if the server sent none. With a 401, a
+        /// sentence follows that names the server.
         message: String,
     },
     /// No vault or item has the name.
@@ -28,38 +34,45 @@ pub enum ClientError {
     Ambiguous {
         /// What was looked for.
         what: Kind,
-        /// How many there are.
+        /// How many have the name.
         count: usize,
     },
-    /// No connection: name resolution, TCP or TLS failed. Nothing was sent.
-    #[error("the server cannot be reached: {0}")]
-    Unreachable(String),
-    /// No full answer within the client's time-out.
-    #[error("the server did not answer in time")]
-    TimedOut,
-    /// The connection broke before the answer was complete.
-    #[error("the connection was interrupted: {0}")]
+    /// The client could not connect: name resolution, TCP or TLS failed. It sent nothing.
+    #[error(transparent)]
+    Unreachable(Unreachable),
+    /// The answer was not complete within the client's time-out.
+    #[error("{server} did not answer within {after:?}")]
+    TimedOut {
+        /// Scheme, host and port of the server's URL.
+        server: String,
+        /// The time-out.
+        after: Duration,
+    },
+    /// The connection broke before the answer was complete. Holds which answer, or which server, and why.
+    #[error("the answer is incomplete: {0}")]
     Interrupted(String),
-    /// An answer that is not what Connect sends. Says where, never what.
-    #[error("the answer is no {what}: line {line}, column {column}")]
+    /// The answer is not what Connect sends. Says where in the answer, and quotes nothing of it.
+    #[error("the answer is not a valid {what}: line {line}, column {column}")]
     Decode {
-        /// What it should have been.
+        /// What the answer should have been.
         what: &'static str,
         /// Line in the JSON, from 1.
         line: usize,
         /// Column in the JSON, from 1; 0 before the first.
         column: usize,
     },
-    /// A write was done, but its answer holds no item: a token that may write but not read is told nothing. Do not
-    /// repeat the call.
-    #[error("done, but the answer holds no readable item (the token may be write-only)")]
+    /// The server carried out a write, but its answer contains no item: a token that may write and not read gets none.
+    /// The call must not be repeated.
+    #[error(
+        "the server carried out the change, but its answer contains no readable item (the token may be write-only)"
+    )]
     DoneUnread,
-    /// The server answered with something the protocol does not allow there.
+    /// The server's answer is not one that HTTP or Connect allows here.
     #[error("unexpected answer: {0}")]
     Unexpected(&'static str),
 }
 
-/// What a name was the name of.
+/// Whether a name is that of a vault or of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A vault.
@@ -78,7 +91,7 @@ impl fmt::Display for Kind {
 }
 
 impl ClientError {
-    /// The HTTP status, when the server refused.
+    /// The HTTP status, if the server refused the request.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -86,7 +99,7 @@ impl ClientError {
         }
     }
 
-    /// It does not exist: status 404, or no such name.
+    /// What was asked for does not exist: status 404, or no vault or item has the name.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NoMatch(_)) || self.status() == Some(404)
     }
@@ -96,17 +109,29 @@ impl ClientError {
         matches!(self.status(), Some(401 | 403))
     }
 
-    /// Another change came in between (409); the call can be repeated.
+    /// A concurrent change was made first (409). The call can be repeated.
     pub fn is_conflict(&self) -> bool {
         self.status() == Some(409)
     }
 
-    /// There was no answer, or not all of it: worth another try later. A 503 is an answer.
+    /// There was no answer, or not a complete one: trying later may help. A 503 is a complete answer.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::TimedOut | Self::Interrupted(_))
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::TimedOut { .. } | Self::Interrupted(_)
+        )
     }
 
-    /// Where an answer could not be read. Unlike the parser's own text it quotes nothing.
+    /// The server was reached by TLS, and its certificate was not accepted.
+    pub fn is_certificate(&self) -> bool {
+        let reason = match self {
+            Self::Unreachable(unreachable) => Some(&unreachable.reason),
+            _ => None,
+        };
+        matches!(reason, Some(UnreachableReason::Certificate(_)))
+    }
+
+    /// An answer that is not the expected JSON. The parser's own text may quote the answer, so it is left out.
     pub(crate) fn decode(what: &'static str, error: &serde_json::Error) -> Self {
         match error.classify() {
             serde_json::error::Category::Eof => Self::Interrupted(format!("the {what} ends too early")),
@@ -118,35 +143,18 @@ impl ClientError {
         }
     }
 
-    /// A failure below HTTP. The URL, which may hold a title, is left out.
-    pub(crate) fn transport(error: reqwest::Error) -> Self {
-        let connecting = error.is_connect();
-        let timed_out = error.is_timeout();
-        let reason = causes(&error.without_url());
-        match (connecting, timed_out) {
-            (true, _) => Self::Unreachable(reason),
-            (false, true) => Self::TimedOut,
-            (false, false) => Self::Interrupted(reason),
+    /// A failure below HTTP of a request to `url`.
+    pub(crate) fn transport(url: &Url, error: &reqwest::Error) -> Self {
+        if error.is_connect() {
+            return Self::Unreachable(Unreachable::new(url, error));
         }
-    }
-}
-
-/// The causes of an error, outermost first. The HTTP library's own layers, which only say that something failed, are
-/// followed by the one that says what: all are kept but repetitions.
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        match parts.last() {
-            Some(last) if last.contains(&part) => {}
-            _ => parts.push(part),
-        }
-        cause = error.source();
-    }
-    match parts.is_empty() {
-        true => error.to_string(),
-        false => parts.join(": "),
+        // The outer layers only say that something failed.
+        let reason = chain(error).last().map(ToString::to_string).unwrap_or_default();
+        let hint = match (url.scheme(), reason.starts_with("invalid HTTP version")) {
+            ("http", true) => "; if the server speaks TLS, use https",
+            _ => "",
+        };
+        Self::Interrupted(format!("{}: {reason}{hint}", origin(url)))
     }
 }
 
@@ -161,19 +169,26 @@ mod tests {
         }
     }
 
+    fn timed_out() -> ClientError {
+        ClientError::TimedOut {
+            server: "http://h".into(),
+            after: Duration::from_secs(30),
+        }
+    }
+
     #[test]
-    fn a_caller_can_tell_the_cases_apart() {
+    fn errors_are_classified() {
         assert!(refused(404).is_not_found() && ClientError::NoMatch(Kind::Item).is_not_found());
         assert!(refused(401).is_denied() && refused(403).is_denied() && !refused(404).is_denied());
         assert!(refused(409).is_conflict());
-        assert!(ClientError::TimedOut.is_unreachable() && !refused(503).is_unreachable());
+        assert!(timed_out().is_unreachable() && !refused(503).is_unreachable());
         assert_eq!(refused(418).status(), Some(418));
-        assert_eq!(ClientError::TimedOut.status(), None);
+        assert_eq!(timed_out().status(), None);
     }
 
-    // Terraform and its like look for these words.
+    // The Terraform provider searches for some of these words.
     #[test]
-    fn messages_use_the_words_people_know() {
+    fn texts_have_the_words_that_callers_search_for() {
         assert_eq!(
             ClientError::NoMatch(Kind::Vault).to_string(),
             "vault not found: none that this token may read has this name"
@@ -184,5 +199,6 @@ mod tests {
             count: 2,
         };
         assert_eq!(twins.to_string(), "2 items have this name; use an id");
+        assert_eq!(timed_out().to_string(), "http://h did not answer within 30s");
     }
 }

@@ -16,6 +16,7 @@ use sidevault_model::{File, FileId, ItemId, VaultId};
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::unreachable::origin;
 
 impl Client {
     /// The files of an item, without their contents.
@@ -102,22 +103,29 @@ impl FileContent {
             Some(sent) => Some(sent.checked_sub(skip).ok_or(TOO_SHORT)?),
             None => None,
         };
+        let url = response.url().clone();
         let state = (response, skip);
-        let chunks = stream::try_unfold(state, move |(mut response, mut skip)| async move {
-            loop {
-                let chunk = tokio::time::timeout(silence, response.chunk());
-                match chunk
-                    .await
-                    .map_err(|_| ClientError::TimedOut)?
-                    .map_err(ClientError::transport)?
-                {
-                    None if skip > 0 => return Err(TOO_SHORT),
-                    None => return Ok(None),
-                    Some(chunk) => {
-                        let dropped = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
-                        skip -= dropped as u64;
-                        if dropped < chunk.len() {
-                            return Ok(Some((chunk.slice(dropped..), (response, skip))));
+        let chunks = stream::try_unfold(state, move |(mut response, mut skip)| {
+            let url = url.clone();
+            async move {
+                loop {
+                    let chunk = tokio::time::timeout(silence, response.chunk());
+                    match chunk
+                        .await
+                        .map_err(|_| ClientError::TimedOut {
+                            server: origin(&url),
+                            after: silence,
+                        })?
+                        .map_err(|error| ClientError::transport(&url, &error))?
+                    {
+                        None if skip > 0 => return Err(TOO_SHORT),
+                        None => return Ok(None),
+                        Some(chunk) => {
+                            let dropped = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+                            skip -= dropped as u64;
+                            if dropped < chunk.len() {
+                                return Ok(Some((chunk.slice(dropped..), (response, skip))));
+                            }
                         }
                     }
                 }

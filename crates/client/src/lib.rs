@@ -11,13 +11,13 @@
 //! # }
 //! ```
 //!
-//! Answers are the types of `sidevault-model`, read leniently: members and words that a newer server adds do no harm.
-//! Requests go over HTTP/1.1, or HTTP/2 where TLS agrees on it; names resolve without the C library, so that a
-//! statically linked program can use it in an empty container. Redirects are not followed: a token goes to the host it
-//! was given for and to no other.
+//! Answers are parsed into the types of `sidevault-model`. Members and enum values that a newer server adds are
+//! ignored. Requests use HTTP/1.1, or HTTP/2 if TLS negotiates it. Host names are resolved without the C library, so
+//! that a statically linked program works in an empty container. Redirects are not followed, so that the token is sent
+//! to no host but the given one.
 //!
-//! [`Client::versions`], [`Client::item_version`], [`Client::restore`] and [`Client::events`] are Sidevault's
-//! own and "not found" elsewhere.
+//! [`Client::versions`], [`Client::item_version`], [`Client::restore`] and [`Client::events`] exist in Sidevault only;
+//! other servers answer them with 404.
 
 mod activity;
 mod builder;
@@ -36,6 +36,7 @@ mod testing;
 mod tls;
 mod token;
 mod transport;
+mod unreachable;
 mod vaults;
 mod versions;
 
@@ -47,4 +48,5 @@ pub use events::{Event, EventKind, Events};
 pub use files::FileContent;
 pub use filter::Filter;
 pub use sidevault_model as model;
+pub use unreachable::{Unreachable, UnreachableReason};
 pub use versions::ItemVersion;

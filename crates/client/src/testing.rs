@@ -1,4 +1,4 @@
-//! A server for the tests: raw TCP, so that it can misbehave in any way.
+//! A server for tests. It is written on TCP, so that it can send any invalid answer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -28,9 +28,9 @@ pub(crate) fn file_id() -> FileId {
     FileId::parse(FILE).unwrap()
 }
 
-/// A request as it came.
+/// A request that the server received.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     /// `GET /v1/vaults`
     pub(crate) line: String,
     /// Lower-case names.
@@ -38,7 +38,7 @@ pub(crate) struct Seen {
     pub(crate) body: String,
 }
 
-impl Seen {
+impl ReceivedRequest {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
         Some(value)
@@ -53,7 +53,8 @@ impl Seen {
     }
 }
 
-/// What to send: bytes after a wait, piece by piece, and then close. Nothing at all is a connection that just closes.
+/// The chunks of an answer, each sent after a wait. The server then closes the connection. No chunk at all means that
+/// it closes the connection without an answer.
 pub(crate) type Reply = Vec<(Duration, Vec<u8>)>;
 
 pub(crate) fn raw(text: impl Into<Vec<u8>>) -> Reply {
@@ -78,12 +79,12 @@ pub(crate) fn refuse(status: u16, message: &str) -> Reply {
 
 pub(crate) struct Server {
     pub(crate) host: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl Server {
-    /// Answers each request with what `reply` makes of it and of how many came before.
-    pub(crate) async fn start(reply: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+    /// Starts a server. `reply` makes the answer from the request and the number of requests before it.
+    pub(crate) async fn start(reply: impl Fn(&ReceivedRequest, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -96,7 +97,7 @@ impl Server {
         Self { host, seen }
     }
 
-    /// Answers every request so.
+    /// Starts a server that sends the same answer to every request.
     pub(crate) async fn always(reply: Reply) -> Self {
         Self::start(move |_, _| reply.clone()).await
     }
@@ -109,7 +110,7 @@ impl Server {
         self.builder().build().unwrap()
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -118,11 +119,11 @@ impl Server {
     }
 }
 
-/// One request on a connection.
-pub(crate) async fn serve<S, R>(mut stream: S, log: Arc<Mutex<Vec<Seen>>>, reply: Arc<R>)
+/// Answers one request on a connection.
+pub(crate) async fn serve<S, R>(mut stream: S, log: Arc<Mutex<Vec<ReceivedRequest>>>, reply: Arc<R>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    R: Fn(&Seen, usize) -> Reply,
+    R: Fn(&ReceivedRequest, usize) -> Reply,
 {
     let Some(seen) = read(&mut stream).await else { return };
     let before = {
@@ -140,7 +141,7 @@ where
     let _ = stream.shutdown().await;
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -151,7 +152,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
                 .filter_map(|line| line.split_once(": "))
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
                 .collect();
-            let seen = Seen {
+            let seen = ReceivedRequest {
                 line,
                 headers,
                 body: body.to_owned(),
@@ -169,7 +170,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
     }
 }
 
-/// The JSON of an item as Connect sends it.
+/// An item in Connect's JSON.
 pub(crate) fn item_json(id: &str, title: &str, version: u32) -> String {
     serde_json::json!({
         "id": id, "title": title, "version": version, "vault": {"id": VAULT}, "category": "LOGIN",
@@ -179,7 +180,7 @@ pub(crate) fn item_json(id: &str, title: &str, version: u32) -> String {
     .to_string()
 }
 
-/// The JSON of a vault as Connect sends it.
+/// A vault in Connect's JSON.
 pub(crate) fn vault_json(id: &str, name: &str) -> String {
     serde_json::json!({
         "id": id, "name": name, "attributeVersion": 1, "contentVersion": 2, "items": 3, "type": "USER_CREATED",

@@ -1,5 +1,5 @@
-//! Whom the client trusts: Mozilla's roots, built in, so that an empty container needs no certificate bundle; what
-//! `SSL_CERT_FILE` names; and what the caller adds.
+//! Which certificate authorities the client trusts: Mozilla's, which are compiled in, so that an empty container needs
+//! no bundle; those of the bundle that `SSL_CERT_FILE` names; and those that the caller adds.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::ClientError;
 
-/// TLS 1.2 and 1.3 on ring, HTTP/2 before HTTP/1.1.
+/// The TLS settings: TLS 1.2 and 1.3 with ring; ALPN offers HTTP/2 before HTTP/1.1.
 ///
 /// # Errors
-/// [`ClientError::Config`] when a bundle cannot be read, is no PEM, or holds no usable certificate.
+/// [`ClientError::Config`] if a bundle can't be read, is not PEM, or contains no usable certificate.
 pub(crate) fn config(bundles: &[Vec<u8>], file: Option<&Path>) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -26,7 +26,7 @@ pub(crate) fn config(bundles: &[Vec<u8>], file: Option<&Path>) -> Result<ClientC
         let bundle = std::fs::read(path).map_err(|error| ClientError::Config(format!("{what}: {error}")))?;
         add(&mut roots, &bundle, &what)?;
     }
-    // Ring by name: a process-wide default, which another library may have set, is left alone.
+    // Names ring, so that the process-wide default provider, which another library may have set, does not matter.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -37,15 +37,15 @@ pub(crate) fn config(bundles: &[Vec<u8>], file: Option<&Path>) -> Result<ClientC
     Ok(config)
 }
 
-/// Adds each certificate of a PEM bundle. One of many that is too old or odd to parse is left out, as in every system's
-/// bundle; none at all is a mistake.
+/// Adds the certificates of a PEM bundle. Certificates that can't be parsed are skipped, as other TLS clients do,
+/// unless no certificate is left.
 fn add(roots: &mut RootCertStore, bundle: &[u8], what: &str) -> Result<(), ClientError> {
     let certificates: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(bundle)
             .collect::<Result<_, _>>()
-            .map_err(|_| ClientError::Config(format!("{what}: not in PEM form")))?;
+            .map_err(|_| ClientError::Config(format!("{what}: the file is not PEM")))?;
     match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err(ClientError::Config(format!("{what}: no usable certificate"))),
+        (0, _) => Err(ClientError::Config(format!("{what}: no usable certificate in it"))),
         _ => Ok(()),
     }
 }
@@ -66,13 +66,13 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     #[test]
-    fn without_extra_roots_mozillas_are_trusted_and_http_2_is_offered() {
+    fn http_2_is_offered_first() {
         let config = config(&[], None).unwrap();
         assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     }
 
     #[test]
-    fn a_bundle_without_a_certificate_is_a_mistake_with_a_name() {
+    fn a_bundle_without_a_certificate_is_refused_by_name() {
         let broken = b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n".to_vec();
         for bundle in [b"".to_vec(), b"hello".to_vec(), broken] {
             let error = config(&[bundle], None).unwrap_err();
@@ -85,8 +85,8 @@ mod tests {
         );
     }
 
-    /// A server at `https://localhost:…` that answers `/health` with the version of HTTP it was asked in; and the
-    /// authority to trust for it.
+    /// Starts a server at `https://localhost:…` that answers `/health` with the HTTP version of the request. Returns
+    /// its URL and its certificate.
     async fn server(protocol: &'static [u8]) -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn http_2_is_spoken_where_both_can_and_http_1_elsewhere() {
+    async fn http_2_is_used_if_the_server_supports_it() {
         for (protocol, version) in [(&b"h2"[..], "HTTP/2.0"), (b"http/1.1", "HTTP/1.1")] {
             let (host, authority) = server(protocol).await;
             let base = crate::builder::base_url(&host).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ssl_cert_file_adds_an_authority_and_without_it_the_server_is_unreachable() {
+    async fn ssl_cert_file_adds_an_authority() {
         let (host, authority) = server(b"h2").await;
         let file = std::env::temp_dir().join(format!("sidevault-client-ca-{}.pem", std::process::id()));
         std::fs::write(&file, authority).unwrap();
@@ -148,8 +148,11 @@ mod tests {
             .heartbeat()
             .await
             .unwrap_err();
+        assert!(error.is_certificate() && error.is_unreachable(), "{error}");
         assert!(
-            matches!(&error, ClientError::Unreachable(reason) if reason.contains("certificate")),
+            error
+                .to_string()
+                .starts_with(&format!("{host} can't be reached: its certificate")),
             "{error}"
         );
     }

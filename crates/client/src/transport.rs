@@ -1,4 +1,4 @@
-//! Requests and answers: where URL, token, time limits, further tries and errors are dealt with, once for all calls.
+//! Sends requests and reads answers, for all calls: URLs, the token, time-outs, retries and errors.
 
 #[cfg(test)]
 mod tests;
@@ -15,32 +15,33 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::filter::Filter;
 use crate::retry::Backoff;
+use crate::unreachable::origin;
 
-/// Further tries of a GET when there was no connection.
-const FURTHER_TRIES: u32 = 2;
-/// The wait before the first of them; it doubles.
+/// How often a GET is sent again if the client could not connect.
+const RETRIES: u32 = 2;
+/// The wait before the first retry, which doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// Bytes of an answer that are kept at most: a million item summaries are about a quarter of it.
+/// The largest answer that is read, in bytes. A million item summaries need about a quarter of it.
 const ANSWER_BYTES: usize = 1 << 30;
-/// Bytes of an error's body that are read at most.
+/// The largest error body that is read, in bytes.
 const ERROR_BYTES: usize = 64 * 1024;
-/// Bytes of an error's message that are kept at most.
+/// How many bytes of an error's message are kept.
 const MESSAGE_BYTES: usize = 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Client {
-    /// The URL of a path. Each segment is percent-encoded.
+    /// The URL of a path below the base URL. Each segment is percent-encoded.
     pub(crate) fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.inner().base.clone();
-        // Fails only for URLs that cannot have a path, which an http one can.
+        // Fails only for URLs without a path, such as `mailto:`. The base URL is an http or https URL.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
         url
     }
 
-    /// The URL of a list.
+    /// The URL of a list, with the filter as a query parameter.
     pub(crate) fn list_url(&self, segments: &[&str], filter: Option<&Filter>) -> Url {
         let mut url = self.url(segments);
         if let Some(filter) = filter {
@@ -49,7 +50,7 @@ impl Client {
         url
     }
 
-    /// A request with the token on it.
+    /// A request that carries the token.
     pub(crate) fn request(&self, method: Method, url: Url) -> Result<Request, ClientError> {
         let mut request = Request::new(method, url);
         let headers = request.headers_mut();
@@ -58,7 +59,7 @@ impl Client {
         Ok(request)
     }
 
-    /// GETs JSON.
+    /// Sends a GET and parses the answer's JSON. `what` names the answer in errors.
     pub(crate) async fn get<T: DeserializeOwned>(&self, url: Url, what: &'static str) -> Result<T, ClientError> {
         let request = self.request(Method::GET, url)?;
         let body = self
@@ -67,7 +68,7 @@ impl Client {
         decode(&body, what)
     }
 
-    /// GETs a list; `null` is an empty one.
+    /// Sends a GET for a list. `null` counts as an empty list.
     pub(crate) async fn get_list<T: DeserializeOwned>(
         &self,
         url: Url,
@@ -77,7 +78,7 @@ impl Client {
         Ok(list.unwrap_or_default())
     }
 
-    /// Sends a change and returns the body of the answer. Never sent twice.
+    /// Sends a request that changes something, once, and returns the body of the answer.
     pub(crate) async fn change<B: Serialize>(
         &self,
         method: Method,
@@ -86,13 +87,13 @@ impl Client {
     ) -> Result<Vec<u8>, ClientError> {
         let mut request = self.request(method, url)?;
         if let Some(content) = content {
-            // What is sent are structs and JSON values with text keys, which always serialise.
+            // The contents are structs and JSON values with string keys, which can always be serialised.
             let json = serde_json::to_vec(content)
                 .map_err(|_| ClientError::Config("the content cannot be written as JSON".into()))?;
             *request.body_mut() = Some(json.into());
             request.headers_mut().insert(CONTENT_TYPE, JSON);
         } else if *request.method() == Method::POST {
-            // RFC 9110, 8.6: a POST without content says so, or some proxies ask for the length (411).
+            // RFC 9110, 8.6: some proxies refuse a POST without a length (411).
             request
                 .headers_mut()
                 .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -100,20 +101,21 @@ impl Client {
         self.in_time(async { body(self.accepted(request).await?).await }).await
     }
 
-    /// Sends a request and returns the answer if it is a 2xx, its body unread.
+    /// Sends a request and returns the answer, without its body, if the status is 2xx.
     pub(crate) async fn accepted(&self, request: Request) -> Result<Response, ClientError> {
         let response = self.answered(request).await?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(self.refusal(response).await),
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refusal(response).await)
         }
     }
 
-    /// Sends a request and returns whatever the answer is. A GET that could not connect is tried again.
+    /// Sends a request and returns the answer, whatever its status. Sends a GET again if the client could not connect.
     pub(crate) async fn answered(&self, request: Request) -> Result<Response, ClientError> {
         let mut backoff = Backoff::new(FIRST_WAIT, Duration::MAX);
         let mut request = request;
-        for _ in 0..FURTHER_TRIES {
+        for _ in 0..RETRIES {
             let again = match *request.method() {
                 Method::GET => request.try_clone(),
                 _ => None,
@@ -123,7 +125,7 @@ impl Client {
                     tokio::time::sleep(backoff.next()).await;
                     request = again;
                 }
-                (outcome, _) => return outcome,
+                (result, _) => return result,
             }
         }
         self.once(request).await
@@ -132,56 +134,84 @@ impl Client {
     /// Sends a request once.
     pub(crate) async fn once(&self, request: Request) -> Result<Response, ClientError> {
         let sent = self.inner().http.execute(request).await;
-        sent.map_err(ClientError::transport)
+        sent.map_err(|error| ClientError::transport(&self.inner().base, &error))
     }
 
-    /// Gives up after the client's time-out.
+    /// Cancels a call after the client's time-out.
     pub(crate) async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
         match tokio::time::timeout(self.inner().timeout, call).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ClientError::TimedOut),
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out()),
         }
     }
 
-    /// The error that a refusal is.
+    pub(crate) fn timed_out(&self) -> ClientError {
+        ClientError::TimedOut {
+            server: origin(&self.inner().base),
+            after: self.inner().timeout,
+        }
+    }
+
+    /// The error for an answer whose status is not 2xx.
     pub(crate) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status();
         let body = read(response, ERROR_BYTES).await;
         self.refused_with(status, &body.unwrap_or_default())
     }
 
-    /// Connect's error body, or the status alone when a proxy answered in its own way.
+    /// The error for a status and a body: with the message of Connect's error body, or with the status's usual text if
+    /// the body is in another form, such as a proxy's.
     pub(crate) fn refused_with(&self, status: StatusCode, body: &[u8]) -> ClientError {
         let message = match message(body) {
             Some(message) => one_line(&self.inner().token.redact(&message)),
-            None if status.is_redirection() => {
-                "the server redirects elsewhere; use its final address as the host".into()
-            }
+            None if status.is_redirection() => "the server redirects to another URL; use that URL as the host".into(),
             None => usual_text(status),
+        };
+        let message = if status == StatusCode::UNAUTHORIZED {
+            self.explain_unauthorized(&message)
+        } else {
+            message
         };
         ClientError::Status {
             status: status.as_u16(),
             message,
         }
     }
+
+    /// The message of a 401, and which server refused the token.
+    fn explain_unauthorized(&self, message: &str) -> String {
+        let server = origin(&self.inner().base);
+        // Connect's and Sidevault's message for a token that was signed with the key of other credentials.
+        let why = if message.contains("signature") {
+            ", because it was made for other credentials than this server's"
+        } else {
+            ""
+        };
+        format!("{message}: {server} does not accept the token{why}")
+    }
 }
 
-/// Reads JSON.
+/// Parses JSON.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8], what: &'static str) -> Result<T, ClientError> {
     serde_json::from_slice(body).map_err(|error| ClientError::decode(what, &error))
 }
 
-/// The whole body of an answer.
+/// Reads the whole body of an answer.
 pub(crate) async fn body(response: Response) -> Result<Vec<u8>, ClientError> {
     read(response, ANSWER_BYTES).await
 }
 
 async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ClientError::transport)? {
+    let url = response.url().clone();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| ClientError::transport(&url, &error))?
+    {
         if body.len() + chunk.len() > limit {
             return Err(ClientError::Unexpected("the answer is too large"));
         }
@@ -190,23 +220,23 @@ async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, ClientErr
     Ok(body)
 }
 
-/// The `message` of Connect's error body: an object with a number `status`, a text `message`, and nothing else.
+/// The `message` of Connect's error body: an object with a number `status`, a string `message`, and nothing else.
 ///
-/// Many services answer with a `message` of some form. Someone who chooses the host that a client asks (in Kubernetes: the
-/// author of a SecretStore) must not get to read such a service's texts in the client's log and events.
+/// Many services send error bodies with a `message`. A user who chooses the server that a client asks (in Kubernetes,
+/// the author of a SecretStore) must not be able to read the messages of such a service in the client's log and events.
 fn message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Refusal {
+    struct ErrorBody {
         #[serde(rename = "status")]
         _status: u16,
         message: String,
     }
-    let Refusal { message, .. } = serde_json::from_slice(body).ok()?;
+    let ErrorBody { message, .. } = serde_json::from_slice(body).ok()?;
     Some(message).filter(|message| !message.trim().is_empty())
 }
 
-/// Without what could play tricks in a log or on a terminal, and not too long.
+/// A text in one line, cut to [`MESSAGE_BYTES`], without control characters, which could change a log or a terminal.
 fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > MESSAGE_BYTES {

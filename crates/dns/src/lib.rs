@@ -1,31 +1,72 @@
-//! Names to addresses without the C library, which a statically linked program can't rely on.
+//! Resolves host names without the C library, because a statically linked program can't use its resolver.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::Name;
 
-/// The addresses of a host, as `/etc/hosts` and the servers in `/etc/resolv.conf` have them. Both are read anew each time:
-/// connections are kept, so look-ups are rare, and Pods move.
+/// Why a host name could not be resolved, in words: the text of the resolver's own error is a dump of its data
+/// structures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// The DNS server says that the name has no address, or the text is not a host name. Holds the name.
+    NotFound(String),
+    /// The DNS server did not answer, or it answered with an error. Holds the name.
+    NoAnswer(String),
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(host) => write!(
+                f,
+                "the host name {host:?} was not found: neither DNS nor /etc/hosts has an address for it"
+            ),
+            Self::NoAnswer(host) => write!(
+                f,
+                "the host name {host:?} could not be looked up: no DNS server of /etc/resolv.conf gave an answer"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LookupError {}
+
+impl From<LookupError> for io::Error {
+    fn from(error: LookupError) -> Self {
+        let kind = match error {
+            LookupError::NotFound(_) => io::ErrorKind::NotFound,
+            LookupError::NoAnswer(_) => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Returns the addresses of a host from `/etc/hosts` or the DNS servers of `/etc/resolv.conf`. Both files are read at
+/// each call: connections are reused, so lookups are rare, and in a cluster addresses change.
 ///
-/// Without a `resolv.conf` it asks this machine's own port 53, as the C library does (resolv.conf(5)), and never a public
-/// server: names of internal hosts stay inside.
+/// Without a `resolv.conf` the resolver asks port 53 of this machine, as the C library does (resolv.conf(5)). It never
+/// asks a public DNS server, so that the names of internal hosts are not sent to one.
 ///
 /// # Errors
-/// When nobody knows the name, or nobody answers.
+/// A [`LookupError`] inside the [`io::Error`].
 pub async fn lookup(host: &str) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
     if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
-        // RFC 6761, 6.3: needs no look-up.
+        // RFC 6761, 6.3: a resolver answers this name itself.
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
-    let resolver = resolver().map_err(io::Error::other)?;
-    let found = resolver.lookup_ip(host).await.map_err(io::Error::other)?;
+    Name::from_utf8(host).map_err(|_| LookupError::NotFound(host.to_owned()))?;
+    let found = async { resolver()?.lookup_ip(host).await };
+    let found = found.await.map_err(|error| lookup_error(host, &error))?;
     Ok(found.iter().collect())
 }
 
@@ -39,7 +80,22 @@ fn resolver() -> Result<TokioResolver, NetError> {
     builder.build()
 }
 
-/// The same for clients of reqwest.
+fn lookup_error(host: &str, error: &NetError) -> LookupError {
+    let has_no_address = match error {
+        NetError::Dns(DnsError::NoRecordsFound(no_records)) => {
+            // NoError: the name exists and has records of other types only.
+            matches!(no_records.response_code, ResponseCode::NXDomain | ResponseCode::NoError)
+        }
+        _ => false,
+    };
+    if has_no_address {
+        LookupError::NotFound(host.to_owned())
+    } else {
+        LookupError::NoAnswer(host.to_owned())
+    }
+}
+
+/// [`lookup`] as the resolver of a reqwest client.
 #[cfg(feature = "reqwest")]
 pub struct Lookup;
 
@@ -47,8 +103,8 @@ pub struct Lookup;
 impl reqwest::dns::Resolve for Lookup {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
-            // The port is the URL's.
             let addresses = lookup(name.as_str()).await?;
+            // The client replaces port 0 by the port of the URL.
             let addresses = addresses
                 .into_iter()
                 .map(|address| std::net::SocketAddr::new(address, 0));
@@ -60,6 +116,9 @@ impl reqwest::dns::Resolve for Lookup {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use hickory_resolver::net::NoRecords;
+    use hickory_resolver::proto::op::Query;
+
     use super::*;
 
     #[tokio::test]
@@ -68,6 +127,29 @@ mod tests {
         for name in ["localhost", "LocalHost."] {
             let both = lookup(name).await.unwrap();
             assert!(both.contains(&Ipv4Addr::LOCALHOST.into()) && both.contains(&Ipv6Addr::LOCALHOST.into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_no_host_name_is_not_found() {
+        let error = lookup(&"x".repeat(64)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn errors_say_in_words_what_happened() {
+        let no_records = |code| NetError::from(NoRecords::new(Query::new(), code));
+        let not_found = "the host name \"h.invalid\" was not found: neither DNS nor /etc/hosts has an address for it";
+        let no_answer =
+            "the host name \"h.invalid\" could not be looked up: no DNS server of /etc/resolv.conf gave an answer";
+        for (error, words) in [
+            (no_records(ResponseCode::NXDomain), not_found),
+            (no_records(ResponseCode::NoError), not_found),
+            (no_records(ResponseCode::ServFail), no_answer),
+            (NetError::Timeout, no_answer),
+            (NetError::NoConnections, no_answer),
+        ] {
+            assert_eq!(lookup_error("h.invalid", &error).to_string(), words, "{error}");
         }
     }
 }

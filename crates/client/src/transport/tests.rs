@@ -1,12 +1,13 @@
-//! Every way an answer can go wrong.
+//! Requests, and every way in which an answer can be wrong.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::testing::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn a_request_carries_token_agent_and_path_and_no_body() {
+async fn a_get_has_path_token_and_user_agent_and_no_body() {
     let server = Server::always(json("[]")).await;
     server.client().vaults(None).await.unwrap();
     let seen = &server.seen()[0];
@@ -18,7 +19,7 @@ async fn a_request_carries_token_agent_and_path_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_host_may_have_a_path_and_slashes_at_its_end() {
+async fn a_host_may_have_a_path_and_trailing_slashes() {
     let server = Server::always(json("[]")).await;
     for (path, expected) in [
         ("/", "GET /v1/vaults"),
@@ -34,7 +35,7 @@ async fn a_host_may_have_a_path_and_slashes_at_its_end() {
 }
 
 #[tokio::test]
-async fn a_filter_arrives_as_it_was_written() {
+async fn a_filter_is_percent_encoded() {
     let server = Server::always(json("[]")).await;
     for title in ["Wi-Fi", "a & b + c # d % e", "say \"hi\"", "Zürich 🔑", ""] {
         server
@@ -55,7 +56,7 @@ async fn refusal_of(reply: Reply) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn connects_error_body_becomes_the_error() {
+async fn the_message_of_connects_error_body_is_shown() {
     let (status, message) = refusal_of(refuse(404, "vault vvv not found")).await;
     assert_eq!((status, message.as_str()), (404, "vault vvv not found"));
     // The HTTP status is what counts.
@@ -67,7 +68,7 @@ async fn connects_error_body_becomes_the_error() {
 }
 
 #[tokio::test]
-async fn an_error_in_another_form_keeps_its_status_and_shows_nothing_of_the_body() {
+async fn other_error_bodies_are_not_shown() {
     for body in [
         "<html>hunter2</html>",
         "",
@@ -94,7 +95,7 @@ async fn an_error_in_another_form_keeps_its_status_and_shows_nothing_of_the_body
 }
 
 #[tokio::test]
-async fn an_error_never_shows_the_token_nor_plays_tricks() {
+async fn an_error_message_is_shown_without_token_and_control_characters() {
     let message = format!("bad\u{1b}[2J\n{TOKEN} {}{TOKEN}", "ü".repeat(505));
     let (_, shown) = refusal_of(refuse(400, &message)).await;
     assert!(shown.starts_with("bad [2J [token] ü"), "{shown}");
@@ -105,7 +106,7 @@ async fn an_error_never_shows_the_token_nor_plays_tricks() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_refused_so_that_the_token_stays_here() {
+async fn a_redirect_is_not_followed() {
     let elsewhere = Server::always(json("[]")).await;
     let head = format!(
         "HTTP/1.1 302 X\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n",
@@ -118,7 +119,7 @@ async fn a_redirect_is_refused_so_that_the_token_stays_here() {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_is_an_interruption() {
+async fn a_truncated_answer_is_an_error() {
     for reply in [
         raw("HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\n[{\"id\""),
         raw("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[{\"id\r\n"),
@@ -136,7 +137,7 @@ async fn a_truncated_answer_is_an_interruption() {
 }
 
 #[tokio::test]
-async fn an_answer_in_another_form_is_named_but_not_quoted() {
+async fn an_answer_in_another_form_is_not_quoted() {
     let server = Server::always(json("{\"id\":\n\"hunter2\"}")).await;
     let error = server.client().vault(vault_id()).await.unwrap_err();
     assert!(
@@ -153,7 +154,10 @@ async fn an_answer_in_another_form_is_named_but_not_quoted() {
     assert!(!format!("{error} {error:?}").contains("hunter2"));
     let server = Server::always(answer(200, "text/html", "<html>")).await;
     let error = server.client().vaults(None).await.unwrap_err();
-    assert_eq!(error.to_string(), "the answer is no list of vaults: line 1, column 1");
+    assert_eq!(
+        error.to_string(),
+        "the answer is not a valid list of vaults: line 1, column 1"
+    );
 }
 
 #[tokio::test]
@@ -166,12 +170,13 @@ async fn a_slow_server_times_out_before_or_within_the_body() {
     ] {
         let server = Server::always(reply).await;
         let client = server.builder().timeout(Duration::from_millis(150)).build().unwrap();
-        assert_eq!(client.vaults(None).await.unwrap_err(), ClientError::TimedOut);
-        assert_eq!(
+        let errors = [
+            client.vaults(None).await.unwrap_err(),
             client.delete_item(vault_id(), item_id()).await.unwrap_err(),
-            ClientError::TimedOut
-        );
-        assert_eq!(client.health().await.unwrap_err(), ClientError::TimedOut);
+            client.health().await.unwrap_err(),
+        ];
+        let text = format!("{} did not answer within 150ms", server.host);
+        assert!(errors.iter().all(|error| error.to_string() == text), "{errors:?}");
     }
 }
 
@@ -181,7 +186,7 @@ async fn closed() -> std::net::SocketAddr {
 }
 
 #[tokio::test]
-async fn a_get_waits_for_a_server_that_is_just_starting_and_a_change_does_not() {
+async fn a_get_is_retried_until_the_server_listens_and_a_change_is_not() {
     let address = closed().await;
     let client = Client::builder(format!("http://{address}"), TOKEN).build().unwrap();
     let error = client.delete_item(vault_id(), item_id()).await.unwrap_err();
@@ -193,7 +198,7 @@ async fn a_get_waits_for_a_server_that_is_just_starting_and_a_change_does_not() 
         serve(
             stream,
             std::sync::Arc::default(),
-            std::sync::Arc::new(|_: &Seen, _| json("[]")),
+            std::sync::Arc::new(|_: &ReceivedRequest, _| json("[]")),
         )
         .await;
     });
@@ -201,19 +206,73 @@ async fn a_get_waits_for_a_server_that_is_just_starting_and_a_change_does_not() 
     starting.await.unwrap();
 }
 
-#[tokio::test]
-async fn a_server_that_stays_away_is_unreachable_with_a_reason_and_without_the_url() {
-    let address = closed().await;
-    let client = Client::builder(format!("http://{address}/hunter2"), TOKEN)
-        .build()
-        .unwrap();
-    let error = client
-        .items(vault_id(), Some(&Filter::title("hunter2")))
-        .await
-        .unwrap_err();
+/// What `Display` and `Debug` of the error show, for a path and a title that they must not show.
+async fn unreachable(host: &str) -> String {
+    let client = Client::builder(format!("{host}/hunter2"), TOKEN).build().unwrap();
+    let filter = Filter::title("hunter2");
+    let error = client.items(vault_id(), Some(&filter)).await.unwrap_err();
     assert!(error.is_unreachable());
-    let text = format!("{error} {error:?}");
-    assert!(text.contains("refused") && !text.contains("hunter2"), "{text}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_with_the_reason() {
+    let address = closed().await;
+    assert_eq!(
+        unreachable(&format!("http://{address}")).await,
+        format!("http://{address} can't be reached: connection refused; no server listens on this port")
+    );
+    // No name server is needed to see that a label of 64 characters is no host name.
+    let name = "x".repeat(64);
+    assert_eq!(
+        unreachable(&format!("http://{name}")).await,
+        format!(
+            "http://{name} can't be reached: the host name {name:?} was not found: neither DNS nor /etc/hosts has an \
+             address for it"
+        )
+    );
+}
+
+#[tokio::test]
+async fn https_to_a_server_without_tls_names_the_http_url() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Unread bytes would make the kernel reset the connection.
+            stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        }
+    });
+    assert_eq!(
+        unreachable(&format!("https://{address}")).await,
+        format!("https://{address} can't be reached: the server does not speak TLS on this port; use http://{address}")
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_is_explained_with_the_server() {
+    let server = Server::always(refuse(401, "Invalid token signature")).await;
+    let error = server.client().vaults(None).await.unwrap_err();
+    assert!(error.is_denied());
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "status 401: Invalid token signature: {} does not accept the token, because it was made for other \
+             credentials than this server's",
+            server.host
+        )
+    );
+    let server = Server::always(refuse(401, "Invalid bearer token")).await;
+    let error = server.client().vaults(None).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "status 401: Invalid bearer token: {} does not accept the token",
+            server.host
+        )
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub(super) async fn api(
         Ok(health) => health,
         Err(error) => {
             // A certificate that is not believed shows that something is there.
-            let is_tls = matches!(&error, ClientError::Unreachable(why) if why.contains("certificate"));
+            let is_tls = error.is_certificate();
             *is_up = is_tls || !error.is_unreachable();
             let fix = match error {
                 _ if is_tls => {
