@@ -1,4 +1,4 @@
-//! The client itself; what it can do stands with the things it does it to.
+//! The client. Its methods are in the modules of the resources that they work on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::builder::{ClientBuilder, EventTimes};
 use crate::error::ClientError;
 use crate::token::Token;
 
-/// A server that speaks Connect's API, and a token for it. Cheap to clone; clones share their connections.
+/// A client of one server with one token. Cheap to clone; clones share their connections.
 ///
-/// Used inside a Tokio runtime, the same one for its whole life.
+/// All calls must be made in the same Tokio runtime.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -27,17 +27,16 @@ pub(crate) struct Inner {
 }
 
 impl Client {
-    /// Settings for the server at `host`: `http://connect:8080`, `https://example.com/connect/`. A path in front of
-    /// the API and a slash at the end are fine.
+    /// Settings for the server at the URL `host`, such as `http://connect:8080` or `https://example.com/connect/`.
     pub fn builder(host: impl Into<String>, token: impl Into<String>) -> ClientBuilder {
         ClientBuilder::new(host, token)
     }
 
-    /// The client that `OP_CONNECT_HOST` and `OP_CONNECT_TOKEN` (or the file that `SIDEVAULT_TOKEN_FILE` names)
-    /// describe. With other settings: [`ClientBuilder::from_env`].
+    /// Makes a client with the server and the token of the environment, see [`ClientBuilder::from_env`], which also
+    /// allows other settings.
     ///
     /// # Errors
-    /// [`ClientError::Config`] when one is missing or wrong.
+    /// [`ClientError::Config`] if a variable is missing or invalid.
     pub fn from_env() -> Result<Self, ClientError> {
         ClientBuilder::from_env()?.build()
     }
@@ -53,7 +52,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No user name, password or query can be in it: the builder refuses them.
+        // The builder refuses URLs with a user name, a password or a query.
         f.debug_struct("Client")
             .field("host", &self.inner.base.as_str())
             .finish_non_exhaustive()
@@ -67,13 +66,13 @@ mod tests {
     use crate::testing::{file_id, item_id, vault_id};
 
     #[test]
-    fn calls_can_be_spawned_on_any_thread() {
+    fn calls_are_send() {
         fn spawnable<T: Send>(_: T) {}
         let client = Client::builder("http://h", "t").build().unwrap();
         spawnable(client.resolve("a", "b"));
         spawnable(client.activity(1, 0));
         spawnable(client.health());
-        spawnable(client.file_content(vault_id(), item_id(), file_id(), 0));
+        spawnable(client.file_content(vault_id(), item_id(), file_id(), None));
         spawnable(client.patch_item(vault_id(), item_id(), &[]));
         spawnable(client.events(None));
     }

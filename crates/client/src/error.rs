@@ -67,6 +67,9 @@ pub enum ClientError {
         "the server carried out the change, but its answer contains no readable item (the token may be write-only)"
     )]
     DoneUnread,
+    /// The file was replaced after its download began, or the server can't continue a download. Start a new download.
+    #[error("the download can't be resumed: the server does not have the same version of the file any more")]
+    FileChanged,
     /// The server's answer is not one that HTTP or Connect allows here.
     #[error("unexpected answer: {0}")]
     Unexpected(&'static str),

@@ -45,7 +45,7 @@ pub use builder::ClientBuilder;
 pub use client::Client;
 pub use error::{ClientError, Kind};
 pub use events::{Event, EventKind, Events};
-pub use files::FileContent;
+pub use files::{FileContent, ResumePoint};
 pub use filter::Filter;
 pub use sidevault_model as model;
 pub use unreachable::{Unreachable, UnreachableReason};

@@ -169,7 +169,7 @@ impl Connection {
         let read = || async {
             let content = self
                 .call(|| async {
-                    let content = self.client.file_content(vault, item, file, 0).await?;
+                    let content = self.client.file_content(vault, item, file, None).await?;
                     content.read_to_end(LARGEST_FILE).await
                 })
                 .await;
