@@ -1,4 +1,4 @@
-//! Who asked for what.
+//! Reads the server's activity log: who made which request.
 
 use reqwest::Method;
 use reqwest::header::CONTENT_RANGE;
@@ -9,19 +9,20 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::transport::{body, decode};
 
-/// A part of the server's record of requests, newest first.
+/// A page of the activity log, newest request first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActivityPage {
-    /// The records.
+    /// The requests of this page that could be parsed.
     pub requests: Vec<ApiRequest>,
-    /// Records in this part that could not be read: a newer server's, with words we do not know.
+    /// How many requests of this page could not be parsed, because a newer server uses unknown words in them.
     pub unread: usize,
-    /// How many records there are in all, if the server said.
+    /// How many requests the log has in all, if the server said so.
     pub total: Option<u64>,
 }
 
 impl Client {
-    /// Part of the record of requests: at most `limit` after the first `offset`, newest first. Servers may give fewer.
+    /// Reads a page of the activity log: at most `limit` requests after the newest `offset`. The server may return
+    /// fewer.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -51,7 +52,7 @@ impl Client {
     }
 }
 
-/// One record. What a server does not know about the actor it may leave out.
+/// Parses one request. A server may leave out members of the actor that it does not know.
 fn read(mut record: Value) -> Option<ApiRequest> {
     let actor = record.get_mut("actor")?.as_object_mut()?;
     for member in ["id", "account", "jti", "userAgent", "requestIp"] {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_comes_with_the_total_and_one_odd_record_does_not_hide_the_others() {
+    async fn a_page_has_the_total_and_skips_records_that_cannot_be_parsed() {
         let body = format!("[{},{}]", record("READ"), record("PONDER"));
         let length = body.len();
         let head = format!("HTTP/1.1 200 X\r\nContent-Range: 51-52/1134\r\nContent-Length: {length}\r\n\r\n{body}");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_may_give_no_range() {
+    async fn a_page_without_content_range_has_no_total() {
         let page = Server::always(json("[]")).await.client().activity(1, 0).await.unwrap();
         assert_eq!((page.requests.len(), page.total), (0, None));
         assert_eq!(total("items"), None);

@@ -1,4 +1,4 @@
-//! The stream of changes: Sidevault's own, not part of Connect.
+//! The event stream. Sidevault has one; 1Password's Connect does not.
 
 #[cfg(test)]
 mod tests;
@@ -23,18 +23,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// What [`Client::events`] returns.
 pub type Events = BoxStream<'static, Result<Event, ClientError>>;
 
-/// A change. Says what changed, never to what: read it.
+/// A change. The event names the item and not its new content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The change's number, which grows; what [`Client::events`] resumes after. Absent only if the server gave none.
+    /// The number of the change, which grows and which [`Client::events`] can resume after. `None` if the server sent
+    /// none.
     pub sequence: Option<u64>,
     /// What happened.
     pub kind: EventKind,
-    /// The vault it happened in.
+    /// The vault that the change is in.
     pub vault: Option<VaultId>,
-    /// The item it happened to.
+    /// The item that was changed.
     pub item: Option<ItemId>,
-    /// The item's version since.
+    /// The version that the change gave to the item.
     pub version: Option<u32>,
 }
 
@@ -48,16 +49,16 @@ pub enum EventKind {
     ItemUpdated,
     /// `item.deleted`
     ItemDeleted,
-    /// `vault.changed`: a vault is new, has another name, or is gone.
+    /// `vault.changed`: a vault was created, renamed or deleted.
     VaultChanged,
-    /// `reset`: there may be changes that no event tells of, so read everything. The server says so when it no longer
-    /// knows what happened since; the client says so when it begins to listen without a number to go on from, and for
-    /// an event it cannot read.
+    /// `reset`: there may be changes without an event, so everything must be read again. The server sends it if it no
+    /// longer knows what changed since the given number. The client makes one if it connects without a number, and for
+    /// an event that it can't parse.
     Reset,
-    /// The stream stands again after an outage that was told as an error; what happened meanwhile follows. From the
-    /// client, never from a server.
+    /// The stream is connected again after an error. Events of the meantime follow. Made by the client, never by a
+    /// server.
     Resumed,
-    /// A word of a newer server.
+    /// Another word, of a newer server.
     Other(String),
 }
 
@@ -75,6 +76,7 @@ impl EventKind {
 }
 
 impl Event {
+    /// An event that is about no vault and no item.
     fn of_stream(kind: EventKind, sequence: Option<u64>) -> Self {
         Self {
             sequence,
@@ -87,13 +89,14 @@ impl Event {
 }
 
 impl Client {
-    /// The changes after number `last_id`, then each as it happens. With `None`, first a [`Reset`](EventKind::Reset),
-    /// once the connection stands: whoever reads everything then, and follows from there, misses nothing.
+    /// Streams the changes after number `last_id`, and then each change when it happens. With `None` the first event is
+    /// a [`Reset`](EventKind::Reset), once the stream is connected: a caller that then reads everything and follows the
+    /// stream misses nothing.
     ///
-    /// A connection that breaks or falls silent is made anew, and goes on after the last event. An attempt that fails
-    /// gives an `Err`, so that an outage is seen, **and the stream goes on**: poll again, and it waits (0.2 to 30
-    /// seconds, longer each time) and tries once more. It ends, with `None`, only after a refusal that waiting does not
-    /// cure: a bad token, or a server without events (404). Dropping it closes the connection.
+    /// If the connection breaks or falls silent, the client connects again and continues after the last event. A failed
+    /// attempt to connect is an `Err`, **and the stream continues**: the next poll waits (0.2 to 30 seconds, longer
+    /// each time) and tries again. The stream ends, with `None`, only after an error that a retry can't cure: an
+    /// invalid token, or a server without event stream (404). Dropping the stream closes the connection.
     pub fn events(&self, last_id: Option<u64>) -> Events {
         let times = self.inner().events;
         let start = Subscription {
@@ -114,12 +117,12 @@ impl Client {
         .boxed()
     }
 
-    /// Opens the stream. `None` when the server says that there is nothing to wait for (204: do not reconnect).
+    /// Connects to the event stream. Returns `None` if the server answers 204, which forbids to reconnect.
     async fn open_events(&self, last_id: Option<&str>) -> Result<Option<Response>, ClientError> {
         let mut request = self.request(Method::GET, self.url(&["v1", "events"]))?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        // Ids come from servers: one that no header can hold is as good as none.
+        // The id may come from a server. An id that a header can't contain counts as none.
         if let Some(id) = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()) {
             headers.insert(HeaderName::from_static("last-event-id"), id);
         }
@@ -132,7 +135,7 @@ impl Client {
             match response.status() {
                 StatusCode::NO_CONTENT => Ok(None),
                 StatusCode::OK if is_stream => Ok(Some(response)),
-                status if status.is_success() => Err(ClientError::Unexpected("no event stream")),
+                status if status.is_success() => Err(ClientError::Unexpected("the answer is not an event stream")),
                 _ => Err(self.refusal(response).await),
             }
         })
@@ -140,16 +143,20 @@ impl Client {
     }
 }
 
+/// The state of one stream of [`Client::events`].
 struct Subscription {
     client: Client,
     connection: Option<Response>,
     parser: Parser,
+    /// Events that were parsed and not returned yet.
     ready: VecDeque<Event>,
     backoff: Backoff,
+    /// How long to wait before the next attempt to connect.
     wait: Duration,
     last_id: Option<String>,
+    /// Whether the stream must not be connected again.
     over: bool,
-    /// Whether an outage was told.
+    /// Whether the last item of the stream was an error.
     down: bool,
 }
 
@@ -168,7 +175,8 @@ impl Subscription {
                     let silence = self.client.inner().events.silence;
                     match tokio::time::timeout(silence, connection.chunk()).await {
                         Ok(Ok(Some(bytes))) => self.receive(&bytes),
-                        // The end, a break, or silence: what comes after is what counts, and connecting finds out.
+                        // The stream ended, broke or fell silent. If that is an outage, the next attempt to connect
+                        // fails.
                         Ok(Ok(None) | Err(_)) | Err(_) => {
                             self.disconnected();
                             Ok(())
@@ -201,7 +209,7 @@ impl Subscription {
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        self.ready.extend(self.parser.push(bytes)?.iter().map(read));
+        self.ready.extend(self.parser.push(bytes)?.iter().map(parse));
         self.last_id = self.parser.last_id().map(str::to_owned);
         if let Some(base) = self.parser.take_retry() {
             self.backoff.set_base(base);
@@ -216,7 +224,7 @@ impl Subscription {
     }
 }
 
-/// Whether another attempt would end the same way.
+/// Whether a retry would fail in the same way.
 fn is_final(error: &ClientError) -> bool {
     match error {
         ClientError::Status { status, .. } => *status < 500 && !matches!(status, 408 | 425 | 429),
@@ -224,8 +232,8 @@ fn is_final(error: &ClientError) -> bool {
     }
 }
 
-/// An event. One that cannot be read is a reset, since nobody knows what it was about.
-fn read(frame: &Frame) -> Event {
+/// Parses an event. An event that can't be parsed is a reset, because any item may have changed.
+fn parse(frame: &Frame) -> Event {
     let sequence = frame.last_id.as_deref().and_then(|id| id.parse().ok());
     let kind = EventKind::from_word(&frame.event);
     let of_item = matches!(
@@ -244,7 +252,8 @@ fn read(frame: &Frame) -> Event {
     }
 }
 
-/// Vault, item and version in an event's data; each may be missing, `null`, or empty. `None` when it is no such JSON.
+/// Parses the data of an event: vault, item and version, each of which may be missing, `null` or empty. Returns `None`
+/// for other data.
 fn subject(data: &str) -> Option<(Option<VaultId>, Option<ItemId>, Option<u32>)> {
     #[derive(Default, Deserialize)]
     struct Data {

@@ -6,55 +6,54 @@ use sidevault_model::filter::{Attributes, Filter as Parsed, Subject};
 
 /// A filter for [`Client::vaults`](crate::Client::vaults) or [`Client::items`](crate::Client::items).
 ///
-/// Values may be any text, quotes included; percent-encoding is the client's part. `Debug` hides values.
+/// Values may be any text, with quotes and without percent-encoding. `Debug` hides values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
 impl Filter {
-    /// Items with this title. Servers compare without regard to case.
+    /// Matches items with this title. Servers ignore case.
     pub fn title(title: &str) -> Self {
         Self::compare("title", "eq", title)
     }
 
-    /// Items whose title contains this.
+    /// Matches items whose title contains this text.
     pub fn title_contains(part: &str) -> Self {
         Self::compare("title", "co", part)
     }
 
-    /// Items that have this tag.
+    /// Matches items that have this tag.
     pub fn tag(tag: &str) -> Self {
         Self::compare("tag", "eq", tag)
     }
 
-    /// Vaults with this name. Servers compare without regard to case.
+    /// Matches vaults with this name. Servers ignore case.
     pub fn name(name: &str) -> Self {
         Self::compare("name", "eq", name)
     }
 
-    /// A filter as it stands, for what a server understands beyond the above: `title sw "db-" and not tag eq "old"`.
+    /// A filter that is sent as it is, for expressions that the other functions can't make:
+    /// `title sw "db-" and not tag eq "old"`.
     pub fn raw(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The filter's text.
+    /// The text of the filter.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Connect's SDKs escape nothing, and servers read a value up to its last quote. So nothing is escaped here either,
-    /// but where a title reads like the rest of a filter: `a" or tag eq "b`.
+    /// Connect's SDKs escape nothing, and servers read a value up to its last quote. So the value is escaped only if a
+    /// server would read a part of it as another comparison, as in `a" or tag eq "b`.
     fn compare(attribute: &str, operator: &str, value: &str) -> Self {
-        match value.contains('"') && !is_read_whole(value) {
-            false => Self(format!("{attribute} {operator} \"{value}\"")),
-            true => {
-                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
-                Self(format!("{attribute} {operator} \"{escaped}\""))
-            }
+        if !value.contains('"') || is_read_whole(value) {
+            return Self(format!("{attribute} {operator} \"{value}\""));
         }
+        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+        Self(format!("{attribute} {operator} \"{escaped}\""))
     }
 }
 
-/// Whether the value finds itself when it is written without escapes.
+/// Whether a filter with the unescaped value matches exactly this value.
 fn is_read_whole(value: &str) -> bool {
     let read = Parsed::parse(&format!("title eq \"{value}\""), Subject::Items);
     read.is_ok_and(|filter| filter.matches(&titled(value)))
@@ -80,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn nothing_is_escaped_as_with_connects_sdks() {
+    fn values_are_not_escaped_as_in_connects_sdks() {
         assert_eq!(Filter::title("Wi-Fi").as_str(), r#"title eq "Wi-Fi""#);
         assert_eq!(Filter::title(r#"say "hi""#).as_str(), r#"title eq "say "hi"""#);
         assert_eq!(Filter::title(r"C:\dir\").as_str(), r#"title eq "C:\dir\""#);
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_that_reads_like_a_filter_is_escaped() {
+    fn a_value_that_contains_a_comparison_is_escaped() {
         assert_eq!(
             Filter::title(r#"a" and tag eq "b"#).as_str(),
             r#"title eq "a\" and tag eq \"b""#
@@ -104,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_title_is_found(title in "\\PC{0,20}|[ab\"\\\\() ]{0,12}|(a|\"| and tag eq | or |\\\\|not ){0,8}") {
+        fn a_title_filter_matches_its_title(title in "\\PC{0,20}|[ab\"\\\\() ]{0,12}|(a|\"| and tag eq | or |\\\\|not ){0,8}") {
             let filter = Parsed::parse(Filter::title(&title).as_str(), Subject::Items).unwrap();
             prop_assert!(filter.matches(&titled(&title)));
         }

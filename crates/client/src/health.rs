@@ -1,4 +1,4 @@
-//! Whether the server lives, and how it is.
+//! The server's heartbeat and health report.
 
 use reqwest::Method;
 use sidevault_model::ServerHealth;
@@ -8,7 +8,7 @@ use crate::error::ClientError;
 use crate::transport::{body, decode};
 
 impl Client {
-    /// Whether the server answers at all.
+    /// Checks that the server answers.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -19,9 +19,11 @@ impl Client {
         Ok(())
     }
 
-    /// The server's name, version and what it hangs on. An unhealthy server may tell so with a 5xx: that is no error.
+    /// Reads the server's health report: its name, its version and the status of its services. A report with a 5xx
+    /// status, as an unhealthy server may send it, is not an error.
     ///
-    /// The token is sent along, since a fresh Connect server starts to sync with the first one it sees.
+    /// The request carries the token, because a new Connect server starts its first sync with the first token that it
+    /// gets.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -34,9 +36,12 @@ impl Client {
                 return Err(self.refusal(response).await);
             }
             let body = body(response).await?;
-            decode(&body, "health report").map_err(|error| match status.is_success() {
-                true => error,
-                false => self.refused_with(status, &body),
+            decode(&body, "health report").map_err(|error| {
+                if status.is_success() {
+                    error
+                } else {
+                    self.refused_with(status, &body)
+                }
             })
         })
         .await
@@ -69,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unhealthy_server_can_still_tell_how_it_is() {
+    async fn a_health_report_may_have_a_5xx_status() {
         let client = Server::always(answer(503, "application/json", HEALTH)).await.client();
         assert_eq!(client.health().await.unwrap().version, "1.8.0");
         for (reply, status) in [

@@ -1,4 +1,4 @@
-//! Items.
+//! Lists, reads and writes items.
 
 use reqwest::{Method, Url};
 use sidevault_model::patch::Operation;
@@ -9,17 +9,18 @@ use crate::error::ClientError;
 use crate::filter::Filter;
 
 impl Client {
-    /// The active items of a vault; with a filter, those that match it. Summaries: without sections and fields.
+    /// Lists the active items of a vault; with a filter, those that match it. They are summaries, without sections and
+    /// fields.
     ///
     /// # Errors
-    /// A status of 400 for a filter the server does not understand; see [`ClientError`].
+    /// Status 400 for a filter that the server does not understand; see [`ClientError`].
     pub async fn items(&self, vault: VaultId, filter: Option<&Filter>) -> Result<Vec<Item>, ClientError> {
         self.get_list(self.list_url(&items_path(&vault), filter), "list of items")
             .await
     }
 
-    /// One item, with everything in it. The current code of a one-time password is computed from its field:
-    /// [`model::totp::code`](sidevault_model::totp::code).
+    /// Reads an item with its sections, fields and files. [`model::totp::code`](sidevault_model::totp::code) computes
+    /// the current code of a one-time password from its field.
     ///
     /// # Errors
     /// [`is_not_found`](ClientError::is_not_found), [`is_denied`](ClientError::is_denied); see [`ClientError`].
@@ -27,18 +28,18 @@ impl Client {
         self.get(self.item_url(vault, item, &[]), "item").await
     }
 
-    /// Makes an item; the server chooses its id, and the ids and values that are left out.
+    /// Creates an item. The server chooses its id, and ids and values that are left out.
     ///
     /// # Errors
-    /// A status of 400 that says what is wrong with the item. [`ClientError::DoneUnread`] when it was made but not
-    /// shown.
+    /// Status 400 with what is wrong with the item. [`ClientError::DoneUnread`] if the item was created, but the token
+    /// may not read it.
     pub async fn create_item(&self, vault: VaultId, item: &ItemInput) -> Result<Item, ClientError> {
         let url = self.url(&items_path(&vault));
         written(&self.change(Method::POST, url, Some(item)).await?)
     }
 
-    /// Replaces everything of an item but its files. The answer has the new content and, with Connect's servers, the
-    /// version from *before*.
+    /// Replaces everything of an item except its files. 1Password's Connect returns the new content with the version of
+    /// *before* the change.
     ///
     /// # Errors
     /// As [`create_item`](Self::create_item), and [`is_not_found`](ClientError::is_not_found),
@@ -48,10 +49,11 @@ impl Client {
         written(&self.change(Method::PUT, url, Some(content)).await?)
     }
 
-    /// Changes parts of an item: all operations or none. The paths are [`model::patch`](sidevault_model::patch)'s.
+    /// Changes parts of an item. The server applies all operations or none. [`model::patch`](sidevault_model::patch)
+    /// describes the paths.
     ///
     /// # Errors
-    /// As [`replace_item`](Self::replace_item); a status of 400 names the operation.
+    /// As [`replace_item`](Self::replace_item). The message of a 400 names the operation.
     pub async fn patch_item(
         &self,
         vault: VaultId,
@@ -65,14 +67,14 @@ impl Client {
     /// Deletes an item.
     ///
     /// # Errors
-    /// [`is_not_found`](ClientError::is_not_found) when it is already gone; see [`ClientError`].
+    /// [`is_not_found`](ClientError::is_not_found) if the item does not exist; see [`ClientError`].
     pub async fn delete_item(&self, vault: VaultId, item: ItemId) -> Result<(), ClientError> {
         let url = self.item_url(vault, item, &[]);
         self.change::<()>(Method::DELETE, url, None).await?;
         Ok(())
     }
 
-    /// The URL of something of an item.
+    /// The URL of an item, or of `rest` below it.
     pub(crate) fn item_url(&self, vault: VaultId, item: ItemId, rest: &[&str]) -> Url {
         let mut segments = vec!["v1", "vaults", vault.as_str(), "items", item.as_str()];
         segments.extend(rest);
@@ -84,7 +86,7 @@ fn items_path(vault: &VaultId) -> [&str; 4] {
     ["v1", "vaults", vault.as_str(), "items"]
 }
 
-/// The item in the answer to a write. The write is done whatever the answer looks like.
+/// Parses the item in the answer to a write. The server has carried out the write even if the answer can't be parsed.
 pub(crate) fn written(body: &[u8]) -> Result<Item, ClientError> {
     serde_json::from_slice(body).map_err(|_| ClientError::DoneUnread)
 }
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_item_is_read_whatever_a_newer_server_adds() {
+    async fn unknown_members_and_words_of_an_item_are_accepted() {
         let mut item: Value = serde_json::from_str(&item_json(ITEM, "Wi-Fi", 3)).unwrap();
         item["category"] = json!("CRYPTO_WALLET");
         item["tags"] = Value::Null;
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_send_json_to_the_right_place() {
+    async fn writes_send_json() {
         let server = Server::always(crate::testing::json(&item_json(ITEM, "Wi-Fi", 1))).await;
         let client = server.client();
         let input = ItemInput {
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deletion_needs_no_body_and_says_when_there_is_nothing() {
+    async fn a_deletion_has_no_body_and_may_be_not_found() {
         let server = Server::start(|_, before| match before {
             0 => raw("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"),
             _ => refuse(404, "item not found"),
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_that_shows_nothing_is_done_all_the_same() {
+    async fn a_write_whose_answer_has_no_item_is_done() {
         for body in ["", "null", "{}", r#"{"title":"x"}"#] {
             let client = Server::always(crate::testing::json(body)).await.client();
             let error = client.create_item(vault_id(), &ItemInput::default()).await.unwrap_err();

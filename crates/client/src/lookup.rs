@@ -1,4 +1,5 @@
-//! From names to things. A name never becomes part of a path: other Connect servers only look up ids there.
+//! Finds vaults and items by name. Names are sent in filters and never in paths, because 1Password's Connect accepts
+//! only ids in paths.
 
 use sidevault_model::filter::{fold, prefer_exact};
 use sidevault_model::{Item, ItemId, Vault, VaultId};
@@ -8,7 +9,7 @@ use crate::error::{ClientError, Kind};
 use crate::filter::Filter;
 
 impl Client {
-    /// The one vault with this name, without regard to case; a vault written exactly so is preferred to others.
+    /// Finds the vault with this name. Case is ignored, unless a vault has exactly this name.
     ///
     /// # Errors
     /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`vaults`](Self::vaults).
@@ -20,8 +21,8 @@ impl Client {
         only(Kind::Vault, vaults, name, |vault| &vault.name)
     }
 
-    /// The one item of a vault with this title, without regard to case; an item written exactly so is preferred to
-    /// others. With everything in it.
+    /// Finds the item of a vault with this title, and reads it with its fields. Case is ignored, unless an item has
+    /// exactly this title.
     ///
     /// # Errors
     /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`items`](Self::items) and
@@ -35,7 +36,7 @@ impl Client {
         self.item(vault, found.id).await
     }
 
-    /// The vault with this id or name. What has the form of an id is an id if there is such a vault.
+    /// Finds a vault by id or name. A text in the form of an id is looked up as an id first, then as a name.
     ///
     /// # Errors
     /// Those of [`vault`](Self::vault) and [`vault_by_name`](Self::vault_by_name).
@@ -49,13 +50,13 @@ impl Client {
         }
     }
 
-    /// The item with this id or title in the vault with this id or name. What has the form of an id is an id if there
-    /// is such a thing.
+    /// Finds an item by id or title in the vault with this id or name. A text in the form of an id is looked up as an
+    /// id first, then as a name.
     ///
     /// # Errors
     /// Those of [`vault_by_name`](Self::vault_by_name) and [`item_by_title`](Self::item_by_title).
     pub async fn resolve(&self, vault: &str, item: &str) -> Result<Item, ClientError> {
-        // Two ids are one request, not two.
+        // Two ids need one request.
         if let (Ok(vault), Ok(item)) = (VaultId::parse(vault), ItemId::parse(item)) {
             match self.item(vault, item).await {
                 Err(error) if may_be_a_name(&error) => {}
@@ -73,10 +74,10 @@ impl Client {
     }
 }
 
-/// The only one called so. Servers may match more loosely than by name.
+/// The only one of `found` with this name. A server may return others, because it may read a filter more loosely.
 fn only<T>(what: Kind, mut found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Result<T, ClientError> {
-    let wanted = fold(name);
-    found.retain(|one| fold(name_of(one)) == wanted);
+    let folded = fold(name);
+    found.retain(|one| fold(name_of(one)) == folded);
     let mut found = prefer_exact(found, name, name_of);
     match (found.pop(), found.len()) {
         (None, _) => Err(ClientError::NoMatch(what)),
@@ -88,17 +89,19 @@ fn only<T>(what: Kind, mut found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &s
     }
 }
 
-/// Whether the server may have stumbled over quotes or backslashes in a filter. Then the whole list is asked for.
+/// Whether the server may have refused a filter because of quotes or backslashes in it. The caller then reads the whole
+/// list.
 fn may_be_misread(name: &str, error: &ClientError) -> bool {
     error.status() == Some(400) && name.contains(['"', '\\'])
 }
 
-/// Whether an id that was not accepted may be a name that looks like one. A vault that is not there is a 403.
+/// Whether a text that the server did not accept as an id may be a name. Connect answers 403 for a vault that does not
+/// exist.
 fn may_be_a_name(error: &ClientError) -> bool {
     matches!(error.status(), Some(400 | 403 | 404))
 }
 
-/// If there is no such name either, what was said about the id tells more.
+/// The result of the lookup by name, or the error of the lookup by id if no vault or item has the name.
 fn unless_unknown<T>(by_name: Result<T, ClientError>, by_id: ClientError) -> Result<T, ClientError> {
     by_name.map_err(|error| match error {
         ClientError::NoMatch(_) => by_id,
@@ -114,7 +117,7 @@ mod tests {
 
     const OTHER: &str = "oooooooooooooooooooooooooo";
 
-    /// A server with vault `Homelab` and these items; what it does not know is a 404.
+    /// A server with a vault `Homelab` and these items. Other paths are a 404.
     async fn with_items(titles: &'static [(&'static str, &'static str)]) -> Server {
         Server::start(move |seen, _| {
             let items = format!("/v1/vaults/{VAULT}/items");
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_are_looked_up_by_filter_and_the_item_is_then_read_by_id() {
+    async fn names_are_looked_up_by_filter() {
         let server = with_items(&[(ITEM, "Wi-Fi"), (OTHER, "Wi-Fi guest")]).await;
         let item = server.client().resolve("homelab", "wi-fi").await.unwrap();
         assert_eq!((item.id, item.fields.len()), (item_id(), 1));
@@ -161,11 +164,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_looks_like_an_id_may_be_a_name() {
+    async fn a_name_may_have_the_form_of_an_id() {
         let server = with_items(&[(ITEM, OTHER)]).await;
         assert_eq!(server.client().resolve(VAULT, OTHER).await.unwrap().id, item_id());
         assert_eq!(server.client().resolve("Homelab", OTHER).await.unwrap().id, item_id());
-        // And if it is neither, the answer about the id is the one that tells.
+        // The error is that of the lookup by id.
         let missing = "mmmmmmmmmmmmmmmmmmmmmmmmmm";
         let error = server.client().resolve(VAULT, missing).await.unwrap_err();
         assert_eq!(error.status(), Some(404));
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_hit_and_several_are_errors_and_an_exact_hit_wins() {
+    async fn a_name_must_be_unique_unless_the_case_matches() {
         let server = with_items(&[(ITEM, "Dev"), (OTHER, "dev")]).await;
         let client = server.client();
         assert_eq!(client.item_by_title(vault_id(), "Dev").await.unwrap().id, item_id());
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_stumbles_over_quotes_is_asked_for_the_whole_list() {
+    async fn the_whole_list_is_read_if_a_filter_with_quotes_is_refused() {
         let server = Server::start(|seen, _| match seen.filter() {
             Some(_) => refuse(400, "Invalid filter"),
             None => json(&format!("[{}]", vault_json(VAULT, "say \"hi\""))),
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_errors_end_the_search() {
+    async fn other_errors_end_the_lookup() {
         let server = Server::always(refuse(500, "Something went wrong")).await;
         assert_eq!(
             server.client().resolve(VAULT, ITEM).await.unwrap_err().status(),

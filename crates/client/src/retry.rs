@@ -1,9 +1,9 @@
-//! Waiting before another try.
+//! The wait before a retry.
 
 use std::time::Duration;
 
-/// Waits that double up to a limit, each cut by up to half at random, so that many clients of one server do not all
-/// come back at the same moment.
+/// Exponential backoff. Each wait is shortened by up to half at random, so that the clients of one server do not all
+/// retry at the same moment.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     base: Duration,
@@ -20,7 +20,7 @@ impl Backoff {
         }
     }
 
-    /// How long to wait after one more failure.
+    /// The wait after one more failure.
     pub(crate) fn next(&mut self) -> Duration {
         let full = self
             .base
@@ -30,12 +30,12 @@ impl Backoff {
         full.mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// It went well: the next failure is the first.
+    /// Starts again with the shortest wait, after a success.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The server's own wish for the first wait (`retry:` of server-sent events).
+    /// Sets the shortest wait, as a server may with `retry:` in server-sent events.
     pub(crate) fn set_base(&mut self, base: Duration) {
         self.base = base.min(self.limit);
     }

@@ -1,29 +1,31 @@
-//! Server-sent events as they come over the wire (WHATWG HTML, 9.2.5 and 9.2.6).
+//! Parses server-sent events (WHATWG HTML, 9.2.5 and 9.2.6).
 
 use std::time::Duration;
 
 use crate::error::ClientError;
 
-/// Bytes of one event, or of one line, at most. Sidevault's events are about 150 bytes.
+/// The largest event and the longest line, in bytes. Sidevault's events have about 150 bytes.
 const EVENT_BYTES: usize = 256 * 1024;
 
-/// One event. Differs from the standard in one thing: an event with a name and no data is an event too.
+/// One event. Differs from the standard in one point: an event with a name and without data is not dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// `event:`; empty when there was none.
+    /// The value of `event:`; empty if the event has none.
     pub(crate) event: String,
-    /// The lines of `data:`, joined by line feeds.
+    /// The values of all `data:` lines, joined by line feeds.
     pub(crate) data: String,
-    /// The last `id:` up to here, in this event or an earlier one.
+    /// The value of the last `id:`, in this event or an earlier one.
     pub(crate) last_id: Option<String>,
 }
 
-/// Puts events together from pieces cut anywhere.
+/// Assembles events from chunks that may be cut at any byte.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     last_id: Option<String>,
     line: Vec<u8>,
+    /// Whether the last byte was a carriage return.
     after_cr: bool,
+    /// Whether the first line, which may begin with a byte order mark, was read.
     begun: bool,
     frame: Frame,
     has_data: bool,
@@ -31,7 +33,7 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
-    /// A parser that goes on after the event with this id.
+    /// A parser for a stream that continues after the event with this id.
     pub(crate) fn after(last_id: Option<String>) -> Self {
         Self {
             last_id: last_id.clone(),
@@ -43,14 +45,14 @@ impl Parser {
         }
     }
 
-    /// The events that are complete with these bytes.
+    /// Parses a chunk and returns the events that it completes.
     ///
     /// # Errors
-    /// [`ClientError::Unexpected`] when a line or event is larger than 256 KiB.
+    /// [`ClientError::Unexpected`] if a line or an event is larger than 256 KiB.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, ClientError> {
         let mut frames = Vec::new();
         for &byte in bytes {
-            // A line ends with LF, CR, or CR LF, which may come in two pieces.
+            // A line ends with LF, CR, or CR LF. A chunk may end between CR and LF.
             let second_half = std::mem::take(&mut self.after_cr) && byte == b'\n';
             match byte {
                 b'\n' if second_half => {}
@@ -67,12 +69,12 @@ impl Parser {
         Ok(frames)
     }
 
-    /// What to resume after: the last `id:` whose event is complete. A server may send one alone, as a mark.
+    /// The id to resume after: the last `id:` of a complete event. A server may send an event that has an id only.
     pub(crate) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    /// The last `retry:`, once.
+    /// The last `retry:`, unless a call returned it before.
     pub(crate) fn take_retry(&mut self) -> Option<Duration> {
         self.retry.take()
     }
@@ -94,7 +96,7 @@ impl Parser {
         }
     }
 
-    /// A comment is a field without a name, and ignored like every unknown one.
+    /// Handles one line. A comment is a field without a name, which is ignored like every unknown field.
     fn field(&mut self, name: &str, value: &str) {
         match name {
             "event" => value.clone_into(&mut self.frame.event),
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_a_name_data_and_an_id_that_stays() {
+    fn the_id_of_an_event_applies_to_later_events() {
         let frames =
             parse(b": hello\n\nid: 7\nevent: item.updated\ndata: {}\n\nevent: reset\n\ndata:a\ndata: b\ndata\n\n");
         assert_eq!(
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn all_three_line_ends_and_a_byte_order_mark_are_read() {
+    fn line_ends_and_byte_order_mark_are_recognised() {
         for end in ["\n", "\r", "\r\n"] {
             let text = format!("\u{feff}id:1{end}data: x{end}{end}data:  y{end}{end}");
             assert_eq!(
@@ -169,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_ignores_is_ignored() {
+    fn unknown_and_invalid_fields_are_ignored() {
         let frames = parse(b"id: a\0b\nretry: soon\nwhat: x\ndata: 1\n\nid\n\nevent: cut");
         assert_eq!(frames, [frame("", "1", None)]);
     }
 
     #[test]
-    fn an_id_counts_once_its_event_is_complete() {
+    fn an_id_counts_only_if_its_event_is_complete() {
         let mut parser = Parser::after(Some("3".into()));
         assert!(parser.push(b"id: 4\ndata: x\n").unwrap().is_empty());
         assert_eq!(parser.last_id(), Some("3"));
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_may_set_the_wait() {
+    fn retry_sets_the_wait() {
         let mut parser = Parser::default();
         parser
             .push(b"retry: 1500\nretry:\nretry: 99999999999999999999999\n")
@@ -203,7 +205,7 @@ mod tests {
         assert!(Parser::default().push(&lines).is_err());
     }
 
-    fn soup() -> impl Strategy<Value = Vec<u8>> {
+    fn stream_text() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             Just("data: "),
             Just("event:"),
@@ -224,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn where_the_pieces_are_cut_makes_no_difference(text in soup(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        fn chunk_boundaries_make_no_difference(text in stream_text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
             let whole = parse(&text);
             let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
             at.sort_unstable();

@@ -1,4 +1,4 @@
-//! Vaults.
+//! Lists and reads vaults.
 
 use sidevault_model::{Vault, VaultId};
 
@@ -7,20 +7,20 @@ use crate::error::ClientError;
 use crate::filter::Filter;
 
 impl Client {
-    /// The vaults the token may see; with a filter, those that match it.
+    /// Lists the vaults that the token may read; with a filter, those that match it.
     ///
     /// # Errors
-    /// A status of 400 for a filter the server does not understand, 401 for a bad token; see [`ClientError`].
+    /// Status 400 for a filter that the server does not understand, 401 for an invalid token; see [`ClientError`].
     pub async fn vaults(&self, filter: Option<&Filter>) -> Result<Vec<Vault>, ClientError> {
         self.get_list(self.list_url(&["v1", "vaults"], filter), "list of vaults")
             .await
     }
 
-    /// One vault.
+    /// Reads a vault.
     ///
     /// # Errors
-    /// [`is_denied`](ClientError::is_denied) for a vault outside the token's scope, whether it exists or not;
-    /// [`is_not_found`](ClientError::is_not_found) for one that is gone.
+    /// [`is_denied`](ClientError::is_denied) for a vault that the token may not read, whether it exists or not;
+    /// [`is_not_found`](ClientError::is_not_found) for a vault of the token that was deleted.
     pub async fn vault(&self, vault: VaultId) -> Result<Vault, ClientError> {
         self.get(self.url(&["v1", "vaults", vault.as_str()]), "vault").await
     }
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_newer_server_adds_or_leaves_out_does_no_harm() {
+    async fn unknown_and_missing_members_of_a_vault_are_accepted() {
         let odd = format!(r#"{{"id":"{VAULT}","name":"x","type":"COSMIC","extra":{{}},"description":null}}"#);
         let server = Server::always(json(&odd)).await;
         assert_eq!(server.client().vault(vault_id()).await.unwrap().name, "x");

@@ -1,4 +1,4 @@
-//! Earlier versions of items: Sidevault's own, not part of Connect.
+//! Earlier versions of items. Sidevault has them; 1Password's Connect does not.
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -12,42 +12,44 @@ use crate::items::written;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemVersion {
-    /// The version's number.
+    /// The number of the version.
     pub version: u32,
-    /// When it was made.
+    /// When the item got this version.
     #[serde(default)]
     pub updated_at: Timestamp,
 }
 
 impl Client {
-    /// The versions the server keeps of an item, in the server's order.
+    /// Lists the versions of an item that the server keeps, in the server's order.
     ///
     /// # Errors
-    /// [`is_not_found`](ClientError::is_not_found) also on servers without versions; see [`ClientError`].
+    /// [`is_not_found`](ClientError::is_not_found), also from a server without versions; see [`ClientError`].
     pub async fn versions(&self, vault: VaultId, item: ItemId) -> Result<Vec<ItemVersion>, ClientError> {
         self.get_list(self.item_url(vault, item, &["versions"]), "list of versions")
             .await
     }
 
-    /// An item as it was in a version.
+    /// Reads a version of an item.
     ///
     /// # Errors
-    /// [`is_not_found`](ClientError::is_not_found) for a version that is not kept; [`ClientError::Unexpected`] on
-    /// servers without versions, which answer with the present one.
+    /// [`is_not_found`](ClientError::is_not_found) for a version that the server does not keep;
+    /// [`ClientError::Unexpected`] from a server without versions, which answers with the current one.
     pub async fn item_version(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
         let mut url = self.item_url(vault, item, &[]);
         url.query_pairs_mut().append_pair("version", &version.to_string());
         let item: Item = self.get(url, "item").await?;
-        match item.version == version {
-            true => Ok(item),
-            false => Err(ClientError::Unexpected("another version than the one asked for")),
+        if item.version != version {
+            return Err(ClientError::Unexpected(
+                "another version of the item than the requested one",
+            ));
         }
+        Ok(item)
     }
 
-    /// Makes a new version of an item with the content of an earlier one.
+    /// Gives an item the content of one of its earlier versions, as a new version.
     ///
     /// # Errors
-    /// [`is_not_found`](ClientError::is_not_found) for a version that is not kept; as
+    /// [`is_not_found`](ClientError::is_not_found) for a version that the server does not keep; otherwise as
     /// [`replace_item`](Self::replace_item).
     pub async fn restore(&self, vault: VaultId, item: ItemId, version: u32) -> Result<Item, ClientError> {
         let url = self.item_url(vault, item, &["versions", &version.to_string(), "restore"]);
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_ignores_the_version_is_not_believed() {
+    async fn a_server_that_ignores_the_version_is_an_error() {
         let client = Server::always(json(&item_json(ITEM, "Wi-Fi", 9))).await.client();
         let error = client.item_version(vault_id(), item_id(), 2).await.unwrap_err();
         assert!(matches!(error, ClientError::Unexpected(_)));

@@ -1,4 +1,4 @@
-//! The stream of changes, through breaks and refusals.
+//! The event stream, its reconnects and its errors.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
@@ -15,7 +15,7 @@ fn stream_of(text: &str) -> Reply {
     raw(format!("{HEAD}{text}"))
 }
 
-/// A client that does not wait long.
+/// A client with short waits.
 fn quick(server: &Server) -> Client {
     let mut builder = server.builder();
     builder.events.reconnect = Duration::from_millis(5);
@@ -29,7 +29,7 @@ async fn sequences(events: Events, count: usize) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn an_event_says_what_changed() {
+async fn an_event_names_the_changed_item() {
     let server = Server::always(stream_of(&event(7, "item.updated"))).await;
     let event = quick(&server).events(Some(6)).next().await.unwrap().unwrap();
     assert_eq!(
@@ -51,9 +51,9 @@ async fn an_event_says_what_changed() {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_made_anew_after_the_last_whole_event() {
+async fn a_broken_stream_is_resumed_after_the_last_complete_event() {
     let server = Server::start(|_, before| match before {
-        // The second event is cut in its middle, so it has not happened yet.
+        // The second event is cut, so it does not count.
         0 => stream_of(&format!(
             "{}{}",
             event(7, "item.updated"),
@@ -70,7 +70,7 @@ async fn a_broken_connection_is_made_anew_after_the_last_whole_event() {
 }
 
 #[tokio::test]
-async fn silence_is_a_broken_connection_and_comments_are_no_silence() {
+async fn a_silent_stream_is_reconnected_and_comments_keep_it() {
     let server = Server::start(|_, before| match before {
         0 => {
             let mut reply = stream_of("");
@@ -87,14 +87,14 @@ async fn silence_is_a_broken_connection_and_comments_are_no_silence() {
 }
 
 #[tokio::test]
-async fn without_a_number_to_go_on_from_everything_is_to_be_read() {
+async fn without_a_last_id_the_first_event_is_a_reset() {
     let server = Server::start(|_, before| match before {
         0 => stream_of(": nothing yet\n\n"),
         _ => stream_of(&event(8, "item.created")),
     })
     .await;
     let events: Vec<Event> = quick(&server).events(None).take(3).try_collect().await.unwrap();
-    // Once at the start, and once more since something may have happened between the two connections.
+    // Also after the reconnect, because changes may have been made between the two connections.
     assert_eq!(events[0], Event::of_stream(EventKind::Reset, None));
     assert_eq!(events[1], Event::of_stream(EventKind::Reset, None));
     assert_eq!(events[2].kind, EventKind::ItemCreated);
@@ -102,7 +102,7 @@ async fn without_a_number_to_go_on_from_everything_is_to_be_read() {
 }
 
 #[tokio::test]
-async fn an_outage_is_seen_and_outlived() {
+async fn failed_reconnects_are_errors_and_the_stream_continues() {
     let server = Server::start(|_, before| match before {
         0 => refuse(503, "sync is not there"),
         1 => Reply::new(),
@@ -119,7 +119,7 @@ async fn an_outage_is_seen_and_outlived() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_good_ends_the_stream() {
+async fn a_permanent_error_ends_the_stream() {
     for reply in [
         refuse(401, "Invalid bearer token"),
         refuse(404, "not found"),
@@ -136,7 +136,7 @@ async fn a_refusal_for_good_ends_the_stream() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_reset_and_what_is_new_is_kept() {
+fn invalid_events_are_resets_and_unknown_kinds_are_kept() {
     let frame = |event: &str, data: &str| Frame {
         event: event.into(),
         data: data.into(),
@@ -151,12 +151,12 @@ fn what_cannot_be_read_is_a_reset_and_what_is_new_is_kept() {
         ("", "[]"),
     ] {
         assert_eq!(
-            read(&frame(event, data)),
+            parse(&frame(event, data)),
             Event::of_stream(EventKind::Reset, Some(7)),
             "{event} {data}"
         );
     }
-    let new = read(&frame(
+    let new = parse(&frame(
         "token.changed",
         r#"{"vault":"","item":null,"version":0,"more":1}"#,
     ));
