@@ -1,4 +1,4 @@
-//! `encoding/base64`: padded; line ends are passed over, and bits left over in the last character do not matter.
+//! Go's `encoding/base64`, with padding. Line ends are skipped, and unused bits of the last character are ignored.
 
 use base64::Engine as _;
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
@@ -9,7 +9,7 @@ const LAX: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
 
-/// What is wrong with a text, in Go's words: where, and not what.
+/// The text is not base64. Names the position, in Go's words, and quotes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("illegal base64 data at input byte {0}")]
 pub struct Illegal(pub usize);
@@ -17,7 +17,7 @@ pub struct Illegal(pub usize);
 /// `StdEncoding.DecodeString`
 ///
 /// # Errors
-/// The position that Go names.
+/// The position of the first illegal byte, as Go counts it.
 pub fn decode(input: &[u8]) -> Result<Vec<u8>, Illegal> {
     with(&STANDARD, input)
 }
@@ -41,7 +41,7 @@ fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// Where Go's decoder stops: it reads quanta of four characters.
+/// The position at which Go's decoder stops. It reads groups of four characters.
 fn error_position(alphabet: &Alphabet, input: &[u8]) -> usize {
     let mut at = 0;
     let skip = |at: &mut usize| {
@@ -80,7 +80,7 @@ fn error_position(alphabet: &Alphabet, input: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// What Go 1.26 said.
+    /// The expected values are the output of Go 1.26.
     #[test]
     fn texts_decode_as_in_go() {
         for (text, standard, url) in [

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, LowerExp};
 
-/// The verbs `e`, `f` and `g`; without `precision`, as many digits as tell the number from its neighbours.
+/// Formats with the verb `e`, `f` or `g`. Without `precision` the text has the fewest digits that identify the number.
 pub fn format(value: f64, verb: char, precision: Option<usize>) -> String {
     if !value.is_finite() {
         return no_number(value);
@@ -17,7 +17,7 @@ pub fn format(value: f64, verb: char, precision: Option<usize>) -> String {
     }
 }
 
-/// `FormatFloat(value, 'g', -1, 32)`: as many digits as tell the number from a `float32`'s neighbours.
+/// `FormatFloat(value, 'g', -1, 32)`: the fewest digits that identify the number as a `float32`.
 pub fn format32(value: f64) -> String {
     let value = value as f32;
     if !value.is_finite() {
@@ -35,7 +35,7 @@ fn no_number(value: f64) -> String {
     .to_owned()
 }
 
-/// `%x`: the bits of the fraction in hexadecimal, as many as are set.
+/// `%x`: the fraction in hexadecimal, without trailing zeros.
 pub fn hexadecimal(value: f64) -> String {
     if !value.is_finite() {
         return format(value, 'g', None);
@@ -48,7 +48,7 @@ pub fn hexadecimal(value: f64) -> String {
     let mut fraction = bits & 0xf_ffff_ffff_ffff;
     let mut power = (bits >> 52 & 0x7ff) as i32 - 1023;
     if power == -1023 {
-        // A subnormal number, which Go writes like any other.
+        // Go prints a subnormal number like a normal one.
         let shift = fraction.leading_zeros() - 11;
         fraction = fraction << shift & 0xf_ffff_ffff_ffff;
         power = -1022 - shift as i32;
@@ -85,7 +85,7 @@ fn general<F: Display + LowerExp>(value: F, precision: Option<usize>) -> String 
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let digits = digits.trim_end_matches('0');
     let count = digits.len().max(1) as i64;
-    // With the shortest digits the threshold is that of the default precision.
+    // Without a precision the threshold for an exponent is that of the default precision.
     let mut limit = precision.map_or(6, |precision| precision as i64);
     if !shortest && limit > count && count > power {
         limit = count;

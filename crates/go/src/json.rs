@@ -1,12 +1,12 @@
-//! `encoding/json`.
+//! Go's `encoding/json`.
 
 use serde_json::Value;
 
 use crate::float;
 use crate::unicode::{Rune, map, push, runes};
 
-/// `json.Unmarshal` into an `interface{}`; `None` if it is no JSON. Go keeps every number as a `float64`, and so does
-/// [`marshal`]. Bytes that are no text become U+FFFD.
+/// `json.Unmarshal` into an `interface{}`; `None` if the text is not JSON. Go reads every number as a `float64`;
+/// [`marshal`] converts numbers in that way. Invalid UTF-8 is replaced by U+FFFD.
 pub fn unmarshal(json: &[u8]) -> Option<Value> {
     if std::str::from_utf8(json).is_ok() {
         return serde_json::from_slice(json).ok();
@@ -14,8 +14,8 @@ pub fn unmarshal(json: &[u8]) -> Option<Value> {
     serde_json::from_slice(&map(json, |c| c)).ok()
 }
 
-/// `json.Marshal` of what `json.Unmarshal` makes of JSON: numbers are `float64`, keys stand in order. With
-/// `escape_html`, as Go does unless told otherwise, `<`, `>` and `&` are escaped.
+/// `json.Marshal` of a value that `json.Unmarshal` returned: numbers are `float64`, and keys are sorted. With
+/// `escape_html`, Go's default, `<`, `>` and `&` are escaped.
 pub fn marshal(value: &Value, escape_html: bool) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out, value, escape_html);
@@ -56,7 +56,7 @@ fn write(out: &mut Vec<u8>, value: &Value, escape_html: bool) {
     }
 }
 
-/// A number's JSON, ES6's way: exponents outside of 1e-6 to 1e21.
+/// A number as JSON. As in ES6, numbers outside of 1e-6 to 1e21 have an exponent.
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
@@ -66,7 +66,7 @@ pub fn number(value: f64) -> String {
     float::format(value, 'f', None)
 }
 
-/// A string's JSON; bytes that are no text become U+FFFD.
+/// Appends a string as JSON. Invalid UTF-8 is replaced by U+FFFD.
 pub fn string(out: &mut Vec<u8>, text: &[u8], escape_html: bool) {
     out.push(b'"');
     for rune in runes(text) {
@@ -98,7 +98,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// What Go 1.26 said.
+    /// The expected values are the output of Go 1.26.
     #[test]
     fn values_are_written_as_go_writes_them() {
         for (text, json) in [

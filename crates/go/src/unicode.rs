@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 fn class(pattern: &'static str) -> Option<Regex> {
-    // A fixed pattern; if the table were missing, only ASCII would match.
+    // The pattern is a constant, so it compiles. Otherwise only ASCII characters would match.
     Regex::new(pattern).ok()
 }
 
@@ -43,19 +43,18 @@ classes! {
     is_print, |c| c == ' ' || c.is_ascii_graphic(), r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$";
 }
 
-/// What a name may hold: letters, digits and the underscore.
+/// Whether the name of a variable or a field may contain the character: letters, digits and the underscore.
 pub fn is_alphanumeric(c: char) -> bool {
     c == '_' || is_letter(c) || is_digit(c)
 }
 
 /// `unicode.IsSpace`
 pub fn is_space(c: char) -> bool {
-    // Go's White_Space is Rust's.
+    // Go and Rust both use Unicode's White_Space.
     c.is_whitespace()
 }
 
-/// `unicode.ToUpper`: one rune to one rune, as Go maps case: where Rust's mapping has several characters, Go keeps the
-/// rune.
+/// `unicode.ToUpper`. Go maps one rune to one rune, and keeps a rune whose upper case has several characters.
 pub fn to_upper(c: char) -> char {
     one(c, c.to_uppercase())
 }
@@ -86,17 +85,17 @@ fn one(c: char, mut mapped: impl Iterator<Item = char>) -> char {
     }
 }
 
-/// A rune, or a byte that begins none.
+/// A rune, or a byte of invalid UTF-8.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Rune {
-    /// A character.
+    /// A valid rune.
     Char(char),
-    /// A byte that begins none.
+    /// A byte of invalid UTF-8.
     Bad(u8),
 }
 
 impl Rune {
-    /// As Go's loops see it.
+    /// The rune that Go's loops return: U+FFFD for an invalid byte.
     pub fn char(self) -> char {
         match self {
             Self::Char(c) => c,
@@ -104,7 +103,7 @@ impl Rune {
         }
     }
 
-    /// In bytes.
+    /// The length in bytes.
     #[expect(clippy::len_without_is_empty, reason = "no rune is empty")]
     pub fn len(self) -> usize {
         match self {
@@ -114,7 +113,7 @@ impl Rune {
     }
 }
 
-/// Go's `range` over a string: every byte of an invalid sequence is one bad rune.
+/// Iterates as Go's `range` over a string: every byte of an invalid sequence is one invalid rune.
 pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
     bytes.utf8_chunks().flat_map(|chunk| {
         chunk
@@ -125,7 +124,7 @@ pub fn runes(bytes: &[u8]) -> impl Iterator<Item = Rune> + '_ {
     })
 }
 
-/// `string([]rune(s))` with each rune mapped; bad bytes become U+FFFD.
+/// `string([]rune(s))` with each rune mapped by `f`. Invalid bytes become U+FFFD before.
 pub fn map(bytes: &[u8], mut f: impl FnMut(char) -> char) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for rune in runes(bytes) {

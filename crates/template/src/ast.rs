@@ -1,8 +1,8 @@
-//! What a template's source means. `Display` writes expressions as Go's error messages quote them.
+//! The syntax tree of a template. `Display` prints expressions as Go's error messages quote them.
 
 use std::fmt;
 
-/// A list of nodes under a name.
+/// A named template.
 pub(crate) struct Tree {
     pub(crate) name: String,
     pub(crate) nodes: Vec<Node>,
@@ -39,7 +39,7 @@ pub(crate) struct Pipe {
     pub(crate) commands: Vec<Command>,
 }
 
-/// An operand, or a function and its arguments; never empty.
+/// An operand, or a function with its arguments.
 pub(crate) struct Command {
     pub(crate) first: Expr,
     pub(crate) rest: Vec<Expr>,
@@ -60,14 +60,14 @@ pub(crate) enum ExprKind {
         text: Vec<u8>,
     },
     Field(Vec<String>),
-    /// The name with its `$`, then fields.
+    /// A variable, whose name begins with `$`, and the fields that follow it.
     Variable(Vec<String>),
     Identifier(String),
     Chain(Box<Expr>, Vec<String>),
     Pipe(Pipe),
 }
 
-/// A constant; each of the three is set if the constant can be one.
+/// A number literal. Each of the three numbers is set if the literal can have that type.
 pub(crate) struct Number {
     pub(crate) text: String,
     pub(crate) int: Option<i64>,

@@ -1,15 +1,15 @@
-/// Why a template gave nothing. The text is Go's where it says where the fault is; it holds names, positions and pieces
-/// of the template, never a value that was given to it.
+/// Why a template could not be parsed or rendered. The position is in Go's words. The text may contain names and parts
+/// of the template, and never a value of its data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// The source is no template: `template: NAME:LINE: …`.
+    /// The source is not a valid template: `template: NAME:LINE: …`.
     #[error("{0}")]
     Parse(String),
-    /// The template stopped while it ran: `template: NAME:LINE:COLUMN: executing "NAME" at <…>: …`.
+    /// The execution failed: `template: NAME:LINE:COLUMN: executing "NAME" at <…>: …`.
     #[error("{0}")]
     Execute(String),
-    /// One of [`crate::limits`] was met; the text says which and where.
+    /// One of [`crate::limits`] was exceeded. The text says which, and where.
     #[error("{0}")]
     Limit(String),
 }

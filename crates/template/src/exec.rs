@@ -1,4 +1,4 @@
-//! Runs a template: Go's `text/template/exec.go`, with bounds.
+//! Executes templates as Go's `text/template/exec.go` does, within the limits of [`crate::limits`].
 
 mod call;
 mod eval;
@@ -16,7 +16,7 @@ use crate::limits::{Budget, MAX_ACTION_DEPTH, MAX_OUTPUT, MAX_TEMPLATE_DEPTH, MA
 use crate::template::Inner;
 use crate::value::Values;
 
-/// Renders with `data` as `.`.
+/// Renders a template with `data` as `.`.
 pub(crate) fn render(
     template: &Inner,
     data: &Values,
@@ -53,7 +53,7 @@ fn run(template: &Inner, data: &Values, ctx: &mut Context) -> Result<Vec<u8>, Te
     Ok(state.out)
 }
 
-/// Where execution is, for error messages.
+/// The part of the template that is being executed, for error messages.
 #[derive(Clone, Copy)]
 enum At<'t> {
     Start,
@@ -63,7 +63,7 @@ enum At<'t> {
     Call(&'t Call),
 }
 
-/// How a list of nodes ended.
+/// How the execution of a list of nodes ended.
 #[derive(Clone, Copy, PartialEq)]
 enum Flow {
     Next,
@@ -111,7 +111,7 @@ impl<'t> State<'t> {
         Err(TemplateError::Limit(self.describe(message)))
     }
 
-    /// A function's fault, at the place where it was called.
+    /// The error of a function, with the position of its call.
     fn fault(&self, name: &str, fault: &Fault) -> TemplateError {
         match fault {
             Fault::Error(message) => TemplateError::Execute(self.describe(&format!("error calling {name}: {message}"))),
@@ -196,7 +196,7 @@ impl<'t> State<'t> {
             if value.truth() {
                 break self.list(if with { &value } else { dot }, &branch.list)?;
             }
-            // A long row of `else if` is no deeper than a short one.
+            // A loop and no recursion: a long chain of `else if` must not reach the limit of nesting.
             (branch, with) = match branch.otherwise.as_deref() {
                 Some([Node::If(next)]) => (next, false),
                 Some([Node::With(next)]) => (next, true),

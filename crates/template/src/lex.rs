@@ -1,4 +1,4 @@
-//! Cuts a template's source into tokens, as Go's `text/template/parse` does.
+//! Splits the source of a template into tokens, as Go's `text/template/parse` does.
 
 mod action;
 mod number;
@@ -6,7 +6,7 @@ mod token;
 
 pub(crate) use token::{Kind, Token};
 
-/// All tokens up to the end or the first error, which is the last token then.
+/// All tokens up to the end or the first error. An error is the last token.
 pub(crate) fn lex(input: &str, left: &str, right: &str) -> Vec<Token> {
     let mut lexer = Lexer {
         input,
@@ -42,7 +42,7 @@ struct Lexer<'s> {
     right: &'s str,
     pos: usize,
     start: usize,
-    /// The line of `start`.
+    /// The line number of `start`.
     line: usize,
     tokens: Vec<Token>,
 }
@@ -106,7 +106,7 @@ impl<'s> Lexer<'s> {
         self.ignore();
     }
 
-    /// Text and actions in turn.
+    /// Reads text and actions alternately.
     fn text(&mut self) -> Result<(), String> {
         loop {
             let Some(found) = self.rest().find(self.left) else {
@@ -146,7 +146,7 @@ impl<'s> Lexer<'s> {
         self.inside()
     }
 
-    /// Whether the right delimiter is here, and whether it trims.
+    /// Whether the right delimiter is at the current position, and whether it trims.
     fn at_right_delim(&self) -> (bool, bool) {
         let rest = self.rest();
         if right_trim_marker(rest) && rest[2..].starts_with(self.right) {

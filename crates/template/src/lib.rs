@@ -1,32 +1,33 @@
-//! Go templates as External Secrets runs them: Go's `text/template` with `missingkey=error`, sprig's functions without
-//! those that read the environment or the network, and External Secrets' own for certificates, keys and YAML.
+//! Go templates as External Secrets renders them: Go's `text/template` with `missingkey=error`, sprig's functions
+//! except those that read the environment or the network, and External Secrets' functions for certificates, keys and
+//! YAML.
 //!
-//! The rule for every observable byte is the real engine; `tests/template` holds a table of templates and what the
-//! engine makes of them.
+//! The output is meant to be the same to the byte. `tests/template` contains a table of templates with the output of
+//! External Secrets.
 //!
-//! Pure: no I/O beyond the clock and randomness that `now`, `uuidv4` and their like ask for, and nothing of Kubernetes.
-//! Work is bounded by [`limits`]. The local time zone is UTC, as it is in a container.
+//! No I/O, except the clock and the random numbers that functions such as `now` and `uuidv4` need. The crate knows
+//! nothing of Kubernetes. [`limits`] bounds the work of a rendering. The local time zone is UTC, as in a container.
 //!
-//! Where it differs, on purpose or for want of a part:
+//! Known differences:
 //!
-//! * `keys` and `values` come in the order of the keys; Go's order is a different one at every run.
-//! * Errors hold no values. `fail` shows a message that stands in the template, and none that was put together.
-//! * `fromYaml` says in words of its own, under `Error`, what is wrong with the syntax. It takes for wrong a tab
-//!   between a colon and its value, and a bracket that closes at the margin; and `\/` in double quotes for right.
-//!   U+0085, U+2028 and U+2029 end no line.
-//! * A regular expression is compiled by the `regex` crate, after its syntax was translated from Go's.
-//! * Not supported, and an error: complex constants, DSA keys, certificates with P-521 keys, JWKs of kinds other than
-//!   RSA, EC (P-256, P-384, P-521) and Ed25519, methods that change a version in place (`Scan`, `UnmarshalText`,
-//!   `UnmarshalJSON`).
-//! * Times are those of the years -9999 to 9999, where Go goes on: moving one out of them is an error, and seconds since
-//!   1970 that lead out of them are the first or the last of them.
-//! * Where Go prints the address of a pointer, this prints what it points to; and of a `*time.Location` never more than
-//!   its name.
-//! * Certificates carry key identifiers made with SHA-256 (RFC 7093).
+//! * `keys` and `values` return the order of the keys; Go's order changes with every run.
+//! * Errors contain no values. `fail` shows its message only if it is a literal of the template.
+//! * `fromYaml` describes syntax errors, under `Error`, in other words. It refuses a tab between a colon and its value,
+//!   and a closing bracket in the first column. It accepts `\/` in double quotes. U+0085, U+2028 and U+2029 are not
+//!   line ends.
+//! * Regular expressions are translated from Go's syntax and executed by the crate `regex`.
+//! * These are not supported and result in an error: complex constants, DSA keys, certificates with P-521 keys, JWKs
+//!   other than RSA, EC (P-256, P-384, P-521) and Ed25519, and methods that change a version in place (`Scan`,
+//!   `UnmarshalText`, `UnmarshalJSON`).
+//! * Times are limited to the years -9999 to 9999. An addition that leads out of them is an error; a number of seconds
+//!   since 1970 that does is read as the first or the last moment.
+//! * Where Go prints the address of a pointer, this crate prints the value that it points to, and of a `*time.Location`
+//!   only the name.
+//! * The key identifiers of generated certificates are made with SHA-256 (RFC 7093).
 //!
-//! The crate `gtmpl` does not carry this: its values are not bytes, it knows neither Go's dynamic types (which `eq`,
-//! `printf "%T"` and every function's parameters depend on) nor `break`, `else with` and range over integers, and it
-//! has no sprig.
+//! The crate `gtmpl` can't be used: its strings are not bytes; it does not have Go's dynamic types, which `eq`, `printf
+//! "%T"` and the parameters of all functions depend on; it lacks `break`, `else with`, `range` over integers, and
+//! sprig.
 //!
 //! ```
 //! use sidevault_template::{Template, Value, Values};

@@ -1,48 +1,49 @@
-//! What one rendering may cost. Go has next to no limits; a template that meets one of these would have made a Secret
-//! that Kubernetes refuses (1 MiB), or none at all.
+//! Limits of one rendering. Go has nearly none. The output of a template that exceeds one of these would not fit into a
+//! Secret (1 MiB), or would never be complete.
 
 use std::time::{Duration, Instant};
 
-/// Bytes of output, and of any single string made on the way.
+/// The largest output, and the largest string of an intermediate result, in bytes.
 pub const MAX_OUTPUT: usize = 4 << 20;
 
-/// Units of work in one rendering: about one for each node evaluated, each element built and each 64 bytes copied.
+/// Units of work of one rendering: about one for each evaluated node, each new element and each 64 copied bytes.
 pub const MAX_WORK: u64 = 16_000_000;
 
-/// How long renderings that share a [`Budget`] may take. Work is charged by its size, which a regular expression's is
-/// not: one that fails late at every byte takes the square of it. What is slow by nature, such as making keys, is
-/// charged as work, and its time does not count.
+/// How long the renderings that share a [`Budget`] may take. Units of work grow with the size of texts, and a regular
+/// expression may take the square of that. The time of functions that are slow by design, such as generating a key,
+/// does not count; they take many units of work instead.
 pub const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes that the values of one rendering hold at once. A single function may go beyond by what it makes.
+/// How many bytes the values of one rendering may take at the same time. The result of one function may exceed the
+/// limit.
 pub const MAX_HELD: usize = 64 << 20;
 
-/// Control structures and parentheses inside one another in a template's text.
+/// How deep control structures and parentheses may be nested in a template.
 pub const MAX_NESTING: usize = 100;
 
-/// `{{ else if }}` and `{{ else with }}` in a row, or in rows inside one another.
+/// How many `{{ else if }}` and `{{ else with }}` may follow one another, counting those of enclosing chains.
 pub const MAX_CHAINED: usize = 500;
 
-/// `{{ template }}` calls inside one another (Go: 100000).
+/// How deep `{{ template }}` calls may be nested (Go: 100000).
 pub const MAX_TEMPLATE_DEPTH: usize = 100;
 
-/// Actions under way at once, over all templates that called one another.
+/// How deep actions may be nested, over all templates that call one another.
 pub const MAX_ACTION_DEPTH: usize = 300;
 
-/// Lists and maps inside one another, wherever they are walked: printing, comparing, copying, JSON, YAML.
+/// How deep lists and maps may be nested where they are traversed: printing, comparing, copying, JSON, YAML.
 pub const MAX_VALUE_DEPTH: usize = 100;
 
-/// Bytes of a template's source.
+/// The longest source of a template, in bytes.
 pub const MAX_SOURCE: usize = 1 << 20;
 
-/// What is left of [`MAX_WORK`] and [`MAX_TIME`], for one rendering or for several that belong together: with
-/// [`Template::render_with`](crate::Template::render_with) all templates of one object can be held to what one may cost.
-/// The clock starts when the budget is made.
+/// The work and the time that are left, for one rendering or for several: with
+/// [`Template::render_with`](crate::Template::render_with) all templates of one object can share one budget. The time
+/// limit starts when the budget is made.
 #[derive(Clone, Debug)]
 pub struct Budget {
     work: u64,
     deadline: Instant,
-    /// Units until the clock is looked at again.
+    /// Units of work until the time limit is checked again.
     unwatched: u64,
 }
 
@@ -53,7 +54,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// So many units of work, from now on for so long.
+    /// A budget of `work` units, which is valid for `time` from now on.
     pub fn new(work: u64, time: Duration) -> Self {
         Self {
             work,
@@ -84,7 +85,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Time that does not count.
+    /// Extends the time limit by time that does not count.
     pub(crate) fn forgive(&mut self, time: Duration) {
         self.deadline += time;
     }

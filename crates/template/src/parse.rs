@@ -1,4 +1,4 @@
-//! Builds the tree, with Go's error messages.
+//! Parses tokens to the syntax tree, with Go's error messages.
 
 mod control;
 mod cursor;
@@ -13,7 +13,7 @@ use crate::go::strconv::{quote_text, unquote};
 use crate::lex::{Kind, Token, lex};
 use crate::limits::MAX_SOURCE;
 
-/// Parses `source` into its trees by name; that of the template itself is called `name`.
+/// Parses `source` to trees by name. The tree of the template itself has the name `name`.
 pub(crate) fn parse(
     name: &str,
     source: &str,
@@ -47,7 +47,7 @@ pub(crate) fn parse(
 
 type Parsed<T> = Result<T, TemplateError>;
 
-/// What ends a list of nodes.
+/// The keyword that ends a list of nodes.
 #[derive(Clone, Copy, PartialEq)]
 enum Ending {
     End,
@@ -72,12 +72,12 @@ struct Parser<'s> {
     name: &'s str,
     tokens: Vec<Token>,
     at: usize,
-    /// The last token that was looked at: errors name its line.
+    /// The last token that was read. Errors name its line.
     furthest: usize,
     variables: Vec<String>,
     range_depth: usize,
     nesting: usize,
-    /// `else if`s and `else with`s around the place.
+    /// The number of `else if` and `else with` around the current position.
     chained: usize,
     action_line: usize,
     trees: BTreeMap<String, Tree>,
@@ -136,7 +136,7 @@ impl Parser<'_> {
         self.add(Tree { name, nodes })
     }
 
-    /// A list that knows none of the variables around it.
+    /// Parses a list of nodes in which the variables around it are not visible.
     fn separate_list(&mut self, context: &str) -> Parsed<Vec<Node>> {
         let variables = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
         let range_depth = std::mem::take(&mut self.range_depth);
@@ -186,7 +186,7 @@ impl Parser<'_> {
             Kind::Break => self.loop_exit("{{break}}", Node::Break)?,
             Kind::Continue => self.loop_exit("{{continue}}", Node::Continue)?,
             Kind::Else => {
-                // `else if` and `else with` leave their word for the control that they continue.
+                // After `else`, the `if` or `with` is left for the control structure that it continues.
                 if !matches!(self.peek_non_space(), Kind::If | Kind::With) {
                     self.expect(Kind::RightDelim, "else")?;
                 }

@@ -6,7 +6,7 @@ use crate::ast::Tree;
 use crate::limits::Budget;
 use crate::{TemplateError, Values};
 
-/// A parsed template, with the templates that it defines. Cheap to clone and to share between threads.
+/// A parsed template and the templates that it defines. Cheap to clone and to share between threads.
 #[derive(Clone)]
 pub struct Template {
     inner: Arc<Inner>,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Template {
 }
 
 impl Template {
-    /// Parses `source` with the delimiters `{{` and `}}`. Errors name the template as `name`.
+    /// Parses `source` with the delimiters `{{` and `}}`. `name` is the template's name in errors.
     ///
     /// # Errors
     /// [`TemplateError::Parse`] with Go's text, e.g. `template: NAME:1: function "x" not defined`, and
@@ -36,8 +36,8 @@ impl Template {
         Self::parse_with_delimiters(name, source, "", "")
     }
 
-    /// Parses with other delimiters; an empty one stands for the usual. External Secrets has them for the whole
-    /// operator, as `--template-left-delimiter` and `--template-right-delimiter`.
+    /// Parses with other delimiters. An empty delimiter stands for `{{` or `}}`. External Secrets sets them for all
+    /// templates, with `--template-left-delimiter` and `--template-right-delimiter`.
     ///
     /// # Errors
     /// As [`Template::parse`].
@@ -52,15 +52,15 @@ impl Template {
         })
     }
 
-    /// Renders with `data` as `.`.
+    /// Renders the template with `data` as `.`.
     ///
     /// # Errors
-    /// [`TemplateError::Execute`], e.g. for a key that is not there, and [`TemplateError::Limit`].
+    /// [`TemplateError::Execute`], e.g. for a missing key, and [`TemplateError::Limit`].
     pub fn render(&self, data: &Values) -> Result<Vec<u8>, TemplateError> {
         self.render_with(data, SystemTime::now(), &mut Budget::default())
     }
 
-    /// Renders as if it were `now`, for `now`, `ago` and the validity of generated certificates.
+    /// Renders with `now` as the current time for `now`, `ago` and the validity of generated certificates.
     ///
     /// # Errors
     /// As [`Template::render`].
@@ -68,8 +68,8 @@ impl Template {
         self.render_with(data, now, &mut Budget::default())
     }
 
-    /// Renders as if it were `now`, out of a budget that other renderings take from too. Runs up to
-    /// [`MAX_TIME`](crate::limits::MAX_TIME) and does not yield meanwhile.
+    /// Renders with `now` as the current time, and with a budget that other renderings share. Blocks for up to
+    /// [`MAX_TIME`](crate::limits::MAX_TIME).
     ///
     /// # Errors
     /// As [`Template::render`].
@@ -78,7 +78,7 @@ impl Template {
     }
 }
 
-/// The functions a template may call, in alphabetical order: Go's own, sprig's and External Secrets'.
+/// The names of all functions that a template may call, in alphabetical order.
 pub fn function_names() -> &'static [&'static str] {
     crate::funcs::names()
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What `.` is: names to values. If all of them are strings it is Go's `map[string]string`, as External Secrets has it
-/// (so `get . "key"` is a type error, as there); otherwise a `map[string]interface {}`.
+/// The data of a template, which is its `.`. If all values are strings it has Go's type `map[string]string`, as in
+/// External Secrets, where `get . "key"` therefore is a type error. Otherwise it has the type `map[string]interface
+/// {}`.
 pub type Values = BTreeMap<String, Value>;
 
-/// A value given to a template. `Debug` shows its kind only: values are secrets.
+/// A value in the data of a template. `Debug` shows only its kind, because values are secret.
 #[derive(Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Value {
@@ -18,7 +19,7 @@ pub enum Value {
     Int(i64),
     /// A `float64`.
     Float(f64),
-    /// A `string`: in Go any bytes, and so here.
+    /// A `string`: as in Go, any bytes.
     String(Vec<u8>),
     /// A `[]interface {}`.
     List(Vec<Value>),

@@ -1,4 +1,4 @@
-//! Templates nobody means well with: none may panic, hang or fill the memory.
+//! Hostile templates: none may panic, hang or exhaust the memory.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -20,7 +20,7 @@ fn render(source: &str) -> Result<Vec<u8>, TemplateError> {
     Template::parse("t", source)?.render(&data())
 }
 
-/// On a thread with the stack that servers' workers have.
+/// Renders on a thread whose stack is as small as that of a Tokio worker.
 fn on_a_small_stack(source: &str) -> Result<Vec<u8>, TemplateError> {
     let source = source.to_owned();
     std::thread::Builder::new()
@@ -40,7 +40,7 @@ fn refused(source: &str) {
 }
 
 #[test]
-fn recursion_ends() {
+fn recursion_is_bounded() {
     refused(r#"{{ define "r" }}{{ template "r" . }}{{ end }}{{ template "r" . }}"#);
     refused(
         r#"{{ define "r" }}{{ if 1 }}{{ with 1 }}{{ range list 1 }}{{ template "r" . }}{{ end }}{{ end }}{{ end }}{{ end }}{{ template "r" . }}"#,
@@ -48,7 +48,7 @@ fn recursion_ends() {
 }
 
 #[test]
-fn loops_end() {
+fn loops_are_bounded() {
     refused("{{ range until 100000000 }}{{ end }}");
     refused("{{ range 9223372036854775807 }}{{ end }}");
     refused("{{ $l := until 2000 }}{{ range $l }}{{ range $l }}{{ range $l }}{{ end }}{{ end }}{{ end }}");
@@ -70,18 +70,18 @@ fn output_is_bounded() {
 }
 
 #[test]
-fn what_takes_the_square_of_its_length_ends() {
+fn functions_of_quadratic_time_are_bounded() {
     refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexFindAll "a*b|a" $b -1 }}"#);
     refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexReplaceAll "a*b|a" $b "" }}"#);
     refused(r#"{{ $b := repeat 400000 "a" }}{{ $_ := regexSplit "a*b|a" $b -1 }}"#);
-    // Beginnings without an end are no work at all.
+    // Begin lines without an end line take linear time.
     assert!(on_a_small_stack(r#"{{ repeat 200000 "-----BEGIN A-----\n" | filterPEM "A" | len }}"#).is_err());
     let empty = r#"{{ repeat 20000 "-----BEGIN A-----\n-----END B-----\n" | filterPEM "A" }}"#;
     assert!(matches!(on_a_small_stack(empty), Err(TemplateError::Execute(_))));
 }
 
 #[test]
-fn scans_are_paid_for() {
+fn reading_long_arguments_takes_work() {
     let long = r#"{{ $b := print (repeat 4000000 "x") "*" }}"#;
     for call in ["b64dec $b", "atoi $b", "shuffle $b", "toDate $b $b", "hasSuffix $b $b"] {
         refused(&format!(
@@ -100,7 +100,7 @@ fn scans_are_paid_for() {
 }
 
 #[test]
-fn values_are_held_to_their_share_of_memory() {
+fn the_memory_of_values_is_bounded() {
     let plenty = || Budget::new(1 << 40, Duration::from_secs(3600));
     let held = |source: &str| {
         let template = Template::parse("t", source).unwrap();
@@ -127,14 +127,14 @@ fn values_are_held_to_their_share_of_memory() {
     );
     let map = r#"{{ $d := dict }}{{ range $i := until 20000 }}{{ $_ := set $d (toString $i) 1 }}{{ end }}"#;
     refused(&format!("{map}{{{{ len (keys {}) }}}}", "$d ".repeat(500)));
-    // What is dropped on the way does not count.
+    // Values that were dropped do not count.
     let dropped = format!("{long}{{{{ range until 30 }}}}{{{{ $_ := splitList `,` $b }}}}{{{{ end }}}}");
     let dropped = Template::parse("t", &dropped).unwrap();
     assert!(dropped.render_with(&data(), SystemTime::now(), &mut plenty()).is_ok());
 }
 
 #[test]
-fn a_store_pays_for_what_it_asks_for_before_it_is_opened() {
+fn key_derivation_of_a_pkcs12_store_takes_work_first() {
     let key = |store: &[u8]| {
         let data = Values::from([("s".to_owned(), Value::from(store.to_vec()))]);
         Template::parse("t", "{{ pkcs12key .s }}")
@@ -164,7 +164,7 @@ fn renderings_can_share_a_budget() {
 }
 
 #[test]
-fn deep_values_are_refused_where_they_are_walked() {
+fn deep_values_are_refused_where_they_are_traversed() {
     let deep = "{{ $l := list 1 }}{{ range until 20000 }}{{ $l = list $l }}{{ end }}";
     for walk in [
         "{{ $l }}",
@@ -177,14 +177,14 @@ fn deep_values_are_refused_where_they_are_walked() {
     ] {
         refused(&format!("{deep}{walk}"));
     }
-    // Merely made and dropped, they do no harm.
+    // A deep value that is only made and dropped is accepted.
     assert!(on_a_small_stack(deep).is_ok());
     let chain = "{{ $d := dict }}{{ $c := $d }}{{ range until 20000 }}{{ $n := dict }}{{ $_ := set $c \"k\" $n }}{{ $c = $n }}{{ end }}";
     assert!(on_a_small_stack(chain).is_ok());
 }
 
 #[test]
-fn a_map_in_itself_is_refused_where_it_is_walked() {
+fn a_map_that_contains_itself_is_refused_where_it_is_traversed() {
     let ring = "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}";
     assert!(on_a_small_stack(ring).is_ok());
     for walk in [
@@ -227,7 +227,7 @@ fn nesting_in_the_source_is_bounded() {
 }
 
 #[test]
-fn rows_of_else_if_are_bounded() {
+fn chains_of_else_if_are_bounded() {
     let row = |count: usize, inner: &str| {
         let last = "{{ else if .a }}".repeat(count);
         format!(
@@ -242,7 +242,7 @@ fn rows_of_else_if_are_bounded() {
 }
 
 #[test]
-fn errors_and_debug_hold_no_value() {
+fn errors_and_debug_contain_no_value() {
     let secret = "hunter2-hunter2";
     let data = Values::from([("s".to_owned(), Value::from(secret))]);
     for source in [
@@ -269,7 +269,7 @@ fn errors_and_debug_hold_no_value() {
 }
 
 #[test]
-fn what_fail_says_in_the_template_is_said() {
+fn fail_shows_only_a_literal_message() {
     let error = render(r#"{{ fail "set a password" }}"#).unwrap_err();
     assert!(
         error.to_string().ends_with("error calling fail: set a password"),
@@ -278,13 +278,13 @@ fn what_fail_says_in_the_template_is_said() {
 }
 
 #[test]
-fn other_delimiters() {
+fn delimiters_can_be_set() {
     let template = Template::parse_with_delimiters("t", "{{ x }} [[ .a ]] [[- /* c */ -]] !", "[[", "]]").unwrap();
     assert_eq!(template.render(&data()).unwrap(), b"{{ x }} text!");
 }
 
 #[test]
-fn data_that_is_not_all_text_is_a_map_of_anything() {
+fn data_of_strings_has_another_type_than_mixed_data() {
     let data = Values::from([
         ("n".to_owned(), Value::Int(3)),
         (
@@ -340,7 +340,7 @@ fn operand() -> impl Strategy<Value = String> {
     })
 }
 
-/// Any function but those that are slow by nature.
+/// The name of any function, except those that are slow by design.
 fn call_name() -> impl Strategy<Value = &'static str> {
     let names: Vec<&'static str> = function_names()
         .iter()

@@ -1,6 +1,7 @@
-//! The table of `tests/template`, against what External Secrets' engine made of it.
+//! Renders the table of `tests/template` and compares the output with that of External Secrets' engine.
 //!
-//! `golden.json` is that engine's word, so this runs without Go; `tests/template/run.sh` checks that it still is.
+//! `golden.json` contains the engine's output, so that this test does not need Go. If Go is there, another test runs
+//! the engine itself (`tests/template/run.sh`).
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -34,21 +35,21 @@ struct Case {
     data64: BTreeMap<String, String>,
     #[serde(default)]
     fixtures: Vec<String>,
-    /// Both outputs must match this, for outputs that differ at every run.
+    /// For outputs that differ at every run: a regular expression that both outputs must match.
     shape: Option<String>,
-    /// The error's text must be the engine's too.
+    /// Whether the text of the error must be the engine's too.
     #[serde(default)]
     exact: bool,
 }
 
 #[derive(Deserialize, Clone, PartialEq)]
-struct Said {
+struct EngineOutput {
     output: Option<String>,
     output64: Option<String>,
     error: Option<String>,
 }
 
-impl Said {
+impl EngineOutput {
     fn bytes(&self) -> Option<Vec<u8>> {
         match (&self.output, &self.output64) {
             (Some(text), _) => Some(text.clone().into_bytes()),
@@ -67,14 +68,14 @@ fn table() -> Table {
     serde_json::from_slice(&text).expect("a table of cases")
 }
 
-fn golden() -> BTreeMap<String, Said> {
+fn golden() -> BTreeMap<String, EngineOutput> {
     let text = fs::read(directory().join("golden.json")).expect("the golden file");
-    serde_json::from_slice(&text).expect("what the engine said")
+    serde_json::from_slice(&text).expect("the engine's outputs")
 }
 
 impl Case {
     fn render(&self, fixtures: &BTreeMap<String, String>) -> Result<Vec<u8>, TemplateError> {
-        // Built without optimisation, some cases take longer than a rendering may.
+        // Without optimisation some cases take longer than the time limit of a rendering.
         let mut budget = Budget::new(MAX_WORK, Duration::from_secs(3600));
         let mut data = Values::new();
         for (key, value) in &self.data {
@@ -86,12 +87,12 @@ impl Case {
         for name in &self.fixtures {
             data.insert(name.clone(), Value::from(fixtures[name].as_str()));
         }
-        // The engine calls a template by the key that it is for; the Go program's is `t`.
+        // The engine names a template after its key, which is `t` in `run.sh`.
         Template::parse("t", &self.template)?.render_with(&data, SystemTime::now(), &mut budget)
     }
 
-    /// What is wrong with `ours`, if anything.
-    fn judge(&self, ours: &Result<Vec<u8>, TemplateError>, theirs: &Said) -> Option<String> {
+    /// How the output differs from the engine's, if it does.
+    fn difference(&self, ours: &Result<Vec<u8>, TemplateError>, theirs: &EngineOutput) -> Option<String> {
         match (ours, theirs.bytes()) {
             (Ok(ours), Some(theirs)) => {
                 let fits = match &self.shape {
@@ -129,15 +130,15 @@ impl Case {
     }
 }
 
-fn check(said: &BTreeMap<String, Said>) {
+fn check(outputs: &BTreeMap<String, EngineOutput>) {
     let table = table();
     let mut wrong = Vec::new();
     for case in &table.cases {
-        let Some(theirs) = said.get(&case.name) else {
+        let Some(theirs) = outputs.get(&case.name) else {
             continue;
         };
         let ours = case.render(&table.fixtures);
-        if let Some(difference) = case.judge(&ours, theirs) {
+        if let Some(difference) = case.difference(&ours, theirs) {
             wrong.push(format!("== {}: {}\n{difference}", case.name, case.template));
         }
     }
@@ -145,7 +146,7 @@ fn check(said: &BTreeMap<String, Said>) {
 }
 
 #[test]
-fn every_case_comes_out_as_the_engine_has_it() {
+fn every_case_renders_as_in_golden_json() {
     let golden = golden();
     for case in &table().cases {
         assert!(
@@ -157,13 +158,13 @@ fn every_case_comes_out_as_the_engine_has_it() {
     check(&golden);
 }
 
-/// Runs `tests/template/run.sh`, which builds the engine itself; `None` without Go.
+/// Runs `tests/template/run.sh`, which builds the engine. Returns `None` without Go.
 fn engine(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     if Command::new("go").arg("version").output().is_err() {
         let said = "SKIPPED: no Go, so the template engine of External Secrets was not run";
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-        // Past the test harness, which would swallow it.
-        let _unheard = writeln!(std::io::stderr(), "{said}");
+        // `eprintln!` would be captured by the test harness.
+        writeln!(std::io::stderr(), "{said}").ok();
         return None;
     }
     let mut child = Command::new("sh")
@@ -185,12 +186,14 @@ fn engine(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     Some(output.stdout)
 }
 
-/// The engine and we over the same table, now; and Go reads a trust store of ours.
+/// Also lets Go read a trust store that this crate wrote.
 #[test]
-fn the_engine_itself_agrees() {
-    let Some(said) = engine(&["--print"], b"") else { return };
-    let said: BTreeMap<String, Said> = serde_json::from_slice(&said).expect("what the engine says");
-    check(&said);
+fn every_case_renders_as_in_the_engine_run_now() {
+    let Some(printed) = engine(&["--print"], b"") else {
+        return;
+    };
+    let outputs: BTreeMap<String, EngineOutput> = serde_json::from_slice(&printed).expect("the engine's outputs");
+    check(&outputs);
 
     let template = r#"{{ pemTruststoreToPKCS12Pass (print .root .intermediate) "pässwörd" }}"#;
     let fixtures = table().fixtures;
@@ -202,7 +205,7 @@ fn the_engine_itself_agrees() {
 }
 
 #[test]
-fn every_function_is_in_the_table() {
+fn every_function_has_a_case() {
     let table = table();
     let templates: Vec<&str> = table.cases.iter().map(|case| case.template.as_str()).collect();
     let templates = templates.join("\n");

@@ -241,7 +241,7 @@ async fn https_to_a_server_without_tls_names_the_http_url() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             // Unread bytes would make the kernel reset the connection.
-            stream.read(&mut [0; 4096]).await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         }
     });

@@ -1,6 +1,6 @@
-//! Go's regular expressions in the `regex` crate's syntax. They have one ancestor; what differs is rewritten: Perl
-//! classes and `\b` are ASCII in Go, `\Q…\E` and octal escapes exist, `[` in a class and a brace that counts nothing
-//! are themselves, and Rust's set operations and `x` flag do not exist.
+//! Translates Go's regular expressions to the syntax of the crate `regex`. Both descend from RE2. In Go, Perl classes
+//! and `\b` are ASCII; `\Q…\E` and octal escapes exist; `[` in a class and `{` without a count are literals; Rust's set
+//! operations and the flag `x` do not exist.
 
 mod class;
 mod count;
@@ -14,24 +14,24 @@ use count::Count;
 
 use super::{BadPattern, Flaw};
 
-/// A class of nothing: a surrogate is a character to Go, but one that no text has.
+/// A class that matches nothing. It stands for a surrogate, which Go accepts and no text contains.
 const NEVER: &str = "[a&&b]";
 
-/// An expression as Rust takes it.
+/// A translated expression.
 pub(super) struct Translated {
     pub(super) pattern: String,
-    /// The names of groups with their numbers. Go takes names that Rust does not, and one for several groups, so that
-    /// Rust is told of none.
+    /// The names of groups, with their numbers. The translated expression has no names, because Go accepts names that
+    /// Rust does not, and the same name for several groups.
     pub(super) names: Vec<(String, usize)>,
 }
 
-/// What is wrong, and with which characters.
+/// The error, and the range of the expression that is wrong.
 type Parsed<T = ()> = Result<T, (Flaw, Range<usize>)>;
 
-/// The expression in Rust's syntax.
+/// Translates an expression.
 ///
 /// # Errors
-/// What Go would say.
+/// The error that Go reports.
 pub(super) fn translate(pattern: &str) -> Result<Translated, BadPattern> {
     let chars: Vec<char> = pattern.chars().collect();
     let mut translator = Translator {
@@ -62,16 +62,16 @@ struct Translator {
     chars: Vec<char>,
     at: usize,
     out: String,
-    /// Where the last `:]` is; looking for one each time would take the square of the pattern's length.
+    /// The position of the last `:]`. Searching it at each bracket would take the square of the pattern's length.
     last_class_end: usize,
-    /// Groups that capture, so far.
+    /// The number of capturing groups so far.
     groups: usize,
     names: Vec<(String, usize)>,
-    /// Flags that are to hold from the next item on: a repetition that comes before it is of the last one.
+    /// Flags that were read and are written before the next item. A repetition in between belongs to the item before.
     flags: String,
-    /// For the whole and each open group: how often the most repeated of its items is.
+    /// For the whole expression and each open group, the largest repeat count of its items.
     open: Vec<u32>,
-    /// How often the most repeated part of the last item is.
+    /// The largest repeat count inside of the last item.
     last: u32,
 }
 
@@ -80,20 +80,20 @@ impl Translator {
         self.chars.get(self.at + ahead).copied()
     }
 
-    /// What is wrong with what stands between `start` and here.
+    /// An error in the range from `start` to the current position.
     fn wrong(&self, flaw: Flaw, start: usize) -> (Flaw, Range<usize>) {
         (flaw, start..self.at.min(self.chars.len()))
     }
 
-    /// What is wrong with all from `start` on.
+    /// An error in the range from `start` to the end.
     fn wrong_from(&self, flaw: Flaw, start: usize) -> (Flaw, Range<usize>) {
         (flaw, start..self.chars.len())
     }
 
     fn run(&mut self) -> Parsed {
-        // Where the repetition began that ends here; Go refuses two in a row.
+        // The start of the repetition that ends here. Go refuses two repetitions in a row.
         let mut repetition = None;
-        // Whether there is anything here to be repeated.
+        // Whether there is an item that can be repeated.
         let mut repeatable = false;
         while let Some(c) = self.peek(0) {
             let start = self.at;
@@ -148,12 +148,12 @@ impl Translator {
         }
     }
 
-    /// Flags that were read hold from here on.
+    /// Applies flags that were read.
     fn set_flags(&mut self) {
         self.out.push_str(&std::mem::take(&mut self.flags));
     }
 
-    /// The last item is no more to be repeated itself: it counts for the group around it, and another begins.
+    /// Ends the last item, and updates the largest repeat count of the group around it.
     fn settle(&mut self) {
         if let Some(around) = self.open.last_mut() {
             *around = self.last.max(*around);

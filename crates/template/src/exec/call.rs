@@ -1,4 +1,4 @@
-//! Calls of functions and methods, and the arguments that they get.
+//! Evaluates arguments, and calls functions and methods with them.
 
 use super::{At, Run, State};
 use crate::ast::{Expr, ExprKind, Number};
@@ -57,7 +57,7 @@ impl<'t> State<'t> {
         if let Some(last) = last {
             values.push(self.validate(last, ty(args.len()))?);
         }
-        // Nearly every function reads its texts to the end.
+        // Nearly every function reads its string arguments to the end.
         let read = values.iter().map(|value| match value {
             Val::Str(text) => text.len() / 64,
             _ => 0,
@@ -67,12 +67,11 @@ impl<'t> State<'t> {
         self.ctx.ran();
         match ran {
             Ok(value) => Ok(value),
-            // Go finds this out before it calls.
+            // Go reports this fault before the call.
             Err(fault @ Fault::Uncallable(_)) => Err(self.fault(name, &fault)),
             Err(fault) => {
                 self.at = call;
-                // What a template says on purpose is shown if it stands in the template; what it puts together may be
-                // made of secrets.
+                // A message that is a literal of the template is shown. A computed message may contain values.
                 if name == "fail" {
                     let said = match args.first().map(|arg| &arg.kind) {
                         Some(ExprKind::String { text, .. }) => String::from_utf8_lossy(text).into_owned(),
@@ -115,7 +114,7 @@ impl<'t> State<'t> {
         self.validate(value, ty)
     }
 
-    /// A literal as an argument of type `ty`.
+    /// Converts a literal to the parameter type `ty`.
     fn literal(&self, ty: Ty, expr: &Expr) -> Run<Val> {
         let expected = |what: &str| self.error(format!("expected {what}; found {expr}"));
         match (ty, &expr.kind) {

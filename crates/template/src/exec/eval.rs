@@ -1,4 +1,4 @@
-//! Pipelines, commands and what their operands are.
+//! Evaluates pipelines, commands and operands.
 
 use super::{At, Run, State};
 use crate::ast::{Command, Expr, ExprKind, Number, Pipe};
@@ -24,7 +24,7 @@ impl<'t> State<'t> {
         Ok(value)
     }
 
-    /// `last` is what the command before gave, and the last argument of this one.
+    /// `last` is the result of the previous command, and becomes the last argument of this one.
     fn command(&mut self, dot: &Val, command: &'t Command, last: Option<Val>) -> Run<Val> {
         self.work()?;
         let first = &command.first;
@@ -66,7 +66,7 @@ impl<'t> State<'t> {
         self.error(format!("can't give argument to non-function {shown}"))
     }
 
-    /// A literal whose type nothing asks for, or `.`.
+    /// Evaluates a literal where no type is expected, or `.`.
     pub(super) fn constant(&self, dot: &Val, expr: &Expr) -> Run<Val> {
         match &expr.kind {
             ExprKind::Bool(value) => Ok(Val::Bool(*value)),
@@ -131,7 +131,8 @@ impl<'t> State<'t> {
         self.fields(dot, At::Expr(whole), value, names, args, last)
     }
 
-    /// `.X.Y.Z`, the last of which may be a method with arguments. `whole` is where a method's own fault is.
+    /// Evaluates `.X.Y.Z`. The last name may be a method with arguments. `whole` is the position that the error of a
+    /// method names.
     pub(super) fn fields(
         &mut self,
         dot: &Val,

@@ -1,4 +1,4 @@
-//! `range`, over what can be counted or holds several.
+//! `range` over integers, lists and maps.
 
 use super::{Flow, Run, State};
 use crate::ast::Branch;
@@ -22,7 +22,7 @@ impl<'t> State<'t> {
             }
             Val::Map(map) => {
                 self.charge(map.items.borrow().len())?;
-                // Go sorts once, before the first turn; the body may change the map.
+                // As in Go the keys are sorted once, before the loop: its body may change the map.
                 let items: Vec<(Val, Val)> = map
                     .items
                     .borrow()
@@ -44,11 +44,11 @@ impl<'t> State<'t> {
             flow = self.list(dot, otherwise)?;
         }
         self.variables.truncate(before);
-        // As in Go, a `break` in the `else` of a range ends that range and no other.
+        // As in Go, a `break` in the `else` of a range ends this range and not the loop around it.
         Ok(if flow == Flow::Break { Flow::Next } else { flow })
     }
 
-    /// Whether there was anything to iterate over.
+    /// Runs the body for each item. Returns whether there was any.
     fn iterate(&mut self, branch: &'t Branch, items: impl Iterator<Item = (Val, Val)>) -> Run<bool> {
         let mark = self.variables.len();
         let declared = &branch.pipe.declared;
@@ -78,7 +78,7 @@ impl<'t> State<'t> {
         Ok(ran)
     }
 
-    /// Sets one of the variables that the `range` declared, counted from the last.
+    /// Sets a variable that the `range` declared; 1 is the last of them.
     fn set_top(&mut self, from_top: usize, value: Val) {
         let at = self.variables.len().checked_sub(from_top);
         if let Some(slot) = at.and_then(|at| self.variables.get_mut(at)) {
@@ -87,7 +87,7 @@ impl<'t> State<'t> {
     }
 }
 
-/// `i` in the integer type of `like`.
+/// Converts `i` to the integer type of `like`.
 fn like(like: &Val, i: i128) -> Val {
     match like {
         Val::Int64(_) => Val::Int64(i as i64),

@@ -1,4 +1,4 @@
-//! Go's own functions. `slice` is not here: sprig's takes its place.
+//! Go's built-in functions, except `slice`, which sprig replaces.
 
 use super::{Context, Fault, Func, Ran, Ty, any, f, v};
 use crate::go::fmt;
@@ -7,7 +7,7 @@ use crate::go::url;
 use crate::go::val::{Basic, Val};
 
 pub(super) const TABLE: &[Func] = &[
-    // `and` and `or` do not evaluate what they do not need; exec/call.rs runs them.
+    // `and` and `or` evaluate only the arguments that they need, so exec/call.rs runs them.
     v("and", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("or", &[Ty::Reflect], Ty::Reflect, |_, _| Ok(Val::Nil)),
     v("call", &[Ty::Reflect], Ty::Reflect, call),
@@ -61,7 +61,7 @@ fn incompatible(a: &Val, b: &Val) -> Fault {
     .into()
 }
 
-/// Whether the first is equal to one of the others.
+/// Whether the first argument is equal to one of the others.
 fn eq(args: &[Val]) -> Result<bool, Fault> {
     let Some((first, others)) = args.split_first() else {
         return Ok(false);
@@ -101,7 +101,7 @@ fn equal(a: &Val, b: &Val) -> Result<bool, Fault> {
     }
 }
 
-/// The type of what is looked into, which is never the pointer.
+/// The type of an indexed value; of a pointer, the type that it points to.
 fn pointed_to(value: &Val) -> &'static str {
     let name = value.type_name();
     name.strip_prefix('*').unwrap_or(name)
@@ -179,7 +179,7 @@ fn len(_: &mut Context, args: &[Val]) -> Ran {
     Ok(Val::Int(length as i64))
 }
 
-/// The arguments as one text, as `print` has them; but `nil` is `<no value>`.
+/// The arguments as one string, as `print` formats them, but with `<no value>` for `nil`.
 fn shown(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault> {
     let args: Vec<Val> = args
         .iter()

@@ -1,4 +1,4 @@
-//! sprig: keys and certificates made on the spot.
+//! sprig's functions that generate keys and certificates.
 
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -22,7 +22,7 @@ pub(super) const TABLE: &[Func] = &[
         }
         b"ecdsa" => {
             let key = loop {
-                // All but one in 2^32 candidates are keys.
+                // All but one in 2^32 candidates are valid keys.
                 if let Ok(key) = p256::SecretKey::from_slice(&rand::random::<[u8; 32]>()) {
                     break key;
                 }
@@ -92,7 +92,7 @@ fn new_key(ctx: &mut Context) -> Result<PrivateKey, Fault> {
     generate_rsa(2048)
 }
 
-/// The key as rcgen signs with it: ring knows no P-521.
+/// Converts the key for rcgen. ring does not support P-521.
 fn key_pair(key: &PrivateKey) -> Result<KeyPair, Fault> {
     let algorithm = match key {
         PrivateKey::Rsa(_) => &::rcgen::PKCS_RSA_SHA256,
@@ -123,7 +123,7 @@ fn params(ctx: &Context, name: &str, ips: &Val, names: &Val, days: i64) -> Resul
     params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    // Go says that it is no authority, and gives it no key identifier.
+    // As in Go, a certificate that is no authority says so and has no key identifier.
     params.is_ca = IsCa::NoCa;
     let mut no_authority = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0]);
     no_authority.set_criticality(true);

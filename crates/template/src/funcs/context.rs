@@ -1,4 +1,4 @@
-//! What a rendering's functions share, and what they take from its budget.
+//! The state that the functions of one rendering share, and its budget.
 
 use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
@@ -9,13 +9,13 @@ use super::{Fault, Ran};
 use crate::go::val::{Items, Map, Val};
 use crate::limits::{Budget, MAX_HELD, MAX_OUTPUT};
 
-/// What functions share in one rendering: the time, the work left, and the maps that were made.
+/// The state of one rendering: its time, its budget, and the maps that were made.
 pub(crate) struct Context {
     pub(crate) now: Timestamp,
     pub(crate) budget: Budget,
-    /// Since when something slow by nature has been under way.
+    /// When the running function called [`slow`](Self::slow).
     slow: Option<Instant>,
-    /// Maps are changed in place, so they can hold themselves; they are emptied at the end.
+    /// Maps are changed in place, so a map can contain itself. All maps are emptied at the end, so that none is leaked.
     maps: Vec<Weak<Map>>,
 }
 
@@ -29,7 +29,7 @@ impl Context {
         }
     }
 
-    /// Takes `units` from what the rendering may do.
+    /// Takes `units` of work from the budget.
     pub(crate) fn work(&mut self, units: u64) -> Result<(), Fault> {
         if crate::go::held::held() > MAX_HELD {
             return Err(Fault::Limit("the values of the template are too big"));
@@ -37,27 +37,28 @@ impl Context {
         self.budget.take(units).map_err(Fault::Limit)
     }
 
-    /// One turn of a loop whose turns cost what nobody can tell beforehand.
+    /// Takes the work of one iteration of a loop whose duration can't be predicted, and checks the time limit.
     pub(crate) fn turn(&mut self) -> Result<(), Fault> {
         self.work(1)?;
         self.budget.watch().map_err(Fault::Limit)
     }
 
-    /// Takes `units` for what is slow by nature; the time until the function has run does not count.
+    /// Takes `units` of work for a function that is slow by design, such as a password hash. The time until it returns
+    /// does not count for the time limit.
     pub(crate) fn slow(&mut self, units: u64) -> Result<(), Fault> {
         self.work(units)?;
         self.slow.get_or_insert_with(Instant::now);
         Ok(())
     }
 
-    /// A function has run.
+    /// Must be called after each function.
     pub(crate) fn ran(&mut self) {
         if let Some(since) = self.slow.take() {
             self.budget.forgive(since.elapsed());
         }
     }
 
-    /// Says in advance that a string of `length` bytes will be made.
+    /// Takes the work of making a string of `length` bytes, before it is made.
     pub(crate) fn reserve(&mut self, length: usize) -> Result<(), Fault> {
         if length > MAX_OUTPUT {
             return Err(Fault::Limit("a string is too long"));
@@ -65,14 +66,14 @@ impl Context {
         self.work(length as u64 / 64)
     }
 
-    /// A string that was made.
+    /// Makes a string, and takes its work.
     pub(crate) fn text(&mut self, bytes: impl Into<Vec<u8>>) -> Ran {
         let bytes = bytes.into();
         self.reserve(bytes.len())?;
         Ok(Val::str(bytes))
     }
 
-    /// A `map[string]interface {}`.
+    /// Makes a `map[string]interface {}`.
     pub(crate) fn map(&mut self, items: Items) -> Val {
         let map = Rc::new(Map::new(false, false, items));
         if self.maps.len() % 1024 == 1023 {

@@ -1,4 +1,4 @@
-//! sprig: hashes, password hashes, AES; and External Secrets' `rsaDecrypt`.
+//! sprig's functions for hashes, password hashes and AES, and External Secrets' `rsaDecrypt`.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -46,7 +46,7 @@ pub(super) const TABLE: &[Func] = &[
     f("rsaDecrypt", &[Ty::Str, Ty::Str, Ty::Str, Ty::Str], rsa_decrypt),
 ];
 
-/// What a slow hash costs of a rendering's work: some ten of them are allowed.
+/// The work of a slow hash. The budget of a rendering allows about ten.
 pub(super) const SLOW: u64 = crate::limits::MAX_WORK / 10;
 
 fn hashed(ctx: &mut Context, args: &[Val], hash: fn(&[u8]) -> String) -> Ran {
@@ -61,7 +61,7 @@ fn hex(bytes: &[u8]) -> String {
 fn bcrypt_hash(ctx: &mut Context, password: &[u8]) -> Result<String, Fault> {
     ctx.slow(SLOW)?;
     if password.len() > 72 {
-        // sprig gives the error as the value.
+        // As in sprig, the result is the error's text.
         return Ok("failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes".to_owned());
     }
     let parts = ::bcrypt::hash_with_result(password, 10).map_err(|_| Fault::from("bcrypt failed"))?;
@@ -81,7 +81,7 @@ fn htpasswd(ctx: &mut Context, args: &[Val]) -> Ran {
     ctx.text([user, b":", hash.as_bytes()].concat())
 }
 
-/// The Master Password algorithm, version 3's predecessor, as sprig has it.
+/// The Master Password algorithm in the version before 3, as in sprig.
 fn derive_password(ctx: &mut Context, args: &[Val]) -> Ran {
     const SCOPE: &[u8] = b"com.lyndir.masterpassword";
     let kind = utf8(args, 1);
@@ -161,7 +161,7 @@ fn password_characters(class: u8) -> &'static [u8] {
     }
 }
 
-/// The password's first 32 bytes, zeros behind.
+/// The first 32 bytes of the password, filled with zeros.
 fn aes_key(password: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     let length = password.len().min(32);
@@ -193,7 +193,7 @@ fn decrypt_aes(ctx: &mut Context, args: &[Val]) -> Ran {
     let plain = cbc::Decryptor::<Aes256>::new(&aes_key(text(args, 0)).into(), &(*iv).into())
         .decrypt_padded_vec::<NoPadding>(sealed)
         .map_err(|_| Fault::from("crypto/cipher: input not full blocks"))?;
-    // sprig trusts the last byte, whatever it is.
+    // As in sprig, the padding's length is not checked against its bytes.
     let padding = usize::from(*plain.last().ok_or("runtime error: index out of range")?);
     match plain.len().checked_sub(padding) {
         Some(length) => ctx.text(&plain[..length]),

@@ -1,4 +1,4 @@
-//! sprig: dates and durations.
+//! sprig's functions for dates and durations.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::go::{duration, layout};
 
 pub(super) const TABLE: &[Func] = &[
     f("now", &[], |ctx, _| {
-        // Go's clock counts from when the process began; here that is when the rendering did.
+        // Go's monotonic clock starts with the process. Here it starts with the rendering.
         let mut now = Time::new(ctx.now, Location::Local);
         now.monotonic = Some(1);
         Ok(Val::Time(Rc::new(now)))
@@ -61,7 +61,7 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-/// A time, or seconds since 1970; of anything else it is now.
+/// Reads an argument as a time or as seconds since 1970. Other values stand for the current time.
 fn moment(ctx: &Context, value: &Val) -> Time {
     match value {
         Val::Time(time) => Time::clone(time),
@@ -95,7 +95,7 @@ fn parsed(args: &[Val]) -> Option<Val> {
     Some(Val::Time(Rc::new(time)))
 }
 
-/// `strconv.ParseInt` keeps the nearest number of what is out of range.
+/// As `strconv.ParseInt`, which returns the nearest number if the text is out of range.
 fn clamped(text: &str) -> i64 {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     match parse_int(text, 10) {

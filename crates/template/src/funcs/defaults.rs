@@ -1,4 +1,4 @@
-//! sprig: defaults, conditions and JSON.
+//! sprig's functions for defaults, conditions and JSON.
 
 use super::{Context, Fault, Func, Ran, Ty, any, f, text, v};
 use crate::go::json::{self, Style};

@@ -1,4 +1,4 @@
-//! sprig: dictionaries.
+//! sprig's functions for dictionaries.
 
 use std::rc::Rc;
 
@@ -110,7 +110,7 @@ fn merged(ctx: &mut Context, args: &[Val], overwrite: bool) -> Ran {
     Ok(into)
 }
 
-/// As `mergo` does it: what is empty counts as absent, and maps in maps are merged.
+/// Merges as `mergo` does: an empty value counts as absent, and nested maps are merged.
 fn merge(ctx: &mut Context, into: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize) -> Result<(), Fault> {
     if depth > MAX_VALUE_DEPTH {
         return Err(Fault::Limit("a value is nested too deeply"));

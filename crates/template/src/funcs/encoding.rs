@@ -1,4 +1,5 @@
-//! sprig: base64, base32, hexadecimal. What does not decode gives Go's message as the value, as sprig does.
+//! sprig's functions for base64, base32 and hexadecimal. As in sprig, the result of decoding an invalid text is Go's
+//! error message.
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::STANDARD;

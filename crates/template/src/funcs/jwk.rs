@@ -1,4 +1,4 @@
-//! External Secrets: JSON Web Keys (RFC 7517) as PEM.
+//! External Secrets' functions that convert JSON Web Keys (RFC 7517) to PEM.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ use crate::go::val::Val;
 pub(super) const TABLE: &[Func] = &[
     f("jwkPublicKeyPem", &[Ty::Str], |ctx, args| {
         let jwk = Jwk::parse(ctx, args)?;
-        // Go writes no private key as a public one.
+        // Go does not convert a private key to a public one.
         if jwk.d.is_some() {
             return Err("x509: unsupported public key type".into());
         }
@@ -42,7 +42,7 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// SubjectPublicKeyInfo of an Ed25519 key, up to the key (RFC 8410).
+/// The start of the SubjectPublicKeyInfo of an Ed25519 key, up to the key (RFC 8410).
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 fn bytes(part: Option<&String>) -> Option<Vec<u8>> {
@@ -54,11 +54,11 @@ fn number(part: Option<&String>) -> Option<BoxedUint> {
     let bytes = bytes(part)?;
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let bytes = &bytes[zeros..];
-    // 16384 bits are more than any key has.
+    // No key in use has more than 16384 bits.
     (bytes.len() <= 2048).then(|| BoxedUint::from_be_slice(bytes, (bytes.len() as u32).max(1) * 8).ok())?
 }
 
-/// `bytes` in front of which zeros were dropped.
+/// Restores leading zeros of `bytes`, which the encoder may have removed.
 fn padded(part: Option<&String>, length: usize) -> Option<Vec<u8>> {
     let bytes = bytes(part)?;
     let missing = length.checked_sub(bytes.len())?;

@@ -1,4 +1,4 @@
-//! Private keys in the forms Go reads and writes.
+//! Private keys in the formats that Go reads and writes.
 
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPrivateKey as _};
@@ -9,17 +9,17 @@ pub(super) enum PrivateKey {
     P256(p256::SecretKey),
     P384(p384::SecretKey),
     P521(p521::SecretKey),
-    /// The seed.
+    /// The seed of the key.
     Ed25519([u8; 32]),
 }
 
-/// PKCS#8 of an Ed25519 key, up to the seed (RFC 8410).
+/// The start of an Ed25519 key in PKCS#8, up to its seed (RFC 8410).
 const ED25519_PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
 impl PrivateKey {
-    /// As External Secrets tries them: PKCS#1, PKCS#8, SEC 1.
+    /// Parses a key. As in External Secrets, tries PKCS#1, PKCS#8 and SEC 1, in this order.
     pub(super) fn any(der: &[u8]) -> Option<Self> {
         Self::pkcs1(der)
             .or_else(|| Self::pkcs8(der))
@@ -43,7 +43,7 @@ impl PrivateKey {
             .or_else(|_| p521::SecretKey::from_pkcs8_der(der).map(Self::P521))
             .ok()
             .or_else(|| {
-                // Version 2 of the form, with the public key behind.
+                // Version 2 of the format, in which the public key follows.
                 let at = der.windows(4).position(|window| window == [0x04, 0x22, 0x04, 0x20])?;
                 let names = der.windows(5).any(|window| window == [0x06, 0x03, 0x2b, 0x65, 0x70]);
                 let seed = der.get(at + 4..at + 36)?;
@@ -70,7 +70,7 @@ impl PrivateKey {
         document.ok().map(|document| document.as_bytes().to_vec())
     }
 
-    /// PEM under sprig's labels: PKCS#1 for RSA, SEC 1 for curves, PKCS#8 for Ed25519.
+    /// The key as PEM, in the formats that sprig writes: PKCS#1 for RSA, SEC 1 for ECDSA, PKCS#8 for Ed25519.
     pub(super) fn to_traditional_pem(&self) -> Option<Vec<u8>> {
         let (kind, der) = match self {
             Self::Rsa(key) => ("RSA PRIVATE KEY", key.to_pkcs1_der().ok()?.as_bytes().to_vec()),
@@ -82,7 +82,7 @@ impl PrivateKey {
         Some(crate::go::pem::of(kind, &der))
     }
 
-    /// By the label of its PEM block, as sprig reads keys. DSA is not read.
+    /// Parses a key by the label of its PEM block, as sprig does. DSA keys are not supported.
     pub(super) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
         let block = crate::go::pem::decode(text).0.ok_or("no PEM data in input")?;
         match block.kind.as_slice() {

@@ -1,4 +1,4 @@
-//! sprig: lists.
+//! sprig's functions for lists.
 
 use std::rc::Rc;
 
@@ -68,7 +68,7 @@ fn items(args: &[Val], index: usize) -> Result<&Rc<List>, Fault> {
     }
 }
 
-/// Sharing elements is cheap, so that lists may grow one by one.
+/// Sharing an element is cheap, so that a template can append to a list in a loop.
 fn made(ctx: &mut Context, items: Vec<Val>) -> Ran {
     ctx.work(items.len() as u64 / 16)?;
     Ok(Val::list(items))
@@ -176,7 +176,7 @@ fn concat(ctx: &mut Context, args: &[Val]) -> Ran {
         ctx.work(list.items.len() as u64)?;
         all.extend_from_slice(&list.items);
     }
-    // Nothing appended to a nil slice is a nil slice.
+    // As in Go, appending nothing to a nil slice results in a nil slice.
     Ok(if all.is_empty() {
         Val::nil_list(Elem::Any)
     } else {
@@ -195,7 +195,7 @@ fn chunk(ctx: &mut Context, args: &[Val]) -> Ran {
     Ok(Val::of(Elem::List, chunks))
 }
 
-/// sprig's `strslice`: every element as text, without the nils.
+/// sprig's `strslice`: every element as a string, without nils.
 pub(super) fn strings(ctx: &mut Context, value: &Val) -> Result<Vec<Vec<u8>>, Fault> {
     match value {
         Val::List(list) => {
@@ -249,7 +249,7 @@ fn until_step(ctx: &mut Context, start: i64, stop: i64, step: i64) -> Result<Vec
     while if down { at > stop } else { at < stop } {
         ctx.work(1)?;
         out.push(at);
-        // Go would begin again from the other end.
+        // With other numbers Go would count from the other end.
         match at.checked_add(step) {
             Some(next) => at = next,
             None => break,

@@ -1,4 +1,4 @@
-//! sprig: numbers.
+//! sprig's functions for numbers.
 
 use super::{Context, Fault, Func, Ran, Ty, any, f, int, utf8, v};
 use crate::go::fmt;
@@ -83,7 +83,7 @@ fn fold_float(args: &[Val], choose: fn(f64, f64) -> f64) -> f64 {
     })
 }
 
-/// `cast.ToInt64`: whatever is no number is 0.
+/// `cast.ToInt64`: a value that is not a number is 0.
 pub(super) fn to_int(value: &Val) -> i64 {
     match value {
         Val::Float(value) => float_to_int(*value),
@@ -96,7 +96,7 @@ pub(super) fn to_int(value: &Val) -> i64 {
     }
 }
 
-/// As amd64 converts: what does not fit is the lowest number.
+/// Converts as amd64 does: a float out of range becomes the lowest number.
 fn float_to_int(value: f64) -> i64 {
     if value.is_finite() && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
@@ -105,7 +105,7 @@ fn float_to_int(value: f64) -> i64 {
     }
 }
 
-/// `cast` v1.10 cuts `5.5` to `5`, and `.5` to `0`.
+/// `cast` v1.10 cuts `5.5` to `5` and `.5` to `0`.
 fn without_decimals(text: &str) -> &str {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once('.') {
@@ -160,7 +160,8 @@ enum Operation {
     Div,
 }
 
-/// sprig computes floats in decimal: 0.1 + 0.2 is 0.3. The decimal is the shortest that stands for the float.
+/// sprig computes floats in decimal, so that 0.1 + 0.2 is 0.3. A float is converted to the shortest decimal that
+/// identifies it.
 fn decimal(first: &Val, others: &[Val], operation: Operation) -> Ran {
     let mut total = Decimal::from_float(to_float(first))?;
     for other in others {
@@ -176,7 +177,7 @@ fn decimal(first: &Val, others: &[Val], operation: Operation) -> Ran {
     Ok(Val::Float(total.to_float()))
 }
 
-/// `digits * 10^exponent`
+/// A decimal number: `digits * 10^exponent`.
 #[derive(Clone, Copy)]
 struct Decimal {
     digits: i128,
@@ -208,7 +209,7 @@ impl Decimal {
         self.digits.checked_mul(10_i128.checked_pow(shift)?)
     }
 
-    /// `None` where 38 digits are not enough.
+    /// `None` if the result needs more than 38 digits.
     fn add(self, other: Self, sign: i128) -> Option<Self> {
         if self.digits == 0 {
             return Some(Self {
@@ -233,7 +234,7 @@ impl Decimal {
         })
     }
 
-    /// To 16 decimals, halves away from zero.
+    /// Rounds to 16 decimals, halves away from zero.
     fn div(self, other: Self) -> Result<Option<Self>, Fault> {
         if other.digits == 0 {
             return Err("decimal division by 0".into());

@@ -1,4 +1,5 @@
-//! The functions: Go's own, sprig's without `env`, `expandenv` and `getHostByName`, and External Secrets' own.
+//! The functions of templates: Go's built-in ones; sprig's, except `env`, `expandenv` and `getHostByName`; and External
+//! Secrets'.
 
 mod builtin;
 mod certs;
@@ -39,17 +40,17 @@ pub(crate) use context::Context;
 pub(crate) use ty::Ty;
 pub(crate) use version::Version;
 
-/// A certificate with its key, both PEM; what `genCA` and its like give.
+/// A certificate with its key, both as PEM: the result of `genCA` and similar functions.
 pub(crate) struct Cert {
     pub(crate) cert: Str,
     pub(crate) key: Str,
 }
 
-/// Why a function gave nothing. The text holds no value that was passed.
+/// The error of a function. Its text contains no value of an argument.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Error(Cow<'static, str>),
-    /// A method whose results are not a template's to take.
+    /// The method has several results, which a template can't use.
     Uncallable(&'static str),
     Limit(&'static str),
 }
@@ -68,7 +69,7 @@ impl From<String> for Fault {
 
 pub(crate) type Ran = Result<Val, Fault>;
 
-/// A function that templates can call. Its arguments are checked against the types before it runs.
+/// A function that templates can call. The types of its arguments are checked before it runs.
 pub(crate) struct Func {
     pub(crate) name: &'static str,
     pub(crate) params: &'static [Ty],
@@ -76,6 +77,7 @@ pub(crate) struct Func {
     pub(crate) run: fn(&mut Context, &[Val]) -> Ran,
 }
 
+/// A function with a fixed number of parameters.
 const fn f(name: &'static str, params: &'static [Ty], run: fn(&mut Context, &[Val]) -> Ran) -> Func {
     Func {
         name,
@@ -85,6 +87,7 @@ const fn f(name: &'static str, params: &'static [Ty], run: fn(&mut Context, &[Va
     }
 }
 
+/// A variadic function.
 const fn v(name: &'static str, params: &'static [Ty], rest: Ty, run: fn(&mut Context, &[Val]) -> Ran) -> Func {
     Func {
         name,
@@ -95,8 +98,8 @@ const fn v(name: &'static str, params: &'static [Ty], rest: Ty, run: fn(&mut Con
 }
 
 static TABLE: LazyLock<BTreeMap<&'static str, &'static Func>> = LazyLock::new(|| {
-    // In this order: sprig's `slice` stands before Go's.
-    let rooms: [&'static [Func]; 19] = [
+    // A later table replaces functions of an earlier one: sprig's `slice` replaces Go's.
+    let tables: [&'static [Func]; 19] = [
         builtin::TABLE,
         certs::TABLE,
         crypto::TABLE,
@@ -118,7 +121,7 @@ static TABLE: LazyLock<BTreeMap<&'static str, &'static Func>> = LazyLock::new(||
         urls::TABLE,
     ];
     let mut table: BTreeMap<&'static str, &'static Func> =
-        rooms.into_iter().flatten().map(|func| (func.name, func)).collect();
+        tables.into_iter().flatten().map(|func| (func.name, func)).collect();
     table.extend(words::TABLE.iter().chain(yaml::TABLE).map(|func| (func.name, func)));
     table
 });
@@ -137,7 +140,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Func> {
     TABLE.get(name).copied()
 }
 
-/// The methods of the few types that have some.
+/// Finds a method of a value.
 pub(crate) fn method(receiver: &Val, name: &str) -> Option<&'static Func> {
     let methods = match receiver {
         Val::Time(_) => times::TIME,
@@ -150,7 +153,7 @@ pub(crate) fn method(receiver: &Val, name: &str) -> Option<&'static Func> {
     methods.iter().copied().flatten().find(|method| method.name == name)
 }
 
-/// `String()` of the types that have it.
+/// The result of `String()`, if the type of the value has this method.
 pub(crate) fn stringer(value: &Val) -> Option<String> {
     Some(match value {
         Val::Time(time) => time.text(),
@@ -163,7 +166,7 @@ pub(crate) fn stringer(value: &Val) -> Option<String> {
     })
 }
 
-// Arguments, whose types are known to be right.
+// Access to arguments whose types were checked.
 
 fn text(args: &[Val], index: usize) -> &[u8] {
     match args.get(index) {
@@ -194,7 +197,7 @@ fn any(args: &[Val], index: usize) -> Val {
     args.get(index).cloned().unwrap_or(Val::Nil)
 }
 
-/// sprig's `strval`: strings and bytes as they are, everything else as `%v`.
+/// sprig's `strval`: strings and `[]byte` as they are, other values formatted with `%v`.
 fn strval(ctx: &mut Context, value: &Val) -> Result<Vec<u8>, Fault> {
     match value {
         Val::Str(text) => Ok(text.to_vec()),

@@ -1,4 +1,4 @@
-//! sprig: paths. The `os` ones are the same on Unix.
+//! sprig's functions for paths. Those that begin with `os` do the same on Unix.
 
 use super::{Func, Ty, f, text};
 use crate::go::path;

@@ -1,4 +1,4 @@
-//! External Secrets: picking from PEM text.
+//! External Secrets' functions that filter PEM text.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ pub(super) fn is_certificate(der: &[u8]) -> bool {
     parse(der).is_ok()
 }
 
-/// A certificate of a chain, by its key identifiers. Nothing is verified: chains are put in order, not trusted.
+/// A certificate of a chain, with its key identifiers. Signatures are not verified: certificates are only sorted.
 struct Link {
     der: Vec<u8>,
     subject_key: Vec<u8>,
@@ -62,7 +62,7 @@ impl Link {
     }
 }
 
-/// Leaf first, root last; an error if that is not one chain.
+/// Sorts certificates from leaf to root. It is an error if they are not one chain.
 fn ordered(certificates: Vec<Vec<u8>>) -> Result<Vec<Link>, Fault> {
     let links: Vec<Link> = certificates.into_iter().map(Link::parse).collect::<Result<_, _>>()?;
     let parents: Vec<Option<usize>> = (0..links.len())
@@ -86,7 +86,7 @@ fn ordered(certificates: Vec<Vec<u8>>) -> Result<Vec<Link>, Fault> {
     Ok(order.into_iter().filter_map(|i| links[i].take()).collect())
 }
 
-/// The certificates as PEM, in chain order where they are one chain.
+/// The certificates as PEM, sorted if they are one chain.
 pub(super) fn ordered_pem(certificates: &[Vec<u8>]) -> Vec<u8> {
     match ordered(certificates.to_vec()) {
         Ok(links) => links
@@ -100,7 +100,7 @@ pub(super) fn ordered_pem(certificates: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// Go's decoder wants a block at a line's start; External Secrets forgives what stands before the first.
+/// Go's decoder finds blocks at the start of a line only. External Secrets accepts other text before the first block.
 fn without_junk(input: &[u8]) -> &[u8] {
     strings::find(input, b"-----BEGIN").map_or(input, |at| &input[at..])
 }
@@ -125,7 +125,7 @@ fn filter_pem(ctx: &mut Context, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-/// Every block, whatever its label.
+/// All blocks, with any label.
 pub(super) fn blocks(ctx: &mut Context, input: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     let mut rest = input;
     let mut all = Vec::new();
@@ -134,7 +134,7 @@ pub(super) fn blocks(ctx: &mut Context, input: &[u8]) -> Result<Vec<Vec<u8>>, Fa
         all.push(block.bytes);
         rest = after;
     }
-    // Chains are put in order by comparing all with all.
+    // Sorting compares each certificate with each other one.
     ctx.work((all.len() as u64).saturating_mul(all.len() as u64))?;
     Ok(all)
 }

@@ -1,4 +1,4 @@
-//! External Secrets: PKCS#12 stores.
+//! External Secrets' functions for PKCS#12 stores.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -51,24 +51,24 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-/// Rounds of key derivation, as the engine's "modern" stores have them.
+/// Iterations of the key derivation, as in the "modern" stores that External Secrets writes.
 const ROUNDS: u32 = 2048;
 
-/// The identifiers, as DER has them, of what encrypts with a password: PBES2 and the family of PKCS#12's own.
+/// The DER object identifiers of password-based encryption: PBES2, and the arc of PKCS#12's own algorithms.
 const SEALED: [&[u8]; 2] = [
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d",
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01",
 ];
 
-/// scrypt's identifier: it may ask for a gigabyte, and the engine does not know it.
+/// The object identifier of scrypt, which may need a gigabyte. External Secrets does not support it.
 const SCRYPT: &[u8] = b"\x2b\x06\x01\x04\x01\xda\x47\x04\x0b";
 
-/// The key and the certificates; the first is the key's own.
+/// Reads the key and the certificates. The first certificate is that of the key.
 fn open(ctx: &mut Context, password: &str, store: &[u8]) -> Result<(PrivateKey, Vec<Vec<u8>>), Fault> {
     if memmem::find(store, SCRYPT).is_some() {
         return Err("pkcs12: a key derivation that is not supported".into());
     }
-    // Every part and every key may ask for a million rounds.
+    // Each part and each key may require a million iterations.
     let sealed: usize = SEALED.iter().map(|id| memmem::find_iter(store, id).count()).sum();
     ctx.slow((SLOW / 4).saturating_mul(1 + sealed as u64))?;
     let archive = Pkcs12Archive::from_pkcs12(store, password).map_err(|_| Fault::from("unable to decode pkcs12"))?;
@@ -94,7 +94,7 @@ fn certificates(ctx: &mut Context, password: &str, store: &[u8]) -> Ran {
     ctx.text(super::pem::ordered_pem(&certificates))
 }
 
-/// The certificates in `input`; anything between or behind them is an error, as the engine has it.
+/// Parses the certificates of `input`. As in External Secrets, other text between or after them is an error.
 fn authorities(ctx: &mut Context, input: &[u8]) -> Result<Vec<Certificate>, Fault> {
     let mut rest = input;
     let mut all = Vec::new();
@@ -136,7 +136,7 @@ fn store(ctx: &mut Context, args: &[Val], password: &str, full: bool) -> Ran {
 fn trust_store(ctx: &mut Context, args: &[Val], password: &str) -> Ran {
     let mut store = KeyStore::new();
     for (i, certificate) in authorities(ctx, text(args, 0))?.into_iter().enumerate() {
-        // Aliases must differ; the engine's are subjects.
+        // Aliases must be unique. External Secrets uses the subjects.
         let mut alias = certificate.subject().to_owned();
         if store.entry(&alias).is_some() {
             alias = format!("{alias} ({i})");
@@ -160,8 +160,8 @@ fn seal(ctx: &mut Context, store: &KeyStore, password: &str) -> Result<Vec<u8>, 
         .map_err(|_| Fault::from("unable to encode pkcs12"))
 }
 
-/// The store without the part for keys, which the writer appends even if there are none. Go reads a trust store only if
-/// its certificates are all there is.
+/// Removes the part for keys, which the library writes even if there are none. Go reads a trust store only if it has
+/// certificates and no other part.
 fn first_part(sealed: &[u8], password: &str) -> Option<Vec<u8>> {
     let mut pfx = Pfx::from_der(sealed).ok()?;
     let content = pfx.auth_safe.content.decode_as::<OctetString>().ok()?;

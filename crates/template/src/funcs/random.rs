@@ -1,4 +1,4 @@
-//! sprig: randomness.
+//! sprig's functions for random values.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,7 +53,7 @@ pub(super) const TABLE: &[Func] = &[
 
 fn chars(ctx: &mut Context, args: &[Val], allowed: fn(&u8) -> bool) -> Ran {
     let Ok(count) = usize::try_from(int(args, 0)) else {
-        // sprig drops the error of a negative count.
+        // sprig ignores the error of a negative count.
         return Ok(Val::str(""));
     };
     ctx.reserve(count)?;

@@ -1,4 +1,4 @@
-//! sprig: types.
+//! sprig's functions for types.
 
 use super::{Context, Fault, Func, Ty, any, f, text};
 use crate::go::val::Val;

@@ -1,4 +1,4 @@
-//! sprig: regular expressions, in Go's syntax.
+//! sprig's functions for regular expressions, in Go's syntax.
 
 use super::{Context, Fault, Func, Ran, Ty, f, int, text};
 use crate::go::regex::Regex;
@@ -6,7 +6,7 @@ use crate::go::val::{Elem, Val};
 
 pub(super) const TABLE: &[Func] = &[
     f("regexMatch", &[Ty::Str, Ty::Str], |ctx, args| {
-        // sprig swallows the error of a bad expression here, and nowhere else.
+        // sprig ignores an invalid expression in this function only.
         Ok(Val::Bool(
             compile(ctx, args).is_ok_and(|regex| regex.is_match(text(args, 1))),
         ))

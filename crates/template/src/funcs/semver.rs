@@ -1,4 +1,4 @@
-//! sprig: constraints on semantic versions, as `Masterminds/semver` v3.4 has them.
+//! sprig's functions for constraints on semantic versions, as in `Masterminds/semver` v3.4.
 
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -57,17 +57,17 @@ fn compare(ctx: &mut Context, args: &[Val]) -> Ran {
 struct Constraint {
     operator: String,
     version: Version,
-    /// A wildcard, or a part left out: anywhere, from the minor part on, at the patch part.
+    /// Whether a part is a wildcard or missing: any part; the minor part; the patch part.
     dirty: bool,
     minor_dirty: bool,
     patch_dirty: bool,
 }
 
-/// Alternatives of constraints that all must hold.
+/// Alternatives, each a list of constraints that must all hold.
 fn parse(text: &str) -> Option<Vec<Vec<Constraint>>> {
     let patterns = PATTERNS.as_ref()?;
     let mut text = text.to_owned();
-    // `1.2 - 1.4` is `>= 1.2, <= 1.4`.
+    // `1.2 - 1.4` stands for `>= 1.2, <= 1.4`.
     let original = text.clone();
     for captures in patterns.range.captures_iter(&original) {
         let (low, high) = (captures.get(1)?.as_str(), captures.get(11)?.as_str());

@@ -1,4 +1,4 @@
-//! sprig: strings.
+//! sprig's functions for strings.
 
 use super::{Context, Fault, Func, Ran, Ty, any, f, int, strval, text, v};
 use crate::go::fmt;
@@ -94,7 +94,7 @@ fn trim_all(ctx: &mut Context, args: &[Val]) -> Ran {
     let cut: Vec<unicode::Rune> = unicode::runes(text(args, 0)).collect();
     let bytes = text(args, 1);
     ctx.work((bytes.len() as u64).saturating_mul(cut.len() as u64) / 64)?;
-    // A bad byte is U+FFFD to Go here.
+    // Go reads an invalid byte as U+FFFD here.
     let in_cut = |rune: &unicode::Rune| cut.iter().any(|other| other.char() == rune.char());
     let mut chars: Vec<unicode::Rune> = unicode::runes(bytes).collect();
     let start: usize = chars
@@ -224,7 +224,7 @@ fn indent(ctx: &mut Context, spaces: i64, bytes: &[u8]) -> Result<Vec<u8>, Fault
     Ok(out)
 }
 
-/// `strings.Replace(bytes, old, new, -1)`; an empty `old` stands before every rune and at the end.
+/// `strings.Replace(bytes, old, new, -1)`. An empty `old` matches before every rune and at the end.
 fn replace(ctx: &mut Context, bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>, Fault> {
     let starts: Vec<usize> = if old.is_empty() {
         let mut at = 0;
@@ -280,7 +280,7 @@ pub(super) fn split(ctx: &mut Context, bytes: &[u8], separator: &[u8], limit: i6
     Ok(parts)
 }
 
-/// `{_0: …, _1: …}`, a `map[string]string`.
+/// Makes the `map[string]string` `{_0: …, _1: …}`.
 fn numbered(ctx: &mut Context, bytes: &[u8], separator: &[u8], limit: i64) -> Ran {
     let mut items = Items::new();
     for (i, part) in split(ctx, bytes, separator, limit)?.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The methods of `time.Time` and of what those give: durations, months, week days, locations.
+//! The methods of `time.Time` and of the types of their results: durations, months, weekdays and locations.
 
 use std::rc::Rc;
 
@@ -31,7 +31,7 @@ const CALENDAR: &[Func] = &[
     f("Location", &[], |_, args| {
         Ok(Val::Location(Rc::new(time(args).location.clone())))
     }),
-    // No function gives a template a time in a zone of the database.
+    // No function returns a time in a zone of the time zone database.
     f("IsDST", &[], |_, _| Ok(Val::Bool(false))),
 ];
 
@@ -115,7 +115,7 @@ const SHOWN: &[Func] = &[
     }),
 ];
 
-/// What gives several results, which a template cannot take.
+/// Methods with several results, which a template can't use.
 const UNCALLABLE: &[Func] = &[
     f("Clock", &[], |_, _| {
         Err(Fault::Uncallable(
@@ -160,7 +160,7 @@ pub(super) const DURATION: &[&[Func]] = &[
     ],
 ];
 
-/// Months, week days and locations have no more than a name.
+/// Months, weekdays and locations have the method `String` only.
 pub(super) const NAMED: &[&[Func]] = &[NAMED_BY_STRING];
 
 const NAMED_BY_STRING: &[Func] = &[f("String", &[], |ctx, args| {
@@ -181,7 +181,7 @@ fn nanos(args: &[Val], index: usize) -> i64 {
     }
 }
 
-/// Since 1970, in units of so many nanoseconds.
+/// The time since 1970 in units of `unit` nanoseconds.
 pub(super) fn unix(time: &Time, unit: i64) -> i64 {
     time.moment().as_nanosecond().div_euclid(i128::from(unit)) as i64
 }
@@ -221,16 +221,16 @@ fn binary(args: &[Val]) -> Result<Vec<u8>, Fault> {
     bytes.ok_or_else(|| "Time.MarshalBinary: unexpected zone offset".into())
 }
 
-/// The bytes `before`, if any, and then those.
+/// Appends bytes to the `[]byte` `before`, if there is one.
 fn append(ctx: &mut Context, before: &Val, bytes: &[u8]) -> Ran {
     let all = [before.as_bytes().unwrap_or_default().as_slice(), bytes].concat();
-    // An element of a list takes so much more than a byte of a string.
+    // An element of a list takes this many times the memory of a byte of a string.
     ctx.reserve(all.len().saturating_mul(size_of::<Val>()))?;
     let nil = !matches!(before, Val::List(list) if !list.nil);
     Ok(Val::bytes(&all, nil))
 }
 
-/// Go normalises what overflows: 31 January and a month is 3 March, or 2 in a leap year.
+/// Go normalises a day that the month does not have: a month after 31 January is 3 March, or 2 March in a leap year.
 fn add_date(_: &mut Context, args: &[Val]) -> Ran {
     let time = time(args);
     let [years, months, days] = [1, 2, 3].map(|i| int(args, i));

@@ -1,4 +1,4 @@
-//! The types of parameters, and which values they take.
+//! The types of parameters, and which values they accept.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ pub(crate) enum Ty {
     Location,
     /// `*semver.Version`
     Version,
-    /// A string type of its own: literals only.
+    /// A named string type, which accepts only literals.
     HashAlgorithm,
     Cert,
 }
@@ -74,7 +74,7 @@ impl Ty {
         }
     }
 
-    /// The type's `nil`, if it has one.
+    /// The `nil` of the type, if it has one.
     pub(crate) fn nil(self) -> Option<Val> {
         match self {
             Self::Any | Self::Reflect | Self::Location | Self::Version => Some(Val::Nil),

@@ -1,4 +1,4 @@
-//! sprig: URLs.
+//! sprig's functions for URLs.
 
 use super::{Context, Fault, Func, Ran, Ty, f, map, text};
 use crate::go::url::{self, Url};

@@ -1,4 +1,4 @@
-//! Semantic versions and their methods, as `Masterminds/semver` v3.4 has them.
+//! Semantic versions and their methods, as in `Masterminds/semver` v3.4.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,10 +10,10 @@ use ::regex::Regex;
 use super::{Fault, Func, Ran, Ty, any, f, utf8};
 use crate::go::val::Val;
 
-/// What a `*semver.Version` has.
+/// The methods of `*semver.Version`.
 pub(super) const POINTER: &[&[Func]] = &[BOTH, POINTER_ONLY];
 
-/// What a `semver.Version` has: text/template takes no address of what a method gave.
+/// The methods of `semver.Version`: text/template does not take the address of the result of a method.
 pub(super) const STRUCT: &[&[Func]] = &[BOTH];
 
 const BOTH: &[Func] = &[
@@ -101,7 +101,7 @@ fn changed(args: &[Val], change: impl FnOnce(&mut Version)) -> Ran {
     Ok(Val::NextVersion(Rc::new(receiver(args)?.changed(change))))
 }
 
-/// What the dots separate; an empty text has no parts.
+/// The parts between dots; an empty text has none.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split('.').filter(move |_| !text.is_empty())
 }
@@ -111,20 +111,20 @@ fn is_identifier(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(plain)
 }
 
-/// A version; minor and patch may have been left out.
+/// A version. Minor and patch may be missing in its text.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// Major, minor, patch.
+    /// Major, minor and patch.
     pub(super) numbers: [u64; 3],
     pub(super) prerelease: String,
     metadata: String,
-    /// What it was read from.
+    /// The text that was parsed.
     original: String,
 }
 
 static VERSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        // Leading zeros are forgiven in the numbers, but not behind the dash.
+        // Leading zeros are accepted in the numbers, and not in the pre-release.
         r"^v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?",
         r"(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?",
         r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$",
@@ -148,7 +148,7 @@ impl Version {
         })
     }
 
-    /// Changed, which its original text then says, too.
+    /// A changed copy, with a new original text.
     fn changed(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut next = self.clone();
         change(&mut next);
@@ -157,8 +157,8 @@ impl Version {
         next
     }
 
-    /// The part at `index` is one more, and what is behind it is gone. What precedes a release is before it, so that
-    /// the next patch is the release itself.
+    /// Increments the part at `index` and clears the parts after it. The next patch of a pre-release is the release
+    /// itself.
     fn next(&self, index: usize) -> Self {
         self.changed(|next| {
             let [major, minor, patch] = next.numbers;
@@ -173,7 +173,7 @@ impl Version {
         })
     }
 
-    /// The fields of Go's struct, as `fmt` prints them.
+    /// The fields of Go's struct, for `fmt`.
     pub(crate) fn fields(&self) -> [(&'static str, Val); 6] {
         let [major, minor, patch] = self.numbers.map(Val::Uint64);
         [
@@ -186,7 +186,7 @@ impl Version {
         ]
     }
 
-    /// Metadata does not count.
+    /// Metadata is ignored.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         self.numbers
             .cmp(&other.numbers)

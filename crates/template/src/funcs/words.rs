@@ -1,4 +1,4 @@
-//! sprig: case, words and wrapping.
+//! sprig's functions for case, words and line wrapping.
 
 mod joined;
 
@@ -33,7 +33,7 @@ pub(super) const TABLE: &[Func] = &[
     }),
 ];
 
-/// `strings.Title`: an upper-case letter where a word begins.
+/// `strings.Title`: makes the first letter of each word an upper-case letter.
 fn title(ctx: &mut Context, args: &[Val]) -> Ran {
     let mut before = ' ';
     let out = unicode::map(text(args, 0), |c| {
@@ -88,7 +88,7 @@ fn swapcase(ctx: &mut Context, args: &[Val]) -> Ran {
     ctx.text(out)
 }
 
-/// goutils looks at bytes, and takes each for a rune.
+/// goutils reads every byte as a rune.
 fn latin_space(byte: u8) -> bool {
     is_space(char::from(byte))
 }

@@ -1,4 +1,4 @@
-//! External Secrets: YAML, as `sigs.k8s.io/yaml` has it: JSON's values in YAML 1.1's syntax.
+//! External Secrets' functions for YAML, as in `sigs.k8s.io/yaml`: the values of JSON in the syntax of YAML 1.1.
 
 mod emit;
 mod load;
@@ -18,18 +18,18 @@ pub(super) const TABLE: &[Func] = &[
     f("fromYaml", &[Ty::Str], |ctx, args| from_yaml(ctx, &utf8(args, 0))),
 ];
 
-/// What cannot be shown is the empty text, as the engine has it.
+/// As in External Secrets, a value that can't be written results in the empty string.
 fn to_yaml(ctx: &mut Context, args: &[Val]) -> Ran {
     let style = Style {
         escape_html: true,
         pretty: false,
     };
-    // By way of JSON, which settles how numbers and odd strings look.
+    // Converts to JSON first, which determines how numbers and strings with invalid bytes are written.
     let Some(encoded) = json::encode(ctx, &any(args, 0), style)? else {
         return Ok(Val::str(""));
     };
     let encoded = String::from_utf8_lossy(&encoded);
-    // Control characters that JSON does not escape are none of YAML's.
+    // YAML does not allow the control characters that JSON does not escape.
     if encoded
         .chars()
         .any(|c| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'))
@@ -54,7 +54,7 @@ fn normal(value: serde_json::Value) -> Yaml {
         serde_json::Value::Number(number) => Yaml::Plain(match (number.as_i64(), number.as_u64()) {
             (Some(int), _) => int.to_string(),
             (None, Some(int)) => int.to_string(),
-            // `-0` is an integer to YAML.
+            // YAML reads `-0` as an integer.
             _ if number.as_f64() == Some(0.0) => "0".to_owned(),
             _ => resolve::float_text(number.as_f64().unwrap_or_default()),
         }),
@@ -66,7 +66,7 @@ fn normal(value: serde_json::Value) -> Yaml {
     }
 }
 
-/// A map; of what is none, a map that holds the fault under `Error`.
+/// Parses a map. The result for any other text is a map with the error under `Error`.
 fn from_yaml(ctx: &mut Context, source: &str) -> Ran {
     let message = match load(ctx, source, false) {
         Ok(Val::Map(map)) => return Ok(Val::Map(map)),

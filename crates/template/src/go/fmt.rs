@@ -9,7 +9,7 @@ pub(crate) use directive::sprintf;
 use super::val::Val;
 use crate::funcs::{Context, Fault};
 
-/// `fmt.Sprint`: spaces between operands neither of which is a string.
+/// `fmt.Sprint`: puts a space between two operands if neither is a string.
 pub(crate) fn sprint(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault> {
     let mut printer = print::Printer::new(ctx);
     for (i, arg) in args.iter().enumerate() {
@@ -34,7 +34,7 @@ pub(crate) fn sprintln(ctx: &mut Context, args: &[Val]) -> Result<Vec<u8>, Fault
     Ok(printer.out)
 }
 
-/// `%v` alone.
+/// Prints one value with `%v`.
 pub(crate) fn value(ctx: &mut Context, arg: &Val) -> Result<Vec<u8>, Fault> {
     sprint(ctx, std::slice::from_ref(arg))
 }

@@ -1,4 +1,4 @@
-//! Counts the memory that values hold. A rendering stays on its thread, so the thread's sum is the rendering's.
+//! Counts the memory that values take. A rendering does not change its thread, so the count is kept per thread.
 
 use std::borrow::Borrow;
 use std::cell::Cell;
@@ -9,16 +9,16 @@ thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Bytes that the values of this thread hold.
+/// The bytes that the values of this thread take now.
 pub(crate) fn held() -> usize {
     HELD.get()
 }
 
-/// A part of the sum, for as long as it lives.
+/// The bytes of one value. They are counted until this is dropped.
 pub(crate) struct Share(usize);
 
 impl Share {
-    /// Of a value with so many bytes besides those that every value has.
+    /// Counts a value: `bytes` for its content, and a constant for its allocation.
     pub(crate) fn new(bytes: usize) -> Self {
         let bytes = bytes.saturating_add(64);
         HELD.set(HELD.get().saturating_add(bytes));
@@ -32,7 +32,7 @@ impl Drop for Share {
     }
 }
 
-/// Bytes, shared and counted: Go's `string`.
+/// Go's `string`: shared bytes, whose memory is counted.
 #[derive(Clone)]
 pub(crate) struct Str(Rc<(Box<[u8]>, Share)>);
 

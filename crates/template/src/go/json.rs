@@ -8,16 +8,16 @@ use super::val::{Elem, Items, Val};
 use crate::funcs::{Context, Fault};
 use crate::limits::{MAX_OUTPUT, MAX_VALUE_DEPTH};
 
-/// How to write.
+/// Options of the encoder.
 #[derive(Clone, Copy)]
 pub(crate) struct Style {
-    /// `<`, `>` and `&` as `\u003c`.
+    /// Escapes `<`, `>` and `&`, as `\u003c`.
     pub(crate) escape_html: bool,
-    /// Two spaces a level, as `MarshalIndent(v, "", "  ")`.
+    /// Indents by two spaces a level, as `MarshalIndent(v, "", "  ")` does.
     pub(crate) pretty: bool,
 }
 
-/// `None`: JSON has no such number or time.
+/// Encodes a value; `None` for a number or a time that JSON can't express.
 pub(crate) fn encode(ctx: &mut Context, value: &Val, style: Style) -> Result<Option<Vec<u8>>, Fault> {
     let mut out = Vec::new();
     let fine = write(ctx, &mut out, value, style, 0)?;
@@ -125,14 +125,14 @@ fn close(out: &mut Vec<u8>, empty: bool, style: Style, depth: usize) {
     }
 }
 
-/// `json.Unmarshal` into an `interface{}`; `None` if it is no JSON.
+/// `json.Unmarshal` into an `interface{}`; `None` if the text is not JSON.
 pub(crate) fn decode(ctx: &mut Context, text: &[u8]) -> Result<Option<Val>, Fault> {
     ctx.work(text.len() as u64 / 16)?;
     let parsed = unmarshal(text).or_else(|| unmarshal(paired(&String::from_utf8_lossy(text))?.as_bytes()));
     parsed.map(|value| convert(ctx, value)).transpose()
 }
 
-/// The text with U+FFFD for halves of surrogate pairs, as Go reads them; `None` if there are none.
+/// Replaces escapes of lone surrogates by U+FFFD, as Go does; `None` if there are none.
 fn paired(text: &str) -> Option<String> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -152,7 +152,7 @@ fn paired(text: &str) -> Option<String> {
                 from = at + 6;
                 6
             }
-            // What an escape escapes may be more than a byte, in what is no JSON.
+            // In invalid JSON the escaped character may have several bytes.
             _ => 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
         };
     }

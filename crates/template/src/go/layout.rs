@@ -1,4 +1,4 @@
-//! Go's reference-time layouts: `2006-01-02 15:04:05`.
+//! Go's layouts, which are written as a reference time: `2006-01-02 15:04:05`.
 
 mod format;
 mod parse;
@@ -73,14 +73,14 @@ enum Field {
     Pm,
     LowerPm,
     ZoneName,
-    /// `Z07:00` (with `Z` for UTC) or `-07:00`; colons, seconds, hours only.
+    /// `Z07:00` (with `Z` for UTC) or `-07:00`; with or without colons, seconds and minutes.
     Offset {
         z: bool,
         colon: bool,
         minutes: bool,
         seconds: bool,
     },
-    /// `.000` or `.999`, with the mark.
+    /// `.000` or `.999`, with a point or a comma.
     Fraction {
         digits: usize,
         zeros: bool,
@@ -88,7 +88,7 @@ enum Field {
     },
 }
 
-/// The names in the order in which Go tries them; a longer one stands before its beginning.
+/// The fields in the order in which Go tries them. A longer field precedes a field that it begins with.
 const FIELDS: &[(&str, Field)] = &[
     ("January", Field::LongMonth),
     ("Jan", Field::Month),
@@ -134,7 +134,7 @@ const fn offset(z: bool, colon: bool, minutes: bool, seconds: bool) -> Field {
     }
 }
 
-/// The next field of `layout`: what stands before it, the field, what follows.
+/// Finds the next field of `layout`. Returns the text before it, the field, and the text after it.
 fn next_field(layout: &[u8]) -> (&[u8], Option<Field>, &[u8]) {
     for at in 0..layout.len() {
         let rest = &layout[at..];
@@ -151,7 +151,7 @@ fn next_field(layout: &[u8]) -> (&[u8], Option<Field>, &[u8]) {
                 continue;
             }
             let after = &rest[text.len()..];
-            // `Janitor` is no month, and `_2006` is an underscore and a year.
+            // `Janitor` does not contain a month, and `_2006` is an underscore and a year.
             if *text == "Jan" && after.first().is_some_and(u8::is_ascii_lowercase) && !after.starts_with(b"uary") {
                 continue;
             }
@@ -167,7 +167,7 @@ fn next_field(layout: &[u8]) -> (&[u8], Option<Field>, &[u8]) {
     (layout, None, &[])
 }
 
-/// `.000`, `,999` and their like, with no digit behind.
+/// Reads a fraction such as `.000` or `,999`, which no digit may follow.
 fn fraction_length(rest: &[u8]) -> Option<usize> {
     if !matches!(rest.first()?, b'.' | b',') {
         return None;

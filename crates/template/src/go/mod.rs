@@ -1,5 +1,5 @@
-//! The parts of Go's standard library that only templates need: dynamic values, `fmt`, `strconv`, `time`, `encoding/json`,
-//! `net/url`. Parts that other crates need too are in `sidevault-go`.
+//! The parts of Go's standard library that only templates need: dynamic values, `fmt`, `strconv`, `time`,
+//! `encoding/json`, `net/url`. Parts that other crates need too are in `sidevault-go`.
 
 pub(crate) mod fmt;
 pub(crate) mod held;

@@ -1,6 +1,6 @@
-//! Go's `path`; `path/filepath` is the same on Unix.
+//! Go's `path`, which is also its `path/filepath` on Unix.
 
-/// `path.Clean`: the shortest name of the same place.
+/// `path.Clean`: the shortest equivalent path.
 pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     if path.is_empty() {
         return b".".to_vec();

@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::base64::decode as decode_base64;
 
-/// A block, with its headers (`Proc-Type` and their like).
+/// A PEM block with its headers, such as `Proc-Type`.
 pub(crate) struct Block {
     pub(crate) kind: Vec<u8>,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -25,8 +25,9 @@ fn line(data: &[u8]) -> (&[u8], &[u8]) {
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"\n-----END ";
 
-/// The first whole block, and what follows it; without one, `None` and all of `data`. Every end is looked at once, with
-/// the last beginning before it, so that beginnings without an end cost nothing.
+/// Finds the first complete block. Returns the block and the rest of `data`, or `None` and all of `data` if there is no
+/// block. Each end line is tried once, with the last begin line before it, so that many begin lines without an end take
+/// linear time.
 pub(crate) fn decode(data: &[u8]) -> (Option<Block>, &[u8]) {
     let mut from = 0;
     while let Some(end) = memmem::find(&data[from..], END) {
@@ -45,13 +46,13 @@ pub(crate) fn decode(data: &[u8]) -> (Option<Block>, &[u8]) {
 
 enum Found<'d> {
     Block(Block, &'d [u8]),
-    /// No block; there may be one behind it.
+    /// This is not a block. One may follow.
     Next,
-    /// Headers to the end of the text, or beyond the end of the block: Go looks no further.
+    /// The headers have no end before the end of the block. Go gives up here.
     Nothing,
 }
 
-/// The block whose label starts at `start`, and whose last line at `end`.
+/// Parses the block whose label begins at `start` and whose end line begins at `end`.
 fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
     let position = |rest: &[u8]| data.len() - rest.len();
     let (label, mut body) = line(&data[start..]);
@@ -87,7 +88,7 @@ fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
     if !trailing.is_empty() {
         return Found::Next;
     }
-    // An empty block's only newline belongs to both of its lines.
+    // In an empty block the begin line and the end line share one line feed.
     let content = data.get(position(body)..end).unwrap_or_default();
     let compact: Vec<u8> = content
         .iter()
@@ -103,7 +104,7 @@ fn block(data: &[u8], start: usize, end: usize) -> Found<'_> {
     }
 }
 
-/// `pem.EncodeToMemory`; `None` for a header that holds a colon.
+/// `pem.EncodeToMemory`; `None` if the name of a header contains a colon.
 pub(crate) fn encode(block: &Block) -> Option<Vec<u8>> {
     if block.headers.iter().any(|(name, _)| name.contains(&b':')) {
         return None;
@@ -111,7 +112,7 @@ pub(crate) fn encode(block: &Block) -> Option<Vec<u8>> {
     let mut out = [b"-----BEGIN ", block.kind.as_slice(), b"-----\n"].concat();
     if !block.headers.is_empty() {
         let mut headers: Vec<_> = block.headers.iter().collect();
-        // Proc-Type comes first, the others in order.
+        // Proc-Type is the first header; the others are sorted.
         headers.sort_by_key(|(name, _)| (name != b"Proc-Type", name.clone()));
         headers.dedup_by(|a, b| a.0 == b.0);
         for (name, value) in headers {
@@ -127,7 +128,7 @@ pub(crate) fn encode(block: &Block) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A block without headers.
+/// Encodes a block without headers.
 pub(crate) fn of(kind: &str, der: &[u8]) -> Vec<u8> {
     encode(&Block {
         kind: kind.as_bytes().to_vec(),

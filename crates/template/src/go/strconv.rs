@@ -7,7 +7,7 @@ pub(crate) fn quote(bytes: &[u8]) -> Vec<u8> {
     quote_with(bytes, b'"', false)
 }
 
-/// [`quote`] for text of ours.
+/// [`quote`] for a string that is valid UTF-8.
 pub(crate) fn quote_text(text: &str) -> String {
     String::from_utf8_lossy(&quote(text.as_bytes())).into_owned()
 }
@@ -63,7 +63,7 @@ pub(crate) fn unquote(literal: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(rest.len());
     while rest != "\"" {
         if rest.starts_with('\\') && matches!(rest.as_bytes().get(1), Some(b'x' | b'0'..=b'7')) {
-            // A byte, not a rune.
+            // This escape stands for a byte, not for a rune.
             let (code, after) = unquote_char(rest, '"')?;
             out.push(u8::try_from(code).ok()?);
             rest = after;
@@ -76,7 +76,7 @@ pub(crate) fn unquote(literal: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `strconv.UnquoteChar`: the code of the first character of `text`, and what follows.
+/// `strconv.UnquoteChar`: the code point of the first character of `text`, and the rest of the text.
 pub(crate) fn unquote_char(text: &str, mark: char) -> Option<(u32, &str)> {
     let mut chars = text.chars();
     let first = chars.next()?;
@@ -126,7 +126,7 @@ pub(crate) fn unquote_char(text: &str, mark: char) -> Option<(u32, &str)> {
     Some((simple, rest))
 }
 
-/// `strconv.ParseUint(text, base, 64)`; `None` for any error.
+/// `strconv.ParseUint(text, base, 64)`; `None` if Go returns an error.
 pub(crate) fn parse_uint(text: &str, base: u32) -> Option<u64> {
     let (digits, radix) = prefixed(text, base)?;
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
@@ -135,7 +135,7 @@ pub(crate) fn parse_uint(text: &str, base: u32) -> Option<u64> {
     u64::from_str_radix(&digits, radix).ok()
 }
 
-/// `strconv.ParseInt(text, base, 64)`; `None` for any error.
+/// `strconv.ParseInt(text, base, 64)`; `None` if Go returns an error.
 pub(crate) fn parse_int(text: &str, base: u32) -> Option<i64> {
     let (negative, body) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -146,7 +146,7 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Option<i64> {
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
-/// With base 0, the prefix says it, and underscores may stand between digits.
+/// The digits and their base. With base 0 a prefix gives the base, and underscores are allowed between digits.
 fn prefixed(text: &str, base: u32) -> Option<(String, u32)> {
     if base != 0 {
         return Some((text.to_owned(), base));
@@ -176,7 +176,7 @@ fn prefixed(text: &str, base: u32) -> Option<(String, u32)> {
     fine.then(|| (body.replace('_', ""), radix))
 }
 
-/// `strconv.ParseFloat(text, 64)`; `None` for a syntax error and for a number out of range.
+/// `strconv.ParseFloat(text, 64)`; `None` if Go returns an error.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let lower = body.to_ascii_lowercase();
@@ -186,7 +186,8 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     if let Some(hex) = lower.strip_prefix("0x") {
         return hex_float(hex).map(|float| if text.starts_with('-') { -float } else { float });
     }
-    // Rust takes what Go takes, but for names like `infinity` (above) and underscores (which Go takes in base 0 only).
+    // Rust accepts the same syntax, except names such as `infinity` (see above) and underscores (which Go accepts in
+    // base 0 only).
     if !body
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
@@ -196,7 +197,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|float| float.is_finite())
 }
 
-/// `1.8p3`; at most 16 hexadecimal digits, which is what fits.
+/// Parses a hexadecimal float such as `1.8p3`. More than 13 digits, which an `f64` can't hold, are refused.
 fn hex_float(text: &str) -> Option<f64> {
     let (mantissa, exponent) = text.split_once('p')?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -1,4 +1,4 @@
-//! Go's `time.Time`. The local zone is UTC.
+//! Go's `time.Time`. The local time zone is UTC.
 
 use std::rc::Rc;
 
@@ -7,15 +7,15 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use super::layout;
 
-/// From 1 January of the year 1, Go's zero time, to 1970.
+/// Seconds from 1 January of the year 1, which is Go's zero time, to 1970.
 const ZERO_TO_UNIX: i64 = 62_135_596_800;
 
-/// A moment and the place it is shown for.
+/// A moment, and the zone in which it is printed.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Time {
     pub(crate) zoned: ZonedDateTime,
     pub(crate) location: Location,
-    /// The monotonic clock, in nanoseconds: `time.Now` reads it, and `String` shows it.
+    /// The reading of the monotonic clock in nanoseconds, which `time.Now` adds and `String` prints.
     pub(crate) monotonic: Option<i64>,
 }
 
@@ -23,16 +23,16 @@ pub(crate) struct Time {
 #[derive(Clone, PartialEq)]
 pub(crate) enum Location {
     Utc,
-    /// `time.Local`, which is UTC but no `time.UTC`.
+    /// `time.Local`, which is UTC here, but a different location than `time.UTC`.
     Local,
-    /// An offset that stood in a text, with the name that stood there or none.
+    /// An offset from a parsed text, with the zone's name if the text had one.
     Fixed(Rc<str>, Offset),
-    /// A zone of the database.
+    /// A zone of the time zone database.
     Zone(TimeZone),
 }
 
 impl Location {
-    /// `time.LoadLocation`, from the database that is linked in; an unknown zone is UTC.
+    /// `time.LoadLocation` with the time zone database that is compiled in. An unknown zone is UTC.
     pub(crate) fn load(name: &[u8]) -> Self {
         match std::str::from_utf8(name) {
             Ok("Local") => Self::Local,
@@ -60,8 +60,8 @@ impl Location {
         }
     }
 
-    /// Whether Go has one pointer for both. It makes a new one for each offset it reads, but keeps those without a name
-    /// that are whole hours.
+    /// Whether both have the same pointer in Go. Go makes a new pointer for each offset that it parses, and reuses the
+    /// pointers of whole hours without a name.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Fixed(a, _), Self::Fixed(b, _)) if Rc::ptr_eq(a, b) => true,
@@ -83,12 +83,12 @@ impl Time {
         }
     }
 
-    /// 1 January of the year 1.
+    /// Go's zero time, 1 January of the year 1.
     pub(crate) fn zero() -> Self {
         Self::new(Self::unix(-ZERO_TO_UNIX).moment(), Location::Utc)
     }
 
-    /// Outside of the years -9999 to 9999 it is the nearest moment.
+    /// The time of `seconds` since 1970. Outside of the years -9999 to 9999 it is the nearest time inside.
     pub(crate) fn unix(seconds: i64) -> Self {
         let moment =
             Timestamp::from_second(seconds).unwrap_or(if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX });
@@ -99,7 +99,7 @@ impl Time {
         self.zoned.timestamp()
     }
 
-    /// `None` behind the year 9999, where Go goes on.
+    /// `None` after the year 9999, which Go supports.
     pub(crate) fn add(&self, nanos: i64) -> Option<Self> {
         let moved = self
             .moment()
@@ -116,13 +116,13 @@ impl Time {
         Self::new(self.moment(), location)
     }
 
-    /// How far it is past a multiple of `step`, counted from the zero time as Go does.
+    /// The remainder of the time since Go's zero time divided by `step`.
     pub(crate) fn past(&self, step: i64) -> i64 {
         let nanos = self.moment().as_nanosecond() + i128::from(ZERO_TO_UNIX) * 1_000_000_000;
         nanos.rem_euclid(i128::from(step)) as i64
     }
 
-    /// `other.Sub(t)`, which stops at what an `i64` holds.
+    /// `other.Sub(t)`, limited to the range of an `i64`.
     pub(crate) fn nanos_until(&self, other: Timestamp) -> i64 {
         let nanos = other.as_nanosecond() - self.moment().as_nanosecond();
         i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })
@@ -147,7 +147,7 @@ impl Time {
         text
     }
 
-    /// `Time.GoString`, what `%#v` shows.
+    /// `Time.GoString`, which `%#v` prints.
     pub(crate) fn go_text(&self) -> String {
         let month = layout::month_name(self.zoned.month().into());
         let (year, day) = (self.zoned.year(), self.zoned.day());
@@ -161,13 +161,13 @@ impl Time {
         format!("time.Date({year}, time.{month}, {day}, {hour}, {minute}, {second}, {nanos}, {place})")
     }
 
-    /// RFC 3339 with nanoseconds, as JSON has it; `None` for years and offsets that it does not know.
+    /// RFC 3339 with nanoseconds, for JSON; `None` for years and offsets that RFC 3339 can't express.
     pub(crate) fn rfc3339(&self) -> Option<Vec<u8>> {
         let known = self.zoned.year() >= 0 && self.zoned.offset().seconds().abs() < 24 * 3600;
         known.then(|| self.format(b"2006-01-02T15:04:05.999999999Z07:00"))
     }
 
-    /// `Time.MarshalBinary`; `None` for an offset that its format cannot hold.
+    /// `Time.MarshalBinary`; `None` for an offset that the format can't express.
     pub(crate) fn binary(&self) -> Option<Vec<u8>> {
         let offset = match self.location {
             Location::Utc => -60,

@@ -1,4 +1,4 @@
-//! Go's `net/url`, as far as `urlParse`, `urlJoin` and `urlquery` show it.
+//! Go's `net/url`, as far as `urlParse`, `urlJoin` and `urlquery` need it.
 
 #[derive(Default)]
 pub(crate) struct Url {
@@ -65,7 +65,7 @@ fn escape(text: &[u8], part: Part) -> Vec<u8> {
     out
 }
 
-/// `url.QueryEscape`
+/// `url.QueryEscape`.
 pub(crate) fn query_escape(text: &[u8]) -> Vec<u8> {
     escape(text, Part::Query)
 }
@@ -81,7 +81,7 @@ fn unescape(text: &[u8], part: Part) -> Option<Vec<u8>> {
                     return None;
                 }
                 let byte = u8::from_str_radix(digits, 16).ok()?;
-                // In a host only what is no ASCII may be escaped.
+                // In a host only bytes outside of ASCII may be escaped.
                 if part == Part::Host && byte < 0x80 && digits != "25" {
                     return None;
                 }
@@ -97,7 +97,7 @@ fn unescape(text: &[u8], part: Part) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `url.Parse`; `None` for any error.
+/// `url.Parse`; `None` if Go returns an error.
 pub(crate) fn parse(text: &[u8]) -> Option<Url> {
     if text.iter().any(|byte| *byte < b' ' || *byte == 0x7f) {
         return None;

@@ -1,4 +1,4 @@
-//! Values as they are while a template runs: Go's dynamic types, as far as templates can make them.
+//! The values of a running template: the types of Go that a template can make.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::value::{Value, Values};
 
 pub(crate) use super::held::{Share, Str};
 
-/// A value with its Go type.
+/// A value of one of Go's types.
 #[derive(Clone)]
 pub(crate) enum Val {
     Nil,
@@ -20,7 +20,7 @@ pub(crate) enum Val {
     Int(i64),
     Int64(i64),
     Uint64(u64),
-    /// `uint8`: what indexing a string gives.
+    /// `uint8`, the type of an element of a string.
     Byte(u8),
     Float(f64),
     Str(Str),
@@ -29,15 +29,15 @@ pub(crate) enum Val {
     Time(Rc<Time>),
     /// `time.Duration`, in nanoseconds.
     Duration(i64),
-    /// `time.Month`, from 1; what `range` makes of one goes from 0.
+    /// `time.Month`, from 1 for January. `range` over a month begins at 0.
     Month(i64),
-    /// `time.Weekday`, from Sunday, 0.
+    /// `time.Weekday`, from 0 for Sunday.
     Weekday(i64),
     /// `*time.Location`
     Location(Rc<Location>),
     /// `*semver.Version`
     Version(Rc<Version>),
-    /// `semver.Version`: what a method makes of a version. It has fewer methods itself.
+    /// `semver.Version`, the result of a method of `*semver.Version`. It has fewer methods.
     NextVersion(Rc<Version>),
     /// `sprig.certificate`
     Cert(Rc<Cert>),
@@ -55,22 +55,23 @@ pub(crate) enum Elem {
     List,
 }
 
-/// A slice. Nothing a template can call changes one in place.
+/// A slice. No function of a template changes a slice in place.
 pub(crate) struct List {
     pub(crate) elem: Elem,
-    /// A `nil` slice: JSON tells it from an empty one.
+    /// Whether the slice is `nil`, which JSON prints differently from an empty one.
     pub(crate) nil: bool,
     pub(crate) items: Vec<Val>,
     _share: Share,
 }
 
-/// A map; shared, and changed in place by `set`, `unset` and `merge`.
+/// A shared map. `set`, `unset` and `merge` change it in place.
 pub(crate) struct Map {
-    /// `map[string]string` and not `map[string]interface {}`.
+    /// Whether the type is `map[string]string` and not `map[string]interface {}`.
     pub(crate) strings: bool,
     pub(crate) nil: bool,
     pub(crate) items: RefCell<Items>,
-    /// Of what it was made with: entries that are set later are bounded by the work of setting them.
+    /// Counts the entries that the map was made with. Entries that are set later are limited by the work of setting
+    /// them.
     _share: Share,
 }
 
@@ -100,7 +101,7 @@ impl Map {
 
 pub(crate) type Items = BTreeMap<Str, Val>;
 
-// Dropped without recursion: a template can chain values deeper than the stack is.
+// Values are dropped without recursion, because a template can nest them deeper than the stack allows.
 impl Drop for List {
     fn drop(&mut self) {
         dismantle(std::mem::take(&mut self.items));
@@ -132,7 +133,7 @@ fn dismantle(mut pending: Vec<Val>) {
     }
 }
 
-/// Go's `reflect.Kind`, as far as it matters.
+/// Go's `reflect.Kind`, as far as functions tell kinds apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Basic {
     Invalid,
@@ -164,13 +165,13 @@ impl Val {
         Self::of(Elem::Str, items.into_iter().map(Self::str).collect())
     }
 
-    /// A `[]byte`; `nil` is one that was `nil` and stays so if it is empty.
+    /// Makes a `[]byte`. With `nil` an empty one is `nil`.
     pub(crate) fn bytes(bytes: &[u8], nil: bool) -> Self {
         let items: Vec<Self> = bytes.iter().copied().map(Self::Byte).collect();
         Self::List(Rc::new(List::new(Elem::Byte, nil && bytes.is_empty(), items)))
     }
 
-    /// What a `[]byte` holds.
+    /// The bytes of a `[]byte`.
     pub(crate) fn as_bytes(&self) -> Option<Vec<u8>> {
         match self {
             Self::List(list) if list.elem == Elem::Byte => {
@@ -235,7 +236,7 @@ impl Val {
         }
     }
 
-    /// Whether `if` takes it for true, which is whether sprig finds it not empty.
+    /// Whether `if` takes the value for true, which is also whether sprig's `empty` is false.
     pub(crate) fn truth(&self) -> bool {
         match self {
             Self::Nil => false,
@@ -255,7 +256,7 @@ impl Val {
         }
     }
 
-    /// The value as an integer, if it is one of Go's integer kinds.
+    /// The value as an integer, if its kind is one of Go's integer kinds.
     pub(crate) fn as_int(&self) -> Option<i128> {
         match self {
             Self::Int(value)
@@ -269,7 +270,7 @@ impl Val {
         }
     }
 
-    /// A value given to the template; `None` if it is nested deeper than `depth`.
+    /// Converts a value of the data; `None` if it is nested deeper than `depth`.
     fn from_value(value: &Value, depth: usize, make: &mut dyn FnMut(Items) -> Self) -> Option<Self> {
         let depth = depth.checked_sub(1)?;
         Some(match value {
@@ -292,7 +293,7 @@ impl Val {
         })
     }
 
-    /// What `.` is.
+    /// Converts the data to the `.` of the template.
     pub(crate) fn from_values(values: &Values, depth: usize, make: &mut dyn FnMut(Items) -> Self) -> Option<Self> {
         if values.values().all(|value| matches!(value, Value::String(_))) {
             let mut items = Items::new();

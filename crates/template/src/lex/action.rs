@@ -1,10 +1,10 @@
-//! The tokens between two delimiters.
+//! Reads the tokens of an action, between two delimiters.
 
 use super::{Kind, Lexer, is_space, right_trim_marker};
 use crate::go::unicode::{is_alphanumeric, is_print};
 
 impl Lexer<'_> {
-    /// Up to the right delimiter, which it takes along.
+    /// Reads up to the right delimiter and the delimiter itself.
     pub(super) fn inside(&mut self) -> Result<(), String> {
         let mut parens = 0_usize;
         loop {
@@ -67,7 +67,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// A run of spaces; but the last of them may belong to a trimming delimiter.
+    /// Reads a run of spaces. The last space may belong to a trimming delimiter.
     fn space(&mut self) {
         while self.peek().is_some_and(is_space) {
             self.pos += 1;
@@ -95,7 +95,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    /// `.name` or `$name`; the mark is past. Alone it is `bare`.
+    /// Reads `.name` or `$name` after the first character. Without a name the token is `bare`.
     fn name(&mut self, kind: Kind, bare: Kind) -> Result<(), String> {
         if self.at_terminator() {
             self.emit(bare);
@@ -138,7 +138,7 @@ impl Lexer<'_> {
     }
 }
 
-/// Go's `%#U`.
+/// A character as Go's `%#U` prints it.
 fn sharp_u(c: char) -> String {
     let code = format!("U+{:04X}", u32::from(c));
     if is_print(c) { format!("{code} '{c}'") } else { code }

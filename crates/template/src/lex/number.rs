@@ -1,4 +1,4 @@
-//! Where a number ends; what it is worth is decided in `parse/number.rs`.
+//! Finds the end of a number. `parse/number.rs` computes its value.
 
 use super::{Kind, Lexer};
 use crate::go::unicode::is_alphanumeric;

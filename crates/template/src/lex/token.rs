@@ -1,4 +1,4 @@
-//! The kinds of tokens, and the words that are keywords.
+//! The kinds of tokens, and the keywords.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -56,7 +56,7 @@ impl Kind {
         })
     }
 
-    /// Go prints these in angle brackets.
+    /// Whether the token is a keyword, which Go prints in angle brackets.
     pub(crate) fn is_keyword(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! `if`, `with` and `range`, and what leaves a loop.
+//! Parses `if`, `with`, `range`, `break` and `continue`.
 
 use super::{Ending, Parsed, Parser};
 use crate::ast::{Branch, Node, Pipe};
@@ -21,7 +21,7 @@ impl Parser<'_> {
         self.nested(|parser| parser.control_inner(context))
     }
 
-    /// A control with its `else if`s or `else with`s, which are siblings in the text and stand inside one another in the
+    /// Parses a control structure with its `else if` or `else with`, which are siblings in the text and nested in the
     /// tree.
     fn control_inner(&mut self, context: &str) -> Parsed<Branch> {
         let known = self.variables.len();
@@ -66,7 +66,7 @@ impl Parser<'_> {
         Ok(last)
     }
 
-    /// The condition of a control, and what follows it up to its end or `else`.
+    /// Parses the condition of a control structure, and its body up to `end` or `else`.
     fn head(&mut self, context: &str) -> Parsed<(Pipe, Vec<Node>, Ending)> {
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         let loops = usize::from(context == "range");

@@ -1,4 +1,4 @@
-//! Walks over the tokens, and says what is wrong at the place it has come to.
+//! The position in the tokens, and errors with this position.
 
 use super::{Parsed, Parser};
 use crate::TemplateError;
@@ -95,7 +95,7 @@ impl Parser<'_> {
     }
 }
 
-/// As Go shows a token in an error.
+/// Formats a token as Go does in errors.
 fn show(token: &Token) -> String {
     match token.kind {
         Kind::Eof => "EOF".to_owned(),

@@ -1,4 +1,4 @@
-//! Go's untyped constants.
+//! Parses number literals: Go's untyped constants.
 
 use crate::ast::Number;
 use crate::go::strconv::{parse_float, parse_int, parse_uint, quote_text, unquote_char};

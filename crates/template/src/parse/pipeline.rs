@@ -1,4 +1,4 @@
-//! Pipelines, down to the terms that they are made of.
+//! Parses pipelines, commands and terms.
 
 use super::{Parsed, Parser, number};
 use crate::ast::{Command, Expr, ExprKind, Pipe};
@@ -45,7 +45,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `$x :=`, `$x =`, and for `range` `$i, $x :=`.
+    /// Parses `$x :=`, `$x =`, and for `range` `$i, $x :=`.
     fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Parsed<()> {
         while self.peek_non_space() == Kind::Variable {
             let start = self.at;
@@ -191,7 +191,7 @@ impl Parser<'_> {
                 return Ok(None);
             }
         };
-        // A parenthesised pipeline is where its content is, as in Go.
+        // As in Go, the position of a parenthesised pipeline is that of its content.
         let pos = match &kind {
             ExprKind::Pipe(pipe) => pipe.pos,
             _ => pos,

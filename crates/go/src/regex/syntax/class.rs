@@ -1,19 +1,19 @@
-//! Sets of characters in brackets.
+//! Classes in brackets.
 
 use super::{Flaw, Parsed, Translator};
 
-/// What may stand between `[:` and `:]`. To Rust any other name is a class of its letters.
+/// The names that Go accepts between `[:` and `:]`. Rust reads any other name as a class of its letters.
 const CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
 
-/// What ends a named class.
+/// The end of a named class.
 pub(super) const CLASS_END: [char; 2] = [':', ']'];
 
 impl Translator {
-    /// A set's items one by one, as Go has them: a named class, a Perl or Unicode class, neither of which begins or ends
-    /// a range, or a character that may begin one. The bracket is past.
+    /// Reads the items of a class after its bracket. An item is a named, Perl or Unicode class, which can't be part of
+    /// a range, or a character, which can.
     pub(super) fn class(&mut self, start: usize) -> Parsed {
         self.out.push('[');
         if self.peek(0) == Some('^') {
@@ -40,7 +40,7 @@ impl Translator {
                         self.at += 1;
                         self.out.push('-');
                         let high = self.class_char(start)?;
-                        // Rust has no surrogates, so none at an end of a range.
+                        // Rust has no surrogates, so a range can't begin or end with one.
                         if high < low || [low, high].iter().any(|code| char::from_u32(*code).is_none()) {
                             return Err(self.wrong(Flaw::CharacterRange, from));
                         }
@@ -51,7 +51,7 @@ impl Translator {
         }
     }
 
-    /// `[:alpha:]`; false if nothing closes it, so that the bracket is one of the set.
+    /// Reads `[:alpha:]`. Returns false if it has no end, so that the bracket is a character of the class.
     fn named_class(&mut self) -> Parsed<bool> {
         if self.last_class_end < self.at + 2 {
             return Ok(false);
@@ -68,7 +68,7 @@ impl Translator {
         Ok(true)
     }
 
-    /// One character; gives its code.
+    /// Reads one character and returns its code point.
     fn class_char(&mut self, class: usize) -> Parsed<u32> {
         let c = self
             .peek(0)

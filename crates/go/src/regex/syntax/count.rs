@@ -1,8 +1,8 @@
-//! Repetitions, and how much they come to.
+//! Repetitions, and their limit.
 
 use super::{Flaw, Parsed, Translator};
 
-/// How often what stands before is repeated.
+/// How often the item before is repeated.
 pub(super) enum Count {
     /// `*`, `+` or `?`
     Any,
@@ -12,18 +12,18 @@ pub(super) enum Count {
     },
 }
 
-/// What a repetition may come to with those inside it.
+/// The largest product of nested repeat counts.
 const MOST_REPEATED: u32 = 1000;
 
 impl Translator {
-    /// Counts multiply: what is in a repetition is repeated with it, a thousand times at most.
+    /// Checks the product of nested repeat counts. Go allows 1000.
     pub(super) fn repeat(&mut self, c: char, count: Count, start: usize) -> Parsed {
         match count {
             Count::Any => self.out.push(c),
             Count::Times { low, high } => {
                 let times = high.unwrap_or(low);
                 self.last = match (times, high) {
-                    // Of nothing nothing is counted.
+                    // A repeat count of 0 repeats nothing.
                     (0, Some(_)) => 1,
                     _ => self.last.saturating_mul(times.max(1)),
                 };
@@ -37,7 +37,7 @@ impl Translator {
         Ok(())
     }
 
-    /// The mark of a repetition that takes as little as it can.
+    /// Reads the `?` of a non-greedy repetition.
     pub(super) fn lazy(&mut self) -> &'static str {
         match self.peek(0) {
             Some('?') => {
@@ -48,7 +48,7 @@ impl Translator {
         }
     }
 
-    /// `2}`, `2,}` or `2,3}`, which it passes; `None` if the brace is itself.
+    /// Reads `2}`, `2,}` or `2,3}`. Returns `None` if the brace is a literal.
     pub(super) fn count(&mut self) -> Parsed<Option<Count>> {
         let start = self.at;
         match self.bounds() {
@@ -62,7 +62,7 @@ impl Translator {
         }
     }
 
-    /// The two numbers of a count, the second of which may be left out. Each is `None` if it is too big.
+    /// Reads the two numbers of a count, of which the second may be missing. Each is `None` if it is too large.
     fn bounds(&mut self) -> Option<(Option<u32>, Option<Option<u32>>)> {
         let low = self.number()?;
         let high = match self.peek(0)? {
@@ -81,7 +81,7 @@ impl Translator {
         (end == '}').then_some((low, high))
     }
 
-    /// Digits without a zero before them.
+    /// Reads digits without a leading zero.
     fn number(&mut self) -> Option<Option<u32>> {
         let rest = &self.chars[self.at..];
         let digits: String = rest.iter().take_while(|c| c.is_ascii_digit()).collect();

@@ -1,9 +1,9 @@
-//! What a backslash makes of what follows it.
+//! Escapes: a backslash and what follows it.
 
 use super::{Flaw, NEVER, Parsed, Translator};
 
 impl Translator {
-    /// A class, an assertion, a text as it is, or a character. The backslash is past.
+    /// Reads a class, an assertion, quoted text or a character, after its backslash.
     pub(super) fn escape(&mut self, in_class: bool) -> Parsed {
         let class = |inside: &str, outside: &str| {
             if in_class {
@@ -34,7 +34,7 @@ impl Translator {
         Ok(())
     }
 
-    /// One character, whose code it gives. The backslash is past.
+    /// Reads one character after its backslash and returns its code point.
     pub(super) fn escaped_char(&mut self) -> Parsed<u32> {
         let start = self.at - 1;
         let Some(c) = self.peek(0) else {
@@ -48,7 +48,7 @@ impl Translator {
             'v' => 0x0b,
             'f' => 0x0c,
             'r' => 0x0d,
-            // A single digit but 0 would be a reference back.
+            // A single digit other than 0 would be a back reference.
             '0' => self.octal(0),
             '1'..='7' if self.peek(0).is_some_and(|c| c.is_digit(8)) => self.octal(c.to_digit(8).unwrap_or_default()),
             'x' => match self.hex() {
@@ -89,7 +89,7 @@ impl Translator {
         code
     }
 
-    /// Two digits, or any number between braces.
+    /// Reads two hexadecimal digits, or any number of them between braces.
     fn hex(&mut self) -> Option<u32> {
         let mut next = || {
             self.at += 1;
@@ -135,9 +135,9 @@ impl Translator {
             ('p', Some(name)) => ('P', name),
             (_, Some(name)) => ('p', name),
         };
-        // As Unicode has it, these do not matter in a name.
+        // Unicode ignores these characters in the names of properties.
         let name = name.replace([' ', '-', '_'], "");
-        // Rust passes over an `is` before it, too.
+        // Rust also ignores the prefix `is`.
         let prefixed = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("is"));
         let is_name = !prefixed && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
         let property = format!("\\{mark}{{{name}}}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Flaw, Parsed, Translator};
 
 impl Translator {
-    /// A group up to its content; the parenthesis is past. False if it has none: flags that hold from here on.
+    /// Reads the start of a group after its parenthesis. Returns false if it only sets flags and has no content.
     pub(super) fn group(&mut self, start: usize) -> Parsed<bool> {
         if self.peek(0) != Some('?') {
             self.groups += 1;
@@ -39,7 +39,7 @@ impl Translator {
         self.open.push(1);
     }
 
-    /// `?i-s:` or `?i-s)`. Go lets a flag be set more than once, or none be set.
+    /// Reads `?i-s:` or `?i-s)`. Go accepts repeated flags and an empty list of flags.
     fn flags(&mut self, start: usize) -> Parsed<bool> {
         self.at += 1;
         let mut flags: BTreeMap<char, bool> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `xstrings`: words joined to one, in `snake_case`, `kebab-case` and `PascalCase`.
+//! `xstrings`: joins words in `snake_case`, `kebab-case` and `PascalCase`.
 
 use crate::go::unicode::{
     self, Rune, is_letter, is_lower, is_number, is_punct, is_space, is_title, is_upper, push, runes,
@@ -13,7 +13,7 @@ pub(super) fn pascal(bytes: &[u8]) -> Vec<u8> {
     let chars: Vec<char> = runes(bytes).map(Rune::char).collect();
     let mut out = Vec::new();
     let Some(start) = chars.iter().position(|c| !connector(*c)) else {
-        // Nothing but connectors; the last is written twice over, as the original does.
+        // The text has connectors only. As in the original, the last is written twice.
         chars.iter().for_each(|c| push(&mut out, *c));
         if let Some(last) = chars.last() {
             push(&mut out, *last);
@@ -59,12 +59,12 @@ enum Word {
     Other,
 }
 
-/// Letters that have case, as `xstrings` means them: no ideograms.
+/// Whether `xstrings` counts the character as a letter: ideograms are not.
 fn alphabet(c: char) -> bool {
     is_letter(c) && (is_upper(c) || is_lower(c) || is_title(c))
 }
 
-/// The next run of characters of one kind, and how many they are.
+/// Finds the next run of characters of one kind, and counts them.
 fn next_word(chars: &[char]) -> (Word, usize) {
     let run =
         |from: usize, belongs: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|c| belongs(**c)).count();
@@ -82,7 +82,7 @@ fn next_word(chars: &[char]) -> (Word, usize) {
         let end = match chars.get(1) {
             Some(second) if is_upper(*second) => {
                 let end = run(2, &is_upper);
-                // `HTTPStatus` is `HTTP` and `Status`.
+                // `HTTPStatus` consists of `HTTP` and `Status`.
                 if chars.get(end).is_some_and(|c| alphabet(*c)) {
                     end - 1
                 } else {
@@ -136,7 +136,7 @@ impl<'c> Words<'c> {
 
 /// `xstrings.ToSnakeCase` and `ToKebabCase`.
 pub(super) fn separated(bytes: &[u8], mark: char) -> Vec<u8> {
-    // Bad bytes go with the word they are in; as U+FFFD they would split it.
+    // An invalid byte belongs to the word around it. As U+FFFD it would split the word.
     let chars: Vec<char> = runes(bytes).map(Rune::char).collect();
     let mut words = Words {
         rest: &chars,
@@ -174,7 +174,7 @@ pub(super) fn separated(bytes: &[u8], mark: char) -> Vec<u8> {
                 }
                 let number = word;
                 (kind, word) = words.next();
-                // A number belongs to the word before: `bld4_floor`.
+                // A number belongs to the word before it: `bld4_floor`.
                 if kind != Word::Alphabet {
                     words.write(Word::Number, number);
                     if !matches!(kind, Word::Connector | Word::Punct) {
@@ -182,7 +182,7 @@ pub(super) fn separated(bytes: &[u8], mark: char) -> Vec<u8> {
                     }
                     continue;
                 }
-                // Unless small letters follow: `http_2xx`.
+                // But not if lower-case letters follow: `http_2xx`.
                 words.mark();
                 words.write(Word::Number, number);
                 while matches!(kind, Word::Alphabet | Word::Number) {

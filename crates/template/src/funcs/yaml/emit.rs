@@ -1,4 +1,5 @@
-//! Writes YAML as go-yaml v2 does: block style, keys in natural order, strings plain where that is safe.
+//! Writes YAML as go-yaml v2 does: in block style, with keys in natural order, and with plain strings where that is
+//! safe.
 
 use std::cmp::Ordering;
 
@@ -6,14 +7,14 @@ use super::resolve;
 use crate::go::unicode::{is_digit, is_letter};
 
 pub(super) enum Yaml {
-    /// A number, a truth value or null.
+    /// A number, a boolean or null.
     Plain(String),
     Text(String),
     List(Vec<Yaml>),
     Map(Vec<(String, Yaml)>),
 }
 
-/// The document, with a newline at its end.
+/// Writes a document, with a line feed at its end.
 pub(super) fn emit(value: &Yaml) -> String {
     let mut out = String::new();
     match value {
@@ -40,7 +41,7 @@ fn new_line(out: &mut String, indent: usize) {
     pad(out, indent);
 }
 
-/// `inline`: the first element stands where the text is now.
+/// With `inline` the first element continues the current line.
 fn list(out: &mut String, items: &[Yaml], indent: usize, inline: bool) {
     for (i, item) in items.iter().enumerate() {
         if i > 0 || !inline {
@@ -73,7 +74,7 @@ fn map(out: &mut String, fields: &[(String, Yaml)], indent: usize, inline: bool)
             out.push(':');
         }
         match value {
-            // Lists stand at their key's column.
+            // A list is indented as far as its key.
             Yaml::List(items) if !items.is_empty() && simple => list(out, items, indent, false),
             Yaml::List(items) if !items.is_empty() => {
                 out.push(' ');
@@ -105,12 +106,12 @@ fn is_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// go-yaml knows no printable characters beyond the basic plane.
+/// go-yaml escapes all characters outside of the basic multilingual plane.
 fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
 }
 
-/// What styles a string can have.
+/// The styles that a string can be written in.
 #[derive(Default)]
 struct Shape {
     plain: bool,
@@ -177,7 +178,8 @@ fn shape(value: &str) -> Shape {
     }
 }
 
-/// A string; without `block`, on one line (a key). `block` is where its further lines begin.
+/// Writes a string. `block` is the indentation of its further lines; without it the string is a key and stays on one
+/// line.
 fn text(out: &mut String, value: &str, block: Option<usize>) {
     let shape = shape(value);
     let key = block.is_none();
@@ -201,14 +203,14 @@ fn text(out: &mut String, value: &str, block: Option<usize>) {
     }
 }
 
-/// Lines longer than this are broken at their next space.
+/// A line that is longer than this is broken at the next space.
 const WIDTH: usize = 80;
 
 fn column(out: &str) -> usize {
     out.chars().rev().take_while(|c| !is_break(*c)).count()
 }
 
-/// Plain, or between single quotes.
+/// Writes a plain or single-quoted string.
 fn folded(out: &mut String, value: &str, block: Option<usize>, single: bool) {
     let chars: Vec<char> = value.chars().collect();
     let mut column = column(out);
@@ -273,7 +275,7 @@ fn literal(out: &mut String, value: &str, indent: usize) {
 }
 
 fn double_quoted(out: &mut String, value: &str, block: Option<usize>) {
-    // go-yaml looks for the byte order mark at the string's start, wherever it is.
+    // go-yaml compares the start of the string, and not the current position, with the byte order mark.
     let marked = value.starts_with('\u{feff}');
     let chars: Vec<char> = value.chars().collect();
     out.push('"');
@@ -335,7 +337,7 @@ fn escape(c: char) -> String {
     format!("\\{short}")
 }
 
-/// Numbers in names by their size, letters behind everything else.
+/// Compares keys in natural order: numbers in keys by their value, and letters after all other characters.
 fn natural(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     for i in 0..a.len().min(b.len()) {
@@ -350,7 +352,7 @@ fn natural(a: &str, b: &str) -> Ordering {
         }
         let (mut left, mut right) = (0_i64, 0_i64);
         if a[i] == '0' || b[i] == '0' {
-            // Zeros within a number count as digits.
+            // Zeros inside a number count as digits.
             let before = a[..i].iter().rev().take_while(|c| is_digit(**c));
             if before.into_iter().any(|c| *c != '0') {
                 (left, right) = (1, 1);

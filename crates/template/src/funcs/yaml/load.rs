@@ -1,4 +1,4 @@
-//! Values out of YAML.
+//! Parses YAML to values.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
@@ -8,12 +8,12 @@ use crate::go::float;
 use crate::go::val::{Items, Val};
 use crate::limits::MAX_VALUE_DEPTH;
 
-/// The first document; the engine looks at no other. With `as_text`, numbers and booleans become what a `string` of Go's
-/// gets of them.
+/// Parses the first document; External Secrets ignores the others. With `as_text`, numbers and booleans become the
+/// strings that Go stores in a field of type `string`.
 pub(super) fn load(ctx: &mut Context, source: &str, as_text: bool) -> Result<Val, Stop> {
     ctx.work(source.len() as u64 / 4)?;
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
-    // The parser lets these stand: a tab where go-yaml wants a space, and characters that go-yaml does not read.
+    // The parser accepts two things that go-yaml refuses: a tab instead of a space, and unprintable characters.
     if source.trim_start_matches(['\n', '\r', ' ']).starts_with('\t') || !source.chars().all(is_read) {
         return Err(Stop::Syntax);
     }
@@ -32,12 +32,12 @@ pub(super) fn load(ctx: &mut Context, source: &str, as_text: bool) -> Result<Val
     }
 }
 
-/// What YAML 1.1 calls printable.
+/// Whether YAML 1.1 calls the character printable.
 fn is_read(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..) && c != '\u{feff}'
 }
 
-/// Why nothing was read.
+/// Why a text could not be parsed.
 pub(super) enum Stop {
     Syntax,
     Fault(Fault),
@@ -52,7 +52,7 @@ impl From<Fault> for Stop {
 #[derive(Clone)]
 enum Node {
     Value(Val),
-    /// The key `<<`.
+    /// The merge key `<<`.
     Merge,
 }
 
@@ -61,9 +61,9 @@ struct Loader<'c, 's> {
     parser: Parser<'s, saphyr_parser::StrInput<'s>>,
     anchors: Vec<(usize, Val)>,
     unended: Option<(usize, bool)>,
-    /// Where the last event ended.
+    /// The position at which the last event ended.
     end: usize,
-    /// Numbers and booleans become text.
+    /// Whether numbers and booleans become strings.
     as_text: bool,
 }
 
@@ -78,16 +78,16 @@ impl<'s> Loader<'_, 's> {
         }
     }
 
-    /// A block scalar that ends with a source that ends in no newline: the parser adds one.
+    /// Corrects a block scalar at the end of a source without a final line feed, to which the parser adds one.
     fn newline_too_many(&self, text: &str) -> bool {
         let (Some((end, in_text)), Some(before)) = (self.unended, text.strip_suffix('\n')) else {
             return false;
         };
-        // None for a last line of spaces that are fewer than the block's.
+        // No line feed is added if the last line consists of fewer spaces than the block's indentation.
         self.end >= end && (in_text || before.ends_with(['\n', ' ']))
     }
 
-    /// The first document; the engine looks at no other.
+    /// Parses the first document; External Secrets ignores the others.
     fn document(&mut self) -> Result<Option<Node>, Stop> {
         loop {
             match self.next()? {
@@ -152,7 +152,7 @@ impl<'s> Loader<'_, 's> {
         if anchor != 0 {
             self.anchors.push((anchor, value.clone()));
         }
-        // JSON has neither of these.
+        // JSON can't express these values.
         if matches!(value, Val::Float(value) if !value.is_finite()) {
             return Err(Stop::Syntax);
         }
@@ -173,7 +173,7 @@ impl<'s> Loader<'_, 's> {
                         Scalar::Merge => None,
                         Scalar::Null => return Err(Stop::Syntax),
                         Scalar::Bool(value) => Some(value.to_string()),
-                        // Go has no key for what is no `int`.
+                        // Go accepts only numbers of type `int` as keys.
                         Scalar::Int(value) if value > i128::from(i64::MAX) => return Err(Stop::Syntax),
                         Scalar::Int(value) => Some(value.to_string()),
                         Scalar::Float(value) => Some(resolve::special(float::format32(value))),
@@ -184,7 +184,7 @@ impl<'s> Loader<'_, 's> {
                     Node::Value(Val::Str(text)) => Some(String::from_utf8_lossy(&text).into_owned()),
                     _ => return Err(Stop::Syntax),
                 },
-                // A map is no key of JSON's.
+                // JSON can't have a map as a key.
                 _ => return Err(Stop::Syntax),
             };
             let event = self.next()?;
@@ -205,7 +205,7 @@ impl<'s> Loader<'_, 's> {
         Ok(items)
     }
 
-    /// `<<: *a` or `<<: [*a, *b]`, where the first has the last word.
+    /// Merges `<<: *a`, or `<<: [*a, *b]`, where a key of `*a` replaces the same key of `*b`.
     fn merge(&mut self, into: &mut Items, from: &Val) -> Result<(), Stop> {
         match from {
             Val::Map(map) => {
@@ -224,7 +224,7 @@ impl<'s> Loader<'_, 's> {
     }
 }
 
-/// Where the source ends, if not in a newline, and whether there is text in its last line.
+/// The end of a source without a final line feed, and whether its last line has other characters than spaces.
 fn open_end(source: &str) -> Option<(usize, bool)> {
     let last = source.rsplit('\n').next().filter(|last| !last.is_empty())?;
     Some((source.chars().count(), !last.trim().is_empty()))

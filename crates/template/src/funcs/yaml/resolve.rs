@@ -1,4 +1,4 @@
-//! What a plain YAML scalar is: go-yaml v2's rules, which are YAML 1.1's for the most part.
+//! Resolves plain YAML scalars by go-yaml v2's rules, which are mostly those of YAML 1.1.
 
 use crate::go::float;
 use crate::go::layout;
@@ -13,7 +13,7 @@ pub(super) enum Scalar {
     Merge,
 }
 
-/// `None`: the text does not fit its tag.
+/// Resolves a scalar. Returns `None` if the text does not have the form that its tag requires.
 pub(super) fn resolve(text: &str, plain: bool, tag: Option<(&str, &str)>) -> Option<Scalar> {
     let as_text = || Some(Scalar::Text(text.to_owned()));
     match tag {
@@ -56,7 +56,7 @@ fn implicit(text: &str) -> Scalar {
     match text.as_bytes().first() {
         Some(b'.') => parse_float(text).map_or_else(text_scalar, Scalar::Float),
         Some(b'+' | b'-' | b'0'..=b'9') => {
-            // A time stays the text it is.
+            // A timestamp stays a string.
             if is_timestamp(text) {
                 return text_scalar();
             }
@@ -114,12 +114,12 @@ fn is_timestamp(text: &str) -> bool {
         .any(|layout| layout::parse(layout, text.as_bytes()).is_some())
 }
 
-/// Whether a plain scalar with this text would be this text.
+/// Whether a plain scalar with this text is a string.
 pub(super) fn is_text(text: &str) -> bool {
     (text == "<<" || matches!(implicit(text), Scalar::Text(_))) && !is_timestamp(text) && !is_base60(text)
 }
 
-/// `1:30` was a number in YAML 1.1, and is quoted for those who still think so.
+/// `1:30` is a number in YAML 1.1, so go-yaml quotes it for older parsers.
 fn is_base60(text: &str) -> bool {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (body, fraction) = body.split_once('.').unwrap_or((body, ""));
@@ -142,7 +142,7 @@ pub(super) fn float_text(value: f64) -> String {
     special(float::format(value, 'g', None))
 }
 
-/// A number's text in Go as YAML writes it.
+/// Converts a number that Go printed to YAML's notation.
 pub(super) fn special(text: String) -> String {
     match text.as_str() {
         "+Inf" => ".inf".to_owned(),

@@ -1,4 +1,4 @@
-//! YAML as a map of strings.
+//! Parses YAML to a map of strings.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -8,30 +8,31 @@ use crate::funcs::{Context, Fault};
 use crate::go::val::{Str, Val};
 use crate::limits::Budget;
 
-/// Why YAML is no map of strings. Shows nothing of the YAML: keys are rendered as values are.
+/// Why a text is not a YAML map of strings. Quotes nothing of the text, because its keys may be rendered from values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum YamlError {
-    /// It is no YAML.
+    /// The text is not YAML.
     #[error("it is no YAML")]
     Syntax,
-    /// A text, a number or a list.
+    /// The document is a string, a number or a list.
     #[error("it is no mapping")]
     NoMapping,
-    /// A value is a list or a mapping: that of the entry with this number, counted from 1 in the order of the keys.
+    /// A value is a list or a mapping. Holds the number of its entry, counted from 1 in the order of the keys.
     #[error("the value of its entry {0} is no string, number or boolean")]
     NoText(usize),
-    /// One of [`crate::limits`] was met.
+    /// One of [`crate::limits`] was exceeded.
     #[error("{0}")]
     Limit(&'static str),
 }
 
-/// Reads YAML as `sigs.k8s.io/yaml` reads it into Go's `map[string]string`: of its first document, numbers and booleans
-/// become their text (`0x10` is `16`, `yes` is `true`, `1.50` is `1.5` and a `float32` at that), `null` is empty, and of
-/// two with one key the last stays. What it may cost is bounded as a rendering is, by [`crate::limits`].
+/// Parses the first document of a YAML text as `sigs.k8s.io/yaml` parses it into Go's `map[string]string`. Numbers and
+/// booleans become strings (`0x10` is `16`, `yes` is `true`, `1.50` is `1.5`, with the precision of a `float32`),
+/// `null` becomes the empty string, and the last of two equal keys is kept. The limits of a rendering apply, see
+/// [`crate::limits`].
 ///
 /// # Errors
-/// Says what is wrong without quoting anything of it.
+/// What is wrong, without a quote of the text.
 pub fn yaml_string_map(source: &str) -> Result<BTreeMap<String, String>, YamlError> {
     let mut ctx = Context::new(SystemTime::UNIX_EPOCH, Budget::default());
     let map = match load(&mut ctx, source, true) {
@@ -67,9 +68,9 @@ mod tests {
             .collect()
     }
 
-    /// What sigs.k8s.io/yaml 1.6 said.
+    /// The expected values are the output of sigs.k8s.io/yaml 1.6.
     #[test]
-    fn a_scalar_becomes_the_text_that_go_makes_of_it() {
+    fn scalars_become_the_same_strings_as_in_go() {
         for (scalar, text) in [
             ("5432", "5432"),
             ("true", "true"),
@@ -183,9 +184,9 @@ mod tests {
         }
     }
 
-    /// What sigs.k8s.io/yaml 1.6 said.
+    /// The expected values are the output of sigs.k8s.io/yaml 1.6.
     #[test]
-    fn a_document_becomes_the_map_that_go_makes_of_it() {
+    fn documents_become_the_same_maps_as_in_go() {
         let table: &[(&str, &[(&str, &str)])] = &[
             ("a:", &[("a", "")]),
             ("a: |\n  x\n  y\n", &[("a", "x\ny\n")]),
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn documents_that_go_refuses_are_refused() {
         let sources = [
             "a: !!binary aGVsbG8",
             "a: [1]",
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_no_value() {
+    fn errors_contain_no_value() {
         for (source, error) in [
             ("a: [s3cret]", YamlError::NoText(1)),
             ("s3cret", YamlError::NoMapping),
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_may_cost_is_bounded() {
+    fn parsing_is_bounded() {
         let deep = format!("a: {}", "[".repeat(200));
         assert!(matches!(yaml_string_map(&deep), Err(YamlError::Limit(_))));
         let long = "a: 1\n".repeat(5_000_000);

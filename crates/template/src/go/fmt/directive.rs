@@ -1,11 +1,11 @@
-//! The format string.
+//! Formats by a format string: `fmt.Sprintf`.
 
 use super::print::{Flags, Printer};
 use crate::funcs::{Context, Fault};
 use crate::go::unicode::push;
 use crate::go::val::Val;
 
-/// Go takes no wider field.
+/// The largest width and precision that Go accepts.
 const MAX_WIDTH: usize = 1_000_000;
 
 struct Directives<'f, 'a> {
@@ -139,7 +139,7 @@ impl Directives<'_, '_> {
         Ok(())
     }
 
-    /// `[n]`; whether there was one.
+    /// Reads an argument index `[n]`. Returns whether there was one.
     fn index(&mut self) -> bool {
         if self.peek() != Some(b'[') {
             return false;
@@ -171,7 +171,7 @@ impl Directives<'_, '_> {
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             number = number * 10 + usize::from(digit - b'0');
             if number > MAX_WIDTH {
-                // Go gives up on the number; what follows is then no verb.
+                // Go stops at a number that is too large, and reads the rest as an unknown verb.
                 return None;
             }
             self.at += 1;

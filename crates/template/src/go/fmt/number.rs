@@ -1,4 +1,4 @@
-//! Numbers under verbs.
+//! Formats numbers.
 
 use super::print::{Done, Printer};
 use crate::go::float;
@@ -149,7 +149,7 @@ impl Printer<'_> {
             shown_sign
         };
         if flags.zero && !named && !flags.minus && !shown_sign.is_empty() {
-            // The sign goes before the zeros.
+            // The sign precedes the zeros of the padding.
             if let Some(width) = flags.width
                 && width > body.len() + 1
             {
@@ -175,7 +175,7 @@ fn rune_of(value: i128) -> char {
         .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// `%#g` keeps the point and the zeros.
+/// `%#g` keeps the decimal point and trailing zeros.
 fn sharp_float(body: &str, style: char, precision: Option<usize>) -> String {
     let (mantissa, exponent) = match body.find('e') {
         Some(at) => body.split_at(at),

@@ -1,4 +1,4 @@
-//! Values under verbs.
+//! Formats values.
 
 use crate::funcs::{Context, Fault};
 use crate::go::strconv::quote_with;
@@ -24,7 +24,7 @@ pub(super) struct Printer<'c> {
     ctx: &'c mut Context,
     pub(super) out: Vec<u8>,
     pub(super) flags: Flags,
-    /// No `String` method is called: what is shown is wrong for its verb already.
+    /// Whether `String` methods are not called, because the value is printed in an error about its verb.
     bare: bool,
 }
 
@@ -47,7 +47,7 @@ impl<'c> Printer<'c> {
         self.ctx.work(1)
     }
 
-    /// An argument of `Printf`.
+    /// Formats one argument of `Printf`.
     pub(super) fn verb(&mut self, arg: &Val, verb: char) -> Done {
         if verb == 'v' {
             self.flags.sharp_v = std::mem::take(&mut self.flags.sharp);
@@ -176,7 +176,7 @@ impl<'c> Printer<'c> {
         }
     }
 
-    /// A struct, or with `&` what a pointer is to.
+    /// Formats a struct, or with `&` the struct that a pointer points to.
     fn record(&mut self, ty: &str, mark: &str, fields: &[(&str, Val)], verb: char, depth: usize) -> Done {
         let (names, between) = match (self.flags.sharp_v, self.flags.plus_v) {
             (true, _) => (true, ", "),
@@ -209,7 +209,7 @@ impl<'c> Printer<'c> {
             self.out.extend_from_slice(arg.type_name().as_bytes());
             self.out.push(b'=');
             if matches!(arg, Val::Time(_) | Val::Location(_)) {
-                // Go shows addresses here.
+                // Go prints addresses here.
                 let text = crate::funcs::stringer(arg).unwrap_or_default();
                 self.out.extend_from_slice(text.as_bytes());
             } else {
@@ -222,7 +222,7 @@ impl<'c> Printer<'c> {
         self.check()
     }
 
-    /// To the width, counted in runes; zeros go on the left only.
+    /// Pads to the width, which counts runes. Zeros are added on the left only.
     pub(super) fn pad(&mut self, text: &[u8]) {
         let Some(missing) = self
             .flags

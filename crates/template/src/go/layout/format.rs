@@ -1,4 +1,4 @@
-//! A time as a layout shows it.
+//! Formats times by a layout.
 
 use jiff::tz::Offset;
 
@@ -71,7 +71,7 @@ fn show(shown: &Time, field: Field) -> String {
     }
 }
 
-/// The zone's abbreviation; an offset where there is none.
+/// The abbreviation of the zone, or its offset if it has no abbreviation.
 fn zone_name(time: &Time) -> String {
     match &time.location {
         Location::Fixed(name, _) if name.is_empty() => show_offset(time.zoned.offset(), false, false, true, false),
@@ -85,7 +85,7 @@ fn show_offset(offset: Offset, z: bool, colon: bool, minutes: bool, seconds: boo
     if z && total == 0 {
         return "Z".to_owned();
     }
-    // Go goes by the minutes: seconds below zero alone keep their sign for themselves.
+    // Go takes the sign from the minutes, so an offset of only negative seconds has a sign before the seconds.
     let (sign, total) = if total <= -60 { ('-', -total) } else { ('+', total) };
     let mut out = format!("{sign}{:02}", total / 3600);
     let between = if colon { ":" } else { "" };

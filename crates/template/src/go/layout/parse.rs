@@ -1,4 +1,4 @@
-//! A time out of a text that a layout describes.
+//! Parses times by a layout.
 
 use std::rc::Rc;
 
@@ -18,11 +18,11 @@ struct Parts {
     minute: i8,
     second: i8,
     nanos: i32,
-    /// Both may stand there.
+    /// The text has `AM`. It may have `PM` too.
     am: bool,
     pm: bool,
     offset: Option<i32>,
-    /// `UTC`, or `Z`, stood there.
+    /// The text has `UTC` or `Z`.
     utc: bool,
     zone: Option<String>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn parse(layout: &[u8], text: &[u8]) -> Option<Time> {
     assemble(parts)
 }
 
-/// Runs of spaces in the layout match runs of spaces in the text.
+/// Skips text of the layout. A run of spaces in the layout matches any run of spaces.
 fn skip<'t>(prefix: &[u8], text: &'t [u8]) -> Option<&'t [u8]> {
     let mut prefix = prefix;
     let mut text = text;
@@ -112,7 +112,7 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
             };
             let least = if field == Field::ZeroDay { 2 } else { 1 };
             let (number, rest) = digits(text, least, 2)?;
-            // Whether there is such a day, the month decides.
+            // Whether the month has this day is checked at the end.
             parts.day = i8::try_from(number).ok();
             Some(rest)
         }
@@ -154,7 +154,7 @@ fn read<'t>(parts: &mut Parts, field: Field, text: &'t [u8], layout_rest: &[u8])
             let least = if field == Field::ZeroSecond { 2 } else { 1 };
             let (number, rest) = digits(text, least, 2)?;
             parts.second = within(number, 0, 59)?;
-            // Go takes a fraction that the layout does not name.
+            // Go accepts a fraction of a second that the layout does not have.
             let named = matches!(next_field(layout_rest), (_, Some(Field::Fraction { .. }), _));
             if !named && rest.len() >= 2 && matches!(rest[0], b'.' | b',') && rest[1].is_ascii_digit() {
                 return fraction(parts, rest, None);
@@ -216,7 +216,7 @@ fn fraction<'t>(parts: &mut Parts, text: &'t [u8], exact: Option<usize>) -> Opti
     Some(&rest[count..])
 }
 
-/// `+0700` and its like, in seconds.
+/// Parses an offset such as `+0700` to seconds.
 fn offset(text: &[u8], colon: bool, minutes: bool, seconds: bool) -> Option<(i32, &[u8])> {
     let (sign, mut rest) = match text.first()? {
         b'+' => (1, &text[1..]),
@@ -240,7 +240,8 @@ fn offset(text: &[u8], colon: bool, minutes: bool, seconds: bool) -> Option<(i32
     Some((sign * total, rest))
 }
 
-/// `MST`, `CEST`, `GMT+3`, `+03`: Go knows the offset of UTC only, and keeps the name of the others.
+/// Parses a zone such as `MST`, `CEST`, `GMT+3` or `+03`. Go knows only the offset of UTC, and keeps the names of
+/// others.
 fn zone_abbreviation<'t>(parts: &mut Parts, text: &'t [u8]) -> Option<&'t [u8]> {
     if let Some(rest) = text.strip_prefix(b"UTC") {
         parts.utc = true;
@@ -257,14 +258,14 @@ fn zone_abbreviation<'t>(parts: &mut Parts, text: &'t [u8]) -> Option<&'t [u8]> 
             _ => return None,
         },
     };
-    // Shorter than any name.
+    // The text is shorter than any abbreviation.
     text.get(2)?;
     let (name, rest) = text.split_at(length);
     parts.zone = Some(String::from_utf8_lossy(name).into_owned());
     Some(rest)
 }
 
-/// The length of a sign and hours up to 23; 0 if that is not what stands there.
+/// The length of a sign and an hour up to 23, or 0 if the text does not begin with these.
 fn signed_hours(text: &[u8]) -> usize {
     let Some(b'+' | b'-') = text.first() else { return 0 };
     let count = text[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -303,7 +304,7 @@ fn assemble(parts: Parts) -> Option<Time> {
         (false, None, None) | (false, Some(0), None) => (Location::Local, None),
         (false, Some(offset), name) => (fixed(name, offset)?, None),
         (false, None, Some(name)) => {
-            // What was read is UTC's time; `GMT+3` says only how it is shown.
+            // The time is in UTC. `GMT+3` only sets in which zone it is printed.
             let hours = name.strip_prefix("GMT").and_then(|hours| hours.parse::<i32>().ok());
             (Location::Local, Some(fixed(Some(name), hours.unwrap_or(0) * 3600)?))
         }
