@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, Heade
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sidevault_model::printable;
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -236,9 +237,9 @@ fn message(body: &[u8]) -> Option<String> {
     Some(message).filter(|message| !message.trim().is_empty())
 }
 
-/// A text in one line, cut to [`MESSAGE_BYTES`], without control characters, which could change a log or a terminal.
+/// A text in one line, without control characters, cut to [`MESSAGE_BYTES`].
 fn one_line(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line = printable(text);
     if line.len() > MESSAGE_BYTES {
         line.truncate(line.floor_char_boundary(MESSAGE_BYTES));
         line.push('…');

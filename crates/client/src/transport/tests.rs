@@ -98,7 +98,7 @@ async fn other_error_bodies_are_not_shown() {
 async fn an_error_message_is_shown_without_token_and_control_characters() {
     let message = format!("bad\u{1b}[2J\n{TOKEN} {}{TOKEN}", "ü".repeat(505));
     let (_, shown) = refusal_of(refuse(400, &message)).await;
-    assert!(shown.starts_with("bad [2J [token] ü"), "{shown}");
+    assert!(shown.starts_with("bad\u{fffd}[2J [token] ü"), "{shown}");
     assert!(!shown.contains("hunter2") && !shown.contains("header"), "{shown}");
     assert!(shown.len() <= MESSAGE_BYTES + '…'.len_utf8());
     let client = Server::always(json("")).await.client();
