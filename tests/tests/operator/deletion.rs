@@ -67,7 +67,7 @@ fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
 const FAULTS: [(&str, &str); 7] = [
     ("it has not read its sources", "\"infra\" is \"INITIALIZED\""),
     ("it gives no health report", "error reading the server's health"),
-    ("it misreads the filter", "though its list of items has it"),
+    ("it misreads the filter", "the server did not find it by that name"),
     ("it has the title twice", "got 2"),
     ("it refuses the token for the items", "403"),
     ("it does not have the vault", "vault not found"),

@@ -125,7 +125,7 @@ fn a_server_without_history_never_passes_the_newest_off_as_an_old_version() {
     }
     stage.wait_value("newest", "two");
     stage.wait_ready("old", "False");
-    told(&stage, "old", "another version than the one asked for");
+    told(&stage, "old", "another version of the item than the requested one");
     assert!(stage.cluster.get(&world::secret(stage.namespace, "old")).is_none());
 }
 

@@ -178,7 +178,7 @@ impl<'a> ProviderSession<'a> {
             "" | "latest" => None,
             number => Some(number.parse().map_err(|_| {
                 ProviderError::Refused(format!(
-                    "'remoteRef.version' is {number:?}; it must be empty, \"latest\", or the number of a version"
+                    "'remoteRef.version' is {number:?}: it must be empty, \"latest\", or the number of a version"
                 ))
             })?),
         };
