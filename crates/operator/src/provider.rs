@@ -59,7 +59,10 @@ pub(crate) enum ProviderError {
     Count(String),
     /// The manifest asks for something that is invalid or not supported.
     #[error("{0}")]
-    Refused(String),
+    Invalid(String),
+    /// The server created an item, and a search does not find it.
+    #[error("{0}")]
+    NotVisible(String),
 }
 
 impl ProviderError {
@@ -97,7 +100,7 @@ impl ProviderError {
     /// Whether the error follows from what the server holds, so that reading again would fail in the same way until an
     /// item or the manifest changes.
     pub(crate) fn is_answer(&self) -> bool {
-        matches!(self, Self::NoItem { .. } | Self::Count(_) | Self::Refused(_))
+        matches!(self, Self::NoItem { .. } | Self::Count(_) | Self::Invalid(_))
     }
 
     /// Whether the server refused the token (401, 403): the token's Secret may hold a newer one.

@@ -71,7 +71,7 @@ impl ProviderSession<'_> {
                 "there is no item {:?}, and none is created: a title that has the form of an id can't be found again",
                 put.title
             );
-            return Err(ProviderError::Refused(why));
+            return Err(ProviderError::Invalid(why));
         }
         let vault = self.vault_of_new(put).await?;
         let connection = self.connection;
@@ -148,7 +148,7 @@ impl ProviderSession<'_> {
         let name = match named {
             Some(vault) if !self.vaults.contains(&vault) => {
                 let why = format!("{CREATE}: metadata vault '{vault}' not in provider vaults");
-                return Err(ProviderError::Refused(why));
+                return Err(ProviderError::Invalid(why));
             }
             Some(vault) => vault,
             None => self.vaults.first().copied().unwrap_or_default(),
@@ -164,7 +164,7 @@ impl ProviderSession<'_> {
                 return Ok(());
             }
             if Instant::now() > until {
-                return Err(ProviderError::Refused(format!(
+                return Err(ProviderError::NotVisible(format!(
                     "{CREATE}: the server created the item '{title}', but does not find it after {} seconds",
                     VISIBLE_WITHIN.as_secs()
                 )));

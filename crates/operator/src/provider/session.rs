@@ -125,7 +125,7 @@ impl<'a> ProviderSession<'a> {
             None => None,
             Some(name) => Some(Regex::new(&name.regexp).map_err(|error| {
                 let (pattern, why) = (&name.regexp, error.quoting(&name.regexp));
-                ProviderError::Refused(format!("could not compile find.name.regexp [{pattern}]: {why}"))
+                ProviderError::Invalid(format!("could not compile find.name.regexp [{pattern}]: {why}"))
             })?),
         };
         let mut found = Values::new();
@@ -177,7 +177,7 @@ impl<'a> ProviderSession<'a> {
         let version = match reference.version.as_str() {
             "" | "latest" => None,
             number => Some(number.parse().map_err(|_| {
-                ProviderError::Refused(format!(
+                ProviderError::Invalid(format!(
                     "'remoteRef.version' is {number:?}: it must be empty, \"latest\", or the number of a version"
                 ))
             })?),

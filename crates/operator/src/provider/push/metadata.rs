@@ -22,7 +22,7 @@ impl PutMetadata {
     /// Parses the `metadata` of an entry of `data` or `dataTo`.
     ///
     /// # Errors
-    /// [`ProviderError::Refused`] with what is wrong with it.
+    /// [`ProviderError::Invalid`] with what is wrong with it.
     pub(crate) fn parse(metadata: Option<&Value>) -> Result<Self, ProviderError> {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -31,7 +31,7 @@ impl PutMetadata {
             kind: String,
             spec: Option<PutMetadata>,
         }
-        let invalid = |why: String| ProviderError::Refused(format!("failed to parse push secret metadata: {why}"));
+        let invalid = |why: String| ProviderError::Invalid(format!("failed to parse push secret metadata: {why}"));
         let Some(metadata) = metadata else {
             return Ok(Self::default());
         };
