@@ -107,8 +107,8 @@ impl Metrics {
     }
 
     /// What is counted of one queue.
-    pub(crate) fn queue(&self, controller: &str, width: usize) -> WorkQueue {
-        WorkQueue::start(&self.queues, controller, width)
+    pub(crate) fn queue(&self, controller: &str, max_per_group: usize) -> WorkQueue {
+        WorkQueue::start(&self.queues, controller, max_per_group)
     }
 
     /// The text of `/metrics` (OpenMetrics).

@@ -1,7 +1,7 @@
 //! Work that waits its turn.
 //!
 //! As Kubernetes' work queues, an object is worked at by one worker at a time, waits once however often it is asked
-//! for, and after a failure waits longer each time. Beyond them, objects wait in lanes (one a store), each with
+//! for, and after a failure waits longer each time. Beyond them, objects wait in groups (one a store), each with
 //! workers of its own: a store that does not answer holds up nothing but its own objects.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -84,7 +84,7 @@ pub(crate) struct Work {
     pub(crate) reason: Reason,
     /// Since when that is so; what is read must be as new as this.
     pub(crate) asked: Instant,
-    lane: String,
+    group: String,
     began: Instant,
 }
 
@@ -102,27 +102,27 @@ pub(crate) enum Outcome {
 }
 
 struct Entry {
-    lane: String,
+    group: String,
     reason: Reason,
     asked: Instant,
     queued: Instant,
 }
 
 #[derive(Default)]
-struct Lane {
+struct Group {
     ready: VecDeque<ObjectKey>,
     running: usize,
 }
 
 #[derive(Default)]
 struct State {
-    /// What waits, in `lanes`.
+    /// What waits, in `groups`.
     waiting: HashMap<ObjectKey, Entry>,
     /// What is worked at, with what was asked for meanwhile.
     running: HashMap<ObjectKey, Option<Entry>>,
-    lanes: BTreeMap<String, Lane>,
-    /// The lane whose turn was last.
-    last_lane: String,
+    groups: BTreeMap<String, Group>,
+    /// The group whose turn was last.
+    last_group: String,
     /// When objects come up again, and the other way round.
     later: BTreeMap<(Instant, u64), (ObjectKey, String, Reason)>,
     due: HashMap<ObjectKey, (Instant, u64)>,
@@ -135,35 +135,35 @@ struct State {
 pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Notify,
-    /// How many objects of one lane are in work at once.
-    width: usize,
+    /// How many objects of one group are in work at once.
+    max_per_group: usize,
     /// The longest wait after a failure.
     longest: Duration,
     metrics: WorkQueue,
 }
 
 impl Queue {
-    pub(crate) fn new(width: usize, longest: Duration, metrics: WorkQueue) -> Self {
+    pub(crate) fn new(max_per_group: usize, longest: Duration, metrics: WorkQueue) -> Self {
         Self {
             state: Mutex::default(),
             wake: Notify::new(),
-            width: width.max(1),
+            max_per_group: max_per_group.max(1),
             longest,
             metrics,
         }
     }
 
     /// Asks for an object to be looked at now.
-    pub(crate) fn add(&self, key: ObjectKey, lane: &str, reason: Reason, asked: Instant) {
+    pub(crate) fn add(&self, key: ObjectKey, group: &str, reason: Reason, asked: Instant) {
         let mut state = self.lock();
-        self.add_to(&mut state, key, lane, reason, asked);
+        self.add_to(&mut state, key, group, reason, asked);
         drop(state);
         self.wake.notify_one();
     }
 
     /// Whether more objects wait than can be in work at once.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.lock().waiting.len() > self.width
+        self.lock().waiting.len() > self.max_per_group
     }
 
     /// The next object whose turn it is.
@@ -190,10 +190,10 @@ impl Queue {
     pub(crate) fn done(&self, work: &Work, outcome: Outcome) {
         let mut state = self.lock();
         let asked_meanwhile = state.running.remove(&work.key).flatten();
-        if let Some(lane) = state.lanes.get_mut(&work.lane) {
-            lane.running -= 1;
-            if lane.running == 0 && lane.ready.is_empty() {
-                state.lanes.remove(&work.lane);
+        if let Some(group) = state.groups.get_mut(&work.group) {
+            group.running -= 1;
+            if group.running == 0 && group.ready.is_empty() {
+                state.groups.remove(&work.group);
             }
         }
         self.metrics.worked(work.began.elapsed());
@@ -227,11 +227,11 @@ impl Queue {
             };
             // A wait of many years is none that ends.
             if let Some(when) = Instant::now().checked_add(wait) {
-                Self::schedule(&mut state, work.key.clone(), &work.lane, reason, when);
+                Self::schedule(&mut state, work.key.clone(), &work.group, reason, when);
             }
         }
         if let Some(entry) = asked_meanwhile {
-            self.add_to(&mut state, work.key.clone(), &entry.lane, entry.reason, entry.asked);
+            self.add_to(&mut state, work.key.clone(), &entry.group, entry.reason, entry.asked);
         }
         drop(state);
         self.wake.notify_one();
@@ -244,19 +244,19 @@ impl Queue {
         Self::unschedule(&mut state, key);
     }
 
-    fn add_to(&self, state: &mut State, key: ObjectKey, lane: &str, reason: Reason, asked: Instant) {
-        // Says whether it is in another lane now.
+    fn add_to(&self, state: &mut State, key: ObjectKey, group: &str, reason: Reason, asked: Instant) {
+        // Says whether it is in another group now.
         let merge = |entry: &mut Entry| {
             entry.reason = entry.reason.max(reason);
             entry.asked = entry.asked.max(asked);
-            let moved = entry.lane != lane;
+            let moved = entry.group != group;
             if moved {
-                lane.clone_into(&mut entry.lane);
+                group.clone_into(&mut entry.group);
             }
             moved
         };
         let new = Entry {
-            lane: lane.to_owned(),
+            group: group.to_owned(),
             reason,
             asked,
             queued: Instant::now(),
@@ -280,7 +280,7 @@ impl Queue {
                 state.waiting.insert(key.clone(), new);
             }
         }
-        state.lanes.entry(lane.to_owned()).or_default().ready.push_back(key);
+        state.groups.entry(group.to_owned()).or_default().ready.push_back(key);
     }
 
     fn release_due(&self, state: &mut State) {
@@ -288,35 +288,35 @@ impl Queue {
         while let Some(first) = state.later.first_entry()
             && first.key().0 <= now
         {
-            let (key, lane, reason) = first.remove();
+            let (key, group, reason) = first.remove();
             state.due.remove(&key);
-            self.add_to(state, key, &lane, reason, now);
+            self.add_to(state, key, &group, reason, now);
         }
     }
 
-    /// The first of the next lane that has both work and a free worker.
+    /// The first of the next group that has both work and a free worker.
     fn take(&self, state: &mut State) -> Option<Work> {
-        let (lane, key, entry) = loop {
-            let free = |lane: &Lane| !lane.ready.is_empty() && lane.running < self.width;
+        let (group, key, entry) = loop {
+            let free = |group: &Group| !group.ready.is_empty() && group.running < self.max_per_group;
             let after = (
-                std::ops::Bound::Excluded(state.last_lane.clone()),
+                std::ops::Bound::Excluded(state.last_group.clone()),
                 std::ops::Bound::Unbounded,
             );
-            let mut lanes = state.lanes.range(after).chain(&state.lanes);
-            let name = lanes.find(|(_, lane)| free(lane))?.0.clone();
-            let lane = state.lanes.get_mut(&name)?;
-            let key = lane.ready.pop_front()?;
+            let mut groups = state.groups.range(after).chain(&state.groups);
+            let name = groups.find(|(_, group)| free(group))?.0.clone();
+            let group = state.groups.get_mut(&name)?;
+            let key = group.ready.pop_front()?;
             match state.waiting.remove(&key) {
-                Some(entry) if entry.lane == name => {
-                    lane.running += 1;
+                Some(entry) if entry.group == name => {
+                    group.running += 1;
                     break (name, key, entry);
                 }
-                // It moved to another lane, or had its turn there.
+                // It moved to another group, or had its turn there.
                 Some(entry) => drop(state.waiting.insert(key, entry)),
                 None => {}
             }
-            if lane.running == 0 && lane.ready.is_empty() {
-                state.lanes.remove(&name);
+            if group.running == 0 && group.ready.is_empty() {
+                state.groups.remove(&name);
             }
         };
         if state.waiting.is_empty() {
@@ -326,22 +326,22 @@ impl Queue {
         // A look does not stand for the retry it comes before.
         let retry = Self::unschedule(state, &key).filter(|reason| *reason >= Reason::Retry);
         state.running.insert(key.clone(), None);
-        state.last_lane.clone_from(&lane);
+        state.last_group.clone_from(&group);
         self.metrics.taken(entry.queued.elapsed());
         Some(Work {
             key,
             reason: retry.map_or(entry.reason, |retry| retry.max(entry.reason)),
             asked: entry.asked,
-            lane,
+            group,
             began: Instant::now(),
         })
     }
 
-    fn schedule(state: &mut State, key: ObjectKey, lane: &str, reason: Reason, when: Instant) {
+    fn schedule(state: &mut State, key: ObjectKey, group: &str, reason: Reason, when: Instant) {
         Self::unschedule(state, &key);
         state.numbers += 1;
         let at = (when, state.numbers);
-        state.later.insert(at, (key.clone(), lane.to_owned(), reason));
+        state.later.insert(at, (key.clone(), group.to_owned(), reason));
         state.due.insert(key, at);
     }
 
@@ -359,16 +359,16 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn queue(width: usize) -> Queue {
-        Queue::new(width, Duration::from_secs(3), WorkQueue::unregistered("test"))
+    fn queue(max_per_group: usize) -> Queue {
+        Queue::new(max_per_group, Duration::from_secs(3), WorkQueue::unregistered("test"))
     }
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey::new("ns", name)
     }
 
-    fn add(queue: &Queue, name: &str, lane: &str) {
-        queue.add(key(name), lane, Reason::Look, Instant::now());
+    fn add(queue: &Queue, name: &str, group: &str) {
+        queue.add(key(name), group, Reason::Look, Instant::now());
     }
 
     async fn next(queue: &Queue) -> Option<Work> {
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stuck_lane_does_not_hold_up_another() {
+    async fn a_stuck_group_does_not_delay_another_group() {
         let queue = queue(1);
         add(&queue, "stuck", "dead");
         add(&queue, "waits", "dead");
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lanes_take_turns() {
+    async fn groups_are_served_round_robin() {
         let queue = queue(8);
         for name in ["a1", "a2", "a3"] {
             add(&queue, name, "a");
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_of_another_lane_now_does_not_wait_in_the_old_one() {
+    async fn an_object_that_moves_to_another_group_does_not_wait_in_the_old_one() {
         let queue = queue(1);
         add(&queue, "stuck", "dead");
         let stuck = next(&queue).await;

@@ -41,8 +41,8 @@ pub(crate) fn start(
     // Informers need the operator to know whom to wake, and the operator holds the informers.
     let late: Arc<OnceLock<Arc<Operator>>> = Arc::new(OnceLock::new());
     let started = Instant::now();
-    let width = options.concurrent;
-    let queue = |name: &str, longest| Arc::new(Queue::new(width, longest, metrics.queue(name, width)));
+    let max_per_group = options.concurrent;
+    let queue = |name: &str, longest| Arc::new(Queue::new(max_per_group, longest, metrics.queue(name, max_per_group)));
     let queues = QueueSet {
         external_secrets: queue("externalsecret", LONGEST_WAIT),
         stores: queue("secretstore", LONGEST_WAIT_OF_STORES),
@@ -208,7 +208,12 @@ fn store_informer(
                     .as_ref()
                     .is_none_or(|before| changed(&before.metadata, &store.metadata));
                 if is_new {
-                    stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+                    stores.add(
+                        key.clone(),
+                        &store::concurrency_group(key),
+                        Reason::Look,
+                        Instant::now(),
+                    );
                 }
                 // Those that wait for a store to be there, to be another, or to be ready need not wait for their time.
                 let readiness = |store: &Store| {
@@ -230,7 +235,12 @@ fn store_informer(
             Seen::Gone(_) => {
                 stores.forget(key);
                 // Its last turn: its metrics go with it.
-                stores.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+                stores.add(
+                    key.clone(),
+                    &store::concurrency_group(key),
+                    Reason::Look,
+                    Instant::now(),
+                );
                 if let Some(operator) = late.get() {
                     operator.connections.close(key);
                 }
@@ -250,17 +260,17 @@ fn seen_external_secret(
 ) {
     match seen {
         Seen::Is(external_secret, before) => {
-            let lane = external_secret::lane(external_secret, default);
+            let group = external_secret::concurrency_group(external_secret, default);
             match before {
                 // What is there at the start is read once: changes may have been missed.
                 None if late
                     .get()
                     .is_none_or(|operator| !operator.informers.external_secrets.is_ready()) =>
                 {
-                    queue.add(key.clone(), &lane, Reason::Changed, started);
+                    queue.add(key.clone(), &group, Reason::Changed, started);
                 }
                 Some(before) if !changed(&before.metadata, &external_secret.metadata) => {}
-                _ => queue.add(key.clone(), &lane, Reason::Look, Instant::now()),
+                _ => queue.add(key.clone(), &group, Reason::Look, Instant::now()),
             }
         }
         Seen::Gone(_) => {

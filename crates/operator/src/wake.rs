@@ -61,7 +61,12 @@ fn revive(operator: &Operator, key: &ObjectKey) {
     let status = store.as_ref().and_then(|store| store.status.as_ref());
     if status.is_some_and(|status| !condition::is_ready(&status.conditions)) {
         let queue = operator.queues.of_store(key);
-        queue.add(key.clone(), &store::lane(key), Reason::Look, Instant::now());
+        queue.add(
+            key.clone(),
+            &store::concurrency_group(key),
+            Reason::Look,
+            Instant::now(),
+        );
     }
 }
 
@@ -75,8 +80,8 @@ fn wake(operator: &Operator, mut keys: HashSet<ObjectKey>, at: Instant) {
 /// Queues an ExternalSecret, if it is still there.
 pub(crate) fn ask(operator: &Operator, key: ObjectKey, reason: Reason, at: Instant) {
     if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
-        let lane = external_secret::lane(&external_secret, operator.options.default_store.as_ref());
-        operator.queues.external_secrets.add(key, &lane, reason, at);
+        let group = external_secret::concurrency_group(&external_secret, operator.options.default_store.as_ref());
+        operator.queues.external_secrets.add(key, &group, reason, at);
     }
 }
 

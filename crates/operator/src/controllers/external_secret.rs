@@ -26,7 +26,7 @@ use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
-pub(crate) use self::due::lane;
+pub(crate) use self::due::concurrency_group;
 pub(crate) use self::gather::Ingredients;
 pub(super) use self::gather::sources;
 

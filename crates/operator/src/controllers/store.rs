@@ -10,8 +10,8 @@ use crate::provider::{Freshness, ProviderError};
 use crate::queue::{ObjectKey, Outcome, Work};
 use crate::types::{Condition, Interval, Store, condition};
 
-/// The lane that stores wait in: each its own, since each waits for its own server.
-pub(crate) fn lane(key: &ObjectKey) -> String {
+/// The concurrency group of a store: its own, because each store waits for its own server.
+pub(crate) fn concurrency_group(key: &ObjectKey) -> String {
     key.to_string()
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Queues {
     errors: Family<OneController, Counter>,
     time: HistogramOf<OneController>,
     active: Family<OneController, Gauge>,
-    width: Family<OneController, Gauge>,
+    max_per_group: Family<OneController, Gauge>,
 }
 
 /// What controller-runtime says may come of a turn.
@@ -72,7 +72,7 @@ impl Queues {
             errors: Family::default(),
             time: Family::new_with_constructor(times),
             active: Family::default(),
-            width: Family::default(),
+            max_per_group: Family::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Queues {
         registry.register(
             "controller_runtime_max_concurrent_reconciles",
             "Workers",
-            queues.width.clone(),
+            queues.max_per_group.clone(),
         );
         queues
     }
@@ -127,10 +127,10 @@ pub(crate) struct WorkQueue {
 
 impl WorkQueue {
     /// A queue's series, all of them there from the start.
-    pub(super) fn start(queues: &Queues, controller: &str, width: usize) -> Self {
+    pub(super) fn start(queues: &Queues, controller: &str, max_per_group: usize) -> Self {
         let queue = Self::of(queues.clone(), controller);
-        let width = i64::try_from(width).unwrap_or(i64::MAX);
-        queues.width.get_or_create(&queue.one).set(width);
+        let max_per_group = i64::try_from(max_per_group).unwrap_or(i64::MAX);
+        queues.max_per_group.get_or_create(&queue.one).set(max_per_group);
         // From the start: a rate does not see the first of a series that comes with it.
         for result in RESULTS {
             drop(queues.reconciles.get_or_create(&queue.result(result)));

@@ -77,9 +77,9 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
     refresh::next(interval, refreshed)
 }
 
-/// The lane an ExternalSecret waits in: that of all its stores, since each of them may hold it up; one of its own for
-/// those that are being deleted, since they need no store.
-pub(crate) fn lane(external_secret: &ExternalSecret, default: Option<&StoreRef>) -> String {
+/// The concurrency group of an ExternalSecret: its stores together, because each of them can delay it. Those that are being
+/// deleted have a group of their own, because they need no store.
+pub(crate) fn concurrency_group(external_secret: &ExternalSecret, default: Option<&StoreRef>) -> String {
     if external_secret.metadata.deletion_timestamp.is_some() {
         return String::new();
     }
@@ -87,8 +87,10 @@ pub(crate) fn lane(external_secret: &ExternalSecret, default: Option<&StoreRef>)
     let named = stores(external_secret);
     let default = default.filter(|_| named.is_empty());
     let stores = named.into_iter().chain(default);
-    let lanes: BTreeSet<String> = stores.map(|store| store::lane(&store_key(store, namespace))).collect();
-    lanes.into_iter().collect::<Vec<_>>().join(" ")
+    let groups: BTreeSet<String> = stores
+        .map(|store| store::concurrency_group(&store_key(store, namespace)))
+        .collect();
+    groups.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::namespaces::{matches, may_use};
-use crate::controllers::store::lane;
+use crate::controllers::store;
 use crate::informer::{By, Informer, key};
 use crate::operator::{Operator, has_finalizer, store_key};
 use crate::queue::{ObjectKey, Outcome, Reason};
@@ -249,22 +249,27 @@ pub(super) fn wake(operator: &Operator, stores: Vec<By>) {
             if is != should_be {
                 let key = key(&store.metadata);
                 let queue = operator.queues.of_store(&key);
-                queue.add(key.clone(), &lane(&key), Reason::Look, Instant::now());
+                queue.add(
+                    key.clone(),
+                    &store::concurrency_group(&key),
+                    Reason::Look,
+                    Instant::now(),
+                );
             }
         }
     }
 }
 
-/// The lane a PushSecret waits in: that of all it names, since each of them may hold it up.
-pub(super) fn lane_of(push_secret: &PushSecret) -> String {
+/// The concurrency group of a PushSecret: the stores it names together, because each of them can delay it.
+pub(super) fn concurrency_group(push_secret: &PushSecret) -> String {
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let lane = |store: &PushStoreRef| match store.label_selector {
-        None => lane(&store_key(&named(store), namespace)),
-        // Which stores these are changes: a lane of its own.
+    let group = |store: &PushStoreRef| match store.label_selector {
+        None => store::concurrency_group(&store_key(&named(store), namespace)),
+        // Which stores these are changes: a group of its own.
         Some(_) => key(&push_secret.metadata).to_string(),
     };
-    let lanes: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(lane).collect();
-    lanes.into_iter().collect::<Vec<_>>().join(" ")
+    let groups: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(group).collect();
+    groups.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -10,7 +10,12 @@ use crate::queue::{ObjectKey, Queue, Reason};
 use crate::types::{PushDeletionPolicy, PushSecret, Store, condition};
 
 fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
-    queue.add(key.clone(), &stores::lane_of(push_secret), Reason::Look, Instant::now());
+    queue.add(
+        key.clone(),
+        &stores::concurrency_group(push_secret),
+        Reason::Look,
+        Instant::now(),
+    );
 }
 
 /// It changed.
