@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::api_error::api_message;
 use crate::controllers::external_secret::ingredients;
 use crate::operator::{Operator, is_not_found};
-use crate::queue::{Outcome, Reason, Work};
+use crate::queue::{Outcome, Trigger, Work};
 use crate::types::{ExternalSecret, GoDuration};
 
 /// The annotation that people and guides use; External Secrets acts on a change of any.
@@ -49,7 +49,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         Some(known) if known.starts_with(PREFIX) => true,
         // Not poked yet, or by someone else since. At the start everything is queued as changed.
         _ => {
-            let told = work.reason >= Reason::Retry && work.asked > operator.started;
+            let told = work.trigger >= Trigger::Retry && work.requested_at > operator.started;
             told || is_behind(&external_secret, made_of.changed_at)
         }
     };
@@ -79,8 +79,11 @@ async fn poke(operator: &Operator, work: &Work, word: &str) -> Outcome {
         .await
     {
         Ok(_) => {
-            if work.reason == Reason::Changed && work.asked > operator.started {
-                operator.metrics.event_lag.observe(work.asked.elapsed().as_secs_f64());
+            if work.trigger == Trigger::SourceChanged && work.requested_at > operator.started {
+                operator
+                    .metrics
+                    .event_lag
+                    .observe(work.requested_at.elapsed().as_secs_f64());
             }
             tracing::info!(external_secret = %work.key, "poked");
             Outcome::Done

@@ -1,7 +1,7 @@
 //! Work that waits its turn.
 //!
-//! As Kubernetes' work queues, an object is worked at by one worker at a time, waits once however often it is asked
-//! for, and after a failure waits longer each time. Beyond them, objects wait in groups (one a store), each with
+//! As Kubernetes' work queues, an object is worked at by one worker at a time, waits once however often it is requested
+//! and after a failure waits longer each time. Beyond them, objects wait in groups (one a store), each with
 //! workers of its own: a store that does not answer holds up nothing but its own objects.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -64,15 +64,15 @@ impl std::fmt::Debug for ObjectKey {
 
 /// Why an object is looked at, the weightier last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
+pub(crate) enum Trigger {
     /// It, or what is made of it, may have changed.
-    Look,
+    WatchEvent,
     /// Its time has come.
-    Due,
+    Interval,
     /// What it is made of changed at the source, and it failed then.
     Retry,
     /// What it is made of changed at the source.
-    Changed,
+    SourceChanged,
 }
 
 /// An object whose turn it is.
@@ -81,9 +81,9 @@ pub(crate) struct Work {
     /// The object.
     pub(crate) key: ObjectKey,
     /// Why.
-    pub(crate) reason: Reason,
+    pub(crate) trigger: Trigger,
     /// Since when that is so; what is read must be as new as this.
-    pub(crate) asked: Instant,
+    pub(crate) requested_at: Instant,
     group: String,
     began: Instant,
 }
@@ -103,8 +103,8 @@ pub(crate) enum Outcome {
 
 struct Entry {
     group: String,
-    reason: Reason,
-    asked: Instant,
+    trigger: Trigger,
+    requested_at: Instant,
     queued: Instant,
 }
 
@@ -118,13 +118,13 @@ struct Group {
 struct State {
     /// What waits, in `groups`.
     waiting: HashMap<ObjectKey, Entry>,
-    /// What is worked at, with what was asked for meanwhile.
+    /// What is worked at, with what was requested meanwhile.
     running: HashMap<ObjectKey, Option<Entry>>,
     groups: BTreeMap<String, Group>,
     /// The group whose turn was last.
     last_group: String,
     /// When objects come up again, and the other way round.
-    later: BTreeMap<(Instant, u64), (ObjectKey, String, Reason)>,
+    later: BTreeMap<(Instant, u64), (ObjectKey, String, Trigger)>,
     due: HashMap<ObjectKey, (Instant, u64)>,
     numbers: u64,
     /// How often in a row what came of it was this.
@@ -154,9 +154,9 @@ impl Queue {
     }
 
     /// Asks for an object to be looked at now.
-    pub(crate) fn add(&self, key: ObjectKey, group: &str, reason: Reason, asked: Instant) {
+    pub(crate) fn add(&self, key: ObjectKey, group: &str, trigger: Trigger, requested_at: Instant) {
         let mut state = self.lock();
-        self.add_to(&mut state, key, group, reason, asked);
+        self.add_to(&mut state, key, group, trigger, requested_at);
         drop(state);
         self.wake.notify_one();
     }
@@ -189,7 +189,7 @@ impl Queue {
     /// Ends an object's turn.
     pub(crate) fn done(&self, work: &Work, outcome: Outcome) {
         let mut state = self.lock();
-        let asked_meanwhile = state.running.remove(&work.key).flatten();
+        let requested_meanwhile = state.running.remove(&work.key).flatten();
         if let Some(group) = state.groups.get_mut(&work.group) {
             group.running -= 1;
             if group.running == 0 && group.ready.is_empty() {
@@ -221,17 +221,23 @@ impl Queue {
             }
         };
         if let Some(wait) = wait {
-            let reason = match outcome {
-                Outcome::After(_) => Reason::Due,
-                _ => work.reason.min(Reason::Retry),
+            let trigger = match outcome {
+                Outcome::After(_) => Trigger::Interval,
+                _ => work.trigger.min(Trigger::Retry),
             };
             // A wait of many years is none that ends.
             if let Some(when) = Instant::now().checked_add(wait) {
-                Self::schedule(&mut state, work.key.clone(), &work.group, reason, when);
+                Self::schedule(&mut state, work.key.clone(), &work.group, trigger, when);
             }
         }
-        if let Some(entry) = asked_meanwhile {
-            self.add_to(&mut state, work.key.clone(), &entry.group, entry.reason, entry.asked);
+        if let Some(entry) = requested_meanwhile {
+            self.add_to(
+                &mut state,
+                work.key.clone(),
+                &entry.group,
+                entry.trigger,
+                entry.requested_at,
+            );
         }
         drop(state);
         self.wake.notify_one();
@@ -244,11 +250,11 @@ impl Queue {
         Self::unschedule(&mut state, key);
     }
 
-    fn add_to(&self, state: &mut State, key: ObjectKey, group: &str, reason: Reason, asked: Instant) {
+    fn add_to(&self, state: &mut State, key: ObjectKey, group: &str, trigger: Trigger, requested_at: Instant) {
         // Says whether it is in another group now.
         let merge = |entry: &mut Entry| {
-            entry.reason = entry.reason.max(reason);
-            entry.asked = entry.asked.max(asked);
+            entry.trigger = entry.trigger.max(trigger);
+            entry.requested_at = entry.requested_at.max(requested_at);
             let moved = entry.group != group;
             if moved {
                 group.clone_into(&mut entry.group);
@@ -257,8 +263,8 @@ impl Queue {
         };
         let new = Entry {
             group: group.to_owned(),
-            reason,
-            asked,
+            trigger,
+            requested_at,
             queued: Instant::now(),
         };
         if let Some(meanwhile) = state.running.get_mut(&key) {
@@ -288,9 +294,9 @@ impl Queue {
         while let Some(first) = state.later.first_entry()
             && first.key().0 <= now
         {
-            let (key, group, reason) = first.remove();
+            let (key, group, trigger) = first.remove();
             state.due.remove(&key);
-            self.add_to(state, key, &group, reason, now);
+            self.add_to(state, key, &group, trigger, now);
         }
     }
 
@@ -324,30 +330,30 @@ impl Queue {
             state.waiting.shrink_to(64);
         }
         // A look does not stand for the retry it comes before.
-        let retry = Self::unschedule(state, &key).filter(|reason| *reason >= Reason::Retry);
+        let retry = Self::unschedule(state, &key).filter(|trigger| *trigger >= Trigger::Retry);
         state.running.insert(key.clone(), None);
         state.last_group.clone_from(&group);
         self.metrics.taken(entry.queued.elapsed());
         Some(Work {
             key,
-            reason: retry.map_or(entry.reason, |retry| retry.max(entry.reason)),
-            asked: entry.asked,
+            trigger: retry.map_or(entry.trigger, |retry| retry.max(entry.trigger)),
+            requested_at: entry.requested_at,
             group,
             began: Instant::now(),
         })
     }
 
-    fn schedule(state: &mut State, key: ObjectKey, group: &str, reason: Reason, when: Instant) {
+    fn schedule(state: &mut State, key: ObjectKey, group: &str, trigger: Trigger, when: Instant) {
         Self::unschedule(state, &key);
         state.numbers += 1;
         let at = (when, state.numbers);
-        state.later.insert(at, (key.clone(), group.to_owned(), reason));
+        state.later.insert(at, (key.clone(), group.to_owned(), trigger));
         state.due.insert(key, at);
     }
 
-    fn unschedule(state: &mut State, key: &ObjectKey) -> Option<Reason> {
+    fn unschedule(state: &mut State, key: &ObjectKey) -> Option<Trigger> {
         let at = state.due.remove(key)?;
-        state.later.remove(&at).map(|(.., reason)| reason)
+        state.later.remove(&at).map(|(.., trigger)| trigger)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -368,7 +374,7 @@ mod tests {
     }
 
     fn add(queue: &Queue, name: &str, group: &str) {
-        queue.add(key(name), group, Reason::Look, Instant::now());
+        queue.add(key(name), group, Trigger::WatchEvent, Instant::now());
     }
 
     async fn next(queue: &Queue) -> Option<Work> {
@@ -385,7 +391,7 @@ mod tests {
         add(&queue, "a", "x");
         assert!(next(&queue).await.is_none(), "it is being worked at");
         queue.done(&work.unwrap_or_else(|| unreachable!()), Outcome::Done);
-        assert!(next(&queue).await.is_some(), "it was asked for meanwhile");
+        assert!(next(&queue).await.is_some(), "it was requested meanwhile");
     }
 
     #[tokio::test]
@@ -429,20 +435,20 @@ mod tests {
     #[tokio::test]
     async fn a_look_does_not_make_a_failed_change_be_forgotten() {
         let queue = queue(8);
-        queue.add(key("a"), "x", Reason::Changed, Instant::now());
+        queue.add(key("a"), "x", Trigger::SourceChanged, Instant::now());
         let work = queue.next().await;
         queue.done(&work, Outcome::Failed);
         add(&queue, "a", "x");
-        assert_eq!(queue.next().await.reason, Reason::Retry);
+        assert_eq!(queue.next().await.trigger, Trigger::Retry);
     }
 
     #[tokio::test]
     async fn waiting_grows_with_failures_to_an_end_and_the_weightier_reason_stays() {
         let queue = queue(8);
-        queue.add(key("a"), "x", Reason::Changed, Instant::now());
-        queue.add(key("a"), "x", Reason::Look, Instant::now());
+        queue.add(key("a"), "x", Trigger::SourceChanged, Instant::now());
+        queue.add(key("a"), "x", Trigger::WatchEvent, Instant::now());
         let work = queue.next().await;
-        assert_eq!(work.reason, Reason::Changed);
+        assert_eq!(work.trigger, Trigger::SourceChanged);
         queue.done(&work, Outcome::Failed);
         let wait = |queue: &Queue| {
             let state = queue.lock();

@@ -16,7 +16,7 @@ use crate::names::LABEL_MANAGED;
 use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
 use crate::options::Options;
 use crate::provider::{Changed, Connections};
-use crate::queue::{ObjectKey, Queue, Reason};
+use crate::queue::{ObjectKey, Queue, Trigger};
 use crate::recorder::Recorder;
 use crate::templates::TemplateSources;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
@@ -211,7 +211,7 @@ fn store_informer(
                     stores.add(
                         key.clone(),
                         &store::concurrency_group(key),
-                        Reason::Look,
+                        Trigger::WatchEvent,
                         Instant::now(),
                     );
                 }
@@ -238,7 +238,7 @@ fn store_informer(
                 stores.add(
                     key.clone(),
                     &store::concurrency_group(key),
-                    Reason::Look,
+                    Trigger::WatchEvent,
                     Instant::now(),
                 );
                 if let Some(operator) = late.get() {
@@ -267,15 +267,15 @@ fn seen_external_secret(
                     .get()
                     .is_none_or(|operator| !operator.informers.external_secrets.is_ready()) =>
                 {
-                    queue.add(key.clone(), &group, Reason::Changed, started);
+                    queue.add(key.clone(), &group, Trigger::SourceChanged, started);
                 }
                 Some(before) if !changed(&before.metadata, &external_secret.metadata) => {}
-                _ => queue.add(key.clone(), &group, Reason::Look, Instant::now()),
+                _ => queue.add(key.clone(), &group, Trigger::WatchEvent, Instant::now()),
             }
         }
         Seen::Gone(_) => {
             queue.forget(key);
-            queue.add(key.clone(), "", Reason::Look, Instant::now());
+            queue.add(key.clone(), "", Trigger::WatchEvent, Instant::now());
         }
         Seen::Unreadable(meta, error) => {
             tracing::warn!(external_secret = %key, %error, "the ExternalSecret can't be read");

@@ -12,7 +12,7 @@ use crate::controllers::{external_secret, store};
 use crate::informer::By;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Connection, Freshness};
-use crate::queue::{ObjectKey, Reason};
+use crate::queue::{ObjectKey, Trigger};
 use crate::templates::TemplateKind;
 use crate::types::condition;
 
@@ -64,7 +64,7 @@ fn revive(operator: &Operator, key: &ObjectKey) {
         queue.add(
             key.clone(),
             &store::concurrency_group(key),
-            Reason::Look,
+            Trigger::WatchEvent,
             Instant::now(),
         );
     }
@@ -73,15 +73,15 @@ fn revive(operator: &Operator, key: &ObjectKey) {
 fn wake(operator: &Operator, mut keys: HashSet<ObjectKey>, at: Instant) {
     keys.retain(|key| !operator.uses().was_read_since(key, at));
     for key in keys {
-        ask(operator, key, Reason::Changed, at);
+        ask(operator, key, Trigger::SourceChanged, at);
     }
 }
 
 /// Queues an ExternalSecret, if it is still there.
-pub(crate) fn ask(operator: &Operator, key: ObjectKey, reason: Reason, at: Instant) {
+pub(crate) fn ask(operator: &Operator, key: ObjectKey, trigger: Trigger, at: Instant) {
     if let Some(external_secret) = operator.informers.external_secrets.get(&key) {
         let group = external_secret::concurrency_group(&external_secret, operator.options.default_store.as_ref());
-        operator.queues.external_secrets.add(key, &group, reason, at);
+        operator.queues.external_secrets.add(key, &group, trigger, at);
     }
 }
 
@@ -110,7 +110,7 @@ async fn wake_those_who_miss_it(
 /// Looks at the ExternalSecrets whose Secret changed.
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
     for key in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
-        ask(operator, key, Reason::Look, Instant::now());
+        ask(operator, key, Trigger::WatchEvent, Instant::now());
     }
 }
 
@@ -127,10 +127,10 @@ pub(crate) fn of_template(operator: &Arc<Operator>, kind: TemplateKind, source: 
             let operator = operator.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(BETWEEN_TEMPLATES).await;
-                ask(&operator, key, Reason::Changed, Instant::now());
+                ask(&operator, key, Trigger::SourceChanged, Instant::now());
             });
         } else {
-            ask(operator, key, Reason::Changed, now);
+            ask(operator, key, Trigger::SourceChanged, now);
         }
     }
 }
@@ -155,10 +155,10 @@ pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
             continue;
         }
         // One that never was made may be at it right now: it need not be read twice.
-        let reason = match status.is_some_and(|status| status.synced_resource_version.is_some()) {
-            true => Reason::Changed,
-            false => Reason::Look,
+        let trigger = match status.is_some_and(|status| status.synced_resource_version.is_some()) {
+            true => Trigger::SourceChanged,
+            false => Trigger::WatchEvent,
         };
-        ask(operator, key, reason, Instant::now());
+        ask(operator, key, trigger, Instant::now());
     }
 }

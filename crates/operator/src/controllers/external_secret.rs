@@ -20,7 +20,7 @@ use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, has_finalizer, now, store_key};
-use crate::queue::{ObjectKey, Outcome, Reason, Work};
+use crate::queue::{ObjectKey, Outcome, Trigger, Work};
 use crate::restart;
 use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
@@ -61,8 +61,11 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     };
     let outcome = turn(operator, work, &seen).await;
     metrics.reconciled(&work.key, seen.metadata.labels.as_ref(), began.elapsed());
-    if work.reason == Reason::Changed && work.asked > operator.started && outcome != Outcome::Failed {
-        operator.metrics.event_lag.observe(work.asked.elapsed().as_secs_f64());
+    if work.trigger == Trigger::SourceChanged && work.requested_at > operator.started && outcome != Outcome::Failed {
+        operator
+            .metrics
+            .event_lag
+            .observe(work.requested_at.elapsed().as_secs_f64());
     }
     outcome
 }
@@ -82,7 +85,7 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
     if let Some(outcome) = sign(operator, seen, true).await {
         return outcome;
     }
-    let due = Due::of(&external_secret, work.reason);
+    let due = Due::of(&external_secret, work.trigger);
     if due == Due::No {
         match target::is_valid(operator, &work.key, &external_secret).await {
             Ok(true) => return due::next(&external_secret),

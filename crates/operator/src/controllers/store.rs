@@ -36,7 +36,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     if let Some(outcome) = push_secret::hold(operator, informer, &store).await {
         return outcome;
     }
-    let verdict = validate(operator, &store, work.asked).await;
+    let verdict = validate(operator, &store, work.requested_at).await;
     let resource = operator.store_resource(&store);
     let condition = match &verdict {
         Ok(()) => {

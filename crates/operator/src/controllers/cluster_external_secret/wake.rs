@@ -9,11 +9,11 @@ use kube::core::ObjectMeta;
 use super::{namespaces, owned};
 use crate::informer::{Seen, changed};
 use crate::operator::{Meta, Operator};
-use crate::queue::{ObjectKey, Queue, Reason};
+use crate::queue::{ObjectKey, Queue, Trigger};
 use crate::types::{ClusterExternalSecret, ExternalSecret};
 
 fn look(queue: &Queue, name: &str) {
-    queue.add(ObjectKey::new("", name), "", Reason::Look, Instant::now());
+    queue.add(ObjectKey::new("", name), "", Trigger::WatchEvent, Instant::now());
 }
 
 /// It changed.

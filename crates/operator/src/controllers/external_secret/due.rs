@@ -9,7 +9,7 @@ use super::{stores, windows};
 use crate::controllers::{refresh, store};
 use crate::hash;
 use crate::operator::store_key;
-use crate::queue::{Outcome, Reason};
+use crate::queue::{Outcome, Trigger};
 use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
 
 /// How often an ExternalSecret that waits for a sync window is looked at.
@@ -25,15 +25,15 @@ pub(super) enum Due {
 }
 
 impl Due {
-    pub(super) fn of(external_secret: &ExternalSecret, reason: Reason) -> Self {
-        match is_due(external_secret, reason, Timestamp::now()) {
+    pub(super) fn of(external_secret: &ExternalSecret, trigger: Trigger) -> Self {
+        match is_due(external_secret, trigger, Timestamp::now()) {
             true => Self::Yes,
             false => Self::No,
         }
     }
 }
 
-fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> bool {
+fn is_due(external_secret: &ExternalSecret, trigger: Trigger, now: Timestamp) -> bool {
     let status = external_secret.status.as_ref();
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
     let synced = status
@@ -54,7 +54,7 @@ fn is_due(external_secret: &ExternalSecret, reason: Reason, now: Timestamp) -> b
                 return true;
             }
             // Who keeps some hours free of changes means those that are pushed, too.
-            (reason >= Reason::Retry || refresh::has_passed(interval, refreshed, now))
+            (trigger >= Trigger::Retry || refresh::has_passed(interval, refreshed, now))
                 && windows::allow(external_secret.spec.sync_windows.as_ref(), now)
         }
     }
@@ -110,8 +110,8 @@ mod tests {
         es
     }
 
-    fn due(spec: &str, status: &str, reason: Reason) -> bool {
-        is_due(&es(spec, status), reason, "2026-01-01T01:00:00Z".parse().unwrap())
+    fn due(spec: &str, status: &str, trigger: Trigger) -> bool {
+        is_due(&es(spec, status), trigger, "2026-01-01T01:00:00Z".parse().unwrap())
     }
 
     const AN_HOUR_AGO: &str = r#"{"refreshTime":"2026-01-01T00:00:00Z","syncedResourceVersion":"current"}"#;
@@ -121,37 +121,37 @@ mod tests {
     #[test]
     fn periodic_ones_are_read_by_time_and_by_change() {
         let spec = r#"{"refreshInterval":"1h"}"#;
-        assert!(due(spec, "{}", Reason::Look));
-        assert!(due(spec, AN_HOUR_AGO, Reason::Look));
-        assert!(!due(spec, A_MINUTE_AGO, Reason::Look));
-        assert!(due(spec, A_MINUTE_AGO, Reason::Changed));
-        assert!(due(spec, FOR_AN_OLD_STATE, Reason::Look));
+        assert!(due(spec, "{}", Trigger::WatchEvent));
+        assert!(due(spec, AN_HOUR_AGO, Trigger::WatchEvent));
+        assert!(!due(spec, A_MINUTE_AGO, Trigger::WatchEvent));
+        assert!(due(spec, A_MINUTE_AGO, Trigger::SourceChanged));
+        assert!(due(spec, FOR_AN_OLD_STATE, Trigger::WatchEvent));
     }
 
     #[test]
     fn a_sync_window_holds_back_the_clock_and_what_is_pushed_but_no_change_by_hand() {
         let spec = r#"{"refreshInterval":"1h","syncWindows":{"kind":"deny","windows":[{"schedule":"@daily","duration":"23h"}]}}"#;
-        assert!(!due(spec, AN_HOUR_AGO, Reason::Look));
-        assert!(!due(spec, A_MINUTE_AGO, Reason::Changed));
-        assert!(due(spec, FOR_AN_OLD_STATE, Reason::Look));
-        assert!(due(spec, "{}", Reason::Look));
+        assert!(!due(spec, AN_HOUR_AGO, Trigger::WatchEvent));
+        assert!(!due(spec, A_MINUTE_AGO, Trigger::SourceChanged));
+        assert!(due(spec, FOR_AN_OLD_STATE, Trigger::WatchEvent));
+        assert!(due(spec, "{}", Trigger::WatchEvent));
         assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::After(UNTIL_A_WINDOW_MAY_OPEN));
     }
 
     #[test]
     fn an_interval_of_zero_reads_once() {
         let spec = r#"{"refreshInterval":"0s"}"#;
-        assert!(due(spec, "{}", Reason::Look));
-        assert!(!due(spec, FOR_AN_OLD_STATE, Reason::Changed));
+        assert!(due(spec, "{}", Trigger::WatchEvent));
+        assert!(!due(spec, FOR_AN_OLD_STATE, Trigger::SourceChanged));
         assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::Done);
     }
 
     #[test]
     fn the_other_policies_ask_less() {
         let once = r#"{"refreshPolicy":"CreatedOnce"}"#;
-        assert!(due(once, "{}", Reason::Look) && !due(once, FOR_AN_OLD_STATE, Reason::Changed));
+        assert!(due(once, "{}", Trigger::WatchEvent) && !due(once, FOR_AN_OLD_STATE, Trigger::SourceChanged));
         let on_change = r#"{"refreshPolicy":"OnChange"}"#;
-        assert!(due(on_change, FOR_AN_OLD_STATE, Reason::Look));
-        assert!(!due(on_change, AN_HOUR_AGO, Reason::Changed));
+        assert!(due(on_change, FOR_AN_OLD_STATE, Trigger::WatchEvent));
+        assert!(!due(on_change, AN_HOUR_AGO, Trigger::SourceChanged));
     }
 }

@@ -14,7 +14,7 @@ use crate::operator::Operator;
 use crate::provider::{
     Connection, Dependencies, Dependency, Freshness, ItemVersion, ProviderError, ProviderSession, RemoteQuery,
 };
-use crate::queue::{ObjectKey, Reason, Work};
+use crate::queue::{ObjectKey, Trigger, Work};
 use crate::secret::TemplateTexts;
 use crate::templates::TemplateKind;
 use crate::types::{
@@ -133,9 +133,9 @@ async fn gather<'a>(
             or_unchanged: false,
         },
         None => Freshness {
-            not_before: work.asked,
+            not_before: work.requested_at,
             // Only for what is new: whoever annotates force-sync wants the server to be asked.
-            or_unchanged: is_new || work.reason == Reason::Look && operator.options.poke_only,
+            or_unchanged: is_new || work.trigger == Trigger::WatchEvent && operator.options.poke_only,
         },
     };
     let mut gatherer = Gatherer {
@@ -162,7 +162,7 @@ async fn gather<'a>(
         connection.is_some_and(|(began, connection)| connection.changed_since(dependencies, *began))
     });
     if changed {
-        wake::ask(operator, work.key.clone(), Reason::Changed, Instant::now());
+        wake::ask(operator, work.key.clone(), Trigger::SourceChanged, Instant::now());
     }
     (gathered, gatherer)
 }

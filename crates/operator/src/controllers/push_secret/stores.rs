@@ -8,7 +8,7 @@ use super::super::namespaces::{matches, may_use};
 use crate::controllers::store;
 use crate::informer::{By, Informer, key};
 use crate::operator::{Operator, has_finalizer, store_key};
-use crate::queue::{ObjectKey, Outcome, Reason};
+use crate::queue::{ObjectKey, Outcome, Trigger};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
 
 /// On stores whose values are to go with a PushSecret: without the store they could not.
@@ -252,7 +252,7 @@ pub(super) fn wake(operator: &Operator, stores: Vec<By>) {
                 queue.add(
                     key.clone(),
                     &store::concurrency_group(&key),
-                    Reason::Look,
+                    Trigger::WatchEvent,
                     Instant::now(),
                 );
             }

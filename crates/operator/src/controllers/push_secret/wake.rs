@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::stores;
 use crate::informer::{Seen, changed};
 use crate::operator::Operator;
-use crate::queue::{ObjectKey, Queue, Reason};
+use crate::queue::{ObjectKey, Queue, Trigger};
 use crate::types::{PushDeletionPolicy, PushSecret, Store, condition};
 
 fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
     queue.add(
         key.clone(),
         &stores::concurrency_group(push_secret),
-        Reason::Look,
+        Trigger::WatchEvent,
         Instant::now(),
     );
 }
