@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::WorkQueue;
-use crate::queue::{Outcome, Queue, Work};
+use crate::queue::{Queue, Requeue, Work};
 
 /// Works through a queue until `stop`, then lets what is under way come to its end.
-pub(crate) async fn run<F: Future<Output = Outcome> + Send + 'static>(
+pub(crate) async fn run<F: Future<Output = Requeue> + Send + 'static>(
     queue: Arc<Queue>,
     metrics: WorkQueue,
     stop: CancellationToken,
@@ -29,7 +29,10 @@ pub(crate) async fn run<F: Future<Output = Outcome> + Send + 'static>(
         let (queue, metrics, turn) = (queue.clone(), metrics.clone(), turn(work.clone()));
         turns.spawn(async move {
             // A turn that panics is one that failed: the queue must hear of its end all the same.
-            let outcome = AssertUnwindSafe(turn).catch_unwind().await.unwrap_or(Outcome::Failed);
+            let outcome = AssertUnwindSafe(turn)
+                .catch_unwind()
+                .await
+                .unwrap_or(Requeue::AfterFailure);
             metrics.outcome(outcome);
             queue.done(&work, outcome);
         });

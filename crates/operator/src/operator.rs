@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_OWNER};
 use crate::options::Options;
 use crate::provider::{Connections, DependencyIndex};
-use crate::queue::{ObjectKey, Outcome, Queue};
+use crate::queue::{ObjectKey, Requeue, Queue};
 use crate::recorder::Recorder;
 use crate::templates::TemplateSources;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
@@ -202,7 +202,7 @@ impl Operator {
         resource: &ApiResource,
         object: &Object<S, T>,
         status: &T,
-    ) -> Result<(), Outcome>
+    ) -> Result<(), Requeue>
     where
         Object<S, T>: Watched,
         S: Clone,
@@ -241,7 +241,7 @@ impl Operator {
         object: &Object<S, T>,
         finalizer: &str,
         on: bool,
-    ) -> Result<(), Outcome>
+    ) -> Result<(), Requeue>
     where
         Object<S, T>: Watched,
         S: Clone,
@@ -285,14 +285,14 @@ pub(crate) fn patch_params() -> PatchParams {
 }
 
 /// How a turn ends that could not write a part of its object.
-fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &str) -> Outcome {
+fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &str) -> Requeue {
     match error {
-        error if is_not_found(error) => Outcome::Done,
-        error if is_conflict(error) => Outcome::Again,
+        error if is_not_found(error) => Requeue::OnChange,
+        error if is_conflict(error) => Requeue::AfterConflict,
         error => {
             let (kind, object) = (&resource.kind, informer::key(meta));
             tracing::warn!(%kind, %object, part, error = %api_message(error), "could not be written");
-            Outcome::Failed
+            Requeue::AfterFailure
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::api_error::api_message;
 use crate::controllers::external_secret::ingredients;
 use crate::operator::{Operator, is_not_found};
-use crate::queue::{Outcome, Trigger, Work};
+use crate::queue::{Requeue, Trigger, Work};
 use crate::types::{ExternalSecret, GoDuration};
 
 /// The annotation that people and guides use; External Secrets acts on a change of any.
@@ -25,10 +25,10 @@ const LEARN_AGAIN: Duration = Duration::from_secs(60);
 const SKEW: Duration = Duration::from_secs(2);
 
 /// Looks at an ExternalSecret: learns what it uses, and pokes it if that changed.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     let Some(external_secret) = operator.informers.external_secrets.get(&work.key) else {
         operator.uses().remove(&work.key);
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     let spec = &external_secret.spec;
     // Who asked for "once" or "on change" is not to be made to read again.
@@ -37,10 +37,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
             .refresh_interval
             .is_none_or(|GoDuration(interval)| !interval.is_zero());
     if !wants_changes || external_secret.metadata.deletion_timestamp.is_some() {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     let Some(made_of) = ingredients(operator, work, &external_secret).await else {
-        return Outcome::After(LEARN_AGAIN);
+        return Requeue::After(LEARN_AGAIN);
     };
     let word = format!("{PREFIX}{}", made_of.hash);
     let annotations = external_secret.metadata.annotations.as_ref();
@@ -55,7 +55,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     };
     match is_due {
         true => poke(operator, work, &word).await,
-        false => Outcome::Done,
+        false => Requeue::OnChange,
     }
 }
 
@@ -71,7 +71,7 @@ fn is_behind(external_secret: &ExternalSecret, changed_at: Option<sidevault_mode
     }
 }
 
-async fn poke(operator: &Operator, work: &Work, word: &str) -> Outcome {
+async fn poke(operator: &Operator, work: &Work, word: &str) -> Requeue {
     let patch = json!({ "metadata": { "annotations": { ANNOTATION: word } } });
     let api = operator.api(&operator.served.external_secret, &work.key.namespace);
     match api
@@ -86,12 +86,12 @@ async fn poke(operator: &Operator, work: &Work, word: &str) -> Outcome {
                     .observe(work.requested_at.elapsed().as_secs_f64());
             }
             tracing::info!(external_secret = %work.key, "poked");
-            Outcome::Done
+            Requeue::OnChange
         }
-        Err(error) if is_not_found(&error) => Outcome::Done,
+        Err(error) if is_not_found(&error) => Requeue::OnChange,
         Err(error) => {
             tracing::warn!(external_secret = %work.key, error = %api_message(&error), "could not be poked");
-            Outcome::Failed
+            Requeue::AfterFailure
         }
     }
 }

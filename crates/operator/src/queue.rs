@@ -90,15 +90,15 @@ pub(crate) struct Work {
 
 /// What becomes of an object after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum Requeue {
     /// Nothing, until something changes.
-    Done,
+    OnChange,
     /// It comes up again.
     After(Duration),
     /// It comes up again soon, after a conflict.
-    Again,
+    AfterConflict,
     /// It failed, and comes up again after a wait.
-    Failed,
+    AfterFailure,
 }
 
 struct Entry {
@@ -128,7 +128,7 @@ struct State {
     due: HashMap<ObjectKey, (Instant, u64)>,
     numbers: u64,
     /// How often in a row what came of it was this.
-    setbacks: HashMap<ObjectKey, (Outcome, u32)>,
+    consecutive_failures: HashMap<ObjectKey, (Requeue, u32)>,
 }
 
 /// The queue of one controller.
@@ -187,7 +187,7 @@ impl Queue {
     }
 
     /// Ends an object's turn.
-    pub(crate) fn done(&self, work: &Work, outcome: Outcome) {
+    pub(crate) fn done(&self, work: &Work, requeue: Requeue) {
         let mut state = self.lock();
         let requested_meanwhile = state.running.remove(&work.key).flatten();
         if let Some(group) = state.groups.get_mut(&work.group) {
@@ -197,32 +197,34 @@ impl Queue {
             }
         }
         self.metrics.worked(work.began.elapsed());
-        let backoff = match outcome {
-            Outcome::Failed => Some([FAILED, self.longest]),
-            Outcome::Again => Some(CONFLICTED),
-            Outcome::Done | Outcome::After(_) => None,
+        let backoff = match requeue {
+            Requeue::AfterFailure => Some([FAILED, self.longest]),
+            Requeue::AfterConflict => Some(CONFLICTED),
+            Requeue::OnChange | Requeue::After(_) => None,
         };
-        let wait = match (backoff, outcome) {
+        let wait = match (backoff, requeue) {
             (Some([first, longest]), _) => {
-                let known = state.setbacks.get(&work.key);
-                let count = known.map_or(0, |(known, count)| if *known == outcome { *count } else { 0 });
-                state.setbacks.insert(work.key.clone(), (outcome, count + 1));
+                let known = state.consecutive_failures.get(&work.key);
+                let count = known.map_or(0, |(known, count)| if *known == requeue { *count } else { 0 });
+                state
+                    .consecutive_failures
+                    .insert(work.key.clone(), (requeue, count + 1));
                 self.metrics.retried();
                 // Those that failed together shall not come back together.
                 let wait = first.saturating_mul(1 << count.min(10)).min(longest);
                 Some(wait.mul_f64(rand::random_range(0.8..1.2)))
             }
-            (None, outcome) => {
-                state.setbacks.remove(&work.key);
-                match outcome {
-                    Outcome::After(wait) => Some(wait),
+            (None, requeue) => {
+                state.consecutive_failures.remove(&work.key);
+                match requeue {
+                    Requeue::After(wait) => Some(wait),
                     _ => None,
                 }
             }
         };
         if let Some(wait) = wait {
-            let trigger = match outcome {
-                Outcome::After(_) => Trigger::Interval,
+            let trigger = match requeue {
+                Requeue::After(_) => Trigger::Interval,
                 _ => work.trigger.min(Trigger::Retry),
             };
             // A wait of many years is none that ends.
@@ -246,7 +248,7 @@ impl Queue {
     /// Forgets what an object was waiting for; it is gone.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         let mut state = self.lock();
-        state.setbacks.remove(key);
+        state.consecutive_failures.remove(key);
         Self::unschedule(&mut state, key);
     }
 
@@ -390,7 +392,7 @@ mod tests {
         assert!(next(&queue).await.is_none());
         add(&queue, "a", "x");
         assert!(next(&queue).await.is_none(), "it is being worked at");
-        queue.done(&work.unwrap_or_else(|| unreachable!()), Outcome::Done);
+        queue.done(&work.unwrap_or_else(|| unreachable!()), Requeue::OnChange);
         assert!(next(&queue).await.is_some(), "it was requested meanwhile");
     }
 
@@ -428,7 +430,7 @@ mod tests {
         assert!(next(&queue).await.is_none());
         add(&queue, "a", "alive");
         assert_eq!(next(&queue).await.map(|work| work.key), Some(key("a")));
-        queue.done(&stuck.unwrap_or_else(|| unreachable!()), Outcome::Done);
+        queue.done(&stuck.unwrap_or_else(|| unreachable!()), Requeue::OnChange);
         assert!(next(&queue).await.is_none(), "it had its turn");
     }
 
@@ -437,7 +439,7 @@ mod tests {
         let queue = queue(8);
         queue.add(key("a"), "x", Trigger::SourceChanged, Instant::now());
         let work = queue.next().await;
-        queue.done(&work, Outcome::Failed);
+        queue.done(&work, Requeue::AfterFailure);
         add(&queue, "a", "x");
         assert_eq!(queue.next().await.trigger, Trigger::Retry);
     }
@@ -449,7 +451,7 @@ mod tests {
         queue.add(key("a"), "x", Trigger::WatchEvent, Instant::now());
         let work = queue.next().await;
         assert_eq!(work.trigger, Trigger::SourceChanged);
-        queue.done(&work, Outcome::Failed);
+        queue.done(&work, Requeue::AfterFailure);
         let wait = |queue: &Queue| {
             let state = queue.lock();
             state
@@ -462,12 +464,12 @@ mod tests {
         assert!(first > Duration::from_millis(700) && first < Duration::from_millis(1300));
         add(&queue, "a", "x");
         let work = queue.next().await;
-        queue.done(&work, Outcome::Failed);
+        queue.done(&work, Requeue::AfterFailure);
         assert!(wait(&queue).unwrap_or_default() > Duration::from_millis(1500));
         for _ in 0..5 {
             add(&queue, "a", "x");
             let work = queue.next().await;
-            queue.done(&work, Outcome::Failed);
+            queue.done(&work, Requeue::AfterFailure);
         }
         let longest = wait(&queue).unwrap_or_default();
         assert!(longest > Duration::from_millis(2200) && longest < Duration::from_millis(3800));

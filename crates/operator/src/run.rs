@@ -18,7 +18,7 @@ use crate::operator::Operator;
 use crate::options::Options;
 use crate::poke;
 use crate::provider::Changed;
-use crate::queue::{Outcome, Queue};
+use crate::queue::{Queue, Requeue};
 use crate::server;
 use crate::start::{core, start};
 use crate::types::Served;
@@ -189,7 +189,7 @@ async fn work(operator: Arc<Operator>, changed: mpsc::UnboundedReceiver<Changed>
             let operator = operator.clone();
             async move {
                 match operator.options.poke_only {
-                    true => Outcome::Done,
+                    true => Requeue::OnChange,
                     false => store::reconcile(&operator, &work).await,
                 }
             }

@@ -12,7 +12,7 @@ use kube::core::ApiResource;
 use self::owned::OwnedError;
 use crate::api_error::api_message;
 use crate::operator::{Operator, has_finalizer};
-use crate::queue::{Outcome, Work};
+use crate::queue::{Requeue, Work};
 use crate::types::{ClusterExternalSecret, ClusterExternalSecretStatus, Condition, FailedNamespace, GoDuration};
 
 pub(crate) use self::owned::owner;
@@ -24,11 +24,11 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
 const FINALIZER: &str = "externalsecrets.external-secrets.io/clusterexternalsecret-cleanup";
 
 /// Looks at a ClusterExternalSecret.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     let began = Instant::now();
     let metrics = &operator.metrics.cluster_external_secrets;
     let Some(resource) = &operator.served.cluster_external_secret else {
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     match operator.informers.cluster_external_secrets.get(&work.key) {
         None => {
@@ -36,12 +36,12 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
             let name = &work.key.name;
             // One that can't be read is not known here either; only what is gone lets its namespaces go.
             match operator.api(resource, "").get_metadata_opt(name).await {
-                Ok(Some(_)) => return Outcome::Done,
+                Ok(Some(_)) => return Requeue::OnChange,
                 Ok(None) => {}
                 Err(error) => return failed(name, &api_message(&error)),
             }
             match namespaces::release(operator, name, |_| true).await {
-                Ok(()) => Outcome::Done,
+                Ok(()) => Requeue::OnChange,
                 Err(error) => failed(name, &api_message(&error)),
             }
         }
@@ -67,7 +67,7 @@ struct Provisioned {
     held: bool,
 }
 
-async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces: &ClusterExternalSecret) -> Outcome {
+async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces: &ClusterExternalSecret) -> Requeue {
     let done = match namespaces::selected(operator, &ces.spec) {
         Ok(selected) => make(operator, ces, selected).await,
         Err(why) => Provisioned {
@@ -97,8 +97,8 @@ async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces
         return outcome;
     }
     match (conflict, again) {
-        (true, _) => Outcome::Again,
-        (_, true) => Outcome::Failed,
+        (true, _) => Requeue::AfterConflict,
+        (_, true) => Requeue::AfterFailure,
         _ => next(ces),
     }
 }
@@ -164,10 +164,10 @@ fn told(ces: &ClusterExternalSecret, done: Provisioned) -> ClusterExternalSecret
 }
 
 /// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
-async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Outcome {
+async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Requeue {
     let name = name(ces);
     if !has_finalizer(&ces.metadata, FINALIZER) {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     for key in owned::all(operator, ces) {
         if let Err(error) = owned::delete(operator, &key, name).await {
@@ -179,12 +179,12 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterEx
     }
     let informer = &operator.informers.cluster_external_secrets;
     let written = operator.set_finalizer(informer, resource, ces, FINALIZER, false).await;
-    written.err().unwrap_or(Outcome::Done)
+    written.err().unwrap_or(Requeue::OnChange)
 }
 
-fn failed(name: &str, error: &dyn std::fmt::Display) -> Outcome {
+fn failed(name: &str, error: &dyn std::fmt::Display) -> Requeue {
     tracing::warn!(cluster_external_secret = name, %error, "the ClusterExternalSecret could not be worked at");
-    Outcome::Failed
+    Requeue::AfterFailure
 }
 
 /// External Secrets gives these neither a reason nor a time.
@@ -196,11 +196,11 @@ fn condition(fine: bool) -> Condition {
     }
 }
 
-fn next(ces: &ClusterExternalSecret) -> Outcome {
+fn next(ces: &ClusterExternalSecret) -> Requeue {
     match ces.spec.refresh_interval {
-        None => Outcome::After(DEFAULT_INTERVAL),
-        Some(GoDuration(interval)) if interval.is_zero() => Outcome::Done,
-        Some(GoDuration(interval)) => Outcome::After(interval),
+        None => Requeue::After(DEFAULT_INTERVAL),
+        Some(GoDuration(interval)) if interval.is_zero() => Requeue::OnChange,
+        Some(GoDuration(interval)) => Requeue::After(interval),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::hash;
 use crate::informer::By;
 use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, has_finalizer, now, store_key};
-use crate::queue::{ObjectKey, Outcome, Trigger, Work};
+use crate::queue::{ObjectKey, Requeue, Trigger, Work};
 use crate::restart;
 use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
@@ -50,18 +50,21 @@ enum Verdict {
 }
 
 /// Looks at an ExternalSecret.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     let began = Instant::now();
     let metrics = &operator.metrics.external_secrets;
     let Some(seen) = operator.informers.external_secrets.get(&work.key) else {
         operator.uses().remove(&work.key);
         operator.verified().remove(&work.key);
         metrics.forget(&work.key);
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     let outcome = turn(operator, work, &seen).await;
     metrics.reconciled(&work.key, seen.metadata.labels.as_ref(), began.elapsed());
-    if work.trigger == Trigger::SourceChanged && work.requested_at > operator.started && outcome != Outcome::Failed {
+    if work.trigger == Trigger::SourceChanged
+        && work.requested_at > operator.started
+        && outcome != Requeue::AfterFailure
+    {
         operator
             .metrics
             .event_lag
@@ -70,7 +73,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     outcome
 }
 
-async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcome {
+async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Requeue {
     if seen.metadata.deletion_timestamp.is_some() {
         return take_leave(operator, work, seen).await;
     }
@@ -80,7 +83,7 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
             let why = "left to External Secrets: generators are not supported";
             note(operator, &external_secret, EventType::Normal, "Skipped", why).await;
         }
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     if let Some(outcome) = sign(operator, seen, true).await {
         return outcome;
@@ -92,7 +95,7 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(external_secret = %work.key, error = %api_message(&error), "the Secret could not be read");
-                return Outcome::Failed;
+                return Requeue::AfterFailure;
             }
         }
     }
@@ -102,8 +105,8 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
     status.binding.get_or_insert_default();
     let verdict = sync(operator, work, &external_secret, &mut status.binding).await;
     let (condition, after) = match verdict {
-        Verdict::Conflict => return Outcome::Again,
-        Verdict::Going => return Outcome::Done,
+        Verdict::Conflict => return Requeue::AfterConflict,
+        Verdict::Going => return Requeue::OnChange,
         Verdict::Fine(reason, message) => {
             status.refresh_time = Some(started);
             status.synced_resource_version = Some(hash::resource_version(&external_secret.metadata));
@@ -115,7 +118,11 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Outcom
             operator.metrics.external_secrets.failed(&work.key);
             tracing::warn!(external_secret = %work.key, error = %why, "{message}");
             note(operator, &external_secret, EventType::Warning, "UpdateFailed", &why).await;
-            let after = if again { Outcome::Failed } else { Outcome::Done };
+            let after = if again {
+                Requeue::AfterFailure
+            } else {
+                Requeue::OnChange
+            };
             (Condition::ready(false, FAILED, message), after)
         }
     };
@@ -251,13 +258,13 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
 }
 
 /// An ExternalSecret that is being deleted takes its Secret along, if it says so and owns it.
-async fn take_leave(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Outcome {
+async fn take_leave(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Requeue {
     let is_signed = has_finalizer(&external_secret.metadata, FINALIZER);
     if is_others(operator, external_secret) {
         // Its store was another when it was signed here, maybe; else whoever signed it takes care.
         match is_signed && is_signed_here(operator, work).await {
             true => {}
-            false => return Outcome::Done,
+            false => return Requeue::OnChange,
         }
     }
     operator.uses().remove(&work.key);
@@ -265,13 +272,15 @@ async fn take_leave(operator: &Operator, work: &Work, external_secret: &External
         && let Err(error) = target::delete_owned(operator, external_secret).await
     {
         tracing::warn!(external_secret = %work.key, error = %api_message(&error), "the Secret could not be deleted");
-        return Outcome::Failed;
+        return Requeue::AfterFailure;
     }
-    sign(operator, external_secret, false).await.unwrap_or(Outcome::Done)
+    sign(operator, external_secret, false)
+        .await
+        .unwrap_or(Requeue::OnChange)
 }
 
 /// Puts the finalizer on, or takes it off. `Some` ends the turn.
-async fn sign(operator: &Operator, external_secret: &ExternalSecret, on: bool) -> Option<Outcome> {
+async fn sign(operator: &Operator, external_secret: &ExternalSecret, on: bool) -> Option<Requeue> {
     let (informer, resource) = (&operator.informers.external_secrets, &operator.served.external_secret);
     operator
         .set_finalizer(informer, resource, external_secret, FINALIZER, on)

@@ -17,7 +17,7 @@ use self::sync::{Verdict, of_others, sync, withdraw};
 use crate::controllers::refresh;
 use crate::hash;
 use crate::operator::{Operator, has_finalizer, now};
-use crate::queue::{Outcome, Work};
+use crate::queue::{Requeue, Work};
 use crate::types::{Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, UpdatePolicy, condition};
 
 pub(crate) use self::stores::{hold, index};
@@ -29,25 +29,25 @@ const SOURCE_DELETED: &str = "SourceDeleted";
 const ERRORED: &str = "Errored";
 
 /// Looks at a PushSecret.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     let began = Instant::now();
     let Some(resource) = &operator.served.push_secret else {
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     let metrics = &operator.metrics.push_secrets;
     let Some(seen) = operator.informers.push_secrets.get(&work.key) else {
         metrics.forget(&work.key);
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     let outcome = turn(operator, resource, work, &seen).await;
     metrics.reconciled(&work.key, seen.metadata.labels.as_ref(), began.elapsed());
     outcome
 }
 
-async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
+async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Requeue {
     let stores = stores::all(operator, push_secret);
     if stores.as_ref().is_ok_and(|stores| stores::are_others(operator, stores)) {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     if push_secret.metadata.deletion_timestamp.is_some() {
         return take_leave(operator, resource, work, push_secret).await;
@@ -88,7 +88,7 @@ async fn conclude(
     verdict: Verdict,
     status: &mut PushSecretStatus,
     started: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
-) -> Outcome {
+) -> Requeue {
     let known = condition::ready(&status.conditions).cloned();
     let (condition, type_, is_news, outcome) = match verdict {
         Verdict::Synced(changed) => {
@@ -111,9 +111,9 @@ async fn conclude(
             let interval = refresh::interval(push_secret.spec.refresh_interval);
             // It may be there again then.
             let after = if interval.is_zero() {
-                Outcome::Done
+                Requeue::OnChange
             } else {
-                Outcome::After(interval)
+                Requeue::After(interval)
             };
             (
                 Condition::ready(false, SOURCE_DELETED, message),
@@ -122,7 +122,7 @@ async fn conclude(
                 after,
             )
         }
-        Verdict::NoStore => return Outcome::Done,
+        Verdict::NoStore => return Requeue::OnChange,
         Verdict::Errored(message) => {
             operator.metrics.push_secrets.failed(&work.key);
             tracing::warn!(push_secret = %work.key, error = %message, "the values could not be pushed");
@@ -130,7 +130,7 @@ async fn conclude(
                 Condition::ready(false, ERRORED, message),
                 EventType::Warning,
                 true,
-                Outcome::Failed,
+                Requeue::AfterFailure,
             )
         }
     };
@@ -150,10 +150,10 @@ async fn conclude(
 }
 
 /// A PushSecret that is being deleted takes its values along, if it says so.
-async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Outcome {
+async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Requeue {
     let informer = &operator.informers.push_secrets;
     if !has_finalizer(&push_secret.metadata, FINALIZER) {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
         let mut status = push_secret.status.clone().unwrap_or_default();
@@ -176,7 +176,7 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
     let written = operator
         .set_finalizer(informer, resource, push_secret, FINALIZER, false)
         .await;
-    written.err().unwrap_or(Outcome::Done)
+    written.err().unwrap_or(Requeue::OnChange)
 }
 
 fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {
@@ -199,7 +199,7 @@ fn is_due(push_secret: &PushSecret, now: Timestamp) -> bool {
 }
 
 /// When it comes up again by itself.
-fn next(push_secret: &PushSecret, status: Option<&PushSecretStatus>) -> Outcome {
+fn next(push_secret: &PushSecret, status: Option<&PushSecretStatus>) -> Requeue {
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
     refresh::next(refresh::interval(push_secret.spec.refresh_interval), refreshed)
 }

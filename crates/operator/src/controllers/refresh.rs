@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::queue::Outcome;
+use crate::queue::Requeue;
 use crate::types::GoDuration;
 
 /// The interval of a resource that got past the default of its definition.
@@ -23,17 +23,17 @@ pub(super) fn has_passed(interval: Duration, since: Option<&Time>, now: Timestam
 }
 
 /// When a resource comes up again by itself.
-pub(super) fn next(interval: Duration, since: Option<&Time>) -> Outcome {
+pub(super) fn next(interval: Duration, since: Option<&Time>) -> Requeue {
     if interval.is_zero() {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     let since = since
         .map(|time| Timestamp::now().duration_since(time.0))
         .unwrap_or_default();
     match since.is_negative() {
-        true => Outcome::After(interval),
+        true => Requeue::After(interval),
         // Times are to the second; a little later is never a moment too early.
-        false => Outcome::After(
+        false => Requeue::After(
             interval
                 .saturating_sub(since.unsigned_abs())
                 .max(Duration::from_millis(100)),

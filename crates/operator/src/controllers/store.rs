@@ -7,7 +7,7 @@ use kube::runtime::events::EventType;
 use crate::controllers::push_secret;
 use crate::operator::{Operator, now};
 use crate::provider::{Freshness, ProviderError};
-use crate::queue::{ObjectKey, Outcome, Work};
+use crate::queue::{ObjectKey, Requeue, Work};
 use crate::types::{Condition, Interval, Store, condition};
 
 /// The concurrency group of a store: its own, because each store waits for its own server.
@@ -16,7 +16,7 @@ pub(crate) fn concurrency_group(key: &ObjectKey) -> String {
 }
 
 /// Looks at a store.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
+pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     let began = Instant::now();
     let informer = operator.stores_of(&work.key.namespace);
     let metrics = match work.key.namespace.is_empty() {
@@ -25,13 +25,13 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
     };
     let Some(store) = informer.get(&work.key) else {
         metrics.forget(&work.key);
-        return Outcome::Done;
+        return Requeue::OnChange;
     };
     if !work.key.namespace.is_empty() && !operator.options.secret_stores {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     if !operator.is_own_class(&store) || store.spec.provider.onepassword.is_none() {
-        return Outcome::Done;
+        return Requeue::OnChange;
     }
     if let Some(outcome) = push_secret::hold(operator, informer, &store).await {
         return outcome;
@@ -81,14 +81,14 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Outcome {
         return outcome;
     }
     match verdict {
-        Ok(()) => Outcome::After(
+        Ok(()) => Requeue::After(
             store
                 .spec
                 .refresh_interval
                 .and_then(Interval::duration)
                 .unwrap_or(operator.options.store_interval),
         ),
-        Err(_) => Outcome::Failed,
+        Err(_) => Requeue::AfterFailure,
     }
 }
 

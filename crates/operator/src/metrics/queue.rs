@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::times;
-use crate::queue::Outcome;
+use crate::queue::Requeue;
 
 /// A queue or a controller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -224,15 +224,15 @@ impl WorkQueue {
     }
 
     /// Counts what came of it.
-    pub(crate) fn outcome(&self, outcome: Outcome) {
+    pub(crate) fn outcome(&self, outcome: Requeue) {
         let result = match outcome {
-            Outcome::Done => "success",
-            Outcome::After(_) => "requeue_after",
-            Outcome::Again => "requeue",
-            Outcome::Failed => "error",
+            Requeue::OnChange => "success",
+            Requeue::After(_) => "requeue_after",
+            Requeue::AfterConflict => "requeue",
+            Requeue::AfterFailure => "error",
         };
         self.queues.reconciles.get_or_create(&self.result(result)).inc();
-        if outcome == Outcome::Failed {
+        if outcome == Requeue::AfterFailure {
             self.queues.errors.get_or_create(&self.one).inc();
         }
     }

@@ -9,7 +9,7 @@ use super::{stores, windows};
 use crate::controllers::{refresh, store};
 use crate::hash;
 use crate::operator::store_key;
-use crate::queue::{Outcome, Trigger};
+use crate::queue::{Requeue, Trigger};
 use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
 
 /// How often an ExternalSecret that waits for a sync window is looked at.
@@ -61,7 +61,7 @@ fn is_due(external_secret: &ExternalSecret, trigger: Trigger, now: Timestamp) ->
 }
 
 /// When it comes up again by itself.
-pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
+pub(super) fn next(external_secret: &ExternalSecret) -> Requeue {
     let refreshed = external_secret
         .status
         .as_ref()
@@ -72,7 +72,7 @@ pub(super) fn next(external_secret: &ExternalSecret) -> Outcome {
         && refresh::has_passed(interval, refreshed, Timestamp::now())
     {
         // Its time is over and no window lets it: windows open by the minute.
-        return Outcome::After(UNTIL_A_WINDOW_MAY_OPEN);
+        return Requeue::After(UNTIL_A_WINDOW_MAY_OPEN);
     }
     refresh::next(interval, refreshed)
 }
@@ -135,7 +135,7 @@ mod tests {
         assert!(!due(spec, A_MINUTE_AGO, Trigger::SourceChanged));
         assert!(due(spec, FOR_AN_OLD_STATE, Trigger::WatchEvent));
         assert!(due(spec, "{}", Trigger::WatchEvent));
-        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::After(UNTIL_A_WINDOW_MAY_OPEN));
+        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Requeue::After(UNTIL_A_WINDOW_MAY_OPEN));
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         let spec = r#"{"refreshInterval":"0s"}"#;
         assert!(due(spec, "{}", Trigger::WatchEvent));
         assert!(!due(spec, FOR_AN_OLD_STATE, Trigger::SourceChanged));
-        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Outcome::Done);
+        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Requeue::OnChange);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::super::namespaces::{matches, may_use};
 use crate::controllers::store;
 use crate::informer::{By, Informer, key};
 use crate::operator::{Operator, has_finalizer, store_key};
-use crate::queue::{ObjectKey, Outcome, Trigger};
+use crate::queue::{ObjectKey, Requeue, Trigger};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
 
 /// On stores whose values are to go with a PushSecret: without the store they could not.
@@ -212,11 +212,11 @@ fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
 }
 
 /// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
-pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store: &Store) -> Option<Outcome> {
+pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store: &Store) -> Option<Requeue> {
     operator.served.push_secret.as_ref()?;
     let leaving = store.metadata.deletion_timestamp.is_some();
     let (is, should_be) = holds(operator, store);
-    let unchanged = if leaving { Some(Outcome::Done) } else { None };
+    let unchanged = if leaving { Some(Requeue::OnChange) } else { None };
     // The API server lets nothing be added to what is being deleted.
     if is == should_be || (leaving && should_be) {
         return unchanged;

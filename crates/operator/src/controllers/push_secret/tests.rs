@@ -45,5 +45,5 @@ fn an_interval_of_zero_pushes_once_a_change() {
     assert!(due("0s", json!({})));
     assert!(!due("0s", synced("00:00:00", "current")));
     assert!(due("0s", synced("00:00:00", "0-other")));
-    assert_eq!(next(&push_secret("0s", json!({})), None), Outcome::Done);
+    assert_eq!(next(&push_secret("0s", json!({})), None), Requeue::OnChange);
 }
