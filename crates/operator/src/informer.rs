@@ -29,11 +29,11 @@ pub(crate) struct Informer<T: Watched> {
 }
 
 /// What else an object is to be found by.
-pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<By>;
+pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<IndexKey>;
 
 /// A way to find objects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum By {
+pub(crate) enum IndexKey {
     /// Secrets by their namespace and their owner's hash.
     Owner(ObjectKey),
     /// ExternalSecrets by the ClusterExternalSecret that owns them.
@@ -47,23 +47,23 @@ pub(crate) enum By {
 }
 
 struct State<T: Watched> {
-    objects: HashMap<ObjectKey, Known<T>>,
-    indexed: BTreeSet<(By, ObjectKey)>,
+    objects: HashMap<ObjectKey, CacheEntry<T>>,
+    indexed: BTreeSet<(IndexKey, ObjectKey)>,
 }
 
-/// What can be kept of an object.
+/// What can be encoded of an object.
 pub(crate) trait Watched: Sized + Send + Sync + 'static {
-    /// How it is kept until somebody looks at it.
-    type Kept: Clone + Send + Sync;
+    /// How it is encoded until somebody looks at it.
+    type Encoded: Clone + Send + Sync;
 
     /// Takes what it needs out of the object; one that can't be read keeps its metadata.
     ///
     /// # Errors
     /// When the object is not as this kind is.
-    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Kept), serde_json::Error>;
+    fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Encoded), serde_json::Error>;
 
     /// The object again.
-    fn look(kept: &Self::Kept) -> Option<Arc<Self>>;
+    fn decode(encoded: &Self::Encoded) -> Option<Arc<Self>>;
 }
 
 impl<S, T> Watched for Object<S, T>
@@ -73,15 +73,15 @@ where
 {
     /// As JSON: a third of the memory, and taken apart again in a few microseconds. There may be thousands, and a few at
     /// a time are worked at.
-    type Kept = Arc<[u8]>;
+    type Encoded = Arc<[u8]>;
 
-    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Kept), serde_json::Error> {
-        let kept = serde_json::to_vec(object)?.into();
-        Ok((Arc::new(typed(object)?), kept))
+    fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Encoded), serde_json::Error> {
+        let encoded = serde_json::to_vec(object)?.into();
+        Ok((Arc::new(typed(object)?), encoded))
     }
 
-    fn look(kept: &Self::Kept) -> Option<Arc<Self>> {
-        let mut object = serde_json::from_slice(kept).ok()?;
+    fn decode(encoded: &Self::Encoded) -> Option<Arc<Self>> {
+        let mut object = serde_json::from_slice(encoded).ok()?;
         typed(&mut object).ok().map(Arc::new)
     }
 }
@@ -106,21 +106,21 @@ where
     })
 }
 
-impl<T: Watched<Kept = Arc<[u8]>>> Informer<T> {
+impl<T: Watched<Encoded = Arc<[u8]>>> Informer<T> {
     /// An object with all that it has but managed fields, also what its kind does not know.
     pub(crate) fn whole(&self, key: &ObjectKey) -> Option<DynamicObject> {
-        let kept = self.read().objects.get(key)?.kept.clone();
-        serde_json::from_slice(&kept).ok()
+        let encoded = self.read().objects.get(key)?.encoded.clone();
+        serde_json::from_slice(&encoded).ok()
     }
 }
 
-struct Known<T: Watched> {
+struct CacheEntry<T: Watched> {
     revision: u64,
-    kept: T::Kept,
+    encoded: T::Encoded,
 }
 
 /// What happened to an object.
-pub(crate) enum Seen<'a, T> {
+pub(crate) enum ObjectChange<'a, T> {
     /// It is there; with what was there before.
     Is(&'a Arc<T>, Option<Arc<T>>),
     /// It was.
@@ -131,13 +131,13 @@ pub(crate) enum Seen<'a, T> {
 
 /// How an object came to be known.
 #[derive(Clone, Copy)]
-enum Told {
+enum UpdateOrigin {
     /// What a whole list has is so, even if the server was set back to an earlier time.
     List,
     /// Later than what is known, or nothing new.
     Watch,
     /// As by the watch; but what is not known is gone.
-    Write,
+    OwnWrite,
 }
 
 /// What the list of objects is narrowed to.
@@ -159,7 +159,7 @@ impl<T: Watched> Informer<T> {
         resource: &ApiResource,
         scope: &Scope,
         index: Index<T>,
-        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
         let (api, config) = scope.apply::<DynamicObject>(client, resource);
         Self::follow(resource.kind.clone(), watcher::watcher(api, config), index, seen)
@@ -171,7 +171,7 @@ impl<T: Watched> Informer<T> {
         resource: &ApiResource,
         scope: &Scope,
         index: Index<T>,
-        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
         let (api, config) = scope.apply::<PartialObjectMeta<DynamicObject>>(client, resource);
         let whole = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
@@ -193,7 +193,7 @@ impl<T: Watched> Informer<T> {
         kind: String,
         events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send + 'static,
         index: Index<T>,
-        seen: impl Fn(&ObjectKey, Seen<'_, T>) + Send + 'static,
+        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
     ) -> Arc<Self> {
         let informer = Self::new(index, false);
         let following = informer.clone();
@@ -205,13 +205,13 @@ impl<T: Watched> Informer<T> {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
                         listed.insert(key(&object.metadata));
-                        following.put(object, Told::List, &seen);
+                        following.put(object, UpdateOrigin::List, &seen);
                     }
                     Ok(Event::InitDone) => {
                         following.keep_only(&std::mem::take(&mut listed), &seen);
                         following.ready.send_replace(true);
                     }
-                    Ok(Event::Apply(object)) => following.put(object, Told::Watch, &seen),
+                    Ok(Event::Apply(object)) => following.put(object, UpdateOrigin::Watch, &seen),
                     Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
                     Err(error) => {
                         let error = watch_words(&error);
@@ -225,10 +225,10 @@ impl<T: Watched> Informer<T> {
 
     /// Takes over what a write answered, so that the next look is not at an object from before it. One that is gone by
     /// now stays gone.
-    pub(crate) fn learn(&self, object: DynamicObject) {
+    pub(crate) fn apply_own_write(&self, object: DynamicObject) {
         let waits_for_nothing = object.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
         if object.metadata.deletion_timestamp.is_none() || !waits_for_nothing {
-            self.put(object, Told::Write, &|_, _| {});
+            self.put(object, UpdateOrigin::OwnWrite, &|_, _| {});
         }
     }
 
@@ -263,12 +263,12 @@ impl<T: Watched> Informer<T> {
 
     /// An object.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        let kept = self.read().objects.get(key)?.kept.clone();
-        T::look(&kept)
+        let encoded = self.read().objects.get(key)?.encoded.clone();
+        T::decode(&encoded)
     }
 
     /// Whose objects the index says are to be found by this.
-    pub(crate) fn indexed(&self, by: &By) -> Vec<ObjectKey> {
+    pub(crate) fn indexed(&self, by: &IndexKey) -> Vec<ObjectKey> {
         let first = (by.clone(), ObjectKey::new("", ""));
         let state = self.read();
         let found = state.indexed.range(first..).take_while(|(known, _)| known == by);
@@ -289,38 +289,38 @@ impl<T: Watched> Informer<T> {
         })
     }
 
-    fn put(&self, mut object: DynamicObject, told: Told, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
-        let key = self.known_as(key(&object.metadata));
+    fn put(&self, mut object: DynamicObject, origin: UpdateOrigin, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
+        let key = self.intern(key(&object.metadata));
         let revision = revision(&object.metadata);
         object.metadata.managed_fields = None;
-        let parsed = T::take(&mut object);
+        let parsed = T::encode(&mut object);
         let before = {
             let mut state = self.write();
             let known = state.objects.get(&key).map(|known| known.revision);
-            let is_old = match told {
-                Told::List => false,
-                Told::Watch => known.is_some_and(|known| known > revision),
-                Told::Write => known.is_none_or(|known| known > revision),
+            let is_old = match origin {
+                UpdateOrigin::List => false,
+                UpdateOrigin::Watch => known.is_some_and(|known| known > revision),
+                UpdateOrigin::OwnWrite => known.is_none_or(|known| known > revision),
             };
             if is_old {
                 return;
             }
             match &parsed {
-                Ok((object, kept)) => {
-                    let kept = kept.clone();
-                    state.insert(self.index, &key, object, Known { revision, kept })
+                Ok((object, encoded)) => {
+                    let encoded = encoded.clone();
+                    state.insert(self.index, &key, object, CacheEntry { revision, encoded })
                 }
                 Err(_) => state.remove(self.index, &key),
             }
         };
         match &parsed {
-            Ok((object, _)) => seen(&key, Seen::Is(object, before)),
-            Err(error) => seen(&key, Seen::Unreadable(&object.metadata, error)),
+            Ok((object, _)) => seen(&key, ObjectChange::Applied(object, before)),
+            Err(error) => seen(&key, ObjectChange::Unreadable(&object.metadata, error)),
         }
     }
 
-    /// The key as it is kept already: all that is kept of an object shares one.
-    fn known_as(&self, key: ObjectKey) -> ObjectKey {
+    /// The key as it is encoded already: all that is encoded of an object shares one.
+    fn intern(&self, key: ObjectKey) -> ObjectKey {
         let state = self.read();
         state
             .objects
@@ -328,14 +328,14 @@ impl<T: Watched> Informer<T> {
             .map_or(key, |(known, _)| known.clone())
     }
 
-    fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+    fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
         let gone = self.write().remove(self.index, key);
         if let Some(gone) = gone {
-            seen(key, Seen::Gone(&gone));
+            seen(key, ObjectChange::Deleted(&gone));
         }
     }
 
-    fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, Seen<'_, T>)) {
+    fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
         let gone: Vec<ObjectKey> = self
             .read()
             .objects
@@ -358,15 +358,15 @@ impl<T: Watched> Informer<T> {
 }
 
 impl<T: Watched> State<T> {
-    fn insert(&mut self, index: Index<T>, key: &ObjectKey, object: &T, known: Known<T>) -> Option<Arc<T>> {
+    fn insert(&mut self, index: Index<T>, key: &ObjectKey, object: &T, known: CacheEntry<T>) -> Option<Arc<T>> {
         let now = index(key, object);
         let before = self.objects.insert(key.clone(), known);
-        let before = before.and_then(|known| T::look(&known.kept));
+        let before = before.and_then(|known| T::decode(&known.encoded));
         let was = before.as_deref().map(|before| index(key, before)).unwrap_or_default();
         if was != now {
             self.unindex(was, key);
             for by in now {
-                let by = self.shared(by);
+                let by = self.intern_index_key(by);
                 self.indexed.insert((by, key.clone()));
             }
         }
@@ -374,13 +374,13 @@ impl<T: Watched> State<T> {
     }
 
     fn remove(&mut self, index: Index<T>, key: &ObjectKey) -> Option<Arc<T>> {
-        let gone = T::look(&self.objects.remove(key)?.kept)?;
+        let gone = T::decode(&self.objects.remove(key)?.encoded)?;
         self.unindex(index(key, &gone), key);
         Some(gone)
     }
 
     /// The same, with what it shares with others.
-    fn shared(&self, by: By) -> By {
+    fn intern_index_key(&self, by: IndexKey) -> IndexKey {
         let first = (by, ObjectKey::new("", ""));
         match self.indexed.range(&first..).next() {
             Some((known, _)) if *known == first.0 => known.clone(),
@@ -388,7 +388,7 @@ impl<T: Watched> State<T> {
         }
     }
 
-    fn unindex(&mut self, ways: Vec<By>, key: &ObjectKey) {
+    fn unindex(&mut self, ways: Vec<IndexKey>, key: &ObjectKey) {
         for by in ways {
             self.indexed.remove(&(by, key.clone()));
         }

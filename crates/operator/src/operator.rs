@@ -32,17 +32,17 @@ pub(crate) struct Meta {
 }
 
 impl Watched for Meta {
-    type Kept = Arc<Self>;
+    type Encoded = Arc<Self>;
 
-    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
+    fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
         let taken = Arc::new(Self {
             metadata: std::mem::take(&mut object.metadata),
         });
         Ok((taken.clone(), taken))
     }
 
-    fn look(kept: &Arc<Self>) -> Option<Arc<Self>> {
-        Some(kept.clone())
+    fn decode(encoded: &Arc<Self>) -> Option<Arc<Self>> {
+        Some(encoded.clone())
     }
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct ManagedSecret {
 }
 
 impl Watched for ManagedSecret {
-    type Kept = Arc<Self>;
+    type Encoded = Arc<Self>;
 
-    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
+    fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Arc<Self>), serde_json::Error> {
         let labels = object.metadata.labels.as_ref();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let taken = Arc::new(Self {
@@ -69,8 +69,8 @@ impl Watched for ManagedSecret {
         Ok((taken.clone(), taken))
     }
 
-    fn look(kept: &Arc<Self>) -> Option<Arc<Self>> {
-        Some(kept.clone())
+    fn decode(encoded: &Arc<Self>) -> Option<Arc<Self>> {
+        Some(encoded.clone())
     }
 }
 
@@ -224,7 +224,7 @@ impl Operator {
             && let Some(known) = informer.get(&informer::key(meta))
             && !informer::changed(&known.metadata, &written.metadata)
         {
-            informer.learn(written);
+            informer.apply_own_write(written);
         }
         Ok(())
     }
@@ -260,7 +260,7 @@ impl Operator {
         let api = self.api(resource, meta.namespace.as_deref().unwrap_or_default());
         let name = meta.name.as_deref().unwrap_or_default();
         let written = api.patch(name, &patch_params(), &Patch::Merge(patch)).await;
-        informer.learn(written.map_err(|error| ended(&error, resource, meta, "finalizers"))?);
+        informer.apply_own_write(written.map_err(|error| ended(&error, resource, meta, "finalizers"))?);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::clients::Clients;
 use crate::controllers::{cluster_external_secret, external_secret, push_secret, store};
-use crate::informer::{By, Informer, Scope, Seen, changed};
+use crate::informer::{IndexKey, Informer, ObjectChange, Scope, changed};
 use crate::metrics::Metrics;
 use crate::names::LABEL_MANAGED;
 use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
@@ -121,11 +121,12 @@ pub(crate) fn start(
                 ..Scope::default()
             };
             let secrets = core("Secret", "secrets");
-            let by_owner = |_: &ObjectKey, secret: &ManagedSecret| Vec::from_iter(secret.owner.clone().map(By::Owner));
+            let by_owner =
+                |_: &ObjectKey, secret: &ManagedSecret| Vec::from_iter(secret.owner.clone().map(IndexKey::Owner));
             Informer::start_metadata(watching.clone(), &secrets, &managed, by_owner, move |key, seen| {
                 // A list that is read again shows much that is as it was.
                 let is_same = match &seen {
-                    Seen::Is(now, Some(before)) => now.identity == before.identity,
+                    ObjectChange::Applied(now, Some(before)) => now.identity == before.identity,
                     _ => false,
                 };
                 if let (false, Some(operator)) = (is_same, late.get()) {
@@ -202,8 +203,8 @@ fn store_informer(
         resource,
         scope,
         |_, _| Vec::new(),
-        move |key, seen: Seen<'_, Store>| match seen {
-            Seen::Is(store, before) => {
+        move |key, seen: ObjectChange<'_, Store>| match seen {
+            ObjectChange::Applied(store, before) => {
                 let is_new = before
                     .as_ref()
                     .is_none_or(|before| changed(&before.metadata, &store.metadata));
@@ -232,7 +233,7 @@ fn store_informer(
                     push_secret::of_store(operator, store);
                 }
             }
-            Seen::Gone(_) => {
+            ObjectChange::Deleted(_) => {
                 stores.forget(key);
                 // Its last turn: its metrics go with it.
                 stores.add(
@@ -245,7 +246,9 @@ fn store_informer(
                     operator.connections.close(key);
                 }
             }
-            Seen::Unreadable(_, error) => tracing::warn!(%kind, store = %key, %error, "the store can't be read"),
+            ObjectChange::Unreadable(_, error) => {
+                tracing::warn!(%kind, store = %key, %error, "the store can't be read")
+            }
         },
     )
 }
@@ -256,10 +259,10 @@ fn seen_external_secret(
     default: Option<&StoreRef>,
     started: Instant,
     key: &ObjectKey,
-    seen: Seen<'_, ExternalSecret>,
+    seen: ObjectChange<'_, ExternalSecret>,
 ) {
     match seen {
-        Seen::Is(external_secret, before) => {
+        ObjectChange::Applied(external_secret, before) => {
             let group = external_secret::concurrency_group(external_secret, default);
             match before {
                 // What is there at the start is read once: changes may have been missed.
@@ -273,11 +276,11 @@ fn seen_external_secret(
                 _ => queue.add(key.clone(), &group, Trigger::WatchEvent, Instant::now()),
             }
         }
-        Seen::Gone(_) => {
+        ObjectChange::Deleted(_) => {
             queue.forget(key);
             queue.add(key.clone(), "", Trigger::WatchEvent, Instant::now());
         }
-        Seen::Unreadable(meta, error) => {
+        ObjectChange::Unreadable(meta, error) => {
             tracing::warn!(external_secret = %key, %error, "the ExternalSecret can't be read");
             if let Some(operator) = late.get().cloned() {
                 let (meta, why) = (meta.clone(), format!("the resource can't be read: {error}"));

@@ -9,7 +9,7 @@ use kube::api::DynamicObject;
 
 use crate::access;
 use crate::api_error::api_message;
-use crate::informer::{Informer, Scope, Seen, Watched};
+use crate::informer::{Informer, ObjectChange, Scope, Watched};
 use crate::operator::{Identity, Operator};
 use crate::queue::ObjectKey;
 use crate::start::core;
@@ -27,15 +27,15 @@ pub(crate) enum TemplateKind {
 struct Version(Identity);
 
 impl Watched for Version {
-    type Kept = Identity;
+    type Encoded = Identity;
 
-    fn take(object: &mut DynamicObject) -> Result<(Arc<Self>, Identity), serde_json::Error> {
+    fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Identity), serde_json::Error> {
         let identity = Identity::of(&object.metadata);
         Ok((Arc::new(Self(identity)), identity))
     }
 
-    fn look(kept: &Identity) -> Option<Arc<Self>> {
-        Some(Arc::new(Self(*kept)))
+    fn decode(encoded: &Identity) -> Option<Arc<Self>> {
+        Some(Arc::new(Self(*encoded)))
     }
 }
 
@@ -91,11 +91,11 @@ impl TemplateSources {
                     return is_followed.store(false, Ordering::Relaxed);
                 }
             }
-            let seen = move |key: &ObjectKey, seen: Seen<'_, Version>| {
+            let seen = move |key: &ObjectKey, seen: ObjectChange<'_, Version>| {
                 let is_other = match &seen {
-                    Seen::Is(now, before) => before.as_ref().is_none_or(|before| before.0 != now.0),
+                    ObjectChange::Applied(now, before) => before.as_ref().is_none_or(|before| before.0 != now.0),
                     // Without the template the Secret can't be rendered and stays as it is, so no reconcile is needed.
-                    Seen::Gone(_) | Seen::Unreadable(..) => false,
+                    ObjectChange::Deleted(_) | ObjectChange::Unreadable(..) => false,
                 };
                 if is_other && let Some(operator) = operator.get() {
                     wake::of_template(operator, kind, key);

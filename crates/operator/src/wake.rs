@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{external_secret, store};
-use crate::informer::By;
+use crate::informer::IndexKey;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Connection, Freshness};
 use crate::queue::{ObjectKey, Trigger};
@@ -109,7 +109,11 @@ async fn wake_those_who_miss_it(
 
 /// Looks at the ExternalSecrets whose Secret changed.
 pub(crate) fn of_target(operator: &Operator, target: &ObjectKey) {
-    for key in operator.informers.external_secrets.indexed(&By::Target(target.clone())) {
+    for key in operator
+        .informers
+        .external_secrets
+        .indexed(&IndexKey::Target(target.clone()))
+    {
         ask(operator, key, Trigger::WatchEvent, Instant::now());
     }
 }
@@ -122,7 +126,7 @@ pub(crate) fn of_template(operator: &Arc<Operator>, kind: TemplateKind, source: 
     let external_secrets = &operator.informers.external_secrets;
     let now = Instant::now();
     let lately = now.checked_sub(BETWEEN_TEMPLATES);
-    for key in external_secrets.indexed(&By::Template(kind, source.clone())) {
+    for key in external_secrets.indexed(&IndexKey::Template(kind, source.clone())) {
         if lately.is_some_and(|lately| operator.uses().was_read_since(&key, lately)) {
             let operator = operator.clone();
             tokio::spawn(async move {
@@ -141,9 +145,11 @@ pub(crate) fn of_store(operator: &Operator, store: &ObjectKey) {
     let is_default = default
         .is_some_and(|default| *default.name == *store.name && default.is_cluster() == store.namespace.is_empty());
     let external_secrets = &operator.informers.external_secrets;
-    let mut users = external_secrets.indexed(&By::Store(store.clone()));
+    let mut users = external_secrets.indexed(&IndexKey::Store(store.clone()));
     if is_default {
-        let nameless = external_secrets.indexed(&By::Store(ObjectKey::new("", ""))).into_iter();
+        let nameless = external_secrets
+            .indexed(&IndexKey::Store(ObjectKey::new("", "")))
+            .into_iter();
         users.extend(nameless.filter(|key| store.namespace.is_empty() || key.namespace == store.namespace));
     }
     for key in users {

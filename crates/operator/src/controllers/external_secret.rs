@@ -17,7 +17,7 @@ use self::target::{Applied, TargetError};
 use super::cluster_external_secret;
 use crate::api_error::api_message;
 use crate::hash;
-use crate::informer::By;
+use crate::informer::IndexKey;
 use crate::names::{FIELD_MANAGER, FINALIZER};
 use crate::operator::{Operator, has_finalizer, now, store_key};
 use crate::queue::{ObjectKey, Requeue, Trigger, Work};
@@ -345,15 +345,15 @@ fn with_default_store(operator: &Operator, external_secret: &ExternalSecret) -> 
 }
 
 /// What ExternalSecrets are to be found by.
-pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By> {
+pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<IndexKey> {
     let named = stores(external_secret);
-    let by_store = |store: &StoreRef| By::Store(store_key(store, &key.namespace));
-    let mut ways: Vec<By> = match named.is_empty() {
-        true => vec![By::Store(ObjectKey::new("", ""))],
+    let by_store = |store: &StoreRef| IndexKey::Store(store_key(store, &key.namespace));
+    let mut ways: Vec<IndexKey> = match named.is_empty() {
+        true => vec![IndexKey::Store(ObjectKey::new("", ""))],
         false => named.into_iter().map(by_store).collect(),
     };
     let target = target_name(external_secret);
-    ways.extend(cluster_external_secret::owner(&external_secret.metadata).map(|owner| By::Parent(owner.into())));
+    ways.extend(cluster_external_secret::owner(&external_secret.metadata).map(|owner| IndexKey::Parent(owner.into())));
     let template = external_secret.spec.target.template.iter();
     for from in template.flat_map(|template| &template.template_from) {
         let config_map = from
@@ -363,10 +363,10 @@ pub(crate) fn index(key: &ObjectKey, external_secret: &ExternalSecret) -> Vec<By
         let secret = from.secret.iter().map(|reference| (TemplateKind::Secret, reference));
         let sources = config_map.chain(secret);
         ways.extend(sources.map(|(kind, reference)| {
-            By::Template(kind, ObjectKey::new(key.namespace.clone(), reference.name.as_str()))
+            IndexKey::Template(kind, ObjectKey::new(key.namespace.clone(), reference.name.as_str()))
         }));
     }
-    ways.push(By::Target(match target == &*key.name {
+    ways.push(IndexKey::Target(match target == &*key.name {
         true => key.clone(),
         false => ObjectKey::new(key.namespace.clone(), target),
     }));

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, ObjectMeta};
 use serde_json::Value;
 
 use crate::api_error::api_message;
-use crate::informer::By;
+use crate::informer::IndexKey;
 use crate::names::ANNOTATION_FORCE_SYNC;
 use crate::operator::{Operator, is_conflict, is_not_found};
 use crate::queue::ObjectKey;
@@ -55,7 +55,10 @@ pub(crate) fn owner(meta: &ObjectMeta) -> Option<&str> {
 /// be there and not readable.
 pub(super) fn all(operator: &Operator, ces: &ClusterExternalSecret) -> BTreeSet<ObjectKey> {
     let name = ces.metadata.name.as_deref().unwrap_or_default();
-    let owned = operator.informers.external_secrets.indexed(&By::Parent(name.into()));
+    let owned = operator
+        .informers
+        .external_secrets
+        .indexed(&IndexKey::Parent(name.into()));
     let told = ces.status.iter().flat_map(|status| {
         let namespaces = status.provisioned_namespaces.iter();
         namespaces.map(|namespace| ObjectKey::new(namespace.as_str(), status.external_secret_name.as_str()))

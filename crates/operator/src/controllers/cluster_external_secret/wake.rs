@@ -7,7 +7,7 @@ use std::time::Instant;
 use kube::core::ObjectMeta;
 
 use super::{namespaces, owned};
-use crate::informer::{Seen, changed};
+use crate::informer::{ObjectChange, changed};
 use crate::operator::{Meta, Operator};
 use crate::queue::{ObjectKey, Queue, Trigger};
 use crate::types::{ClusterExternalSecret, ExternalSecret};
@@ -17,33 +17,33 @@ fn look(queue: &Queue, name: &str) {
 }
 
 /// It changed.
-pub(crate) fn seen(queue: &Queue, key: &ObjectKey, seen: Seen<'_, ClusterExternalSecret>) {
+pub(crate) fn seen(queue: &Queue, key: &ObjectKey, seen: ObjectChange<'_, ClusterExternalSecret>) {
     match seen {
-        Seen::Is(now, before)
+        ObjectChange::Applied(now, before)
             if before
                 .as_ref()
                 .is_none_or(|before| changed(&before.metadata, &now.metadata)) =>
         {
             look(queue, &key.name);
         }
-        Seen::Is(..) => {}
-        Seen::Gone(_) => {
+        ObjectChange::Applied(..) => {}
+        ObjectChange::Deleted(_) => {
             queue.forget(key);
             look(queue, &key.name);
         }
-        Seen::Unreadable(_, error) => {
+        ObjectChange::Unreadable(_, error) => {
             tracing::warn!(cluster_external_secret = %key, %error, "the ClusterExternalSecret can't be read");
         }
     }
 }
 
 /// An ExternalSecret changed, or is gone: it may be one's own, or may have had its name.
-pub(crate) fn of_owned(operator: Option<&Arc<Operator>>, queue: &Queue, seen: &Seen<'_, ExternalSecret>) {
+pub(crate) fn of_owned(operator: Option<&Arc<Operator>>, queue: &Queue, seen: &ObjectChange<'_, ExternalSecret>) {
     let (meta, gone) = match seen {
-        Seen::Is(now, Some(before)) if !changed(&before.metadata, &now.metadata) => return,
-        Seen::Is(now, _) => (&now.metadata, false),
-        Seen::Gone(before) => (&before.metadata, true),
-        Seen::Unreadable(meta, _) => (*meta, false),
+        ObjectChange::Applied(now, Some(before)) if !changed(&before.metadata, &now.metadata) => return,
+        ObjectChange::Applied(now, _) => (&now.metadata, false),
+        ObjectChange::Deleted(before) => (&before.metadata, true),
+        ObjectChange::Unreadable(meta, _) => (*meta, false),
     };
     if let Some(owner) = owned::owner(meta) {
         look(queue, owner);
@@ -59,13 +59,13 @@ pub(crate) fn of_owned(operator: Option<&Arc<Operator>>, queue: &Queue, seen: &S
 }
 
 /// A namespace changed, or is gone.
-pub(crate) fn of_namespace(operator: &Operator, key: &ObjectKey, seen: &Seen<'_, Meta>) {
+pub(crate) fn of_namespace(operator: &Operator, key: &ObjectKey, seen: &ObjectChange<'_, Meta>) {
     let queue = &operator.queues.cluster_external_secrets;
     let parts = |meta: &ObjectMeta| (meta.labels.clone(), meta.deletion_timestamp.clone());
     let meta = match seen {
-        Seen::Is(now, Some(before)) if parts(&now.metadata) == parts(&before.metadata) => return,
-        Seen::Is(now, _) | Seen::Gone(now) => &now.metadata,
-        Seen::Unreadable(..) => return,
+        ObjectChange::Applied(now, Some(before)) if parts(&now.metadata) == parts(&before.metadata) => return,
+        ObjectChange::Applied(now, _) | ObjectChange::Deleted(now) => &now.metadata,
+        ObjectChange::Unreadable(..) => return,
     };
     let none = BTreeMap::new();
     let labels = meta.labels.as_ref().unwrap_or(&none);

@@ -8,7 +8,7 @@ use kube::core::ObjectMeta;
 use super::gather;
 use crate::api_error::api_message;
 use crate::hash;
-use crate::informer::By;
+use crate::informer::IndexKey;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
 use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
 use crate::queue::ObjectKey;
@@ -225,7 +225,7 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
     let made = operator
         .informers
         .targets
-        .indexed(&By::Owner(ObjectKey::new(namespace, owner.as_str())));
+        .indexed(&IndexKey::Owner(ObjectKey::new(namespace, owner.as_str())));
     let api = secrets(operator, namespace);
     for key in made.into_iter().filter(|key| &*key.name != name) {
         let Some(secret) = api.get_metadata_opt(&key.name).await? else {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store;
-use crate::informer::{By, Informer, key};
+use crate::informer::{IndexKey, Informer, key};
 use crate::operator::{Operator, has_finalizer, store_key};
 use crate::queue::{ObjectKey, Requeue, Trigger};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
@@ -173,7 +173,7 @@ fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
 
 /// What a PushSecret is to be found by: the stores it names, and those that its status tells of; those without a name
 /// are the ones it selects by label.
-pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<By> {
+pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<IndexKey> {
     let meant = push_secret.spec.secret_store_refs.iter().map(|reference| {
         let mut meant = named(reference);
         if reference.label_selector.is_some() {
@@ -185,7 +185,7 @@ pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<By> {
     let told = status.flat_map(|status| status.synced_push_secrets.keys().map(|key| told(key)));
     let stores = meant.chain(told);
     stores
-        .map(|store| By::Store(store_key(&store, &key.namespace)))
+        .map(|store| IndexKey::Store(store_key(&store, &key.namespace)))
         .collect()
 }
 
@@ -196,7 +196,7 @@ pub(super) fn users(operator: &Operator, store: &Store) -> impl Iterator<Item = 
     let informer = &operator.informers.push_secrets;
     let keys: BTreeSet<ObjectKey> = [by_name, by_label]
         .into_iter()
-        .flat_map(|key| informer.indexed(&By::Store(key)))
+        .flat_map(|key| informer.indexed(&IndexKey::Store(key)))
         .collect();
     keys.into_iter().filter_map(|key| {
         let push_secret = informer.get(&key)?;
@@ -236,9 +236,9 @@ pub(super) fn wake_after(operator: &Operator, push_secret: &PushSecret) {
 }
 
 /// Looks at the stores that are, or are no longer, to be held: as a PushSecret's index has them.
-pub(super) fn wake(operator: &Operator, stores: Vec<By>) {
+pub(super) fn wake(operator: &Operator, stores: Vec<IndexKey>) {
     for by in stores {
-        let By::Store(of) = by else { continue };
+        let IndexKey::Store(of) = by else { continue };
         let informer = operator.stores_of(&of.namespace);
         let stores: Vec<Arc<Store>> = match &*of.name {
             "" => of_namespace(operator, &of.namespace),

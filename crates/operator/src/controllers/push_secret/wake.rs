@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::stores;
-use crate::informer::{Seen, changed};
+use crate::informer::{ObjectChange, changed};
 use crate::operator::Operator;
 use crate::queue::{ObjectKey, Queue, Trigger};
 use crate::types::{PushDeletionPolicy, PushSecret, Store, condition};
@@ -19,10 +19,15 @@ fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
 }
 
 /// It changed.
-pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &ObjectKey, seen: Seen<'_, PushSecret>) {
+pub(crate) fn seen(
+    operator: Option<&Arc<Operator>>,
+    queue: &Queue,
+    key: &ObjectKey,
+    seen: ObjectChange<'_, PushSecret>,
+) {
     let deletes = |push_secret: &PushSecret| push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
     let stores = match seen {
-        Seen::Is(now, before) => {
+        ObjectChange::Applied(now, before) => {
             if before
                 .as_ref()
                 .is_some_and(|before| !changed(&before.metadata, &now.metadata))
@@ -34,7 +39,7 @@ pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &Object
             let which = which.filter(|push_secret| deletes(push_secret));
             which.flat_map(|push_secret| stores::index(key, push_secret)).collect()
         }
-        Seen::Gone(before) => {
+        ObjectChange::Deleted(before) => {
             queue.forget(key);
             look(queue, key, before);
             match deletes(before) {
@@ -42,7 +47,7 @@ pub(crate) fn seen(operator: Option<&Arc<Operator>>, queue: &Queue, key: &Object
                 false => Vec::new(),
             }
         }
-        Seen::Unreadable(_, error) => {
+        ObjectChange::Unreadable(_, error) => {
             tracing::warn!(push_secret = %key, %error, "the PushSecret can't be read");
             Vec::new()
         }
