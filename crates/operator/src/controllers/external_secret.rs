@@ -1,7 +1,7 @@
 //! ExternalSecret: values of a store become a Secret.
 
-mod due;
 mod gather;
+mod needs_refresh;
 mod target;
 mod windows;
 
@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 
-use self::due::Due;
 use self::gather::Gathered;
+use self::needs_refresh::{needs_refresh, next_refresh};
 use self::target::{Applied, TargetError};
 use super::cluster_external_secret;
 use crate::api_error::api_message;
@@ -26,9 +27,9 @@ use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
-pub(crate) use self::due::concurrency_group;
 pub(crate) use self::gather::Ingredients;
 pub(super) use self::gather::sources;
+pub(crate) use self::needs_refresh::concurrency_group;
 
 const SYNCED: &str = "SecretSynced";
 const FAILED: &str = "SecretSyncedError";
@@ -88,10 +89,10 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Requeu
     if let Some(outcome) = sign(operator, seen, true).await {
         return outcome;
     }
-    let due = Due::of(&external_secret, work.trigger);
-    if due == Due::No {
+
+    if !needs_refresh(&external_secret, work.trigger, Timestamp::now()) {
         match target::is_valid(operator, &work.key, &external_secret).await {
-            Ok(true) => return due::next(&external_secret),
+            Ok(true) => return next_refresh(&external_secret),
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(external_secret = %work.key, error = %api_message(&error), "the Secret could not be read");
@@ -112,7 +113,7 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Requeu
             status.synced_resource_version = Some(hash::resource_version(&external_secret.metadata));
             let mut done = external_secret.clone();
             done.status = Some(status.clone());
-            (Condition::ready(true, reason, message), due::next(&done))
+            (Condition::ready(true, reason, message), next_refresh(&done))
         }
         Verdict::Wrong { message, why, again } => {
             operator.metrics.external_secrets.failed(&work.key);

@@ -15,25 +15,9 @@ use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
 /// How often an ExternalSecret that waits for a sync window is looked at.
 const UNTIL_A_WINDOW_MAY_OPEN: Duration = Duration::from_secs(30);
 
-/// Whether values are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// They are.
-    Yes,
-    /// Not by time or change; only if the Secret is not as it should be.
-    No,
-}
-
-impl Due {
-    pub(super) fn of(external_secret: &ExternalSecret, trigger: Trigger) -> Self {
-        match is_due(external_secret, trigger, Timestamp::now()) {
-            true => Self::Yes,
-            false => Self::No,
-        }
-    }
-}
-
-fn is_due(external_secret: &ExternalSecret, trigger: Trigger, now: Timestamp) -> bool {
+/// Whether the values are to be read again now. If not, they are still read when the Secret differs from what was last
+/// written.
+pub(super) fn needs_refresh(external_secret: &ExternalSecret, trigger: Trigger, now: Timestamp) -> bool {
     let status = external_secret.status.as_ref();
     let refreshed = status.and_then(|status| status.refresh_time.as_ref());
     let synced = status
@@ -60,8 +44,8 @@ fn is_due(external_secret: &ExternalSecret, trigger: Trigger, now: Timestamp) ->
     }
 }
 
-/// When it comes up again by itself.
-pub(super) fn next(external_secret: &ExternalSecret) -> Requeue {
+/// When the next periodic refresh is.
+pub(super) fn next_refresh(external_secret: &ExternalSecret) -> Requeue {
     let refreshed = external_secret
         .status
         .as_ref()
@@ -111,7 +95,7 @@ mod tests {
     }
 
     fn due(spec: &str, status: &str, trigger: Trigger) -> bool {
-        is_due(&es(spec, status), trigger, "2026-01-01T01:00:00Z".parse().unwrap())
+        needs_refresh(&es(spec, status), trigger, "2026-01-01T01:00:00Z".parse().unwrap())
     }
 
     const AN_HOUR_AGO: &str = r#"{"refreshTime":"2026-01-01T00:00:00Z","syncedResourceVersion":"current"}"#;
@@ -135,7 +119,10 @@ mod tests {
         assert!(!due(spec, A_MINUTE_AGO, Trigger::SourceChanged));
         assert!(due(spec, FOR_AN_OLD_STATE, Trigger::WatchEvent));
         assert!(due(spec, "{}", Trigger::WatchEvent));
-        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Requeue::After(UNTIL_A_WINDOW_MAY_OPEN));
+        assert_eq!(
+            next_refresh(&es(spec, AN_HOUR_AGO)),
+            Requeue::After(UNTIL_A_WINDOW_MAY_OPEN)
+        );
     }
 
     #[test]
@@ -143,7 +130,7 @@ mod tests {
         let spec = r#"{"refreshInterval":"0s"}"#;
         assert!(due(spec, "{}", Trigger::WatchEvent));
         assert!(!due(spec, FOR_AN_OLD_STATE, Trigger::SourceChanged));
-        assert_eq!(next(&es(spec, AN_HOUR_AGO)), Requeue::OnChange);
+        assert_eq!(next_refresh(&es(spec, AN_HOUR_AGO)), Requeue::OnChange);
     }
 
     #[test]
