@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::api_error::api_message;
-use crate::controllers::external_secret::ingredients;
+use crate::controllers::external_secret::source_versions;
 use crate::operator::{Operator, is_not_found};
 use crate::queue::{Requeue, Trigger, Work};
 use crate::types::{ExternalSecret, GoDuration};
@@ -39,10 +39,10 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
     if !wants_changes || external_secret.metadata.deletion_timestamp.is_some() {
         return Requeue::OnChange;
     }
-    let Some(made_of) = ingredients(operator, work, &external_secret).await else {
+    let Some(versions) = source_versions(operator, work, &external_secret).await else {
         return Requeue::After(LEARN_AGAIN);
     };
-    let word = format!("{PREFIX}{}", made_of.hash);
+    let word = format!("{PREFIX}{}", versions.hash);
     let annotations = external_secret.metadata.annotations.as_ref();
     let is_due = match annotations.and_then(|annotations| annotations.get(ANNOTATION)) {
         Some(known) if *known == word => false,
@@ -50,7 +50,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
         // Not poked yet, or by someone else since. At the start everything is queued as changed.
         _ => {
             let told = work.trigger >= Trigger::Retry && work.requested_at > operator.started;
-            told || is_behind(&external_secret, made_of.changed_at)
+            told || is_behind(&external_secret, versions.changed_at)
         }
     };
     match is_due {

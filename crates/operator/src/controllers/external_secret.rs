@@ -1,6 +1,6 @@
 //! ExternalSecret: values of a store become a Secret.
 
-mod gather;
+mod fetch;
 mod needs_refresh;
 mod target;
 mod windows;
@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 
-use self::gather::Gathered;
+use self::fetch::ProviderData;
 use self::needs_refresh::{needs_refresh, next_refresh};
 use self::target::{Applied, TargetError};
 use super::cluster_external_secret;
@@ -27,8 +27,8 @@ use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
 
-pub(crate) use self::gather::Ingredients;
-pub(super) use self::gather::sources;
+pub(crate) use self::fetch::SourceVersions;
+pub(super) use self::fetch::sources;
 pub(crate) use self::needs_refresh::concurrency_group;
 
 const SYNCED: &str = "SecretSynced";
@@ -151,8 +151,8 @@ async fn sync(
         let why = "spec.target.manifest: targets that are no Secrets are not supported".to_owned();
         return wrong("invalid generic target", why, false);
     }
-    let Gathered { values, deleted, lost } = match gather::read(operator, work, external_secret).await {
-        Ok(gathered) => gathered,
+    let ProviderData { values, deleted, lost } = match fetch::fetch(operator, work, external_secret).await {
+        Ok(data) => data,
         Err(why) => return wrong("could not get secret data from provider", why, true),
     };
     for what in &deleted {
@@ -304,15 +304,15 @@ async fn is_signed_here(operator: &Operator, work: &Work) -> bool {
 }
 
 /// Reads what an ExternalSecret is made of, only to know it. `None` if it is another controller's, or can't be known now.
-pub(crate) async fn ingredients(
+pub(crate) async fn source_versions(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Option<Ingredients> {
+) -> Option<SourceVersions> {
     let external_secret = with_default_store(operator, external_secret);
     match is_others(operator, &external_secret) {
         true => None,
-        false => gather::ingredients(operator, work, &external_secret).await,
+        false => fetch::source_versions(operator, work, &external_secret).await,
     }
 }
 

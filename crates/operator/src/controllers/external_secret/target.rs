@@ -5,7 +5,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 
-use super::gather;
+use super::fetch;
 use crate::api_error::api_message;
 use crate::hash;
 use crate::informer::IndexKey;

@@ -25,7 +25,7 @@ use crate::values::{Values, decode, keys};
 use crate::wake;
 
 /// The items an ExternalSecret is made of.
-pub(crate) struct Ingredients {
+pub(crate) struct SourceVersions {
     /// A hash of which items in which versions these are, and which there are not.
     pub(crate) hash: String,
     /// When the latest of them was changed, by the server's clock.
@@ -34,7 +34,7 @@ pub(crate) struct Ingredients {
 
 /// The values that an ExternalSecret asks for.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct ProviderData {
     /// The values.
     pub(super) values: Values,
     /// The entries whose item was deleted, each in a sentence. Only `deletionPolicy` `Delete` and `Merge` let an entry
@@ -44,7 +44,7 @@ pub(super) struct Gathered {
     pub(super) lost: Vec<String>,
 }
 
-impl Gathered {
+impl ProviderData {
     /// Whether values are missing that the deletion policy takes out of the Secret.
     fn shrinks_the_secret(&self, policy: DeletionPolicy) -> bool {
         policy != DeletionPolicy::Retain && (self.values.is_empty() || !self.deleted.is_empty())
@@ -79,52 +79,52 @@ impl From<String> for EntryError {
 /// An item that can't be found may be late rather than deleted: a server that starts anew with an empty disk reads its
 /// sources first. So before a deletion policy takes anything out of the Secret, each server must say in its health report
 /// that all its parts are active, and the items must be missing in a read that began after that.
-pub(super) async fn read(
+pub(super) async fn fetch(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Result<Gathered, String> {
-    let (gathered, gatherer) = gather(operator, work, external_secret, None).await;
-    let gathered = gathered?;
-    if !gathered.shrinks_the_secret(external_secret.spec.target.deletion_policy) {
-        return Ok(gathered);
+) -> Result<ProviderData, String> {
+    let (data, fetcher) = fetch_once(operator, work, external_secret, None).await;
+    let data = data?;
+    if !data.shrinks_the_secret(external_secret.spec.target.deletion_policy) {
+        return Ok(data);
     }
-    let since = gatherer.settled().await.map_err(|error| {
+    let since = fetcher.settled().await.map_err(|error| {
         format!(
             "items are missing, and whether they were deleted is not certain, so the Secret stays as it is: {error}"
         )
     })?;
-    gather(operator, work, external_secret, Some(since)).await.0
+    fetch_once(operator, work, external_secret, Some(since)).await.0
 }
 
-/// As [`read`], but tells what the values are made of. `None` if the server does not say.
-pub(super) async fn ingredients(
+/// As [`fetch`], but tells what the values are made of. `None` if the server does not say.
+pub(super) async fn source_versions(
     operator: &Operator,
     work: &Work,
     external_secret: &ExternalSecret,
-) -> Option<Ingredients> {
-    let (gathered, gatherer) = gather(operator, work, external_secret, None).await;
-    if gatherer.is_unsettled {
-        let why = gathered.err().unwrap_or_default();
+) -> Option<SourceVersions> {
+    let (data, fetcher) = fetch_once(operator, work, external_secret, None).await;
+    if fetcher.is_unsettled {
+        let why = data.err().unwrap_or_default();
         tracing::debug!(external_secret = %work.key, error = %why, "what it uses could not be read");
         return None;
     }
-    let absent = gatherer.dependencies.values().flatten();
+    let absent = fetcher.dependencies.values().flatten();
     let absent: BTreeSet<&Dependency> = absent.filter(|one| matches!(one, Dependency::Absent(..))).collect();
-    Some(Ingredients {
-        hash: names::sha3(format!("{:?} {absent:?}", gatherer.items)),
-        changed_at: gatherer.items.iter().map(|(.., changed_at)| *changed_at).max(),
+    Some(SourceVersions {
+        hash: names::sha3(format!("{:?} {absent:?}", fetcher.items)),
+        changed_at: fetcher.items.iter().map(|(.., changed_at)| *changed_at).max(),
     })
 }
 
 /// `settled_since` is when the servers were seen to have read all their sources: only what is read after that shows that
 /// an item is not there.
-async fn gather<'a>(
+async fn fetch_once<'a>(
     operator: &'a Operator,
     work: &'a Work,
     external_secret: &'a ExternalSecret,
     settled_since: Option<Instant>,
-) -> (Result<Gathered, String>, Gatherer<'a>) {
+) -> (Result<ProviderData, String>, Fetcher<'a>) {
     let status = external_secret.status.as_ref();
     let is_new = status.is_none_or(|status| status.synced_resource_version.is_none());
     let freshness = match settled_since {
@@ -138,7 +138,7 @@ async fn gather<'a>(
             or_unchanged: is_new || work.trigger == Trigger::WatchEvent && operator.options.poke_only,
         },
     };
-    let mut gatherer = Gatherer {
+    let mut fetcher = Fetcher {
         operator,
         namespace: &work.key.namespace,
         default: external_secret.spec.secret_store_ref.as_ref(),
@@ -149,25 +149,25 @@ async fn gather<'a>(
         items: BTreeSet::new(),
         is_unsettled: false,
     };
-    let gathered = gatherer.all(external_secret).await;
-    let began = gatherer.connections.values().map(|(began, _)| *began).min();
+    let data = fetcher.all(external_secret).await;
+    let began = fetcher.connections.values().map(|(began, _)| *began).min();
     // Also after a failure: what is missing may come.
-    let dependencies = &gatherer.dependencies;
+    let dependencies = &fetcher.dependencies;
     operator
         .uses()
         .set(&work.key, began.unwrap_or_else(Instant::now), dependencies);
     // What changed while it was read was told before it was known who uses it.
     let changed = dependencies.iter().any(|(store, dependencies)| {
-        let connection = gatherer.connections.get(store);
+        let connection = fetcher.connections.get(store);
         connection.is_some_and(|(began, connection)| connection.changed_since(dependencies, *began))
     });
     if changed {
         wake::ask(operator, work.key.clone(), Trigger::SourceChanged, Instant::now());
     }
-    (gathered, gatherer)
+    (data, fetcher)
 }
 
-struct Gatherer<'a> {
+struct Fetcher<'a> {
     operator: &'a Operator,
     namespace: &'a str,
     default: Option<&'a StoreRef>,
@@ -182,10 +182,10 @@ struct Gatherer<'a> {
     is_unsettled: bool,
 }
 
-impl Gatherer<'_> {
-    async fn all(&mut self, external_secret: &ExternalSecret) -> Result<Gathered, String> {
+impl Fetcher<'_> {
+    async fn all(&mut self, external_secret: &ExternalSecret) -> Result<ProviderData, String> {
         let policy = external_secret.spec.target.deletion_policy;
-        let mut gathered = Gathered::default();
+        let mut data = ProviderData::default();
         // External Secrets' words for an item that was deleted.
         let deleted = |at: &str, error| match error {
             EntryError::NoItem(_) if policy != DeletionPolicy::Retain => {
@@ -202,11 +202,11 @@ impl Gatherer<'_> {
             let at = format!("spec.dataFrom[{index}]");
             match more.map_err(|error| error.map(|error| format!("error processing {at}.{what}, err: {error}"))) {
                 Ok(more) => {
-                    gathered.values.extend(more.values);
+                    data.values.extend(more.values);
                     let lost = more.lost.into_iter();
-                    gathered.lost.extend(lost.map(|lost| format!("{at}.{lost}")));
+                    data.lost.extend(lost.map(|lost| format!("{at}.{lost}")));
                 }
-                Err(error) => gathered.deleted.push(deleted(&at, error)?),
+                Err(error) => data.deleted.push(deleted(&at, error)?),
             }
         }
         for (index, one) in external_secret.spec.data.iter().enumerate() {
@@ -214,11 +214,11 @@ impl Gatherer<'_> {
             let at = format!("spec.data[{index}] (key: {key})");
             let value = self.one(one).await;
             match value.map_err(|error| error.map(|error| format!("error processing {at}, err: {error}"))) {
-                Ok(value) => drop(gathered.values.insert(one.secret_key.clone(), value)),
-                Err(error) => gathered.deleted.push(deleted(&at, error)?),
+                Ok(value) => drop(data.values.insert(one.secret_key.clone(), value)),
+                Err(error) => data.deleted.push(deleted(&at, error)?),
             }
         }
-        Ok(gathered)
+        Ok(data)
     }
 
     async fn one(&mut self, one: &Data) -> Result<Vec<u8>, EntryError> {
