@@ -11,12 +11,12 @@ use crate::access;
 use crate::clients::{self, Clients};
 use crate::controllers::{self, cluster_external_secret, external_secret, push_secret, store};
 use crate::discovery::{self, DiscoveryError};
+use crate::force_sync;
 use crate::informer::Scope;
 use crate::leader;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::options::Options;
-use crate::poke;
 use crate::provider::Changed;
 use crate::queue::{Queue, Requeue};
 use crate::server;
@@ -176,7 +176,7 @@ async fn work(operator: Arc<Operator>, changed: mpsc::UnboundedReceiver<Changed>
                 let operator = operator.clone();
                 async move {
                     match operator.options.poke_only {
-                        true => poke::reconcile(&operator, &work).await,
+                        true => force_sync::reconcile(&operator, &work).await,
                         false => external_secret::reconcile(&operator, &work).await,
                     }
                 }

@@ -45,7 +45,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
                 Err(error) => failed(name, &api_message(&error)),
             }
         }
-        Some(ces) if ces.metadata.deletion_timestamp.is_some() => take_leave(operator, resource, &ces).await,
+        Some(ces) if ces.metadata.deletion_timestamp.is_some() => cleanup(operator, resource, &ces).await,
         Some(ces) => {
             let outcome = provision(operator, resource, work, &ces).await;
             metrics.reconciled(&work.key, ces.metadata.labels.as_ref(), began.elapsed());
@@ -164,7 +164,7 @@ fn told(ces: &ClusterExternalSecret, done: Provisioned) -> ClusterExternalSecret
 }
 
 /// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
-async fn take_leave(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Requeue {
+async fn cleanup(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Requeue {
     let name = name(ces);
     if !has_finalizer(&ces.metadata, FINALIZER) {
         return Requeue::OnChange;

@@ -35,7 +35,7 @@ const SYNCED: &str = "SecretSynced";
 const FAILED: &str = "SecretSyncedError";
 
 /// What a turn came to.
-enum Verdict {
+enum ReconcileResult {
     /// The condition is true, with this reason and message.
     Fine(&'static str, &'static str),
     /// It is false, with this message; the event tells `why`. Tried again after a while if that can help.
@@ -76,13 +76,13 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
 
 async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Requeue {
     if seen.metadata.deletion_timestamp.is_some() {
-        return take_leave(operator, work, seen).await;
+        return cleanup(operator, work, seen).await;
     }
     let external_secret = with_default_store(operator, seen);
-    if is_others(operator, &external_secret) {
+    if is_managed_elsewhere(operator, &external_secret) {
         if external_secret.spec.uses_generators() {
             let why = "left to External Secrets: generators are not supported";
-            note(operator, &external_secret, EventType::Normal, "Skipped", why).await;
+            record_event(operator, &external_secret, EventType::Normal, "Skipped", why).await;
         }
         return Requeue::OnChange;
     }
@@ -106,19 +106,19 @@ async fn turn(operator: &Operator, work: &Work, seen: &ExternalSecret) -> Requeu
     status.binding.get_or_insert_default();
     let verdict = sync(operator, work, &external_secret, &mut status.binding).await;
     let (condition, after) = match verdict {
-        Verdict::Conflict => return Requeue::AfterConflict,
-        Verdict::Going => return Requeue::OnChange,
-        Verdict::Fine(reason, message) => {
+        ReconcileResult::Conflict => return Requeue::AfterConflict,
+        ReconcileResult::Going => return Requeue::OnChange,
+        ReconcileResult::Fine(reason, message) => {
             status.refresh_time = Some(started);
             status.synced_resource_version = Some(hash::resource_version(&external_secret.metadata));
             let mut done = external_secret.clone();
             done.status = Some(status.clone());
             (Condition::ready(true, reason, message), next_refresh(&done))
         }
-        Verdict::Wrong { message, why, again } => {
+        ReconcileResult::Wrong { message, why, again } => {
             operator.metrics.external_secrets.failed(&work.key);
             tracing::warn!(external_secret = %work.key, error = %why, "{message}");
-            note(operator, &external_secret, EventType::Warning, "UpdateFailed", &why).await;
+            record_event(operator, &external_secret, EventType::Warning, "UpdateFailed", &why).await;
             let after = if again {
                 Requeue::AfterFailure
             } else {
@@ -144,8 +144,8 @@ async fn sync(
     work: &Work,
     external_secret: &ExternalSecret,
     binding: &mut Option<LocalObjectReference>,
-) -> Verdict {
-    let wrong = |message, why: String, again| Verdict::Wrong { message, why, again };
+) -> ReconcileResult {
+    let wrong = |message, why: String, again| ReconcileResult::Wrong { message, why, again };
     let target = &external_secret.spec.target;
     if target.manifest.is_some() {
         let why = "spec.target.manifest: targets that are no Secrets are not supported".to_owned();
@@ -156,7 +156,7 @@ async fn sync(
         Err(why) => return wrong("could not get secret data from provider", why, true),
     };
     for what in &deleted {
-        note(
+        record_event(
             operator,
             external_secret,
             EventType::Normal,
@@ -166,7 +166,7 @@ async fn sync(
         .await;
     }
     for what in &lost {
-        note(operator, external_secret, EventType::Warning, "KeysLost", what).await;
+        record_event(operator, external_secret, EventType::Warning, "KeysLost", what).await;
     }
     if values.is_empty() {
         match target.deletion_policy {
@@ -175,12 +175,14 @@ async fn sync(
                 return wrong("could not get secret data from provider", why, true);
             }
             DeletionPolicy::Delete => return delete(operator, external_secret).await,
-            DeletionPolicy::Retain => return Verdict::Fine(SYNCED, "secret retained due to DeletionPolicy=Retain"),
+            DeletionPolicy::Retain => {
+                return ReconcileResult::Fine(SYNCED, "secret retained due to DeletionPolicy=Retain");
+            }
             DeletionPolicy::Merge => {}
         }
     }
     if target.creation_policy == CreationPolicy::None {
-        return Verdict::Fine(SYNCED, "secret synced");
+        return ReconcileResult::Fine(SYNCED, "secret synced");
     }
     if target.creation_policy == CreationPolicy::Owner
         && let Err(error) = target::delete_orphans(operator, external_secret).await
@@ -189,8 +191,8 @@ async fn sync(
     }
     let applied = match target::apply(operator, &work.key, external_secret, &values, binding).await {
         Ok(applied) => applied,
-        Err(TargetError::Conflict) => return Verdict::Conflict,
-        Err(TargetError::Terminating) => return Verdict::Going,
+        Err(TargetError::Conflict) => return ReconcileResult::Conflict,
+        Err(TargetError::Terminating) => return ReconcileResult::Going,
         Err(error) => {
             let (message, again) = told(&error);
             return wrong(message, error.to_string(), again);
@@ -199,19 +201,19 @@ async fn sync(
     let event = match applied {
         Applied::Missing => {
             let message = "secret will not be created due to CreationPolicy=Merge";
-            return Verdict::Fine("SecretMissing", message);
+            return ReconcileResult::Fine("SecretMissing", message);
         }
         Applied::Unchanged => None,
         Applied::Created => Some(("Created", "secret created")),
         Applied::Metadata | Applied::Data => Some(("Updated", "secret updated")),
     };
     if let Some((reason, message)) = event {
-        note(operator, external_secret, EventType::Normal, reason, message).await;
+        record_event(operator, external_secret, EventType::Normal, reason, message).await;
     }
     if operator.options.restart_workloads && matches!(applied, Applied::Data) {
         restart::restart(operator, external_secret, target_name(external_secret)).await;
     }
-    Verdict::Fine(SYNCED, "secret synced")
+    ReconcileResult::Fine(SYNCED, "secret synced")
 }
 
 /// What the condition says of an error, and whether trying again can help.
@@ -228,9 +230,9 @@ fn told(error: &TargetError) -> (&'static str, bool) {
 }
 
 /// Deletes the Secret: the store has no values any more.
-async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdict {
+async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> ReconcileResult {
     const MESSAGE: &str = "could not delete secret";
-    let wrong = |why: String, again| Verdict::Wrong {
+    let wrong = |why: String, again| ReconcileResult::Wrong {
         message: MESSAGE,
         why,
         again,
@@ -250,20 +252,20 @@ async fn delete(operator: &Operator, external_secret: &ExternalSecret) -> Verdic
     match target::delete_owned(operator, external_secret).await {
         Ok(deleted) => {
             if deleted {
-                note(operator, external_secret, EventType::Normal, "Deleted", DELETED).await;
+                record_event(operator, external_secret, EventType::Normal, "Deleted", DELETED).await;
             }
-            Verdict::Fine("SecretDeleted", DELETED)
+            ReconcileResult::Fine("SecretDeleted", DELETED)
         }
         Err(error) => wrong(api_message(&error), true),
     }
 }
 
 /// An ExternalSecret that is being deleted takes its Secret along, if it says so and owns it.
-async fn take_leave(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Requeue {
+async fn cleanup(operator: &Operator, work: &Work, external_secret: &ExternalSecret) -> Requeue {
     let is_signed = has_finalizer(&external_secret.metadata, FINALIZER);
-    if is_others(operator, external_secret) {
+    if is_managed_elsewhere(operator, external_secret) {
         // Its store was another when it was signed here, maybe; else whoever signed it takes care.
-        match is_signed && is_signed_here(operator, work).await {
+        match is_signed && owns_finalizer(operator, work).await {
             true => {}
             false => return Requeue::OnChange,
         }
@@ -290,7 +292,7 @@ async fn sign(operator: &Operator, external_secret: &ExternalSecret, on: bool) -
 }
 
 /// Whether the finalizer was put on by this operator: the real External Secrets has the same.
-async fn is_signed_here(operator: &Operator, work: &Work) -> bool {
+async fn owns_finalizer(operator: &Operator, work: &Work) -> bool {
     let api = operator.api(&operator.served.external_secret, &work.key.namespace);
     // One that can't be read now comes up again by the change that follows.
     let Ok(Some(object)) = api.get_opt(&work.key.name).await else {
@@ -310,7 +312,7 @@ pub(crate) async fn source_versions(
     external_secret: &ExternalSecret,
 ) -> Option<SourceVersions> {
     let external_secret = with_default_store(operator, external_secret);
-    match is_others(operator, &external_secret) {
+    match is_managed_elsewhere(operator, &external_secret) {
         true => None,
         false => fetch::source_versions(operator, work, &external_secret).await,
     }
@@ -318,7 +320,7 @@ pub(crate) async fn source_versions(
 
 /// Whether another controller is to look at it: a generator, or a store of another class or provider. A store that is
 /// not there is nobody's, so that its absence is told.
-fn is_others(operator: &Operator, external_secret: &ExternalSecret) -> bool {
+fn is_managed_elsewhere(operator: &Operator, external_secret: &ExternalSecret) -> bool {
     if external_secret.spec.uses_generators() {
         return true;
     }
@@ -390,7 +392,13 @@ pub(crate) fn stores(external_secret: &ExternalSecret) -> Vec<&StoreRef> {
         .collect()
 }
 
-async fn note(operator: &Operator, external_secret: &ExternalSecret, type_: EventType, reason: &str, message: &str) {
+async fn record_event(
+    operator: &Operator,
+    external_secret: &ExternalSecret,
+    type_: EventType,
+    reason: &str,
+    message: &str,
+) {
     let resource = &operator.served.external_secret;
     operator
         .recorder

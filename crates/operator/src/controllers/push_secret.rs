@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
 use kube::runtime::events::EventType;
 
-use self::sync::{Verdict, of_others, sync, withdraw};
+use self::sync::{ReconcileResult, managed_elsewhere, sync, withdraw};
 use crate::controllers::refresh;
 use crate::hash;
 use crate::operator::{Operator, has_finalizer, now};
@@ -46,11 +46,14 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
 
 async fn turn(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Requeue {
     let stores = stores::all(operator, push_secret);
-    if stores.as_ref().is_ok_and(|stores| stores::are_others(operator, stores)) {
+    if stores
+        .as_ref()
+        .is_ok_and(|stores| stores::are_managed_elsewhere(operator, stores))
+    {
         return Requeue::OnChange;
     }
     if push_secret.metadata.deletion_timestamp.is_some() {
-        return take_leave(operator, resource, work, push_secret).await;
+        return cleanup(operator, resource, work, push_secret).await;
     }
     let deletes = push_secret.spec.deletion_policy == PushDeletionPolicy::Delete;
     let informer = &operator.informers.push_secrets;
@@ -85,13 +88,13 @@ async fn conclude(
     resource: &ApiResource,
     work: &Work,
     push_secret: &PushSecret,
-    verdict: Verdict,
+    verdict: ReconcileResult,
     status: &mut PushSecretStatus,
     started: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
 ) -> Requeue {
     let known = condition::ready(&status.conditions).cloned();
     let (condition, type_, is_news, outcome) = match verdict {
-        Verdict::Synced(changed) => {
+        ReconcileResult::Synced(changed) => {
             let message = match push_secret.spec.update_policy {
                 UpdatePolicy::Replace => "PushSecret synced successfully",
                 UpdatePolicy::IfNotExists => "PushSecret synced successfully. Existing secrets in providers unchanged.",
@@ -106,7 +109,7 @@ async fn conclude(
                 after,
             )
         }
-        Verdict::SourceDeleted => {
+        ReconcileResult::SourceDeleted => {
             let message = "source secret deleted; provider secrets cleaned up";
             let interval = refresh::interval(push_secret.spec.refresh_interval);
             // It may be there again then.
@@ -122,8 +125,8 @@ async fn conclude(
                 after,
             )
         }
-        Verdict::NoStore => return Requeue::OnChange,
-        Verdict::Errored(message) => {
+        ReconcileResult::NoStore => return Requeue::OnChange,
+        ReconcileResult::Errored(message) => {
             operator.metrics.push_secrets.failed(&work.key);
             tracing::warn!(push_secret = %work.key, error = %message, "the values could not be pushed");
             (
@@ -150,7 +153,7 @@ async fn conclude(
 }
 
 /// A PushSecret that is being deleted takes its values along, if it says so.
-async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Requeue {
+async fn cleanup(operator: &Operator, resource: &ApiResource, work: &Work, push_secret: &PushSecret) -> Requeue {
     let informer = &operator.informers.push_secrets;
     if !has_finalizer(&push_secret.metadata, FINALIZER) {
         return Requeue::OnChange;
@@ -158,14 +161,14 @@ async fn take_leave(operator: &Operator, resource: &ApiResource, work: &Work, pu
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
         let mut status = push_secret.status.clone().unwrap_or_default();
         let namespace = &work.key.namespace;
-        let others = of_others(operator, namespace, &status.synced_push_secrets);
+        let others = managed_elsewhere(operator, namespace, &status.synced_push_secrets);
         let withdrawn = withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await;
         let left = others.keys().next();
         let error = withdrawn
             .err()
             .or(left.map(|store| format!("{store} is another controller's")));
         if let Some(error) = error {
-            let verdict = Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
+            let verdict = ReconcileResult::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             let outcome = conclude(operator, resource, work, push_secret, verdict, &mut status, now()).await;
             let written = operator
                 .write_status(Some(informer), resource, push_secret, &status)

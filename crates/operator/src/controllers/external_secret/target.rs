@@ -237,7 +237,7 @@ pub(super) async fn delete_orphans(operator: &Operator, external_secret: &Extern
         }
         delete(&api, &key.name, secret.metadata.uid).await?;
         let note = "secret deleted because it was orphaned";
-        super::note(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
+        super::record_event(operator, external_secret, super::EventType::Normal, "Deleted", note).await;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Store
 }
 
 /// Whether none of its stores is this operator's to write to.
-pub(super) fn are_others(operator: &Operator, stores: &Stores) -> bool {
+pub(super) fn are_managed_elsewhere(operator: &Operator, stores: &Stores) -> bool {
     !stores.is_empty() && !stores.values().any(|store| is_ours(operator, store))
 }
 

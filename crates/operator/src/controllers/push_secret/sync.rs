@@ -7,7 +7,7 @@ use crate::operator::Operator;
 use crate::types::{PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, condition};
 
 /// What a turn came to.
-pub(super) enum Verdict {
+pub(super) enum ReconcileResult {
     /// All is there; whether that took a write.
     Synced(bool),
     /// The Secret is gone, and so are its values now.
@@ -24,39 +24,39 @@ pub(super) async fn sync(
     push_secret: &PushSecret,
     stores: Result<Stores, String>,
     status: &mut PushSecretStatus,
-) -> Verdict {
+) -> ReconcileResult {
     let spec = &push_secret.spec;
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
     let deletes = spec.deletion_policy == PushDeletionPolicy::Delete;
     if let Err(error) = plan::check_store_refs(spec) {
-        return Verdict::Errored(error);
+        return ReconcileResult::Errored(error);
     }
     let secrets = match source::secrets(operator, push_secret).await {
         Ok(secrets) => secrets,
         Err(SourceError::Missing)
             if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) =>
         {
-            let others = of_others(operator, namespace, &status.synced_push_secrets);
+            let others = managed_elsewhere(operator, namespace, &status.synced_push_secrets);
             return match withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await {
-                Ok(_) => Verdict::SourceDeleted,
-                Err(error) => Verdict::Errored(format!("failed to cleanup provider secrets: {error}")),
+                Ok(_) => ReconcileResult::SourceDeleted,
+                Err(error) => ReconcileResult::Errored(format!("failed to cleanup provider secrets: {error}")),
             };
         }
-        Err(error) => return Verdict::Errored(error.to_string()),
+        Err(error) => return ReconcileResult::Errored(error.to_string()),
     };
     let stores = match stores.and_then(|stores| stores::writable(operator, push_secret, stores)) {
         Ok(stores) => stores,
-        Err(error) => return Verdict::Errored(error),
+        Err(error) => return ReconcileResult::Errored(error),
     };
     if stores.is_empty() {
-        return Verdict::NoStore;
+        return ReconcileResult::NoStore;
     }
     if secrets.is_empty() {
         // Labels that match no Secret say less than a name that is gone: what was written stays.
-        return Verdict::Synced(false);
+        return ReconcileResult::Synced(false);
     }
     let (mut changed, mut error) = (false, None);
-    let mut synced = of_others(operator, namespace, &status.synced_push_secrets);
+    let mut synced = managed_elsewhere(operator, namespace, &status.synced_push_secrets);
     for (key, store) in &stores {
         let mut entries = Vec::new();
         let mut planned = stores::check_allowed(operator, store, namespace);
@@ -79,19 +79,19 @@ pub(super) async fn sync(
     if let Some(error) = error {
         // What was there before may still be.
         add(&mut status.synced_push_secrets, synced);
-        return Verdict::Errored(format!("set secret failed: {error}"));
+        return ReconcileResult::Errored(format!("set secret failed: {error}"));
     }
     if deletes {
         match withdraw(operator, namespace, &mut status.synced_push_secrets, &synced).await {
             Ok(withdrawn) => changed |= withdrawn,
             Err(error) => {
                 add(&mut status.synced_push_secrets, synced);
-                return Verdict::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
+                return ReconcileResult::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
             }
         }
     }
     status.synced_push_secrets = synced;
-    Verdict::Synced(changed)
+    ReconcileResult::Synced(changed)
 }
 
 fn add(known: &mut SyncedPushSecrets, more: SyncedPushSecrets) {
@@ -101,12 +101,12 @@ fn add(known: &mut SyncedPushSecrets, more: SyncedPushSecrets) {
 }
 
 /// What other operators wrote: to stores that are not this one's.
-pub(super) fn of_others(operator: &Operator, namespace: &str, known: &SyncedPushSecrets) -> SyncedPushSecrets {
-    let is_others = |key: &str| {
+pub(super) fn managed_elsewhere(operator: &Operator, namespace: &str, known: &SyncedPushSecrets) -> SyncedPushSecrets {
+    let is_managed_elsewhere = |key: &str| {
         let store = stores::of_status(operator, key, namespace);
         store.is_ok_and(|store| !stores::is_ours(operator, &store))
     };
-    let others = known.iter().filter(|(key, _)| is_others(key));
+    let others = known.iter().filter(|(key, _)| is_managed_elsewhere(key));
     others.map(|(key, of_store)| (key.clone(), of_store.clone())).collect()
 }
 

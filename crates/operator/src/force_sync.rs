@@ -54,7 +54,7 @@ pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
         }
     };
     match is_due {
-        true => poke(operator, work, &word).await,
+        true => force_sync(operator, work, &word).await,
         false => Requeue::OnChange,
     }
 }
@@ -71,7 +71,7 @@ fn is_behind(external_secret: &ExternalSecret, changed_at: Option<sidevault_mode
     }
 }
 
-async fn poke(operator: &Operator, work: &Work, word: &str) -> Requeue {
+async fn force_sync(operator: &Operator, work: &Work, word: &str) -> Requeue {
     let patch = json!({ "metadata": { "annotations": { ANNOTATION: word } } });
     let api = operator.api(&operator.served.external_secret, &work.key.namespace);
     match api
