@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::WorkQueue;
-use crate::queue::{Queue, Requeue, Work};
+use crate::queue::Queue;
+use crate::work::{Requeue, Work};
 
 /// Works through a queue until `stop`, then lets what is under way come to its end.
 pub(crate) async fn run<F: Future<Output = Requeue> + Send + 'static>(

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::api_error::api_message;
 use crate::controllers::external_secret::source_versions;
 use crate::operator::{Operator, is_not_found};
-use crate::queue::{Requeue, Trigger, Work};
 use crate::types::{ExternalSecret, GoDuration};
+use crate::work::{Requeue, Trigger, Work};
 
 /// The annotation that people and guides use; External Secrets acts on a change of any.
 const ANNOTATION: &str = "force-sync";

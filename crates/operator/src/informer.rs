@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api_error::{api_message, status_message};
-use crate::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 use crate::templates::TemplateKind;
 
 /// How many objects a list brings at a time. Small, since each page is in memory whole.
@@ -204,7 +204,7 @@ impl<T: Watched> Informer<T> {
                 match event {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
-                        listed.insert(key(&object.metadata));
+                        listed.insert(ObjectKey::of(&object.metadata));
                         following.put(object, UpdateOrigin::List, &seen);
                     }
                     Ok(Event::InitDone) => {
@@ -212,7 +212,7 @@ impl<T: Watched> Informer<T> {
                         following.ready.send_replace(true);
                     }
                     Ok(Event::Apply(object)) => following.put(object, UpdateOrigin::Watch, &seen),
-                    Ok(Event::Delete(object)) => following.remove(&key(&object.metadata), &seen),
+                    Ok(Event::Delete(object)) => following.remove(&ObjectKey::of(&object.metadata), &seen),
                     Err(error) => {
                         let error = watch_words(&error);
                         tracing::warn!(%kind, %error, "watching failed; trying again");
@@ -290,7 +290,7 @@ impl<T: Watched> Informer<T> {
     }
 
     fn put(&self, mut object: DynamicObject, origin: UpdateOrigin, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
-        let key = self.intern(key(&object.metadata));
+        let key = self.intern(ObjectKey::of(&object.metadata));
         let revision = revision(&object.metadata);
         object.metadata.managed_fields = None;
         let parsed = T::encode(&mut object);
@@ -430,14 +430,6 @@ fn watch_words(error: &watcher::Error) -> String {
         WatchError(status) => status_message(status),
         NoResourceVersion => error.to_string(),
     }
-}
-
-/// The key of an object.
-pub(crate) fn key(meta: &ObjectMeta) -> ObjectKey {
-    ObjectKey::new(
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
 }
 
 /// Whether anything but the status changed.

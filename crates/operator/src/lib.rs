@@ -13,6 +13,7 @@ mod leader;
 mod merge_patch;
 mod metrics;
 mod names;
+mod object_key;
 mod operator;
 mod options;
 mod provider;
@@ -27,6 +28,7 @@ mod templates;
 pub mod types;
 mod values;
 mod wake;
+mod work;
 
 pub use discovery::DiscoveryError;
 pub use options::{Election, Options};

@@ -18,12 +18,14 @@ use crate::informer::{self, Informer, Watched};
 use crate::merge_patch;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, LABEL_OWNER};
+use crate::object_key::ObjectKey;
 use crate::options::Options;
 use crate::provider::{Connections, DependencyIndex};
-use crate::queue::{ObjectKey, Requeue, Queue};
+use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::templates::TemplateSources;
 use crate::types::{ClusterExternalSecret, ExternalSecret, PushSecret, Served, Store, StoreRef};
+use crate::work::Requeue;
 
 /// An object's metadata alone.
 pub(crate) struct Meta {
@@ -221,7 +223,7 @@ impl Operator {
         let written = written.map_err(|error| ended(&error, resource, meta, "status"))?;
         if let Some(informer) = informer
             // Someone's edit that the answer holds and the watch has not brought yet is for the watch to tell.
-            && let Some(known) = informer.get(&informer::key(meta))
+            && let Some(known) = informer.get(&ObjectKey::of(meta))
             && !informer::changed(&known.metadata, &written.metadata)
         {
             informer.apply_own_write(written);
@@ -290,7 +292,7 @@ fn ended(error: &kube::Error, resource: &ApiResource, meta: &ObjectMeta, part: &
         error if is_not_found(error) => Requeue::OnChange,
         error if is_conflict(error) => Requeue::AfterConflict,
         error => {
-            let (kind, object) = (&resource.kind, informer::key(meta));
+            let (kind, object) = (&resource.kind, ObjectKey::of(meta));
             tracing::warn!(%kind, %object, part, error = %api_message(error), "could not be written");
             Requeue::AfterFailure
         }

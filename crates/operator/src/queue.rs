@@ -1,285 +1,226 @@
-//! Work that waits its turn.
+//! A controller's work queue.
 //!
-//! As Kubernetes' work queues, an object is worked at by one worker at a time, waits once however often it is requested
-//! and after a failure waits longer each time. Beyond them, objects wait in groups (one a store), each with
-//! workers of its own: a store that does not answer holds up nothing but its own objects.
+//! As in client-go's work queues, one worker at a time reconciles an object, an object is queued once however often it is
+//! requested, and an object waits longer after each consecutive failure. In addition every object belongs to a concurrency
+//! group, usually its store, and at most `max_per_group` objects of one group are reconciled at the same time. So a server
+//! that does not answer delays only the objects of its own store.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant as StdInstant};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::metrics::WorkQueue;
+use crate::object_key::ObjectKey;
+use crate::work::{Requeue, Trigger, Work};
 
-/// The first wait after a failure.
-const FAILED: Duration = Duration::from_secs(1);
-/// The first wait after a conflict, and the longest: what was missed is on its way.
-const CONFLICTED: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
+/// Minimum backoff after a failure. The maximum is the queue's own.
+const FAILURE_BACKOFF: Duration = Duration::from_secs(1);
+/// Minimum and maximum backoff after a conflict. Short, because the missed update arrives by watch.
+const CONFLICT_BACKOFF: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
-/// A namespace (empty for what has none) and a name. Kept in many places, so a copy is no larger than a pointer.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ObjectKey(Arc<Names>);
-
-/// What an [`ObjectKey`] says.
-#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Names {
-    /// The namespace.
-    pub(crate) namespace: Box<str>,
-    /// The name.
-    pub(crate) name: Box<str>,
-}
-
-impl ObjectKey {
-    pub(crate) fn new(namespace: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
-        Self(Arc::new(Names {
-            namespace: namespace.into(),
-            name: name.into(),
-        }))
-    }
-}
-
-impl std::ops::Deref for ObjectKey {
-    type Target = Names;
-
-    fn deref(&self) -> &Names {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &*self.namespace {
-            "" => f.write_str(&self.name),
-            namespace => write!(f, "{namespace}/{}", self.name),
-        }
-    }
-}
-
-impl std::fmt::Debug for ObjectKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-/// Why an object is looked at, the weightier last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Trigger {
-    /// It, or what is made of it, may have changed.
-    WatchEvent,
-    /// Its time has come.
-    Interval,
-    /// What it is made of changed at the source, and it failed then.
-    Retry,
-    /// What it is made of changed at the source.
-    SourceChanged,
-}
-
-/// An object whose turn it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Work {
-    /// The object.
-    pub(crate) key: ObjectKey,
-    /// Why.
-    pub(crate) trigger: Trigger,
-    /// Since when that is so; what is read must be as new as this.
-    pub(crate) requested_at: Instant,
-    group: String,
-    began: Instant,
-}
-
-/// What becomes of an object after its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Requeue {
-    /// Nothing, until something changes.
-    OnChange,
-    /// It comes up again.
-    After(Duration),
-    /// It comes up again soon, after a conflict.
-    AfterConflict,
-    /// It failed, and comes up again after a wait.
-    AfterFailure,
-}
-
-struct Entry {
+/// A request to reconcile an object.
+struct Request {
     group: String,
     trigger: Trigger,
-    requested_at: Instant,
-    queued: Instant,
+    requested_at: StdInstant,
+    queued_at: Instant,
+}
+
+/// An object that is being reconciled.
+struct Running {
+    group: String,
+    started_at: Instant,
+    /// The object was requested again while it was being reconciled.
+    again: Option<Request>,
 }
 
 #[derive(Default)]
 struct Group {
-    ready: VecDeque<ObjectKey>,
+    /// Keys that wait. A key of an object that has moved to another group stays in the list: [`Queue::take`] skips it.
+    waiting: VecDeque<ObjectKey>,
     running: usize,
 }
 
+/// A time, and a number that keeps equal times apart.
+type ScheduleKey = (Instant, u64);
+
 #[derive(Default)]
 struct State {
-    /// What waits, in `groups`.
-    waiting: HashMap<ObjectKey, Entry>,
-    /// What is worked at, with what was requested meanwhile.
-    running: HashMap<ObjectKey, Option<Entry>>,
+    /// Objects that wait for a worker. Their keys are in `groups`, too.
+    waiting: HashMap<ObjectKey, Request>,
+    /// Objects that are being reconciled.
+    running: HashMap<ObjectKey, Running>,
     groups: BTreeMap<String, Group>,
-    /// The group whose turn was last.
+    /// The group that was served last: groups are served round-robin.
     last_group: String,
-    /// When objects come up again, and the other way round.
-    later: BTreeMap<(Instant, u64), (ObjectKey, String, Trigger)>,
-    due: HashMap<ObjectKey, (Instant, u64)>,
-    numbers: u64,
-    /// How often in a row what came of it was this.
+    /// Objects that are queued later, in the order of time. Each is in `schedule_keys`, too.
+    scheduled: BTreeMap<ScheduleKey, (ObjectKey, String, Trigger)>,
+    schedule_keys: HashMap<ObjectKey, ScheduleKey>,
+    /// How many objects were ever scheduled.
+    schedule_count: u64,
+    /// How often in a row an object ended in [`Requeue::AfterFailure`], or in [`Requeue::AfterConflict`].
     consecutive_failures: HashMap<ObjectKey, (Requeue, u32)>,
 }
 
-/// The queue of one controller.
+/// The work queue of one controller.
 pub(crate) struct Queue {
     state: Mutex<State>,
-    wake: Notify,
-    /// How many objects of one group are in work at once.
+    changed: Notify,
+    /// How many objects of one group are reconciled at the same time.
     max_per_group: usize,
-    /// The longest wait after a failure.
-    longest: Duration,
+    max_backoff: Duration,
     metrics: WorkQueue,
 }
 
 impl Queue {
-    pub(crate) fn new(max_per_group: usize, longest: Duration, metrics: WorkQueue) -> Self {
+    /// An empty queue. `max_backoff` is the longest wait after a failure.
+    pub(crate) fn new(max_per_group: usize, max_backoff: Duration, metrics: WorkQueue) -> Self {
         Self {
             state: Mutex::default(),
-            wake: Notify::new(),
+            changed: Notify::new(),
             max_per_group: max_per_group.max(1),
-            longest,
+            max_backoff,
             metrics,
         }
     }
 
-    /// Asks for an object to be looked at now.
-    pub(crate) fn add(&self, key: ObjectKey, group: &str, trigger: Trigger, requested_at: Instant) {
+    /// Queues an object. If it waits already, the greater trigger and the later time count, and it moves to this group. If
+    /// it is being reconciled, it is queued when that reconcile ends.
+    pub(crate) fn add(&self, key: ObjectKey, group: &str, trigger: Trigger, requested_at: StdInstant) {
         let mut state = self.lock();
         self.add_to(&mut state, key, group, trigger, requested_at);
         drop(state);
-        self.wake.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Whether more objects wait than can be in work at once.
+    /// Whether more objects wait than one group may have in work.
     pub(crate) fn is_crowded(&self) -> bool {
         self.lock().waiting.len() > self.max_per_group
     }
 
-    /// The next object whose turn it is.
+    /// Waits for an object whose group has a free worker. The caller reconciles it and then calls [`done`](Self::done).
     pub(crate) async fn next(&self) -> Work {
         loop {
-            let (work, later) = {
+            let (work, next_scheduled) = {
                 let mut state = self.lock();
-                self.release_due(&mut state);
-                (self.take(&mut state), state.later.keys().next().map(|(when, _)| *when))
+                self.queue_due(&mut state);
+                (
+                    self.take(&mut state),
+                    state.scheduled.keys().next().map(|(when, _)| *when),
+                )
             };
             if let Some(work) = work {
                 return work;
             }
-            match later {
-                None => self.wake.notified().await,
-                Some(when) => {
-                    let _woken_or_due = tokio::time::timeout_at(when.into(), self.wake.notified()).await;
-                }
+            match next_scheduled {
+                None => self.changed.notified().await,
+                // On a change and at the time alike the loop looks again.
+                Some(when) => drop(tokio::time::timeout_at(when, self.changed.notified()).await),
             }
         }
     }
 
-    /// Ends an object's turn.
+    /// Ends the reconcile of an object that [`next`](Self::next) returned, and schedules the next one.
     pub(crate) fn done(&self, work: &Work, requeue: Requeue) {
         let mut state = self.lock();
-        let requested_meanwhile = state.running.remove(&work.key).flatten();
-        if let Some(group) = state.groups.get_mut(&work.group) {
+        let Some(running) = state.running.remove(&work.key) else {
+            return;
+        };
+        if let Some(group) = state.groups.get_mut(&running.group) {
             group.running -= 1;
-            if group.running == 0 && group.ready.is_empty() {
-                state.groups.remove(&work.group);
+            if group.running == 0 && group.waiting.is_empty() {
+                state.groups.remove(&running.group);
             }
         }
-        self.metrics.worked(work.began.elapsed());
-        let backoff = match requeue {
-            Requeue::AfterFailure => Some([FAILED, self.longest]),
-            Requeue::AfterConflict => Some(CONFLICTED),
-            Requeue::OnChange | Requeue::After(_) => None,
-        };
-        let wait = match (backoff, requeue) {
-            (Some([first, longest]), _) => {
-                let known = state.consecutive_failures.get(&work.key);
-                let count = known.map_or(0, |(known, count)| if *known == requeue { *count } else { 0 });
-                state
-                    .consecutive_failures
-                    .insert(work.key.clone(), (requeue, count + 1));
-                self.metrics.retried();
-                // Those that failed together shall not come back together.
-                let wait = first.saturating_mul(1 << count.min(10)).min(longest);
-                Some(wait.mul_f64(rand::random_range(0.8..1.2)))
-            }
-            (None, requeue) => {
+        self.metrics.worked(running.started_at.elapsed());
+        let wait = match requeue {
+            Requeue::AfterFailure => Some(self.backoff(&mut state, work, requeue, [FAILURE_BACKOFF, self.max_backoff])),
+            Requeue::AfterConflict => Some(self.backoff(&mut state, work, requeue, CONFLICT_BACKOFF)),
+            Requeue::After(wait) => {
                 state.consecutive_failures.remove(&work.key);
-                match requeue {
-                    Requeue::After(wait) => Some(wait),
-                    _ => None,
-                }
+                Some(wait)
+            }
+            Requeue::OnChange => {
+                state.consecutive_failures.remove(&work.key);
+                None
             }
         };
-        if let Some(wait) = wait {
+        // A sum past the clock's range is a wait without an end.
+        if let Some(when) = wait.and_then(|wait| Instant::now().checked_add(wait)) {
             let trigger = match requeue {
                 Requeue::After(_) => Trigger::Interval,
                 _ => work.trigger.min(Trigger::Retry),
             };
-            // A wait of many years is none that ends.
-            if let Some(when) = Instant::now().checked_add(wait) {
-                Self::schedule(&mut state, work.key.clone(), &work.group, trigger, when);
-            }
+            Self::schedule(&mut state, work.key.clone(), &running.group, trigger, when);
         }
-        if let Some(entry) = requested_meanwhile {
+        if let Some(again) = running.again {
             self.add_to(
                 &mut state,
                 work.key.clone(),
-                &entry.group,
-                entry.trigger,
-                entry.requested_at,
+                &again.group,
+                again.trigger,
+                again.requested_at,
             );
         }
         drop(state);
-        self.wake.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Forgets what an object was waiting for; it is gone.
+    /// Forgets the schedule and the failures of an object that was deleted.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         let mut state = self.lock();
         state.consecutive_failures.remove(key);
         Self::unschedule(&mut state, key);
     }
 
-    fn add_to(&self, state: &mut State, key: ObjectKey, group: &str, trigger: Trigger, requested_at: Instant) {
-        // Says whether it is in another group now.
-        let merge = |entry: &mut Entry| {
-            entry.trigger = entry.trigger.max(trigger);
-            entry.requested_at = entry.requested_at.max(requested_at);
-            let moved = entry.group != group;
+    /// Counts one more failure of a kind, and returns the wait after it: doubled with each, and spread by a fifth, so that
+    /// objects that failed together do not come back together.
+    fn backoff(&self, state: &mut State, work: &Work, kind: Requeue, [min, max]: [Duration; 2]) -> Duration {
+        let failures = match state.consecutive_failures.get(&work.key) {
+            Some((last, count)) if *last == kind => *count,
+            _ => 0,
+        };
+        state
+            .consecutive_failures
+            .insert(work.key.clone(), (kind, failures.saturating_add(1)));
+        self.metrics.retried();
+        let wait = min.saturating_mul(1 << failures.min(10)).min(max);
+        wait.mul_f64(rand::random_range(0.8..1.2))
+    }
+
+    fn add_to(&self, state: &mut State, key: ObjectKey, group: &str, trigger: Trigger, requested_at: StdInstant) {
+        // Returns whether the request has moved to another group.
+        let merge = |known: &mut Request| {
+            known.trigger = known.trigger.max(trigger);
+            known.requested_at = known.requested_at.max(requested_at);
+            let moved = known.group != group;
             if moved {
-                group.clone_into(&mut entry.group);
+                group.clone_into(&mut known.group);
             }
             moved
         };
-        let new = Entry {
+        let new = Request {
             group: group.to_owned(),
             trigger,
             requested_at,
-            queued: Instant::now(),
+            queued_at: Instant::now(),
         };
-        if let Some(meanwhile) = state.running.get_mut(&key) {
-            match meanwhile {
-                Some(entry) => drop(merge(entry)),
-                None => *meanwhile = Some(new),
+        if let Some(running) = state.running.get_mut(&key) {
+            match &mut running.again {
+                Some(known) => {
+                    merge(known);
+                }
+                again => *again = Some(new),
             }
             return;
         }
         match state.waiting.get_mut(&key) {
-            Some(entry) => {
-                // One that moved stays where it stood, too: `take` passes over it there.
-                if !merge(entry) {
+            Some(known) => {
+                if !merge(known) {
                     return;
                 }
             }
@@ -288,83 +229,89 @@ impl Queue {
                 state.waiting.insert(key.clone(), new);
             }
         }
-        state.groups.entry(group.to_owned()).or_default().ready.push_back(key);
+        state.groups.entry(group.to_owned()).or_default().waiting.push_back(key);
     }
 
-    fn release_due(&self, state: &mut State) {
+    /// Queues the scheduled objects whose time has come.
+    fn queue_due(&self, state: &mut State) {
         let now = Instant::now();
-        while let Some(first) = state.later.first_entry()
+        while let Some(first) = state.scheduled.first_entry()
             && first.key().0 <= now
         {
             let (key, group, trigger) = first.remove();
-            state.due.remove(&key);
-            self.add_to(state, key, &group, trigger, now);
+            state.schedule_keys.remove(&key);
+            self.add_to(state, key, &group, trigger, now.into_std());
         }
     }
 
-    /// The first of the next group that has both work and a free worker.
+    /// Takes the first object of the next group that has a waiting object and a free worker.
     fn take(&self, state: &mut State) -> Option<Work> {
-        let (group, key, entry) = loop {
-            let free = |group: &Group| !group.ready.is_empty() && group.running < self.max_per_group;
-            let after = (
-                std::ops::Bound::Excluded(state.last_group.clone()),
-                std::ops::Bound::Unbounded,
-            );
-            let mut groups = state.groups.range(after).chain(&state.groups);
-            let name = groups.find(|(_, group)| free(group))?.0.clone();
+        let (group, key, request) = loop {
+            let is_ready = |group: &Group| !group.waiting.is_empty() && group.running < self.max_per_group;
+            let after_last = (Bound::Excluded(state.last_group.clone()), Bound::Unbounded);
+            let mut groups = state.groups.range(after_last).chain(&state.groups);
+            let name = groups.find(|(_, group)| is_ready(group))?.0.clone();
             let group = state.groups.get_mut(&name)?;
-            let key = group.ready.pop_front()?;
+            let key = group.waiting.pop_front()?;
             match state.waiting.remove(&key) {
-                Some(entry) if entry.group == name => {
+                Some(request) if request.group == name => {
                     group.running += 1;
-                    break (name, key, entry);
+                    break (name, key, request);
                 }
-                // It moved to another group, or had its turn there.
-                Some(entry) => drop(state.waiting.insert(key, entry)),
+                // The object waits in another group now.
+                Some(request) => drop(state.waiting.insert(key, request)),
+                // The object moved to another group and was reconciled there.
                 None => {}
             }
-            if group.running == 0 && group.ready.is_empty() {
+            if group.running == 0 && group.waiting.is_empty() {
                 state.groups.remove(&name);
             }
         };
         if state.waiting.is_empty() {
-            // All of thousands waited at the start, and so many never will again.
+            // At the start all objects wait, maybe thousands. So many never wait again: give the memory back.
             state.waiting.shrink_to(64);
         }
-        // A look does not stand for the retry it comes before.
+        // Running early because of a watch event does not cancel a scheduled retry.
         let retry = Self::unschedule(state, &key).filter(|trigger| *trigger >= Trigger::Retry);
-        state.running.insert(key.clone(), None);
-        state.last_group.clone_from(&group);
-        self.metrics.taken(entry.queued.elapsed());
+        state.running.insert(
+            key.clone(),
+            Running {
+                group: group.clone(),
+                started_at: Instant::now(),
+                again: None,
+            },
+        );
+        state.last_group = group;
+        self.metrics.taken(request.queued_at.elapsed());
         Some(Work {
             key,
-            trigger: retry.map_or(entry.trigger, |retry| retry.max(entry.trigger)),
-            requested_at: entry.requested_at,
-            group,
-            began: Instant::now(),
+            trigger: retry.map_or(request.trigger, |retry| retry.max(request.trigger)),
+            requested_at: request.requested_at,
         })
     }
 
     fn schedule(state: &mut State, key: ObjectKey, group: &str, trigger: Trigger, when: Instant) {
         Self::unschedule(state, &key);
-        state.numbers += 1;
-        let at = (when, state.numbers);
-        state.later.insert(at, (key.clone(), group.to_owned(), trigger));
-        state.due.insert(key, at);
+        state.schedule_count += 1;
+        let at = (when, state.schedule_count);
+        state.scheduled.insert(at, (key.clone(), group.to_owned(), trigger));
+        state.schedule_keys.insert(key, at);
     }
 
+    /// Removes an object from the schedule, and returns the trigger it was scheduled with.
     fn unschedule(state: &mut State, key: &ObjectKey) -> Option<Trigger> {
-        let at = state.due.remove(key)?;
-        state.later.remove(&at).map(|(.., trigger)| trigger)
+        let at = state.schedule_keys.remove(key)?;
+        state.scheduled.remove(&at).map(|(.., trigger)| trigger)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn queue(max_per_group: usize) -> Queue {
@@ -375,45 +322,57 @@ mod tests {
         ObjectKey::new("ns", name)
     }
 
-    fn add(queue: &Queue, name: &str, group: &str) {
-        queue.add(key(name), group, Trigger::WatchEvent, Instant::now());
+    fn add(queue: &Queue, name: &str, group: &str, trigger: Trigger) {
+        queue.add(key(name), group, trigger, StdInstant::now());
     }
 
+    fn add_event(queue: &Queue, name: &str, group: &str) {
+        add(queue, name, group, Trigger::WatchEvent);
+    }
+
+    /// The next object, or `None` if all workers would be idle. Time is paused, so the wait takes none.
     async fn next(queue: &Queue) -> Option<Work> {
         tokio::time::timeout(Duration::from_millis(1), queue.next()).await.ok()
     }
 
-    #[tokio::test]
-    async fn an_object_waits_once_and_is_worked_at_once() {
-        let queue = queue(8);
-        add(&queue, "a", "x");
-        add(&queue, "a", "x");
-        let work = next(&queue).await;
-        assert!(next(&queue).await.is_none());
-        add(&queue, "a", "x");
-        assert!(next(&queue).await.is_none(), "it is being worked at");
-        queue.done(&work.unwrap_or_else(|| unreachable!()), Requeue::OnChange);
-        assert!(next(&queue).await.is_some(), "it was requested meanwhile");
+    /// How long it takes until the next object comes up, in the tests' paused time.
+    async fn wait(queue: &Queue) -> (Work, Duration) {
+        let since = Instant::now();
+        let work = queue.next().await;
+        (work, since.elapsed())
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn an_object_waits_once_and_is_reconciled_by_one_worker() {
+        let queue = queue(8);
+        add_event(&queue, "a", "x");
+        add_event(&queue, "a", "x");
+        let work = next(&queue).await.unwrap();
+        assert!(next(&queue).await.is_none(), "it was queued twice");
+        add_event(&queue, "a", "x");
+        assert!(next(&queue).await.is_none(), "two workers reconcile it");
+        queue.done(&work, Requeue::OnChange);
+        assert!(next(&queue).await.is_some(), "a request during the reconcile was lost");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stuck_group_does_not_delay_another_group() {
         let queue = queue(1);
-        add(&queue, "stuck", "dead");
-        add(&queue, "waits", "dead");
-        let _stuck = next(&queue).await;
+        add_event(&queue, "stuck", "dead");
+        add_event(&queue, "waits", "dead");
+        assert_eq!(next(&queue).await.unwrap().key, key("stuck"));
         assert!(next(&queue).await.is_none());
-        add(&queue, "quick", "alive");
-        assert_eq!(next(&queue).await.map(|work| work.key), Some(key("quick")));
+        add_event(&queue, "quick", "alive");
+        assert_eq!(next(&queue).await.unwrap().key, key("quick"));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn groups_are_served_round_robin() {
         let queue = queue(8);
         for name in ["a1", "a2", "a3"] {
-            add(&queue, name, "a");
+            add_event(&queue, name, "a");
         }
-        add(&queue, "b1", "b");
+        add_event(&queue, "b1", "b");
         let mut order = Vec::new();
         while let Some(work) = next(&queue).await {
             order.push(work.key.name.to_string());
@@ -421,57 +380,68 @@ mod tests {
         assert_eq!(order, ["a1", "b1", "a2", "a3"]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_object_that_moves_to_another_group_does_not_wait_in_the_old_one() {
         let queue = queue(1);
-        add(&queue, "stuck", "dead");
-        let stuck = next(&queue).await;
-        add(&queue, "a", "dead");
+        add_event(&queue, "stuck", "dead");
+        let stuck = next(&queue).await.unwrap();
+        add_event(&queue, "a", "dead");
         assert!(next(&queue).await.is_none());
-        add(&queue, "a", "alive");
-        assert_eq!(next(&queue).await.map(|work| work.key), Some(key("a")));
-        queue.done(&stuck.unwrap_or_else(|| unreachable!()), Requeue::OnChange);
-        assert!(next(&queue).await.is_none(), "it had its turn");
+        add_event(&queue, "a", "alive");
+        assert_eq!(next(&queue).await.unwrap().key, key("a"));
+        queue.done(&stuck, Requeue::OnChange);
+        assert!(next(&queue).await.is_none(), "it was reconciled a second time");
     }
 
-    #[tokio::test]
-    async fn a_look_does_not_make_a_failed_change_be_forgotten() {
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_event_does_not_cancel_the_retry_of_a_failed_change() {
         let queue = queue(8);
-        queue.add(key("a"), "x", Trigger::SourceChanged, Instant::now());
+        add(&queue, "a", "x", Trigger::SourceChanged);
         let work = queue.next().await;
         queue.done(&work, Requeue::AfterFailure);
-        add(&queue, "a", "x");
+        add_event(&queue, "a", "x");
         assert_eq!(queue.next().await.trigger, Trigger::Retry);
     }
 
-    #[tokio::test]
-    async fn waiting_grows_with_failures_to_an_end_and_the_weightier_reason_stays() {
+    #[tokio::test(start_paused = true)]
+    async fn the_greater_trigger_counts() {
         let queue = queue(8);
-        queue.add(key("a"), "x", Trigger::SourceChanged, Instant::now());
-        queue.add(key("a"), "x", Trigger::WatchEvent, Instant::now());
-        let work = queue.next().await;
-        assert_eq!(work.trigger, Trigger::SourceChanged);
-        queue.done(&work, Requeue::AfterFailure);
-        let wait = |queue: &Queue| {
-            let state = queue.lock();
-            state
-                .later
-                .keys()
-                .next()
-                .map(|(when, _)| when.duration_since(Instant::now()))
-        };
-        let first = wait(&queue).unwrap_or_default();
-        assert!(first > Duration::from_millis(700) && first < Duration::from_millis(1300));
-        add(&queue, "a", "x");
-        let work = queue.next().await;
-        queue.done(&work, Requeue::AfterFailure);
-        assert!(wait(&queue).unwrap_or_default() > Duration::from_millis(1500));
-        for _ in 0..5 {
-            add(&queue, "a", "x");
-            let work = queue.next().await;
+        add(&queue, "a", "x", Trigger::SourceChanged);
+        add_event(&queue, "a", "x");
+        assert_eq!(queue.next().await.trigger, Trigger::SourceChanged);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn backoff_doubles_up_to_its_maximum_and_ends_with_a_success() {
+        let queue = queue(8);
+        add_event(&queue, "a", "x");
+        let mut work = queue.next().await;
+        // Each within a fifth; the queue's maximum is 3 s.
+        for (failure, seconds) in [1.0, 2.0, 3.0, 3.0].into_iter().enumerate() {
             queue.done(&work, Requeue::AfterFailure);
+            let waited;
+            (work, waited) = wait(&queue).await;
+            let expected = seconds * 0.79..seconds * 1.21;
+            assert!(
+                expected.contains(&waited.as_secs_f64()),
+                "failure {failure}: {waited:?}"
+            );
         }
-        let longest = wait(&queue).unwrap_or_default();
-        assert!(longest > Duration::from_millis(2200) && longest < Duration::from_millis(3800));
+        queue.done(&work, Requeue::After(Duration::from_secs(60)));
+        let (work, waited) = wait(&queue).await;
+        assert_eq!((work.trigger, waited.as_secs()), (Trigger::Interval, 60));
+        queue.done(&work, Requeue::AfterFailure);
+        let (_, waited) = wait(&queue).await;
+        assert!(waited.as_secs_f64() < 1.21, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conflict_is_retried_sooner_than_a_failure() {
+        let queue = queue(8);
+        add_event(&queue, "a", "x");
+        let work = queue.next().await;
+        queue.done(&work, Requeue::AfterConflict);
+        let (_, waited) = wait(&queue).await;
+        assert!(waited < Duration::from_millis(100), "{waited:?}");
     }
 }

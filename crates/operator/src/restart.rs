@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::api_error::api_message;
+use crate::object_key::ObjectKey;
 use crate::operator::Operator;
-use crate::queue::ObjectKey;
 use crate::types::ExternalSecret;
 
 /// `true` on an ExternalSecret, a workload or a namespace asks for restarts; the first of them that says something
@@ -50,7 +50,7 @@ impl Workload for DaemonSet {
 /// same.
 pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecret, secret: &str) {
     let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let of_namespace = operator.informers.namespaces.get(&ObjectKey::new("", namespace));
+    let of_namespace = operator.informers.namespaces.get(&ObjectKey::cluster(namespace));
     let of_namespace = of_namespace.as_ref().map(|namespace| &namespace.metadata);
     let asked = |workload: &ObjectMeta| {
         let said = [Some(&external_secret.metadata), Some(workload), of_namespace]

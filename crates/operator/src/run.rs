@@ -18,11 +18,12 @@ use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::options::Options;
 use crate::provider::Changed;
-use crate::queue::{Queue, Requeue};
+use crate::queue::Queue;
 use crate::server;
 use crate::start::{core, start};
 use crate::types::Served;
 use crate::wake;
+use crate::work::Requeue;
 
 /// How often values that were read a while ago are forgotten.
 const TIDY: Duration = Duration::from_secs(15);

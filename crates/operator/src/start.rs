@@ -13,14 +13,16 @@ use crate::controllers::{cluster_external_secret, external_secret, push_secret, 
 use crate::informer::{IndexKey, Informer, ObjectChange, Scope, changed};
 use crate::metrics::Metrics;
 use crate::names::LABEL_MANAGED;
+use crate::object_key::ObjectKey;
 use crate::operator::{Informers, ManagedSecret, Meta, Operator, QueueSet};
 use crate::options::Options;
 use crate::provider::{Changed, Connections};
-use crate::queue::{ObjectKey, Queue, Trigger};
+use crate::queue::Queue;
 use crate::recorder::Recorder;
 use crate::templates::TemplateSources;
 use crate::types::{ExternalSecret, Served, Store, StoreRef, condition};
 use crate::wake;
+use crate::work::Trigger;
 
 /// The longest that what fails waits until it is looked at again.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

@@ -10,8 +10,8 @@ use kube::api::DynamicObject;
 use crate::access;
 use crate::api_error::api_message;
 use crate::informer::{Informer, ObjectChange, Scope, Watched};
+use crate::object_key::ObjectKey;
 use crate::operator::{Identity, Operator};
-use crate::queue::ObjectKey;
 use crate::start::core;
 use crate::wake;
 

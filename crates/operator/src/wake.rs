@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{external_secret, store};
 use crate::informer::IndexKey;
+use crate::object_key::ObjectKey;
 use crate::operator::Operator;
 use crate::provider::{Change, Changed, Connection, Freshness};
-use crate::queue::{ObjectKey, Trigger};
 use crate::templates::TemplateKind;
 use crate::types::condition;
+use crate::work::Trigger;
 
 /// The least time between two reads of an ExternalSecret for its templates.
 const BETWEEN_TEMPLATES: Duration = Duration::from_secs(1);

@@ -12,8 +12,8 @@ use kube::core::ApiResource;
 use self::owned::OwnedError;
 use crate::api_error::api_message;
 use crate::operator::{Operator, has_finalizer};
-use crate::queue::{Requeue, Work};
 use crate::types::{ClusterExternalSecret, ClusterExternalSecretStatus, Condition, FailedNamespace, GoDuration};
+use crate::work::{Requeue, Work};
 
 pub(crate) use self::owned::owner;
 pub(crate) use self::wake::{of_namespace, of_owned, seen};

@@ -20,12 +20,13 @@ use crate::api_error::api_message;
 use crate::hash;
 use crate::informer::IndexKey;
 use crate::names::{FIELD_MANAGER, FINALIZER};
+use crate::object_key::ObjectKey;
 use crate::operator::{Operator, has_finalizer, now, store_key};
-use crate::queue::{ObjectKey, Requeue, Trigger, Work};
 use crate::restart;
 use crate::secret::{DesiredSecretError, target_name};
 use crate::templates::TemplateKind;
 use crate::types::{Condition, CreationPolicy, DeletionPolicy, ExternalSecret, StoreRef, condition};
+use crate::work::{Requeue, Trigger, Work};
 
 pub(crate) use self::fetch::SourceVersions;
 pub(super) use self::fetch::sources;

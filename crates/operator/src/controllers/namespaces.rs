@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 use sidevault_go::regex::Regex;
 
+use crate::object_key::ObjectKey;
 use crate::operator::Operator;
-use crate::queue::ObjectKey;
 use crate::types::Store;
 
 /// Whether a ClusterSecretStore may be used from a namespace.
@@ -39,7 +39,7 @@ pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Re
 
 /// The labels of a namespace.
 pub(super) fn labels(operator: &Operator, namespace: &str) -> Option<BTreeMap<String, String>> {
-    let namespace = operator.informers.namespaces.get(&ObjectKey::new("", namespace))?;
+    let namespace = operator.informers.namespaces.get(&ObjectKey::cluster(namespace))?;
     Some(namespace.metadata.labels.clone().unwrap_or_default())
 }
 

@@ -17,8 +17,8 @@ use self::sync::{ReconcileResult, managed_elsewhere, sync, withdraw};
 use crate::controllers::refresh;
 use crate::hash;
 use crate::operator::{Operator, has_finalizer, now};
-use crate::queue::{Requeue, Work};
 use crate::types::{Condition, PushDeletionPolicy, PushSecret, PushSecretStatus, UpdatePolicy, condition};
+use crate::work::{Requeue, Work};
 
 pub(crate) use self::stores::{hold, index};
 pub(crate) use self::wake::{of_store, seen};

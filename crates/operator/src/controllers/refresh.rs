@@ -5,8 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::queue::Requeue;
 use crate::types::GoDuration;
+use crate::work::Requeue;
 
 /// The interval of a resource that got past the default of its definition.
 const DEFAULT: Duration = Duration::from_secs(3600);

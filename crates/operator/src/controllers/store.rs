@@ -5,10 +5,11 @@ use std::time::Instant;
 use kube::runtime::events::EventType;
 
 use crate::controllers::push_secret;
+use crate::object_key::ObjectKey;
 use crate::operator::{Operator, now};
 use crate::provider::{Freshness, ProviderError};
-use crate::queue::{ObjectKey, Requeue, Work};
 use crate::types::{Condition, Interval, Store, condition};
+use crate::work::{Requeue, Work};
 
 /// The concurrency group of a store: its own, because each store waits for its own server.
 pub(crate) fn concurrency_group(key: &ObjectKey) -> String {

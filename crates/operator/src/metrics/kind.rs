@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 use crate::types::Condition;
 
 /// What is counted of one kind of resource. Kept once an object, and spelled out when it is asked for: thousands of

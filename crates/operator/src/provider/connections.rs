@@ -13,8 +13,7 @@ use tokio::sync::mpsc;
 use super::follow::{Changed, follow};
 use super::{Connection, ProviderError};
 use crate::api_error::api_message;
-use crate::informer::key;
-use crate::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 use crate::types::{OnePassword, SecretKeyRef, Store};
 
 /// How long a token is used before its Secret is read again. After a server refuses a token its Secret is read at once.
@@ -71,7 +70,7 @@ impl Connections {
         let (reference, namespace) = token_ref(store, config)?;
         let token = self.token(reference, namespace).await?;
         let identity = identity(&config.connect_host, &token);
-        let key = key(&store.metadata);
+        let key = ObjectKey::of(&store.metadata);
         if let Some(connection) = self.find_open(&key, &identity) {
             return Ok(connection);
         }

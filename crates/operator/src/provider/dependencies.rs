@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sidevault_model::{ItemId, VaultId};
 
-use crate::queue::ObjectKey;
+use crate::object_key::ObjectKey;
 
 /// A part of a Connect server that the result of a [`RemoteQuery`](super::RemoteQuery) depends on: the result may be
 /// different once this part has changed.

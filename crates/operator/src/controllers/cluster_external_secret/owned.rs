@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::api_error::api_message;
 use crate::informer::IndexKey;
 use crate::names::ANNOTATION_FORCE_SYNC;
+use crate::object_key::ObjectKey;
 use crate::operator::{Operator, is_conflict, is_not_found};
-use crate::queue::ObjectKey;
 use crate::types::{ClusterExternalSecret, GROUP, GoDuration};
 
 const KIND: &str = "ClusterExternalSecret";

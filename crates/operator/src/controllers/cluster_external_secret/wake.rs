@@ -8,12 +8,14 @@ use kube::core::ObjectMeta;
 
 use super::{namespaces, owned};
 use crate::informer::{ObjectChange, changed};
+use crate::object_key::ObjectKey;
 use crate::operator::{Meta, Operator};
-use crate::queue::{ObjectKey, Queue, Trigger};
+use crate::queue::Queue;
 use crate::types::{ClusterExternalSecret, ExternalSecret};
+use crate::work::Trigger;
 
 fn look(queue: &Queue, name: &str) {
-    queue.add(ObjectKey::new("", name), "", Trigger::WatchEvent, Instant::now());
+    queue.add(ObjectKey::cluster(name), "", Trigger::WatchEvent, Instant::now());
 }
 
 /// It changed.

@@ -8,13 +8,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use sidevault_model::Timestamp;
 
-use crate::informer::key;
 use crate::names;
+use crate::object_key::ObjectKey;
 use crate::operator::Operator;
 use crate::provider::{
     Connection, Dependencies, Dependency, Freshness, ItemVersion, ProviderError, ProviderSession, RemoteQuery,
 };
-use crate::queue::{ObjectKey, Trigger, Work};
 use crate::secret::TemplateTexts;
 use crate::templates::TemplateKind;
 use crate::types::{
@@ -23,6 +22,7 @@ use crate::types::{
 use crate::values::rewrite::{self, Rewritten};
 use crate::values::{Values, decode, keys};
 use crate::wake;
+use crate::work::{Trigger, Work};
 
 /// The items an ExternalSecret is made of.
 pub(crate) struct SourceVersions {
@@ -320,7 +320,7 @@ impl Fetcher<'_> {
         let Some(config) = &store.spec.provider.onepassword else {
             return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
         };
-        let key = key(&store.metadata);
+        let key = ObjectKey::of(&store.metadata);
         let asked = (Instant::now(), connection.clone());
         self.connections.entry(key.clone()).or_insert(asked);
         let mut session = ProviderSession::new(&connection, config, self.freshness);

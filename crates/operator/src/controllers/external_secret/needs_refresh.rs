@@ -9,8 +9,8 @@ use super::{stores, windows};
 use crate::controllers::{refresh, store};
 use crate::hash;
 use crate::operator::store_key;
-use crate::queue::{Requeue, Trigger};
 use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
+use crate::work::{Requeue, Trigger};
 
 /// How often an ExternalSecret that waits for a sync window is looked at.
 const UNTIL_A_WINDOW_MAY_OPEN: Duration = Duration::from_secs(30);

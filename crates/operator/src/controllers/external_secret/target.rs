@@ -10,8 +10,9 @@ use crate::api_error::api_message;
 use crate::hash;
 use crate::informer::IndexKey;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
+use crate::object_key::ObjectKey;
+use crate::object_key::ObjectKey;
 use crate::operator::{Identity, Operator, is_conflict, is_not_found, is_terminating};
-use crate::queue::ObjectKey;
 use crate::secret::{DesiredSecretError, desired_secret, takes_content, target_name};
 use crate::types::{CreationPolicy, ExternalSecret};
 use crate::values::Values;
@@ -186,7 +187,7 @@ async fn mutate(
 ) -> Result<Secret, DesiredSecretError> {
     let template = external_secret.spec.target.template.as_ref();
     let template = template.filter(|_| takes_content(external_secret, &secret));
-    let sources = gather::sources(operator, &key.namespace, template).await;
+    let sources = fetch::sources(operator, &key.namespace, template).await;
     let sources = sources.map_err(|error| DesiredSecretError::TemplateTexts(api_message(&error)))?;
     let api_version = &operator.served.external_secret.api_version;
     let now = std::time::SystemTime::now();

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use super::super::namespaces::{matches, may_use};
 use crate::controllers::store;
-use crate::informer::{IndexKey, Informer, key};
+use crate::informer::{IndexKey, Informer};
+use crate::object_key::ObjectKey;
 use crate::operator::{Operator, has_finalizer, store_key};
-use crate::queue::{ObjectKey, Requeue, Trigger};
 use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
+use crate::work::{Requeue, Trigger};
 
 /// On stores whose values are to go with a PushSecret: without the store they could not.
 const FINALIZER: &str = "secretstore.externalsecrets.io/finalizer";
@@ -191,7 +192,7 @@ pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<IndexKey> 
 
 /// The PushSecrets that may have to do with a store.
 pub(super) fn users(operator: &Operator, store: &Store) -> impl Iterator<Item = (ObjectKey, Arc<PushSecret>)> {
-    let by_name = key(&store.metadata);
+    let by_name = ObjectKey::of(&store.metadata);
     let by_label = ObjectKey::new(by_name.namespace.clone(), "");
     let informer = &operator.informers.push_secrets;
     let keys: BTreeSet<ObjectKey> = [by_name, by_label]
@@ -231,7 +232,7 @@ pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store:
 /// Looks at the stores of a PushSecret whose status was written.
 pub(super) fn wake_after(operator: &Operator, push_secret: &PushSecret) {
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
-        wake(operator, index(&key(&push_secret.metadata), push_secret));
+        wake(operator, index(&ObjectKey::of(&push_secret.metadata), push_secret));
     }
 }
 
@@ -247,7 +248,7 @@ pub(super) fn wake(operator: &Operator, stores: Vec<IndexKey>) {
         for store in stores {
             let (is, should_be) = holds(operator, &store);
             if is != should_be {
-                let key = key(&store.metadata);
+                let key = ObjectKey::of(&store.metadata);
                 let queue = operator.queues.of_store(&key);
                 queue.add(
                     key.clone(),
@@ -266,7 +267,7 @@ pub(super) fn concurrency_group(push_secret: &PushSecret) -> String {
     let group = |store: &PushStoreRef| match store.label_selector {
         None => store::concurrency_group(&store_key(&named(store), namespace)),
         // Which stores these are changes: a group of its own.
-        Some(_) => key(&push_secret.metadata).to_string(),
+        Some(_) => ObjectKey::of(&push_secret.metadata).to_string(),
     };
     let groups: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(group).collect();
     groups.into_iter().collect::<Vec<_>>().join(" ")

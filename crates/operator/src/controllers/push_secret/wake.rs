@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use super::stores;
 use crate::informer::{ObjectChange, changed};
+use crate::object_key::ObjectKey;
 use crate::operator::Operator;
-use crate::queue::{ObjectKey, Queue, Trigger};
+use crate::queue::Queue;
 use crate::types::{PushDeletionPolicy, PushSecret, Store, condition};
+use crate::work::Trigger;
 
 fn look(queue: &Queue, key: &ObjectKey, push_secret: &PushSecret) {
     queue.add(
