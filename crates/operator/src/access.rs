@@ -1,21 +1,22 @@
-//! What the API server lets this operator do.
+//! Asks the API server which rights the operator has.
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, ObjectMeta};
 
-/// Whether the operator may list and watch all objects of a kind, in a namespace or everywhere, or the one of a name. Every
-/// account may ask this about itself (SelfSubjectAccessReview).
+/// Whether the operator may list and watch a kind: in one namespace or in all, and all objects or the one of a name. The
+/// question is a SelfSubjectAccessReview, which every account may create.
 ///
 /// # Errors
-/// When the API server can't be asked.
+/// When the API server refuses or does not answer.
 pub(crate) async fn may_follow(
     client: &Client,
     kind: &ApiResource,
     namespace: Option<&str>,
     name: Option<&str>,
 ) -> Result<bool, kube::Error> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     for verb in ["list", "watch"] {
         let attributes = ResourceAttributes {
             group: Some(kind.group.clone()),
@@ -25,7 +26,7 @@ pub(crate) async fn may_follow(
             name: name.map(str::to_owned),
             ..ResourceAttributes::default()
         };
-        let question = SelfSubjectAccessReview {
+        let review = SelfSubjectAccessReview {
             metadata: ObjectMeta::default(),
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(attributes),
@@ -33,9 +34,8 @@ pub(crate) async fn may_follow(
             },
             status: None,
         };
-        let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-        let answer = api.create(&PostParams::default(), &question).await?;
-        if !answer.status.is_some_and(|status| status.allowed) {
+        let review = api.create(&PostParams::default(), &review).await?;
+        if !review.status.is_some_and(|status| status.allowed) {
             return Ok(false);
         }
     }

@@ -32,7 +32,30 @@ pub(crate) fn api_message(error: &kube::Error) -> String {
             format!("the credential plugin {cmd:?} failed: {}", out.status)
         }
         kube::Error::Auth(AuthError::AuthExecParse(_)) => "the credential plugin's output could not be read".to_owned(),
-        other => other.to_string(),
+        other => match network_message(other) {
+            Some(why) => format!("the API server does not answer: {why}"),
+            None => other.to_string(),
+        },
+    }
+}
+
+/// What the network or TLS said, if they are why a request failed: `Connection refused (os error 111)`. It is in an
+/// [`std::io::Error`]; the errors around that only name layers of libraries.
+pub(crate) fn network_message(error: &kube::Error) -> Option<String> {
+    let mut cause: &(dyn std::error::Error + 'static) = match error {
+        kube::Error::Service(error) => error.as_ref(),
+        kube::Error::HyperError(error) => error,
+        _ => return None,
+    };
+    let mut message = None;
+    loop {
+        if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            message = Some(error.to_string());
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => return message,
+        }
     }
 }
 

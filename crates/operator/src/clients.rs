@@ -1,49 +1,57 @@
-//! Clients of the API server: one that waits for what may come, and one whose requests must be answered.
+//! The clients of the API server: one for watches, and one for all other requests.
 
 use std::time::Duration;
 
 use kube::{Client, Config};
 
-use crate::api_error::api_message;
-use crate::run::OperatorError;
+use crate::error::OperatorError;
 
 /// How long the API server may take for an answer.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Clients of the API server.
+/// The clients of the API server.
 pub(crate) struct Clients {
-    /// For watches: silence is no fault.
-    pub(crate) watching: Client,
-    /// For everything else.
+    /// For watches. It has no read timeout, because a watch is silent as long as nothing changes.
+    pub(crate) watch_client: Client,
+    /// For all other requests.
     pub(crate) client: Client,
 }
 
 impl Clients {
+    /// # Errors
+    /// When the configuration has a certificate or key that can't be used.
     pub(crate) fn new(config: &Config) -> Result<Self, OperatorError> {
         Ok(Self {
-            watching: made(config.clone())?,
-            client: answered_within(config, ANSWER)?,
+            watch_client: client(config, config.clone())?,
+            client: client_with_timeout(config, ANSWER_TIMEOUT)?,
         })
     }
 }
 
-/// Where the API server is: as `KUBECONFIG` says, or as a Pod is told.
+/// The address of the API server and the credentials: from the file that `KUBECONFIG` names, from `~/.kube/config`, or from
+/// the service account of the Pod.
+///
+/// # Errors
+/// When none of these can be read.
 pub(crate) async fn config() -> Result<Config, OperatorError> {
     let config = Config::infer().await;
-    config.map_err(|error| OperatorError::Kubernetes(error.to_string()))
+    config.map_err(|error| OperatorError::Kubeconfig(error.to_string()))
 }
 
-/// A client whose requests fail when they are not answered in time.
-pub(crate) fn answered_within(config: &Config, time: Duration) -> Result<Client, OperatorError> {
-    let mut config = config.clone();
-    config.connect_timeout = Some(time);
-    config.read_timeout = Some(time);
-    config.write_timeout = Some(time);
-    // The time a connection was idle is not the server's.
-    config.reset_reader_on_write = true;
-    made(config)
+/// A client whose requests fail when they are not answered within `timeout`.
+///
+/// # Errors
+/// When the configuration has a certificate or key that can't be used.
+pub(crate) fn client_with_timeout(config: &Config, timeout: Duration) -> Result<Client, OperatorError> {
+    let mut limited = config.clone();
+    limited.connect_timeout = Some(timeout);
+    limited.read_timeout = Some(timeout);
+    limited.write_timeout = Some(timeout);
+    // Otherwise the read timeout includes the time for which the connection was idle before the request.
+    limited.reset_reader_on_write = true;
+    client(config, limited)
 }
 
-fn made(config: Config) -> Result<Client, OperatorError> {
-    Client::try_from(config).map_err(|error| OperatorError::Kubernetes(api_message(&error)))
+fn client(config: &Config, limited: Config) -> Result<Client, OperatorError> {
+    Client::try_from(limited).map_err(|error| OperatorError::from_api(config, &error))
 }

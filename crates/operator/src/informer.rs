@@ -1,7 +1,7 @@
-//! The objects of a kind, as the API server has them.
+//! A cache of all objects of one kind, kept up to date by a watch. client-go calls it informer, kube-rs reflector.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,54 +15,45 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::api_error::{api_message, status_message};
+use crate::index::IndexKey;
 use crate::object_key::ObjectKey;
-use crate::templates::TemplateKind;
 
-/// How many objects a list brings at a time. Small, since each page is in memory whole.
-const PAGE: u32 = 100;
+/// How many objects one page of a list has. Small, because each page is in memory as a whole.
+const PAGE_SIZE: u32 = 100;
 
-/// A copy of the objects of a kind that follows the API server.
+/// A cache of the objects of one kind.
 pub(crate) struct Informer<T: Watched> {
     state: RwLock<State<T>>,
     index: Index<T>,
+    /// Whether the first list is complete.
     ready: watch::Sender<bool>,
 }
 
-/// What else an object is to be found by.
+/// Computes the index keys of an object.
 pub(crate) type Index<T> = fn(&ObjectKey, &T) -> Vec<IndexKey>;
-
-/// A way to find objects.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum IndexKey {
-    /// Secrets by their namespace and their owner's hash.
-    Owner(ObjectKey),
-    /// ExternalSecrets by the ClusterExternalSecret that owns them.
-    Parent(Box<str>),
-    /// ExternalSecrets by the Secret they make.
-    Target(ObjectKey),
-    /// ExternalSecrets by a ConfigMap or Secret that a template of theirs lives in.
-    Template(TemplateKind, ObjectKey),
-    /// ExternalSecrets and PushSecrets by a store they name; without a name, those that name none.
-    Store(ObjectKey),
-}
 
 struct State<T: Watched> {
     objects: HashMap<ObjectKey, CacheEntry<T>>,
-    indexed: BTreeSet<(IndexKey, ObjectKey)>,
+    index: BTreeSet<(IndexKey, ObjectKey)>,
 }
 
-/// What can be encoded of an object.
+struct CacheEntry<T: Watched> {
+    revision: u64,
+    encoded: T::Encoded,
+}
+
+/// A type that an informer can cache.
 pub(crate) trait Watched: Sized + Send + Sync + 'static {
-    /// How it is encoded until somebody looks at it.
+    /// The form in which an object is cached. It is decoded at each access.
     type Encoded: Clone + Send + Sync;
 
-    /// Takes what it needs out of the object; one that can't be read keeps its metadata.
+    /// Parses an object and encodes it for the cache. When it fails, it leaves the object's metadata in place.
     ///
     /// # Errors
-    /// When the object is not as this kind is.
+    /// When the object does not fit its kind.
     fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Encoded), serde_json::Error>;
 
-    /// The object again.
+    /// Decodes a cached object.
     fn decode(encoded: &Self::Encoded) -> Option<Arc<Self>>;
 }
 
@@ -71,23 +62,23 @@ where
     S: Clone + DeserializeOwned + Send + Sync + 'static,
     T: Clone + DeserializeOwned + Send + Sync + 'static,
 {
-    /// As JSON: a third of the memory, and taken apart again in a few microseconds. There may be thousands, and a few at
-    /// a time are worked at.
+    /// JSON takes a third of the memory of the parsed object and is parsed in a few microseconds. There may be thousands of
+    /// objects, of which a few are reconciled at a time.
     type Encoded = Arc<[u8]>;
 
     fn encode(object: &mut DynamicObject) -> Result<(Arc<Self>, Self::Encoded), serde_json::Error> {
         let encoded = serde_json::to_vec(object)?.into();
-        Ok((Arc::new(typed(object)?), encoded))
+        Ok((Arc::new(parse(object)?), encoded))
     }
 
     fn decode(encoded: &Self::Encoded) -> Option<Arc<Self>> {
         let mut object = serde_json::from_slice(encoded).ok()?;
-        typed(&mut object).ok().map(Arc::new)
+        parse(&mut object).ok().map(Arc::new)
     }
 }
 
-/// Takes the object as its kind is; one that is not keeps its metadata.
-fn typed<S, T>(object: &mut DynamicObject) -> Result<Object<S, T>, serde_json::Error>
+/// Parses an object. When it fails, it leaves the object's metadata in place.
+fn parse<S, T>(object: &mut DynamicObject) -> Result<Object<S, T>, serde_json::Error>
 where
     S: Clone + DeserializeOwned,
     T: Clone + DeserializeOwned,
@@ -107,96 +98,109 @@ where
 }
 
 impl<T: Watched<Encoded = Arc<[u8]>>> Informer<T> {
-    /// An object with all that it has but managed fields, also what its kind does not know.
-    pub(crate) fn whole(&self, key: &ObjectKey) -> Option<DynamicObject> {
+    /// An object with all of its fields, including those that its type here does not have, except `managedFields`.
+    pub(crate) fn get_dynamic(&self, key: &ObjectKey) -> Option<DynamicObject> {
         let encoded = self.read().objects.get(key)?.encoded.clone();
         serde_json::from_slice(&encoded).ok()
     }
 }
 
-struct CacheEntry<T: Watched> {
-    revision: u64,
-    encoded: T::Encoded,
-}
-
 /// What happened to an object.
 pub(crate) enum ObjectChange<'a, T> {
-    /// It is there; with what was there before.
-    Is(&'a Arc<T>, Option<Arc<T>>),
-    /// It was.
-    Gone(&'a Arc<T>),
-    /// It is there, and can't be read: another version's, or changed by hand past its schema.
+    /// It was created or changed. With the object before the change, if it was cached.
+    Applied(&'a Arc<T>, Option<Arc<T>>),
+    /// It was deleted.
+    Deleted(&'a Arc<T>),
+    /// It exists, but does not fit its kind: it has another version's form, or was stored before the schema forbade it.
     Unreadable(&'a ObjectMeta, &'a serde_json::Error),
 }
 
-/// How an object came to be known.
+/// Where an update of the cache comes from.
 #[derive(Clone, Copy)]
 enum UpdateOrigin {
-    /// What a whole list has is so, even if the server was set back to an earlier time.
+    /// A complete list. It holds even if it is older than the cache: the API server may have been restored from a backup.
     List,
-    /// Later than what is known, or nothing new.
+    /// A watch event. It is ignored if the cache is newer.
     Watch,
-    /// As by the watch; but what is not known is gone.
+    /// The response to our own write. It is applied like a watch event, except that an object that is not in the cache
+    /// counts as deleted.
     OwnWrite,
 }
 
-/// What the list of objects is narrowed to.
+/// Which objects of a kind are listed and watched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// One namespace, or all.
     pub(crate) namespace: Option<String>,
-    /// Labels.
+    /// A label selector.
     pub(crate) labels: Option<String>,
-    /// One object, or all.
+    /// The name of one object, or all.
     pub(crate) name: Option<String>,
 }
 
 impl<T: Watched> Informer<T> {
-    /// Follows a kind until the operator ends. `seen` is told of every change; it must not wait. `index` says what else
-    /// an object is to be found by, with [`indexed`](Self::indexed).
-    pub(crate) fn start(
-        client: Client,
-        resource: &ApiResource,
-        scope: &Scope,
-        index: Index<T>,
-        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
-    ) -> Arc<Self> {
-        let (api, config) = scope.apply::<DynamicObject>(client, resource);
-        Self::follow(resource.kind.clone(), watcher::watcher(api, config), index, seen)
+    /// An empty cache. It becomes ready with the first list after [`follow`](Self::follow), or by
+    /// [`stay_empty`](Self::stay_empty).
+    pub(crate) fn new(index: Index<T>) -> Arc<Self> {
+        let state = State {
+            objects: HashMap::new(),
+            index: BTreeSet::new(),
+        };
+        Arc::new(Self {
+            state: RwLock::new(state),
+            index,
+            ready: watch::Sender::new(false),
+        })
     }
 
-    /// As [`start`](Self::start), but only the metadata is fetched.
-    pub(crate) fn start_metadata(
+    /// Makes an empty cache ready: the API server does not have the kind, or the options turn it off.
+    pub(crate) fn stay_empty(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Lists and watches the kind until the process ends. `on_change` is called for every change and must not block.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
         client: Client,
         resource: &ApiResource,
         scope: &Scope,
-        index: Index<T>,
-        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
-    ) -> Arc<Self> {
+        on_change: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
+    ) {
+        let (api, config) = scope.apply::<DynamicObject>(client, resource);
+        self.spawn(resource.kind.clone(), watcher::watcher(api, config), on_change);
+    }
+
+    /// As [`follow`](Self::follow), but only metadata is requested from the API server.
+    pub(crate) fn follow_metadata(
+        self: &Arc<Self>,
+        client: Client,
+        resource: &ApiResource,
+        scope: &Scope,
+        on_change: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
+    ) {
         let (api, config) = scope.apply::<PartialObjectMeta<DynamicObject>>(client, resource);
-        let whole = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
+        let without_data = |partial: PartialObjectMeta<DynamicObject>| DynamicObject {
             types: partial.types,
             metadata: partial.metadata,
             data: serde_json::Value::Null,
         };
         let events = watcher::watcher(api, config).map_ok(move |event| match event {
             Event::Init => Event::Init,
-            Event::InitApply(object) => Event::InitApply(whole(object)),
+            Event::InitApply(object) => Event::InitApply(without_data(object)),
             Event::InitDone => Event::InitDone,
-            Event::Apply(object) => Event::Apply(whole(object)),
-            Event::Delete(object) => Event::Delete(whole(object)),
+            Event::Apply(object) => Event::Apply(without_data(object)),
+            Event::Delete(object) => Event::Delete(without_data(object)),
         });
-        Self::follow(resource.kind.clone(), events, index, seen)
+        self.spawn(resource.kind.clone(), events, on_change);
     }
 
-    fn follow(
+    fn spawn(
+        self: &Arc<Self>,
         kind: String,
         events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send + 'static,
-        index: Index<T>,
-        seen: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
-    ) -> Arc<Self> {
-        let informer = Self::new(index, false);
-        let following = informer.clone();
+        on_change: impl Fn(&ObjectKey, ObjectChange<'_, T>) + Send + 'static,
+    ) {
+        let informer = self.clone();
         tokio::spawn(async move {
             let mut events = events.default_backoff().boxed();
             let mut listed = HashSet::new();
@@ -205,82 +209,65 @@ impl<T: Watched> Informer<T> {
                     Ok(Event::Init) => listed.clear(),
                     Ok(Event::InitApply(object)) => {
                         listed.insert(ObjectKey::of(&object.metadata));
-                        following.put(object, UpdateOrigin::List, &seen);
+                        informer.update(object, UpdateOrigin::List, &on_change);
                     }
                     Ok(Event::InitDone) => {
-                        following.keep_only(&std::mem::take(&mut listed), &seen);
-                        following.ready.send_replace(true);
+                        informer.retain(&std::mem::take(&mut listed), &on_change);
+                        informer.ready.send_replace(true);
                     }
-                    Ok(Event::Apply(object)) => following.put(object, UpdateOrigin::Watch, &seen),
-                    Ok(Event::Delete(object)) => following.remove(&ObjectKey::of(&object.metadata), &seen),
+                    Ok(Event::Apply(object)) => informer.update(object, UpdateOrigin::Watch, &on_change),
+                    Ok(Event::Delete(object)) => informer.remove(&ObjectKey::of(&object.metadata), &on_change),
                     Err(error) => {
-                        let error = watch_words(&error);
-                        tracing::warn!(%kind, %error, "watching failed; trying again");
+                        let error = watch_message(&error);
+                        tracing::warn!(%kind, %error, "the watch failed and is started again");
                     }
                 }
             }
         });
-        informer
     }
 
-    /// Takes over what a write answered, so that the next look is not at an object from before it. One that is gone by
-    /// now stays gone.
+    /// Takes the API server's response to our own write into the cache, so that the next reconcile does not see the object
+    /// from before the write. An object that was deleted meanwhile is not added again.
     pub(crate) fn apply_own_write(&self, object: DynamicObject) {
-        let waits_for_nothing = object.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
-        if object.metadata.deletion_timestamp.is_none() || !waits_for_nothing {
-            self.put(object, UpdateOrigin::OwnWrite, &|_, _| {});
+        let has_finalizers = object.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+        // The API server deletes an object with the write that removes its last finalizer.
+        if object.metadata.deletion_timestamp.is_none() || has_finalizers {
+            self.update(object, UpdateOrigin::OwnWrite, &|_, _| {});
         }
     }
 
-    /// An informer of nothing: for kinds that are not there or not wanted.
-    pub(crate) fn empty() -> Arc<Self> {
-        Self::new(|_, _| Vec::new(), true)
-    }
-
-    fn new(index: Index<T>, ready: bool) -> Arc<Self> {
-        let state = State {
-            objects: HashMap::new(),
-            indexed: BTreeSet::new(),
-        };
-        Arc::new(Self {
-            state: RwLock::new(state),
-            index,
-            ready: watch::Sender::new(ready),
-        })
-    }
-
-    /// Waits for the first list.
+    /// Waits for the first complete list.
     pub(crate) async fn wait_ready(&self) {
-        // The sender lives as long as the informer.
         let mut ready = self.ready.subscribe();
-        let _ready = ready.wait_for(|ready| *ready).await;
+        // Fails only without a sender, and the sender is a field of this informer.
+        ready.wait_for(|ready| *ready).await.ok();
     }
 
-    /// Whether the first list is there.
+    /// Whether the first list is complete.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
 
-    /// An object.
+    /// An object by its name.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         let encoded = self.read().objects.get(key)?.encoded.clone();
         T::decode(&encoded)
     }
 
-    /// Whose objects the index says are to be found by this.
+    /// The keys of all objects that have an index key.
     pub(crate) fn indexed(&self, by: &IndexKey) -> Vec<ObjectKey> {
-        let first = (by.clone(), ObjectKey::new("", ""));
+        let first = (by.clone(), ObjectKey::cluster(""));
         let state = self.read();
-        let found = state.indexed.range(first..).take_while(|(known, _)| known == by);
+        let found = state.index.range(first..).take_while(|(known, _)| known == by);
         found.map(|(_, key)| key.clone()).collect()
     }
 
-    /// How many objects there are.
+    /// How many objects are cached.
     pub(crate) fn len(&self) -> usize {
         self.read().objects.len()
     }
 
-    /// All objects, each as it is when its turn comes.
+    /// All objects. Each is decoded when the iterator reaches it.
     pub(crate) fn all(&self) -> impl Iterator<Item = (ObjectKey, Arc<T>)> {
         let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
         keys.into_iter().filter_map(|key| {
@@ -289,20 +276,25 @@ impl<T: Watched> Informer<T> {
         })
     }
 
-    fn put(&self, mut object: DynamicObject, origin: UpdateOrigin, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
+    fn update(
+        &self,
+        mut object: DynamicObject,
+        origin: UpdateOrigin,
+        on_change: &impl Fn(&ObjectKey, ObjectChange<'_, T>),
+    ) {
         let key = self.intern(ObjectKey::of(&object.metadata));
         let revision = revision(&object.metadata);
         object.metadata.managed_fields = None;
         let parsed = T::encode(&mut object);
         let before = {
             let mut state = self.write();
-            let known = state.objects.get(&key).map(|known| known.revision);
-            let is_old = match origin {
+            let cached = state.objects.get(&key).map(|entry| entry.revision);
+            let is_outdated = match origin {
                 UpdateOrigin::List => false,
-                UpdateOrigin::Watch => known.is_some_and(|known| known > revision),
-                UpdateOrigin::OwnWrite => known.is_none_or(|known| known > revision),
+                UpdateOrigin::Watch => cached.is_some_and(|cached| cached > revision),
+                UpdateOrigin::OwnWrite => cached.is_none_or(|cached| cached > revision),
             };
-            if is_old {
+            if is_outdated {
                 return;
             }
             match &parsed {
@@ -314,93 +306,86 @@ impl<T: Watched> Informer<T> {
             }
         };
         match &parsed {
-            Ok((object, _)) => seen(&key, ObjectChange::Applied(object, before)),
-            Err(error) => seen(&key, ObjectChange::Unreadable(&object.metadata, error)),
+            Ok((object, _)) => on_change(&key, ObjectChange::Applied(object, before)),
+            Err(error) => on_change(&key, ObjectChange::Unreadable(&object.metadata, error)),
         }
     }
 
-    /// The key as it is encoded already: all that is encoded of an object shares one.
+    /// The equal key that the cache already has, so that all maps share its strings (interning).
     fn intern(&self, key: ObjectKey) -> ObjectKey {
         let state = self.read();
-        state
-            .objects
-            .get_key_value(&key)
-            .map_or(key, |(known, _)| known.clone())
+        let known = state.objects.get_key_value(&key);
+        known.map_or(key, |(known, _)| known.clone())
     }
 
-    fn remove(&self, key: &ObjectKey, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
-        let gone = self.write().remove(self.index, key);
-        if let Some(gone) = gone {
-            seen(key, ObjectChange::Deleted(&gone));
+    fn remove(&self, key: &ObjectKey, on_change: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
+        let removed = self.write().remove(self.index, key);
+        if let Some(removed) = removed {
+            on_change(key, ObjectChange::Deleted(&removed));
         }
     }
 
-    fn keep_only(&self, listed: &HashSet<ObjectKey>, seen: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
-        let gone: Vec<ObjectKey> = self
-            .read()
-            .objects
-            .keys()
-            .filter(|key| !listed.contains(*key))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.remove(&key, seen);
+    /// Removes all objects that a complete list does not have.
+    fn retain(&self, listed: &HashSet<ObjectKey>, on_change: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
+        let keys = self.read().objects.keys().cloned().collect::<Vec<_>>();
+        for key in keys.iter().filter(|key| !listed.contains(*key)) {
+            self.remove(key, on_change);
         }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State<T>> {
+    fn read(&self) -> RwLockReadGuard<'_, State<T>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State<T>> {
+    fn write(&self) -> RwLockWriteGuard<'_, State<T>> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T: Watched> State<T> {
-    fn insert(&mut self, index: Index<T>, key: &ObjectKey, object: &T, known: CacheEntry<T>) -> Option<Arc<T>> {
-        let now = index(key, object);
-        let before = self.objects.insert(key.clone(), known);
-        let before = before.and_then(|known| T::decode(&known.encoded));
-        let was = before.as_deref().map(|before| index(key, before)).unwrap_or_default();
-        if was != now {
-            self.unindex(was, key);
-            for by in now {
-                let by = self.intern_index_key(by);
-                self.indexed.insert((by, key.clone()));
+    /// Inserts an object, and returns the object that was cached before.
+    fn insert(&mut self, index: Index<T>, key: &ObjectKey, object: &T, entry: CacheEntry<T>) -> Option<Arc<T>> {
+        let new_keys = index(key, object);
+        let before = self.objects.insert(key.clone(), entry);
+        let before = before.and_then(|entry| T::decode(&entry.encoded));
+        let old_keys = before.as_deref().map(|before| index(key, before)).unwrap_or_default();
+        if old_keys != new_keys {
+            self.unindex(old_keys, key);
+            for index_key in new_keys {
+                let index_key = self.intern_index_key(index_key);
+                self.index.insert((index_key, key.clone()));
             }
         }
         before
     }
 
     fn remove(&mut self, index: Index<T>, key: &ObjectKey) -> Option<Arc<T>> {
-        let gone = T::decode(&self.objects.remove(key)?.encoded)?;
-        self.unindex(index(key, &gone), key);
-        Some(gone)
+        let removed = T::decode(&self.objects.remove(key)?.encoded)?;
+        self.unindex(index(key, &removed), key);
+        Some(removed)
     }
 
-    /// The same, with what it shares with others.
-    fn intern_index_key(&self, by: IndexKey) -> IndexKey {
-        let first = (by, ObjectKey::new("", ""));
-        match self.indexed.range(&first..).next() {
+    /// Returns an equal key that is already in the index, so that its strings are shared (interning).
+    fn intern_index_key(&self, index_key: IndexKey) -> IndexKey {
+        let first = (index_key, ObjectKey::cluster(""));
+        match self.index.range(&first..).next() {
             Some((known, _)) if *known == first.0 => known.clone(),
             _ => first.0,
         }
     }
 
-    fn unindex(&mut self, ways: Vec<IndexKey>, key: &ObjectKey) {
-        for by in ways {
-            self.indexed.remove(&(by, key.clone()));
+    fn unindex(&mut self, index_keys: Vec<IndexKey>, key: &ObjectKey) {
+        for index_key in index_keys {
+            self.index.remove(&(index_key, key.clone()));
         }
     }
 }
 
-/// The API server's count of changes. Kubernetes says since 1.35 that it may be compared; it always could.
+/// The resource version as a number. Kubernetes promises since 1.35 that resource versions may be compared; etcd's
+/// revisions always could.
 fn revision(meta: &ObjectMeta) -> u64 {
-    meta.resource_version
-        .as_deref()
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
+    let version = meta.resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 impl Scope {
@@ -415,15 +400,15 @@ impl Scope {
         let config = watcher::Config {
             label_selector: self.labels.clone(),
             field_selector: self.name.as_ref().map(|name| format!("metadata.name={name}")),
-            page_size: Some(PAGE),
+            page_size: Some(PAGE_SIZE),
             ..watcher::Config::default()
         };
         (api, config)
     }
 }
 
-/// Why watching failed.
-fn watch_words(error: &watcher::Error) -> String {
+/// Why a watch failed.
+fn watch_message(error: &watcher::Error) -> String {
     use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => api_message(error),
@@ -432,8 +417,9 @@ fn watch_words(error: &watcher::Error) -> String {
     }
 }
 
-/// Whether anything but the status changed.
-pub(crate) fn changed(before: &ObjectMeta, after: &ObjectMeta) -> bool {
+/// Whether an object differs in more than its status: in its generation (which counts changes of the spec), labels,
+/// annotations, finalizers, deletion or uid.
+pub(crate) fn changed_beyond_status(before: &ObjectMeta, after: &ObjectMeta) -> bool {
     fn parts(meta: &ObjectMeta) -> impl PartialEq + '_ {
         let deleted: &Option<Time> = &meta.deletion_timestamp;
         (

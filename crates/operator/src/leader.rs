@@ -1,4 +1,5 @@
-//! One of several replicas works: the one that holds the Lease (coordination.k8s.io), as client-go's election has it.
+//! Leader election: of several replicas only the one that holds a Lease (coordination.k8s.io) works. The protocol is that
+//! of client-go's leader election.
 
 use std::time::{Duration, Instant};
 
@@ -11,57 +12,63 @@ use kube::core::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_error::api_message;
-use crate::operator::is_conflict;
+use crate::kube_ext::is_conflict;
 use crate::options::Election;
 
-/// A Lease that is held.
-pub(crate) struct Held {
+/// A Lease that this replica holds.
+pub(crate) struct HeldLease {
     api: Api<Lease>,
     election: Election,
-    /// When the last request began that took or renewed it: the server's time may be as early.
-    renewed: Instant,
+    /// When the last request that took or renewed the Lease was sent. The time in the Lease is no earlier.
+    renewed_at: Instant,
 }
 
-/// What is known of another's Lease: clocks differ, so only how long it has not changed here counts.
-struct Seen {
-    renewed: (Option<String>, Option<MicroTime>),
-    at: Instant,
+/// The last change of a Lease that another replica holds. The clocks of two machines differ, so the Lease counts as run out
+/// when it has not changed for its duration by this machine's clock.
+struct LastChange {
+    holder_and_time: (Option<String>, Option<MicroTime>),
+    seen_at: Instant,
 }
 
-/// Waits until the Lease is held. `None` when `stop` comes first.
-pub(crate) async fn wait(client: &Client, election: &Election, stop: &CancellationToken) -> Option<Held> {
+/// Waits until this replica holds the Lease. Returns `None` if `stop` comes first.
+pub(crate) async fn wait(client: &Client, election: &Election, stop: &CancellationToken) -> Option<HeldLease> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &election.namespace);
-    let mut seen = None;
-    let mut told = false;
+    let mut last_change = None;
+    let mut has_logged = false;
     loop {
-        let renewed = Instant::now();
-        match acquire(&api, election, &mut seen).await {
+        let renewed_at = Instant::now();
+        match acquire(&api, election, &mut last_change).await {
             Ok(true) => {
-                tracing::info!(lease = election.name, "holding the Lease");
+                tracing::info!(lease = election.name, "this replica holds the Lease");
                 let election = election.clone();
-                return Some(Held { api, election, renewed });
+                return Some(HeldLease {
+                    api,
+                    election,
+                    renewed_at,
+                });
             }
             Ok(false) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut has_logged, true) {
                     tracing::info!(lease = election.name, "another replica holds the Lease; waiting");
                 }
             }
-            // Somebody was quicker; the next look says who.
+            // Another replica was quicker. The next try shows which.
             Err(error) if is_conflict(&error) => {}
             Err(error) => {
-                tracing::warn!(error = %api_message(&error), lease = election.name, "the Lease can't be had; trying again")
+                tracing::warn!(error = %api_message(&error), lease = election.name, "the Lease could not be read or written; trying again")
             }
         }
-        // Replicas that start together shall not try together for ever.
+        // Varied, so that replicas that start together do not always try at the same time.
         let pause = election.retry.mul_f64(rand::random_range(1.0..1.2));
         stop.run_until_cancelled(tokio::time::sleep(pause)).await?;
     }
 }
 
-impl Held {
-    /// Renews the Lease, until it is lost or `stop`; then it is given back.
+impl HeldLease {
+    /// Renews the Lease until another replica has taken it, until it could not be renewed in time, or until `stop`. On
+    /// `stop` it releases the Lease.
     pub(crate) async fn hold(mut self, stop: &CancellationToken) {
-        let mut seen = None;
+        let mut last_change = None;
         loop {
             if stop
                 .run_until_cancelled(tokio::time::sleep(self.election.retry))
@@ -71,16 +78,16 @@ impl Held {
                 self.release().await;
                 return;
             }
-            // A server that hangs must not let the Lease run out unnoticed.
-            let left = self.election.deadline.saturating_sub(self.renewed.elapsed());
-            let began = Instant::now();
-            match tokio::time::timeout(left, acquire(&self.api, &self.election, &mut seen)).await {
-                Ok(Ok(true)) => self.renewed = began,
+            // The deadline also ends a request that the API server does not answer.
+            let left = self.election.deadline.saturating_sub(self.renewed_at.elapsed());
+            let sent_at = Instant::now();
+            match tokio::time::timeout(left, acquire(&self.api, &self.election, &mut last_change)).await {
+                Ok(Ok(true)) => self.renewed_at = sent_at,
                 Ok(Ok(false)) => return tracing::error!("another replica took the Lease"),
-                // Also when somebody else wrote to it meanwhile: only a look says whether they took it.
+                // A conflict is no loss: another client may have changed a label. The next try shows who holds the Lease.
                 Ok(Err(error)) => {
                     tracing::warn!(error = %api_message(&error), "the Lease could not be renewed");
-                    if self.renewed.elapsed() >= self.election.deadline {
+                    if self.renewed_at.elapsed() >= self.election.deadline {
                         return tracing::error!("the Lease could not be renewed in time");
                     }
                 }
@@ -89,7 +96,7 @@ impl Held {
         }
     }
 
-    /// Another replica need not wait until it runs out.
+    /// Releases the Lease, so that another replica need not wait until it runs out.
     async fn release(&self) {
         let Ok(mut lease) = self.api.get(&self.election.name).await else {
             return;
@@ -98,16 +105,23 @@ impl Held {
         if spec.holder_identity.as_deref() == Some(&self.election.identity) {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);
-            let _run_out_then = self
+            let released = self
                 .api
                 .replace(&self.election.name, &PostParams::default(), &lease)
                 .await;
+            // If that fails, the Lease runs out by itself.
+            released.ok();
         }
     }
 }
 
-/// Takes or renews the Lease, if it is free, run out, or ours; `false` if another holds it.
-async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>) -> Result<bool, kube::Error> {
+/// Takes the Lease if it is free or has run out, or renews it if this replica holds it. Returns `false` if another replica
+/// holds it.
+async fn acquire(
+    api: &Api<Lease>,
+    election: &Election,
+    last_change: &mut Option<LastChange>,
+) -> Result<bool, kube::Error> {
     let now = MicroTime(Timestamp::now());
     let Some(mut lease) = api.get_opt(&election.name).await? else {
         let lease = Lease {
@@ -116,7 +130,7 @@ async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>)
                 namespace: Some(election.namespace.clone()),
                 ..ObjectMeta::default()
             },
-            spec: Some(taken(election, None, &now)),
+            spec: Some(renewed_spec(election, None, &now)),
         };
         api.create(&PostParams::default(), &lease).await?;
         return Ok(true);
@@ -124,27 +138,29 @@ async fn acquire(api: &Api<Lease>, election: &Election, seen: &mut Option<Seen>)
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
     if holder.is_some_and(|holder| holder != election.identity) {
-        let renewed = (spec.holder_identity.clone(), spec.renew_time.clone());
-        if seen.as_ref().is_none_or(|seen| seen.renewed != renewed) {
-            *seen = Some(Seen {
-                renewed,
-                at: Instant::now(),
+        let holder_and_time = (spec.holder_identity.clone(), spec.renew_time.clone());
+        let has_changed = |last: &LastChange| last.holder_and_time != holder_and_time;
+        if last_change.as_ref().is_none_or(has_changed) {
+            *last_change = Some(LastChange {
+                holder_and_time,
+                seen_at: Instant::now(),
             });
         }
         let duration = u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
-        let run_out = seen
+        let has_run_out = last_change
             .as_ref()
-            .is_some_and(|seen| seen.at.elapsed() > Duration::from_secs(duration));
-        if !run_out {
+            .is_some_and(|last| last.seen_at.elapsed() > Duration::from_secs(duration));
+        if !has_run_out {
             return Ok(false);
         }
     }
-    lease.spec = Some(taken(election, Some(&spec), &now));
+    lease.spec = Some(renewed_spec(election, Some(&spec), &now));
     api.replace(&election.name, &PostParams::default(), &lease).await?;
     Ok(true)
 }
 
-fn taken(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime) -> LeaseSpec {
+/// The spec of a Lease that this replica takes or renews at `now`.
+fn renewed_spec(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime) -> LeaseSpec {
     let ours = before.filter(|before| before.holder_identity.as_deref() == Some(&election.identity));
     let transitions = before.and_then(|before| before.lease_transitions).unwrap_or_default();
     LeaseSpec {
@@ -184,44 +200,45 @@ mod tests {
         }
     }
 
-    /// An API server with a Lease that others write to whenever it is to be replaced, `times` times; then `taken` is
-    /// who holds it.
-    fn busy(times: usize, taken: Option<&'static str>) -> (Client, Arc<Mutex<usize>>) {
+    /// An API server with a Lease. The first `conflicts` writes are refused, as if another client had changed the Lease at
+    /// the same time. After them `taken_by` holds it, if given.
+    fn api_server(conflicts: usize, taken_by: Option<&'static str>) -> (Client, Arc<Mutex<usize>>) {
         let writes = Arc::new(Mutex::new(0));
         let (read, written) = (writes.clone(), writes.clone());
         let lease = |holder: &str| {
             json!({ "metadata": { "name": "lease", "resourceVersion": "1" },
                 "spec": { "holderIdentity": holder, "leaseDurationSeconds": 3600 } })
         };
-        let look = async move || {
-            let holder = taken.filter(|_| *read.lock().unwrap() >= times);
+        let read_lease = async move || {
+            let holder = taken_by.filter(|_| *read.lock().unwrap() >= conflicts);
             Json(lease(holder.unwrap_or("me")))
         };
         let replace = async move |Json(lease): Json<Value>| {
             let mut written = written.lock().unwrap();
             *written += 1;
             let conflict = json!({ "status": "Failure", "message": "changed", "reason": "Conflict", "code": 409 });
-            match *written <= times {
-                true => (StatusCode::CONFLICT, Json(conflict)),
-                false => (StatusCode::OK, Json(lease)),
+            if *written <= conflicts {
+                (StatusCode::CONFLICT, Json(conflict))
+            } else {
+                (StatusCode::OK, Json(lease))
             }
         };
-        let server = Router::new().route(PATH, get(look).put(replace));
+        let server = Router::new().route(PATH, get(read_lease).put(replace));
         (Client::new(server, "here"), writes)
     }
 
-    fn held(client: Client) -> Held {
+    fn held(client: Client) -> HeldLease {
         let election = election();
-        Held {
+        HeldLease {
             api: Api::namespaced(client, &election.namespace),
             election,
-            renewed: Instant::now(),
+            renewed_at: Instant::now(),
         }
     }
 
     #[tokio::test]
-    async fn who_writes_to_the_lease_but_does_not_take_it_ends_nothing() {
-        let (client, writes) = busy(2, None);
+    async fn the_lease_survives_writes_of_others_that_do_not_take_it() {
+        let (client, writes) = api_server(2, None);
         let stop = CancellationToken::new();
         let renewed = async {
             while *writes.lock().unwrap() < 4 {
@@ -229,20 +246,20 @@ mod tests {
             }
         };
         tokio::select! {
-            () = held(client).hold(&stop) => panic!("given up"),
+            () = held(client).hold(&stop) => panic!("the Lease was lost"),
             () = renewed => {}
         }
     }
 
     #[tokio::test]
     async fn the_lease_is_lost_when_another_took_it() {
-        let (client, writes) = busy(1, Some("another"));
+        let (client, writes) = api_server(1, Some("another"));
         held(client).hold(&CancellationToken::new()).await;
         assert_eq!(*writes.lock().unwrap(), 1, "it was taken back");
     }
 
     #[test]
-    fn times_that_make_no_sense_together_are_refused() {
+    fn durations_that_contradict_each_other_are_refused() {
         let times = |lease, deadline, retry| {
             let [lease, deadline, retry] = [lease, deadline, retry].map(Duration::from_millis);
             Election {

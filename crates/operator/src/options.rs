@@ -1,51 +1,51 @@
-//! What an operator is told at start.
+//! The options of an operator.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::types::StoreRef;
 
-/// What an operator is told at start. The names are External Secrets' flags'.
+/// The options of an operator. They have the names and meanings of External Secrets' flags.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many objects of one store, and of each other kind, are in work at once.
+    /// Maximum of concurrent reconciles per store, and per other kind.
     pub concurrent: usize,
-    /// The only namespace that is looked at; all when absent. ClusterExternalSecrets are left alone then, and
-    /// ClusterSecretStores are too unless this operator may list and watch them.
+    /// The only namespace to follow; `None` for all. With one namespace, ClusterExternalSecrets are ignored, and
+    /// ClusterSecretStores are used only if the operator may list and watch them.
     pub namespace: Option<String>,
-    /// Stores of other classes are left alone.
+    /// The class of this operator: stores whose `spec.controller` is another are ignored.
     pub controller_class: String,
-    /// Where metrics are served; nowhere when absent.
+    /// Where `/metrics` is served; `None` for nowhere.
     pub metrics_address: Option<SocketAddr>,
-    /// Where `/healthz` and `/readyz` are served; nowhere when absent.
+    /// Where `/healthz` and `/readyz` are served; `None` for nowhere.
     pub health_address: Option<SocketAddr>,
-    /// Whether one of several replicas works at a time.
+    /// How one of several replicas is elected; `None` if there is only one.
     pub leader_election: Option<Election>,
-    /// ClusterSecretStores are looked at.
+    /// Whether ClusterSecretStores are used and checked.
     pub cluster_stores: bool,
-    /// SecretStores are looked at.
+    /// Whether SecretStores are checked. They are used in any case.
     pub secret_stores: bool,
-    /// ClusterExternalSecrets are looked at.
+    /// Whether ClusterExternalSecrets are reconciled.
     pub cluster_external_secrets: bool,
-    /// PushSecrets are looked at.
+    /// Whether PushSecrets are reconciled.
     pub push_secrets: bool,
-    /// Metrics of a resource have its labels of `app.kubernetes.io/` too.
+    /// Whether the metrics of an object also have its labels of `app.kubernetes.io/`.
     pub extended_metric_labels: bool,
-    /// How often stores are looked at that say nothing of it themselves.
+    /// How often to recheck stores that set no `refreshInterval`.
     pub store_interval: Duration,
-    /// An ExternalSecret is not synced while its store is not ready.
+    /// Whether an ExternalSecret fails at once while its store is not ready.
     pub flood_gate: bool,
     /// The store of ExternalSecrets that name none.
     pub default_store: Option<StoreRef>,
-    /// What templates' actions stand between.
+    /// The left and right delimiter of template actions; an empty one stands for External Secrets' own.
     pub template_delimiters: (String, String),
-    /// Only `force-sync` is annotated, for another operator to act on.
+    /// Whether the operator writes no Secrets and only sets the annotation `force-sync`, on which another operator acts.
     pub poke_only: bool,
-    /// Workloads that use a Secret are restarted when it changes, if they ask for it.
+    /// Whether workloads that use a Secret are restarted when it changes, if an annotation asks for that.
     pub restart_workloads: bool,
 }
 
-/// How one of several replicas is chosen.
+/// How one of several replicas is elected, by a Lease as in client-go.
 #[derive(Clone, Debug)]
 pub struct Election {
     /// The Lease's name.
@@ -54,16 +54,20 @@ pub struct Election {
     pub namespace: String,
     /// This replica's name.
     pub identity: String,
-    /// How long a replica that is silent keeps the Lease.
+    /// How long the Lease is valid after its last renewal.
     pub lease: Duration,
-    /// How long after its last renewal the holder stops; shorter than `lease`.
+    /// How long after its last successful renewal the holder stops to work; shorter than `lease`.
     pub deadline: Duration,
-    /// How often the Lease is renewed, or tried for.
+    /// How often the holder renews the Lease, and the others try to take it.
     pub retry: Duration,
 }
 
 impl Election {
-    /// As client-go checks it: the holder has to stop before another may begin, and to try more than once before that.
+    /// Checks what client-go checks: the holder stops before the Lease runs out, and tries to renew it more than once before
+    /// it stops.
+    ///
+    /// # Errors
+    /// Names the flags that contradict each other.
     pub(crate) fn check(&self) -> Result<(), String> {
         let (lease, deadline, retry) = (
             "--leader-election-lease-duration",
@@ -79,7 +83,7 @@ impl Election {
         if self.lease <= self.deadline {
             return Err(format!("{lease} must be longer than {deadline}"));
         }
-        // Tries are spread by up to a fifth.
+        // The period between two tries varies by up to a fifth.
         if self.deadline <= self.retry.mul_f64(1.2) {
             return Err(format!("{deadline} must be longer than 1.2 times {retry}"));
         }

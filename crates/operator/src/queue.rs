@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant as StdInstant};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lock::lock;
 use crate::metrics::WorkQueue;
 use crate::object_key::ObjectKey;
 use crate::work::{Requeue, Trigger, Work};
@@ -136,7 +137,7 @@ impl Queue {
                 state.groups.remove(&running.group);
             }
         }
-        self.metrics.worked(running.started_at.elapsed());
+        self.metrics.ended(running.started_at.elapsed(), requeue);
         let wait = match requeue {
             Requeue::AfterFailure => Some(self.backoff(&mut state, work, requeue, [FAILURE_BACKOFF, self.max_backoff])),
             Requeue::AfterConflict => Some(self.backoff(&mut state, work, requeue, CONFLICT_BACKOFF)),
@@ -282,7 +283,7 @@ impl Queue {
             },
         );
         state.last_group = group;
-        self.metrics.taken(request.queued_at.elapsed());
+        self.metrics.started(request.queued_at.elapsed());
         Some(Work {
             key,
             trigger: retry.map_or(request.trigger, |retry| retry.max(request.trigger)),
@@ -305,7 +306,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

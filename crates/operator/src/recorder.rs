@@ -1,4 +1,4 @@
-//! Events: what `kubectl describe` shows below an object.
+//! Writes Kubernetes events: what `kubectl describe` shows below an object.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,27 +17,27 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api_error::api_message;
+use crate::kube_ext::{is_conflict, is_forbidden, is_terminating, now, patch_params};
 use crate::names::{COMPONENT, sha3};
-use crate::operator::{is_conflict, is_terminating, now, patch_params};
 
-/// The longest note an event may have (Kubernetes), in bytes.
+/// The longest note of an event that Kubernetes accepts, in bytes.
 const LONGEST_NOTE: usize = 1024;
-/// The longest name an object may have (Kubernetes).
+/// The longest name of an object that Kubernetes accepts, in bytes.
 const LONGEST_NAME: usize = 253;
-/// How much of its hash an event's name ends with.
-const HASH: usize = 16;
+/// How many characters of a hash an event's name ends with.
+const HASH_LENGTH: usize = 16;
 
-/// Writes events. What is said again is counted up where it was said first: the event's name is made of what it says,
-/// so nothing has to be remembered.
+/// Writes events. An event's name follows from its object and its text, so a repeated event has the name of the first and
+/// increases its count, without a cache of earlier events and also after a restart.
 pub(crate) struct Recorder {
     client: Client,
     instance: String,
-    /// Only events of the core group may be written: so it is with the rights that External Secrets has.
-    core: AtomicBool,
+    /// Whether the operator may write only events of the core group. That is so with the rights of External Secrets.
+    core_only: AtomicBool,
 }
 
-/// What is said of an object.
-struct Said {
+/// An event in the form that both API groups share.
+struct EventContent {
     name: String,
     namespace: String,
     about: ObjectReference,
@@ -51,12 +51,12 @@ impl Recorder {
         Self {
             client,
             instance: instance.unwrap_or_else(|| COMPONENT.to_owned()),
-            core: AtomicBool::new(false),
+            core_only: AtomicBool::new(false),
         }
     }
 
-    /// Writes an event about an object. One that can't be written is not worth failing for.
-    pub(crate) async fn write(
+    /// Records an event about an object. If it can't be written that is only logged, because the object itself is fine.
+    pub(crate) async fn record(
         &self,
         resource: &ApiResource,
         meta: &ObjectMeta,
@@ -64,32 +64,33 @@ impl Recorder {
         reason: &str,
         note: impl Into<String>,
     ) {
-        let said = Said::of(resource, meta, type_, reason, note.into());
-        if let Err(error) = self.say(&said).await
+        let event = EventContent::new(resource, meta, type_, reason, note.into());
+        if let Err(error) = self.write(&event).await
             && !is_terminating(&error)
         {
             tracing::debug!(error = %api_message(&error), "an event could not be written");
         }
     }
 
-    async fn say(&self, said: &Said) -> Result<(), kube::Error> {
-        if self.core.load(Ordering::Relaxed) {
-            return put(&self.client, &said.namespace, &said.core_event()).await;
+    /// Writes an event to `events.k8s.io`, or to the core group if only that is allowed.
+    async fn write(&self, event: &EventContent) -> Result<(), kube::Error> {
+        if self.core_only.load(Ordering::Relaxed) {
+            return put(&self.client, &event.namespace, &event.core_event()).await;
         }
-        let error = match put(&self.client, &said.namespace, &said.event(&self.instance)).await {
+        let error = match put(&self.client, &event.namespace, &event.event(&self.instance)).await {
             Err(error) if is_forbidden(&error) && !is_terminating(&error) => error,
-            outcome => return outcome,
+            result => return result,
         };
-        put(&self.client, &said.namespace, &said.core_event()).await?;
-        if !self.core.swap(true, Ordering::Relaxed) {
-            tracing::info!(error = %api_message(&error), "events of events.k8s.io can't be written; those of the core group are");
+        put(&self.client, &event.namespace, &event.core_event()).await?;
+        if !self.core_only.swap(true, Ordering::Relaxed) {
+            tracing::info!(error = %api_message(&error), "the operator may not write events of events.k8s.io, and writes events of the core group instead");
         }
         Ok(())
     }
 }
 
-impl Said {
-    fn of(resource: &ApiResource, meta: &ObjectMeta, type_: EventType, reason: &str, mut note: String) -> Self {
+impl EventContent {
+    fn new(resource: &ApiResource, meta: &ObjectMeta, type_: EventType, reason: &str, mut note: String) -> Self {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let type_ = match type_ {
             EventType::Normal => "Normal",
@@ -99,14 +100,14 @@ impl Said {
             "{}\0{type_}\0{reason}\0{note}",
             meta.uid.as_deref().unwrap_or_default()
         ));
-        hash.truncate(HASH);
+        hash.truncate(HASH_LENGTH);
         let mut name = meta.name.clone().unwrap_or_default();
-        name.truncate(name.floor_char_boundary(LONGEST_NAME - HASH - 1));
-        // What is cut off in the middle may not end in these.
+        name.truncate(name.floor_char_boundary(LONGEST_NAME - HASH_LENGTH - 1));
+        // A part of a name must end with a letter or digit.
         let name = name.trim_end_matches(['.', '-']);
         Self {
             name: format!("{name}.{hash}"),
-            // Kubernetes' place for events about what has no namespace.
+            // Where Kubernetes has the events of cluster-scoped objects.
             namespace: meta.namespace.clone().unwrap_or_else(|| "default".to_owned()),
             about: ObjectReference {
                 api_version: Some(resource.api_version.clone()),
@@ -165,16 +166,16 @@ impl Said {
     }
 }
 
-/// An event of either group.
-trait Repeated:
+/// An event of either API group.
+trait RepeatableEvent:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
 {
-    /// What changes when it is said once more.
-    fn once_more(&self) -> Value;
+    /// The patch that counts one more occurrence.
+    fn repetition(&self) -> Value;
 }
 
-impl Repeated for Event {
-    fn once_more(&self) -> Value {
+impl RepeatableEvent for Event {
+    fn repetition(&self) -> Value {
         let count = self.series.as_ref().map_or(1, |series| series.count);
         json!({ "series": EventSeries {
             count: count.saturating_add(1),
@@ -183,9 +184,9 @@ impl Repeated for Event {
     }
 }
 
-impl Repeated for CoreEvent {
-    fn once_more(&self) -> Value {
-        // One that was begun as an event of events.k8s.io stays one.
+impl RepeatableEvent for CoreEvent {
+    fn repetition(&self) -> Value {
+        // Both groups show the same events. This one was created as an event of events.k8s.io.
         if self.event_time.is_some() {
             let count = self.series.as_ref().and_then(|series| series.count).unwrap_or(1);
             let last = MicroTime(Timestamp::now());
@@ -195,12 +196,8 @@ impl Repeated for CoreEvent {
     }
 }
 
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 403)
-}
-
-/// Writes an event, or counts it up.
-async fn put<K: Repeated>(client: &Client, namespace: &str, event: &K) -> Result<(), kube::Error> {
+/// Creates an event, or increases its count if it exists.
+async fn put<K: RepeatableEvent>(client: &Client, namespace: &str, event: &K) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let post_params = PostParams {
         field_manager: patch_params().field_manager,
@@ -208,13 +205,13 @@ async fn put<K: Repeated>(client: &Client, namespace: &str, event: &K) -> Result
     };
     match api.create(&post_params, event).await {
         Err(error) if is_conflict(&error) => {}
-        outcome => return outcome.map(drop),
+        result => return result.map(drop),
     }
     let name = event.meta().name.as_deref().unwrap_or_default();
     let patched = async |patch: Value| api.patch(name, &patch_params(), &Patch::Merge(patch)).await;
-    // Who writes events need not have the right to read them; a patch of nothing answers with what is there.
+    // The right to write events does not include the right to read them, but an empty patch returns the event.
     let known = patched(json!({})).await?;
-    patched(known.once_more()).await.map(drop)
+    patched(known.repetition()).await.map(drop)
 }
 
 #[cfg(test)]
@@ -237,7 +234,7 @@ mod tests {
         (code, Json(status))
     }
 
-    /// An API server that takes events of one group, and of the other says that it may not.
+    /// An API server that accepts events of one group and forbids those of the other.
     fn server(path: &'static str, forbidden: &'static str) -> (Client, Events) {
         let events = Events::default();
         let (created, patched) = (events.clone(), events.clone());
@@ -269,7 +266,7 @@ mod tests {
         (Client::new(server, "apps"), events)
     }
 
-    async fn tell(recorder: &Recorder, note: &str) {
+    async fn record(recorder: &Recorder, note: &str) {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Secret>(&());
         let meta = ObjectMeta {
             name: Some("object".to_owned()),
@@ -278,16 +275,16 @@ mod tests {
             ..ObjectMeta::default()
         };
         recorder
-            .write(&resource, &meta, EventType::Warning, "UpdateFailed", note)
+            .record(&resource, &meta, EventType::Warning, "UpdateFailed", note)
             .await;
     }
 
     #[tokio::test]
-    async fn what_is_said_again_is_counted_and_what_is_new_is_an_event_of_its_own() {
+    async fn a_repeated_event_is_counted_and_a_new_one_is_an_event_of_its_own() {
         let (client, events) = server("/apis/events.k8s.io/v1", "/api/v1");
-        // Another process counts on where one left off.
+        // A new recorder each time, as after a restart.
         for note in ["first", "first", "second", "first"] {
-            tell(&Recorder::new(client.clone(), None), note).await;
+            record(&Recorder::new(client.clone(), None), note).await;
         }
         let events = events.lock().unwrap();
         let of = |note: &str| events.values().find(|event| event["note"] == note).unwrap();
@@ -299,11 +296,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_of_the_core_group_are_written_where_only_those_may_be() {
+    async fn events_of_the_core_group_are_written_when_others_are_forbidden() {
         let (client, events) = server("/api/v1", "/apis/events.k8s.io/v1");
         let recorder = Recorder::new(client, None);
         for _ in 0..3 {
-            tell(&recorder, "first").await;
+            record(&recorder, "first").await;
         }
         let events = events.lock().unwrap();
         let event = events.values().next().unwrap();
@@ -317,14 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn an_events_name_is_one_however_long_the_objects_is() {
+    fn the_name_of_an_event_is_valid_however_long_the_objects_name_is() {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Secret>(&());
         let name = |name: String| {
             let meta = ObjectMeta {
                 name: Some(name),
                 ..ObjectMeta::default()
             };
-            Said::of(&resource, &meta, EventType::Normal, "Created", "done".to_owned()).name
+            EventContent::new(&resource, &meta, EventType::Normal, "Created", "done".to_owned()).name
         };
         assert!(name("short".to_owned()).starts_with("short."));
         let long = name(format!("{}-{}", "a".repeat(235), "b".repeat(17)));

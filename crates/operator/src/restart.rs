@@ -1,5 +1,5 @@
-//! Workloads that use a Secret are restarted when it changes, if they ask for it: as 1Password's own operator does,
-//! under the same annotations.
+//! Restarts the workloads that use a Secret when the Secret changes, if an annotation asks for that. The annotations are
+//! those of 1Password's own operator.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
@@ -11,17 +11,18 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::api_error::api_message;
+use crate::informer::Informer;
+use crate::informers::Metadata;
 use crate::object_key::ObjectKey;
-use crate::operator::Operator;
 use crate::types::ExternalSecret;
 
-/// `true` on an ExternalSecret, a workload or a namespace asks for restarts; the first of them that says something
-/// counts.
-const ASKED: &str = "operator.1password.io/auto-restart";
-/// When a workload was last restarted, on its Pods' template: its change is what restarts them.
-const RESTARTED: &str = "operator.1password.io/last-restarted";
+/// Turns restarts on (`true`) or off (`false`). It may be on the ExternalSecret, the workload or the namespace, and the first
+/// of them that has it counts.
+const AUTO_RESTART: &str = "operator.1password.io/auto-restart";
+/// The time of the last restart, on a workload's Pod template. A change of the template makes Kubernetes replace the Pods.
+const LAST_RESTARTED: &str = "operator.1password.io/last-restarted";
 
-/// Something that runs Pods.
+/// A kind that runs Pods from a template.
 trait Workload:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug
 {
@@ -46,65 +47,70 @@ impl Workload for DaemonSet {
     }
 }
 
-/// Restarts what uses a Secret that changed. A workload that can't be restarted is logged: the Secret is right all the
-/// same.
-pub(crate) async fn restart(operator: &Operator, external_secret: &ExternalSecret, secret: &str) {
+/// Restarts the workloads that use a Secret, after it was changed. Failures are only logged, because the Secret itself is
+/// written.
+pub(crate) async fn restart(
+    client: &Client,
+    namespaces: &Informer<Metadata>,
+    external_secret: &ExternalSecret,
+    secret: &str,
+) {
     let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let of_namespace = operator.informers.namespaces.get(&ObjectKey::cluster(namespace));
+    let of_namespace = namespaces.get(&ObjectKey::cluster(namespace));
     let of_namespace = of_namespace.as_ref().map(|namespace| &namespace.metadata);
-    let asked = |workload: &ObjectMeta| {
-        let said = [Some(&external_secret.metadata), Some(workload), of_namespace]
-            .into_iter()
-            .flatten()
-            .find_map(asks);
-        said.unwrap_or(false)
+    let is_asked_for = |workload: &ObjectMeta| {
+        let objects = [Some(&external_secret.metadata), Some(workload), of_namespace];
+        objects.into_iter().flatten().find_map(auto_restart).unwrap_or(false)
     };
-    let outcomes = [
-        restart_kind::<Deployment>(&operator.client, namespace, secret, asked).await,
-        restart_kind::<StatefulSet>(&operator.client, namespace, secret, asked).await,
-        restart_kind::<DaemonSet>(&operator.client, namespace, secret, asked).await,
+    let results = [
+        restart_kind::<Deployment>(client, namespace, secret, is_asked_for).await,
+        restart_kind::<StatefulSet>(client, namespace, secret, is_asked_for).await,
+        restart_kind::<DaemonSet>(client, namespace, secret, is_asked_for).await,
     ];
-    for error in outcomes.into_iter().filter_map(Result::err) {
-        tracing::warn!(namespace, secret, error = %api_message(&error), "workloads that use the Secret could not be restarted");
+    for error in results.into_iter().filter_map(Result::err) {
+        tracing::warn!(secret, error = %api_message(&error), "the workloads that use the Secret could not be listed");
     }
 }
 
-/// One workload that is refused holds up none of the others.
+/// Restarts the workloads of one kind. A workload that can't be changed does not keep the others from being restarted.
 async fn restart_kind<K: Workload>(
     client: &Client,
     namespace: &str,
     secret: &str,
-    asked: impl Fn(&ObjectMeta) -> bool,
+    is_asked_for: impl Fn(&ObjectMeta) -> bool,
 ) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     for workload in api.list(&ListParams::default()).await? {
         let pods = workload.template().and_then(|template| template.spec.as_ref());
-        if !asked(workload.meta()) || !pods.is_some_and(|pods| uses(pods, secret)) {
+        if !is_asked_for(workload.meta()) || !pods.is_some_and(|pods| uses(pods, secret)) {
             continue;
         }
-        // To the fraction of a second: two changes within one are two restarts.
+        // With the fraction of a second, so that two changes within one second are two restarts.
         let at = Timestamp::now().to_string();
-        let patch = json!({ "spec": { "template": { "metadata": { "annotations": { RESTARTED: at } } } } });
+        let patch = json!({ "spec": { "template": { "metadata": { "annotations": { LAST_RESTARTED: at } } } } });
         let (kind, name) = (K::kind(&()), workload.name_any());
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
-            Ok(_) => tracing::info!(namespace, secret, %kind, name, "restarting"),
+            Ok(_) => {
+                tracing::info!(namespace, secret, %kind, name, "the workload is restarted because the Secret has changed")
+            }
             Err(error) => {
-                tracing::warn!(namespace, secret, %kind, name, error = %api_message(&error), "could not be restarted")
+                tracing::warn!(namespace, secret, %kind, name, error = %api_message(&error), "the workload could not be restarted")
             }
         }
     }
     Ok(())
 }
 
-fn asks(meta: &ObjectMeta) -> Option<bool> {
-    match meta.annotations.as_ref()?.get(ASKED)?.as_str() {
+/// What an object's annotation says about restarts.
+fn auto_restart(meta: &ObjectMeta) -> Option<bool> {
+    match meta.annotations.as_ref()?.get(AUTO_RESTART)?.as_str() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
     }
 }
 
-/// Whether Pods get anything from a Secret: an environment, a volume, or the right to pull images.
+/// Whether Pods use a Secret: in an environment variable, in a volume, or to pull images.
 fn uses(pods: &PodSpec, secret: &str) -> bool {
     let in_container = |container: &Container| {
         let variables = container
@@ -143,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_workload_that_is_refused_holds_up_no_other() {
+    async fn a_workload_that_can_not_be_changed_does_not_stop_the_restart_of_others() {
         let restarted = Arc::new(Mutex::new(Vec::new()));
         let list = || async {
             let workload = |name: &str| {
@@ -178,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_use_a_secret_counts() {
+    fn a_secret_is_used_by_variables_volumes_and_image_pulls() {
         let ways = [
             r#"{"containers":[{"name":"a","env":[{"name":"x","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}]}"#,
             r#"{"containers":[{"name":"a","envFrom":[{"secretRef":{"name":"s"}}]}]}"#,

@@ -1,59 +1,36 @@
-//! From options to a running operator.
+//! Runs an operator, from its options to its stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::core::ApiResource;
+use kube::{Client, Config};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::clients::{self, Clients};
-use crate::controllers::{self, cluster_external_secret, external_secret, push_secret, store};
-use crate::discovery::{self, DiscoveryError};
-use crate::force_sync;
-use crate::informer::Scope;
+use crate::controllers;
+use crate::controllers::cluster_external_secret::ClusterExternalSecretReconciler;
+use crate::controllers::external_secret::{ExternalSecretReconciler, Fetcher, TargetWriter};
+use crate::controllers::force_sync::ForceSyncReconciler;
+use crate::controllers::push_secret::{ItemWriter, PushSecretReconciler, SourceReader, StoreFinalizer};
+use crate::controllers::store::StoreReconciler;
+use crate::discovery;
+use crate::error::OperatorError;
+use crate::informer::{Informer, Scope};
+use crate::kube_ext::{ObjectWriter, core_resource};
 use crate::leader;
 use crate::metrics::Metrics;
-use crate::operator::Operator;
 use crate::options::Options;
 use crate::provider::Changed;
-use crate::queue::Queue;
 use crate::server;
-use crate::start::{core, start};
-use crate::types::Served;
-use crate::wake;
-use crate::work::Requeue;
+use crate::server_events::ServerEvents;
+use crate::start::Operator;
+use crate::types::{Served, Store};
 
-/// How often values that were read a while ago are forgotten.
-const TIDY: Duration = Duration::from_secs(15);
-
-/// Why an operator does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
-    /// There is no API server to be reached.
-    #[error("the Kubernetes API server can't be reached: {0}")]
-    Kubernetes(String),
-    /// The API server does not have the resources.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    /// An address can't be listened on.
-    #[error("{what} {address}: {cause}")]
-    Listen {
-        /// The flag.
-        what: &'static str,
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// The times of the leader election make no sense together.
-    #[error("{0}")]
-    Election(String),
-    /// Another replica took over: this one has to start anew.
-    #[error("another replica holds the Lease now")]
-    LeaseLost,
-}
+/// How often values that nobody has used lately are removed from memory.
+const TIDY_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Runs an operator until `stop`.
 ///
@@ -74,11 +51,9 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     let metrics = Metrics::new(options.extended_metric_labels);
     let ready = server::Ready::default();
     server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
-    let served = discovery::served(&clients.client).await?;
-    let namespaces = narrow(&clients.client, &mut options, &served)
-        .await
-        .map_err(DiscoveryError::from)?;
-    // What is turned off is as if the API server did not have it.
+    let served = discovery::served(&clients.client, &config).await?;
+    let namespaces = limit_to_rights(&clients.client, &config, &mut options, &served).await?;
+    // A kind that is turned off is treated like a kind that the API server does not have.
     let served = Served {
         cluster_external_secret: served
             .cluster_external_secret
@@ -86,15 +61,13 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         push_secret: served.push_secret.filter(|_| options.push_secrets),
         ..served
     };
-    if options.leader_election.is_some() {
-        // One that waits for the Lease is as it should be: a Deployment's roll-out waits for it to be ready.
-        ready.set();
-    }
     let lease = match &options.leader_election {
         None => None,
         Some(election) => {
-            // One request that is not answered shall not cost the Lease.
-            let client = clients::answered_within(&config, election.deadline / 2)?;
+            // See `Ready`: a replica that waits for the Lease is ready.
+            ready.set();
+            // Half of the deadline, so that one request without an answer does not cost the Lease.
+            let client = clients::client_with_timeout(&config, election.deadline / 2)?;
             match leader::wait(&client, election, &stop).await {
                 Some(lease) => Some(lease),
                 None => return Ok(()),
@@ -102,10 +75,11 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         }
     };
     let (changes, changed) = mpsc::unbounded_channel();
-    let operator = start(clients, options, served, namespaces, metrics, changes);
-    // The first lists may take long: the Lease is held meanwhile.
+    let operator = Operator::new(&clients, options, served, metrics, changes);
+    operator.follow(&clients.watch_client, namespaces.as_ref());
     let work = async {
-        if stop.run_until_cancelled(operator.wait_ready()).await.is_none() {
+        let lists_complete = operator.informers.wait_ready();
+        if stop.run_until_cancelled(lists_complete).await.is_none() {
             return;
         }
         ready.set();
@@ -114,15 +88,16 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
             version = operator.served.external_secret.version,
             "operator is running"
         );
-        work(operator.clone(), changed, stop.clone()).await;
+        reconcile_all(&operator, changed, stop.clone()).await;
     };
-    let outcome = match lease {
+    let result = match lease {
         None => {
             work.await;
             Ok(())
         }
+        // The Lease is renewed from now on, because the first lists may take long.
         Some(lease) => {
-            // The Lease is given back when all work is done, not before: nobody else may begin meanwhile.
+            // The Lease is released after the last reconcile, so that no other replica begins before that.
             let done = CancellationToken::new();
             let holding = lease.hold(&done);
             tokio::pin!(work, holding);
@@ -132,105 +107,214 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
                     holding.await;
                     Ok(())
                 }
-                // Another replica may be at work already: stop at once rather than in order.
+                // Another replica may work already, so this one stops without waiting for its reconciles.
                 () = &mut holding => Err(OperatorError::LeaseLost),
             }
         }
     };
     tracing::info!("operator has stopped");
-    outcome
+    result
 }
 
-/// Which namespaces' labels are to be known. With one namespace, what belongs to all of them is only looked at where
-/// that is allowed: a Role alone must do.
-async fn narrow(client: &Client, options: &mut Options, served: &Served) -> Result<Option<Scope>, kube::Error> {
+/// Turns off what the operator has no right to, and returns which namespaces to follow. With `--namespace` a Role without
+/// any cluster-wide right must be enough, so cluster-scoped objects are followed only if that is allowed.
+async fn limit_to_rights(
+    client: &Client,
+    config: &Config,
+    options: &mut Options,
+    served: &Served,
+) -> Result<Option<Scope>, OperatorError> {
     let Some(namespace) = &options.namespace else {
         return Ok(Some(Scope::default()));
     };
     if !options.cluster_stores {
         return Ok(None);
     }
-    options.cluster_stores = access::may_follow(client, &served.cluster_secret_store, None, None).await?;
+    let may_follow = async |kind: &ApiResource, name: Option<&str>| {
+        let allowed = access::may_follow(client, kind, None, name).await;
+        allowed.map_err(|error| OperatorError::from_api(config, &error))
+    };
+    options.cluster_stores = may_follow(&served.cluster_secret_store, None).await?;
     if !options.cluster_stores {
-        tracing::info!("ClusterSecretStores are left alone: they may not be listed and watched");
+        tracing::info!("ClusterSecretStores are ignored, because the operator may not list and watch them");
         return Ok(None);
     }
     let scope = Scope {
         name: Some(namespace.clone()),
         ..Scope::default()
     };
-    let allowed = access::may_follow(client, &core("Namespace", "namespaces"), None, Some(namespace)).await?;
+    let namespaces = core_resource("Namespace", "namespaces");
+    let allowed = may_follow(&namespaces, Some(namespace)).await?;
     Ok(allowed.then_some(scope))
 }
 
-/// All controllers, until `stop`.
-async fn work(operator: Arc<Operator>, changed: mpsc::UnboundedReceiver<Changed>, stop: CancellationToken) {
+/// Runs all controllers until `stop`, and then until their last reconcile has ended.
+async fn reconcile_all(operator: &Operator, changed: mpsc::UnboundedReceiver<Changed>, stop: CancellationToken) {
     let queues = &operator.queues;
-    let metrics = |name: &str| operator.metrics.queue(name, operator.options.concurrent);
-    let external_secrets = {
-        let operator = operator.clone();
-        controllers::run(
-            queues.external_secrets.clone(),
-            metrics("externalsecret"),
-            stop.clone(),
-            move |work| {
-                let operator = operator.clone();
-                async move {
-                    match operator.options.poke_only {
-                        true => force_sync::reconcile(&operator, &work).await,
-                        false => external_secret::reconcile(&operator, &work).await,
-                    }
-                }
-            },
-        )
+    let external_secrets = async {
+        let queue = queues.external_secrets.clone();
+        if operator.options.poke_only {
+            let reconciler = Arc::new(operator.force_sync_reconciler());
+            controllers::run("externalsecret", queue, reconciler, stop.clone()).await;
+        } else {
+            let reconciler = Arc::new(operator.external_secret_reconciler());
+            controllers::run("externalsecret", queue, reconciler, stop.clone()).await;
+        }
     };
-    let stores = |queue: &Arc<Queue>, name| {
-        let operator = operator.clone();
-        controllers::run(queue.clone(), metrics(name), stop.clone(), move |work| {
-            let operator = operator.clone();
-            async move {
-                match operator.options.poke_only {
-                    true => Requeue::OnChange,
-                    false => store::reconcile(&operator, &work).await,
-                }
-            }
-        })
+    let (served, stores) = (&operator.served, &operator.informers.stores);
+    let checks_stores = operator.options.secret_stores;
+    let stores_of_namespaces = controllers::run(
+        "secretstore",
+        queues.stores.clone(),
+        Arc::new(operator.store_reconciler(&served.secret_store, &stores.namespaced, checks_stores)),
+        stop.clone(),
+    );
+    let cluster_stores = controllers::run(
+        "clustersecretstore",
+        queues.cluster_stores.clone(),
+        Arc::new(operator.store_reconciler(&served.cluster_secret_store, &stores.cluster, true)),
+        stop.clone(),
+    );
+    let cluster_external_secrets = async {
+        if let Some(reconciler) = operator.cluster_external_secret_reconciler() {
+            let queue = queues.cluster_external_secrets.clone();
+            controllers::run("clusterexternalsecret", queue, Arc::new(reconciler), stop.clone()).await;
+        }
     };
-    let cluster_stores = stores(&queues.cluster_stores, "clustersecretstore");
-    let stores = stores(&queues.stores, "secretstore");
-    let cluster_external_secrets = {
-        let (operator, queue) = (operator.clone(), queues.cluster_external_secrets.clone());
-        controllers::run(queue, metrics("clusterexternalsecret"), stop.clone(), move |work| {
-            let operator = operator.clone();
-            async move { cluster_external_secret::reconcile(&operator, &work).await }
-        })
+    let push_secrets = async {
+        if let Some(reconciler) = operator.push_secret_reconciler() {
+            let queue = queues.push_secrets.clone();
+            controllers::run("pushsecret", queue, Arc::new(reconciler), stop.clone()).await;
+        }
     };
-    let push_secrets = {
-        let operator = operator.clone();
-        controllers::run(
-            queues.push_secrets.clone(),
-            metrics("pushsecret"),
-            stop.clone(),
-            move |work| {
-                let operator = operator.clone();
-                async move { push_secret::reconcile(&operator, &work).await }
-            },
-        )
-    };
-    let wakes = wake::run(operator.clone(), changed, stop.clone());
-    let tidies = async {
-        while stop.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-            let many_wait = operator.queues.external_secrets.is_crowded();
-            operator.connections.tidy(|key| operator.has_store(key), many_wait);
+    let server_events = Arc::new(ServerEvents {
+        informers: operator.informers.clone(),
+        queues: operator.queues.clone(),
+        connections: operator.connections.clone(),
+        dependencies: operator.dependencies.clone(),
+    });
+    let tidying = async {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(TIDY_INTERVAL))
+            .await
+            .is_some()
+        {
+            let is_busy = queues.external_secrets.is_crowded();
+            operator.connections.tidy(|key| stores.by_key(key).is_some(), is_busy);
         }
     };
     tokio::join!(
         external_secrets,
-        stores,
+        stores_of_namespaces,
         cluster_stores,
         cluster_external_secrets,
         push_secrets,
-        wakes,
-        tidies
+        server_events.run(changed, stop.clone()),
+        tidying
     );
+}
+
+/// Each reconciler gets the parts that it uses.
+impl Operator {
+    fn external_secret_reconciler(&self) -> ExternalSecretReconciler {
+        let (resource, informers) = (&self.served.external_secret, &self.informers);
+        ExternalSecretReconciler {
+            writer: ObjectWriter::new(
+                self.client.clone(),
+                resource.clone(),
+                informers.external_secrets.clone(),
+            ),
+            fetcher: Arc::new(self.fetcher()),
+            targets: TargetWriter::new(
+                self.client.clone(),
+                informers.clone(),
+                self.templates.clone(),
+                resource.api_version.clone(),
+            ),
+            informers: informers.clone(),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            options: self.options.clone(),
+            client: self.client.clone(),
+            started_at: self.started_at,
+        }
+    }
+
+    fn force_sync_reconciler(&self) -> ForceSyncReconciler {
+        let (resource, informer) = (&self.served.external_secret, &self.informers.external_secrets);
+        ForceSyncReconciler {
+            writer: ObjectWriter::new(self.client.clone(), resource.clone(), informer.clone()),
+            fetcher: Arc::new(self.fetcher()),
+            informers: self.informers.clone(),
+            metrics: self.metrics.clone(),
+            default_store: self.options.default_store.clone(),
+            started_at: self.started_at,
+        }
+    }
+
+    fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            informers: self.informers.clone(),
+            connections: self.connections.clone(),
+            dependencies: self.dependencies.clone(),
+            queues: self.queues.clone(),
+            metrics: self.metrics.clone(),
+            flood_gate: self.options.flood_gate,
+            poke_only: self.options.poke_only,
+        }
+    }
+
+    fn store_reconciler(
+        &self,
+        resource: &ApiResource,
+        informer: &Arc<Informer<Store>>,
+        is_enabled: bool,
+    ) -> StoreReconciler {
+        StoreReconciler {
+            writer: ObjectWriter::new(self.client.clone(), resource.clone(), informer.clone()),
+            stores: self.informers.stores.clone(),
+            connections: self.connections.clone(),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            finalizer: self.served.push_secret.as_ref().map(|_| StoreFinalizer {
+                informers: self.informers.clone(),
+            }),
+            is_enabled: is_enabled && !self.options.poke_only,
+            default_interval: self.options.store_interval,
+        }
+    }
+
+    /// `None` if the API server does not have the kind, or the options turn it off.
+    fn cluster_external_secret_reconciler(&self) -> Option<ClusterExternalSecretReconciler> {
+        let resource = self.served.cluster_external_secret.clone()?;
+        let informer = self.informers.cluster_external_secrets.clone();
+        Some(ClusterExternalSecretReconciler {
+            client: self.client.clone(),
+            writer: ObjectWriter::new(self.client.clone(), resource, informer),
+            informers: self.informers.clone(),
+            external_secret: self.served.external_secret.clone(),
+            metrics: self.metrics.clone(),
+        })
+    }
+
+    /// `None` if the API server does not have the kind, or the options turn it off.
+    fn push_secret_reconciler(&self) -> Option<PushSecretReconciler> {
+        let resource = self.served.push_secret.clone()?;
+        let informer = self.informers.push_secrets.clone();
+        Some(PushSecretReconciler {
+            writer: ObjectWriter::new(self.client.clone(), resource, informer),
+            sources: SourceReader {
+                client: self.client.clone(),
+                templates: self.templates.clone(),
+            },
+            items: ItemWriter {
+                connections: self.connections.clone(),
+                metrics: self.metrics.clone(),
+            },
+            informers: self.informers.clone(),
+            queues: self.queues.clone(),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+        })
+    }
 }

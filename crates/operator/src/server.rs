@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! The operator's own HTTP server: `/metrics`, `/healthz` and `/readyz`.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,14 +12,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::OperatorError;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::run::OperatorError;
 
-/// What Prometheus is told the text is.
+/// The content type of `/metrics`.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether the operator is ready. A replica that waits for the Lease is ready: it is as it should be.
+/// Whether `/readyz` reports the operator as ready. A replica that waits for the Lease is ready, because a Deployment's
+/// rollout waits for ready Pods.
 #[derive(Clone, Default)]
 pub(crate) struct Ready(Arc<AtomicBool>);
 
@@ -29,7 +30,7 @@ impl Ready {
     }
 }
 
-/// Listens, and serves until `stop`.
+/// Listens on the configured addresses, and serves until `stop`.
 ///
 /// # Errors
 /// When an address can't be listened on.
@@ -51,9 +52,10 @@ pub(crate) async fn start(
     let health = Router::new().route("/healthz", get(|| async { "ok" })).route(
         "/readyz",
         get(move || async move {
-            match ready.0.load(Ordering::Relaxed) {
-                true => (StatusCode::OK, "ok"),
-                false => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            if ready.0.load(Ordering::Relaxed) {
+                (StatusCode::OK, "ok")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, "starting")
             }
         }),
     );
@@ -74,24 +76,24 @@ pub(crate) async fn start(
 }
 
 async fn listen(
-    what: &'static str,
+    flag: &'static str,
     address: SocketAddr,
     router: Router,
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
     let listener = match TcpListener::bind(address).await {
-        // A machine without IPv6 has other words for "all addresses".
+        // `[::]` stands for all addresses, and fails on a machine without IPv6.
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
-        outcome => outcome,
+        result => result,
     };
-    let listener = listener.map_err(|cause| OperatorError::Listen { what, address, cause })?;
+    let listener = listener.map_err(|cause| OperatorError::Listen { flag, address, cause })?;
     let stop = stop.clone();
     tokio::spawn(async move {
         let serve = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = serve.await {
-            tracing::warn!(%error, "serving {what} ended");
+            tracing::warn!(%error, flag, "the HTTP server has stopped");
         }
     });
     Ok(())

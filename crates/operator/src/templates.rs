@@ -1,26 +1,19 @@
 //! Watches the ConfigMaps and Secrets that `templateFrom` names. When one changes, the ExternalSecrets that name it are
 //! requeued.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use kube::Client;
 use kube::api::DynamicObject;
 
 use crate::access;
 use crate::api_error::api_message;
+use crate::index::TemplateKind;
 use crate::informer::{Informer, ObjectChange, Scope, Watched};
+use crate::informers::Identity;
+use crate::kube_ext::core_resource;
 use crate::object_key::ObjectKey;
-use crate::operator::{Identity, Operator};
-use crate::start::core;
-use crate::wake;
-
-/// The kinds of object that hold templates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TemplateKind {
-    ConfigMap,
-    Secret,
-}
 
 /// The uid and resource version of a ConfigMap or Secret. Nothing else is cached, because all objects of the kind in
 /// the cluster are watched.
@@ -39,23 +32,25 @@ impl Watched for Version {
     }
 }
 
+/// Is called for each ConfigMap or Secret that was created or changed. Must not block.
+pub(crate) type OnChange = Arc<dyn Fn(TemplateKind, &ObjectKey) + Send + Sync>;
+
 /// Watches a kind once the first template names an object of the kind. A cluster without such templates costs no watch
 /// and no memory.
-pub(crate) struct TemplateSources {
+pub(crate) struct TemplateWatches {
     watch_client: Client,
     scope: Scope,
-    /// Whose ExternalSecrets are requeued. Set before the first template is rendered.
-    operator: Arc<OnceLock<Arc<Operator>>>,
+    on_change: OnChange,
     config_maps: Arc<AtomicBool>,
     secrets: Arc<AtomicBool>,
 }
 
-impl TemplateSources {
-    pub(crate) fn new(watch_client: Client, scope: Scope, operator: Arc<OnceLock<Arc<Operator>>>) -> Self {
+impl TemplateWatches {
+    pub(crate) fn new(watch_client: Client, scope: Scope, on_change: OnChange) -> Self {
         Self {
             watch_client,
             scope,
-            operator,
+            on_change,
             config_maps: Arc::default(),
             secrets: Arc::default(),
         }
@@ -65,13 +60,13 @@ impl TemplateSources {
     /// the first list arrives, it requeues every ExternalSecret that may have read an older version in the meantime.
     pub(crate) fn follow(&self, kind: TemplateKind) {
         let (resource, is_followed) = match kind {
-            TemplateKind::ConfigMap => (core("ConfigMap", "configmaps"), &self.config_maps),
-            TemplateKind::Secret => (core("Secret", "secrets"), &self.secrets),
+            TemplateKind::ConfigMap => (core_resource("ConfigMap", "configmaps"), &self.config_maps),
+            TemplateKind::Secret => (core_resource("Secret", "secrets"), &self.secrets),
         };
         if is_followed.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (client, scope, operator) = (self.watch_client.clone(), self.scope.clone(), self.operator.clone());
+        let (client, scope, on_change) = (self.watch_client.clone(), self.scope.clone(), self.on_change.clone());
         let is_followed = is_followed.clone();
         tokio::spawn(async move {
             match access::may_follow(&client, &resource, scope.namespace.as_deref(), None).await {
@@ -91,18 +86,18 @@ impl TemplateSources {
                     return is_followed.store(false, Ordering::Relaxed);
                 }
             }
-            let seen = move |key: &ObjectKey, seen: ObjectChange<'_, Version>| {
-                let is_other = match &seen {
+            let on_change = move |key: &ObjectKey, change: ObjectChange<'_, Version>| {
+                let is_other = match &change {
                     ObjectChange::Applied(now, before) => before.as_ref().is_none_or(|before| before.0 != now.0),
                     // Without the template the Secret can't be rendered and stays as it is, so no reconcile is needed.
                     ObjectChange::Deleted(_) | ObjectChange::Unreadable(..) => false,
                 };
-                if is_other && let Some(operator) = operator.get() {
-                    wake::of_template(operator, kind, key);
+                if is_other {
+                    on_change(kind, key);
                 }
             };
             // The watch task keeps the informer alive until the process ends.
-            Informer::<Version>::start_metadata(client, &resource, &scope, |_, _| Vec::new(), seen);
+            Informer::<Version>::new(|_, _| Vec::new()).follow_metadata(client, &resource, &scope, on_change);
         });
     }
 }

@@ -363,6 +363,30 @@ fn a_leader_election_whose_times_make_no_sense_is_refused_at_start() {
 }
 
 #[test]
+fn an_api_server_that_can_not_be_reached_is_exit_status_6_with_its_url() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let kubeconfig = directory.path().join("kubeconfig");
+    // Port 9 (discard) of this machine: nobody listens there.
+    let server = "https://127.0.0.1:9";
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": server } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        "users": [{ "name": "u", "user": { "token": "t" } }],
+    });
+    std::fs::write(&kubeconfig, text.to_string()).expect("the file is written");
+    let output = Command::new(binary())
+        .args(["operator", "--metrics-addr=0", "--health-addr=0"])
+        .env("KUBECONFIG", &kubeconfig)
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains(server) && said.contains("Connection refused"), "{said}");
+    assert!(!said.contains("ServiceError"), "{said}");
+}
+
+#[test]
 fn a_leader_stays_one_whoever_labels_its_lease() {
     let Some(stage) = Stage::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");

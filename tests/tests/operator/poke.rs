@@ -77,7 +77,7 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         let failures = || theirs.log().matches("key not found in 1Password Vaults").count();
         let tried = wait_until(|| (failures() >= 3).then_some(()));
         assert!(tried.is_some(), "{}", theirs.log());
-        let pokes = ours.log().matches("poked").count();
+        let pokes = ours.log().matches("set the annotation force-sync").count();
         assert_eq!(pokes, 3, "{}", ours.log());
 
         // What changes while nobody pokes is poked for when it comes back; what did not change is not.

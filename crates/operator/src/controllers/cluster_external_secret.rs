@@ -1,202 +1,238 @@
-//! ClusterExternalSecret: the same ExternalSecret in many namespaces.
+//! ClusterExternalSecret: creates the same ExternalSecret in many namespaces.
 
 mod namespaces;
 mod owned;
-mod wake;
+pub(crate) mod triggers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::core::ApiResource;
-
-use self::owned::OwnedError;
-use crate::api_error::api_message;
-use crate::operator::{Operator, has_finalizer};
-use crate::types::{ClusterExternalSecret, ClusterExternalSecretStatus, Condition, FailedNamespace, GoDuration};
-use crate::work::{Requeue, Work};
+use kube::Client;
 
 pub(crate) use self::owned::owner;
-pub(crate) use self::wake::{of_namespace, of_owned, seen};
+use self::owned::{OwnedError, OwnedWriter};
+use super::Reconcile;
+use crate::api_error::api_message;
+use crate::informers::Informers;
+use crate::kube_ext::{ObjectWriter, has_finalizer};
+use crate::metrics::Metrics;
+use crate::types::{
+    ClusterExternalSecret, ClusterExternalSecretSpec, ClusterExternalSecretStatus, Condition, FailedNamespace,
+    GoDuration,
+};
+use crate::work::{Requeue, Work};
 
-/// How often one is looked at that says nothing of it itself.
+/// How often a ClusterExternalSecret that sets no `refreshTime` is reconciled.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(3600);
-/// On ClusterExternalSecrets (External Secrets 2.x). Not put on here: the API server deletes what an object owns.
+/// External Secrets 2.x adds this finalizer. This operator does not, because the API server deletes what an object owns.
 const FINALIZER: &str = "externalsecrets.external-secrets.io/clusterexternalsecret-cleanup";
 
-/// Looks at a ClusterExternalSecret.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
-    let began = Instant::now();
-    let metrics = &operator.metrics.cluster_external_secrets;
-    let Some(resource) = &operator.served.cluster_external_secret else {
-        return Requeue::OnChange;
-    };
-    match operator.informers.cluster_external_secrets.get(&work.key) {
-        None => {
-            metrics.forget(&work.key);
-            let name = &work.key.name;
-            // One that can't be read is not known here either; only what is gone lets its namespaces go.
-            match operator.api(resource, "").get_metadata_opt(name).await {
-                Ok(Some(_)) => return Requeue::OnChange,
-                Ok(None) => {}
-                Err(error) => return failed(name, &api_message(&error)),
-            }
-            match namespaces::release(operator, name, |_| true).await {
-                Ok(()) => Requeue::OnChange,
-                Err(error) => failed(name, &api_message(&error)),
-            }
-        }
-        Some(ces) if ces.metadata.deletion_timestamp.is_some() => cleanup(operator, resource, &ces).await,
-        Some(ces) => {
-            let outcome = provision(operator, resource, work, &ces).await;
-            metrics.reconciled(&work.key, ces.metadata.labels.as_ref(), began.elapsed());
-            outcome
-        }
-    }
+/// Creates the same ExternalSecret in many namespaces.
+pub(crate) struct ClusterExternalSecretReconciler {
+    pub(crate) client: Client,
+    pub(crate) writer: ObjectWriter<ClusterExternalSecretSpec, ClusterExternalSecretStatus>,
+    pub(crate) informers: Arc<Informers>,
+    /// The version of ExternalSecrets that the API server has.
+    pub(crate) external_secret: kube::core::ApiResource,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-/// What a turn came to.
+/// What a reconcile has achieved.
 #[derive(Default)]
 struct Provisioned {
-    /// Where there is one.
+    /// The namespaces that have their ExternalSecret.
     namespaces: BTreeSet<String>,
-    /// Where there is none, or one too many.
+    /// The namespaces that lack their ExternalSecret, or have one too many.
     failures: BTreeMap<String, OwnedError>,
-    /// Why it can't be told where there should be one.
-    unknown: Option<String>,
-    /// A namespace could not be let go.
-    held: bool,
+    /// Why the selected namespaces can't be computed.
+    selector_error: Option<String>,
+    /// Whether a finalizer of External Secrets could not be removed from a namespace.
+    finalizer_left: bool,
 }
 
-async fn provision(operator: &Operator, resource: &ApiResource, work: &Work, ces: &ClusterExternalSecret) -> Requeue {
-    let done = match namespaces::selected(operator, &ces.spec) {
-        Ok(selected) => make(operator, ces, selected).await,
-        Err(why) => Provisioned {
-            unknown: Some(why),
-            ..Provisioned::default()
-        },
-    };
-    let conflict = done.failures.values().any(OwnedError::is_conflict);
-    let again = done.held || done.failures.values().any(OwnedError::may_pass);
-    let status = told(ces, done);
-    let metrics = &operator.metrics.cluster_external_secrets;
-    for condition in &status.conditions {
-        metrics.condition(&work.key, condition);
-    }
-    for failed in &status.failed_namespaces {
-        metrics.failed(&work.key);
-        let (namespace, reason) = (&failed.namespace, &failed.reason);
-        tracing::warn!(
-            cluster_external_secret = %work.key,
-            namespace,
-            reason,
-            "the namespace could not be provisioned"
-        );
-    }
-    let informer = &operator.informers.cluster_external_secrets;
-    if let Err(outcome) = operator.write_status(Some(informer), resource, ces, &status).await {
-        return outcome;
-    }
-    match (conflict, again) {
-        (true, _) => Requeue::AfterConflict,
-        (_, true) => Requeue::AfterFailure,
-        _ => next(ces),
+impl Reconcile for ClusterExternalSecretReconciler {
+    async fn reconcile(&self, work: &Work) -> Requeue {
+        let started_at = Instant::now();
+        let metrics = &self.metrics.cluster_external_secrets;
+        let Some(ces) = self.informers.cluster_external_secrets.get(&work.key) else {
+            metrics.forget(&work.key);
+            return self.release_namespaces_of_deleted(&work.key.name).await;
+        };
+        if ces.metadata.deletion_timestamp.is_some() {
+            return self.cleanup(&ces).await;
+        }
+        let requeue = self.provision(work, &ces).await;
+        metrics.reconciled(&work.key, ces.metadata.labels.as_ref(), started_at.elapsed());
+        requeue
     }
 }
 
-/// Makes an ExternalSecret in each selected namespace, and leaves none elsewhere, nor one of another name.
-async fn make(operator: &Operator, ces: &ClusterExternalSecret, selected: BTreeSet<String>) -> Provisioned {
-    let (name, wanted) = (name(ces), external_secret_name(ces));
-    let mut done = Provisioned::default();
-    // The old ones first: they make the same Secrets.
-    for key in owned::all(operator, ces) {
-        if (*key.name == *wanted && selected.contains(&*key.namespace)) || done.failures.contains_key(&*key.namespace) {
-            continue;
+impl ClusterExternalSecretReconciler {
+    /// Removes External Secrets' finalizer from all namespaces, if the ClusterExternalSecret no longer exists. An object that
+    /// does not fit the resource definition is not cached either, but exists.
+    async fn release_namespaces_of_deleted(&self, name: &str) -> Requeue {
+        match self.writer.api("").get_metadata_opt(name).await {
+            Ok(Some(_)) => return Requeue::OnChange,
+            Ok(None) => {}
+            Err(error) => return failed(&api_message(&error)),
         }
-        if let Err(error) = owned::delete(operator, &key, name).await {
-            done.failures.insert(key.namespace.to_string(), error);
-        }
-    }
-    for namespace in selected {
-        if done.failures.contains_key(&namespace) {
-            continue;
-        }
-        match owned::apply(operator, ces, &namespace, wanted).await {
-            Ok(()) => drop(done.namespaces.insert(namespace)),
-            Err(error) => drop(done.failures.insert(namespace, error)),
+        match namespaces::release(&self.client, &self.informers.namespaces, name, |_| true).await {
+            Ok(()) => Requeue::OnChange,
+            Err(error) => failed(&api_message(&error)),
         }
     }
-    let selected_still = |namespace: &str| done.namespaces.contains(namespace) || done.failures.contains_key(namespace);
-    if let Err(error) = namespaces::release(operator, name, |namespace| !selected_still(namespace)).await {
-        let error = api_message(&error);
-        tracing::warn!(cluster_external_secret = name, %error, "a namespace's finalizer could not be removed");
-        done.held = true;
+
+    async fn provision(&self, work: &Work, ces: &ClusterExternalSecret) -> Requeue {
+        let provisioned = match namespaces::selected(&self.informers.namespaces, &ces.spec) {
+            Ok(selected) => self.write_external_secrets(ces, selected).await,
+            Err(error) => Provisioned {
+                selector_error: Some(error),
+                ..Provisioned::default()
+            },
+        };
+        let has_conflict = provisioned.failures.values().any(OwnedError::is_conflict);
+        let can_retry = provisioned.finalizer_left || provisioned.failures.values().any(OwnedError::may_pass);
+        let status = status_for(ces, provisioned);
+        let metrics = &self.metrics.cluster_external_secrets;
+        for condition in &status.conditions {
+            metrics.condition(&work.key, condition);
+        }
+        for failed in &status.failed_namespaces {
+            metrics.failed(&work.key);
+            let (namespace, reason) = (&failed.namespace, &failed.reason);
+            tracing::warn!(namespace, reason, "the namespace could not be provisioned");
+        }
+        if let Err(requeue) = self.writer.write_status(ces, &status).await {
+            return requeue;
+        }
+        if has_conflict {
+            Requeue::AfterConflict
+        } else if can_retry {
+            Requeue::AfterFailure
+        } else {
+            next_refresh(ces)
+        }
     }
-    done
+
+    /// Writes an ExternalSecret into each selected namespace, and deletes those in other namespaces or with another name.
+    async fn write_external_secrets(&self, ces: &ClusterExternalSecret, selected: BTreeSet<String>) -> Provisioned {
+        let (name, owned_name) = (name(ces), external_secret_name(ces));
+        let owned = self.owned_writer(ces);
+        let mut provisioned = Provisioned::default();
+        // Delete first: an ExternalSecret under another name writes the same Secret.
+        for key in owned.all() {
+            let is_wanted = *key.name == *owned_name && selected.contains(&*key.namespace);
+            if is_wanted || provisioned.failures.contains_key(&*key.namespace) {
+                continue;
+            }
+            if let Err(error) = owned.delete(&key).await {
+                provisioned.failures.insert(key.namespace.to_string(), error);
+            }
+        }
+        for namespace in selected {
+            if provisioned.failures.contains_key(&namespace) {
+                continue;
+            }
+            match owned.apply(&namespace, owned_name).await {
+                Ok(()) => drop(provisioned.namespaces.insert(namespace)),
+                Err(error) => drop(provisioned.failures.insert(namespace, error)),
+            }
+        }
+        let is_released = |namespace: &str| {
+            !provisioned.namespaces.contains(namespace) && !provisioned.failures.contains_key(namespace)
+        };
+        let released = namespaces::release(&self.client, &self.informers.namespaces, name, is_released).await;
+        if let Err(error) = released {
+            let error = api_message(&error);
+            tracing::warn!(%error, "a finalizer could not be removed from a namespace");
+            provisioned.finalizer_left = true;
+        }
+        provisioned
+    }
+
+    /// Deletes the ExternalSecrets of a ClusterExternalSecret that is being deleted. Only one with External Secrets' finalizer
+    /// waits for that.
+    async fn cleanup(&self, ces: &ClusterExternalSecret) -> Requeue {
+        if !has_finalizer(&ces.metadata, FINALIZER) {
+            return Requeue::OnChange;
+        }
+        let owned = self.owned_writer(ces);
+        for key in owned.all() {
+            if let Err(error) = owned.delete(&key).await {
+                return failed(&error);
+            }
+        }
+        let released = namespaces::release(&self.client, &self.informers.namespaces, name(ces), |_| true).await;
+        if let Err(error) = released {
+            return failed(&api_message(&error));
+        }
+        let removed = self.writer.set_finalizer(ces, FINALIZER, false).await;
+        removed.err().unwrap_or(Requeue::OnChange)
+    }
+
+    fn owned_writer<'a>(&'a self, ces: &'a ClusterExternalSecret) -> OwnedWriter<'a> {
+        OwnedWriter {
+            client: &self.client,
+            external_secrets: &self.informers.external_secrets,
+            resource: &self.external_secret,
+            owner: ces,
+            owner_resource: self.writer.resource(),
+        }
+    }
 }
 
-/// The status after a turn.
-fn told(ces: &ClusterExternalSecret, done: Provisioned) -> ClusterExternalSecretStatus {
+/// The status after a reconcile.
+fn status_for(ces: &ClusterExternalSecret, provisioned: Provisioned) -> ClusterExternalSecretStatus {
     let mut status = ces.status.clone().unwrap_or_default();
-    let mut namespaces = done.namespaces;
-    match done.unknown {
+    let Provisioned {
+        mut namespaces,
+        failures,
+        selector_error,
+        ..
+    } = provisioned;
+    match selector_error {
         Some(reason) => {
             let namespace = "unknown".to_owned();
             status.failed_namespaces = vec![FailedNamespace { namespace, reason }];
         }
         None => {
-            // What could not be deleted, or was there before it could not be looked at, is still there.
-            let known = status.provisioned_namespaces.iter();
-            let failed_known = known.filter(|known| done.failures.get(*known).is_some_and(OwnedError::may_pass));
-            namespaces.extend(failed_known.cloned());
+            // An ExternalSecret that could not be deleted or read may still exist.
+            let before = status.provisioned_namespaces.iter();
+            let may_exist = before.filter(|name| failures.get(*name).is_some_and(OwnedError::may_pass));
+            namespaces.extend(may_exist.cloned());
             status.provisioned_namespaces = namespaces.into_iter().collect();
             let failure = |(namespace, error): (String, OwnedError)| FailedNamespace {
                 namespace,
                 reason: error.to_string(),
             };
-            status.failed_namespaces = done.failures.into_iter().map(failure).collect();
+            status.failed_namespaces = failures.into_iter().map(failure).collect();
             status.external_secret_name = external_secret_name(ces).to_owned();
         }
     }
-    let condition = condition(status.failed_namespaces.is_empty());
+    let condition = condition_for(&status.failed_namespaces);
     status.conditions.retain(|known| known.type_ != condition.type_);
     status.conditions.push(condition);
     status
 }
 
-/// One that is being deleted. Only one that External Secrets put its finalizer on waits for this.
-async fn cleanup(operator: &Operator, resource: &ApiResource, ces: &ClusterExternalSecret) -> Requeue {
-    let name = name(ces);
-    if !has_finalizer(&ces.metadata, FINALIZER) {
-        return Requeue::OnChange;
-    }
-    for key in owned::all(operator, ces) {
-        if let Err(error) = owned::delete(operator, &key, name).await {
-            return failed(name, &error);
-        }
-    }
-    if let Err(error) = namespaces::release(operator, name, |_| true).await {
-        return failed(name, &api_message(&error));
-    }
-    let informer = &operator.informers.cluster_external_secrets;
-    let written = operator.set_finalizer(informer, resource, ces, FINALIZER, false).await;
-    written.err().unwrap_or(Requeue::OnChange)
-}
-
-fn failed(name: &str, error: &dyn std::fmt::Display) -> Requeue {
-    tracing::warn!(cluster_external_secret = name, %error, "the ClusterExternalSecret could not be worked at");
+fn failed(error: &dyn std::fmt::Display) -> Requeue {
+    tracing::warn!(%error, "the ClusterExternalSecret could not be reconciled");
     Requeue::AfterFailure
 }
 
-/// External Secrets gives these neither a reason nor a time.
-fn condition(fine: bool) -> Condition {
+/// The condition. External Secrets gives it neither a reason nor a time.
+fn condition_for(failed_namespaces: &[FailedNamespace]) -> Condition {
+    let is_ready = failed_namespaces.is_empty();
     Condition {
         reason: None,
-        message: (!fine).then(|| "one or more namespaces failed".to_owned()),
-        ..Condition::ready(fine, "", "")
+        message: (!is_ready).then(|| "one or more namespaces failed".to_owned()),
+        ..Condition::ready(is_ready, "", "")
     }
 }
 
-fn next(ces: &ClusterExternalSecret) -> Requeue {
+/// When the next periodic reconcile is; never with an interval of zero.
+fn next_refresh(ces: &ClusterExternalSecret) -> Requeue {
     match ces.spec.refresh_interval {
         None => Requeue::After(DEFAULT_INTERVAL),
         Some(GoDuration(interval)) if interval.is_zero() => Requeue::OnChange,
@@ -208,7 +244,7 @@ fn name(ces: &ClusterExternalSecret) -> &str {
     ces.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// The ExternalSecrets' name.
+/// The name of the ExternalSecrets.
 fn external_secret_name(ces: &ClusterExternalSecret) -> &str {
     match ces.spec.external_secret_name.as_str() {
         "" => name(ces),

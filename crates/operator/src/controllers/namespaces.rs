@@ -1,4 +1,4 @@
-//! Which namespaces a cluster-wide resource is for.
+//! Which namespaces a cluster-scoped resource applies to.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 use sidevault_go::regex::Regex;
 
-use crate::object_key::ObjectKey;
-use crate::operator::Operator;
+use crate::informer::Informer;
+use crate::informers::Metadata;
 use crate::types::Store;
 
 /// Whether a ClusterSecretStore may be used from a namespace.
 ///
 /// # Errors
-/// When a condition makes no sense.
-pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Result<bool, String> {
+/// When a condition is invalid, or the labels of the namespace are not known.
+pub(super) fn may_use(namespaces: &Informer<Metadata>, store: &Store, namespace: &str) -> Result<bool, String> {
     let conditions = &store.spec.conditions;
     for condition in conditions {
         if let Some(selector) = &condition.namespace_selector {
-            let labels = labels(operator, namespace).ok_or_else(|| format!("failed to get a namespace {namespace:?}"));
-            if matches(selector, &labels?)? {
+            let labels = namespaces
+                .labels(namespace)
+                .ok_or_else(|| format!("failed to get a namespace {namespace:?}"))?;
+            if matches(selector, &labels)? {
                 return Ok(true);
             }
         }
@@ -37,16 +39,10 @@ pub(super) fn may_use(operator: &Operator, store: &Store, namespace: &str) -> Re
     Ok(conditions.is_empty())
 }
 
-/// The labels of a namespace.
-pub(super) fn labels(operator: &Operator, namespace: &str) -> Option<BTreeMap<String, String>> {
-    let namespace = operator.informers.namespaces.get(&ObjectKey::cluster(namespace))?;
-    Some(namespace.metadata.labels.clone().unwrap_or_default())
-}
-
-/// Whether labels match. An empty selector matches all.
+/// Whether a selector matches labels. An empty selector matches all.
 ///
 /// # Errors
-/// When the selector makes no sense.
+/// When the selector is invalid.
 pub(super) fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Result<bool, String> {
     let parsed: Selector = selector
         .clone()

@@ -1,4 +1,4 @@
-//! Intervals: when values are read, or written, again.
+//! Refresh intervals: when values are read, or written, again.
 
 use std::time::Duration;
 
@@ -8,21 +8,22 @@ use k8s_openapi::jiff::Timestamp;
 use crate::types::GoDuration;
 use crate::work::Requeue;
 
-/// The interval of a resource that got past the default of its definition.
+/// The interval of a resource without one. Normally the resource definition sets this default.
 const DEFAULT: Duration = Duration::from_secs(3600);
 
-/// The interval a resource has; zero stands for "once".
+/// The refresh interval of a resource; zero means that it is refreshed once.
 pub(super) fn interval(set: Option<GoDuration>) -> Duration {
     set.map_or(DEFAULT, |GoDuration(interval)| interval)
 }
 
-/// Whether an interval has passed since a time. A time to come is a clock that was set back: it has.
+/// Whether an interval has passed since a time. If the time is in the future, the clock was set back, and the interval
+/// counts as passed.
 pub(super) fn has_passed(interval: Duration, since: Option<&Time>, now: Timestamp) -> bool {
     let since = since.map(|time| now.duration_since(time.0));
     since.is_none_or(|since| since.is_negative() || since.unsigned_abs() >= interval)
 }
 
-/// When a resource comes up again by itself.
+/// When the next periodic refresh is.
 pub(super) fn next(interval: Duration, since: Option<&Time>) -> Requeue {
     if interval.is_zero() {
         return Requeue::OnChange;
@@ -30,13 +31,10 @@ pub(super) fn next(interval: Duration, since: Option<&Time>) -> Requeue {
     let since = since
         .map(|time| Timestamp::now().duration_since(time.0))
         .unwrap_or_default();
-    match since.is_negative() {
-        true => Requeue::After(interval),
-        // Times are to the second; a little later is never a moment too early.
-        false => Requeue::After(
-            interval
-                .saturating_sub(since.unsigned_abs())
-                .max(Duration::from_millis(100)),
-        ),
+    if since.is_negative() {
+        return Requeue::After(interval);
     }
+    // At least a little later: times in a status have no fraction of a second, so the interval may seem to have passed.
+    let rest = interval.saturating_sub(since.unsigned_abs());
+    Requeue::After(rest.max(Duration::from_millis(100)))
 }

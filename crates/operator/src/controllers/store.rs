@@ -1,120 +1,131 @@
-//! SecretStore and ClusterSecretStore: are they usable?
+//! SecretStore and ClusterSecretStore: checks that the server can be reached and has the store's vaults.
 
-use std::time::Instant;
+pub(crate) mod triggers;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kube::runtime::events::EventType;
 
-use crate::controllers::push_secret;
-use crate::object_key::ObjectKey;
-use crate::operator::{Operator, now};
-use crate::provider::{Freshness, ProviderError};
-use crate::types::{Condition, Interval, Store, condition};
+use super::Reconcile;
+use super::push_secret::StoreFinalizer;
+use crate::kube_ext::{ObjectWriter, now};
+use crate::metrics::Metrics;
+use crate::provider::{Connections, Freshness, ProviderError};
+use crate::recorder::Recorder;
+use crate::stores::Stores;
+use crate::types::{Condition, Interval, Store, StoreSpec, StoreStatus, condition};
 use crate::work::{Requeue, Work};
 
-/// The concurrency group of a store: its own, because each store waits for its own server.
-pub(crate) fn concurrency_group(key: &ObjectKey) -> String {
-    key.to_string()
+/// Checks stores of one kind: whether the server accepts the token and has every vault.
+pub(crate) struct StoreReconciler {
+    pub(crate) writer: ObjectWriter<StoreSpec, StoreStatus>,
+    pub(crate) stores: Arc<Stores>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Keeps a store from being deleted while a PushSecret needs it; `None` if PushSecrets are turned off.
+    pub(crate) finalizer: Option<StoreFinalizer>,
+    /// Whether this kind is checked at all.
+    pub(crate) is_enabled: bool,
+    /// How often to recheck stores that set no interval.
+    pub(crate) default_interval: Duration,
 }
 
-/// Looks at a store.
-pub(crate) async fn reconcile(operator: &Operator, work: &Work) -> Requeue {
-    let began = Instant::now();
-    let informer = operator.stores_of(&work.key.namespace);
-    let metrics = match work.key.namespace.is_empty() {
-        true => &operator.metrics.cluster_stores,
-        false => &operator.metrics.stores,
-    };
-    let Some(store) = informer.get(&work.key) else {
-        metrics.forget(&work.key);
-        return Requeue::OnChange;
-    };
-    if !work.key.namespace.is_empty() && !operator.options.secret_stores {
-        return Requeue::OnChange;
-    }
-    if !operator.is_own_class(&store) || store.spec.provider.onepassword.is_none() {
-        return Requeue::OnChange;
-    }
-    if let Some(outcome) = push_secret::hold(operator, informer, &store).await {
-        return outcome;
-    }
-    let verdict = validate(operator, &store, work.requested_at).await;
-    let resource = operator.store_resource(&store);
-    let condition = match &verdict {
-        Ok(()) => {
-            let (reason, message) = ("Valid", "store validated");
-            let known = store
-                .status
-                .as_ref()
-                .and_then(|status| condition::ready(&status.conditions));
-            // Once a change, not once an interval: events are for what is new.
-            if known.is_none_or(|known| known.status != "True") {
-                operator
-                    .recorder
-                    .write(resource, &store.metadata, EventType::Normal, reason, message)
-                    .await;
-            }
-            Condition::ready(true, reason, message)
+impl Reconcile for StoreReconciler {
+    async fn reconcile(&self, work: &Work) -> Requeue {
+        let started_at = Instant::now();
+        let metrics = match &*work.key.namespace {
+            "" => &self.metrics.cluster_stores,
+            _ => &self.metrics.stores,
+        };
+        let Some(store) = self.writer.informer().get(&work.key) else {
+            metrics.forget(&work.key);
+            return Requeue::OnChange;
+        };
+        if !self.is_enabled || !self.stores.serves(&store) {
+            return Requeue::OnChange;
         }
-        Err(error) => {
+        if let Some(finalizer) = &self.finalizer
+            && let Some(requeue) = finalizer.update(&self.writer, &store).await
+        {
+            return requeue;
+        }
+        let checked = self.check(&store, work.requested_at).await;
+        let condition = self.condition_for(&store, &checked).await;
+        if checked.is_err() {
             metrics.failed(&work.key);
-            tracing::warn!(kind = %resource.kind, store = %work.key, %error, "the store is not usable");
-            let reason = "InvalidProviderConfig";
-            operator
-                .recorder
-                .write(resource, &store.metadata, EventType::Warning, reason, error.to_string())
-                .await;
-            let message = match error {
-                ProviderError::Store(_) | ProviderError::Token(_) => "unable to create client",
-                _ => "unable to validate store",
-            };
-            Condition::ready(false, reason, message)
         }
-    };
-    let mut status = store.status.clone().unwrap_or_default();
-    if verdict.is_ok() {
-        status.capabilities = Some("ReadWrite".to_owned());
-    }
-    metrics.condition(&work.key, &condition);
-    condition.put_into(&mut status.conditions, &now());
-    metrics.reconciled(&work.key, store.metadata.labels.as_ref(), began.elapsed());
-    // Those that wait for it hear of it from the watch.
-    if let Err(outcome) = operator.write_status(None, resource, &store, &status).await {
-        return outcome;
-    }
-    match verdict {
-        Ok(()) => Requeue::After(
-            store
-                .spec
-                .refresh_interval
-                .and_then(Interval::duration)
-                .unwrap_or(operator.options.store_interval),
-        ),
-        Err(_) => Requeue::AfterFailure,
+        let mut status = store.status.clone().unwrap_or_default();
+        if checked.is_ok() {
+            status.capabilities = Some("ReadWrite".to_owned());
+        }
+        metrics.condition(&work.key, &condition);
+        condition.put_into(&mut status.conditions, &now());
+        metrics.reconciled(&work.key, store.metadata.labels.as_ref(), started_at.elapsed());
+        // Not into the cache: the watch event with the new readiness triggers the objects that use the store.
+        if let Err(requeue) = self.writer.write_status_uncached(&store, &status).await {
+            return requeue;
+        }
+        if checked.is_err() {
+            return Requeue::AfterFailure;
+        }
+        let interval = store.spec.refresh_interval.and_then(Interval::duration);
+        Requeue::After(interval.unwrap_or(self.default_interval))
     }
 }
 
-/// Whether the server answers for every vault.
-async fn validate(operator: &Operator, store: &Store, asked: Instant) -> Result<(), ProviderError> {
-    let connection = operator.connections.of(store).await?;
-    let freshness = Freshness {
-        not_before: asked,
-        or_unchanged: false,
-    };
-    for vault in store
-        .spec
-        .provider
-        .onepassword
-        .iter()
-        .flat_map(|config| config.vaults.keys())
-    {
-        let outcome = connection.vault(vault, freshness).await;
-        operator.metrics.called("GetVault", outcome.is_ok());
-        if let Err(error) = outcome {
-            if error.is_denied() {
-                operator.connections.forget_token(store);
+impl StoreReconciler {
+    /// The condition after a check. An event is recorded with each failure, and when the store becomes ready.
+    async fn condition_for(&self, store: &Store, checked: &Result<(), ProviderError>) -> Condition {
+        let (resource, meta) = (self.writer.resource(), &store.metadata);
+        match checked {
+            Ok(()) => {
+                let (reason, message) = ("Valid", "store validated");
+                let status = store.status.as_ref();
+                if !status.is_some_and(|status| condition::is_ready(&status.conditions)) {
+                    self.recorder
+                        .record(resource, meta, EventType::Normal, reason, message)
+                        .await;
+                }
+                Condition::ready(true, reason, message)
             }
-            return Err(error);
+            Err(error) => {
+                tracing::warn!(%error, "the store can't be used");
+                let reason = "InvalidProviderConfig";
+                self.recorder
+                    .record(resource, meta, EventType::Warning, reason, error.to_string())
+                    .await;
+                let message = match error {
+                    ProviderError::Store(_) | ProviderError::Token(_) => "unable to create client",
+                    _ => "unable to validate store",
+                };
+                Condition::ready(false, reason, message)
+            }
         }
     }
-    Ok(())
+
+    /// Asks the server for every vault of the store.
+    ///
+    /// # Errors
+    /// The first vault that the server does not have, or why the server can't be asked.
+    async fn check(&self, store: &Store, not_before: Instant) -> Result<(), ProviderError> {
+        let connection = self.connections.of(store).await?;
+        let freshness = Freshness {
+            not_before,
+            or_unchanged: false,
+        };
+        let vaults = store.spec.provider.onepassword.iter();
+        for vault in vaults.flat_map(|config| config.vaults.keys()) {
+            let result = connection.vault(vault, freshness).await;
+            self.metrics.called("GetVault", result.is_ok());
+            if let Err(error) = result {
+                if error.is_denied() {
+                    self.connections.forget_token(store);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! controller-runtime's series: work queues and turns.
+//! controller-runtime's metrics of work queues and reconciles.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::times;
+use super::{registered, seconds};
 use crate::work::Requeue;
 
-/// A queue or a controller.
+/// Labels of client-go's work queue metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ControllerLabels {
+struct QueueLabels {
     name: String,
     controller: String,
 }
 
-/// A queue, and who waits in it. controller-runtime has had the label since its queues have priorities (0.21); all that
-/// wait here are equal, and 0 is what it calls that.
+/// Labels of a queue's depth. controller-runtime has the label `priority` since its queues have priorities (0.21), with 0
+/// for objects of no particular priority, as all of ours are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DepthLabels {
     name: String,
@@ -28,212 +28,196 @@ struct DepthLabels {
     priority: u8,
 }
 
-/// A controller and what came of a turn.
+/// Labels of reconciles by result.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     controller: String,
     result: &'static str,
 }
 
-/// A controller.
+/// Labels of controller-runtime's other metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OneController {
+struct ControllerLabels {
     controller: String,
 }
 
 type HistogramOf<L> = Family<L, Histogram, fn() -> Histogram>;
 
-#[derive(Clone)]
-pub(super) struct Queues {
+/// The metrics of all work queues.
+pub(super) struct WorkQueues {
     depth: Family<DepthLabels, Gauge>,
-    adds: Family<ControllerLabels, Counter>,
-    retries: Family<ControllerLabels, Counter>,
-    waited: HistogramOf<ControllerLabels>,
-    worked: HistogramOf<ControllerLabels>,
+    adds: Family<QueueLabels, Counter>,
+    retries: Family<QueueLabels, Counter>,
+    queue_duration: HistogramOf<QueueLabels>,
+    work_duration: HistogramOf<QueueLabels>,
     reconciles: Family<ResultLabels, Counter>,
-    errors: Family<OneController, Counter>,
-    time: HistogramOf<OneController>,
-    active: Family<OneController, Gauge>,
-    max_per_group: Family<OneController, Gauge>,
+    errors: Family<ControllerLabels, Counter>,
+    reconcile_time: HistogramOf<ControllerLabels>,
+    active_workers: Family<ControllerLabels, Gauge>,
+    max_concurrent: Family<ControllerLabels, Gauge>,
 }
 
-/// What controller-runtime says may come of a turn.
-const RESULTS: [&str; 4] = ["success", "error", "requeue", "requeue_after"];
-
-impl Queues {
-    fn new() -> Self {
+impl WorkQueues {
+    pub(super) fn register(registry: &mut Registry) -> Self {
         Self {
-            depth: Family::default(),
-            adds: Family::default(),
-            retries: Family::default(),
-            waited: Family::new_with_constructor(times),
-            worked: Family::new_with_constructor(times),
-            reconciles: Family::default(),
-            errors: Family::default(),
-            time: Family::new_with_constructor(times),
-            active: Family::default(),
-            max_per_group: Family::default(),
+            depth: registered(
+                registry,
+                "workqueue_depth",
+                "Objects that wait to be reconciled",
+                Family::default(),
+            ),
+            adds: registered(
+                registry,
+                "workqueue_adds",
+                "Objects that were queued",
+                Family::default(),
+            ),
+            retries: registered(
+                registry,
+                "workqueue_retries",
+                "Objects that were queued again after a failure",
+                Family::default(),
+            ),
+            queue_duration: registered(
+                registry,
+                "workqueue_queue_duration_seconds",
+                "Time that an object waited to be reconciled",
+                Family::new_with_constructor(seconds),
+            ),
+            work_duration: registered(
+                registry,
+                "workqueue_work_duration_seconds",
+                "Time that a reconcile took",
+                Family::new_with_constructor(seconds),
+            ),
+            reconciles: registered(
+                registry,
+                "controller_runtime_reconcile",
+                "Reconciles by result",
+                Family::default(),
+            ),
+            errors: registered(
+                registry,
+                "controller_runtime_reconcile_errors",
+                "Reconciles that failed",
+                Family::default(),
+            ),
+            reconcile_time: registered(
+                registry,
+                "controller_runtime_reconcile_time_seconds",
+                "Time that a reconcile took",
+                Family::new_with_constructor(seconds),
+            ),
+            active_workers: registered(
+                registry,
+                "controller_runtime_active_workers",
+                "Reconciles that run now",
+                Family::default(),
+            ),
+            max_concurrent: registered(
+                registry,
+                "controller_runtime_max_concurrent_reconciles",
+                "Maximum of concurrent reconciles per store",
+                Family::default(),
+            ),
         }
     }
 
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let queues = Self::new();
-        registry.register("workqueue_depth", "Objects that wait", queues.depth.clone());
-        registry.register("workqueue_adds", "Objects that were asked for", queues.adds.clone());
-        registry.register(
-            "workqueue_retries",
-            "Objects that come up again",
-            queues.retries.clone(),
-        );
-        registry.register("workqueue_queue_duration_seconds", "Waits", queues.waited.clone());
-        registry.register("workqueue_work_duration_seconds", "Turns", queues.worked.clone());
-        registry.register(
-            "controller_runtime_reconcile",
-            "Turns by result",
-            queues.reconciles.clone(),
-        );
-        registry.register(
-            "controller_runtime_reconcile_errors",
-            "Turns that failed",
-            queues.errors.clone(),
-        );
-        registry.register(
-            "controller_runtime_reconcile_time_seconds",
-            "Turns",
-            queues.time.clone(),
-        );
-        registry.register(
-            "controller_runtime_active_workers",
-            "Workers at work",
-            queues.active.clone(),
-        );
-        registry.register(
-            "controller_runtime_max_concurrent_reconciles",
-            "Workers",
-            queues.max_per_group.clone(),
-        );
-        queues
+    /// The metrics of one controller's queue. All series are created now, because a rate misses the first increment of a
+    /// series that is created with it.
+    pub(super) fn of(&self, controller: &str, max_per_group: usize) -> WorkQueue {
+        let queue = QueueLabels {
+            name: controller.to_owned(),
+            controller: controller.to_owned(),
+        };
+        let depth = DepthLabels {
+            name: controller.to_owned(),
+            controller: controller.to_owned(),
+            priority: 0,
+        };
+        let only_controller = ControllerLabels {
+            controller: controller.to_owned(),
+        };
+        let reconciles = |result| {
+            let labels = ResultLabels {
+                controller: controller.to_owned(),
+                result,
+            };
+            self.reconciles.get_or_create_owned(&labels)
+        };
+        let max_per_group = i64::try_from(max_per_group).unwrap_or(i64::MAX);
+        self.max_concurrent.get_or_create(&only_controller).set(max_per_group);
+        WorkQueue {
+            depth: self.depth.get_or_create_owned(&depth),
+            adds: self.adds.get_or_create_owned(&queue),
+            retries: self.retries.get_or_create_owned(&queue),
+            queue_duration: self.queue_duration.get_or_create_owned(&queue),
+            work_duration: self.work_duration.get_or_create_owned(&queue),
+            succeeded: reconciles("success"),
+            failed: reconciles("error"),
+            requeued: reconciles("requeue"),
+            requeued_after: reconciles("requeue_after"),
+            errors: self.errors.get_or_create_owned(&only_controller),
+            reconcile_time: self.reconcile_time.get_or_create_owned(&only_controller),
+            active_workers: self.active_workers.get_or_create_owned(&only_controller),
+        }
     }
 }
 
-/// What is counted of one queue.
-#[derive(Clone)]
+/// The metrics of one controller's work queue.
 pub(crate) struct WorkQueue {
-    queues: Queues,
-    labels: ControllerLabels,
-    depth: DepthLabels,
-    one: OneController,
+    depth: Gauge,
+    adds: Counter,
+    retries: Counter,
+    queue_duration: Histogram,
+    work_duration: Histogram,
+    succeeded: Counter,
+    failed: Counter,
+    requeued: Counter,
+    requeued_after: Counter,
+    errors: Counter,
+    reconcile_time: Histogram,
+    active_workers: Gauge,
 }
 
 impl WorkQueue {
-    /// A queue's series, all of them there from the start.
-    pub(super) fn start(queues: &Queues, controller: &str, max_per_group: usize) -> Self {
-        let queue = Self::of(queues.clone(), controller);
-        let max_per_group = i64::try_from(max_per_group).unwrap_or(i64::MAX);
-        queues.max_per_group.get_or_create(&queue.one).set(max_per_group);
-        // From the start: a rate does not see the first of a series that comes with it.
-        for result in RESULTS {
-            drop(queues.reconciles.get_or_create(&queue.result(result)));
-        }
-        let Queues {
-            errors,
-            active,
-            time,
-            depth,
-            adds,
-            retries,
-            waited,
-            worked,
-            ..
-        } = queues;
-        drop((
-            errors.get_or_create(&queue.one),
-            active.get_or_create(&queue.one),
-            time.get_or_create(&queue.one),
-        ));
-        let labels = &queue.labels;
-        drop((
-            depth.get_or_create(&queue.depth),
-            adds.get_or_create(labels),
-            retries.get_or_create(labels),
-        ));
-        drop((waited.get_or_create(labels), worked.get_or_create(labels)));
-        queue
-    }
-
-    fn of(queues: Queues, controller: &str) -> Self {
-        Self {
-            queues,
-            labels: ControllerLabels {
-                name: controller.to_owned(),
-                controller: controller.to_owned(),
-            },
-            depth: DepthLabels {
-                name: controller.to_owned(),
-                controller: controller.to_owned(),
-                priority: 0,
-            },
-            one: OneController {
-                controller: controller.to_owned(),
-            },
-        }
-    }
-
-    /// A queue that no registry knows.
+    /// Metrics that no registry has.
     #[cfg(test)]
     pub(crate) fn unregistered(controller: &str) -> Self {
-        Self::of(Queues::new(), controller)
+        WorkQueues::register(&mut Registry::default()).of(controller, 1)
     }
 
-    fn result(&self, result: &'static str) -> ResultLabels {
-        ResultLabels {
-            controller: self.one.controller.clone(),
-            result,
-        }
-    }
-
-    /// An object waits.
+    /// An object was queued.
     pub(crate) fn added(&self) {
-        self.queues.adds.get_or_create(&self.labels).inc();
-        self.queues.depth.get_or_create(&self.depth).inc();
+        self.adds.inc();
+        self.depth.inc();
     }
 
-    /// Its turn came.
-    pub(crate) fn taken(&self, waited: Duration) {
-        self.queues.depth.get_or_create(&self.depth).dec();
-        self.queues
-            .waited
-            .get_or_create(&self.labels)
-            .observe(waited.as_secs_f64());
-        self.queues.active.get_or_create(&self.one).inc();
+    /// The reconcile of an object begins.
+    pub(crate) fn started(&self, waited: Duration) {
+        self.depth.dec();
+        self.queue_duration.observe(waited.as_secs_f64());
+        self.active_workers.inc();
     }
 
-    /// Its turn is over.
-    pub(crate) fn worked(&self, took: Duration) {
-        self.queues
-            .worked
-            .get_or_create(&self.labels)
-            .observe(took.as_secs_f64());
-        self.queues.time.get_or_create(&self.one).observe(took.as_secs_f64());
-        self.queues.active.get_or_create(&self.one).dec();
-    }
-
-    /// It comes up again after a failure.
-    pub(crate) fn retried(&self) {
-        self.queues.retries.get_or_create(&self.labels).inc();
-    }
-
-    /// Counts what came of it.
-    pub(crate) fn outcome(&self, outcome: Requeue) {
-        let result = match outcome {
-            Requeue::OnChange => "success",
-            Requeue::After(_) => "requeue_after",
-            Requeue::AfterConflict => "requeue",
-            Requeue::AfterFailure => "error",
+    /// The reconcile of an object has ended.
+    pub(crate) fn ended(&self, took: Duration, requeue: Requeue) {
+        self.work_duration.observe(took.as_secs_f64());
+        self.reconcile_time.observe(took.as_secs_f64());
+        self.active_workers.dec();
+        match requeue {
+            Requeue::OnChange => self.succeeded.inc(),
+            Requeue::After(_) => self.requeued_after.inc(),
+            Requeue::AfterConflict => self.requeued.inc(),
+            Requeue::AfterFailure => {
+                self.errors.inc();
+                self.failed.inc()
+            }
         };
-        self.queues.reconciles.get_or_create(&self.result(result)).inc();
-        if outcome == Requeue::AfterFailure {
-            self.queues.errors.get_or_create(&self.one).inc();
-        }
+    }
+
+    /// An object was scheduled to be reconciled again after a failure or a conflict.
+    pub(crate) fn retried(&self) {
+        self.retries.inc();
     }
 }

@@ -45,11 +45,12 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
     sidevault_operator::run(options, stop)
         .await
         .map_err(|error| match error {
-            OperatorError::Kubernetes(_) => Failure::Unreachable(error.to_string()),
-            OperatorError::Discovery(_) | OperatorError::Listen { .. } | OperatorError::Election(_) => {
-                Failure::Config(error.to_string())
-            }
-            OperatorError::LeaseLost => Failure::Failed(error.to_string()),
+            OperatorError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
+            OperatorError::Kubeconfig(_)
+            | OperatorError::MissingResource(_)
+            | OperatorError::Listen { .. }
+            | OperatorError::Election(_) => Failure::Config(error.to_string()),
+            OperatorError::Refused { .. } | OperatorError::LeaseLost => Failure::Failed(error.to_string()),
         })
 }
 

@@ -1,25 +1,30 @@
-//! The namespaces of a ClusterExternalSecret.
+//! The namespaces that a ClusterExternalSecret selects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::super::namespaces::matches;
-use crate::operator::{Operator, is_not_found};
+use crate::controllers::namespaces::matches;
+use crate::informer::Informer;
+use crate::informers::Metadata;
+use crate::kube_ext::is_not_found;
 use crate::types::ClusterExternalSecretSpec;
 
-/// The names of those that are selected, without those that are being deleted: nothing can be made there.
+/// The names of the selected namespaces. Without those that are being deleted, because nothing can be created in them.
 ///
 /// # Errors
-/// When a selector makes no sense.
-pub(super) fn selected(operator: &Operator, spec: &ClusterExternalSecretSpec) -> Result<BTreeSet<String>, String> {
+/// When a selector is invalid.
+pub(super) fn selected(
+    namespaces: &Informer<Metadata>,
+    spec: &ClusterExternalSecretSpec,
+) -> Result<BTreeSet<String>, String> {
     let mut selected = BTreeSet::new();
-    for (key, namespace) in operator.informers.namespaces.all() {
-        let none = BTreeMap::new();
-        let labels = namespace.metadata.labels.as_ref().unwrap_or(&none);
+    for (key, namespace) in namespaces.all() {
+        let no_labels = BTreeMap::new();
+        let labels = namespace.metadata.labels.as_ref().unwrap_or(&no_labels);
         if is_selected(spec, &key.name, labels)? && namespace.metadata.deletion_timestamp.is_none() {
             selected.insert(key.name.to_string());
         }
@@ -27,37 +32,45 @@ pub(super) fn selected(operator: &Operator, spec: &ClusterExternalSecretSpec) ->
     Ok(selected)
 }
 
-/// Whether a namespace is selected, by name or by label.
+/// Whether a namespace is selected by its name or its labels.
 ///
 /// # Errors
-/// When a selector makes no sense.
+/// When a selector is invalid.
 pub(super) fn is_selected(
     spec: &ClusterExternalSecretSpec,
     name: &str,
     labels: &BTreeMap<String, String>,
 ) -> Result<bool, String> {
     let mut selected = spec.namespaces.iter().any(|known| known == name);
-    // All of them, so that one that makes no sense is told of wherever it stands.
+    // All selectors are tried, so that an invalid one is reported even after one that matches.
     for selector in spec.namespace_selector.iter().chain(&spec.namespace_selectors) {
         selected |= matches(selector, labels)?;
     }
     Ok(selected)
 }
 
-/// The finalizer that External Secrets 2.x puts on namespaces. It is not put on here: a namespace can then be deleted
-/// while no operator runs, and what is in it goes all the same.
+/// The finalizer that External Secrets 2.x adds to namespaces. This operator does not, so that a namespace can be deleted
+/// while no operator runs. Its ExternalSecrets are deleted with it in any case.
 pub(super) fn finalizer(name: &str) -> String {
     format!("externalsecrets.external-secrets.io/ces-{name}")
 }
 
-/// Takes External Secrets' finalizer off namespaces that nothing is made in any more. Without that they could never be
+/// Removes External Secrets' finalizer from the namespaces for which `is_released` holds. Otherwise they could never be
 /// deleted.
-pub(super) async fn release(operator: &Operator, name: &str, which: impl Fn(&str) -> bool) -> Result<(), kube::Error> {
+///
+/// # Errors
+/// The first write that the API server refuses.
+pub(super) async fn release(
+    client: &Client,
+    namespaces: &Informer<Metadata>,
+    name: &str,
+    is_released: impl Fn(&str) -> bool,
+) -> Result<(), kube::Error> {
     let finalizer = finalizer(name);
-    let api: Api<Namespace> = Api::all(operator.client.clone());
-    for (key, namespace) in operator.informers.namespaces.all() {
+    let api: Api<Namespace> = Api::all(client.clone());
+    for (key, namespace) in namespaces.all() {
         let finalizers = namespace.metadata.finalizers.as_deref().unwrap_or_default();
-        if !finalizers.contains(&finalizer) || !which(&key.name) {
+        if !finalizers.contains(&finalizer) || !is_released(&key.name) {
             continue;
         }
         let rest: Vec<&String> = finalizers.iter().filter(|known| **known != finalizer).collect();
@@ -106,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_that_makes_no_sense_is_an_error() {
+    fn an_invalid_selector_is_an_error() {
         let spec = r#"{"namespaceSelector":{"matchExpressions":[{"key":"team","operator":"Like","values":["b"]}]}}"#;
         assert!(selected(spec, "x", "a").is_err());
     }

@@ -1,49 +1,52 @@
-//! The ExternalSecrets a ClusterExternalSecret makes.
+//! Writes the ExternalSecrets of a ClusterExternalSecret.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams, Preconditions};
 use kube::core::{ApiResource, ObjectMeta};
 use serde_json::Value;
 
 use crate::api_error::api_message;
-use crate::informer::IndexKey;
+use crate::index::IndexKey;
+use crate::informer::Informer;
+use crate::kube_ext::{is_conflict, is_not_found};
 use crate::names::ANNOTATION_FORCE_SYNC;
 use crate::object_key::ObjectKey;
-use crate::operator::{Operator, is_conflict, is_not_found};
-use crate::types::{ClusterExternalSecret, GROUP, GoDuration};
+use crate::types::{ClusterExternalSecret, ExternalSecret, GROUP, GoDuration};
 
 const KIND: &str = "ClusterExternalSecret";
 const INTERVAL: &str = "refreshInterval";
 
-/// Why an ExternalSecret is not there, or still is.
+/// Why an ExternalSecret could not be written or deleted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OwnedError {
-    /// Someone else's has its name.
+    /// An ExternalSecret of another owner has the name.
     #[error("external secret already exists in namespace")]
     Exists,
-    /// It can't be made or changed.
+    /// It could not be created or changed.
     #[error("could not create or update ExternalSecret: {why}", why = api_message(.0))]
     Write(kube::Error),
-    /// It can't be deleted.
+    /// It could not be deleted.
     #[error("external secret in non matching namespace could not be deleted: {why}", why = api_message(.0))]
     Delete(kube::Error),
 }
 
 impl OwnedError {
-    /// Whether it changed meanwhile.
+    /// Whether another client changed the ExternalSecret at the same time.
     pub(super) fn is_conflict(&self) -> bool {
         matches!(self, Self::Write(error) | Self::Delete(error) if is_conflict(error))
     }
 
-    /// Whether trying again may help; a change to someone else's is seen.
+    /// Whether a retry can help. If an ExternalSecret of another owner has the name, only its deletion helps, which the
+    /// watch delivers.
     pub(super) fn may_pass(&self) -> bool {
         !matches!(self, Self::Exists)
     }
 }
 
-/// The ClusterExternalSecret that owns an object, whatever its version.
+/// The name of the ClusterExternalSecret that owns an object, in any API version.
 pub(crate) fn owner(meta: &ObjectMeta) -> Option<&str> {
     let mut owners = meta.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.controller == Some(true))?;
@@ -51,96 +54,101 @@ pub(crate) fn owner(meta: &ObjectMeta) -> Option<&str> {
     is_one.then_some(owner.name.as_str())
 }
 
-/// Those that a ClusterExternalSecret owns, whatever its status says of them; and those that the status tells of, which may
-/// be there and not readable.
-pub(super) fn all(operator: &Operator, ces: &ClusterExternalSecret) -> BTreeSet<ObjectKey> {
-    let name = ces.metadata.name.as_deref().unwrap_or_default();
-    let owned = operator
-        .informers
-        .external_secrets
-        .indexed(&IndexKey::Parent(name.into()));
-    let told = ces.status.iter().flat_map(|status| {
-        let namespaces = status.provisioned_namespaces.iter();
-        namespaces.map(|namespace| ObjectKey::new(namespace.as_str(), status.external_secret_name.as_str()))
-    });
-    let told = told.filter(|key| !key.name.is_empty());
-    owned.into_iter().chain(told).collect()
+/// Writes and deletes the ExternalSecrets of one ClusterExternalSecret.
+pub(super) struct OwnedWriter<'a> {
+    pub(super) client: &'a Client,
+    pub(super) external_secrets: &'a Informer<ExternalSecret>,
+    /// The version of ExternalSecrets that the API server has.
+    pub(super) resource: &'a ApiResource,
+    pub(super) owner: &'a ClusterExternalSecret,
+    /// The version of ClusterExternalSecrets that the API server has.
+    pub(super) owner_resource: &'a ApiResource,
 }
 
-/// Makes the ExternalSecret of a namespace, or makes it as it should be. What is as it should be costs no request:
-/// there may be thousands of namespaces.
-pub(super) async fn apply(
-    operator: &Operator,
-    ces: &ClusterExternalSecret,
-    namespace: &str,
-    name: &str,
-) -> Result<(), OwnedError> {
-    let Some(own) = &operator.served.cluster_external_secret else {
-        return Ok(());
-    };
-    let resource = &operator.served.external_secret;
-    let api = operator.api(resource, namespace);
-    let write = PostParams::default();
-    let as_wanted = |known: DynamicObject| {
-        if owner(&known.metadata) != ces.metadata.name.as_deref() {
+impl OwnedWriter<'_> {
+    /// The ExternalSecrets that the ClusterExternalSecret owns by their owner reference, and those that its status names,
+    /// which may exist although they are not in the cache.
+    pub(super) fn all(&self) -> BTreeSet<ObjectKey> {
+        let owned = self
+            .external_secrets
+            .indexed(&IndexKey::Parent(self.owner_name().into()));
+        let in_status = self.owner.status.iter().flat_map(|status| {
+            let namespaces = status.provisioned_namespaces.iter();
+            namespaces.map(|namespace| ObjectKey::new(namespace.as_str(), status.external_secret_name.as_str()))
+        });
+        let in_status = in_status.filter(|key| !key.name.is_empty());
+        owned.into_iter().chain(in_status).collect()
+    }
+
+    /// Creates or changes the ExternalSecret of a namespace. There may be thousands of namespaces, so an ExternalSecret that
+    /// is as desired in the cache costs no request.
+    pub(super) async fn apply(&self, namespace: &str, name: &str) -> Result<(), OwnedError> {
+        let api = self.api(namespace);
+        let parameters = PostParams::default();
+        match self.external_secrets.get_dynamic(&ObjectKey::new(namespace, name)) {
+            Some(cached) => {
+                if self.desired(cached)?.is_none() {
+                    return Ok(());
+                }
+            }
+            None => {
+                let mut new = DynamicObject::new(name, self.resource).within(namespace);
+                fill(&mut new, self.owner, self.owner_resource);
+                match api.create(&parameters, &new).await {
+                    // It exists, and the watch has not delivered it yet.
+                    Err(error) if is_conflict(&error) => {}
+                    result => return result.map(drop).map_err(OwnedError::Write),
+                }
+            }
+        }
+        let existing = api.get(name).await.map_err(OwnedError::Write)?;
+        let Some(desired) = self.desired(existing)? else {
+            return Ok(());
+        };
+        let replaced = api.replace(name, &parameters, &desired).await;
+        replaced.map(drop).map_err(OwnedError::Write)
+    }
+
+    /// Deletes an ExternalSecret, if the ClusterExternalSecret still owns it.
+    pub(super) async fn delete(&self, key: &ObjectKey) -> Result<(), OwnedError> {
+        let api = self.api(&key.namespace);
+        let Some(existing) = api.get_opt(&key.name).await.map_err(OwnedError::Delete)? else {
+            return Ok(());
+        };
+        if owner(&existing.metadata) != Some(self.owner_name()) {
+            return Ok(());
+        }
+        let only_this = DeleteParams::default().preconditions(Preconditions {
+            uid: existing.metadata.uid,
+            resource_version: None,
+        });
+        match api.delete(&key.name, &only_this).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_not_found(&error) => Ok(()),
+            Err(error) => Err(OwnedError::Delete(error)),
+        }
+    }
+
+    /// The ExternalSecret as it should be, or `None` if it is so already.
+    fn desired(&self, existing: DynamicObject) -> Result<Option<DynamicObject>, OwnedError> {
+        if owner(&existing.metadata) != Some(self.owner_name()) {
             return Err(OwnedError::Exists);
         }
-        let mut wanted = known.clone();
-        fill(&mut wanted, ces, own);
-        Ok((wanted != known).then_some(wanted))
-    };
-    match operator
-        .informers
-        .external_secrets
-        .whole(&ObjectKey::new(namespace, name))
-    {
-        Some(known) => {
-            if as_wanted(known)?.is_none() {
-                return Ok(());
-            }
-        }
-        None => {
-            let mut new = DynamicObject::new(name, resource).within(namespace);
-            fill(&mut new, ces, own);
-            match api.create(&write, &new).await {
-                // It was not seen yet.
-                Err(error) if is_conflict(&error) => {}
-                outcome => return outcome.map(drop).map_err(OwnedError::Write),
-            }
-        }
+        let mut desired = existing.clone();
+        fill(&mut desired, self.owner, self.owner_resource);
+        Ok((desired != existing).then_some(desired))
     }
-    let existing = api.get(name).await.map_err(OwnedError::Write)?;
-    match as_wanted(existing)? {
-        Some(wanted) => api
-            .replace(name, &write, &wanted)
-            .await
-            .map(drop)
-            .map_err(OwnedError::Write),
-        None => Ok(()),
+
+    fn api(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, self.resource)
+    }
+
+    fn owner_name(&self) -> &str {
+        self.owner.metadata.name.as_deref().unwrap_or_default()
     }
 }
 
-/// Deletes an ExternalSecret, if it is still this one's.
-pub(super) async fn delete(operator: &Operator, key: &ObjectKey, owner_name: &str) -> Result<(), OwnedError> {
-    let api = operator.api(&operator.served.external_secret, &key.namespace);
-    let Some(existing) = api.get_opt(&key.name).await.map_err(OwnedError::Delete)? else {
-        return Ok(());
-    };
-    if owner(&existing.metadata) != Some(owner_name) {
-        return Ok(());
-    }
-    let this_one = DeleteParams::default().preconditions(Preconditions {
-        uid: existing.metadata.uid,
-        resource_version: None,
-    });
-    match api.delete(&key.name, &this_one).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_not_found(&error) => Ok(()),
-        Err(error) => Err(OwnedError::Delete(error)),
-    }
-}
-
-/// Spec, labels and annotations are the ClusterExternalSecret's to say; the rest stays.
+/// Sets the spec, labels, annotations and owner of an ExternalSecret as its ClusterExternalSecret says. The rest stays.
 fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &ApiResource) {
     let meta = &mut external_secret.metadata;
     let with = &ces.spec.external_secret_metadata;
@@ -173,7 +181,7 @@ fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &
     }
     let mut spec = ces.spec.external_secret_spec.clone();
     as_go_writes(&mut spec);
-    // The same said otherwise would be a change that has all values read again.
+    // A different spelling of the same interval would be a change, after which all values are read again.
     if let (Some(known), Some(wanted)) = (external_secret.data["spec"].get(INTERVAL), spec.get_mut(INTERVAL))
         && interval(known).is_some_and(|known| Some(known) == interval(wanted))
     {
@@ -182,7 +190,8 @@ fn fill(external_secret: &mut DynamicObject, ces: &ClusterExternalSecret, own: &
     external_secret.data["spec"] = spec;
 }
 
-/// External Secrets reads the spec and writes it anew: 1h becomes 1h0m0s, and a template has metadata.
+/// Changes a spec to what External Secrets writes after it has parsed it: `1h` becomes `1h0m0s`, and a template has
+/// metadata.
 fn as_go_writes(spec: &mut Value) {
     if let Some(known) = spec.get_mut(INTERVAL)
         && let Some(interval) = interval(known)
@@ -227,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_is_handed_on_whole_and_force_sync_is_mirrored() {
+    fn the_spec_is_copied_with_unknown_fields_and_force_sync_is_copied() {
         let mut es = DynamicObject::new("db", &resource("v1", "ExternalSecret", "externalsecrets"));
         filled(&mut es, json!({ ANNOTATION_FORCE_SYNC: "7", "other": "x" }));
         assert_eq!(
@@ -243,11 +252,15 @@ mod tests {
         filled(&mut es, json!({ ANNOTATION_FORCE_SYNC: "7" }));
         assert!(es == before, "nothing to write");
         filled(&mut es, json!({}));
-        assert_eq!(es.metadata.annotations.unwrap().len(), 1, "it is taken away again");
+        assert_eq!(
+            es.metadata.annotations.unwrap().len(),
+            1,
+            "the annotation was not removed"
+        );
     }
 
     #[test]
-    fn labels_that_others_put_on_go_and_finalizers_stay() {
+    fn labels_of_others_are_removed_and_their_finalizers_stay() {
         let mut es = DynamicObject::new("db", &resource("v1", "ExternalSecret", "externalsecrets"));
         es.metadata.labels = Some([("x".to_owned(), "y".to_owned())].into());
         es.metadata.finalizers = Some(vec!["f".to_owned()]);
@@ -257,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_the_same_name_is_no_owner() {
+    fn an_object_of_another_kind_or_group_is_no_owner() {
         let meta = |api_version: &str, kind: &str| ObjectMeta {
             owner_references: Some(vec![OwnerReference {
                 api_version: api_version.to_owned(),

@@ -1,18 +1,16 @@
 //! When an ExternalSecret's values are read again.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{stores, windows};
-use crate::controllers::{refresh, store};
+use super::windows;
+use crate::controllers::refresh;
 use crate::hash;
-use crate::operator::store_key;
-use crate::types::{ExternalSecret, RefreshPolicy, StoreRef};
+use crate::types::{ExternalSecret, RefreshPolicy};
 use crate::work::{Requeue, Trigger};
 
-/// How often an ExternalSecret that waits for a sync window is looked at.
+/// How soon an overdue ExternalSecret is reconciled again while no sync window is open.
 const UNTIL_A_WINDOW_MAY_OPEN: Duration = Duration::from_secs(30);
 
 /// Whether the values are to be read again now. If not, they are still read when the Secret differs from what was last
@@ -30,14 +28,14 @@ pub(super) fn needs_refresh(external_secret: &ExternalSecret, trigger: Trigger, 
         Some(RefreshPolicy::OnChange) => is_new || changed(),
         None | Some(RefreshPolicy::Periodic) => {
             let interval = refresh::interval(external_secret.spec.refresh_interval);
-            // 0 stands for "once".
+            // An interval of zero means that the values are read once.
             if interval.is_zero() && !synced.is_empty() {
                 return false;
             }
             if is_new || changed() {
                 return true;
             }
-            // Who keeps some hours free of changes means those that are pushed, too.
+            // Sync windows hold back changes that a server has announced, too.
             (trigger >= Trigger::Retry || refresh::has_passed(interval, refreshed, now))
                 && windows::allow(external_secret.spec.sync_windows.as_ref(), now)
         }
@@ -55,26 +53,10 @@ pub(super) fn next_refresh(external_secret: &ExternalSecret) -> Requeue {
         && !interval.is_zero()
         && refresh::has_passed(interval, refreshed, Timestamp::now())
     {
-        // Its time is over and no window lets it: windows open by the minute.
+        // The refresh is overdue but no sync window is open. Check again soon: windows have a minute's resolution.
         return Requeue::After(UNTIL_A_WINDOW_MAY_OPEN);
     }
     refresh::next(interval, refreshed)
-}
-
-/// The concurrency group of an ExternalSecret: its stores together, because each of them can delay it. Those that are being
-/// deleted have a group of their own, because they need no store.
-pub(crate) fn concurrency_group(external_secret: &ExternalSecret, default: Option<&StoreRef>) -> String {
-    if external_secret.metadata.deletion_timestamp.is_some() {
-        return String::new();
-    }
-    let namespace = external_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let named = stores(external_secret);
-    let default = default.filter(|_| named.is_empty());
-    let stores = named.into_iter().chain(default);
-    let groups: BTreeSet<String> = stores
-        .map(|store| store::concurrency_group(&store_key(store, namespace)))
-        .collect();
-    groups.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -103,7 +85,7 @@ mod tests {
     const FOR_AN_OLD_STATE: &str = r#"{"refreshTime":"2026-01-01T00:59:00Z","syncedResourceVersion":"0-x"}"#;
 
     #[test]
-    fn periodic_ones_are_read_by_time_and_by_change() {
+    fn the_periodic_policy_refreshes_by_interval_and_by_change() {
         let spec = r#"{"refreshInterval":"1h"}"#;
         assert!(due(spec, "{}", Trigger::WatchEvent));
         assert!(due(spec, AN_HOUR_AGO, Trigger::WatchEvent));
@@ -113,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_window_holds_back_the_clock_and_what_is_pushed_but_no_change_by_hand() {
+    fn a_sync_window_holds_back_the_interval_and_server_changes_but_not_edits() {
         let spec = r#"{"refreshInterval":"1h","syncWindows":{"kind":"deny","windows":[{"schedule":"@daily","duration":"23h"}]}}"#;
         assert!(!due(spec, AN_HOUR_AGO, Trigger::WatchEvent));
         assert!(!due(spec, A_MINUTE_AGO, Trigger::SourceChanged));
@@ -126,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_zero_reads_once() {
+    fn an_interval_of_zero_refreshes_once() {
         let spec = r#"{"refreshInterval":"0s"}"#;
         assert!(due(spec, "{}", Trigger::WatchEvent));
         assert!(!due(spec, FOR_AN_OLD_STATE, Trigger::SourceChanged));
@@ -134,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_policies_ask_less() {
+    fn the_policies_created_once_and_on_change_refresh_less_often() {
         let once = r#"{"refreshPolicy":"CreatedOnce"}"#;
         assert!(due(once, "{}", Trigger::WatchEvent) && !due(once, FOR_AN_OLD_STATE, Trigger::SourceChanged));
         let on_change = r#"{"refreshPolicy":"OnChange"}"#;

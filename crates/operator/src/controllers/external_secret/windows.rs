@@ -1,4 +1,4 @@
-//! Sync windows: when the clock alone makes values be read again (External Secrets 2.9, `spec.syncWindows`).
+//! Sync windows: when a periodic refresh may take place (External Secrets 2.9, `spec.syncWindows`).
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::types::{GoDuration, SyncWindows, WindowKind};
 
-/// Whether a periodic refresh may take place at a moment.
+/// Whether a periodic refresh may take place at a time. Without windows it always may.
 pub(super) fn allow(windows: Option<&SyncWindows>, at: Timestamp) -> bool {
     let Some(windows) = windows.filter(|windows| !windows.windows.is_empty()) else {
         return true;
     };
     let active = windows.windows.iter().any(|window| {
-        // A schedule that can't be read opens no window: a typo must not stop refreshes for good.
+        // An invalid schedule opens no window, so that a typo in a window of kind Deny does not stop all refreshes.
         let GoDuration(duration) = window.duration;
         is_open(&window.schedule, duration, at).unwrap_or(false)
     });
@@ -23,10 +23,10 @@ pub(super) fn allow(windows: Option<&SyncWindows>, at: Timestamp) -> bool {
     }
 }
 
-/// Whether a window that opens by a schedule, and stays open for a while, is open.
+/// Whether a window is open at a time. `None` if its schedule is invalid.
 fn is_open(schedule: &str, duration: Duration, at: Timestamp) -> Option<bool> {
     let duration = SignedDuration::try_from(duration).ok()?;
-    // The last time it can have opened and still be open; what opens next after that opened then, or is yet to.
+    // Earliest opening time of a window that could still be open.
     let earliest = at
         .checked_sub(duration)
         .ok()?
@@ -36,7 +36,7 @@ fn is_open(schedule: &str, duration: Duration, at: Timestamp) -> Option<bool> {
     Some(opened <= at && at <= opened.checked_add(duration).ok()?)
 }
 
-/// The first moment after another that a schedule names, in UTC.
+/// The first time after another at which a schedule opens, in UTC.
 fn next(schedule: &str, after: Timestamp) -> Option<Timestamp> {
     let fields = match schedule.trim() {
         "@yearly" | "@annually" => "0 0 1 1 *",
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn deny_is_the_opposite_and_shorthands_are_read() {
+    fn deny_is_the_opposite_of_allow_and_shorthands_are_read() {
         for schedule in ["0 0 * * *", "@daily", "@midnight", "0 0 ? * *"] {
             assert!(!allowed("deny", schedule, "1h", "2026-11-24T00:30:00Z"), "{schedule}");
             assert!(allowed("deny", schedule, "1h", "2026-11-24T01:30:00Z"), "{schedule}");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_cannot_be_read_opens_nothing() {
+    fn an_invalid_schedule_opens_no_window() {
         assert!(allowed("deny", "61 * * * *", "1h", "2026-11-24T00:30:00Z"));
         assert!(!allowed("allow", "61 * * * *", "1h", "2026-11-24T00:30:00Z"));
         assert!(allow(None, "2026-11-24T00:30:00Z".parse().unwrap()));

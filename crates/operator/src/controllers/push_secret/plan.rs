@@ -1,28 +1,29 @@
-//! Which values of a Secret go where: pure.
+//! Computes which values of a Secret go to which item and field. Pure.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sidevault_go::regex::Regex;
 
-use super::stores::{named, selects};
+use super::stores::selects;
+use crate::stores::named;
 use crate::types::{
     PushConversion, PushData, PushDataTo, PushMatch, PushRemoteRef, PushRewrite, PushSecretSpec, PushStoreRef, Store,
 };
 use crate::values::{Values, keys, rewrite};
 
-/// A value on its way.
+/// A value to be written.
 pub(super) struct Entry {
-    /// From where to where; what the status tells.
+    /// The value's key in the Secret, and its item and property. This is what the status has of the value.
     pub(super) data: PushData,
-    /// The value; or why there is none, which does not hold up the others.
+    /// The value, or why there is none. That does not keep the other values from being written.
     pub(super) value: Result<String, String>,
 }
 
 /// Checks the stores that `dataTo` names.
 ///
 /// # Errors
-/// Says which entry is wrong.
+/// The first invalid entry.
 pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
     for (index, many) in spec.data_to.iter().enumerate() {
         let Some(reference) = &many.store_ref else {
@@ -43,10 +44,10 @@ pub(super) fn check_store_refs(spec: &PushSecretSpec) -> Result<(), String> {
     Ok(())
 }
 
-/// All that goes from a Secret to a store.
+/// All values that go from a Secret to a store.
 ///
 /// # Errors
-/// Says which entries make no sense together. No value is in it.
+/// Entries that contradict each other. The text has no value.
 pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Result<Vec<Entry>, String> {
     let mut entries: Vec<(PushData, Option<Values>)> = Vec::new();
     let mut seen = BTreeSet::new();
@@ -69,7 +70,7 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
             entries.push((data, bundle));
         }
     }
-    // What is written out wins over the many of the same key.
+    // An entry of `data` replaces those of `dataTo` that have the same key.
     let own: BTreeSet<String> = spec.data.iter().map(|data| source_key(data, secret)).collect();
     entries.retain(|(data, _)| !own.contains(&data.match_.secret_key));
     entries.extend(spec.data.iter().map(|data| (data.clone(), None)));
@@ -95,7 +96,7 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
     Ok(entries.into_iter().map(entry).collect())
 }
 
-/// What one entry of `dataTo` stands for; with the values that go into it, where it is many.
+/// The entries that one entry of `dataTo` stands for. If it bundles many values into one item, with these values.
 fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Values>)>, String> {
     if !many.remote_key.is_empty() && !many.rewrite.is_empty() {
         return Err(
@@ -118,7 +119,7 @@ fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Va
             format!("match failed: failed to compile regexp pattern {pattern:?}: {why}")
         })?),
     };
-    // By the name that is matched, so that they come in its order.
+    // Sorted by the name that is matched, which is the order of the entries.
     let matched: BTreeMap<String, &String> = secret
         .keys()
         .map(|key| (keys::reverse(strategy, key), key))
@@ -172,7 +173,7 @@ fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, Strin
     Ok(name)
 }
 
-/// The Secret's own key of an entry whose key is a converted one.
+/// The key in the Secret that an entry means, whose own key may be a converted one.
 fn source_key(data: &PushData, secret: &Values) -> String {
     let (key, strategy) = (&data.match_.secret_key, data.conversion_strategy.unwrap_or_default());
     let own = secret
@@ -202,11 +203,12 @@ fn value(data: &PushData, values: &Values) -> Result<String, String> {
     };
     let text = |key: &str, value: &[u8]| {
         let text = std::str::from_utf8(value).map(str::to_owned);
-        text.map_err(|_| format!("the value of secret key {key} is no text; encode it with spec.template"))
+        text.map_err(|_| format!("the value of secret key {key} is not UTF-8 text; encode it with spec.template"))
     };
     let key = &data.match_.secret_key;
     if key.is_empty() {
-        // All of it. External Secrets' other providers write this JSON; its own for 1Password refuses.
+        // An empty key stands for all values. External Secrets' other providers write this JSON; its provider for 1Password
+        // refuses it.
         let all: BTreeMap<&String, String> = values
             .iter()
             .map(|(key, value)| Ok((key, text(key, value)?)))
@@ -219,7 +221,7 @@ fn value(data: &PushData, values: &Values) -> Result<String, String> {
     text(key, value)
 }
 
-/// An entry's key in the status.
+/// The key of an entry in the status.
 pub(super) fn status_key(data: &PushData) -> String {
     let to = &data.match_.remote_ref;
     match to.property.as_str() {
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn single_values_go_where_they_are_told() {
+    fn an_entry_of_data_goes_to_its_item_and_property() {
         let spec = json!({ "data": [
             { "match": { "secretKey": "db-user", "remoteRef": { "remoteKey": "db", "property": "user" } } },
             { "match": { "secretKey": "api key", "remoteRef": { "remoteKey": "api" } }, "conversionStrategy": "ReverseUnicode" },
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn many_values_become_an_item_each_or_one_bundle() {
+    fn data_to_makes_one_item_per_value_or_one_bundle() {
         let each = json!({ "dataTo": [{
             "storeRef": { "name": "s" }, "match": { "regexp": "^db-" },
             "rewrite": [{ "regexp": { "source": "^db-(.*)$", "target": "prod-$1" } }],
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_out_wins_over_the_many() {
+    fn an_entry_of_data_replaces_that_of_data_to() {
         let spec = json!({
             "dataTo": [{ "storeRef": { "name": "s" }, "match": { "regexp": "^api" }, "conversionStrategy": "ReverseUnicode" },
                        { "storeRef": { "name": "s" }, "match": { "regexp": "^db-user$" } }],
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn two_values_for_one_place_are_refused() {
+    fn two_values_for_one_property_are_refused() {
         let to =
             |key: &str| json!({ "match": { "secretKey": key, "remoteRef": { "remoteKey": "db", "property": "x" } } });
         let error = planned(json!({ "data": [to("db-user"), to("db-pass")] })).unwrap_err();
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_refused_without_telling_it() {
+    fn a_value_that_is_not_utf8_is_refused_and_not_quoted() {
         let binary = Values::from([("k".to_owned(), vec![0xff, 0xfe])]);
         let data = PushData {
             match_: PushMatch {
@@ -335,11 +337,11 @@ mod tests {
             },
             ..PushData::default()
         };
-        assert!(value(&data, &binary).unwrap_err().contains("secret key k is no text"));
+        assert!(value(&data, &binary).unwrap_err().contains("secret key k is not UTF-8"));
     }
 
     #[test]
-    fn data_to_needs_a_store_of_the_list() {
+    fn data_to_must_name_a_store_of_secret_store_refs() {
         let check = |spec: serde_json::Value| check_store_refs(&serde_json::from_value(spec).unwrap());
         assert_eq!(
             check(json!({ "dataTo": [{}] })).unwrap_err(),

@@ -1,32 +1,28 @@
-//! The stores of a PushSecret, and what holds them.
+//! The stores that a PushSecret writes to, and the finalizer that keeps them from being deleted before its values are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::super::namespaces::{matches, may_use};
-use crate::controllers::store;
-use crate::informer::{IndexKey, Informer};
+use crate::controllers::namespaces::{matches, may_use};
+use crate::index::IndexKey;
+use crate::informers::Informers;
+use crate::kube_ext::{ObjectWriter, has_finalizer};
 use crate::object_key::ObjectKey;
-use crate::operator::{Operator, has_finalizer, store_key};
-use crate::types::{GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, store_kind};
-use crate::work::{Requeue, Trigger};
+use crate::queues::Queues;
+use crate::stores::{Stores as AllStores, named, store_key};
+use crate::types::{
+    GROUP, PushDeletionPolicy, PushSecret, PushStoreRef, Store, StoreRef, StoreSpec, StoreStatus, store_kind,
+};
+use crate::work::Requeue;
 
-/// On stores whose values are to go with a PushSecret: without the store they could not.
+/// On stores that a PushSecret with the deletion policy `Delete` has written to or will: without the store, its values
+/// could not be deleted.
 const FINALIZER: &str = "secretstore.externalsecrets.io/finalizer";
 
-/// The stores of a PushSecret by their keys in its status: `SecretStore/name`.
+/// Stores by their keys in the status of a PushSecret: `SecretStore/name`.
 pub(super) type Stores = BTreeMap<String, Arc<Store>>;
 
-/// A reference to the one store of its name.
-pub(super) fn named(reference: &PushStoreRef) -> StoreRef {
-    StoreRef {
-        name: reference.name.clone(),
-        kind: reference.kind.clone(),
-    }
-}
-
-/// A store's key in a PushSecret's status.
+/// The key of a store in the status of a PushSecret.
 pub(super) fn status_key(store: &Store) -> String {
     format!(
         "{}/{}",
@@ -35,8 +31,8 @@ pub(super) fn status_key(store: &Store) -> String {
     )
 }
 
-/// The store that a key in a PushSecret's status names.
-fn told(status_key: &str) -> StoreRef {
+/// The store that a key in the status of a PushSecret names.
+fn parse_status_key(status_key: &str) -> StoreRef {
     let (kind, name) = status_key.split_once('/').unwrap_or(("", status_key));
     StoreRef {
         name: name.to_owned(),
@@ -44,10 +40,10 @@ fn told(status_key: &str) -> StoreRef {
     }
 }
 
-/// Whether a reference means a store; of a SecretStore, one in the PushSecret's namespace.
+/// Whether a reference selects a store, by name or by labels. SecretStores of other namespaces must be left out before.
 ///
 /// # Errors
-/// When its selector makes no sense.
+/// When the label selector is invalid.
 pub(super) fn selects(reference: &PushStoreRef, store: &Store) -> Result<bool, String> {
     let of_kind = store_kind(store) == named(reference).kind();
     match (&reference.label_selector, reference.name.as_str()) {
@@ -60,18 +56,18 @@ pub(super) fn selects(reference: &PushStoreRef, store: &Store) -> Result<bool, S
     }
 }
 
-/// All stores it names, whosever they are.
+/// All stores that a PushSecret names or selects, including those of other controllers.
 ///
 /// # Errors
-/// When a selector makes no sense, or there is no store of a name.
-pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Stores, String> {
+/// When a selector is invalid, or no store has a name.
+pub(super) fn named_by(all: &AllStores, push_secret: &PushSecret) -> Result<Stores, String> {
     let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
     let mut stores = Stores::new();
     for reference in &push_secret.spec.secret_store_refs {
         // A selector wins over a name here, unlike in `dataTo`.
         if let Some(selector) = &reference.label_selector {
             let key = store_key(&named(reference), namespace);
-            for store in of_namespace(operator, &key.namespace) {
+            for store in all.in_namespace(&key.namespace) {
                 if matches(selector, &store.metadata.labels.clone().unwrap_or_default())? {
                     stores.insert(status_key(&store), store);
                 }
@@ -83,26 +79,25 @@ pub(super) fn all(operator: &Operator, push_secret: &PushSecret) -> Result<Store
         }
         let reference = named(reference);
         let (name, kind) = (&reference.name, reference.kind());
-        let store = operator
-            .store(&reference, namespace)
+        let store = all
+            .get(&reference, namespace)
             .ok_or_else(|| format!("could not get {kind} {name:?}, {kind}.{GROUP} {name:?} not found"))?;
         stores.insert(status_key(&store), store);
     }
     Ok(stores)
 }
 
-/// Whether none of its stores is this operator's to write to.
-pub(super) fn are_managed_elsewhere(operator: &Operator, stores: &Stores) -> bool {
-    !stores.is_empty() && !stores.values().any(|store| is_ours(operator, store))
+/// Whether all stores of a PushSecret belong to other controllers.
+pub(super) fn are_managed_elsewhere(all: &AllStores, stores: &Stores) -> bool {
+    !stores.is_empty() && !stores.values().any(|store| all.serves(store))
 }
 
-/// Those of this operator that values can be written to.
+/// The stores that this operator serves and that are not being deleted.
 ///
 /// # Errors
 /// When an entry of `dataTo` selects none of them.
-pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Stores) -> Result<Stores, String> {
-    let mut stores = all;
-    stores.retain(|_, store| store.metadata.deletion_timestamp.is_none() && is_ours(operator, store));
+pub(super) fn writable(all: &AllStores, push_secret: &PushSecret, mut stores: Stores) -> Result<Stores, String> {
+    stores.retain(|_, store| store.metadata.deletion_timestamp.is_none() && all.serves(store));
     for (index, many) in push_secret.spec.data_to.iter().enumerate() {
         let Some(reference) = many.store_ref.as_ref().filter(|reference| reference.name.is_empty()) else {
             continue;
@@ -120,157 +115,131 @@ pub(super) fn writable(operator: &Operator, push_secret: &PushSecret, all: Store
     Ok(stores)
 }
 
-/// A store that values were written to before.
+/// The store that a key in the status names, to which values were written before.
 ///
 /// # Errors
-/// When it is not there any more.
-pub(super) fn of_status(operator: &Operator, status_key: &str, namespace: &str) -> Result<Arc<Store>, String> {
-    operator
-        .store(&told(status_key), namespace)
+/// When the store does not exist any more.
+pub(super) fn of_status(all: &AllStores, status_key: &str, namespace: &str) -> Result<Arc<Store>, String> {
+    all.get(&parse_status_key(status_key), namespace)
         .ok_or_else(|| format!("could not get secrets client for store {status_key}: there is none"))
 }
 
-/// Refuses a ClusterSecretStore that is not for this namespace.
-pub(super) fn check_allowed(operator: &Operator, store: &Store, namespace: &str) -> Result<(), String> {
-    let name = store.metadata.name.as_deref().unwrap_or_default();
-    match store.metadata.namespace.is_some() || may_use(operator, store, namespace)? {
-        true => Ok(()),
-        false => Err(format!(
-            "could not get secrets client for store {name}: using cluster store {name:?} is not allowed from namespace \
-             {namespace:?}: denied by spec.condition"
-        )),
+/// Checks that a store may be used from a namespace.
+///
+/// # Errors
+/// When the conditions of a ClusterSecretStore exclude the namespace.
+pub(super) fn check_allowed(informers: &Informers, store: &Store, namespace: &str) -> Result<(), String> {
+    if store.metadata.namespace.is_some() || may_use(&informers.namespaces, store, namespace)? {
+        return Ok(());
     }
+    let name = store.metadata.name.as_deref().unwrap_or_default();
+    Err(format!(
+        "could not get secrets client for store {name}: using cluster store {name:?} is not allowed from namespace \
+         {namespace:?}: denied by spec.condition"
+    ))
 }
 
-pub(super) fn is_ours(operator: &Operator, store: &Store) -> bool {
-    operator.is_own_class(store) && store.spec.provider.onepassword.is_some()
-}
-
-/// The stores of a namespace; without one, those of the cluster.
-fn of_namespace(operator: &Operator, namespace: &str) -> Vec<Arc<Store>> {
-    let all = operator.stores_of(namespace).all();
-    let stores = all.filter(|(key, _)| &*key.namespace == namespace);
-    stores.map(|(_, store)| store).collect()
-}
-
-/// Whether values in a store are to go with a PushSecret.
-fn is_held_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
+/// Whether a PushSecret needs a store until its values are deleted from it.
+fn is_needed_by(store: &Store, key: &str, push_secret: &PushSecret) -> bool {
     if push_secret.spec.deletion_policy != PushDeletionPolicy::Delete {
         return false;
     }
-    let in_reach = store.metadata.namespace.is_none() || store.metadata.namespace == push_secret.metadata.namespace;
-    let wrote = || {
+    let is_in_reach = store.metadata.namespace.is_none() || store.metadata.namespace == push_secret.metadata.namespace;
+    let has_written = || {
         push_secret
             .status
             .as_ref()
             .is_some_and(|status| status.synced_push_secrets.contains_key(key))
     };
-    let will = || {
+    let will_write = || {
         let mut references = push_secret.spec.secret_store_refs.iter();
         references.any(|reference| selects(reference, store).unwrap_or_default())
     };
-    in_reach && (wrote() || will())
+    is_in_reach && (has_written() || will_write())
 }
 
-/// What a PushSecret is to be found by: the stores it names, and those that its status tells of; those without a name
-/// are the ones it selects by label.
+/// The index keys of a PushSecret: the stores that it names, and those that its status names. A label selector has a key
+/// with an empty name.
 pub(crate) fn index(key: &ObjectKey, push_secret: &PushSecret) -> Vec<IndexKey> {
-    let meant = push_secret.spec.secret_store_refs.iter().map(|reference| {
-        let mut meant = named(reference);
+    let in_spec = push_secret.spec.secret_store_refs.iter().map(|reference| {
+        let mut reference_by_name = named(reference);
         if reference.label_selector.is_some() {
-            meant.name.clear();
+            reference_by_name.name.clear();
         }
-        meant
+        reference_by_name
     });
     let status = push_secret.status.iter();
-    let told = status.flat_map(|status| status.synced_push_secrets.keys().map(|key| told(key)));
-    let stores = meant.chain(told);
+    let in_status = status.flat_map(|status| status.synced_push_secrets.keys().map(|key| parse_status_key(key)));
+    let stores = in_spec.chain(in_status);
     stores
         .map(|store| IndexKey::Store(store_key(&store, &key.namespace)))
         .collect()
 }
 
-/// The PushSecrets that may have to do with a store.
-pub(super) fn users(operator: &Operator, store: &Store) -> impl Iterator<Item = (ObjectKey, Arc<PushSecret>)> {
+/// The PushSecrets that name a store, or that may select it by label.
+pub(super) fn users(informers: &Informers, store: &Store) -> impl Iterator<Item = (ObjectKey, Arc<PushSecret>)> {
     let by_name = ObjectKey::of(&store.metadata);
     let by_label = ObjectKey::new(by_name.namespace.clone(), "");
-    let informer = &operator.informers.push_secrets;
+    let push_secrets = informers.push_secrets.clone();
     let keys: BTreeSet<ObjectKey> = [by_name, by_label]
         .into_iter()
-        .flat_map(|key| informer.indexed(&IndexKey::Store(key)))
+        .flat_map(|key| push_secrets.indexed(&IndexKey::Store(key)))
         .collect();
-    keys.into_iter().filter_map(|key| {
-        let push_secret = informer.get(&key)?;
+    keys.into_iter().filter_map(move |key| {
+        let push_secret = push_secrets.get(&key)?;
         Some((key, push_secret))
     })
 }
 
-/// Whether the store has its finalizer, and whether it should.
-fn holds(operator: &Operator, store: &Store) -> (bool, bool) {
+/// Whether the store should have the finalizer.
+fn needs_finalizer(informers: &Informers, store: &Store) -> bool {
     let key = status_key(store);
-    let should = users(operator, store).any(|(_, push_secret)| is_held_by(store, &key, &push_secret));
-    (has_finalizer(&store.metadata, FINALIZER), should)
+    users(informers, store).any(|(_, push_secret)| is_needed_by(store, &key, &push_secret))
 }
 
-/// Puts the finalizer on a store, or takes it off. `Some` ends the store's turn.
-pub(crate) async fn hold(operator: &Operator, informer: &Informer<Store>, store: &Store) -> Option<Requeue> {
-    operator.served.push_secret.as_ref()?;
-    let leaving = store.metadata.deletion_timestamp.is_some();
-    let (is, should_be) = holds(operator, store);
-    let unchanged = if leaving { Some(Requeue::OnChange) } else { None };
-    // The API server lets nothing be added to what is being deleted.
-    if is == should_be || (leaving && should_be) {
-        return unchanged;
+/// Adds the finalizer to the stores that PushSecrets need, and removes it from the others.
+pub(crate) struct StoreFinalizer {
+    pub(crate) informers: Arc<Informers>,
+}
+
+impl StoreFinalizer {
+    /// Adds the finalizer to a store or removes it. Returns `Some` if the reconcile of the store ends here, because the
+    /// write failed or the store is being deleted.
+    pub(crate) async fn update(&self, writer: &ObjectWriter<StoreSpec, StoreStatus>, store: &Store) -> Option<Requeue> {
+        let is_deleted = store.metadata.deletion_timestamp.is_some();
+        let end = is_deleted.then_some(Requeue::OnChange);
+        let needed = needs_finalizer(&self.informers, store);
+        // The API server refuses to add a finalizer to an object that is being deleted.
+        if is_deleted && needed {
+            return end;
+        }
+        let written = writer.set_finalizer(store, FINALIZER, needed).await;
+        written.err().or(end)
     }
-    let resource = operator.store_resource(store);
-    let written = operator
-        .set_finalizer(informer, resource, store, FINALIZER, should_be)
-        .await;
-    written.err().or(unchanged)
 }
 
-/// Looks at the stores of a PushSecret whose status was written.
-pub(super) fn wake_after(operator: &Operator, push_secret: &PushSecret) {
+/// Queues the stores of a PushSecret whose status has changed.
+pub(super) fn requeue_stores_of(informers: &Informers, queues: &Queues, push_secret: &PushSecret) {
     if push_secret.spec.deletion_policy == PushDeletionPolicy::Delete {
-        wake(operator, index(&ObjectKey::of(&push_secret.metadata), push_secret));
+        let index_keys = index(&ObjectKey::of(&push_secret.metadata), push_secret);
+        requeue_stores(informers, queues, index_keys);
     }
 }
 
-/// Looks at the stores that are, or are no longer, to be held: as a PushSecret's index has them.
-pub(super) fn wake(operator: &Operator, stores: Vec<IndexKey>) {
-    for by in stores {
-        let IndexKey::Store(of) = by else { continue };
-        let informer = operator.stores_of(&of.namespace);
-        let stores: Vec<Arc<Store>> = match &*of.name {
-            "" => of_namespace(operator, &of.namespace),
-            _ => informer.get(&of).into_iter().collect(),
+/// Queues the stores whose finalizer has to be added or removed. `index_keys` are those of PushSecrets.
+pub(super) fn requeue_stores(informers: &Informers, queues: &Queues, index_keys: Vec<IndexKey>) {
+    for index_key in index_keys {
+        let IndexKey::Store(key) = index_key else { continue };
+        let stores: Vec<Arc<Store>> = match &*key.name {
+            "" => informers.stores.in_namespace(&key.namespace),
+            _ => informers.stores.by_key(&key).into_iter().collect(),
         };
         for store in stores {
-            let (is, should_be) = holds(operator, &store);
-            if is != should_be {
-                let key = ObjectKey::of(&store.metadata);
-                let queue = operator.queues.of_store(&key);
-                queue.add(
-                    key.clone(),
-                    &store::concurrency_group(&key),
-                    Trigger::WatchEvent,
-                    Instant::now(),
-                );
+            if has_finalizer(&store.metadata, FINALIZER) != needs_finalizer(informers, &store) {
+                queues.add_store(&ObjectKey::of(&store.metadata));
             }
         }
     }
-}
-
-/// The concurrency group of a PushSecret: the stores it names together, because each of them can delay it.
-pub(super) fn concurrency_group(push_secret: &PushSecret) -> String {
-    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let group = |store: &PushStoreRef| match store.label_selector {
-        None => store::concurrency_group(&store_key(&named(store), namespace)),
-        // Which stores these are changes: a group of its own.
-        Some(_) => ObjectKey::of(&push_secret.metadata).to_string(),
-    };
-    let groups: BTreeSet<String> = push_secret.spec.secret_store_refs.iter().map(group).collect();
-    groups.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -288,17 +257,17 @@ mod tests {
         .unwrap()
     }
 
-    fn held(spec: serde_json::Value, status: serde_json::Value, store: &Store) -> bool {
+    fn needed(spec: serde_json::Value, status: serde_json::Value, store: &Store) -> bool {
         let push_secret = serde_json::from_value(json!({
             "apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
             "metadata": { "name": "p", "namespace": "n" }, "spec": spec, "status": status,
         }))
         .unwrap();
-        is_held_by(store, &status_key(store), &push_secret)
+        is_needed_by(store, &status_key(store), &push_secret)
     }
 
     #[test]
-    fn a_reference_means_a_store_of_its_kind_by_name_or_labels() {
+    fn a_reference_selects_stores_of_its_kind_by_name_or_labels() {
         let selects = |reference: serde_json::Value, store: &Store| {
             selects(&serde_json::from_value(reference).unwrap(), store).unwrap()
         };
@@ -320,15 +289,19 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_held_by_what_will_be_or_was_written_to_it() {
+    fn a_store_is_needed_by_push_secrets_that_have_written_or_will_write_to_it() {
         let refs = json!([{ "name": "s" }]);
         let deletes = json!({ "deletionPolicy": "Delete", "secretStoreRefs": refs });
-        assert!(held(deletes.clone(), json!({}), &store(Some("n"))));
-        assert!(!held(deletes, json!({}), &store(Some("elsewhere"))));
-        assert!(!held(json!({ "secretStoreRefs": refs }), json!({}), &store(Some("n"))));
+        assert!(needed(deletes.clone(), json!({}), &store(Some("n"))));
+        assert!(!needed(deletes, json!({}), &store(Some("elsewhere"))));
+        assert!(!needed(
+            json!({ "secretStoreRefs": refs }),
+            json!({}),
+            &store(Some("n"))
+        ));
         let moved = json!({ "deletionPolicy": "Delete", "secretStoreRefs": [{ "name": "other" }] });
         let wrote = json!({ "syncedPushSecrets": { "ClusterSecretStore/s": {} } });
-        assert!(held(moved.clone(), wrote.clone(), &store(None)));
-        assert!(!held(moved, wrote, &store(Some("n"))));
+        assert!(needed(moved.clone(), wrote.clone(), &store(None)));
+        assert!(!needed(moved, wrote, &store(Some("n"))));
     }
 }

@@ -1,134 +1,149 @@
-//! One turn's work: from a Secret to stores.
+//! Pushes all values of a PushSecret, and deletes those that it no longer names.
 
-use super::source::{self, SourceError};
+use super::source::SourceError;
 use super::stores::{self, Stores};
-use super::{SOURCE_DELETED, plan, write};
-use crate::operator::Operator;
+use super::{PushSecretReconciler, SOURCE_DELETED, plan, write};
 use crate::types::{PushDeletionPolicy, PushSecret, PushSecretStatus, SyncedPushSecrets, condition};
 
-/// What a turn came to.
+/// What a reconcile has achieved.
 pub(super) enum ReconcileResult {
-    /// All is there; whether that took a write.
-    Synced(bool),
-    /// The Secret is gone, and so are its values now.
+    /// All values are at the servers; `changed` tells whether any of them was written or deleted.
+    Synced { changed: bool },
+    /// The source Secret was deleted, and so were the values.
     SourceDeleted,
-    /// No store is there to be written to: nothing is written, and nothing said.
+    /// There is no store to write to. The status stays.
     NoStore,
-    /// Something is wrong, as the message says.
-    Errored(String),
+    /// It failed, with this message.
+    Failed(String),
 }
 
-/// Writes all values, and takes out those that are not to be there any more.
-pub(super) async fn sync(
-    operator: &Operator,
-    push_secret: &PushSecret,
-    stores: Result<Stores, String>,
-    status: &mut PushSecretStatus,
-) -> ReconcileResult {
-    let spec = &push_secret.spec;
-    let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
-    let deletes = spec.deletion_policy == PushDeletionPolicy::Delete;
-    if let Err(error) = plan::check_store_refs(spec) {
-        return ReconcileResult::Errored(error);
-    }
-    let secrets = match source::secrets(operator, push_secret).await {
-        Ok(secrets) => secrets,
-        Err(SourceError::Missing)
-            if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) =>
-        {
-            let others = managed_elsewhere(operator, namespace, &status.synced_push_secrets);
-            return match withdraw(operator, namespace, &mut status.synced_push_secrets, &others).await {
-                Ok(_) => ReconcileResult::SourceDeleted,
-                Err(error) => ReconcileResult::Errored(format!("failed to cleanup provider secrets: {error}")),
-            };
+impl PushSecretReconciler {
+    /// Writes all values, and deletes those that were written before and are no longer wanted.
+    pub(super) async fn sync(
+        &self,
+        push_secret: &PushSecret,
+        stores: Result<Stores, String>,
+        status: &mut PushSecretStatus,
+    ) -> ReconcileResult {
+        let spec = &push_secret.spec;
+        let namespace = push_secret.metadata.namespace.as_deref().unwrap_or_default();
+        let deletes = spec.deletion_policy == PushDeletionPolicy::Delete;
+        if let Err(error) = plan::check_store_refs(spec) {
+            return ReconcileResult::Failed(error);
         }
-        Err(error) => return ReconcileResult::Errored(error.to_string()),
-    };
-    let stores = match stores.and_then(|stores| stores::writable(operator, push_secret, stores)) {
-        Ok(stores) => stores,
-        Err(error) => return ReconcileResult::Errored(error),
-    };
-    if stores.is_empty() {
-        return ReconcileResult::NoStore;
-    }
-    if secrets.is_empty() {
-        // Labels that match no Secret say less than a name that is gone: what was written stays.
-        return ReconcileResult::Synced(false);
-    }
-    let (mut changed, mut error) = (false, None);
-    let mut synced = managed_elsewhere(operator, namespace, &status.synced_push_secrets);
-    for (key, store) in &stores {
-        let mut entries = Vec::new();
-        let mut planned = stores::check_allowed(operator, store, namespace);
-        for secret in &secrets {
-            planned = planned.and_then(|()| {
-                entries.extend(plan::plan(spec, secret, store)?);
-                Ok(())
-            });
-        }
-        match planned {
-            Ok(()) => {
-                let written = write::put(operator, store, &entries, spec.update_policy).await;
-                synced.insert(key.clone(), written.synced);
-                changed |= written.changed;
-                error = error.or(written.error);
+        let secrets = match self.sources.read(push_secret).await {
+            Ok(secrets) => secrets,
+            Err(SourceError::Missing)
+                if deletes && (!status.synced_push_secrets.is_empty() || is_source_deleted(status)) =>
+            {
+                let elsewhere = self.managed_elsewhere(namespace, &status.synced_push_secrets);
+                let deleted = self
+                    .delete_values(namespace, &mut status.synced_push_secrets, &elsewhere)
+                    .await;
+                return match deleted {
+                    Ok(_) => ReconcileResult::SourceDeleted,
+                    Err(error) => ReconcileResult::Failed(format!("failed to cleanup provider secrets: {error}")),
+                };
             }
-            Err(why) => error = error.or(Some(why)),
+            Err(error) => return ReconcileResult::Failed(error.to_string()),
+        };
+        let all_stores = &self.informers.stores;
+        let stores = match stores.and_then(|stores| stores::writable(all_stores, push_secret, stores)) {
+            Ok(stores) => stores,
+            Err(error) => return ReconcileResult::Failed(error),
+        };
+        if stores.is_empty() {
+            return ReconcileResult::NoStore;
         }
-    }
-    if let Some(error) = error {
-        // What was there before may still be.
-        add(&mut status.synced_push_secrets, synced);
-        return ReconcileResult::Errored(format!("set secret failed: {error}"));
-    }
-    if deletes {
-        match withdraw(operator, namespace, &mut status.synced_push_secrets, &synced).await {
-            Ok(withdrawn) => changed |= withdrawn,
-            Err(error) => {
-                add(&mut status.synced_push_secrets, synced);
-                return ReconcileResult::Errored(format!("Failed to Delete Secrets from Provider: {error}"));
+        if secrets.is_empty() {
+            // Labels that match no Secret are no proof that a Secret was deleted, so the written values stay.
+            return ReconcileResult::Synced { changed: false };
+        }
+        let (mut changed, mut error) = (false, None);
+        let mut synced = self.managed_elsewhere(namespace, &status.synced_push_secrets);
+        for (key, store) in &stores {
+            let mut entries = Vec::new();
+            let mut planned = stores::check_allowed(&self.informers, store, namespace);
+            for secret in &secrets {
+                planned = planned.and_then(|()| {
+                    entries.extend(plan::plan(spec, secret, store)?);
+                    Ok(())
+                });
+            }
+            match planned {
+                Ok(()) => {
+                    let written = self.items.put(store, &entries, spec.update_policy).await;
+                    synced.insert(key.clone(), written.synced);
+                    changed |= written.changed;
+                    error = error.or(written.error);
+                }
+                Err(why) => error = error.or(Some(why)),
             }
         }
+        if let Some(error) = error {
+            // The values that were written before may still be there.
+            add(&mut status.synced_push_secrets, synced);
+            return ReconcileResult::Failed(format!("set secret failed: {error}"));
+        }
+        if deletes {
+            let deleted = self
+                .delete_values(namespace, &mut status.synced_push_secrets, &synced)
+                .await;
+            match deleted {
+                Ok(deleted) => changed |= deleted,
+                Err(error) => {
+                    add(&mut status.synced_push_secrets, synced);
+                    return ReconcileResult::Failed(format!("Failed to Delete Secrets from Provider: {error}"));
+                }
+            }
+        }
+        status.synced_push_secrets = synced;
+        ReconcileResult::Synced { changed }
     }
-    status.synced_push_secrets = synced;
-    ReconcileResult::Synced(changed)
+
+    /// The values that the status has of stores that this operator does not serve.
+    pub(super) fn managed_elsewhere(&self, namespace: &str, synced: &SyncedPushSecrets) -> SyncedPushSecrets {
+        let all_stores = &self.informers.stores;
+        let is_elsewhere = |key: &str| {
+            let store = stores::of_status(all_stores, key, namespace);
+            store.is_ok_and(|store| !all_stores.serves(&store))
+        };
+        let elsewhere = synced.iter().filter(|(key, _)| is_elsewhere(key));
+        elsewhere
+            .map(|(key, of_store)| (key.clone(), of_store.clone()))
+            .collect()
+    }
+
+    /// Deletes from every store the values that are `synced` and not `wanted`, and removes them from `synced`. Returns whether
+    /// anything was deleted.
+    ///
+    /// # Errors
+    /// The first store whose values could not be deleted.
+    pub(super) async fn delete_values(
+        &self,
+        namespace: &str,
+        synced: &mut SyncedPushSecrets,
+        wanted: &SyncedPushSecrets,
+    ) -> Result<bool, String> {
+        let (mut changed, nothing) = (false, write::Synced::new());
+        for (key, of_store) in synced.iter_mut() {
+            let wanted = wanted.get(key).unwrap_or(&nothing);
+            if of_store.keys().all(|at| wanted.contains_key(at)) {
+                continue;
+            }
+            let store = stores::of_status(&self.informers.stores, key, namespace)?;
+            stores::check_allowed(&self.informers, &store, namespace)?;
+            changed |= self.items.delete(&store, of_store, wanted).await?;
+        }
+        synced.retain(|key, of_store| wanted.contains_key(key) || !of_store.is_empty());
+        Ok(changed)
+    }
 }
 
-fn add(known: &mut SyncedPushSecrets, more: SyncedPushSecrets) {
+fn add(synced: &mut SyncedPushSecrets, more: SyncedPushSecrets) {
     for (store, of_store) in more {
-        known.entry(store).or_default().extend(of_store);
+        synced.entry(store).or_default().extend(of_store);
     }
-}
-
-/// What other operators wrote: to stores that are not this one's.
-pub(super) fn managed_elsewhere(operator: &Operator, namespace: &str, known: &SyncedPushSecrets) -> SyncedPushSecrets {
-    let is_managed_elsewhere = |key: &str| {
-        let store = stores::of_status(operator, key, namespace);
-        store.is_ok_and(|store| !stores::is_ours(operator, &store))
-    };
-    let others = known.iter().filter(|(key, _)| is_managed_elsewhere(key));
-    others.map(|(key, of_store)| (key.clone(), of_store.clone())).collect()
-}
-
-/// Takes out of every store what is known to be there and not wanted. `known` loses what is gone.
-pub(super) async fn withdraw(
-    operator: &Operator,
-    namespace: &str,
-    known: &mut SyncedPushSecrets,
-    wanted: &SyncedPushSecrets,
-) -> Result<bool, String> {
-    let (mut changed, nothing) = (false, write::Synced::new());
-    for (key, of_store) in known.iter_mut() {
-        let wanted = wanted.get(key).unwrap_or(&nothing);
-        if of_store.keys().all(|at| wanted.contains_key(at)) {
-            continue;
-        }
-        let store = stores::of_status(operator, key, namespace)?;
-        stores::check_allowed(operator, &store, namespace)?;
-        changed |= write::withdraw(operator, &store, of_store, wanted).await?;
-    }
-    known.retain(|key, of_store| wanted.contains_key(key) || !of_store.is_empty());
-    Ok(changed)
 }
 
 fn is_source_deleted(status: &PushSecretStatus) -> bool {

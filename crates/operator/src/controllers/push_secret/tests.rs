@@ -22,7 +22,7 @@ fn push_secret(interval: &str, status: serde_json::Value) -> PushSecret {
 }
 
 fn due(interval: &str, status: serde_json::Value) -> bool {
-    is_due(&push_secret(interval, status), "2026-01-01T01:00:00Z".parse().unwrap())
+    needs_push(&push_secret(interval, status), "2026-01-01T01:00:00Z".parse().unwrap())
 }
 
 fn synced(at: &str, version: &str) -> serde_json::Value {
@@ -30,7 +30,7 @@ fn synced(at: &str, version: &str) -> serde_json::Value {
 }
 
 #[test]
-fn values_are_pushed_by_time_by_change_and_after_a_failure() {
+fn values_are_pushed_after_the_interval_a_change_or_a_failure() {
     assert!(due("1h", json!({})));
     assert!(due("1h", synced("00:00:00", "current")));
     assert!(!due("1h", synced("00:59:00", "current")));
@@ -41,9 +41,9 @@ fn values_are_pushed_by_time_by_change_and_after_a_failure() {
 }
 
 #[test]
-fn an_interval_of_zero_pushes_once_a_change() {
+fn an_interval_of_zero_pushes_after_changes_only() {
     assert!(due("0s", json!({})));
     assert!(!due("0s", synced("00:00:00", "current")));
     assert!(due("0s", synced("00:00:00", "0-other")));
-    assert_eq!(next(&push_secret("0s", json!({})), None), Requeue::OnChange);
+    assert_eq!(next_push(&push_secret("0s", json!({})), None), Requeue::OnChange);
 }

@@ -1,86 +1,123 @@
-//! Values of a plan are written to a store, and taken out of it.
+//! Writes the values of a plan to a store, and deletes values from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::plan::{Entry, status_key};
-use crate::operator::Operator;
-use crate::provider::{Freshness, ProviderError, ProviderSession, Put, PutMetadata, Write, label};
+use crate::metrics::Metrics;
+use crate::provider::{Connections, Freshness, ProviderError, ProviderSession, Put, PutMetadata, Write, label};
 use crate::types::{PushData, Store, UpdatePolicy};
 
-/// What the status tells of one store: by item (and property), what was written.
+/// What the status has of one store: the written values by item (and property).
 pub(super) type Synced = BTreeMap<String, PushData>;
 
-/// What came of writing to a store.
+/// What was written to a store.
 #[derive(Default)]
 pub(super) struct Written {
-    /// What is there now.
+    /// The values that are in the store now.
     pub(super) synced: Synced,
-    /// Whether that took a write.
+    /// Whether any of them was written.
     pub(super) changed: bool,
-    /// The first thing that went wrong. The other items are written all the same.
+    /// The first error. It does not keep the other items from being written.
     pub(super) error: Option<String>,
 }
 
-/// Writes a plan: one write an item, so that no item is ever there with half of its values.
-pub(super) async fn put(operator: &Operator, store: &Store, entries: &[Entry], policy: UpdatePolicy) -> Written {
-    let name = store.metadata.name.as_deref().unwrap_or_default();
-    let mut written = Written::default();
-    for (put, of) in by_item(entries, policy) {
-        if let Some(why) = of.iter().find_map(|entry| entry.value.as_ref().err()) {
-            written.error.get_or_insert_with(|| why.clone());
-            continue;
+/// Writes items to the Connect servers of stores.
+pub(crate) struct ItemWriter {
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl ItemWriter {
+    /// Writes a plan. Each item is written in one request, so that no reader sees an item with half of its values.
+    pub(super) async fn put(&self, store: &Store, entries: &[Entry], policy: UpdatePolicy) -> Written {
+        let name = store.metadata.name.as_deref().unwrap_or_default();
+        let mut written = Written::default();
+        for (put, of) in by_item(entries, policy) {
+            if let Some(error) = of.iter().find_map(|entry| entry.value.as_ref().err()) {
+                written.error.get_or_insert_with(|| error.clone());
+                continue;
+            }
+            let result = match put {
+                Ok(put) => self.write(store, Write::Put(&put)).await,
+                Err(error) => Err(error),
+            };
+            self.metrics.called("PushSecret", result.is_ok());
+            match result {
+                Ok(changed) => {
+                    written.changed |= changed;
+                    let synced = of.iter().map(|entry| (status_key(&entry.data), entry.data.clone()));
+                    written.synced.extend(synced);
+                }
+                Err(error) => {
+                    let keys: Vec<&str> = of.iter().map(|entry| entry.data.match_.secret_key.as_str()).collect();
+                    let keys = keys.join(", ");
+                    let error = format!("could not write remote ref {keys} to target secretstore {name}: {error}");
+                    written.error.get_or_insert(error);
+                }
+            }
         }
-        let outcome = match put {
-            Ok(put) => write(operator, store, Write::Put(&put)).await,
-            Err(error) => Err(error),
+        written
+    }
+
+    /// Deletes from a store the values that are `synced` and not `wanted`, and removes them from `synced`. Returns whether
+    /// anything was deleted.
+    ///
+    /// # Errors
+    /// The first item that could not be changed.
+    pub(super) async fn delete(&self, store: &Store, synced: &mut Synced, wanted: &Synced) -> Result<bool, String> {
+        let mut changed = false;
+        for (title, outdated) in outdated(synced, wanted) {
+            let properties: Vec<&str> = outdated.iter().map(|(_, property)| property.as_str()).collect();
+            let result = self.write(store, Write::Withdraw(&title, &properties)).await;
+            self.metrics.called("DeleteSecret", result.is_ok());
+            changed |= result.map_err(|error| error.to_string())?;
+            for (key, _) in &outdated {
+                synced.remove(key);
+            }
+        }
+        synced.retain(|key, _| wanted.contains_key(key));
+        Ok(changed)
+    }
+
+    /// Writes to one item. If the server refuses the token, the token's Secret is read again, and with a new token the write is
+    /// repeated once.
+    async fn write(&self, store: &Store, write: Write<'_>) -> Result<bool, ProviderError> {
+        match self.write_once(store, write).await {
+            Err((error, connection)) if error.is_denied() => {
+                self.connections.forget_token(store);
+                let renewed = self.connections.of(store).await;
+                if renewed.is_ok_and(|renewed| renewed.id != connection) {
+                    self.write_once(store, write).await.map_err(|(error, _)| error)
+                } else {
+                    Err(error)
+                }
+            }
+            result => result.map_err(|(error, _)| error),
+        }
+    }
+
+    /// As [`write`](Self::write), without the repetition. An error comes with the id of the connection, 0 if there is none.
+    async fn write_once(&self, store: &Store, write: Write<'_>) -> Result<bool, (ProviderError, u64)> {
+        let connection = self.connections.of(store).await.map_err(|error| (error, 0))?;
+        let Some(config) = &store.spec.provider.onepassword else {
+            return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
         };
-        operator.metrics.called("PushSecret", outcome.is_ok());
-        match outcome {
-            Ok(changed) => {
-                written.changed |= changed;
-                written
-                    .synced
-                    .extend(of.iter().map(|entry| (status_key(&entry.data), entry.data.clone())));
-            }
-            Err(error) => {
-                let keys: Vec<&str> = of.iter().map(|entry| entry.data.match_.secret_key.as_str()).collect();
-                let keys = keys.join(", ");
-                let what = format!("could not write remote ref {keys} to target secretstore {name}: {error}");
-                written.error.get_or_insert(what);
-            }
-        }
+        let freshness = Freshness {
+            not_before: Instant::now(),
+            or_unchanged: false,
+        };
+        let written = ProviderSession::new(&connection, config, freshness).write(write).await;
+        written.map_err(|error| (error, connection.id))
     }
-    written
 }
 
-/// Takes out of a store what was written there and is not to be there any more. The answer is whether that took a
-/// write; `known` loses what is gone.
-///
-/// # Errors
-/// The first thing that went wrong.
-pub(super) async fn withdraw(
-    operator: &Operator,
-    store: &Store,
-    known: &mut Synced,
-    wanted: &Synced,
-) -> Result<bool, String> {
-    let mut changed = false;
-    for (title, gone) in outdated(known, wanted) {
-        let properties: Vec<&str> = gone.iter().map(|(_, property)| property.as_str()).collect();
-        let outcome = write(operator, store, Write::Withdraw(&title, &properties)).await;
-        operator.metrics.called("DeleteSecret", outcome.is_ok());
-        changed |= outcome.map_err(|error| error.to_string())?;
-        gone.iter().for_each(|(key, _)| drop(known.remove(key)));
-    }
-    known.retain(|key, _| wanted.contains_key(key));
-    Ok(changed)
-}
-
+/// The write of one item, and the entries that are in it.
 type Item<'a> = (Result<Put, ProviderError>, Vec<&'a Entry>);
 
-/// Entries by item, in the order of the items' first ones. Of two values for one field the later stays, as if they
-/// were written one after the other; where what is there is to stay, the earlier.
+/// Groups entries by item, in the order of each item's first entry. Of two values for one field the later counts, as if they
+/// were written one after the other; with the policy `IfNotExists`, the earlier.
 fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
     let mut items: Vec<(&str, Item<'_>)> = Vec::new();
     for entry in entries {
@@ -101,7 +138,7 @@ fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
         match (&mut *put, metadata) {
             (Ok(put), Ok(metadata)) => {
                 put.metadata.tags = metadata.tags.or(put.metadata.tags.take());
-                // An item is made in the vault its first entry names.
+                // A new item is created in the vault that its first entry names.
                 put.metadata.vault = put.metadata.vault.take().or(metadata.vault);
                 let value = (to.property.clone(), entry.value.clone().unwrap_or_default());
                 match put
@@ -121,18 +158,18 @@ fn by_item(entries: &[Entry], policy: UpdatePolicy) -> Vec<Item<'_>> {
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-/// What is to be taken out, by item: keys of the status with properties. A value that goes to the same field as one
-/// that is wanted, only spelled otherwise, is not.
+/// The synced values that are not wanted, by item: their keys in the status, with their properties. Without those that go to
+/// the same field as a wanted value under another spelling of the property.
 fn outdated(known: &Synced, wanted: &Synced) -> BTreeMap<String, Vec<(String, String)>> {
     let field = |data: &PushData| {
         let at = &data.match_.remote_ref;
         (at.remote_key.clone(), label(&at.property).to_owned())
     };
-    let live: BTreeSet<(String, String)> = wanted.values().map(field).collect();
+    let wanted_fields: BTreeSet<(String, String)> = wanted.values().map(field).collect();
     let mut outdated: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (key, data) in known
         .iter()
-        .filter(|(key, data)| !wanted.contains_key(*key) && !live.contains(&field(data)))
+        .filter(|(key, data)| !wanted.contains_key(*key) && !wanted_fields.contains(&field(data)))
     {
         let at = &data.match_.remote_ref;
         outdated
@@ -141,36 +178,6 @@ fn outdated(known: &Synced, wanted: &Synced) -> BTreeMap<String, Vec<(String, St
             .push((key.clone(), at.property.clone()));
     }
     outdated
-}
-
-/// Writes. A token that is refused may have been replaced: its Secret is looked at, and it is tried once more.
-async fn write(operator: &Operator, store: &Store, what: Write<'_>) -> Result<bool, ProviderError> {
-    match write_once(operator, store, what).await {
-        Err((error, connection)) if error.is_denied() => {
-            operator.connections.forget_token(store);
-            let renewed = operator.connections.of(store).await;
-            match renewed.is_ok_and(|renewed| renewed.id != connection) {
-                true => write_once(operator, store, what).await.map_err(|(error, _)| error),
-                false => Err(error),
-            }
-        }
-        outcome => outcome.map_err(|(error, _)| error),
-    }
-}
-
-async fn write_once(operator: &Operator, store: &Store, what: Write<'_>) -> Result<bool, (ProviderError, u64)> {
-    let connection = operator.connections.of(store).await.map_err(|error| (error, 0))?;
-    let Some(config) = &store.spec.provider.onepassword else {
-        return Err((ProviderError::Store("nil spec.provider.onepassword".to_owned()), 0));
-    };
-    let freshness = Freshness {
-        not_before: Instant::now(),
-        or_unchanged: false,
-    };
-    ProviderSession::new(&connection, config, freshness)
-        .write(what)
-        .await
-        .map_err(|error| (error, connection.id))
 }
 
 #[cfg(test)]
@@ -208,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_written_once_with_all_its_values() {
+    fn all_values_of_an_item_are_written_in_one_request() {
         let entries = [
             entry("db", "user", "u", spec(json!({ "vault": "Home", "tags": ["a"] }))),
             entry("api", "", "k", json!(null)),
@@ -235,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_metadata_stops_its_item_only() {
+    fn invalid_metadata_fails_its_own_item_only() {
         let entries = [
             entry("db", "", "x", json!({ "tags": [] })),
             entry("api", "", "x", json!(null)),
@@ -245,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_wanted_is_taken_out_unless_it_is_the_same_field() {
+    fn unwanted_values_are_deleted_unless_their_field_is_still_wanted() {
         let known = synced(&[("db", ""), ("db", "user"), ("api", "key")]);
         let gone = outdated(&known, &synced(&[("db", "password")]));
         let pair = |key: &str, property: &str| (key.to_owned(), property.to_owned());

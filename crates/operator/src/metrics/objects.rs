@@ -1,8 +1,8 @@
-//! External Secrets' series of every object.
+//! External Secrets' metrics that have one series per object.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -11,19 +11,20 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::lock::lock;
 use crate::object_key::ObjectKey;
 use crate::types::Condition;
 
-/// What is counted of one kind of resource. Kept once an object, and spelled out when it is asked for: thousands of
-/// objects times five series would be most of the memory.
+/// The metrics of the objects of one kind. They are counted per object and made into series only when `/metrics` is
+/// requested: five series for each of thousands of objects would take most of the operator's memory.
 #[derive(Clone)]
-pub(crate) struct Kind {
+pub(crate) struct ObjectMetrics {
     prefix: &'static str,
     extended: bool,
     objects: Arc<Mutex<HashMap<ObjectKey, Counts>>>,
 }
 
-/// The labels that Kubernetes recommends, and what External Secrets makes of their names for Prometheus.
+/// The labels that Kubernetes recommends, and External Secrets' names for them in Prometheus.
 const RECOMMENDED: [(&str, &str); 6] = [
     ("app.kubernetes.io/name", "app_kubernetes_io_name"),
     ("app.kubernetes.io/instance", "app_kubernetes_io_instance"),
@@ -33,20 +34,20 @@ const RECOMMENDED: [(&str, &str); 6] = [
     ("app.kubernetes.io/managed-by", "app_kubernetes_io_managed_by"),
 ];
 
-/// Those of an object.
-type Extended = Option<Arc<[(&'static str, String)]>>;
+/// The recommended labels of one object, under their names in Prometheus.
+type RecommendedLabels = Option<Arc<[(&'static str, String)]>>;
 
 #[derive(Clone, Default)]
 struct Counts {
-    extended: Extended,
+    recommended: RecommendedLabels,
     reconciles: u64,
     failures: i64,
-    /// Of the last reconcile, in nanoseconds.
-    took: u64,
+    /// The last reconcile's duration in nanoseconds.
+    last_duration: u64,
     ready: Option<bool>,
 }
 
-impl Kind {
+impl ObjectMetrics {
     pub(super) fn new(prefix: &'static str, extended: bool) -> Self {
         Self {
             prefix,
@@ -55,58 +56,52 @@ impl Kind {
         }
     }
 
-    /// Counts a reconcile of an object with these labels.
+    /// Counts a reconcile. `labels` are the object's.
     pub(crate) fn reconciled(&self, key: &ObjectKey, labels: Option<&BTreeMap<String, String>>, took: Duration) {
-        let extended: Extended = labels.filter(|_| self.extended).map(|labels| {
-            let known = RECOMMENDED.iter();
-            known
-                .filter_map(|(label, name)| Some((*name, labels.get(*label)?.clone())))
+        let recommended: RecommendedLabels = labels.filter(|_| self.extended).map(|labels| {
+            let all = RECOMMENDED.iter();
+            all.filter_map(|(label, name)| Some((*name, labels.get(*label)?.clone())))
                 .collect()
         });
         self.with(key, |counts| {
-            counts.extended = extended;
+            counts.recommended = recommended;
             counts.reconciles += 1;
-            counts.took = took.as_nanos().try_into().unwrap_or(u64::MAX);
+            counts.last_duration = took.as_nanos().try_into().unwrap_or(u64::MAX);
         });
     }
 
-    /// Counts a failure.
+    /// Counts a reconcile that failed.
     pub(crate) fn failed(&self, key: &ObjectKey) {
         self.with(key, |counts| counts.failures += 1);
     }
 
-    /// Shows the condition `Ready`.
+    /// Sets the status of the object's `Ready` condition.
     pub(crate) fn condition(&self, key: &ObjectKey, condition: &Condition) {
         self.with(key, |counts| counts.ready = Some(condition.status == "True"));
     }
 
-    /// Forgets an object.
+    /// Removes the series of an object that was deleted.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        self.lock().remove(key);
+        lock(&self.objects).remove(key);
     }
 
     fn with(&self, key: &ObjectKey, change: impl FnOnce(&mut Counts)) {
-        change(self.lock().entry(key.clone()).or_default());
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectKey, Counts>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        change(lock(&self.objects).entry(key.clone()).or_default());
     }
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for ObjectMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kind")
+        f.debug_struct("ObjectMetrics")
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
 
-impl Collector for Kind {
+impl Collector for ObjectMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // A copy: who scrapes slowly must not hold up reconciles.
-        let objects: Vec<(ObjectKey, Counts)> = self
-            .lock()
+        // A copy, because a client that reads slowly must not block reconciles.
+        let objects: Vec<(ObjectKey, Counts)> = lock(&self.objects)
             .iter()
             .map(|(key, counts)| (key.clone(), counts.clone()))
             .collect();
@@ -118,8 +113,8 @@ impl Collector for Kind {
             ConstCounter::new(counts.reconciles).encode(series.encode_family(&labels(key, counts, &[]))?)?;
         }
 
-        // The encoding gives every counter a `_total`. External Secrets has names without one: gauges that only grow
-        // look the same to a dashboard.
+        // OpenMetrics gives the name of every counter the suffix `_total`, which External Secrets' name does not have. A
+        // gauge has no suffix, and one that only grows looks the same to a dashboard.
         let name = format!("{prefix}_sync_calls_error");
         let mut series = encoder.encode_descriptor(&name, "Reconciles that failed", None, MetricType::Gauge)?;
         for (key, counts) in objects.iter().filter(|(_, counts)| counts.failures > 0) {
@@ -137,11 +132,11 @@ impl Collector for Kind {
         }
 
         let name = format!("{prefix}_reconcile_duration");
-        // Nanoseconds, as External Secrets has it.
+        // External Secrets has nanoseconds here.
         let help = "The last reconcile's duration in nanoseconds";
         let mut series = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
         for (key, counts) in &objects {
-            ConstGauge::new(counts.took as f64).encode(series.encode_family(&labels(key, counts, &[]))?)?;
+            ConstGauge::new(counts.last_duration as f64).encode(series.encode_family(&labels(key, counts, &[]))?)?;
         }
         Ok(())
     }
@@ -154,7 +149,7 @@ fn labels<'a>(
 ) -> Vec<(&'static str, &'a str)> {
     let mut labels = vec![("name", &*key.name), ("namespace", &*key.namespace)];
     labels.extend(more);
-    let extended = counts.extended.iter().flat_map(|extended| extended.iter());
-    labels.extend(extended.map(|(name, value)| (*name, value.as_str())));
+    let recommended = counts.recommended.iter().flat_map(|recommended| recommended.iter());
+    labels.extend(recommended.map(|(name, value)| (*name, value.as_str())));
     labels
 }
