@@ -8,7 +8,7 @@ use clap::Args;
 use sidevault_operator::types::StoreRef;
 use tracing::level_filters::LevelFilter;
 
-/// Flags of External Secrets that have nothing to act on here, and whether they take a value.
+/// Flags of External Secrets that have no effect here, and whether they take a value.
 const IGNORED: &[(&str, bool)] = &[
     ("client-burst", true),
     ("client-qps", true),
@@ -41,19 +41,19 @@ const IGNORED: &[(&str, bool)] = &[
     ("zap-time-encoding", true),
 ];
 
-/// Arguments of `operator`. Of a flag that is given twice the last counts, as with Go's flags: charts put what people add
-/// behind their own.
+/// Arguments of `operator`. If a flag is given twice, the last one counts, as with Go's flags: charts append the flags of
+/// their users to their own.
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub(crate) struct Operator {
-    /// How many objects of each store are in work at once
+    /// Concurrent reconciles per store
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) concurrent: usize,
-    /// Look at this namespace only. ClusterExternalSecrets are left alone then, and ClusterSecretStores are unless
-    /// they may be listed and watched
+    /// Follow this namespace only. ClusterExternalSecrets are ignored then, and ClusterSecretStores are used only if the
+    /// operator may list and watch them
     #[arg(long, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
-    /// Leave stores alone whose spec.controller is another
+    /// Ignore stores whose spec.controller is another class
     #[arg(long, value_name = "CLASS", default_value = "default")]
     pub(crate) controller_class: String,
     /// Where /metrics is served; 0 turns it off
@@ -62,10 +62,10 @@ pub(crate) struct Operator {
     /// Where /healthz and /readyz are served; 0 turns it off
     #[arg(long, alias = "live-addr", value_name = "ADDRESS", default_value = ":8082", value_parser = address)]
     pub(crate) health_addr: Address,
-    /// What is logged: error, warn, info, debug or trace
+    /// The least level to log: error, warn, info, debug or trace
     #[arg(long, alias = "loglevel", value_name = "LEVEL", value_parser = level)]
     pub(crate) log_level: Option<LevelFilter>,
-    /// Let one of several replicas work at a time
+    /// Of several replicas, let only the one that holds a Lease work
     #[arg(long, alias = "leader-election", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_leader_election: bool,
@@ -75,57 +75,57 @@ pub(crate) struct Operator {
     /// The Lease's namespace [default: the Pod's]
     #[arg(long, value_name = "NAME")]
     pub(crate) leader_election_namespace: Option<String>,
-    /// How long a replica that is silent keeps the Lease
+    /// How long the Lease is valid after its last renewal
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = crate::duration::parse)]
     pub(crate) leader_election_lease_duration: Duration,
-    /// How long renewing is tried before the replica stops
+    /// How long the holder tries to renew the Lease before it stops
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = crate::duration::parse)]
     pub(crate) leader_election_renew_deadline: Duration,
-    /// How often the Lease is renewed, or tried for
+    /// How often the holder renews the Lease, and the others try to take it
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = crate::duration::parse)]
     pub(crate) leader_election_retry_period: Duration,
-    /// Look at ClusterSecretStores
+    /// Check and use ClusterSecretStores
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_cluster_store_reconciler: bool,
-    /// Look at SecretStores
+    /// Check SecretStores
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_secret_store_reconciler: bool,
-    /// Look at ClusterExternalSecrets
+    /// Reconcile ClusterExternalSecrets
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_cluster_external_secret_reconciler: bool,
-    /// Look at PushSecrets
+    /// Reconcile PushSecrets
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_push_secret_reconciler: bool,
-    /// Give metrics of a resource its labels of app.kubernetes.io/ too
+    /// Add an object's labels of app.kubernetes.io/ to its metrics
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_extended_metric_labels: bool,
-    /// Sync nothing while its store is not ready
+    /// Fail an ExternalSecret at once while its store is not ready
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) enable_flood_gate: bool,
-    /// How often stores are looked at that say nothing of it themselves
+    /// How often to recheck stores that set no interval
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = crate::duration::parse)]
     pub(crate) store_requeue_interval: Duration,
     /// The store of ExternalSecrets that name none: ClusterSecretStore/NAME, or NAME for a SecretStore of their
     /// namespace
     #[arg(long, value_name = "STORE", value_parser = store)]
     pub(crate) default_store: Option<StoreRef>,
-    /// What begins an action in a template
+    /// The left delimiter of template actions
     #[arg(long, value_name = "TEXT", default_value = "{{")]
     pub(crate) template_left_delimiter: String,
-    /// What ends an action in a template
+    /// The right delimiter of template actions
     #[arg(long, value_name = "TEXT", default_value = "}}")]
     pub(crate) template_right_delimiter: String,
     /// Write no Secrets: annotate force-sync on ExternalSecrets when their items change, for External Secrets to act on
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) poke_only: bool,
-    /// Restart workloads that ask for it (annotation operator.1password.io/auto-restart) when their Secret changes
+    /// Restart workloads when their Secret changes, if the annotation operator.1password.io/auto-restart asks for that
     #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set,
           num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch)]
     pub(crate) restart_workloads: bool,
@@ -183,7 +183,7 @@ fn store(text: &str) -> Result<StoreRef, String> {
     }
 }
 
-/// Takes the flags away that mean nothing here. Returns the others, and the names of those.
+/// Removes the flags that have no effect here. Returns the other arguments, and the names of the removed flags.
 pub(crate) fn without_ignored(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
     if arguments.get(1).is_none_or(|command| command != "operator") {
         return (arguments, Vec::new());
@@ -228,7 +228,7 @@ mod tests {
         assert!(address("8080").is_err() && address("host:x").is_err());
     }
 
-    /// What clap makes of the operator's arguments.
+    /// Parses the operator's arguments with clap.
     fn parsed(flags: &[&str]) -> Operator {
         let words = ["sidevault", "operator"].iter().chain(flags).map(OsString::from);
         let (kept, _) = without_ignored(words.collect());
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_flag_that_is_given_twice_the_last_counts() {
+    fn the_last_of_two_equal_flags_counts() {
         let twice = [
             "--concurrent=16",
             "--log-level=info",
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_meaning_are_taken_away_with_their_values() {
+    fn flags_without_effect_are_removed_with_their_values() {
         let words = [
             "sidevault",
             "operator",
