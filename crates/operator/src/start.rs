@@ -121,7 +121,9 @@ impl Operator {
         let (informers, queues, recorder) = (self.informers.clone(), self.queues.clone(), self.recorder.clone());
         let (served, started_at) = (self.served.clone(), self.started_at);
         let on_change = move |key: &ObjectKey, change: ObjectChange<'_, _>| {
-            cluster_external_secret::triggers::on_external_secret(&informers, &queues, &change);
+            if served.cluster_external_secret.is_some() {
+                cluster_external_secret::triggers::on_external_secret(&informers, &queues, &change);
+            }
             external_secret::triggers::on_external_secret(&informers, &queues, started_at, key, &change);
             if let ObjectChange::Unreadable(meta, error) = change {
                 external_secret::triggers::record_unreadable(&recorder, &served, meta, error);
@@ -187,10 +189,12 @@ impl Operator {
         let Some(scope) = scope else {
             return informer.stay_empty();
         };
-        let (informers, queues) = (self.informers.clone(), self.queues.clone());
+        let (informers, queues, served) = (self.informers.clone(), self.queues.clone(), self.served.clone());
         let resource = core_resource("Namespace", "namespaces");
         informer.follow_metadata(client.clone(), &resource, scope, move |key, change| {
-            cluster_external_secret::triggers::on_namespace(&informers, &queues, key, &change);
+            if served.cluster_external_secret.is_some() {
+                cluster_external_secret::triggers::on_namespace(&informers, &queues, key, &change);
+            }
         });
     }
 }
