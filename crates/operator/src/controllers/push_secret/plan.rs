@@ -71,13 +71,13 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
         }
     }
     // An entry of `data` replaces those of `dataTo` that have the same key.
-    let own: BTreeSet<String> = spec.data.iter().map(|data| source_key(data, secret)).collect();
-    entries.retain(|(data, _)| !own.contains(&data.match_.secret_key));
+    let replaced: BTreeSet<String> = spec.data.iter().map(|data| source_key(data, secret)).collect();
+    entries.retain(|(data, _)| !replaced.contains(&data.match_.secret_key));
     entries.extend(spec.data.iter().map(|data| (data.clone(), None)));
-    let mut places: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut destinations: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (data, _) in &entries {
         let (to, from) = (&data.match_.remote_ref, &data.match_.secret_key);
-        if let Some(other) = places.insert((&to.remote_key, &to.property), from) {
+        if let Some(other) = destinations.insert((&to.remote_key, &to.property), from) {
             let property = match to.property.as_str() {
                 "" => String::new(),
                 property => format!(" with property {property:?}"),
@@ -90,7 +90,7 @@ pub(super) fn plan(spec: &PushSecretSpec, secret: &Values, store: &Store) -> Res
         }
     }
     let entry = |(data, bundle): (PushData, Option<Values>)| {
-        let value = value(&data, bundle.as_ref().unwrap_or(secret));
+        let value = value_of(&data, bundle.as_ref().unwrap_or(secret));
         Entry { data, value }
     };
     Ok(entries.into_iter().map(entry).collect())
@@ -106,7 +106,7 @@ fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Va
         );
     }
     let strategy = many.conversion_strategy.unwrap_or_default();
-    reversed(strategy, secret).map_err(|error| format!("conversion failed: {error}"))?;
+    reverse_keys(strategy, secret).map_err(|error| format!("conversion failed: {error}"))?;
     let pattern = match many
         .match_
         .as_ref()
@@ -148,16 +148,17 @@ fn expand(many: &PushDataTo, secret: &Values) -> Result<Vec<(PushData, Option<Va
     matched
         .into_iter()
         .map(|(name, key)| {
-            let to = renamed(&many.rewrite, name.clone()).map_err(|error| format!("rewrite failed: {error}"))?;
-            match to.is_empty() {
-                true => Err(format!("empty remote key produced for source key {name:?}")),
-                false => Ok((data(key, to), None)),
+            let to = rewrite_name(&many.rewrite, name.clone()).map_err(|error| format!("rewrite failed: {error}"))?;
+            if to.is_empty() {
+                return Err(format!("empty remote key produced for source key {name:?}"));
             }
+            Ok((data(key, to), None))
         })
         .collect()
 }
 
-fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, String> {
+/// The item's title that the rewrites make of a key.
+fn rewrite_name(operations: &[PushRewrite], mut name: String) -> Result<String, String> {
     for (index, operation) in operations.iter().enumerate() {
         let one = Values::from([(name.clone(), Vec::new())]);
         let after = match operation {
@@ -173,7 +174,7 @@ fn renamed(operations: &[PushRewrite], mut name: String) -> Result<String, Strin
     Ok(name)
 }
 
-/// The key in the Secret that an entry means, whose own key may be a converted one.
+/// The key in the Secret for an entry of `data`, whose `secretKey` may be a converted one.
 fn source_key(data: &PushData, secret: &Values) -> String {
     let (key, strategy) = (&data.match_.secret_key, data.conversion_strategy.unwrap_or_default());
     let own = secret
@@ -182,7 +183,8 @@ fn source_key(data: &PushData, secret: &Values) -> String {
     own.unwrap_or(key).clone()
 }
 
-fn reversed(strategy: PushConversion, values: &Values) -> Result<Values, String> {
+/// The values under the keys that a conversion strategy makes of theirs.
+fn reverse_keys(strategy: PushConversion, values: &Values) -> Result<Values, String> {
     let mut out = Values::new();
     for (key, value) in values {
         let name = keys::reverse(strategy, key);
@@ -193,11 +195,12 @@ fn reversed(strategy: PushConversion, values: &Values) -> Result<Values, String>
     Ok(out)
 }
 
-fn value(data: &PushData, values: &Values) -> Result<String, String> {
+/// The text to write for an entry.
+fn value_of(data: &PushData, values: &Values) -> Result<String, String> {
     let values = match data.conversion_strategy.unwrap_or_default() {
         PushConversion::None => Cow::Borrowed(values),
         strategy => Cow::Owned(
-            reversed(strategy, values)
+            reverse_keys(strategy, values)
                 .map_err(|error| format!("could not apply conversion strategy to keys: {error}"))?,
         ),
     };
@@ -337,7 +340,11 @@ mod tests {
             },
             ..PushData::default()
         };
-        assert!(value(&data, &binary).unwrap_err().contains("secret key k is not UTF-8"));
+        assert!(
+            value_of(&data, &binary)
+                .unwrap_err()
+                .contains("secret key k is not UTF-8")
+        );
     }
 
     #[test]
