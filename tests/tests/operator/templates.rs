@@ -125,7 +125,7 @@ fn keys_that_a_rewrite_empties_or_joins_are_told() {
     stage.wait_value("joined", "2");
     // Go's trap: $1 and the letters after it are the name of a group that there is not.
     apply("emptied", "(.*)", "$1_key", "Retain");
-    stage.wait_event("emptied", "KeysLost", "turns the keys \"a\", \"b\" into the empty key");
+    stage.wait_event("emptied", "KeysLost", "turns the keys \"a\", \"b\", \"notesPlain\" into the empty key");
     stage.wait_ready("emptied", "True");
     // A mistake in the manifest does not count as items that were deleted.
     apply("kept", "^x$", "y", "Delete");
