@@ -1,5 +1,5 @@
-//! Ours and the real External Secrets in one cluster: each sees to the stores of its class and provider, and leaves the
-//! rest alone.
+//! This operator and the real External Secrets in one cluster: each reconciles the stores of its own class and provider, and
+//! what uses them.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use sidevault_tests::pair::wait_until;
 use super::world::{self, METRICS, Stage, VERSION, World};
 
 const NAMESPACE: &str = "classes";
-/// What the two write as.
+/// The field managers of the two.
 const OURS: &str = "sidevault-operator";
 const THEIRS: &str = "external-secrets-v0.20";
 
-/// A cluster with their definitions, and stores of both classes.
+/// A cluster with External Secrets' definitions, and stores of both classes.
 fn set() -> Option<Stage> {
     let controller = controllers()?.swap_remove(0);
     let cluster = Cluster::start()?;
@@ -52,7 +52,7 @@ fn manifest(stage: &Stage, name: &str, kind: &str, store: &str) -> Value {
 }
 
 #[test]
-fn each_of_two_controllers_sees_to_its_own_class() {
+fn each_of_two_controllers_reconciles_its_own_class() {
     let Some(stage) = set() else { return };
     let cluster = &stage.cluster;
     let controller = controllers().expect("it is there").swap_remove(0);
@@ -79,7 +79,7 @@ fn each_of_two_controllers_sees_to_its_own_class() {
             _ => format!("/apis/{VERSION}/clustersecretstores/{class}"),
         };
         let object = stage.get(name);
-        // Theirs puts its finalizer on every ExternalSecret there is, and leaves it at that.
+        // External Secrets adds its finalizer to every ExternalSecret, also to those it does not reconcile.
         let reported: BTreeSet<_> = world::managers(&object, "status").into_iter().collect();
         assert_eq!(reported, who, "{name}");
         assert_eq!(writers(&object).contains(OURS), class == "ours", "{name}");
@@ -88,7 +88,7 @@ fn each_of_two_controllers_sees_to_its_own_class() {
         assert_eq!(reporters(cluster, kind, class), who, "{kind} {class}");
     }
 
-    // Whoever is alone makes its own anew, and not the other's.
+    // While only one of the two runs, it recreates its own Secrets and not the other's.
     let delete = |names: &[&str]| {
         for name in names {
             cluster.must(&["delete", "secret", name, "-n", NAMESPACE]);
@@ -118,7 +118,7 @@ fn each_of_two_controllers_sees_to_its_own_class() {
     }
     assert!(!there("by-ours") && !there("by-our-cluster"), "theirs made ours");
 
-    // And one that comes over is taken up.
+    // An ExternalSecret whose store changes to our class is reconciled.
     let _ours = start_ours();
     stage.wait_value("by-ours", "3");
     cluster.apply(&manifest(&stage, "by-theirs", "SecretStore", "ours").to_string());
@@ -128,9 +128,9 @@ fn each_of_two_controllers_sees_to_its_own_class() {
     stage.wait_value("by-theirs", "4");
 }
 
-/// Also if nobody else is there to see to them.
+/// Also if no other controller runs.
 #[test]
-fn stores_of_other_providers_are_left_alone() {
+fn stores_of_other_providers_are_ignored() {
     let Some(stage) = set() else { return };
     let cluster = &stage.cluster;
     let providers = [
@@ -160,7 +160,7 @@ fn stores_of_other_providers_are_left_alone() {
             ));
         }
     }
-    // One value of our own store and one of another's: that is not ours to make.
+    // One value from our store and one from another's: such an ExternalSecret is managed elsewhere.
     let mut mixed = stage.manifest("mixed", "ours", "simple", "a");
     mixed["spec"]["data"][0]["sourceRef"] = json!({"storeRef": {"name": "fake-of-nobody"}});
     objects.push(mixed);
@@ -185,7 +185,7 @@ fn stores_of_other_providers_are_left_alone() {
     let operator = world::operator(cluster, &["--controller-class=ours"]);
     cluster.apply(&manifest(&stage, "own", "SecretStore", "ours").to_string());
     stage.wait_value("own", "1");
-    // They were looked at, and are once more when they change.
+    // They are reconciled again when they change, without any effect.
     for name in ["uses-fake-of-ours", "mixed"] {
         for word in ["force-sync=1", "force-sync-"] {
             cluster.must(&["annotate", "externalsecret", name, "-n", NAMESPACE, word]);
@@ -201,7 +201,7 @@ fn stores_of_other_providers_are_left_alone() {
     });
     assert!(idle.is_some(), "not idle");
 
-    // The annotations that came and went left traces.
+    // Setting and removing an annotation changed the managed fields.
     let bare = |mut objects: Vec<Value>| {
         for object in &mut objects {
             object["metadata"]["managedFields"].take();
@@ -233,7 +233,7 @@ fn stores_of_other_providers_are_left_alone() {
     assert!(told.is_empty(), "{told:?}");
     let log = operator.log();
     assert!(!is_foreign(&log), "{log}");
-    // What others want to be rid of goes: no finalizer holds it.
+    // Objects of other controllers can be deleted, because they have no finalizer of ours.
     cluster.must(&["delete", "externalsecret", "mixed", "-n", NAMESPACE, "--timeout=60s"]);
     cluster.must(&[
         "delete",
@@ -245,14 +245,15 @@ fn stores_of_other_providers_are_left_alone() {
     ]);
 }
 
-/// Who wrote an object, or any of its subresources, but for the test itself.
+/// The field managers of an object and its subresources, without the test's own.
 fn writers(object: &Value) -> BTreeSet<String> {
     let managers = ["", "status"].map(|subresource| world::managers(object, subresource));
     let managers = managers.into_iter().flatten();
     managers.filter(|manager| manager != "kubectl").collect()
 }
 
-/// Who wrote events about an object. Both give the same component there, so that what filters by it finds ours too.
+/// The field managers of the events about an object. The component in the events is the same for both controllers, so that
+/// filters by component find our events, too.
 fn reporters(cluster: &Cluster, kind: &str, name: &str) -> BTreeSet<String> {
     let about = |event: &&Value| event["involvedObject"]["kind"] == kind && event["involvedObject"]["name"] == name;
     events(cluster).iter().filter(about).flat_map(writers).collect()

@@ -1,4 +1,4 @@
-//! An item that was deleted: the deletion policy says what becomes of its values. What only looks like it changes nothing.
+//! The deletion policy decides what happens to the values of a deleted item. An item that is only unavailable changes nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
         apply(&stage, &policy.to_lowercase(), "store", policy, "fleeting");
         stage.wait_value(&policy.to_lowercase(), "f");
     }
-    // One of two items goes, and with it one of two keys.
+    // One of two items is deleted, and with it one of two keys.
     let mut two = stage.manifest("one-of-two", "store", "fleeting", "a");
     two["spec"]["dataFrom"] = json!([{"extract": {"key": "simple"}}]);
     two["spec"]["target"] = json!({"deletionPolicy": "Delete"});
@@ -63,7 +63,7 @@ fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
     }
 }
 
-/// How a server can look as if an item was deleted.
+/// Faults of a server that look as if an item was deleted, and what the operator says about each.
 const FAULTS: [(&str, &str); 7] = [
     ("it has not read its sources", "\"infra\" is \"INITIALIZED\""),
     ("it gives no health report", "error reading the server's health"),
@@ -75,7 +75,7 @@ const FAULTS: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn what_only_looks_like_a_deleted_item_deletes_nothing() {
+fn an_unavailable_item_is_no_deleted_item() {
     let Some(stage) = Stage::set() else { return };
     let upstream = stage.world.pair.address();
     let fault = Arc::new(AtomicUsize::new(FAULTS.len()));

@@ -1,4 +1,4 @@
-//! What goes wrong in clusters: nothing is lost, nothing is wrongly deleted, and all heals by itself.
+//! Faults of clusters, networks and servers: no change is lost, no Secret is wrongly deleted, and all recovers by itself.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use super::front::{Gate, forward, serve};
 use super::world::{self, Stage, VERSION};
 
 #[test]
-fn an_api_server_that_was_away_is_followed_again() {
+fn watches_resume_after_the_api_server_was_down() {
     let Some(stage) = Stage::set() else { return };
     let mut operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
@@ -30,10 +30,10 @@ fn an_api_server_that_was_away_is_followed_again() {
     assert!(operator.alive());
 }
 
-/// The watches and all else are cut in the middle of changes, again and again; half the time nothing gets through for a
-/// while.
+/// All connections to the API server are cut again and again while objects change; every other time new ones are refused for
+/// a while.
 #[test]
-fn watches_that_are_cut_lose_nothing_and_delete_nothing() {
+fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
     let Some(stage) = Stage::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let gate = Gate::before(SocketAddr::new(cluster.address(), 6443), cluster.address());
@@ -62,7 +62,7 @@ fn watches_that_are_cut_lose_nothing_and_delete_nothing() {
         if round % 2 == 0 {
             gate.open();
         }
-        // A new one, one that goes, one that is another, and three whose Secrets are touched.
+        // Create an ExternalSecret, delete one, change the item of one, and edit the Secrets of three.
         stage.external_secret(&fresh, "store", "simple", "b");
         cluster.must(&["delete", "externalsecret", &going, "-n", namespace, "--wait=false"]);
         let (item, field, value) = [("db", "host", "db.example"), ("db", "username", "app")][round % 2];
@@ -100,7 +100,7 @@ fn watches_that_are_cut_lose_nothing_and_delete_nothing() {
     assert!(operator.alive());
 }
 
-/// A kubeconfig of the administrator that goes by the gate.
+/// A kubeconfig of the administrator whose connections pass the gate.
 fn through(stage: &Stage, gate: &Gate) -> std::path::PathBuf {
     let admin = std::fs::read_to_string(stage.cluster.kubeconfig()).expect("a kubeconfig");
     let mut config: serde_json::Value = serde_json::from_str(&admin).expect("JSON");
@@ -111,7 +111,7 @@ fn through(stage: &Stage, gate: &Gate) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
+fn secrets_stay_while_a_connect_server_is_down() {
     let Some(mut stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
@@ -121,11 +121,11 @@ fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
     stage.force_sync("one");
     let condition = stage.wait_ready("one", "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
-    // The Secret is as it was, and even comes back from what the cluster has: it can't, so it must not be touched.
+    // The Secret keeps its value: without the server it can't be written anew, so it must not be changed.
     stage.wait_value("one", "app");
 
     stage.world.pair.run(Half::Api);
-    // It answers reads a moment before writes can reach sync again.
+    // The api answers reads a moment before sync accepts writes.
     stage.world.pair.wait_linked();
     stage.wait_ready("one", "True");
     stage.set_field("db", "username", "later");
@@ -133,7 +133,7 @@ fn a_server_that_is_away_costs_no_secret_and_heals_by_itself() {
 }
 
 #[test]
-fn a_wrong_token_is_told_and_the_right_one_taken_up() {
+fn a_wrong_token_is_reported_and_a_corrected_one_is_used() {
     let Some(stage) = Stage::set() else { return };
     let operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("one", "broken", "db", "username");
@@ -150,9 +150,9 @@ fn a_wrong_token_is_told_and_the_right_one_taken_up() {
 }
 
 #[test]
-fn a_server_that_never_answers_does_not_hold_up_another() {
+fn a_server_that_never_answers_does_not_delay_another() {
     let Some(stage) = Stage::set() else { return };
-    // Accepts, and says nothing.
+    // A server that accepts connections and never answers.
     let deaf = serve(|_| None);
     stage.add_store("deaf", deaf);
     let _operator = world::operator(&stage.cluster, &["--concurrent=2", "--enable-flood-gate=false"]);
@@ -164,17 +164,17 @@ fn a_server_that_never_answers_does_not_hold_up_another() {
 }
 
 #[test]
-fn a_slow_server_does_not_hold_up_another() {
+fn a_slow_server_does_not_delay_another() {
     const EACH: usize = 20;
     let Some(stage) = Stage::set() else { return };
     let upstream = stage.world.pair.address();
     let slow = serve(move |request| {
-        // A server that takes its time is what is tested; nothing is waited for here.
+        // The slow answer is the subject of the test. The test itself does not wait for it.
         thread::sleep(Duration::from_secs(3));
         forward(upstream, request)
     });
     stage.add_store("slow", slow);
-    // Each has an item of its own, so that no answer serves two.
+    // Each ExternalSecret has an item of its own, so that no answer serves two of them.
     for number in 0..EACH {
         let item = format!(r#"{{"title":"own-{number}","category":"LOGIN","fields":[{{"label":"f","value":"x"}}]}}"#);
         let world = &stage.world;
@@ -187,7 +187,7 @@ fn a_slow_server_does_not_hold_up_another() {
             stage.external_secret(name, store, &format!("own-{number}"), "f");
         }
     }
-    // The slow ones are first in the queue, and there is one worker for each store.
+    // The ExternalSecrets of the slow server are queued first, and each store has one worker.
     let _operator = world::operator(&stage.cluster, &["--concurrent=1"]);
     for name in all("store") {
         stage.wait_value(&name, "x");
@@ -196,18 +196,18 @@ fn a_slow_server_does_not_hold_up_another() {
     let made = |name: &String| stage.cluster.get(&world::secret(stage.namespace, name)).is_some();
     let early = all("slow").iter().filter(|name| made(name)).count();
     assert!(early < EACH, "the slow server was not slow");
-    // And it is only slow.
+    // The slow server's ExternalSecrets are synced in the end.
     let one = wait_until(|| all("slow").iter().any(made).then_some(()));
     assert!(one.is_some(), "none of the slow server's was made");
 }
 
 #[test]
-fn half_an_answer_changes_nothing() {
+fn a_truncated_response_changes_no_secret() {
     let Some(stage) = Stage::set() else { return };
     let upstream = stage.world.pair.address();
     let cut = std::sync::Arc::new(AtomicBool::new(false));
     let cutting = cut.clone();
-    // Passes requests on, and cuts the answers in the middle when told to.
+    // A proxy that cuts responses in the middle while `cutting` is set.
     let proxy = serve(move |request| {
         let mut answer = forward(upstream, request)?;
         if cutting.load(Ordering::SeqCst) {
@@ -229,7 +229,7 @@ fn half_an_answer_changes_nothing() {
 }
 
 #[test]
-fn a_secret_that_others_keep_changing_comes_right_in_the_end() {
+fn write_conflicts_on_a_secret_are_retried() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
@@ -279,7 +279,7 @@ fn a_changed_file_of_a_directory_reaches_the_secret() {
 }
 
 #[test]
-fn a_namespace_that_is_deleted_goes_away() {
+fn a_namespace_with_external_secrets_can_be_deleted() {
     let Some(mut stage) = Stage::set() else { return };
     stage.namespace = "doomed";
     stage.world.prepare(&stage.cluster, VERSION, "doomed");
@@ -296,7 +296,7 @@ fn a_namespace_that_is_deleted_goes_away() {
 }
 
 #[test]
-fn the_policies_say_what_goes_with_an_external_secret() {
+fn deletion_and_creation_policies_decide_whether_the_secret_is_deleted() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     let cases = [
@@ -309,7 +309,7 @@ fn the_policies_say_what_goes_with_an_external_secret() {
         stage.cluster.apply(&manifest.to_string());
         stage.wait_value(name, "app");
     }
-    // The target's name changes: what was made under the old one goes.
+    // When the name of the target changes, the Secret under the old name is deleted.
     let mut manifest = stage.manifest("owner", "store", "db", "username");
     manifest["spec"]["target"] = json!({"name": "renamed"});
     stage.cluster.apply(&manifest.to_string());
@@ -325,9 +325,9 @@ fn the_policies_say_what_goes_with_an_external_secret() {
     }
 }
 
-/// `SIDEVAULT_HERD` ExternalSecrets (2,000 unless it says otherwise) on a tenth as many items.
+/// `SIDEVAULT_HERD` ExternalSecrets (default 2,000) use a tenth as many items.
 #[test]
-fn a_herd_of_external_secrets_reads_each_item_about_once() {
+fn many_external_secrets_share_one_read_of_an_item() {
     let Some(stage) = Stage::set() else { return };
     let herd: usize = std::env::var("SIDEVAULT_HERD")
         .ok()
@@ -392,7 +392,7 @@ fn metrics(stage: &Stage) -> Option<String> {
     Some(sidevault_tests::wire::exchange(address, &request).ok()?.text())
 }
 
-/// How often the server was asked for an item.
+/// How many requests for an item the server has counted.
 fn item_reads(stage: &Stage) -> u64 {
     let metrics = stage.world.pair.get("", "/metrics").text();
     let of_items = metrics.lines().filter(|line| {

@@ -1,11 +1,12 @@
-//! What stands between the operator and a server.
+//! Servers and proxies between the operator and a Connect server or the API server.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// A server that answers each request with what `answer` makes of it, one a connection; nothing leaves it hanging.
+/// Starts a server that answers the one request of each connection with the result of `answer`. With `None` it does not
+/// answer and keeps the connection open.
 pub(super) fn serve(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -25,7 +26,7 @@ pub(super) fn serve(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 's
                 }
                 match answer(&request) {
                     Some(bytes) => drop(stream.write_all(&bytes)),
-                    // Held open until the other side has had enough.
+                    // Kept open until the client closes it.
                     None => while stream.read(&mut buffer).is_ok_and(|read| read > 0) {},
                 }
             });
@@ -34,11 +35,11 @@ pub(super) fn serve(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 's
     address
 }
 
-/// The whole answer of the real server, on a connection that ends with it.
+/// The whole response of the real server to a request.
 pub(super) fn forward(upstream: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(request);
     let (line, rest) = text.split_once("\r\n")?;
-    // Streams never end; the operator polls then.
+    // An event stream never ends, so it is refused. The operator then polls.
     if line.contains("/v1/events") {
         return Some(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec());
     }
@@ -49,7 +50,7 @@ pub(super) fn forward(upstream: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Passes connections on, and can cut all of them at once.
+/// A TCP proxy that can cut all its connections at once.
 pub(super) struct Gate {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -62,7 +63,7 @@ struct State {
 }
 
 impl Gate {
-    /// A gate on an address, in front of a server.
+    /// Starts a proxy on an address, in front of a server.
     pub(super) fn before(server: SocketAddr, address: IpAddr) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a port");
         let gate = Self {
@@ -70,7 +71,7 @@ impl Gate {
             state: Arc::default(),
         };
         let state = gate.state.clone();
-        // Ends with the test process.
+        // The thread ends with the test process.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let state = state.clone();
@@ -84,7 +85,7 @@ impl Gate {
         self.address
     }
 
-    /// Cuts all connections, and gives how many there were; new ones are cut at once, until [`Self::open`].
+    /// Cuts all connections and returns how many there were. New connections are cut at once until [`Self::open`].
     pub(super) fn shut(&self) -> usize {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.shut = true;
@@ -95,7 +96,7 @@ impl Gate {
             .count()
     }
 
-    /// Lets connections through again.
+    /// Accepts new connections again.
     pub(super) fn open(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).shut = false;
     }

@@ -1,4 +1,4 @@
-//! Replicas of the operator, and what it tells of itself: health, metrics, flags.
+//! Leader election, health, metrics and flags of the operator.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::world::{self, METRICS, Stage, VERSION};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/external-secrets-controller";
 const SECOND: u16 = METRICS + 10;
-/// Flags of an External Secrets Deployment that have no meaning here.
+/// Flags of an External Secrets Deployment that have no effect here.
 const THEIRS: [&str; 8] = [
     "--client-qps=50",
     "--client-burst=100",
@@ -23,8 +23,8 @@ const THEIRS: [&str; 8] = [
     "--zap-time-encoding=iso8601",
 ];
 
-/// What of the real controller's series ours does not have: other kinds' controllers, and what no dashboard of External
-/// Secrets reads.
+/// Series of the real controller that the operator does not have: those of kinds that it does not reconcile, and those that no
+/// dashboard of External Secrets reads.
 const ABSENT: [&str; 6] = [
     "controller=clusterpushsecret",
     "controller=generatorstate",
@@ -52,7 +52,7 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
     );
 
     first.kill();
-    // Whatever comes while nobody leads waits for whoever leads next.
+    // The next leader handles the changes that happen while no replica leads.
     stage.set_field("simple", "a", "changed");
     stage.external_secret("two", "store", "simple2", "c");
     stage
@@ -72,9 +72,9 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
 }
 
 #[test]
-fn a_leader_that_is_told_to_stop_hands_over_at_once() {
+fn a_stopped_leader_releases_its_lease_at_once() {
     let Some(stage) = Stage::set() else { return };
-    // Nobody waits for this to run out.
+    // So long that the second replica can't be waiting for the Lease to run out.
     let mut first = replica(&stage.cluster, "first", METRICS, "1h");
     holder(&stage.cluster, "first");
     let _second = replica(&stage.cluster, "second", SECOND, "1h");
@@ -86,7 +86,7 @@ fn a_leader_that_is_told_to_stop_hands_over_at_once() {
 }
 
 #[test]
-fn a_leader_that_lost_its_lease_stops() {
+fn a_leader_stops_when_it_has_lost_its_lease() {
     let Some(stage) = Stage::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     holder(&stage.cluster, "first");
@@ -106,7 +106,7 @@ fn a_leader_that_lost_its_lease_stops() {
     assert!(first.log().contains("another replica"), "{}", first.log());
 }
 
-/// As External Secrets has it: the names' dots and slashes are underscores, and other labels are left out.
+/// As in External Secrets, dots and slashes of the names become underscores, and other labels are left out.
 #[test]
 fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
     let Some(stage) = Stage::set() else { return };
@@ -133,7 +133,7 @@ fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
 }
 
 #[test]
-fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
+fn probes_and_dashboards_find_health_and_metrics() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     let operator = world::operator(cluster, &["--log-level=debug"]);
@@ -197,7 +197,7 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
             "{text}"
         );
     }
-    // What is gone is not counted for ever.
+    // The series of a deleted object are removed.
     stage
         .cluster
         .must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
@@ -206,8 +206,8 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
         let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
-    assert!(gone.is_some(), "a series of what is gone stays");
-    // Nor is there an alert for ever over a store that failed.
+    assert!(gone.is_some(), "a series of a deleted ExternalSecret stays");
+    // Otherwise the alert about a failing store would stay after the store was deleted.
     stage
         .cluster
         .must(&["delete", "secretstore", "broken", "-n", stage.namespace]);
@@ -216,12 +216,12 @@ fn health_and_metrics_are_those_that_probes_and_dashboards_ask_for() {
         let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
-    assert!(gone.is_some(), "a series of a store that is gone stays");
+    assert!(gone.is_some(), "a series of a deleted store stays");
 }
 
-/// What a dashboard finds of the real controller, it finds of ours.
+/// So that a dashboard for the real controller shows the operator's metrics.
 #[test]
-fn the_series_are_those_of_the_real_controller() {
+fn all_metric_series_of_the_real_controller_exist() {
     let Some(controllers) = controllers() else { return };
     let Some(stage) = Stage::with(&definitions(&controllers[0])) else {
         return;
@@ -240,7 +240,7 @@ fn the_series_are_those_of_the_real_controller() {
     let mut running = stage.cluster.run_external_secrets(&controllers[0], &[]);
     prepare();
     let theirs = shapes(8080);
-    // By the one that put finalizers on them.
+    // While the real controller runs, because it has added its finalizers.
     stage
         .cluster
         .must(&["delete", "externalsecrets", "--all", "-n", stage.namespace]);
@@ -256,8 +256,8 @@ fn the_series_are_those_of_the_real_controller() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// A series without what changes from run to run: its name, its labels, and which controller it is of. `None` for those
-/// that tell of the Go program itself.
+/// A series' name, label names and controller, without what differs between runs. `None` for series about the Go program
+/// itself.
 fn shape(line: &str) -> Option<String> {
     const KINDS: [&str; 6] = [
         "externalsecret_",
@@ -286,7 +286,7 @@ fn shape(line: &str) -> Option<String> {
 }
 
 #[test]
-fn flags_of_external_secrets_are_taken() {
+fn flags_of_external_secrets_are_accepted() {
     let Some(stage) = Stage::set() else { return };
     let spelled = [
         "--concurrent=1",
@@ -348,7 +348,7 @@ fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
 }
 
 #[test]
-fn a_leader_election_whose_times_make_no_sense_is_refused_at_start() {
+fn contradictory_leader_election_flags_are_refused_at_start() {
     let output = Command::new(binary())
         .args([
             "operator",
@@ -366,7 +366,7 @@ fn a_leader_election_whose_times_make_no_sense_is_refused_at_start() {
 fn an_api_server_that_can_not_be_reached_is_exit_status_6_with_its_url() {
     let directory = tempfile::tempdir().expect("a directory");
     let kubeconfig = directory.path().join("kubeconfig");
-    // Port 9 (discard) of this machine: nobody listens there.
+    // No process listens on port 9 (discard) of this machine.
     let server = "https://127.0.0.1:9";
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -387,14 +387,14 @@ fn an_api_server_that_can_not_be_reached_is_exit_status_6_with_its_url() {
 }
 
 #[test]
-fn a_leader_stays_one_whoever_labels_its_lease() {
+fn a_leader_keeps_its_lease_when_others_label_it() {
     let Some(stage) = Stage::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     let before = holder(&stage.cluster, "first")["spec"]["renewTime"].clone();
     let lease = ["lease", "external-secrets-controller", "-n", "default"];
     stage.cluster.must(&[&["label"], &lease[..], &["team=mine"]].concat());
     stage.cluster.must(&[&["delete"], &lease[..]].concat());
-    // One that is gone is made anew.
+    // The leader creates the deleted Lease again.
     stage.cluster.wait_for(LEASE, |lease| {
         let renewed = &lease["spec"]["renewTime"];
         (lease["metadata"]["labels"].is_null() && *renewed != before).then_some(())
@@ -419,7 +419,7 @@ fn replica(cluster: &Cluster, name: &str, port: u16, lease: &str) -> Running {
     cluster.run(name, command.env("POD_NAME", name))
 }
 
-/// Waits until a replica holds the Lease.
+/// Waits until the replica of this name holds the Lease.
 fn holder(cluster: &Cluster, name: &str) -> Value {
     cluster.wait_for(LEASE, |lease| {
         let holder = lease["spec"]["holderIdentity"].as_str()?;

@@ -29,7 +29,7 @@ const DROPPED: [&str; 8] = [
 ];
 
 #[test]
-fn the_secrets_and_conditions_are_those_of_the_real_controller() {
+fn secrets_and_conditions_equal_those_of_the_real_controller() {
     let Some(controllers) = controllers() else { return };
     let mut differences = Vec::new();
     for controller in controllers {
@@ -59,7 +59,7 @@ fn the_secrets_and_conditions_are_those_of_the_real_controller() {
 
 /// Releases that can't be had as a Go module can't be built wherever the tests run: what they made was written down.
 #[test]
-fn the_secrets_and_conditions_are_those_that_other_releases_were_seen_to_make() {
+fn secrets_and_conditions_equal_the_recorded_ones_of_other_releases() {
     let Some(stage) = Stage::set(&world::definitions(), ours) else {
         return;
     };
@@ -112,7 +112,7 @@ fn recording(release: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn secrets_that_the_real_controller_made_are_taken_over_as_they_are() {
+fn secrets_of_the_real_controller_are_taken_over_unchanged() {
     let Some(controllers) = controllers() else { return };
     // The oldest releases hash otherwise, so their Secrets are written once more.
     for controller in controllers

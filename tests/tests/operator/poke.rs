@@ -1,5 +1,5 @@
-//! What a change of an item reaches: through our operator, through a stock External Secrets that ours pokes, and through
-//! to the workloads that use the Secret.
+//! What a changed item causes: new Secrets by this operator, new Secrets by a stock External Secrets with `force-sync`, and
+//! restarts of the workloads that use the Secret.
 
 use std::fs;
 
@@ -12,24 +12,24 @@ use super::world::{self, METRICS, Stage, VERSION};
 const RESTARTED: &str = "operator.1password.io/last-restarted";
 
 #[test]
-fn a_stock_external_secrets_is_as_fast_with_a_poke() {
+fn force_sync_makes_a_stock_external_secrets_react_at_once() {
     let Some(controllers) = controllers() else { return };
     for controller in &controllers {
         let Some(stage) = Stage::with(&definitions(controller)) else {
             return;
         };
         let theirs = stage.cluster.run_external_secrets(controller, &[]);
-        // Before its store is ready it tries in vain, and then waits longer each time.
+        // Before the store is ready External Secrets fails, and its backoff grows each time.
         stage.world.wait_stores(&stage.cluster, stage.namespace);
-        // Times are told by the second, and clocks may be apart: what was changed only just before it was read counts
-        // as changed after it.
+        // Times in a status have no fraction of a second, and clocks may differ: an item that was changed just before it was
+        // read counts as changed after it. So let some seconds pass.
         let made = std::time::Instant::now();
         wait_until(|| (made.elapsed().as_secs() >= 4).then_some(())).expect("time goes on");
         for (name, item, field) in [("used", "simple", "a"), ("other", "simple2", "c")] {
             stage.external_secret(name, "store", item, field);
             stage.wait_ready(name, "True");
         }
-        // It may not write Secrets or a status, and could not unseen.
+        // With the chart's rights, which do not include writing Secrets or statuses. A try would be logged as forbidden.
         let values = ["operator.pokeOnly=true", "operator.log.level=debug"];
         let Some(mut command) = world::installed(&stage.cluster, &values) else {
             return;
@@ -38,7 +38,7 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         learned(&stage, 2.0);
         let before = stage.get("other");
 
-        // Two changes, the second at once: it must not be lost in the first one's second.
+        // The second change follows at once, and must not be lost because it has the same second as the first.
         for value in ["first", "second"] {
             stage.set_field("simple", "a", value);
             stage.wait_value("used", value);
@@ -58,7 +58,7 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
         );
         world::assert_nothing_forbidden(&ours);
 
-        // One whose item is gone is poked for that, and not over and over.
+        // The deletion of an item sets the annotation once, and not with every failure after it.
         let id = stage
             .world
             .pair
@@ -73,14 +73,14 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
             .expect("an answer");
         assert_eq!(gone.status, 204);
         stage.wait_ready("used", "False");
-        // Six seconds of failing on: by then External Secrets has tried again, and so would one that pokes for it.
+        // Three failures take six seconds. By then an operator that sets the annotation for each failure would have done so.
         let failures = || theirs.log().matches("key not found in 1Password Vaults").count();
         let tried = wait_until(|| (failures() >= 3).then_some(()));
         assert!(tried.is_some(), "{}", theirs.log());
         let pokes = ours.log().matches("set the annotation force-sync").count();
         assert_eq!(pokes, 3, "{}", ours.log());
 
-        // What changes while nobody pokes is poked for when it comes back; what did not change is not.
+        // After a restart the operator sets the annotation for items that have changed meanwhile, and for no others.
         drop(ours);
         stage.set_field("simple2", "c", "meanwhile");
         let ours = stage.cluster.run("operator", &mut command);
@@ -94,7 +94,7 @@ fn a_stock_external_secrets_is_as_fast_with_a_poke() {
 }
 
 #[test]
-fn a_change_reaches_exactly_those_that_use_the_item() {
+fn a_change_requeues_only_the_external_secrets_that_use_the_item() {
     let Some(stage) = Stage::set() else { return };
     for (name, item, field) in [
         ("one", "simple", "a"),
@@ -111,7 +111,7 @@ fn a_change_reaches_exactly_those_that_use_the_item() {
         let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
         world::metric(&stage.cluster, METRICS, &series)
     };
-    // Its own writes come back to it, and make it look once more.
+    // The operator's own writes come back as watch events and may cause another reconcile: wait until there are none.
     let still = wait_until(|| {
         let before = calls("two");
         stage
@@ -135,7 +135,7 @@ fn a_change_reaches_exactly_those_that_use_the_item() {
 }
 
 #[test]
-fn what_was_missing_heals_when_it_appears() {
+fn a_missing_item_is_used_when_it_is_created() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("there", "store", "simple", "a");
@@ -161,20 +161,20 @@ fn what_was_missing_heals_when_it_appears() {
 }
 
 #[test]
-fn what_changed_while_the_server_was_away_is_caught_up() {
+fn changes_during_a_connection_loss_are_caught_up() {
     let Some(mut stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("rotating", "store", "rotating", "current-key");
     stage.wait_value("rotating", "rk-1");
     let file = stage.world.file("rotating.yaml");
 
-    // The api alone, with sync at work meanwhile: what it missed is replayed.
+    // Only the api is restarted, while sync goes on: the api replays the changes that the operator has missed.
     stage.world.pair.kill(Half::Api);
     fs::write(&file, "current-key: rk-2\n").expect("a file");
     stage.world.pair.run(Half::Api);
     stage.wait_value("rotating", "rk-2");
 
-    // All of it.
+    // Both processes are restarted.
     stage.world.pair.kill(Half::Api);
     stage.world.pair.kill(Half::Sync);
     fs::write(&file, "current-key: rk-3\n").expect("a file");
@@ -182,15 +182,15 @@ fn what_changed_while_the_server_was_away_is_caught_up() {
     stage.world.pair.run(Half::Api);
     stage.wait_value("rotating", "rk-3");
 
-    // And the stream stands again.
+    // The event stream works again.
     fs::write(&file, "current-key: rk-4\n").expect("a file");
     stage.wait_value("rotating", "rk-4");
 }
 
-/// An emptyDir that is lost takes the store and its numbers along. The new store may have more changes than the old one
-/// had, and the one that counts is not among the last.
+/// A lost emptyDir takes the store and its change numbers with it. The rebuilt store may have more changes than the old one,
+/// and the change under test is not among its last.
 #[test]
-fn what_changed_while_the_server_was_built_anew_is_caught_up() {
+fn changes_while_the_store_was_rebuilt_are_caught_up() {
     let Some(mut stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     let mut manifest = stage.manifest("rotating", "store", "rotating", "current-key");
@@ -211,13 +211,13 @@ fn what_changed_while_the_server_was_built_anew_is_caught_up() {
         stage.world.pair.run(Half::Api);
         stage.wait_value("rotating", value);
     }
-    // And the stream stands again.
+    // The event stream works again.
     fs::write(stage.world.file("rotating.yaml"), "current-key: rk-4\n").expect("a file");
     stage.wait_value("rotating", "rk-4");
 }
 
 #[test]
-fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
+fn annotated_workloads_are_restarted_when_their_secret_changes() {
     let Some(stage) = Stage::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let _operator = world::operator(cluster, &["--restart-workloads"]);
@@ -258,13 +258,13 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
         })
     };
 
-    // New labels are no new values.
+    // A change of labels restarts no workload.
     let synced = stage.get("plain")["status"]["syncedResourceVersion"].clone();
     cluster.must(&["label", "externalsecret", "plain", "-n", namespace, "team=a"]);
     cluster.wait_for(&world::secret(namespace, "plain"), |secret| {
         (secret["metadata"]["labels"]["team"] == "a").then_some(())
     });
-    // The last that a turn does.
+    // The status is written at the end of a reconcile.
     cluster.wait_for(&world::path(namespace, "externalsecrets", "plain", VERSION), |plain| {
         (plain["status"]["syncedResourceVersion"] != synced).then_some(())
     });
@@ -278,7 +278,7 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
     assert!(asks.is_string() && asks_too.is_string(), "{asks} {asks_too}");
     assert!(says_nothing.is_null() && uses_another.is_null() && asked_for.is_null());
 
-    // The namespace asks for all; a workload may say no, and the ExternalSecret has the first word.
+    // The namespace turns restarts on for all, a workload turns them off for itself, and the ExternalSecret overrides both.
     cluster.must(&["annotate", "namespace", namespace, &format!("{ask}=true")]);
     cluster.must(&[
         "annotate",
@@ -302,18 +302,18 @@ fn workloads_that_ask_for_it_are_restarted_when_their_secret_changes() {
 }
 
 /// When a workload was restarted.
-fn told(workload: &Value) -> Option<String> {
+fn restarted_at(workload: &Value) -> Option<String> {
     workload["spec"]["template"]["metadata"]["annotations"][RESTARTED]
         .as_str()
         .map(str::to_owned)
 }
 
-/// How many ExternalSecrets were read because a server told of a change.
+/// How many reconciles the server's events have caused.
 fn lags(stage: &Stage) -> f64 {
     world::metric(&stage.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
 }
 
-/// Waits until so many ExternalSecrets' items are known.
+/// Waits until the operator has read this many items.
 fn learned(stage: &Stage, count: f64) {
     let series =
         "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";

@@ -1,4 +1,4 @@
-//! PushSecret and ClusterExternalSecret: on a real API server, and as the real controller does it.
+//! PushSecret and ClusterExternalSecret on a real API server, compared with the real controller.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::world::{self, Stage, VERSION, World};
 
 const PUSH: &str = "external-secrets.io/v1alpha1";
 
-/// A PushSecret of the Secret `source`; `data` are key, item and property.
+/// A PushSecret of the Secret `source`. `data` has the key, item and property of each entry.
 fn push(name: &str, data: &[(&str, &str, &str)], more: &Value) -> Value {
     let data: Vec<Value> = data
         .iter()
@@ -69,7 +69,7 @@ fn cases() -> Vec<Value> {
 
 fn prepare(world: &World, cluster: &Cluster) {
     world.prepare(cluster, VERSION, "push");
-    // One vault, so that what is new has one place to go to.
+    // With one vault, it is certain where new items are created.
     let mut store = world.store(VERSION, "SecretStore", "store", Some("push"), "push", "connect-token");
     store["spec"]["provider"]["onepassword"]["vaults"] = json!({"apps": 1});
     cluster.apply(&store.to_string());
@@ -78,7 +78,7 @@ fn prepare(world: &World, cluster: &Cluster) {
     cluster.apply(&source.to_string());
 }
 
-/// Applies the cases, waits until each has a condition, and tells the conditions and the items.
+/// Applies the cases, waits until each has a condition, and returns the conditions and the items.
 fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
     for case in cases() {
         cluster.apply(&case.to_string());
@@ -98,7 +98,7 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
     for item in settled.unwrap_or_else(|| panic!("not all were looked at\n{}", log())) {
         let condition = &item["status"]["conditions"][0];
         let name = item["metadata"]["name"].as_str().unwrap_or_default();
-        // The real controller notes a store to which nothing was pushed with an empty entry; we do not.
+        // The real controller writes an empty entry for a store to which nothing was pushed. The operator does not.
         let synced = item["status"]["syncedPushSecrets"].as_object().into_iter().flatten();
         let synced: BTreeMap<&String, &Value> = synced.filter(|(_, pushed)| **pushed != json!({})).collect();
         told.insert(
@@ -142,11 +142,11 @@ fn items(world: &World) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn what_is_pushed_is_what_the_real_controller_pushes() {
+fn pushed_items_equal_those_of_the_real_controller() {
     let Some(controllers) = controllers() else { return };
     for controller in controllers {
         let release = controller.file_name().expect("a name").to_string_lossy().into_owned();
-        // It could not push yet.
+        // This release could not push yet.
         if release.contains("v0.9") {
             continue;
         }
@@ -173,7 +173,7 @@ fn what_is_pushed_is_what_the_real_controller_pushes() {
         let keys: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
         let different: Vec<String> = keys
             .into_iter()
-            // `IfNotExists` came to this provider with 2.x.
+            // This provider supports `IfNotExists` since 2.x.
             .filter(|key| release.contains("v2.") || !key.contains("kept"))
             .filter(|key| theirs.get(*key) != ours.get(*key))
             .map(|key| format!("{key}\n  theirs: {:?}\n  ours:   {:?}", theirs.get(key), ours.get(key)))
@@ -188,7 +188,7 @@ fn what_is_pushed_is_what_the_real_controller_pushes() {
 }
 
 #[test]
-fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
+fn a_pushed_value_follows_its_secret_and_is_deleted_with_its_push_secret() {
     let Some(stage) = Stage::set() else { return };
     prepare(&stage.world, &stage.cluster);
     let _operator = world::operator(&stage.cluster, &[]);
@@ -224,7 +224,7 @@ fn a_pushed_value_follows_its_secret_and_goes_with_its_push_secret() {
 }
 
 #[test]
-fn pushed_values_stay_while_nothing_says_that_they_should_go() {
+fn pushed_values_stay_without_a_deletion_policy() {
     let Some(stage) = Stage::set() else { return };
     prepare(&stage.world, &stage.cluster);
     let _operator = world::operator(&stage.cluster, &[]);
@@ -277,7 +277,7 @@ fn pushed_values_stay_while_nothing_says_that_they_should_go() {
         kubectl(&again);
     }
 
-    // One value that can't be had does not hold up the others.
+    // A value that does not exist does not keep the others from being pushed.
     let more = json!({"data": [
         {"match": {"secretKey": "nothing", "remoteRef": {"remoteKey": "pushed-nothing", "property": "a"}}},
         {"match": {"secretKey": "user", "remoteRef": {"remoteKey": "pushed-other", "property": "a"}}},
@@ -287,7 +287,7 @@ fn pushed_values_stay_while_nothing_says_that_they_should_go() {
 }
 
 #[test]
-fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
+fn a_cluster_external_secret_writes_to_the_selected_namespaces_only() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     for (name, team) in [("team-a", "yes"), ("team-b", "yes"), ("other", "no")] {
@@ -334,7 +334,7 @@ fn a_cluster_external_secret_is_in_the_namespaces_it_names_and_in_no_others() {
     stage.cluster.wait_gone(&secret("team-a"));
 }
 
-/// A ClusterExternalSecret `many` for the namespaces of a team.
+/// A ClusterExternalSecret `many` that selects the namespaces of a team.
 fn many() -> Value {
     json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
     "spec": {
@@ -351,7 +351,7 @@ fn of_team(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": "yes"}}})
 }
 
-/// How many of them there are.
+/// In how many namespaces it is provisioned.
 fn provisioned(cluster: &Cluster) -> usize {
     let path = format!("/apis/{VERSION}/clusterexternalsecrets/many");
     let namespaces = cluster
@@ -363,7 +363,7 @@ fn provisioned(cluster: &Cluster) -> usize {
 }
 
 #[test]
-fn one_more_namespace_costs_no_request_for_each_that_is_there() {
+fn a_new_namespace_causes_no_request_for_existing_ones() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     let namespaces: Vec<Value> = (0..40).map(|number| of_team(&format!("team-{number}"))).collect();
@@ -372,7 +372,7 @@ fn one_more_namespace_costs_no_request_for_each_that_is_there() {
     cluster.apply(&many().to_string());
     let all = |count| wait_until(|| (provisioned(cluster) == count).then_some(()));
     assert!(all(40).is_some(), "{}", operator.log());
-    // Each has its Secret, so that nobody is at work any more.
+    // When each has its Secret, no reconcile runs any more.
     for number in 0..40 {
         let secret = format!("/api/v1/namespaces/team-{number}/secrets/many");
         cluster.wait_for(&secret, |secret| (secret["data"]["v"] == "YXBw").then_some(()));
@@ -384,7 +384,7 @@ fn one_more_namespace_costs_no_request_for_each_that_is_there() {
     assert!(cost < 10.0, "{cost} ExternalSecrets were read for one more");
 }
 
-/// How often single ExternalSecrets were read so far.
+/// How many requests for single ExternalSecrets the API server has counted.
 fn gets(cluster: &Cluster) -> f64 {
     let metrics = cluster.must(&["get", "--raw", "/metrics"]);
     let counts = metrics.lines().filter(|line| {
@@ -397,13 +397,13 @@ fn gets(cluster: &Cluster) -> f64 {
 }
 
 #[test]
-fn what_a_lost_status_does_not_tell_of_is_still_taken_away() {
+fn external_secrets_are_deleted_although_the_status_was_lost() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     for name in ["stays", "leaves"] {
         cluster.apply(&of_team(name).to_string());
     }
-    // One of the same name that is nobody's, where none should be.
+    // An ExternalSecret of the same name without an owner, in a namespace that is not selected.
     cluster.must(&["create", "namespace", "foreign"]);
     let mut foreign = stage.manifest("many", "store", "simple", "a");
     foreign["metadata"]["namespace"] = json!("foreign");

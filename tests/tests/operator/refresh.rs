@@ -1,5 +1,4 @@
-//! When values are read again: by time where the server tells of no changes, and whenever someone touches the
-//! ExternalSecret.
+//! When values are read again: after the interval if the server has no events, and when the ExternalSecret changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +9,8 @@ use sidevault_tests::pair::wait_until;
 use super::front::{forward, serve};
 use super::world::{self, Stage, VERSION};
 
-/// A store for the same server without its stream of changes, as Connect is. Gives how often the stream was asked for.
+/// Adds a store for the same server without its event stream, like 1Password's Connect. Returns a counter of the requests for
+/// the stream.
 fn plain(stage: &Stage) -> Arc<AtomicUsize> {
     let upstream = stage.world.pair.address();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -34,7 +34,7 @@ fn apply(stage: &Stage, name: &str, field: &str, spec: &Value) {
 }
 
 #[test]
-fn a_server_that_tells_of_no_changes_is_polled() {
+fn a_server_without_events_is_polled() {
     let Some(stage) = Stage::set() else { return };
     let asked = plain(&stage);
     let _operator = world::operator(&stage.cluster, &[]);
@@ -46,7 +46,7 @@ fn a_server_that_tells_of_no_changes_is_polled() {
     }
     assert!(asked.load(Ordering::SeqCst) > 0, "the stream was not asked for");
 
-    // That there is none is no fault of anybody's.
+    // A server without an event stream is no error.
     let path = world::path(stage.namespace, "secretstores", "plain", VERSION);
     let store = stage.cluster.get(&path).expect("the store");
     for object in [&store, &stage.get("polled")] {
@@ -71,9 +71,9 @@ fn a_server_that_tells_of_no_changes_is_polled() {
 }
 
 #[test]
-fn any_annotation_or_label_makes_an_external_secret_read_again_at_once() {
+fn a_changed_annotation_or_label_refreshes_an_external_secret() {
     let Some(stage) = Stage::set() else { return };
-    // Nothing comes by news, and nothing by time.
+    // Without events and with long intervals, only the edits below can cause a refresh.
     plain(&stage);
     let _operator = world::operator(&stage.cluster, &[]);
     apply(&stage, "periodic", "a", &json!({"refreshInterval": "24h"}));
@@ -93,7 +93,7 @@ fn any_annotation_or_label_makes_an_external_secret_read_again_at_once() {
         ("7", "label", "team-"),
     ] {
         stage.set_field("simple", "a", value);
-        // Each alone, so that none is read on another's behalf.
+        // One after the other, so that none is refreshed by the read for another.
         for name in names {
             stage
                 .cluster
@@ -102,13 +102,13 @@ fn any_annotation_or_label_makes_an_external_secret_read_again_at_once() {
                 stage.wait_value(name, value);
             }
         }
-        // Its turn was before the others'.
+        // It was annotated before the others, so it had time to be read.
         stage.wait_value("once", "1");
     }
 }
 
 #[test]
-fn a_store_that_becomes_usable_is_used_at_once() {
+fn dependents_of_a_store_that_becomes_ready_are_requeued() {
     let Some(stage) = Stage::set() else { return };
     plain(&stage);
     let operator = world::operator(&stage.cluster, &[]);
@@ -129,7 +129,7 @@ fn a_store_that_becomes_usable_is_used_at_once() {
         });
         stage.force_sync("waiting");
         stage.wait_ready("waiting", "False");
-        // So often that the next time is seconds away.
+        // After some failures the backoff is seconds long.
         let failures = || metric("externalsecret_sync_calls_error{name=\"waiting\"");
         let before = failures();
         wait_until(|| (failures() >= before + 2.0).then_some(())).expect("it is tried again");

@@ -1,4 +1,4 @@
-//! What the operator may do: exactly what the chart grants is enough, and nobody gets at another's secrets through it.
+//! Rights: the chart's roles are sufficient, and nobody gets another's secrets through the operator.
 
 use serde_json::json;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
@@ -7,7 +7,7 @@ use sidevault_tests::pair::wait_until;
 use super::world::{self, METRICS, Stage, VERSION};
 
 #[test]
-fn the_charts_rights_are_enough_for_all_it_does() {
+fn the_charts_roles_are_sufficient() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     let values = [
@@ -19,14 +19,14 @@ fn the_charts_rights_are_enough_for_all_it_does() {
     let Some(mut command) = world::installed(cluster, &values) else {
         return;
     };
-    // A change to come is told at debug level too; the watches' own noise is not of interest.
+    // Wait until this replica has the Lease.
     let operator = cluster.run("operator", &mut command);
     cluster.wait_for(
         "/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/external-secrets-controller",
         |lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned),
     );
 
-    // A Secret, by a template in a ConfigMap; an event; a finalizer; and all of it gone again.
+    // Needs the rights for Secrets, a ConfigMap with a template, events and finalizers; all is deleted again.
     let mut templated = stage.manifest("templated", "store", "db", "username");
     templated["spec"]["data"][0]["secretKey"] = json!("u");
     templated["spec"]["target"] = json!({"deletionPolicy": "Delete", "template": {
@@ -56,7 +56,7 @@ fn the_charts_rights_are_enough_for_all_it_does() {
     ]);
     cluster.wait_gone(&world::secret(stage.namespace, "templated"));
 
-    // Through the default store, and with the workload that uses it.
+    // Needs the right to restart the workload that uses the Secret. It uses the default store.
     let mut default = stage.manifest("default", "store", "simple", "a");
     default["metadata"]["annotations"] = json!({"operator.1password.io/auto-restart": "true"});
     default["spec"].as_object_mut().expect("a map").remove("secretStoreRef");
@@ -79,7 +79,7 @@ fn the_charts_rights_are_enough_for_all_it_does() {
             .map(drop)
     });
 
-    // Cluster-wide ones, made, changed and taken away.
+    // A ClusterExternalSecret is created, changed and deleted.
     let spec = stage.manifest("x", "x", "simple2", "c")["spec"].clone();
     let mut many = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
         "spec": {"externalSecretName": "of-many", "namespaces": [stage.namespace], "externalSecretSpec": spec}});
@@ -87,7 +87,7 @@ fn the_charts_rights_are_enough_for_all_it_does() {
         json!({"kind": "ClusterSecretStore", "name": "cluster-store"});
     cluster.apply(&many.to_string());
     stage.wait_value("of-many", "4");
-    // As External Secrets 2.x leaves it: the namespace goes only if that goes with the ClusterExternalSecret.
+    // With the finalizer of External Secrets 2.x, which has to be removed before the namespace can be deleted.
     let left = r#"{"metadata":{"finalizers":["externalsecrets.external-secrets.io/ces-many"]}}"#;
     cluster.must(&["patch", "namespace", stage.namespace, "--type=merge", "-p", left]);
     many["spec"]["externalSecretSpec"]["data"][0]["remoteRef"]["property"] = json!("b");
@@ -97,7 +97,7 @@ fn the_charts_rights_are_enough_for_all_it_does() {
     cluster.wait_gone(&world::path(stage.namespace, "externalsecrets", "of-many", VERSION));
     cluster.wait_gone(&world::secret(stage.namespace, "of-many"));
 
-    // And the other way: a Secret becomes an item, and the item goes with the PushSecret.
+    // A PushSecret writes an item, and deletes it again.
     let store = json!([{"kind": "SecretStore", "name": "store"}]);
     cluster.apply(
         &json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
@@ -120,7 +120,7 @@ fn the_charts_rights_are_enough_for_all_it_does() {
 }
 
 #[test]
-fn in_one_namespace_it_needs_no_rights_elsewhere() {
+fn one_namespace_needs_no_cluster_role() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     stage.world.prepare(cluster, VERSION, "elsewhere");
@@ -165,7 +165,7 @@ fn in_one_namespace_it_needs_no_rights_elsewhere() {
     );
     assert!(cluster.get(&world::secret("elsewhere", "one")).is_none());
     world::assert_nothing_forbidden(&operator);
-    // Nor would the API server let it.
+    // The API server would refuse it, too.
     let account = cluster.kubeconfig_for("external-secrets", "external-secrets");
     for what in [
         ["get", "secrets", "-n", "elsewhere"],
@@ -179,9 +179,9 @@ fn in_one_namespace_it_needs_no_rights_elsewhere() {
     }
 }
 
-/// As with External Secrets: a ClusterSecretStore serves the one namespace too, if it may be seen.
+/// As in External Secrets, a ClusterSecretStore can be used from the one namespace if the operator may list and watch it.
 #[test]
-fn in_one_namespace_cluster_stores_are_used_where_they_may_be_seen() {
+fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     cluster.must(&["label", "namespace", stage.namespace, "team=a"]);
@@ -214,9 +214,9 @@ fn in_one_namespace_cluster_stores_are_used_where_they_may_be_seen() {
     world::assert_nothing_forbidden(&operator);
 }
 
-/// The real controller and ours refuse the same, in the same words.
+/// The real controller and the operator refuse the same manifests with the same messages.
 #[test]
-fn nobody_gets_at_what_is_anothers() {
+fn no_manifest_reads_or_takes_over_secrets_of_others() {
     let Some(controllers) = controllers() else { return };
     let controller = &controllers[0];
     for ours in [false, true] {
@@ -282,7 +282,7 @@ fn a_secret_that_is_anothers_stays(stage: &Stage) {
     assert_eq!(condition["message"], "target is owned by another ExternalSecret");
     stage.wait_value("owner", "1");
 
-    // One that a controller of another kind made.
+    // A Secret that a controller of another kind owns.
     let config_map = cluster
         .get(&format!("/api/v1/namespaces/{}/configmaps/templates", stage.namespace))
         .expect("it");
@@ -300,9 +300,9 @@ fn a_secret_that_is_anothers_stays(stage: &Stage) {
     stage.wait_value("foreign", "theirs");
 }
 
-/// What `kubectl describe` shows of an error is the error that it is now.
+/// `kubectl describe` shows the current error, not an earlier one.
 #[test]
-fn an_event_says_what_is_wrong_now() {
+fn events_name_the_current_error() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     stage.external_secret("wrong", "store", "no-such-item", "a");
@@ -311,9 +311,9 @@ fn an_event_says_what_is_wrong_now() {
     told(&stage, "wrong", "another-item");
 }
 
-/// Rights as External Secrets' own ClusterRole has them: events of the core group alone.
+/// With the rights of External Secrets' own ClusterRole, which has events of the core group only.
 #[test]
-fn events_are_written_where_only_those_of_the_core_group_may_be() {
+fn core_group_events_are_written_if_only_those_are_allowed() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     let Some(mut command) = world::installed(cluster, &[]) else {
@@ -345,7 +345,7 @@ fn events_are_written_where_only_those_of_the_core_group_may_be() {
     let operator = cluster.run("operator", &mut command);
     stage.external_secret("wrong", "store", "no-such-item", "a");
     told(&stage, "wrong", "no-such-item");
-    // Again, and it is the same event.
+    // The same failure again increases the count of the event.
     let force = ["external-secrets.io/force-sync=1", "--overwrite"];
     cluster.must(
         &[
@@ -364,7 +364,7 @@ fn events_are_written_where_only_those_of_the_core_group_may_be() {
     assert_eq!(log.matches("those of the core group are").count(), 1, "{log}");
 }
 
-/// Waits until an event of an ExternalSecret's failure says something.
+/// Waits for an event about a failure of an ExternalSecret whose message contains a text.
 fn told(stage: &Stage, name: &str, what: &str) {
     let selector = format!("involvedObject.name={name},reason=UpdateFailed");
     let told = wait_until(|| {
@@ -386,9 +386,9 @@ fn a_cluster_store_says_where_it_may_be_used(stage: &Stage) {
     assert!(stage.cluster.get(&world::secret(stage.namespace, "denied")).is_none());
 }
 
-/// Every flag that the chart's Deployment may have is one of the operator's.
+/// The operator knows every flag that the chart's Deployment can have.
 #[test]
-fn the_charts_flags_are_taken() {
+fn the_charts_flags_are_accepted() {
     let Some(stage) = Stage::set() else { return };
     let values = [
         "operator.leaderElect=true",

@@ -1,4 +1,4 @@
-//! Nothing of a Secret's content is in an event, a status or the log, whatever the API server says of the Secret.
+//! No event, status or log line contains a value of a Secret, even if the API server's error message does.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::front::{forward, serve};
 use super::world::{self, Stage};
 
-/// The API server quotes this wherever it stands in a Secret that it refuses.
+/// A value that the API server quotes when it refuses a Secret with it.
 const VALUE: &str = "hunter2!S3CRET#VALUE";
 
 fn assert_secret(told: &str) {
@@ -17,11 +17,11 @@ fn assert_secret(told: &str) {
 }
 
 #[test]
-fn what_the_api_server_says_of_a_secret_is_not_repeated() {
+fn api_server_messages_about_secrets_are_not_repeated() {
     let Some(stage) = Stage::set() else { return };
     let cluster = &stage.cluster;
     stage.set_field("simple", "a", VALUE);
-    // A policy that says what is in the Secret, as its author sees fit.
+    // A policy whose message quotes the Secret.
     let policies = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": "chatty"}, "spec": {
@@ -53,7 +53,7 @@ fn what_the_api_server_says_of_a_secret_is_not_repeated() {
         "as-a-key-of-a-list",
         json!({"templateFrom": [{"literal": "\"{{ .v }}\": [x]"}]}),
     );
-    // The policy is heeded a moment after it was made.
+    // A new policy takes effect after a moment, so try until it does.
     let denied = "the ValidatingAdmissionPolicy \"chatty\"";
     for attempt in 0.. {
         let name = format!("denied-{attempt}");
@@ -92,9 +92,9 @@ fn what_the_api_server_says_of_a_secret_is_not_repeated() {
     }
 }
 
-/// A server that quotes the values that it refuses, and one that is no Connect server at all.
+/// Both a server that quotes the values that it refuses, and a server that is no Connect server.
 #[test]
-fn what_a_server_says_of_values_is_not_repeated() {
+fn connect_server_messages_about_values_are_not_repeated() {
     let Some(stage) = Stage::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let upstream = stage.world.pair.address();
@@ -106,7 +106,7 @@ fn what_a_server_says_of_values_is_not_repeated() {
         false => forward(upstream, request),
     });
     stage.add_store("quoting", quoting);
-    // As the API server itself answers, and many services in a cluster.
+    // An answer in the form of the API server's errors.
     let internal = serve(|_| Some(refusal(403, &json!({"kind": "Status", "code": 403, "message": VALUE}))));
     stage.add_store("internal", internal);
     let operator = world::operator(cluster, &["--log-level=debug", "--enable-flood-gate=false"]);

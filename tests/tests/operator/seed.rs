@@ -101,7 +101,7 @@ const MADE: [Made; 4] = [
 ];
 
 #[test]
-fn the_manifests_as_written_become_secrets() {
+fn the_seed_manifests_become_secrets() {
     let Some(stack) = Stack::set(&world::definitions()) else {
         return;
     };
@@ -182,7 +182,7 @@ fn the_manifests_as_written_become_secrets() {
 
 /// kubectl's own way, the API server's, and both only to see whether it would go.
 #[test]
-fn the_manifests_as_written_are_taken_however_they_are_applied() {
+fn the_seed_manifests_are_accepted_by_every_way_to_apply_them() {
     let Some(stack) = Stack::set(&world::definitions()) else {
         return;
     };
@@ -245,7 +245,7 @@ fn the_manifests_as_written_are_taken_however_they_are_applied() {
 }
 
 #[test]
-fn the_one_that_names_no_store_says_so() {
+fn an_external_secret_without_a_store_reports_that() {
     let Some(stack) = Stack::set(&world::definitions()) else {
         return;
     };
@@ -267,7 +267,7 @@ fn the_one_that_names_no_store_says_so() {
 
 /// What the real External Secrets makes of the same manifests, as far as its definitions take them.
 #[test]
-fn the_real_controller_makes_the_same_of_what_it_takes() {
+fn the_real_controller_makes_the_same_secrets_of_the_seed() {
     let Some(controllers) = controllers() else { return };
     let Some(stack) = Stack::set(&definitions(&controllers[0])) else {
         return;

@@ -1,4 +1,4 @@
-//! Templates in ConfigMaps and Secrets, and the keys that templates and patterns make.
+//! Templates in ConfigMaps and Secrets, and keys that rewrites lose.
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::wait_until;
@@ -6,7 +6,7 @@ use sidevault_tests::pair::wait_until;
 use super::world::{self, Stage};
 
 #[test]
-fn a_template_that_changes_is_used_at_once() {
+fn a_changed_template_is_used_at_once() {
     let Some(stage) = Stage::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let Some(mut command) = world::installed(cluster, &[]) else {
@@ -42,7 +42,7 @@ fn a_template_that_changes_is_used_at_once() {
     ]);
     wait("of-secret", "secret=app");
 
-    // One that is yet to come.
+    // A ConfigMap that does not exist yet.
     apply("early", "configMap", "late");
     stage.wait_event("early", "UpdateFailed", "configmaps \"late\" not found");
     let late = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": namespace},
@@ -52,9 +52,9 @@ fn a_template_that_changes_is_used_at_once() {
     world::assert_nothing_forbidden(&operator);
 }
 
-/// Rights as an older chart gave them: ConfigMaps may be read, not followed.
+/// With the rights of an older chart, which allow to read ConfigMaps but not to list and watch them.
 #[test]
-fn a_template_that_may_not_be_followed_is_read_at_the_refresh() {
+fn a_template_without_watch_rights_is_read_at_the_next_refresh() {
     let Some(stage) = Stage::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let Some(mut command) = world::installed(cluster, &[]) else {
@@ -84,7 +84,7 @@ fn a_template_that_may_not_be_followed_is_read_at_the_refresh() {
     world::assert_nothing_forbidden(&operator);
 }
 
-/// An ExternalSecret whose template lives in an object of this kind and name.
+/// An ExternalSecret whose template is in an object of this kind and name.
 fn templated(stage: &Stage, name: &str, kind: &str, source: &str) -> Value {
     let mut manifest = stage.manifest(name, "store", "db", "username");
     manifest["spec"]["refreshInterval"] = json!("24h");
@@ -101,7 +101,7 @@ fn wait_conf(stage: &Stage, name: &str, conf: &str) {
 }
 
 #[test]
-fn keys_that_a_rewrite_empties_or_joins_are_told() {
+fn lost_keys_of_a_rewrite_are_reported() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     let apply = |name: &str, source: &str, target: &str, policy: &str| {
@@ -123,11 +123,15 @@ fn keys_that_a_rewrite_empties_or_joins_are_told() {
     );
     assert_eq!(told["type"], "Warning");
     stage.wait_value("joined", "2");
-    // Go's trap: $1 and the letters after it are the name of a group that there is not.
+    // In Go's syntax `$1_key` names a group `1_key`, which does not exist and so is empty.
     apply("emptied", "(.*)", "$1_key", "Retain");
-    stage.wait_event("emptied", "KeysLost", "turns the keys \"a\", \"b\", \"notesPlain\" into the empty key");
+    stage.wait_event(
+        "emptied",
+        "KeysLost",
+        "turns the keys \"a\", \"b\", \"notesPlain\" into the empty key",
+    );
     stage.wait_ready("emptied", "True");
-    // A mistake in the manifest does not count as items that were deleted.
+    // A mistake in a rewrite does not count as a deletion of the items.
     apply("kept", "^x$", "y", "Delete");
     let secret = world::secret(stage.namespace, "kept");
     stage.cluster.wait_for(&secret, |secret| world::value(secret, "a"));

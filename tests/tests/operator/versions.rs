@@ -1,4 +1,4 @@
-//! `version` of a reference: the newest, or a number from an item's history.
+//! `remoteRef.version`: the newest version, or a number from the item's history.
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::wait_until;
@@ -6,7 +6,7 @@ use sidevault_tests::pair::wait_until;
 use super::front::{forward, serve};
 use super::world::{self, METRICS, Stage, VERSION};
 
-/// Those that use the item, with what is asked of it: `data` or `dataFrom.extract`, and the version.
+/// ExternalSecrets that use the item: name, whether by `dataFrom.extract` rather than `data`, and version.
 const CASES: [(&str, bool, &str); 8] = [
     ("newest", false, ""),
     ("latest", false, "latest"),
@@ -19,7 +19,7 @@ const CASES: [(&str, bool, &str); 8] = [
 ];
 
 #[test]
-fn a_number_is_that_version_for_ever_and_latest_is_the_newest() {
+fn a_version_number_is_fixed_and_latest_is_the_newest() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     for case in CASES {
@@ -27,7 +27,7 @@ fn a_number_is_that_version_for_ever_and_latest_is_the_newest() {
     }
     for (name, _, version) in CASES {
         match version {
-            // There is one version so far: what is to come is told as missing.
+            // The item has one version so far, so version 2 is missing.
             "2" => {
                 let condition = stage.wait_ready(name, "False");
                 assert_eq!(condition["reason"], "SecretSyncedError", "{name}");
@@ -45,11 +45,11 @@ fn a_number_is_that_version_for_ever_and_latest_is_the_newest() {
         }
     }
 
-    // Each is told of the change, also those that it changes nothing for.
-    let before = CASES.map(|(name, ..)| turns(&stage, name));
+    // The change triggers all of them, also those whose version is fixed.
+    let before = CASES.map(|(name, ..)| reconciles(&stage, name));
     stage.set_field("versioned", "v", "two");
     for ((name, _, version), before) in CASES.into_iter().zip(before) {
-        let looked = wait_until(|| (turns(&stage, name) > before).then_some(()));
+        let looked = wait_until(|| (reconciles(&stage, name) > before).then_some(()));
         assert!(looked.is_some(), "{name} was not told");
         let expected = if version == "1" { "one" } else { "two" };
         stage.wait_value(name, expected);
@@ -70,7 +70,7 @@ fn a_number_is_that_version_for_ever_and_latest_is_the_newest() {
 }
 
 #[test]
-fn what_is_no_version_is_told_and_takes_nothing_away() {
+fn an_invalid_version_is_an_error_and_deletes_nothing() {
     let Some(stage) = Stage::set() else { return };
     let _operator = world::operator(&stage.cluster, &[]);
     for (all, name) in [(false, "one"), (true, "all")] {
@@ -97,16 +97,16 @@ fn what_is_no_version_is_told_and_takes_nothing_away() {
                 .get(&world::secret(stage.namespace, name))
                 .expect("the Secret");
             assert_eq!(world::value(&secret, "v").as_deref(), Some("one"), "{version}");
-            // And right again, so that the next one is a change.
+            // Valid again, so that the next invalid version is a change.
             apply(&stage, (name, all, "1"));
             stage.wait_ready(name, "True");
         }
     }
 }
 
-/// A Connect server as 1Password's takes no notice of the number, and answers with what is newest.
+/// 1Password's Connect ignores the version in a request and answers with the newest.
 #[test]
-fn a_server_without_history_never_passes_the_newest_off_as_an_old_version() {
+fn a_server_without_history_serves_no_old_version() {
     let Some(stage) = Stage::set() else { return };
     let upstream = stage.world.pair.address();
     let plain = serve(move |request| {
@@ -129,7 +129,7 @@ fn a_server_without_history_never_passes_the_newest_off_as_an_old_version() {
     assert!(stage.cluster.get(&world::secret(stage.namespace, "old")).is_none());
 }
 
-/// Applies an ExternalSecret that uses the item `versioned`, which is made if it is not there.
+/// Applies an ExternalSecret that uses the item `versioned`, and creates the item if it does not exist.
 fn apply(stage: &Stage, case: (&str, bool, &str)) {
     let world = &stage.world;
     if world.pair.item(&world.token, "apps", "versioned").is_none() {
@@ -142,7 +142,7 @@ fn apply(stage: &Stage, case: (&str, bool, &str)) {
 
 fn manifest(stage: &Stage, (name, all, version): (&str, bool, &str)) -> Value {
     let mut manifest = stage.manifest(name, "store", "versioned", "v");
-    // Nothing comes by time.
+    // So long that no refresh comes from the interval.
     manifest["spec"]["refreshInterval"] = json!("24h");
     let reference = json!({"key": "versioned", "version": version});
     if all {
@@ -155,7 +155,7 @@ fn manifest(stage: &Stage, (name, all, version): (&str, bool, &str)) -> Value {
     manifest
 }
 
-/// Reads an ExternalSecret anew, and waits until that is over.
+/// Makes the operator refresh an ExternalSecret, and waits until it has done so.
 fn forced(stage: &Stage, name: &str) {
     let path = world::path(stage.namespace, "externalsecrets", name, VERSION);
     let synced = |object: &Value| object["status"]["syncedResourceVersion"].clone();
@@ -174,7 +174,7 @@ fn forced(stage: &Stage, name: &str) {
         .wait_for(&path, |object| (synced(object) != before).then_some(()));
 }
 
-/// Waits for an event about an ExternalSecret that says so.
+/// Waits for an event about an ExternalSecret whose message contains a text.
 fn told(stage: &Stage, name: &str, words: &str) {
     let path = format!("/api/v1/namespaces/{}/events", stage.namespace);
     stage.cluster.wait_for(&path, |events| {
@@ -186,8 +186,8 @@ fn told(stage: &Stage, name: &str, words: &str) {
     });
 }
 
-/// How often an ExternalSecret was looked at.
-fn turns(stage: &Stage, name: &str) -> f64 {
+/// How often an ExternalSecret was reconciled.
+fn reconciles(stage: &Stage, name: &str) -> f64 {
     let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
     world::metric(&stage.cluster, METRICS, &series)
 }

@@ -24,7 +24,7 @@ use super::stack::{Stack, condition, row};
 use super::{CONNECT, DEFAULT_STORE, EXTERNAL_SECRETS, MADE, OPERATOR, STORES};
 
 #[test]
-fn the_commands_as_written_show_what_they_should() {
+fn the_seed_commands_work() {
     let Some(stack) = Stack::set(&world::definitions()) else {
         return;
     };
