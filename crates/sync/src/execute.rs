@@ -9,7 +9,7 @@ use sidevault_store::{
     Batch, Command, CommandAnswer, CommandRefusal, FailureKind, LOCAL_SOURCE, StoreError, VaultInfo,
 };
 
-use crate::queue::WriterContext;
+use crate::queue::{self, WriterContext};
 use crate::vault_ids;
 
 /// Carries out one command in the batch. An `Err` spoils the batch; everything a client could
@@ -21,14 +21,12 @@ pub(crate) async fn command(
 ) -> Result<CommandAnswer, StoreError> {
     match try_command(batch, context, command).await {
         Ok(answer) => Ok(answer),
-        Err(Stop::Refused(refusal)) => Ok(CommandAnswer::Refused(refusal)),
-        // A damaged row is met before anything was written, so the rest of the batch is good.
+        Err(Stop::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        // The damaged row is read before this command writes anything, so the batch's other commands can be committed.
         Err(Stop::Store(error @ StoreError::Corrupt { .. })) => {
-            tracing::error!(%error, "a write met a damaged row");
-            Ok(CommandAnswer::Refused(CommandRefusal::new(
-                FailureKind::Internal,
-                error.to_string(),
-            )))
+            tracing::error!(%error, "a client's write was refused: the row that it changes is damaged");
+            // The client gets no text of the store's: that names tables and rows.
+            Ok(Answer::Refused(queue::refusal(&error)))
         }
         Err(Stop::Store(error)) => Err(error),
     }

@@ -146,8 +146,8 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
     (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
 }
 
-/// The refusal that a client gets whose write failed.
-fn refusal(error: &StoreError) -> CommandRefusal {
+/// What a client is told whose write failed in the store. Never the store's own text, which names rows and paths.
+pub(crate) fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => CommandRefusal::new(
             FailureKind::Unavailable,
@@ -419,5 +419,21 @@ fn pong(status: &Status) -> CommandAnswer {
             state.trouble().unwrap_or_default(),
         )),
         _ => CommandAnswer::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_not_told_which_row_is_damaged() {
+        let error = StoreError::Corrupt {
+            place: "item abcd of vault efgh".to_owned(),
+        };
+        let refusal = refusal(&error);
+        assert_eq!(refusal.kind, FailureKind::Internal);
+        assert!(!refusal.message.contains("abcd"), "{}", refusal.message);
+        assert!(refusal.message.contains("log of sync"), "{}", refusal.message);
     }
 }
