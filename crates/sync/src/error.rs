@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use sidevault_store::StoreError;
 
 /// Why sync could not start.
@@ -27,14 +25,6 @@ pub enum SyncError {
         vault: String,
         /// What the data directory is on.
         disk: String,
-    },
-    /// An age key file can't be read.
-    #[error("age keys in {path}: {cause}")]
-    AgeKeys {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
     },
     /// The writer ended before it answered.
     #[error("the writer ended before it answered; nothing is known of the command")]
