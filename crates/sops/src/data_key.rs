@@ -41,21 +41,29 @@ pub(crate) fn recover(metadata: &Metadata, identities: &Identities) -> Result<Ci
     })
 }
 
+/// Why too few groups opened.
 fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: usize) -> SopsError {
     let recipients = metadata.recipients();
     let held = identities.recipients();
-    if opened == 0 {
-        SopsError::NoMatchingIdentity {
-            recipients,
-            held,
-            unusable: identities.unusable().to_vec(),
-        }
-    } else {
-        SopsError::KeyGroups {
+    if opened > 0 {
+        return SopsError::KeyGroups {
             opened,
             needed,
             recipients,
             held,
+        };
+    }
+    if recipients.iter().all(|recipient| recipient.unsupported().is_some()) {
+        return SopsError::UnsupportedRecipients { recipients, held };
+    }
+    let unusable = identities.unusable().to_vec();
+    if held.is_empty() {
+        SopsError::NoIdentity { recipients, unusable }
+    } else {
+        SopsError::NoMatchingIdentity {
+            recipients,
+            held,
+            unusable,
         }
     }
 }

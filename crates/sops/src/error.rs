@@ -1,6 +1,6 @@
 //! What can go wrong with a file, told so that its owner knows the next step.
 
-use crate::Format;
+use crate::{Format, Recipient};
 
 /// Why a file could not be read.
 ///
@@ -57,16 +57,41 @@ pub enum SopsError {
         /// What is wrong.
         problem: String,
     },
-    /// None of the identities we hold is among the recipients.
+    /// Every recipient of the file is of a kind that no age identity can match: PGP, a key management service, an SSH
+    /// key, an age plugin.
+    #[error(
+        "the file is encrypted to {} only, and Sidevault does not support {}. Re-encrypt the file to age on a machine \
+         that can decrypt it: `sops rotate --in-place --add-age {} FILE`",
+        list(.recipients), kinds(.recipients), .held.first().map_or("AGE-RECIPIENT", String::as_str)
+    )]
+    UnsupportedRecipients {
+        /// Everything the file is encrypted to.
+        recipients: Vec<Recipient>,
+        /// The public halves of the identities at hand.
+        held: Vec<String>,
+    },
+    /// There is no identity at all to try.
+    #[error(
+        "there is no age key to decrypt this file with: it is encrypted to {}. Set SOPS_AGE_KEY_FILE to a file that \
+         holds the identity (AGE-SECRET-KEY-1…) of one of these recipients{}",
+        list_with_notes(.recipients), not_used(.unusable)
+    )]
+    NoIdentity {
+        /// Everything the file is encrypted to.
+        recipients: Vec<Recipient>,
+        /// What should have given identities, and why it did not.
+        unusable: Vec<String>,
+    },
+    /// None of the identities at hand is among the recipients.
     #[error(
         "no age identity here can decrypt this file: it is encrypted to {}; the identities held are {}. \
-         Add the identity of one of these recipients, or add one of ours with `sops updatekeys`{}",
-        list(.recipients), list(.held), remarks(.recipients, .unusable)
+         Add the identity of one of these recipients, or add one of the held ones with `sops updatekeys`{}",
+        list_with_notes(.recipients), list(.held), not_used(.unusable)
     )]
     NoMatchingIdentity {
-        /// Everything the file is encrypted to, public names only.
-        recipients: Vec<String>,
-        /// The public halves of the identities we hold.
+        /// Everything the file is encrypted to.
+        recipients: Vec<Recipient>,
+        /// The public halves of the identities at hand.
         held: Vec<String>,
         /// What should have given more identities, and why it did not.
         unusable: Vec<String>,
@@ -75,16 +100,16 @@ pub enum SopsError {
     #[error(
         "only {opened} of the {needed} key groups this file needs could be opened: it is encrypted to {}; \
          the identities held are {}. Add an identity for another group",
-        list(.recipients), list(.held)
+        list_with_notes(.recipients), list(.held)
     )]
     KeyGroups {
         /// Groups that opened.
         opened: usize,
         /// Groups that must open.
         needed: usize,
-        /// Everything the file is encrypted to, public names only.
-        recipients: Vec<String>,
-        /// The public halves of the identities we hold.
+        /// Everything the file is encrypted to.
+        recipients: Vec<Recipient>,
+        /// The public halves of the identities at hand.
         held: Vec<String>,
     },
     /// An identity fits, but what it opens is damaged or no data key.
@@ -92,8 +117,8 @@ pub enum SopsError {
         "the data key encrypted to {recipient} is damaged; restore the file, or run `sops updatekeys` with another key"
     )]
     DataKey {
-        /// The public name of the recipient.
-        recipient: String,
+        /// The recipient whose part of the data key is damaged.
+        recipient: Recipient,
     },
     /// A value could not be decrypted.
     #[error("value at {path}: {problem}")]
@@ -117,28 +142,53 @@ pub enum SopsError {
     MacMismatch,
 }
 
-/// What else may explain that no identity fits.
-fn remarks(recipients: &[String], unusable: &[String]) -> String {
-    let mut text = String::new();
-    if recipients.iter().all(|name| name.ends_with(NOT_SUPPORTED)) {
-        text.push_str("; Sidevault can use the keys of plain `age-keygen` only");
+impl SopsError {
+    /// Whether the file may be fine and only lacks a reader with an age identity.
+    pub fn is_without_identity(&self) -> bool {
+        match self {
+            Self::NoIdentity { .. } => true,
+            Self::Document { problem, .. } => problem.is_without_identity(),
+            _ => false,
+        }
     }
-    if !unusable.is_empty() {
-        text.push_str(&format!(". Not used here: {}", list(unusable)));
-    }
-    text
 }
 
-/// The end of the name of a recipient that no identity here can match.
-pub(crate) const NOT_SUPPORTED: &str = "not supported)";
+/// Names the sources of identities that gave none.
+fn not_used(unusable: &[String]) -> String {
+    if unusable.is_empty() {
+        String::new()
+    } else {
+        format!(". Not used here: {}", list(unusable))
+    }
+}
 
-/// At most a handful of names, so that one log line stays one line.
-fn list(names: &[String]) -> String {
+/// The kinds of unsupported recipients: `PGP and SSH keys`.
+fn kinds(recipients: &[Recipient]) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    for kind in recipients.iter().filter_map(Recipient::unsupported) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds.join(" and ")
+}
+
+fn list_with_notes(recipients: &[Recipient]) -> String {
+    list(&recipients.iter().map(Recipient::with_note).collect::<Vec<_>>())
+}
+
+/// Joins names with commas. Only the first eight are named, so that one log line stays one line.
+fn list(names: &[impl ToString]) -> String {
     const SHOWN: usize = 8;
-    match names {
-        [] => "none".to_owned(),
-        names if names.len() <= SHOWN => names.join(", "),
-        names => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let shown: Vec<String> = names.iter().take(SHOWN).map(ToString::to_string).collect();
+    let shown = shown.join(", ");
+    if names.len() > SHOWN {
+        format!("{shown} and {} more", names.len() - SHOWN)
+    } else {
+        shown
     }
 }
 
@@ -148,14 +198,44 @@ mod tests {
 
     #[test]
     fn long_recipient_lists_are_cut() {
-        let names: Vec<String> = (0..20).map(|n| format!("age1{n}")).collect();
         let error = SopsError::NoMatchingIdentity {
-            recipients: names,
-            held: Vec::new(),
+            recipients: (0..20).map(|n| Recipient::age(&format!("age1n{n}"))).collect(),
+            held: vec!["age1held".to_owned()],
             unusable: Vec::new(),
         };
         let text = error.to_string();
-        assert!(text.contains("age17 and 12 more"), "{text}");
-        assert!(text.contains("identities held are none"), "{text}");
+        assert!(text.contains("age1n7 and 12 more"), "{text}");
+        assert!(text.contains("identities held are age1held"), "{text}");
+    }
+
+    #[test]
+    fn a_file_encrypted_to_pgp_names_pgp_and_the_command_that_adds_an_age_key() {
+        let error = |held: &[&str]| {
+            SopsError::UnsupportedRecipients {
+                recipients: vec![Recipient::service("PGP", "AAAA"), Recipient::service("PGP", "BBBB")],
+                held: held.iter().map(|name| (*name).to_owned()).collect(),
+            }
+            .to_string()
+        };
+        let text = error(&["age1held", "age1other"]);
+        assert!(text.contains("PGP AAAA, PGP BBBB only"), "{text}");
+        assert!(text.contains("does not support PGP. "), "{text}");
+        assert!(text.contains("--add-age age1held FILE"), "{text}");
+        assert!(error(&[]).contains("--add-age AGE-RECIPIENT FILE"));
+    }
+
+    #[test]
+    fn without_any_age_key_the_variable_to_set_is_named() {
+        let error = SopsError::Document {
+            number: 2,
+            problem: Box::new(SopsError::NoIdentity {
+                recipients: vec![Recipient::age("age1x")],
+                unusable: vec!["keys.txt: line 1: an SSH key".to_owned()],
+            }),
+        };
+        assert!(error.is_without_identity());
+        let text = error.to_string();
+        assert!(text.contains("age1x") && text.contains("Set SOPS_AGE_KEY_FILE"), "{text}");
+        assert!(text.contains("Not used here: keys.txt: line 1"), "{text}");
     }
 }

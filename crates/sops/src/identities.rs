@@ -101,13 +101,15 @@ impl Identities {
     /// Adds the identities of `other` that are not there yet.
     pub fn extend(&mut self, other: Identities) {
         other.keys.into_iter().for_each(|key| self.add(key));
-        self.unusable.extend(other.unusable);
+        other.unusable.into_iter().for_each(|problem| self.note_unusable(problem));
     }
 
     /// Notes something that was meant to give identities and does not, in words for whoever reads that a
     /// file can't be decrypted.
     pub fn note_unusable(&mut self, problem: String) {
-        self.unusable.push(problem);
+        if !self.unusable.contains(&problem) {
+            self.unusable.push(problem);
+        }
     }
 
     /// What was noted with [`Identities::note_unusable`].

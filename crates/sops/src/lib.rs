@@ -51,6 +51,7 @@ mod limits;
 mod merge;
 mod metadata;
 mod number;
+mod recipient;
 mod recognize;
 mod rule;
 mod text;
@@ -64,6 +65,7 @@ pub use error::SopsError;
 pub use format::Format;
 pub use identities::{Identities, UnusableIdentity};
 pub use limits::{MAX_ALIASED_BYTES, MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES};
+pub use recipient::Recipient;
 pub use recognize::Detector;
 pub use value::{Value, scalar_text};
 
@@ -226,14 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn other_key_services_are_named() {
+    fn a_file_without_an_age_recipient_names_what_is_not_supported() {
         let text = "sops: {mac: m, lastmodified: t, pgp: [{fp: ABCD, enc: x}], kms: [{arn: 'arn:aws:k\nx'}]}";
         let error = plain(Format::Yaml, text.as_bytes()).unwrap_err();
         let told = error.to_string();
-        assert!(
-            told.contains("PGP ABCD") && told.contains("AWS KMS arn:aws:k"),
-            "{told}"
-        );
+        for words in ["PGP ABCD", "AWS KMS arn:aws:k", "does not support PGP and AWS KMS", "--add-age"] {
+            assert!(told.contains(words), "{words}: {told}");
+        }
         assert!(!told.contains('\n'), "{told}");
     }
 }

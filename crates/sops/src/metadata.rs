@@ -1,10 +1,10 @@
 //! The `sops` block: who can decrypt the file, and what is sealed in it.
 
+use std::collections::HashSet;
+
 use crate::cipher::boolean;
-use crate::error::NOT_SUPPORTED;
 use crate::rule::Rule;
-use crate::text::shown;
-use crate::{SopsError, Value, flatten, scalar_text};
+use crate::{Recipient, SopsError, Value, flatten, scalar_text};
 
 /// The key, section or (with `_`) prefix that holds the metadata.
 const KEY: &str = "sops";
@@ -28,13 +28,13 @@ pub(crate) struct Metadata {
 #[derive(Debug, Default)]
 pub(crate) struct KeyGroup {
     pub(crate) age: Vec<AgeRecipient>,
-    /// Public names of recipients of other kinds, which we cannot use.
-    pub(crate) others: Vec<String>,
+    /// PGP keys and keys in key management services, none of which Sidevault can use.
+    pub(crate) others: Vec<Recipient>,
 }
 
 #[derive(Debug)]
 pub(crate) struct AgeRecipient {
-    pub(crate) recipient: String,
+    pub(crate) recipient: Recipient,
     /// An armored age file that holds the part.
     pub(crate) enc: String,
 }
@@ -82,13 +82,15 @@ impl Metadata {
         })
     }
 
-    /// Public names of everything the file is encrypted to.
-    pub(crate) fn recipients(&self) -> Vec<String> {
+    /// Everything the file is encrypted to, without repetitions.
+    pub(crate) fn recipients(&self) -> Vec<Recipient> {
         let names = |group: &KeyGroup| {
             let age = group.age.iter().map(|entry| entry.recipient.clone());
             age.chain(group.others.iter().cloned()).collect::<Vec<_>>()
         };
-        self.groups.iter().flat_map(names).collect()
+        let mut seen = HashSet::new();
+        let all = self.groups.iter().flat_map(names);
+        all.filter(|recipient| seen.insert(recipient.clone())).collect()
     }
 }
 
@@ -96,7 +98,7 @@ impl KeyGroup {
     fn parse(block: &Value) -> Self {
         let entries = |kind: &str| block.get(kind).and_then(Value::as_sequence).unwrap_or_default();
         let age = entries("age").iter().map(|entry| AgeRecipient {
-            recipient: described(&text(entry, "recipient").unwrap_or_default()),
+            recipient: Recipient::age(&text(entry, "recipient").unwrap_or_default()),
             enc: text(entry, "enc").unwrap_or_default(),
         });
         let others = [
@@ -114,7 +116,7 @@ impl KeyGroup {
         let others = others.iter().flat_map(|(kind, title, fields)| {
             entries(kind).iter().map(move |entry| {
                 let parts: Vec<_> = fields.iter().filter_map(|field| text(entry, field)).collect();
-                shown(&format!("{title} {} ({NOT_SUPPORTED}", parts.join(" ")))
+                Recipient::service(*title, &parts.join(" "))
             })
         });
         Self {
@@ -125,29 +127,6 @@ impl KeyGroup {
 
     fn is_empty(&self) -> bool {
         self.age.is_empty() && self.others.is_empty()
-    }
-}
-
-/// A recipient of age by its public name; one that no identity here can match is called what it is.
-fn described(recipient: &str) -> String {
-    // Post-quantum names and RSA keys are longer than a whole log line.
-    const LONGEST: usize = 62;
-    let kind = if recipient.starts_with("age1pq1") {
-        Some("post-quantum")
-    } else if recipient.starts_with("ssh-") {
-        Some("SSH key")
-    } else if recipient.starts_with("age1") && recipient.matches('1').count() > 1 {
-        Some("age plugin")
-    } else {
-        None
-    };
-    let name = match recipient.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &recipient[..end]),
-        None => recipient.to_owned(),
-    };
-    match kind {
-        Some(kind) => shown(&format!("{name} ({kind}, {NOT_SUPPORTED}")),
-        None => shown(&name),
     }
 }
 

@@ -57,10 +57,10 @@ fn every_fixture_reads() {
 }
 
 #[test]
-fn without_identities_the_recipient_is_named() {
+fn without_identities_the_recipient_and_the_variable_to_set_are_named() {
     for (format, bytes, _) in FILES {
         let error = read(*format, bytes, &Identities::default()).unwrap_err();
-        assert!(matches!(error, SopsError::NoMatchingIdentity { .. }), "{error}");
+        assert!(matches!(error, SopsError::NoIdentity { .. }), "{error}");
         assert!(error.to_string().contains("age1"), "{error}");
     }
 }

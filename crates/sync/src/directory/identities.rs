@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_file_that_the_source_and_the_environment_name_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys.txt");
+        std::fs::write(&file, format!("{KEY}\nAGE-PLUGIN-YUBIKEY-1QQ\n")).unwrap();
+        let found = with(&[("SOPS_AGE_KEY_FILE", file.to_str().unwrap())], Some(&file));
+        assert_eq!(found.recipients().len(), 1);
+        assert_eq!(found.unusable().len(), 1, "{:?}", found.unusable());
+    }
+
+    #[test]
     fn variables_of_sops_that_are_not_read_are_named() {
         for name in [
             "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
