@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{Batch, StoreError};
 
-use super::draft::Draft;
+use super::draft::ItemDraft;
 use crate::vault_ids::{self, Obstacle};
 
 /// One step of a directory source.
@@ -30,7 +30,7 @@ pub(crate) enum DirectoryJob {
     Apply {
         source: String,
         vault: VaultId,
-        files: Vec<(String, Vec<Draft>)>,
+        files: Vec<(String, Vec<ItemDraft>)>,
     },
     /// Removes what comes from none of these origins: their files are gone.
     Sweep { vault: VaultId, origins: HashSet<String> },
@@ -157,7 +157,7 @@ async fn put(
     source: &str,
     vault: VaultId,
     origin: &str,
-    draft: &Draft,
+    draft: &ItemDraft,
     old: Option<Item>,
     now: Timestamp,
 ) -> Result<(), StoreError> {

@@ -19,19 +19,19 @@ const MOST_NAMES: usize = 16 << 20;
 
 /// An item as a file makes it: all but version, times and editor.
 #[derive(Clone)]
-pub(crate) struct Draft {
+pub(crate) struct ItemDraft {
     pub(crate) id: ItemId,
     pub(crate) title: String,
     pub(crate) category: Category,
     pub(crate) tags: Vec<String>,
     pub(crate) sections: Vec<Section>,
     pub(crate) fields: Vec<Field>,
-    pub(crate) files: Vec<DraftFile>,
+    pub(crate) files: Vec<FileDraft>,
 }
 
 /// A file of a draft. Its content is in the store already, under `content`.
 #[derive(Clone)]
-pub(crate) struct DraftFile {
+pub(crate) struct FileDraft {
     pub(crate) id: FileId,
     pub(crate) name: String,
     pub(crate) size: u64,
@@ -40,7 +40,7 @@ pub(crate) struct DraftFile {
 
 /// What a document says, before it has ids: those need the vault and the file's path.
 #[derive(Default)]
-pub(crate) struct Reading {
+pub(crate) struct ParsedDocument {
     /// The name of a Secret; nothing for a document without a name of its own.
     pub(crate) name: Option<SecretName>,
     pub(crate) sections: Vec<Section>,
@@ -69,13 +69,13 @@ pub(crate) struct Binary {
 ///
 /// # Errors
 /// Says what in the file can't become an item; never a value.
-pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<Reading>, String> {
-    let mut readings = Vec::new();
-    read_into(&mut readings, documents)?;
-    Ok(readings)
+pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<ParsedDocument>, String> {
+    let mut parsed = Vec::new();
+    read_into(&mut parsed, documents)?;
+    Ok(parsed)
 }
 
-fn read_into(readings: &mut Vec<Reading>, documents: &[Value]) -> Result<(), String> {
+fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<(), String> {
     for (n, document) in documents.iter().enumerate() {
         let at = |error: String| {
             if documents.len() > 1 {
@@ -87,18 +87,18 @@ fn read_into(readings: &mut Vec<Reading>, documents: &[Value]) -> Result<(), Str
         match document {
             Value::Null => {}
             Value::Mapping(entries) => match kind_of(entries) {
-                Some("Secret") => readings.push(secret::read(entries).map_err(at)?),
+                Some("Secret") => parsed.push(secret::read(entries).map_err(at)?),
                 Some("List" | "SecretList") => {
                     if let Some(Value::Sequence(items)) = get(entries, "items") {
-                        read_into(readings, items).map_err(at)?;
+                        read_into(parsed, items).map_err(at)?;
                     }
                 }
                 Some(_) => {}
-                None => readings.push(read_mapping(entries).map_err(at)?),
+                None => parsed.push(read_mapping(entries).map_err(at)?),
             },
             _ => return Err(at("the top level must be a mapping of names to values".to_owned())),
         }
-        if readings.len() > MOST_ITEMS {
+        if parsed.len() > MOST_ITEMS {
             return Err(format!(
                 "it makes more than {MOST_ITEMS} items, the most for one file; split it"
             ));
@@ -125,11 +125,11 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
 }
 
 /// A field a key; a mapping becomes a section, and what is nested deeper gets dotted labels.
-fn read_mapping(entries: &[(String, Value)]) -> Result<Reading, String> {
-    let mut reading = Reading::default();
+fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
+    let mut document = ParsedDocument::default();
     for (key, value) in entries {
         if matches!(value, Value::Mapping(inner) if !inner.is_empty()) {
-            reading.sections.push(Section {
+            document.sections.push(Section {
                 id: key.clone(),
                 label: key.clone(),
             });
@@ -145,7 +145,7 @@ fn read_mapping(entries: &[(String, Value)]) -> Result<Reading, String> {
         if let Value::Bytes(bytes) = value
             && std::str::from_utf8(bytes).is_err()
         {
-            reading.binaries.push(Binary {
+            document.binaries.push(Binary {
                 id,
                 name: label,
                 bytes: bytes.clone(),
@@ -157,17 +157,17 @@ fn read_mapping(entries: &[(String, Value)]) -> Result<Reading, String> {
             id: id.to_owned(),
             label: Some(id.to_owned()),
         });
-        reading.fields.push(field);
+        document.fields.push(field);
     }
     // Files are found by their names, whatever section they stand in.
-    let names = reading.binaries.iter().map(|binary| binary.name.clone()).collect();
+    let names = document.binaries.iter().map(|binary| binary.name.clone()).collect();
     let names = distinct(names, || {
-        reading.binaries.iter().map(|binary| binary.id.clone()).collect()
+        document.binaries.iter().map(|binary| binary.id.clone()).collect()
     });
-    for (binary, name) in reading.binaries.iter_mut().zip(names) {
+    for (binary, name) in document.binaries.iter_mut().zip(names) {
         binary.name = name;
     }
-    Ok(reading)
+    Ok(document)
 }
 
 /// A value of a document, with the names that it gets.
@@ -442,8 +442,8 @@ mod tests {
                 map(vec![("host", string("h")), ("tls", map(vec![("ca", string("c"))]))]),
             ),
         ]);
-        let readings = read_documents(&[document]).unwrap();
-        let fields: Vec<_> = readings[0]
+        let parsed = read_documents(&[document]).unwrap();
+        let fields: Vec<_> = parsed[0]
             .fields
             .iter()
             .map(|f| {
@@ -463,7 +463,7 @@ mod tests {
                 ("db.tls.ca", "tls.ca", Some("db"), "c")
             ]
         );
-        assert_eq!(readings[0].sections[0].label, "db");
+        assert_eq!(parsed[0].sections[0].label, "db");
     }
 
     #[test]
@@ -520,8 +520,8 @@ mod tests {
     }
 
     fn names(document: Value) -> Vec<(String, Option<String>, String, String)> {
-        let readings = read_documents(&[document]).unwrap();
-        readings[0]
+        let parsed = read_documents(&[document]).unwrap();
+        parsed[0]
             .fields
             .iter()
             .map(|f| {
@@ -582,15 +582,15 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn ids_are_unique_and_labels_are_within_their_section(document in mapping(4)) {
-            let reading = &read_documents(&[document]).unwrap()[0];
-            let ids: HashSet<&str> = reading.fields.iter().map(|field| field.id.as_str()).collect();
-            let labels: HashSet<_> = reading
+            let document = &read_documents(&[document]).unwrap()[0];
+            let ids: HashSet<&str> = document.fields.iter().map(|field| field.id.as_str()).collect();
+            let labels: HashSet<_> = document
                 .fields
                 .iter()
                 .map(|field| (field.section.as_ref().map(|section| &section.id), &field.label))
                 .collect();
-            proptest::prop_assert_eq!(ids.len(), reading.fields.len());
-            proptest::prop_assert_eq!(labels.len(), reading.fields.len());
+            proptest::prop_assert_eq!(ids.len(), document.fields.len());
+            proptest::prop_assert_eq!(labels.len(), document.fields.len());
         }
     }
 
@@ -617,8 +617,8 @@ mod tests {
             ("b", map(vec![("ca", binary())])),
             ("key", binary()),
         ]);
-        let readings = read_documents(&[document]).unwrap();
-        let names: Vec<&str> = readings[0].binaries.iter().map(|binary| binary.name.as_str()).collect();
+        let parsed = read_documents(&[document]).unwrap();
+        let names: Vec<&str> = parsed[0].binaries.iter().map(|binary| binary.name.as_str()).collect();
         assert_eq!(names, ["a.ca", "b.ca", "key"]);
     }
 

@@ -10,13 +10,13 @@ use sidevault_model::{Category, ItemId, VaultId};
 
 use super::beneath::Opened;
 use super::content::{self, Upload};
-use super::draft::{Draft, DraftFile, Reading, SecretName, categorize, content_id, stem};
+use super::draft::{ItemDraft, FileDraft, ParsedDocument, SecretName, categorize, content_id, stem};
 use super::read::{Contents, Raw, ReadError};
 
 /// What a file makes.
 #[derive(Default)]
 pub(crate) struct Made {
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) drafts: Vec<ItemDraft>,
     pub(crate) uploads: Vec<Upload>,
 }
 
@@ -33,10 +33,10 @@ impl Maker<'_> {
     pub(crate) fn make(&self, contents: Contents, raw: &Raw, mut opened: Opened) -> Result<Made, ReadError> {
         let mut made = Made::default();
         match contents {
-            Contents::Items(readings) => {
-                let names: Vec<Option<SecretName>> = readings.iter().map(|reading| reading.name.clone()).collect();
-                for (n, (reading, before)) in readings.into_iter().zip(occurrences(names)).enumerate() {
-                    self.item(&mut made, n, before, reading);
+            Contents::Items(parsed) => {
+                let names: Vec<Option<SecretName>> = parsed.iter().map(|document| document.name.clone()).collect();
+                for (n, (document, before)) in parsed.into_iter().zip(occurrences(names)).enumerate() {
+                    self.item(&mut made, n, before, document);
                 }
             }
             Contents::Decrypted(bytes) => {
@@ -52,15 +52,15 @@ impl Maker<'_> {
     }
 
     /// The item of the `n`-th document; `before` are those of the same name in the file.
-    fn item(&self, made: &mut Made, n: usize, before: usize, mut reading: Reading) {
-        let id = self.item_id(n, before, reading.name.as_ref());
-        let category = categorize(&mut reading.fields);
-        let (title, tags) = match reading.name {
+    fn item(&self, made: &mut Made, n: usize, before: usize, mut document: ParsedDocument) {
+        let id = self.item_id(n, before, document.name.as_ref());
+        let category = categorize(&mut document.fields);
+        let (title, tags) = match document.name {
             Some(SecretName { namespace, name }) => (name, namespace.into_iter().collect()),
             None if n == 0 => (stem(self.relative).to_owned(), Vec::new()),
             None => (format!("{}-{}", stem(self.relative), n + 1), Vec::new()),
         };
-        let files = reading.binaries.into_iter().map(|binary| {
+        let files = document.binaries.into_iter().map(|binary| {
             let (digest, size) = (content::digest_of(&binary.bytes), binary.bytes.len() as u64);
             let content = content_id(self.ids, self.vault, id, &binary.id, &digest);
             made.uploads.push(Upload {
@@ -69,7 +69,7 @@ impl Maker<'_> {
                 size,
                 bytes: Box::new(Cursor::new(binary.bytes)),
             });
-            DraftFile {
+            FileDraft {
                 id: self.ids.file(self.vault, id, &binary.id),
                 name: binary.name,
                 size,
@@ -77,13 +77,13 @@ impl Maker<'_> {
             }
         });
         let files = files.collect();
-        made.drafts.push(Draft {
+        made.drafts.push(ItemDraft {
             id,
             title,
             category,
             tags,
-            sections: reading.sections,
-            fields: reading.fields,
+            sections: document.sections,
+            fields: document.fields,
             files,
         });
     }
@@ -110,14 +110,14 @@ impl Maker<'_> {
             size,
             bytes,
         });
-        made.drafts.push(Draft {
+        made.drafts.push(ItemDraft {
             id,
             title: name.clone(),
             category: Category::Document,
             tags: Vec::new(),
             sections: Vec::new(),
             fields: Vec::new(),
-            files: vec![DraftFile {
+            files: vec![FileDraft {
                 id: self.ids.file(self.vault, id, &name),
                 name,
                 size,
@@ -191,25 +191,25 @@ mod tests {
             vault: ids.vault("v"),
             relative: "a.yaml",
         };
-        let secret = |namespace: Option<&str>, name: &str| Reading {
+        let secret = |namespace: Option<&str>, name: &str| ParsedDocument {
             name: Some(SecretName {
                 namespace: namespace.map(str::to_owned),
                 name: name.to_owned(),
             }),
-            ..Reading::default()
+            ..ParsedDocument::default()
         };
-        let made = |readings: Vec<Reading>| {
-            let names = readings.iter().map(|reading| reading.name.clone()).collect();
+        let made = |parsed: Vec<ParsedDocument>| {
+            let names = parsed.iter().map(|document| document.name.clone()).collect();
             let mut made = Made::default();
-            for (n, (reading, before)) in readings.into_iter().zip(occurrences(names)).enumerate() {
-                maker.item(&mut made, n, before, reading);
+            for (n, (document, before)) in parsed.into_iter().zip(occurrences(names)).enumerate() {
+                maker.item(&mut made, n, before, document);
             }
             made.drafts
         };
         let drafts = made(vec![
-            Reading::default(),
+            ParsedDocument::default(),
             secret(None, "1"),
-            Reading::default(),
+            ParsedDocument::default(),
             secret(Some("n"), "1"),
             secret(Some("n"), "1"),
             secret(Some("m"), "1"),

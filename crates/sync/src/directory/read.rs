@@ -9,7 +9,7 @@ use sidevault_store::CHUNK_BYTES;
 
 use super::beneath::{BeneathError, Opened};
 use super::content;
-use super::draft::{Reading, read_documents};
+use super::draft::{ParsedDocument, read_documents};
 use super::tree::Found;
 
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
@@ -22,7 +22,7 @@ const LARGEST_ENCRYPTED: u64 = 64 << 20;
 /// What a file is.
 pub(crate) enum Contents {
     /// Items; none for a file that is not meant to be any.
-    Items(Vec<Reading>),
+    Items(Vec<ParsedDocument>),
     /// A DOCUMENT whose bytes had to be decrypted.
     Decrypted(Vec<u8>),
     /// A DOCUMENT that is the file as it is, of this size.

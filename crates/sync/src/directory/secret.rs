@@ -6,11 +6,11 @@ use data_encoding::BASE64;
 use sidevault_model::{Field, FieldType};
 use sidevault_sops::{Value, holds_mark, scalar_text};
 
-use super::draft::{Binary, Reading, SecretName, get, text};
+use super::draft::{Binary, ParsedDocument, SecretName, get, text};
 
 /// `metadata.name` is the title, and `metadata.namespace`, if there is one, a tag; each key of `data` (base64) and
 /// `stringData` (as it is, and stronger, as in Kubernetes) a field. What is not UTF-8 becomes a file of the item.
-pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
+pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
     let Some(Value::Mapping(metadata)) = get(entries, "metadata") else {
         return Err("a Secret without metadata.name".to_owned());
     };
@@ -20,12 +20,12 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
     let namespace = get(metadata, "namespace")
         .and_then(text)
         .filter(|name| !name.is_empty());
-    let mut reading = Reading {
+    let mut document = ParsedDocument {
         name: Some(SecretName {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
         }),
-        ..Reading::default()
+        ..ParsedDocument::default()
     };
     let plain = mapping(entries, "stringData")?;
     let stronger: HashSet<&str> = plain.iter().map(|(key, _)| key.as_str()).collect();
@@ -44,8 +44,8 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
             ));
         }
         match String::from_utf8(bytes) {
-            Ok(value) => reading.fields.push(Field::new(key, FieldType::Concealed, key, value)),
-            Err(binary) => reading.binaries.push(Binary {
+            Ok(value) => document.fields.push(Field::new(key, FieldType::Concealed, key, value)),
+            Err(binary) => document.binaries.push(Binary {
                 id: key.clone(),
                 name: key.clone(),
                 bytes: binary.into_bytes(),
@@ -53,11 +53,11 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<Reading, String> {
         }
     }
     for (key, value) in plain {
-        reading
+        document
             .fields
             .push(Field::new(key, FieldType::Concealed, key, scalar_text(value)));
     }
-    Ok(reading)
+    Ok(document)
 }
 
 fn mapping<'a>(entries: &'a [(String, Value)], key: &str) -> Result<&'a [(String, Value)], String> {
@@ -82,7 +82,7 @@ mod tests {
         )
     }
 
-    fn secret(data: &[(&str, &str)], string_data: &[(&str, &str)]) -> Result<Reading, String> {
+    fn secret(data: &[(&str, &str)], string_data: &[(&str, &str)]) -> Result<ParsedDocument, String> {
         read(&[
             ("metadata".to_owned(), entries(&[("name", "db")])),
             ("data".to_owned(), entries(data)),
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn data_is_decoded_and_string_data_wins() {
-        let reading = secret(&[("a", "eA=="), ("b", "eQ==")], &[("b", "z")]).unwrap();
-        assert_eq!(reading.name.unwrap().name, "db");
-        let fields: Vec<_> = reading
+        let document = secret(&[("a", "eA=="), ("b", "eQ==")], &[("b", "z")]).unwrap();
+        assert_eq!(document.name.unwrap().name, "db");
+        let fields: Vec<_> = document
             .fields
             .iter()
             .map(|f| (f.label.as_str(), f.value.as_str()))
@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn binary_data_becomes_a_file() {
-        let reading = secret(&[("jks", "/+8=")], &[]).unwrap();
-        assert!(reading.fields.is_empty());
+        let document = secret(&[("jks", "/+8=")], &[]).unwrap();
+        assert!(document.fields.is_empty());
         let (id, name) = ("jks".to_owned(), "jks".to_owned());
         let bytes = vec![0xff, 0xef];
-        assert_eq!(reading.binaries, [Binary { id, name, bytes }]);
+        assert_eq!(document.binaries, [Binary { id, name, bytes }]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use unicode_normalization::UnicodeNormalization;
 
 use super::beneath::{FileStamp, Root};
-use super::draft::Draft;
+use super::draft::ItemDraft;
 use super::identities::Keys;
 use super::items::{Made, Maker};
 use super::read::{ReadError, load, understand};
@@ -281,7 +281,7 @@ impl Source {
         identities: &Arc<Identities>,
     ) -> Result<bool, QueueClosed> {
         let mut complete = true;
-        let mut ready: Vec<(String, Vec<Draft>)> = Vec::new();
+        let mut ready: Vec<(String, Vec<ItemDraft>)> = Vec::new();
         let mut items = 0;
         for found in files {
             match self.read_file(vault, found, root, identities).await? {
@@ -311,7 +311,7 @@ impl Source {
         found: &Found,
         root: &Arc<Root>,
         identities: &Arc<Identities>,
-    ) -> Result<Result<Option<Vec<Draft>>, ReadError>, QueueClosed> {
+    ) -> Result<Result<Option<Vec<ItemDraft>>, ReadError>, QueueClosed> {
         let known = self.known.get(&found.relative);
         if known.is_some_and(|known| known.error.is_none() && known.stamp == Some(found.stamp)) {
             return Ok(Ok(None));
@@ -360,7 +360,7 @@ impl Source {
         Ok(Ok(drafts))
     }
 
-    async fn apply(&mut self, vault: VaultId, files: Vec<(String, Vec<Draft>)>) -> Result<(), QueueClosed> {
+    async fn apply(&mut self, vault: VaultId, files: Vec<(String, Vec<ItemDraft>)>) -> Result<(), QueueClosed> {
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
