@@ -33,7 +33,7 @@ pub(crate) enum DirectoryJob {
         files: Vec<(String, Vec<ItemDraft>)>,
     },
     /// Removes what comes from none of these origins: their files are gone.
-    Sweep { vault: VaultId, origins: HashSet<String> },
+    Prune { vault: VaultId, origins: HashSet<String> },
 }
 
 /// What came of it.
@@ -47,7 +47,7 @@ pub(crate) enum DirectoryAnswer {
     },
     Chunks(i64),
     /// How many items were removed.
-    Swept(usize),
+    Pruned(usize),
 }
 
 pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<DirectoryAnswer, StoreError> {
@@ -91,7 +91,7 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
                 }
             }
         }
-        DirectoryJob::Sweep { vault, origins } => {
+        DirectoryJob::Prune { vault, origins } => {
             let mut removed = 0;
             for (item, origin) in batch.origins(*vault).await? {
                 if origin.is_none_or(|origin| !origins.contains(&origin)) {
@@ -99,7 +99,7 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
                     removed += 1;
                 }
             }
-            return Ok(DirectoryAnswer::Swept(removed));
+            return Ok(DirectoryAnswer::Pruned(removed));
         }
     }
     Ok(DirectoryAnswer::Done)

@@ -36,7 +36,7 @@ impl Keys {
     }
 
     /// All keys of the source's file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`.
-    /// Read at each look at a tree, so that a new key works without a restart.
+    /// Read at each scan, so that a new key works without a restart.
     ///
     /// Whatever gives no key is logged, once, and noted for the errors of files that no key opens. It keeps
     /// neither the other keys from being used nor files that are not encrypted from being read.

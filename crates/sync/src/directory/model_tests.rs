@@ -175,7 +175,7 @@ struct Seen {
 }
 
 impl Model {
-    fn look(&mut self, root: &Path) {
+    fn scan(&mut self, root: &Path) {
         let mut seen = Seen::default();
         seen.walk(root, root);
         for (key, paths) in &seen.files {
@@ -291,8 +291,8 @@ impl World {
         self.source = source(&self.root, &self.queue, &self.ids, Vec::new());
     }
 
-    async fn look(&mut self) {
-        let next = self.source.look(None).await.unwrap();
+    async fn scan(&mut self) {
+        let next = self.source.scan(None).await.unwrap();
         assert!(matches!(next, Next::Wait), "nothing changes while the source looks");
     }
 
@@ -423,8 +423,8 @@ async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
         if matches!(step, Step::Restart) {
             world.restart();
         }
-        world.look().await;
-        model.look(&world.root);
+        world.scan().await;
+        model.scan(&world.root);
         let wanted: BTreeMap<_, _> = model
             .served
             .iter()
@@ -443,7 +443,7 @@ async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
         );
         // Nothing changed, so nothing changes: no version flaps.
         let before = world.sequence().await;
-        world.look().await;
+        world.scan().await;
         prop_assert_eq!(world.sequence().await, before, "after step {} of {:?}", n, history);
     }
     Ok(())

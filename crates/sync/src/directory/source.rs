@@ -1,4 +1,4 @@
-//! A directory source from one look at its tree to the next.
+//! A directory source from one scan of its tree to the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +56,7 @@ pub(crate) async fn run(config: DirectorySource, tools: Tools, stop: Cancellatio
         let mut soon = SOON;
         loop {
             watch.follow(&source.config.path).await;
-            let next = match source.look(noticed).await {
+            let next = match source.scan(noticed).await {
                 Ok(next) => next,
                 Err(QueueClosed) => return,
             };
@@ -92,14 +92,14 @@ pub(crate) struct Source {
     tools: Tools,
     /// What was last seen of each file, by its path in the tree.
     known: HashMap<String, Known>,
-    /// The vaults that were this source's at the last look.
+    /// The vaults that were this source's at the last scan.
     owned: HashSet<VaultId>,
     /// Paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
 }
 
 struct Known {
-    /// The file as it was read; `None` if it has to be read again at the next look.
+    /// The file as it was read; `None` if it has to be read again at the next scan.
     stamp: Option<FileStamp>,
     digest: [u8; 32],
     /// Why the file is bad; `None` if it is good.
@@ -124,8 +124,8 @@ impl Source {
         }
     }
 
-    /// One look at the tree. `noticed`: when the event came that made us look.
-    pub(crate) async fn look(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
+    /// Scans the tree once. `noticed` is the time of the file event that caused the scan, if one did.
+    pub(crate) async fn scan(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
         let (config, keys) = (self.config.clone(), self.keys.clone());
         let listed = spawn_blocking(move || {
             let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
@@ -165,9 +165,9 @@ impl Source {
         if !self.is_root(tree.root.clone()).await {
             return Ok(Next::Again);
         }
-        // A file that was listed and is gone by now keeps its items until the next look.
+        // A file that was listed and is gone by now keeps its items until the next scan.
         if !tree.changing && files > 0 {
-            self.sweep(&tree, &groups, &owned).await?;
+            self.prune(&tree, &groups, &owned).await?;
         }
         failed.extend(
             self.known
@@ -376,7 +376,7 @@ impl Source {
 
     /// Forgets the files that are gone, and removes their items. Not called for a tree without any file, which is taken
     /// for a volume that is not mounted.
-    async fn sweep(
+    async fn prune(
         &mut self,
         tree: &Tree,
         groups: &BTreeMap<VaultId, Group>,
@@ -410,10 +410,10 @@ impl Source {
             match self
                 .tools
                 .queue
-                .directory(DirectoryJob::Sweep { vault: *vault, origins })
+                .directory(DirectoryJob::Prune { vault: *vault, origins })
                 .await?
             {
-                Ok(DirectoryAnswer::Swept(items)) => removed += items,
+                Ok(DirectoryAnswer::Pruned(items)) => removed += items,
                 Ok(_) => {}
                 Err(error) => tracing::error!(
                     source = self.config.name,
