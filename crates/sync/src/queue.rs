@@ -17,7 +17,7 @@ use crate::directory::{self, DirectoryAnswer, DirectoryJob};
 use crate::disk::Disk;
 use crate::execute;
 use crate::metrics::Metrics;
-use crate::room::{LOOK, LowDisk};
+use crate::low_disk::{CHECK_INTERVAL, LowDisk};
 use crate::status::{Status, WriterState};
 
 /// The most jobs of one transaction. More would make the first wait too long for the last.
@@ -168,21 +168,21 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
     let mut committer = Committer {
         writer,
         context,
-        looked: None,
+        space_read_at: None,
         space: None,
         has_unwiped: false,
     };
     committer.wipe(WIPE_TIME).await;
     let mut jobs = Vec::with_capacity(LARGEST_BATCH);
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut check = tokio::time::interval(CHECK_INTERVAL);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             taken = waiting.recv_many(&mut jobs, LARGEST_BATCH) => match taken {
                 0 => break,
                 _ => committer.take(std::mem::take(&mut jobs)).await,
             },
-            _ = look.tick() => committer.try_again().await,
+            _ = check.tick() => committer.recheck().await,
         }
     }
     if let Err(error) = committer.writer.close().await {
@@ -195,7 +195,7 @@ struct Committer {
     writer: Writer,
     context: WriterContext,
     /// When the free room was last read.
-    looked: Option<Instant>,
+    space_read_at: Option<Instant>,
     /// The free room at that time.
     space: Option<Space>,
     /// Deleted rows in the write-ahead log are not overwritten yet.
@@ -206,7 +206,7 @@ impl Committer {
     /// Commits all jobs in one transaction. If that fails, commits each in one of its own, so that
     /// one that can't be carried out does not take the others with it.
     async fn take(&mut self, mut jobs: Vec<Job>) {
-        self.look();
+        self.read_space();
         if self.holds_back() {
             jobs = self.drop_activity(jobs);
         }
@@ -297,7 +297,7 @@ impl Committer {
         Ok(outcomes)
     }
 
-    /// Overwrites the rows of deleted vaults in the write-ahead log. If that fails, `try_again` does it later.
+    /// Overwrites the rows of deleted vaults in the write-ahead log. If that fails, `recheck` does it later.
     async fn wipe(&mut self, wait: Duration) {
         let outcome = self.writer.wipe_deleted(wait).await;
         let is_wiped = matches!(outcome, Ok(true));
@@ -341,11 +341,11 @@ impl Committer {
     }
 
     /// Reads how much room is free, unless that was done just now.
-    fn look(&mut self) {
-        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+    fn read_space(&mut self) {
+        if self.space_read_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
             return;
         }
-        self.looked = Some(Instant::now());
+        self.space_read_at = Some(Instant::now());
         self.space = self.writer.space();
         if let Some(space) = self.space {
             self.context.metrics.disk_free(space.free);
@@ -367,8 +367,8 @@ impl Committer {
     }
 
     /// Tries to write to a store that could not be written, so that `/health` is right although no client writes.
-    async fn try_again(&mut self) {
-        self.look();
+    async fn recheck(&mut self) {
+        self.read_space();
         if self.has_unwiped {
             self.wipe(Duration::ZERO).await;
         }

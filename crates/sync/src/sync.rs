@@ -23,7 +23,7 @@ use crate::error::SyncError;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
-use crate::room::LowDisk;
+use crate::low_disk::LowDisk;
 use crate::status::{SourceState, Status};
 use crate::vault_ids;
 

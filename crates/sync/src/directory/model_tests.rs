@@ -27,7 +27,7 @@ use crate::config::DirectorySource;
 use crate::disk::disk_of;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
-use crate::room::LowDisk;
+use crate::low_disk::LowDisk;
 use crate::status::Status;
 
 /// Directories that are one vault: two by case, two by a letter that folds to another, two by normalisation.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sidevault_store::Space;
 
 /// How often the free room is checked, and a store that could not be written is tried again.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The limit below which room is low: then the activity log and old versions of items are not kept, and `/health` says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
