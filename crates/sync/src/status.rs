@@ -129,13 +129,6 @@ impl Status {
         self.changed.subscribe()
     }
 
-    /// Whether every source was looked at once, well or badly: until then an item that is
-    /// missing may only be late.
-    pub fn is_settled(&self) -> bool {
-        let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        sources.values().all(|state| *state != SourceState::Starting)
-    }
-
     /// What `/health` lists: the store, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
         let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
