@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::status::{SourceState, WriterState};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
-struct Source {
+struct SourceLabel {
     source: String,
 }
 
@@ -27,9 +27,9 @@ pub struct Metrics {
     disk_free: Gauge,
     low_disk_threshold: Gauge,
     activity_not_kept: Counter,
-    source_up: Family<Source, Gauge>,
-    source_last_success: Family<Source, Gauge>,
-    source_failed_files: Family<Source, Gauge>,
+    source_up: Family<SourceLabel, Gauge>,
+    source_last_success: Family<SourceLabel, Gauge>,
+    source_failed_files: Family<SourceLabel, Gauge>,
     links: Gauge,
     reconnects: Counter,
 }
@@ -172,7 +172,7 @@ impl Metrics {
     }
 
     pub(crate) fn source(&self, name: &str, state: &SourceState) {
-        let source = Source {
+        let source = SourceLabel {
             source: name.to_owned(),
         };
         let up = matches!(state, SourceState::Read { .. });

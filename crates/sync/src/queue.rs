@@ -53,8 +53,8 @@ impl Work {
 }
 
 /// What came of it.
-enum Outcome {
-    Command(CommandAnswer),
+enum JobResult {
+    Command(Answer),
     Directory(DirectoryAnswer),
     Done,
     Failed(StoreError),
@@ -62,12 +62,12 @@ enum Outcome {
 
 struct Job {
     work: Work,
-    reply: Option<oneshot::Sender<Outcome>>,
+    reply: Option<oneshot::Sender<JobResult>>,
 }
 
 impl Job {
     /// Whoever asked may have gone away: what was asked is done all the same.
-    fn answer(self, outcome: Outcome) {
+    fn answer(self, outcome: JobResult) {
         if let Some(reply) = self.reply {
             let _gone = reply.send(outcome);
         }
@@ -95,20 +95,17 @@ impl Queue {
     /// Carries out a command. The answer comes when it is on disk.
     pub async fn command(&self, command: Command) -> Result<CommandAnswer, QueueClosed> {
         Ok(match self.ask(Work::Command(command)).await? {
-            Outcome::Command(answer) => answer,
-            Outcome::Failed(error) => CommandAnswer::Refused(refusal(&error)),
-            _ => CommandAnswer::Refused(CommandRefusal::new(
-                FailureKind::Internal,
-                "sync answered something else",
-            )),
+            JobResult::Command(answer) => answer,
+            JobResult::Failed(error) => Answer::Refused(refusal(&error)),
+            _ => Answer::Refused(Refusal::new(FailureKind::Internal, "sync answered something else")),
         })
     }
 
     /// Carries out a step of a directory source; the error is for the source's status.
     pub(crate) async fn directory(&self, job: DirectoryJob) -> Result<Result<DirectoryAnswer, String>, QueueClosed> {
         Ok(match self.ask(Work::Directory(job)).await? {
-            Outcome::Directory(answer) => Ok(answer),
-            Outcome::Failed(error) => Err(error.to_string()),
+            JobResult::Directory(answer) => Ok(answer),
+            JobResult::Failed(error) => Err(error.to_string()),
             _ => Ok(DirectoryAnswer::Done),
         })
     }
@@ -127,7 +124,7 @@ impl Queue {
         self.jobs.send(Job { work, reply: None }).await.map_err(|_| QueueClosed)
     }
 
-    async fn ask(&self, work: Work) -> Result<Outcome, QueueClosed> {
+    async fn ask(&self, work: Work) -> Result<JobResult, QueueClosed> {
         let (reply, outcome) = oneshot::channel();
         self.jobs
             .send(Job {
@@ -218,7 +215,7 @@ impl Committer {
                 self.failed(&StoreError::Full);
             }
             for job in others {
-                job.answer(Outcome::Failed(StoreError::Full));
+                job.answer(JobResult::Failed(StoreError::Full));
             }
         }
         match self.commit(&jobs).await {
@@ -252,15 +249,15 @@ impl Committer {
             self.writer.hold_reserve();
         }
         match outcome {
-            Ok(mut outcomes) => job.answer(outcomes.pop().unwrap_or(Outcome::Done)),
+            Ok(mut outcomes) => job.answer(outcomes.pop().unwrap_or(JobResult::Done)),
             Err(error) => {
                 self.failed(&error);
-                job.answer(Outcome::Failed(error));
+                job.answer(JobResult::Failed(error));
             }
         }
     }
 
-    async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
+    async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<JobResult>, StoreError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -269,16 +266,16 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match &job.work {
-                Work::Command(Command::Ping) => Outcome::Command(pong(&self.context.status)),
-                Work::Command(command) => Outcome::Command(execute::command(&mut batch, &self.context, command).await?),
-                Work::Directory(job) => Outcome::Directory(directory::apply(&mut batch, job).await?),
+                Work::Command(Command::Ping) => JobResult::Command(pong(&self.context.status)),
+                Work::Command(command) => JobResult::Command(execute::command(&mut batch, &self.context, command).await?),
+                Work::Directory(job) => JobResult::Directory(directory::apply(&mut batch, job).await?),
                 Work::Activity(requests) => {
                     batch.add_activity(requests).await?;
-                    Outcome::Done
+                    JobResult::Done
                 }
                 Work::TokenSeen(record) => {
                     batch.register_token(record).await?;
-                    Outcome::Done
+                    JobResult::Done
                 }
             });
         }

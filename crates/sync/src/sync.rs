@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::directory;
-use crate::directory::Tools;
+use crate::directory::SourceContext;
 use crate::disk::disk_of;
 use crate::error::SyncError;
 use crate::link::Links;
@@ -127,14 +127,14 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     let tasks = TaskTracker::new();
     for (n, source) in config.directories.iter().enumerate() {
         status.source(&source.name, SourceState::Starting);
-        let tools = Tools {
+        let context = SourceContext {
             queue: queue.clone(),
             ids: credentials.id_key(),
             status: status.clone(),
             metrics: metrics.clone(),
             earlier: config.directories[..n].to_vec(),
         };
-        tasks.spawn(directory::run(source.clone(), tools, stop.clone()));
+        tasks.spawn(directory::run(source.clone(), context, stop.clone()));
     }
     let serving = Links {
         queue: queue.clone(),

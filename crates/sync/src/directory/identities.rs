@@ -23,14 +23,14 @@ const UNSUPPORTED: [(&str, &str); 3] = [
 ];
 
 /// Where the age keys of a source come from.
-pub(crate) struct Keys {
+pub(crate) struct KeySources {
     /// A file of the source's own.
     file: Option<PathBuf>,
     /// The problems that were logged already.
     told: Vec<String>,
 }
 
-impl Keys {
+impl KeySources {
     pub(crate) fn new(file: Option<PathBuf>) -> Self {
         Self { file, told: Vec::new() }
     }

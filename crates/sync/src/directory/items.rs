@@ -11,27 +11,27 @@ use sidevault_model::{Category, ItemId, VaultId};
 use super::beneath::Opened;
 use super::content::{self, Upload};
 use super::draft::{ItemDraft, FileDraft, ParsedDocument, SecretName, categorize, content_id, stem};
-use super::read::{Contents, Raw, ReadError};
+use super::read::{Contents, RawFile, ReadError};
 
 /// What a file makes.
 #[derive(Default)]
-pub(crate) struct Made {
+pub(crate) struct BuiltItems {
     pub(crate) drafts: Vec<ItemDraft>,
     pub(crate) uploads: Vec<Upload>,
 }
 
 /// A file whose items are to be made.
-pub(crate) struct Maker<'a> {
+pub(crate) struct ItemBuilder<'a> {
     pub(crate) ids: &'a IdKey,
     pub(crate) vault: VaultId,
     /// The file's path in the tree.
     pub(crate) relative: &'a str,
 }
 
-impl Maker<'_> {
+impl ItemBuilder<'_> {
     /// The items of a file. `opened` is where a plain document's bytes are read from later.
-    pub(crate) fn make(&self, contents: Contents, raw: &Raw, mut opened: Opened) -> Result<Made, ReadError> {
-        let mut made = Made::default();
+    pub(crate) fn make(&self, contents: Contents, raw: &RawFile, mut opened: Opened) -> Result<BuiltItems, ReadError> {
+        let mut made = BuiltItems::default();
         match contents {
             Contents::Items(parsed) => {
                 let names: Vec<Option<SecretName>> = parsed.iter().map(|document| document.name.clone()).collect();
@@ -52,7 +52,7 @@ impl Maker<'_> {
     }
 
     /// The item of the `n`-th document; `before` are those of the same name in the file.
-    fn item(&self, made: &mut Made, n: usize, before: usize, mut document: ParsedDocument) {
+    fn item(&self, made: &mut BuiltItems, n: usize, before: usize, mut document: ParsedDocument) {
         let id = self.item_id(n, before, document.name.as_ref());
         let category = categorize(&mut document.fields);
         let (title, tags) = match document.name {
@@ -100,7 +100,7 @@ impl Maker<'_> {
     }
 
     /// A binary file: a DOCUMENT titled like it.
-    fn document(&self, made: &mut Made, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
+    fn document(&self, made: &mut BuiltItems, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
         let id = self.ids.item(self.vault, self.relative);
         let name = self.relative.rsplit('/').next().unwrap_or(self.relative).to_owned();
         let content = content_id(self.ids, self.vault, id, &name, &digest);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn every_document_of_a_file_has_an_id_of_its_own_and_a_secrets_does_not_hang_on_its_place() {
         let ids = Credentials::from_seed(&[1; 32]).id_key();
-        let maker = Maker {
+        let builder = ItemBuilder {
             ids: &ids,
             vault: ids.vault("v"),
             relative: "a.yaml",
@@ -200,9 +200,9 @@ mod tests {
         };
         let made = |parsed: Vec<ParsedDocument>| {
             let names = parsed.iter().map(|document| document.name.clone()).collect();
-            let mut made = Made::default();
+            let mut made = BuiltItems::default();
             for (n, (document, before)) in parsed.into_iter().zip(occurrences(names)).enumerate() {
-                maker.item(&mut made, n, before, document);
+                builder.item(&mut made, n, before, document);
             }
             made.drafts
         };

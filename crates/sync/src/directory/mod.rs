@@ -16,9 +16,9 @@ mod items;
 mod model_tests;
 mod read;
 mod secret;
-mod source;
+mod scanner;
 mod tree;
 mod watch;
 
 pub(crate) use apply::{DirectoryAnswer, DirectoryJob, apply};
-pub(crate) use source::{Tools, run};
+pub(crate) use scanner::{SourceContext, run};

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use unicode_normalization::UnicodeNormalization;
 
-use super::source::{Next, Source, Tools};
+use super::scanner::{DirectoryScanner, Next, SourceContext};
 use crate::config::DirectorySource;
 use crate::disk::disk_of;
 use crate::metrics::Metrics;
@@ -167,7 +167,7 @@ struct Model {
 
 /// What a walk over the tree saw.
 #[derive(Default)]
-struct Seen {
+struct WalkedTree {
     /// By vault and composed path, the paths as they are.
     files: BTreeMap<(String, String), BTreeSet<(bool, PathBuf)>>,
     refused: BTreeSet<(String, String)>,
@@ -176,7 +176,7 @@ struct Seen {
 
 impl Model {
     fn scan(&mut self, root: &Path) {
-        let mut seen = Seen::default();
+        let mut seen = WalkedTree::default();
         seen.walk(root, root);
         for (key, paths) in &seen.files {
             let (_, path) = paths.first().unwrap();
@@ -197,7 +197,7 @@ impl Model {
     }
 }
 
-impl Seen {
+impl WalkedTree {
     fn walk(&mut self, root: &Path, dir: &Path) {
         let parts = |path: &Path| -> Vec<String> {
             let below = path.strip_prefix(root).unwrap();
@@ -248,15 +248,15 @@ fn leads_to_file(root: &Path, link: &Path) -> Option<bool> {
 }
 
 /// A source over a store of its own.
-struct World {
+struct TestSource {
     root: PathBuf,
     ids: IdKey,
     queue: Queue,
     reader: Reader,
-    source: Source,
+    source: DirectoryScanner,
 }
 
-impl World {
+impl TestSource {
     async fn new(home: &Path) -> Self {
         let (root, data) = (home.join("tree"), home.join("data"));
         fs::create_dir(&root).unwrap();
@@ -321,16 +321,16 @@ impl World {
     }
 }
 
-fn source(root: &Path, queue: &Queue, ids: &IdKey, earlier: Vec<DirectorySource>) -> Source {
+fn source(root: &Path, queue: &Queue, ids: &IdKey, earlier: Vec<DirectorySource>) -> DirectoryScanner {
     let metrics = Arc::new(Metrics::default());
-    let tools = Tools {
+    let context = SourceContext {
         queue: queue.clone(),
         ids: ids.clone(),
         status: Arc::new(Status::new(&disk_of(root), false, metrics.clone())),
         metrics,
         earlier,
     };
-    Source::new(DirectorySource::new(root), tools)
+    DirectoryScanner::new(DirectorySource::new(root), context)
 }
 
 /// Runs as somebody whom permissions bind, which they do not root. Threads that it starts are bound as well.
@@ -416,25 +416,25 @@ fn memory() -> TempDir {
 }
 
 async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
-    let mut world = World::new(home).await;
+    let mut source = TestSource::new(home).await;
     let mut model = Model::default();
     for (n, step) in history.iter().enumerate() {
-        step.take(&world.root);
+        step.take(&source.root);
         if matches!(step, Step::Restart) {
-            world.restart();
+            source.restart();
         }
-        world.scan().await;
-        model.scan(&world.root);
+        source.scan().await;
+        model.scan(&source.root);
         let wanted: BTreeMap<_, _> = model
             .served
             .iter()
             .map(|((vault, path), value)| {
-                let vault = world.vault(vault);
-                ((vault, world.ids.item(vault, path)), value.clone())
+                let vault = source.vault(vault);
+                ((vault, source.ids.item(vault, path)), value.clone())
             })
             .collect();
         prop_assert_eq!(
-            world.served().await,
+            source.served().await,
             wanted,
             "after step {} of {:?}: {:?}",
             n,
@@ -442,9 +442,9 @@ async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
             model.served
         );
         // Nothing changed, so nothing changes: no version flaps.
-        let before = world.sequence().await;
-        world.scan().await;
-        prop_assert_eq!(world.sequence().await, before, "after step {} of {:?}", n, history);
+        let before = source.sequence().await;
+        source.scan().await;
+        prop_assert_eq!(source.sequence().await, before, "after step {} of {:?}", n, history);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use sidevault_store::CHUNK_BYTES;
 use super::beneath::{BeneathError, Opened};
 use super::content;
 use super::draft::{ParsedDocument, read_documents};
-use super::tree::Found;
+use super::tree::FoundFile;
 
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
 const LARGEST_TREE: u64 = 16 << 20;
@@ -56,14 +56,14 @@ impl From<BeneathError> for ReadError {
 }
 
 /// A file as it is on disk: its digest, and its bytes if they are needed as a whole.
-pub(crate) struct Raw {
+pub(crate) struct RawFile {
     pub(crate) digest: [u8; 32],
     size: u64,
     bytes: Option<Vec<u8>>,
 }
 
 /// Reads a file's bytes, or only their digest if SOPS encrypted nothing in them and they make no items.
-pub(crate) fn load(found: &Found, opened: &mut Opened) -> Result<Raw, ReadError> {
+pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, ReadError> {
     let raw = load_from(found, &mut opened.file)?;
     if opened.has_changed()? {
         return Err(ReadError::Bad("it changed while it was read".to_owned()));
@@ -71,13 +71,13 @@ pub(crate) fn load(found: &Found, opened: &mut Opened) -> Result<Raw, ReadError>
     Ok(raw)
 }
 
-fn load_from(found: &Found, file: &mut File) -> Result<Raw, ReadError> {
+fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     if Format::from_path(&found.path) != Format::Binary {
         return whole(file, LARGEST_TREE, "larger than 16 MiB, the most for this format");
     }
     let survey = Survey::of(file)?;
     if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
-        return Ok(Raw {
+        return Ok(RawFile {
             digest: survey.digest,
             size: survey.size,
             bytes: None,
@@ -92,13 +92,13 @@ fn load_from(found: &Found, file: &mut File) -> Result<Raw, ReadError> {
 }
 
 /// All bytes of a file.
-fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<Raw, ReadError> {
+fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<RawFile, ReadError> {
     let mut bytes = Vec::new();
     let size = file.take(limit + 1).read_to_end(&mut bytes)? as u64;
     if size > limit {
         return Err(ReadError::Bad(beyond.to_owned()));
     }
-    Ok(Raw {
+    Ok(RawFile {
         digest: content::digest_of(&bytes),
         size,
         bytes: Some(bytes),
@@ -143,7 +143,7 @@ impl Survey {
 }
 
 /// Decrypts a file and says what it is.
-pub(crate) fn understand(found: &Found, raw: &Raw, identities: &Identities) -> Result<Contents, ReadError> {
+pub(crate) fn understand(found: &FoundFile, raw: &RawFile, identities: &Identities) -> Result<Contents, ReadError> {
     let Some(bytes) = &raw.bytes else {
         return Ok(plain(found, raw));
     };
@@ -159,11 +159,11 @@ pub(crate) fn understand(found: &Found, raw: &Raw, identities: &Identities) -> R
 
 /// Notes that explain a tree are no secrets of it, unless somebody encrypted them. They may quote what SOPS
 /// writes.
-fn is_note(found: &Found) -> bool {
+fn is_note(found: &FoundFile) -> bool {
     found.relative.ends_with(".md")
 }
 
-fn plain(found: &Found, raw: &Raw) -> Contents {
+fn plain(found: &FoundFile, raw: &RawFile) -> Contents {
     if is_note(found) {
         Contents::Items(Vec::new())
     } else {

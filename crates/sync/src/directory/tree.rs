@@ -12,7 +12,7 @@ use crate::config::DirectorySource;
 
 /// A file that may become items.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundFile {
     /// The file below the root, as the file system spells it.
     pub(crate) path: PathBuf,
     /// The same with `/` between its parts and in Unicode's composed form (NFC), because Git and macOS decompose
@@ -26,7 +26,7 @@ pub(crate) struct Found {
 
 /// A name that is not served.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct RejectedPath {
     /// The vault that a file of this name would belong to.
     pub(crate) vault: String,
     /// Why.
@@ -38,9 +38,9 @@ pub(crate) struct Tree {
     /// What the files are to be opened beneath. It must still be the source's root after everything was read.
     pub(crate) root: Arc<Root>,
     /// In the order of their names.
-    pub(crate) files: Vec<Found>,
+    pub(crate) files: Vec<FoundFile>,
     /// What is there and is not served, by path: each may have been a file before.
-    pub(crate) refused: BTreeMap<String, Refused>,
+    pub(crate) refused: BTreeMap<String, RejectedPath>,
     /// Vaults with a directory that can't be listed. Nothing can be said of what is missing in them.
     pub(crate) unlisted: BTreeSet<String>,
     /// A name was gone before it was looked at: others may have been missed.
@@ -70,13 +70,13 @@ pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
             changing: false,
         },
     };
-    listing.walk(&top, &names, &Place::default());
+    listing.walk(&top, &names, &TreePath::default());
     Ok(listing.finish())
 }
 
 /// A name of the tree.
 #[derive(Clone, Default)]
-struct Place {
+struct TreePath {
     /// As the file system spells it.
     path: PathBuf,
     /// In Unicode's composed form.
@@ -85,7 +85,7 @@ struct Place {
     linked: bool,
 }
 
-impl Place {
+impl TreePath {
     /// A name in this directory; `None` if it is not UTF-8.
     fn below(&self, name: &OsStr) -> Option<Self> {
         let mut below = self.clone();
@@ -101,7 +101,7 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    fn walk(&mut self, dir: &Directory, names: &[OsString], place: &Place) {
+    fn walk(&mut self, dir: &Directory, names: &[OsString], place: &TreePath) {
         for name in names.iter().filter(|name| !is_unlisted(name)) {
             let Some(below) = place.below(name) else {
                 let error = "its name is not UTF-8; rename it".to_owned();
@@ -116,7 +116,7 @@ impl Listing<'_> {
         }
     }
 
-    fn visit(&mut self, dir: &Directory, name: &OsStr, place: &Place) -> Result<(), BeneathError> {
+    fn visit(&mut self, dir: &Directory, name: &OsStr, place: &TreePath) -> Result<(), BeneathError> {
         let entry = match dir.entry(name).map_err(replaced) {
             // It may be a directory, whose files can't be told from removed ones now.
             Err(error @ BeneathError::Io(_)) => {
@@ -133,7 +133,7 @@ impl Listing<'_> {
                 if !place.linked
                     && let Some(volume) = dir.enter_volume(name) =>
             {
-                let linked = Place {
+                let linked = TreePath {
                     linked: true,
                     ..place.clone()
                 };
@@ -148,7 +148,7 @@ impl Listing<'_> {
         Ok(())
     }
 
-    fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &Place) {
+    fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &TreePath) {
         let parent = &place.parts[..place.parts.len().saturating_sub(1)];
         if place.parts.len() > DEEPEST {
             // What is below never was an item, so the vault's other files can still be told from removed ones.
@@ -165,9 +165,9 @@ impl Listing<'_> {
         }
     }
 
-    fn found(&mut self, place: &Place, stamp: FileStamp) {
+    fn found(&mut self, place: &TreePath, stamp: FileStamp) {
         let parent = &place.parts[..place.parts.len().saturating_sub(1)];
-        self.tree.files.push(Found {
+        self.tree.files.push(FoundFile {
             path: place.path.clone(),
             relative: place.parts.join("/"),
             vault: vault_in(self.source, parent),
@@ -182,7 +182,7 @@ impl Listing<'_> {
             None => path.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
         };
         let vault = vault_in(self.source, parent);
-        self.tree.refused.insert(shown, Refused { vault, error });
+        self.tree.refused.insert(shown, RejectedPath { vault, error });
     }
 
     /// Of files whose names differ in Unicode's normalisation form only, all but one are refused: they would be one
@@ -190,7 +190,7 @@ impl Listing<'_> {
     fn finish(mut self) -> Tree {
         let mut files = std::mem::take(&mut self.tree.files);
         files.sort_by(|a, b| {
-            let key = |found: &Found| found.path.as_os_str() != OsStr::new(&found.relative);
+            let key = |found: &FoundFile| found.path.as_os_str() != OsStr::new(&found.relative);
             (&a.relative, key(a), &a.path).cmp(&(&b.relative, key(b), &b.path))
         });
         for found in files {
@@ -199,7 +199,7 @@ impl Listing<'_> {
                     let error = "another file's name is the same but for Unicode normalisation (NFC, NFD); rename one";
                     let shown = found.path.to_string_lossy().into_owned();
                     let (vault, error) = (found.vault, error.to_owned());
-                    self.tree.refused.insert(shown, Refused { vault, error });
+                    self.tree.refused.insert(shown, RejectedPath { vault, error });
                 }
                 _ => self.tree.files.push(found),
             }

@@ -14,10 +14,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::beneath::{FileStamp, Root};
 use super::draft::ItemDraft;
-use super::identities::Keys;
-use super::items::{Made, Maker};
+use super::identities::KeySources;
+use super::items::{BuiltItems, ItemBuilder};
 use super::read::{ReadError, load, understand};
-use super::tree::{Found, Tree, list};
+use super::tree::{FoundFile, Tree, list};
 use super::watch::Watch;
 use super::{DirectoryAnswer, DirectoryJob, content};
 use crate::config::DirectorySource;
@@ -38,7 +38,7 @@ const SOON: Duration = Duration::from_millis(50);
 const FRESH: Duration = Duration::from_millis(20);
 
 /// What a directory source works with.
-pub(crate) struct Tools {
+pub(crate) struct SourceContext {
     pub(crate) queue: Queue,
     pub(crate) ids: IdKey,
     pub(crate) status: Arc<Status>,
@@ -48,8 +48,8 @@ pub(crate) struct Tools {
 }
 
 /// Serves a directory until it is told to stop.
-pub(crate) async fn run(config: DirectorySource, tools: Tools, stop: CancellationToken) {
-    let mut source = Source::new(config, tools);
+pub(crate) async fn run(config: DirectorySource, context: SourceContext, stop: CancellationToken) {
+    let mut source = DirectoryScanner::new(config, context);
     let work = async {
         let mut watch = Watch::new();
         let mut noticed = None;
@@ -86,19 +86,19 @@ pub(crate) enum Next {
     Again,
 }
 
-pub(crate) struct Source {
+pub(crate) struct DirectoryScanner {
     config: Arc<DirectorySource>,
-    keys: Arc<Mutex<Keys>>,
-    tools: Tools,
+    keys: Arc<Mutex<KeySources>>,
+    context: SourceContext,
     /// What was last seen of each file, by its path in the tree.
-    known: HashMap<String, Known>,
+    records: HashMap<String, FileRecord>,
     /// The vaults that were this source's at the last scan.
     owned: HashSet<VaultId>,
     /// Paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
 }
 
-struct Known {
+struct FileRecord {
     /// The file as it was read; `None` if it has to be read again at the next scan.
     stamp: Option<FileStamp>,
     digest: [u8; 32],
@@ -109,16 +109,16 @@ struct Known {
 /// A vault and the files that belong to it, whatever the case of their directories' names.
 struct Group {
     name: String,
-    files: Vec<Found>,
+    files: Vec<FoundFile>,
 }
 
-impl Source {
-    pub(crate) fn new(config: DirectorySource, tools: Tools) -> Self {
+impl DirectoryScanner {
+    pub(crate) fn new(config: DirectorySource, context: SourceContext) -> Self {
         Self {
-            keys: Arc::new(Mutex::new(Keys::new(config.age_key_file.clone()))),
+            keys: Arc::new(Mutex::new(KeySources::new(config.age_key_file.clone()))),
             config: Arc::new(config),
-            tools,
-            known: HashMap::new(),
+            context,
+            records: HashMap::new(),
             owned: HashSet::new(),
             failed: BTreeMap::new(),
         }
@@ -170,9 +170,9 @@ impl Source {
             self.prune(&tree, &groups, &owned).await?;
         }
         failed.extend(
-            self.known
+            self.records
                 .iter()
-                .filter_map(|(path, known)| Some((path.clone(), known.error.clone()?))),
+                .filter_map(|(path, record)| Some((path.clone(), record.error.clone()?))),
         );
         self.log_changes(&failed);
         self.failed.clone_from(&failed);
@@ -185,7 +185,7 @@ impl Source {
             return Ok(Next::Again);
         }
         if let Some(noticed) = noticed {
-            self.tools.metrics.propagated(noticed.elapsed());
+            self.context.metrics.propagated(noticed.elapsed());
         }
         Ok(Next::Wait)
     }
@@ -197,11 +197,11 @@ impl Source {
 
     /// The files by vault. Directories whose names differ in case or Unicode normalisation only are one vault, named
     /// like the first of them in the order of bytes, as long as it is there.
-    fn groups(&self, files: Vec<Found>) -> BTreeMap<VaultId, Group> {
+    fn groups(&self, files: Vec<FoundFile>) -> BTreeMap<VaultId, Group> {
         let mut groups: BTreeMap<VaultId, Group> = BTreeMap::new();
         for found in files {
             let group = groups
-                .entry(vault_id(&self.tools.ids, &found.vault))
+                .entry(vault_id(&self.context.ids, &found.vault))
                 .or_insert_with(|| Group {
                     name: found.vault.clone(),
                     files: Vec::new(),
@@ -230,7 +230,7 @@ impl Source {
             vaults: groups.iter().map(|(id, group)| (*id, group.name.clone())).collect(),
             reserved,
         };
-        Ok(match self.tools.queue.directory(claim).await? {
+        Ok(match self.context.queue.directory(claim).await? {
             Ok(DirectoryAnswer::Claimed { owned, refused }) => {
                 self.owned = owned.iter().copied().collect();
                 Ok((owned, refused))
@@ -243,7 +243,7 @@ impl Source {
     /// The vaults for which sources that stand before this one have files now. They are looked for in the trees, since
     /// those sources may not have read them yet. A tree that can't be listed wants nothing.
     async fn earlier_vaults(&self) -> BTreeMap<VaultId, String> {
-        let (earlier, ids) = (self.tools.earlier.clone(), self.tools.ids.clone());
+        let (earlier, ids) = (self.context.earlier.clone(), self.context.ids.clone());
         let listed = spawn_blocking(move || {
             let mut vaults = BTreeMap::new();
             for source in &earlier {
@@ -266,7 +266,7 @@ impl Source {
 
     /// What a file's items are known by in the store.
     fn origin(&self, vault: VaultId, relative: &str) -> String {
-        self.tools
+        self.context
             .ids
             .item(vault, &format!("origin\0{}\0{relative}", self.config.name))
             .to_string()
@@ -276,7 +276,7 @@ impl Source {
     async fn read_vault(
         &mut self,
         vault: VaultId,
-        files: &[Found],
+        files: &[FoundFile],
         root: &Arc<Root>,
         identities: &Arc<Identities>,
     ) -> Result<bool, QueueClosed> {
@@ -308,37 +308,37 @@ impl Source {
     async fn read_file(
         &mut self,
         vault: VaultId,
-        found: &Found,
+        found: &FoundFile,
         root: &Arc<Root>,
         identities: &Arc<Identities>,
     ) -> Result<Result<Option<Vec<ItemDraft>>, ReadError>, QueueClosed> {
-        let known = self.known.get(&found.relative);
-        if known.is_some_and(|known| known.error.is_none() && known.stamp == Some(found.stamp)) {
+        let record = self.records.get(&found.relative);
+        if record.is_some_and(|record| record.error.is_none() && record.stamp == Some(found.stamp)) {
             return Ok(Ok(None));
         }
-        let good_digest = known.filter(|known| known.error.is_none()).map(|known| known.digest);
-        let (root, file, keys, ids) = (root.clone(), found.clone(), identities.clone(), self.tools.ids.clone());
+        let good_digest = record.filter(|record| record.error.is_none()).map(|record| record.digest);
+        let (root, file, keys, ids) = (root.clone(), found.clone(), identities.clone(), self.context.ids.clone());
         let read = spawn_blocking(move || {
             let begun = SystemTime::now();
             let mut opened = root.file(&file.path)?;
             let raw = load(&file, &mut opened)?;
-            let known = Known {
+            let record = FileRecord {
                 stamp: Some(opened.stamp).filter(|stamp| !is_fresh(stamp, begun)),
                 digest: raw.digest,
                 error: None,
             };
             if good_digest == Some(raw.digest) {
-                return Ok((known, None));
+                return Ok((record, None));
             }
             let contents = understand(&file, &raw, &keys)?;
-            let maker = Maker {
+            let builder = ItemBuilder {
                 ids: &ids,
                 vault,
                 relative: &file.relative,
             };
-            Ok((known, Some(maker.make(contents, &raw, opened)?)))
+            Ok((record, Some(builder.make(contents, &raw, opened)?)))
         });
-        let (known, made) = match read
+        let (record, made) = match read
             .await
             .unwrap_or_else(|panic| Err(ReadError::Bad(panic.to_string())))
         {
@@ -347,16 +347,16 @@ impl Source {
         };
         let drafts = match made {
             None => None,
-            Some(Made { drafts, uploads }) => {
+            Some(BuiltItems { drafts, uploads }) => {
                 for upload in uploads {
-                    if let Err(error) = content::store(&self.tools.queue, vault, upload).await? {
+                    if let Err(error) = content::store(&self.context.queue, vault, upload).await? {
                         return Ok(Err(ReadError::Bad(error)));
                     }
                 }
                 Some(drafts)
             }
         };
-        self.known.insert(found.relative.clone(), known);
+        self.records.insert(found.relative.clone(), record);
         Ok(Ok(drafts))
     }
 
@@ -366,9 +366,9 @@ impl Source {
             vault,
             files,
         };
-        if let Err(error) = self.tools.queue.directory(job).await? {
+        if let Err(error) = self.context.queue.directory(job).await? {
             // Read again next time: what was read did not get into the store.
-            self.known.clear();
+            self.records.clear();
             tracing::error!(source = self.config.name, error, "items could not be stored");
         }
         Ok(())
@@ -386,8 +386,8 @@ impl Source {
             .values()
             .flat_map(|group| group.files.iter().map(|found| found.relative.as_str()))
             .collect();
-        self.known.retain(|relative, _| present.contains(relative.as_str()));
-        let ids = &self.tools.ids;
+        self.records.retain(|relative, _| present.contains(relative.as_str()));
+        let ids = &self.context.ids;
         let unlisted: HashSet<VaultId> = tree.unlisted.iter().map(|name| vault_id(ids, name)).collect();
         // What is refused now may have been a file before: an error deletes nothing.
         let refused: Vec<(VaultId, String)> = tree
@@ -408,7 +408,7 @@ impl Source {
                 .map(|relative| self.origin(*vault, relative))
                 .collect();
             match self
-                .tools
+                .context
                 .queue
                 .directory(DirectoryJob::Prune { vault: *vault, origins })
                 .await?
@@ -432,13 +432,13 @@ impl Source {
         Ok(())
     }
 
-    fn refuse(&mut self, found: &Found, error: String) {
-        let known = self.known.entry(found.relative.clone()).or_insert(Known {
+    fn refuse(&mut self, found: &FoundFile, error: String) {
+        let record = self.records.entry(found.relative.clone()).or_insert(FileRecord {
             stamp: None,
             digest: [0; 32],
             error: None,
         });
-        known.error = Some(error);
+        record.error = Some(error);
     }
 
     fn log_changes(&self, failed: &BTreeMap<String, String>) {
@@ -454,7 +454,7 @@ impl Source {
     }
 
     fn report(&self, state: SourceState) {
-        self.tools.status.source(&self.config.name, state);
+        self.context.status.source(&self.config.name, state);
     }
 }
 
