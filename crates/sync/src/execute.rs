@@ -21,50 +21,50 @@ pub(crate) async fn command(
 ) -> Result<CommandAnswer, StoreError> {
     match try_command(batch, context, command).await {
         Ok(answer) => Ok(answer),
-        Err(Stop::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        Err(CommandError::Refused(refusal)) => Ok(Answer::Refused(refusal)),
         // The damaged row is read before this command writes anything, so the batch's other commands can be committed.
-        Err(Stop::Store(error @ StoreError::Corrupt { .. })) => {
+        Err(CommandError::Store(error @ StoreError::Corrupt { .. })) => {
             tracing::error!(%error, "a client's write was refused: the row that it changes is damaged");
             // The client gets no text of the store's: that names tables and rows.
             Ok(Answer::Refused(queue::refusal(&error)))
         }
-        Err(Stop::Store(error)) => Err(error),
+        Err(CommandError::Store(error)) => Err(error),
     }
 }
 
-enum Stop {
-    Refused(CommandRefusal),
+enum CommandError {
+    Refused(Refusal),
     Store(StoreError),
 }
 
-impl From<StoreError> for Stop {
+impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<Invalid> for Stop {
+impl From<Invalid> for CommandError {
     fn from(invalid: Invalid) -> Self {
         refuse(FailureKind::Invalid, invalid.to_string())
     }
 }
 
-fn refuse(kind: FailureKind, message: impl Into<String>) -> Stop {
-    Stop::Refused(CommandRefusal::new(kind, message))
+fn refuse(kind: FailureKind, message: impl Into<String>) -> CommandError {
+    CommandError::Refused(Refusal::new(kind, message))
 }
 
-async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<CommandAnswer, Stop> {
+async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<Answer, CommandError> {
     let now = Timestamp::now();
     match command {
         Command::CreateItem { vault, input, by } => {
-            writable(batch, *vault)?;
+            writable_vault(batch, *vault)?;
             let id = ItemId::random();
             let item = Item::create(input.clone(), *vault, id, &mut edit(now, by, &mut rand::rng()))?;
             batch.insert_item(&item, None).await?;
             answer_item(&item)
         }
         Command::ReplaceItem { vault, item, input, by } => {
-            let old = present(batch, *vault, *item).await?;
+            let old = existing_item(batch, *vault, *item).await?;
             let new = old.replace(input.clone(), &mut edit(now, by, &mut rand::rng()))?;
             update(batch, &old, new).await
         }
@@ -74,7 +74,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             operations,
             by,
         } => {
-            let old = present(batch, *vault, *item).await?;
+            let old = existing_item(batch, *vault, *item).await?;
             let patched = old.patch(operations, &mut edit(now, by, &mut rand::rng()))?;
             match patched {
                 Some(new) => update(batch, &old, new).await,
@@ -82,7 +82,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             }
         }
         Command::DeleteItem { vault, item } => {
-            let old = present(batch, *vault, *item).await?;
+            let old = existing_item(batch, *vault, *item).await?;
             batch.delete_item(&old).await?;
             Ok(CommandAnswer::Done)
         }
@@ -92,7 +92,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             version,
             by,
         } => {
-            let old = present(batch, *vault, *item).await?;
+            let old = existing_item(batch, *vault, *item).await?;
             let Some(wanted) = batch.item_version(*vault, *item, *version).await? else {
                 return Err(refuse(
                     FailureKind::NotFound,
@@ -108,8 +108,8 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             allow_ephemeral,
         } => create_vault(batch, context, name, description.clone(), *allow_ephemeral, now).await,
         Command::RenameVault { vault, name } => {
-            let info = writable(batch, *vault)?;
-            name_is_free(batch, name, Some(*vault))?;
+            let info = writable_vault(batch, *vault)?;
+            require_free_name(batch, name, Some(*vault))?;
             vault_ids::rename_local(batch, &context.ids, &info, name, now).await?;
             Ok(CommandAnswer::Vault(VaultInfo {
                 name: name.clone(),
@@ -117,7 +117,7 @@ async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &C
             }))
         }
         Command::DeleteVault { vault } => {
-            let info = writable(batch, *vault)?;
+            let info = writable_vault(batch, *vault)?;
             vault_ids::delete(batch, &context.ids, &info).await?;
             Ok(CommandAnswer::Done)
         }
@@ -138,7 +138,7 @@ fn edit<'a>(now: Timestamp, by: &'a str, rng: &'a mut ThreadRng) -> Edit<'a> {
 }
 
 /// The vault, if REST may write to it.
-fn writable(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Stop> {
+fn writable_vault(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, CommandError> {
     let Some(info) = batch.vault(vault) else {
         return Err(refuse(FailureKind::NotFound, format!("vault {vault} not found")));
     };
@@ -155,15 +155,15 @@ fn writable(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Stop> {
 }
 
 /// The item, in a vault that REST may write to.
-async fn present(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<Item, Stop> {
-    writable(batch, vault)?;
+async fn existing_item(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<Item, CommandError> {
+    writable_vault(batch, vault)?;
     match batch.item(vault, item).await? {
         Some(item) => Ok(item),
         None => Err(refuse(FailureKind::NotFound, format!("item {item} not found"))),
     }
 }
 
-async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandAnswer, Stop> {
+async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, CommandError> {
     batch.update_item(old, &new).await?;
     // Connect answers with the version from before the change, and Terraform counts on it.
     answer_item(&Item {
@@ -172,7 +172,7 @@ async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandA
     })
 }
 
-fn answer_item(item: &Item) -> Result<CommandAnswer, Stop> {
+fn answer_item(item: &Item) -> Result<Answer, CommandError> {
     let json = String::from_utf8(item.full_json())
         .ok()
         .and_then(|json| RawValue::from_string(json).ok());
@@ -189,8 +189,8 @@ async fn create_vault(
     description: Option<String>,
     allow_ephemeral: bool,
     now: Timestamp,
-) -> Result<CommandAnswer, Stop> {
-    name_is_free(batch, name, None)?;
+) -> Result<Answer, CommandError> {
+    require_free_name(batch, name, None)?;
     if context.disk.is_ephemeral() && !allow_ephemeral {
         return Err(refuse(
             FailureKind::Ephemeral,
@@ -205,13 +205,13 @@ async fn create_vault(
 }
 
 /// The longest vault name, in characters.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_CHARS: usize = 256;
 
-fn name_is_free(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> Result<(), Stop> {
-    if name.trim().is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+fn require_free_name(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> Result<(), CommandError> {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         return Err(refuse(
             FailureKind::Invalid,
-            format!("a vault's name has 1 to {LONGEST_NAME} characters and no control characters"),
+            format!("a vault's name has 1 to {MAX_NAME_CHARS} characters and no control characters"),
         ));
     }
     match vault_ids::named(batch, name).filter(|vault| Some(vault.id) != except) {

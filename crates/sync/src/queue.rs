@@ -21,16 +21,16 @@ use crate::low_disk::{CHECK_INTERVAL, LowDisk};
 use crate::status::{Status, WriterState};
 
 /// The most jobs of one transaction. More would make the first wait too long for the last.
-const LARGEST_BATCH: usize = 256;
+const MAX_BATCH_JOBS: usize = 256;
 
 /// How many jobs may wait; the next one waits outside.
-const WAITING: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// How long a deletion waits for other programs that read the database.
-const WIPE_TIME: Duration = Duration::from_millis(500);
+const WIPE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A disk that was full is not full any more once so many bytes are free.
-const ENOUGH: u64 = 1 << 20;
+const MIN_FREE_BYTES: u64 = 1 << 20;
 
 /// The writer is gone: sync is stopping, or the disk failed for good.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +139,7 @@ impl Queue {
 
 /// Starts the writer's task. It ends, and closes the store, when every [`Queue`] is dropped.
 pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::task::JoinHandle<()>) {
-    let (jobs, waiting) = mpsc::channel(WAITING);
+    let (jobs, waiting) = mpsc::channel(QUEUE_CAPACITY);
     (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
 }
 
@@ -169,15 +169,14 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         space: None,
         has_unwiped: false,
     };
-    committer.wipe(WIPE_TIME).await;
-    let mut jobs = Vec::with_capacity(LARGEST_BATCH);
+    let mut jobs = Vec::with_capacity(MAX_BATCH_JOBS);
     let mut check = tokio::time::interval(CHECK_INTERVAL);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            taken = waiting.recv_many(&mut jobs, LARGEST_BATCH) => match taken {
+            taken = waiting.recv_many(&mut jobs, MAX_BATCH_JOBS) => match taken {
                 0 => break,
-                _ => committer.take(std::mem::take(&mut jobs)).await,
+                _ => committer.commit_all(std::mem::take(&mut jobs)).await,
             },
             _ = check.tick() => committer.recheck().await,
         }
@@ -202,9 +201,9 @@ struct Committer {
 impl Committer {
     /// Commits all jobs in one transaction. If that fails, commits each in one of its own, so that
     /// one that can't be carried out does not take the others with it.
-    async fn take(&mut self, mut jobs: Vec<Job>) {
+    async fn commit_all(&mut self, mut jobs: Vec<Job>) {
         self.read_space();
-        if self.holds_back() {
+        if self.drops_activity() {
             jobs = self.drop_activity(jobs);
         }
         // Without the reserve, the room that is left is for urgent writes only.
@@ -234,13 +233,13 @@ impl Committer {
                 }
                 jobs.sort_by_key(|job| !job.work.is_urgent());
                 for job in jobs {
-                    self.take_alone(job).await;
+                    self.commit_alone(job).await;
                 }
             }
         }
     }
 
-    async fn take_alone(&mut self, job: Job) {
+    async fn commit_alone(&mut self, job: Job) {
         let one = std::slice::from_ref(&job);
         let mut outcome = self.commit(one).await;
         if matches!(outcome, Err(StoreError::Full)) && job.work.is_urgent() && self.writer.release_reserve() {
@@ -266,7 +265,7 @@ impl Committer {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
             outcomes.push(match &job.work {
-                Work::Command(Command::Ping) => JobResult::Command(pong(&self.context.status)),
+                Work::Command(Command::Ping) => JobResult::Command(ping_answer(&self.context.status)),
                 Work::Command(command) => JobResult::Command(execute::command(&mut batch, &self.context, command).await?),
                 Work::Directory(job) => JobResult::Directory(directory::apply(&mut batch, job).await?),
                 Work::Activity(requests) => {
@@ -289,7 +288,7 @@ impl Committer {
             self.succeeded();
         }
         if !self.has_unwiped {
-            self.wipe(WIPE_TIME).await;
+            self.wipe(WIPE_TIMEOUT).await;
         }
         Ok(outcomes)
     }
@@ -309,7 +308,7 @@ impl Committer {
     }
 
     /// Whether there is too little room for activity and old versions, which are least important.
-    fn holds_back(&self) -> bool {
+    fn drops_activity(&self) -> bool {
         self.is_low() || self.is_failing()
     }
 
@@ -319,7 +318,7 @@ impl Committer {
 
     /// Whether there is so little room that the next write may well fail, though the last one did not.
     fn is_full(&self) -> bool {
-        self.writer.space().is_some_and(|space| space.free < ENOUGH)
+        self.writer.space().is_some_and(|space| space.free < MIN_FREE_BYTES)
     }
 
     fn is_low(&self) -> bool {
@@ -409,7 +408,7 @@ impl Committer {
     }
 }
 
-fn pong(status: &Status) -> CommandAnswer {
+fn ping_answer(status: &Status) -> Answer {
     match status.writer_state() {
         state @ WriterState::Failed { .. } => CommandAnswer::Refused(CommandRefusal::new(
             FailureKind::Unavailable,

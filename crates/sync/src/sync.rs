@@ -32,12 +32,12 @@ use crate::vault_ids;
 pub const ADMIN_SOCKET: &str = "sync.sock";
 
 /// How many commands may be connected at once; further ones wait. Who shows no key goes after 5 seconds.
-const COMMANDS: usize = 256;
+const MAX_ADMIN_CONNECTIONS: usize = 256;
 
 /// How long another writer may take to end: a command, or the sync that this one replaces.
-const OTHERS_TIME: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long before it is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What sync needs to run.
 pub struct Options {
@@ -105,7 +105,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     let mut writer = open(&dir, &credentials, history).await?;
     let disk = disk_of(&dir);
     let metrics = Arc::new(Metrics::default());
-    let has_local = settle_vaults(&mut writer, &config, &disk, &credentials.id_key()).await?;
+    let has_local = prepare_vaults(&mut writer, &config, &disk, &credentials.id_key()).await?;
     if has_local && disk.is_ephemeral() {
         tracing::warn!(
             "local vaults are on {disk}: mount a persistent volume at {}",
@@ -145,7 +145,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     // First: whoever sees that apis are served may give a command.
     match listen(&dir.join(ADMIN_SOCKET)) {
         Ok(socket) => {
-            let admin = administrators(
+            let admin = accept_admin_commands(
                 socket,
                 credentials.bus_key(),
                 serving.clone(),
@@ -175,7 +175,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
 
 /// Opens the store once nobody else writes to it.
 async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> Result<Writer, StoreError> {
-    let patience = Instant::now() + OTHERS_TIME;
+    let patience = Instant::now() + LOCK_TIMEOUT;
     let mut told = false;
     loop {
         match Writer::open(dir, credentials.kek(), options.clone()).await {
@@ -183,7 +183,7 @@ async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> 
                 if !std::mem::replace(&mut told, true) {
                     tracing::info!(path = %path.display(), "another process writes to the store; waiting for it to end");
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
             outcome => return outcome,
         }
@@ -192,7 +192,7 @@ async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> 
 
 /// Makes the configured local vaults, and removes what belongs to sources that are configured no
 /// more. Returns whether there are local vaults.
-async fn settle_vaults(
+async fn prepare_vaults(
     writer: &mut Writer,
     config: &Config,
     disk: &crate::disk::Disk,
@@ -246,19 +246,19 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-async fn administrators(socket: UnixListener, key: BusKey, links: Links, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, stop: CancellationToken, tasks: TaskTracker) {
     let key = Arc::new(key);
-    let places = Arc::new(Semaphore::new(COMMANDS));
-    let next = async || (places.clone().acquire_owned().await, socket.accept().await);
-    while let Some((place, accepted)) = stop.run_until_cancelled(next()).await {
+    let permits = Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS));
+    let next = async || (permits.clone().acquire_owned().await, socket.accept().await);
+    while let Some((permit, accepted)) = stop.run_until_cancelled(next()).await {
         let Ok((stream, _)) = accepted else {
             // Mostly, too many files are open: that passes.
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             continue;
         };
         let (key, links, stop) = (key.clone(), links.clone(), stop.clone());
         tasks.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             stop.run_until_cancelled(async {
                 match Connection::accept(stream, &key).await {
                     // A command ends without a word once it has its answer.
