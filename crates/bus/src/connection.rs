@@ -15,10 +15,10 @@ use crate::handshake::{self, HandshakeError};
 use crate::message::{self, Kind};
 
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the other side may be silent before it counts as dead: three of its pings lost.
-const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What the bus runs on: a TCP connection, a Unix socket, a pipe in memory.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -33,8 +33,8 @@ pub struct Connection {
     pub(crate) remote: String,
     /// Dropped together with the connection: tells whoever made it that it has ended.
     pub(crate) ended: Option<oneshot::Sender<Infallible>>,
-    /// See [`Connection::passing`].
-    pub(crate) passing: bool,
+    /// See [`Connection::short_lived`].
+    pub(crate) short_lived: bool,
 }
 
 impl Connection {
@@ -46,7 +46,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        in_time(async {
+        with_timeout(async {
             let state = handshake::dial(&mut stream, key).await?;
             let mut connection = Self::encrypted(Box::new(stream), state);
             // The first frame completes the handshake: see `accept`.
@@ -66,7 +66,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        in_time(async {
+        with_timeout(async {
             let state = handshake::accept(&mut stream, key).await?;
             let mut connection = Self::encrypted(Box::new(stream), state);
             // Only who holds the fresh keys of this very handshake can send a frame that decrypts.
@@ -81,7 +81,7 @@ impl Connection {
 
     fn encrypted(stream: BoxStream, state: StatelessTransportState) -> Self {
         let (write, read) = Cipher::noise(state);
-        Self::new(stream, write, read, Some(SILENCE))
+        Self::new(stream, write, read, Some(SILENCE_TIMEOUT))
     }
 
     fn new(stream: BoxStream, write: Cipher, read: Cipher, patience: Option<Duration>) -> Self {
@@ -91,7 +91,7 @@ impl Connection {
             writer: FrameWriter::new(write_half, write),
             remote: String::new(),
             ended: None,
-            passing: false,
+            short_lived: false,
         }
     }
 
@@ -103,8 +103,8 @@ impl Connection {
     /// Marks a connection whose other side comes and goes, as an administrator's command does:
     /// however it ends, that is no warning in the log.
     #[must_use]
-    pub fn passing(mut self) -> Self {
-        self.passing = true;
+    pub fn short_lived(mut self) -> Self {
+        self.short_lived = true;
         self
     }
 
@@ -138,10 +138,10 @@ pub fn in_memory() -> (Connection, Connection) {
     (end(a), end(b))
 }
 
-async fn in_time(
+async fn with_timeout(
     handshake: impl Future<Output = Result<Connection, HandshakeError>>,
 ) -> Result<Connection, HandshakeError> {
-    timeout(HANDSHAKE, handshake)
+    timeout(HANDSHAKE_TIMEOUT, handshake)
         .await
         .unwrap_or(Err(HandshakeError::TimedOut))
 }

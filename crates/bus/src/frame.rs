@@ -186,19 +186,19 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 pub(crate) struct FrameReader<R> {
     stream: BufReader<R>,
     cipher: Cipher,
-    /// How long to wait for the next record; `None`: for ever.
-    patience: Option<Duration>,
+    /// How long to wait for the next record; `None` waits without a limit.
+    timeout: Option<Duration>,
     record: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(crate) fn new(stream: R, cipher: Cipher, patience: Option<Duration>) -> Self {
+    pub(crate) fn new(stream: R, cipher: Cipher, timeout: Option<Duration>) -> Self {
         let stream = BufReader::with_capacity(16 * 1024, stream);
         Self {
             stream,
             cipher,
-            patience,
+            timeout,
             record: Vec::new(),
             body: Vec::new(),
         }
@@ -240,11 +240,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Reads and opens one record into `self.body`.
     async fn next_record(&mut self) -> Result<(), LinkError> {
-        let length = match self.patience {
+        let length = match self.timeout {
             None => read_record(&mut self.stream, &mut self.record).await?,
-            Some(patience) => tokio::time::timeout(patience, read_record(&mut self.stream, &mut self.record))
+            Some(limit) => tokio::time::timeout(limit, read_record(&mut self.stream, &mut self.record))
                 .await
-                .map_err(|_| LinkError::Silent(patience))??,
+                .map_err(|_| LinkError::Silent(limit))??,
         };
         self.cipher.open(&self.record[..length], &mut self.body)
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::connection::Connection;
 
 /// Room for connections nobody has taken yet.
-const READY: usize = 16;
+const READY_CAPACITY: usize = 16;
 
 /// Where connections come from.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ pub fn connections(
     options: Options,
     key: BusKey,
 ) -> Result<(mpsc::Receiver<Connection>, Option<SocketAddr>), BindError> {
-    let (ready, connections) = mpsc::channel(READY);
+    let (ready, connections) = mpsc::channel(READY_CAPACITY);
     let mut local = None;
     if let Some(address) = options.listen {
         let listener = listen::bind(address).map_err(|source| BindError { address, source })?;

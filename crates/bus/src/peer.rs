@@ -80,7 +80,7 @@ enum Outgoing {
 }
 
 /// An answer on its way: the call's number, and the body if there is one.
-type Answer = (u64, Option<Bytes>);
+type ReplyFrame = (u64, Option<Bytes>);
 
 /// Starts a link: returns the handle on the other side and what the other side sends.
 ///
@@ -168,7 +168,7 @@ impl fmt::Debug for Peer {
 pub struct Reply {
     number: u64,
     /// Without a bound, so that answering never waits; the calls in flight bound it all the same.
-    answers: Option<mpsc::UnboundedSender<Answer>>,
+    answers: Option<mpsc::UnboundedSender<ReplyFrame>>,
     _in_use: Option<InUse>,
 }
 

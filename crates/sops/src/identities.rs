@@ -12,7 +12,7 @@ use crate::text;
 
 /// How many lines of a text are called unusable one by one. A text that is no list of keys at all may
 /// have any number.
-const MOST_UNUSABLE: usize = 20;
+const MAX_UNUSABLE: usize = 20;
 
 /// Age identities that may decrypt a file's data key.
 ///
@@ -148,7 +148,7 @@ struct Unusable(Vec<UnusableIdentity>);
 
 impl Unusable {
     fn add(&mut self, line: usize, problem: &'static str) {
-        if self.0.len() < MOST_UNUSABLE {
+        if self.0.len() < MAX_UNUSABLE {
             self.0.push(UnusableIdentity { line, problem });
         }
     }
@@ -329,6 +329,6 @@ mod tests {
     fn a_file_that_is_no_key_file_is_named_in_few_lines() {
         let (identities, unusable) = Identities::parse(&b"\xff\x00 nothing\n".repeat(1000));
         assert!(identities.is_empty());
-        assert_eq!(unusable.len(), MOST_UNUSABLE);
+        assert_eq!(unusable.len(), MAX_UNUSABLE);
     }
 }

@@ -34,16 +34,16 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
 struct State {
     budget: Budget,
     /// Our own reason to stop, which serde's error cannot carry.
-    refusal: Option<Refusal>,
+    refusal: Option<ParseRefusal>,
 }
 
-enum Refusal {
+enum ParseRefusal {
     Limit(SopsError),
     DuplicateKey(String),
 }
 
 impl State {
-    fn refuse<E: serde::de::Error>(&mut self, refusal: Refusal) -> E {
+    fn refuse<E: serde::de::Error>(&mut self, refusal: ParseRefusal) -> E {
         self.refusal = Some(refusal);
         E::custom("refused")
     }
@@ -51,8 +51,8 @@ impl State {
     fn told(self, error: &serde_json::Error) -> SopsError {
         let line = error.line();
         match self.refusal {
-            Some(Refusal::Limit(limit)) => limit,
-            Some(Refusal::DuplicateKey(key)) => SopsError::DuplicateKey {
+            Some(ParseRefusal::Limit(limit)) => limit,
+            Some(ParseRefusal::DuplicateKey(key)) => SopsError::DuplicateKey {
                 format: Format::Json,
                 line,
                 key,
@@ -90,7 +90,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         if let Err(limit) = self.state.budget.spend(self.depth) {
-            return Err(self.state.refuse(Refusal::Limit(limit)));
+            return Err(self.state.refuse(ParseRefusal::Limit(limit)));
         }
         deserializer.deserialize_any(self)
     }
@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             list.push((key, entries.next_value_seed(self.inner())?));
         }
         if let Some(key) = repeated_key(&list) {
-            return Err(self.state.refuse(Refusal::DuplicateKey(shown(key))));
+            return Err(self.state.refuse(ParseRefusal::DuplicateKey(shown(key))));
         }
         Ok(Value::Mapping(list))
     }

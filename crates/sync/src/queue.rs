@@ -203,7 +203,7 @@ impl Committer {
     /// one that can't be carried out does not take the others with it.
     async fn commit_all(&mut self, mut jobs: Vec<Job>) {
         self.read_space();
-        if self.drops_activity() {
+        if self.is_short_of_room() {
             jobs = self.drop_activity(jobs);
         }
         // Without the reserve, the room that is left is for urgent writes only.
@@ -308,7 +308,7 @@ impl Committer {
     }
 
     /// Whether there is too little room for activity and old versions, which are least important.
-    fn drops_activity(&self) -> bool {
+    fn is_short_of_room(&self) -> bool {
         self.is_low() || self.is_failing()
     }
 

@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::metrics::Metrics;
 
 /// How many bad files are named; the rest are counted.
-const NAMED_FILES: usize = 10;
+const MAX_NAMED_FILES: usize = 10;
 
 /// What is known of a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,11 +172,11 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
         "{} of {files} files can't be read; their items stay as they were:",
         failed.len()
     );
-    for (file, error) in failed.iter().take(NAMED_FILES) {
+    for (file, error) in failed.iter().take(MAX_NAMED_FILES) {
         text.push_str(&format!(" {file} ({error});"));
     }
-    if failed.len() > NAMED_FILES {
-        text.push_str(&format!(" and {} more", failed.len() - NAMED_FILES));
+    if failed.len() > MAX_NAMED_FILES {
+        text.push_str(&format!(" and {} more", failed.len() - MAX_NAMED_FILES));
     }
     text.trim_end_matches(';').to_owned()
 }

@@ -262,7 +262,7 @@ async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, 
             stop.run_until_cancelled(async {
                 match Connection::accept(stream, &key).await {
                     // A command ends without a word once it has its answer.
-                    Ok(connection) => links.serve(connection.passing()).await,
+                    Ok(connection) => links.serve(connection.short_lived()).await,
                     Err(error) => tracing::warn!(%error, "a command with other keys was refused"),
                 }
             })

@@ -14,10 +14,10 @@ use crate::connection::Connection;
 use crate::handshake::HandshakeError;
 
 /// How long looking up a name and opening a TCP connection may take together.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that lived this long was a good one; only then do the pauses start over.
-const GOOD: Duration = Duration::from_secs(5);
+const MIN_UPTIME: Duration = Duration::from_secs(5);
 
 /// Dials `target` whenever there is no connection to it, until nobody takes connections any more.
 pub(super) async fn run(target: String, key: BusKey, ready: mpsc::Sender<Connection>) {
@@ -40,7 +40,7 @@ async fn keep_connected(target: &str, key: &BusKey, ready: &mpsc::Sender<Connect
                 }
                 // The sender is never used: an error, meaning that it was dropped, is what is waited for.
                 let _ = ended.await;
-                if since.elapsed() >= GOOD {
+                if since.elapsed() >= MIN_UPTIME {
                     backoff.reset();
                 }
             }
@@ -52,7 +52,7 @@ async fn keep_connected(target: &str, key: &BusKey, ready: &mpsc::Sender<Connect
 
 async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
     let connect = async { TcpStream::connect(&resolve(target).await?[..]).await };
-    let stream = timeout(CONNECT, connect).await.map_err(|_| DialError::TimedOut)?;
+    let stream = timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| DialError::TimedOut)?;
     let stream = stream.map_err(DialError::Unreachable)?;
     // Calls are small and somebody waits for each.
     stream.set_nodelay(true).map_err(DialError::Unreachable)?;
@@ -63,7 +63,7 @@ async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
 enum DialError {
     #[error("cannot be reached: {0}")]
     Unreachable(std::io::Error),
-    #[error("cannot be reached: no connection within {} s", CONNECT.as_secs())]
+    #[error("cannot be reached: no connection within {} s", CONNECT_TIMEOUT.as_secs())]
     TimedOut,
     #[error("{0}")]
     Handshake(#[from] HandshakeError),

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::pending::Pending;
-use super::{Answer, CallError, InUse, Incoming, Infallible, Outgoing, Reply};
+use super::{ReplyFrame, CallError, InUse, Incoming, Infallible, Outgoing, Reply};
 use crate::connection::Connection;
 use crate::frame::{FrameReader, FrameWriter, LinkError};
 use crate::message::{self, Kind};
@@ -17,7 +17,7 @@ use crate::message::{self, Kind};
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// How long to wait for the other side to close after this side has.
-const LINGER: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The ends of the queues that the link itself holds.
 pub(super) struct Queues {
@@ -42,18 +42,18 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
         writer,
         remote,
         ended,
-        passing,
+        short_lived,
     } = connection;
     // However this task ends, even by a panic or with its runtime, all callers must learn of it.
     let close = CloseOnDrop(Arc::clone(&pending));
     let (answers, answer_queue) = mpsc::unbounded_channel();
-    let reading = Reading {
+    let reading = LinkReader {
         pending: Arc::clone(&pending),
         incoming: incoming.clone(),
         in_use: in_use.downgrade(),
         answers,
     };
-    let writing = Writing {
+    let writing = LinkWriter {
         pending,
         outgoing,
         answers: answer_queue,
@@ -67,14 +67,14 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
     if result.is_ok() {
         // Closing a TCP connection with unread data in it may destroy what was sent last; so read on until the
         // other side has seen the end.
-        let _ = timeout(LINGER, reading).await;
+        let _ = timeout(CLOSE_TIMEOUT, reading).await;
     }
     drop(close);
     drop(ended);
     match result {
         Ok(()) => tracing::debug!(%remote, "bus link closed: nobody here uses it any more"),
         Err(LinkError::Closed) => tracing::debug!(%remote, "bus link closed by the other side"),
-        Err(error) if passing => tracing::debug!(%remote, %error, "bus link lost"),
+        Err(error) if short_lived => tracing::debug!(%remote, %error, "bus link lost"),
         Err(error) => tracing::warn!(%remote, %error, "bus link lost"),
     }
 }
@@ -94,14 +94,14 @@ async fn unused(incoming: mpsc::Sender<Incoming>, in_use: InUse, mut users: mpsc
     users.recv().await;
 }
 
-struct Reading {
+struct LinkReader {
     pending: Arc<Pending>,
     incoming: mpsc::Sender<Incoming>,
     in_use: mpsc::WeakSender<Infallible>,
-    answers: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::UnboundedSender<ReplyFrame>,
 }
 
-impl Reading {
+impl LinkReader {
     async fn run<R: AsyncRead + Unpin>(self, mut reader: FrameReader<R>) -> Result<(), LinkError> {
         loop {
             let (kind, body) = message::parse(reader.read().await?)?;
@@ -142,13 +142,13 @@ impl Reading {
     }
 }
 
-struct Writing {
+struct LinkWriter {
     pending: Arc<Pending>,
     outgoing: mpsc::Receiver<Outgoing>,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    answers: mpsc::UnboundedReceiver<ReplyFrame>,
 }
 
-impl Writing {
+impl LinkWriter {
     async fn run<W>(mut self, mut writer: FrameWriter<W>, unused: impl Future<Output = ()>) -> Result<(), LinkError>
     where
         W: AsyncWrite + Unpin,
@@ -207,7 +207,7 @@ impl Writing {
 
 async fn write_answer<W: AsyncWrite + Unpin>(
     writer: &mut FrameWriter<W>,
-    (number, body): Answer,
+    (number, body): ReplyFrame,
 ) -> Result<(), LinkError> {
     match body {
         Some(body) => writer.write(&Kind::Answer(number).head(), &body).await,

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{CallError, NOT_SENT};
 
-type Outcome = Result<Bytes, CallError>;
+type CallResult = Result<Bytes, CallError>;
 
 /// Calls waiting for their answers, and whether the link is still there.
 pub(super) struct Pending {
@@ -24,7 +24,7 @@ struct Calls {
 }
 
 struct Call {
-    caller: oneshot::Sender<Outcome>,
+    caller: oneshot::Sender<CallResult>,
     /// Whether it was put on the wire, so that the other side may act on it.
     sent: bool,
     /// Kept until the answer is here even if the caller has gone: the other side's queue counts the call till then.
@@ -53,7 +53,7 @@ impl Pending {
     pub(super) fn register(
         &self,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(u64, oneshot::Receiver<Outcome>), CallError> {
+    ) -> Result<(u64, oneshot::Receiver<CallResult>), CallError> {
         let mut calls = self.calls();
         if !calls.open {
             return Err(NOT_SENT);
@@ -88,7 +88,7 @@ impl Pending {
     }
 
     /// Hands an outcome to the caller. `false`: there is no such call.
-    pub(super) fn resolve(&self, number: u64, outcome: Outcome) -> bool {
+    pub(super) fn resolve(&self, number: u64, outcome: CallResult) -> bool {
         let call = self.calls().waiting.remove(&number);
         match call {
             // The caller may have given up; then nobody wants the outcome.

@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat
 use rustix::io::Errno;
 
 /// The most symbolic links on the way to one file: as many as Linux follows.
-const MOST_LINKS: u32 = 40;
+const MAX_LINKS: u32 = 40;
 
 /// Opening never blocks: a FIFO without a writer opens at once, and a terminal does not become the controlling terminal.
 const FILE: OFlags = OFlags::RDONLY
@@ -49,7 +49,7 @@ pub(crate) enum BeneathError {
     #[error("a link to a hidden file or directory is not followed")]
     Hidden,
     /// Links that lead to each other.
-    #[error("more than {MOST_LINKS} symbolic links on the way")]
+    #[error("more than {MAX_LINKS} symbolic links on the way")]
     TooManyLinks,
     /// A FIFO, a socket or a device.
     #[error("neither a file nor a directory")]
@@ -257,7 +257,7 @@ impl Root {
                 }
                 FileType::Symlink => {
                     links += 1;
-                    if links > MOST_LINKS {
+                    if links > MAX_LINKS {
                         return Err(BeneathError::TooManyLinks);
                     }
                     let text = readlinkat(dir, &name, Vec::new()).map_err(|errno| match errno {

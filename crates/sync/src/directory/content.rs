@@ -11,7 +11,7 @@ use super::{DirectoryAnswer, DirectoryJob};
 use crate::queue::{Queue, QueueClosed};
 
 /// How many chunks go to the writer at once: 1 MiB.
-const CHUNKS_A_JOB: usize = 16;
+const CHUNKS_PER_JOB: usize = 16;
 
 /// The SHA-256 of bytes at hand.
 pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
@@ -85,8 +85,8 @@ impl Blocks {
     /// The next blocks. The last ones only if the whole is what the digest says: a content that is there as a whole is
     /// taken for right from then on.
     fn read_next(&mut self) -> Result<Vec<Vec<u8>>, String> {
-        let mut blocks = Vec::with_capacity(CHUNKS_A_JOB);
-        while self.left > 0 && blocks.len() < CHUNKS_A_JOB {
+        let mut blocks = Vec::with_capacity(CHUNKS_PER_JOB);
+        while self.left > 0 && blocks.len() < CHUNKS_PER_JOB {
             let mut block = vec![0; usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK_BYTES)];
             self.upload
                 .bytes
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn the_last_blocks_are_given_only_if_the_content_is_what_its_digest_says() {
-        let bytes = vec![7; CHUNK_BYTES * (CHUNKS_A_JOB + 1)];
+        let bytes = vec![7; CHUNK_BYTES * (CHUNKS_PER_JOB + 1)];
         let blocks = |digest: [u8; 32], bytes: &[u8]| {
-            let size = CHUNK_BYTES as u64 * (CHUNKS_A_JOB as u64 + 1);
+            let size = CHUNK_BYTES as u64 * (CHUNKS_PER_JOB as u64 + 1);
             let upload = Upload {
                 content: FileId::from_digest(&[0; 32]),
                 digest,
@@ -128,10 +128,10 @@ mod tests {
         let mut good = blocks(digest_of(&bytes), &bytes);
         assert_eq!(
             (good.read_next().unwrap().len(), good.read_next().unwrap().len()),
-            (CHUNKS_A_JOB, 1)
+            (CHUNKS_PER_JOB, 1)
         );
         let mut other = blocks(digest_of(b"other"), &bytes);
-        assert_eq!(other.read_next().unwrap().len(), CHUNKS_A_JOB);
+        assert_eq!(other.read_next().unwrap().len(), CHUNKS_PER_JOB);
         assert!(other.read_next().unwrap_err().contains("changed"));
         let mut shorter = blocks(digest_of(&bytes), &bytes[1..]);
         shorter.read_next().unwrap();

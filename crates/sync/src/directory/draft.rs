@@ -11,11 +11,11 @@ use super::secret;
 
 /// The most items that one file may make. They are written in one transaction, because what the file made before and
 /// makes no more goes with them; all other writes wait for it.
-pub(crate) const MOST_ITEMS: usize = 10_000;
+pub(crate) const MAX_ITEMS: usize = 10_000;
 
 /// The most bytes that the names of one document's fields may take, each with the names of the mappings around it:
 /// without a bound, a long name around many short ones would be repeated for each of them.
-const MOST_NAMES: usize = 16 << 20;
+const MAX_NAME_BYTES: usize = 16 << 20;
 
 /// An item as a file makes it: all but version, times and editor.
 #[derive(Clone)]
@@ -98,9 +98,9 @@ fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<()
             },
             _ => return Err(at("the top level must be a mapping of names to values".to_owned())),
         }
-        if parsed.len() > MOST_ITEMS {
+        if parsed.len() > MAX_ITEMS {
             return Err(format!(
-                "it makes more than {MOST_ITEMS} items, the most for one file; split it"
+                "it makes more than {MAX_ITEMS} items, the most for one file; split it"
             ));
         }
     }
@@ -184,13 +184,13 @@ struct Leaf<'a> {
 /// section. Names may hold dots themselves, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id: where that
 /// happens, the dots within names are written `\.`, and a backslash `\\`.
 fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
-    let plain = Join::all(entries, |name| Cow::Borrowed(name), MOST_NAMES)?;
+    let plain = Join::all(entries, |name| Cow::Borrowed(name), MAX_NAME_BYTES)?;
     if is_distinct(plain.iter().map(|leaf| leaf.id.as_str())) {
         // Equal labels in one section would be equal ids.
         return Ok(plain);
     }
     // Escaped, a name is at most twice as long.
-    let escaped = Join::all(entries, escape, 2 * MOST_NAMES)?;
+    let escaped = Join::all(entries, escape, 2 * MAX_NAME_BYTES)?;
     let ids = plain.iter().map(|leaf| leaf.id.clone()).collect();
     let mut ids = distinct(ids, || escaped.iter().map(|leaf| leaf.id.clone()).collect()).into_iter();
     let mut leaves = Vec::with_capacity(plain.len());
@@ -274,7 +274,7 @@ impl<'a> Join<'a> {
         self.room = self.room.checked_sub(id.len()).ok_or_else(|| {
             format!(
                 "the names of its fields, each with the names of the mappings around it, take more than {} MiB",
-                MOST_NAMES >> 20
+                MAX_NAME_BYTES >> 20
             )
         })?;
         self.leaves.push(Leaf {
@@ -625,14 +625,14 @@ mod tests {
     #[test]
     fn a_file_makes_a_bounded_number_of_items() {
         let documents = |n| vec![map(vec![("a", string("1"))]); n];
-        assert_eq!(read_documents(&documents(MOST_ITEMS)).unwrap().len(), MOST_ITEMS);
-        let error = read_documents(&documents(MOST_ITEMS + 1)).err().unwrap();
+        assert_eq!(read_documents(&documents(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
+        let error = read_documents(&documents(MAX_ITEMS + 1)).err().unwrap();
         assert!(error.contains("more than 10000 items"), "{error}");
         // Those of a list count as well.
         let list = map(vec![
             ("apiVersion", string("v1")),
             ("kind", string("List")),
-            ("items", Value::Sequence(documents(MOST_ITEMS + 1))),
+            ("items", Value::Sequence(documents(MAX_ITEMS + 1))),
         ]);
         assert!(read_documents(&[list]).is_err());
     }

@@ -27,12 +27,12 @@ pub(crate) struct KeySources {
     /// A file of the source's own.
     file: Option<PathBuf>,
     /// The problems that were logged already.
-    told: Vec<String>,
+    logged: Vec<String>,
 }
 
 impl KeySources {
     pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        Self { file, told: Vec::new() }
+        Self { file, logged: Vec::new() }
     }
 
     /// All keys of the source's file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`.
@@ -45,11 +45,11 @@ impl KeySources {
             std::env::var_os(name).map(|value| value.into_encoded_bytes())
         });
         for problem in identities.unusable() {
-            if !self.told.contains(problem) {
+            if !self.logged.contains(problem) {
                 tracing::warn!(source, problem, "an age key is not used");
             }
         }
-        self.told = identities.unusable().to_vec();
+        self.logged = identities.unusable().to_vec();
         identities
     }
 }

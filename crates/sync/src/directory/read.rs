@@ -13,11 +13,11 @@ use super::draft::{ParsedDocument, read_documents};
 use super::tree::FoundFile;
 
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
-const LARGEST_TREE: u64 = 16 << 20;
+const MAX_STRUCTURED_BYTES: u64 = 16 << 20;
 
 /// The largest SOPS-encrypted file with another name, in bytes. It is authenticated as a whole, so it must
 /// stand in memory as a whole. Such files that are not encrypted have no limit.
-const LARGEST_ENCRYPTED: u64 = 64 << 20;
+const MAX_ENCRYPTED_BYTES: u64 = 64 << 20;
 
 /// What a file is.
 pub(crate) enum Contents {
@@ -73,7 +73,7 @@ pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, Re
 
 fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     if Format::from_path(&found.path) != Format::Binary {
-        return whole(file, LARGEST_TREE, "larger than 16 MiB, the most for this format");
+        return whole(file, MAX_STRUCTURED_BYTES, "larger than 16 MiB, the most for this format");
     }
     let survey = Survey::of(file)?;
     if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
@@ -86,7 +86,7 @@ fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     file.rewind()?;
     whole(
         file,
-        LARGEST_ENCRYPTED,
+        MAX_ENCRYPTED_BYTES,
         "larger than 64 MiB, the most for a file that SOPS encrypted",
     )
 }

@@ -26,16 +26,16 @@ use crate::queue::{Queue, QueueClosed};
 use crate::status::{SourceState, Status};
 
 /// How many files' items go to the writer at once,
-const FILES_A_JOB: usize = 64;
+const FILES_PER_JOB: usize = 64;
 /// and from how many items on fewer files do: other writes wait meanwhile.
-const ITEMS_A_JOB: usize = 1000;
+const ITEMS_PER_JOB: usize = 1000;
 
-/// How soon a tree that was changing while it was read is read again. Twice as late each time.
-const SOON: Duration = Duration::from_millis(50);
+/// How retry a tree that was changing while it was read is read again. Twice as late each time.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 /// A file that was written to this short a time before it was read may be written to again without getting a new time:
 /// Linux counts the times of files in steps of up to 10 ms.
-const FRESH: Duration = Duration::from_millis(20);
+const TIMESTAMP_STEP: Duration = Duration::from_millis(20);
 
 /// What a directory source works with.
 pub(crate) struct SourceContext {
@@ -53,7 +53,7 @@ pub(crate) async fn run(config: DirectorySource, context: SourceContext, stop: C
     let work = async {
         let mut watch = Watch::new();
         let mut noticed = None;
-        let mut soon = SOON;
+        let mut retry = FIRST_RETRY;
         loop {
             watch.follow(&source.config.path).await;
             let next = match source.scan(noticed).await {
@@ -62,13 +62,13 @@ pub(crate) async fn run(config: DirectorySource, context: SourceContext, stop: C
             };
             noticed = match next {
                 Next::Wait => {
-                    soon = SOON;
+                    retry = FIRST_RETRY;
                     watch.changed(source.config.full_check).await
                 }
                 Next::Again => {
                     let since = noticed.unwrap_or_else(Instant::now);
-                    let _event = watch.changed(soon).await;
-                    soon = (2 * soon).min(source.config.full_check);
+                    let _event = watch.changed(retry).await;
+                    retry = (2 * retry).min(source.config.full_check);
                     Some(since)
                 }
             };
@@ -293,7 +293,7 @@ impl DirectoryScanner {
                 Err(ReadError::Gone) => complete = false,
                 Err(ReadError::Bad(error)) => self.refuse(found, error),
             }
-            if ready.len() == FILES_A_JOB || items >= ITEMS_A_JOB {
+            if ready.len() == FILES_PER_JOB || items >= ITEMS_PER_JOB {
                 items = 0;
                 self.apply(vault, std::mem::take(&mut ready)).await?;
             }
@@ -467,7 +467,7 @@ fn is_fresh(stamp: &FileStamp, now: SystemTime) -> bool {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
     let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
-    (now - nanoseconds(stamp.ctime)).unsigned_abs() < FRESH.as_nanos()
+    (now - nanoseconds(stamp.ctime)).unsigned_abs() < TIMESTAMP_STEP.as_nanos()
 }
 
 #[cfg(test)]

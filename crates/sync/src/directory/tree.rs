@@ -48,7 +48,7 @@ pub(crate) struct Tree {
 }
 
 /// How deep directories may be nested. Each level is a descriptor that is open while the tree is listed.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Lists the tree. Hidden files and directories are left out: `.git`, `.sops.yaml`, and the
 /// `..data` that Kubernetes keeps behind the links of a mounted volume.
@@ -150,9 +150,9 @@ impl Listing<'_> {
 
     fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &TreePath) {
         let parent = &place.parts[..place.parts.len().saturating_sub(1)];
-        if place.parts.len() > DEEPEST {
+        if place.parts.len() > MAX_DEPTH {
             // What is below never was an item, so the vault's other files can still be told from removed ones.
-            let error = format!("directories are nested more than {DEEPEST} deep");
+            let error = format!("directories are nested more than {MAX_DEPTH} deep");
             return self.refuse(&place.path, parent, error);
         }
         match dir.and_then(|dir| Ok((dir.names()?, dir))) {
@@ -412,12 +412,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |depth| vec!["d"; depth].join("/");
         fs::create_dir_all(dir.path().join(at(40))).unwrap();
-        for depth in [DEEPEST, DEEPEST + 1] {
+        for depth in [MAX_DEPTH, MAX_DEPTH + 1] {
             fs::write(dir.path().join(at(depth)).join("a.yaml"), "a: 1").unwrap();
         }
         fs::write(dir.path().join("b.yaml"), "a: 1").unwrap();
         let tree = list(&DirectorySource::new(dir.path())).unwrap();
-        assert_eq!(paths(&tree), ["b.yaml", &format!("{}/a.yaml", at(DEEPEST))]);
+        assert_eq!(paths(&tree), ["b.yaml", &format!("{}/a.yaml", at(MAX_DEPTH))]);
         let refused: Vec<_> = tree
             .refused
             .iter()
@@ -425,7 +425,7 @@ mod tests {
             .collect();
         assert_eq!(
             refused,
-            [(at(DEEPEST + 1).as_str(), "directories are nested more than 32 deep")]
+            [(at(MAX_DEPTH + 1).as_str(), "directories are nested more than 32 deep")]
         );
         assert!(tree.unlisted.is_empty());
     }

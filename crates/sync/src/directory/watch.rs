@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// A change seldom comes alone: how long to wait for the next event of it,
-const QUIET: Duration = Duration::from_millis(20);
+const DEBOUNCE: Duration = Duration::from_millis(20);
 /// and how long at the most.
-const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Watches one tree.
 pub(crate) struct Watch {
@@ -66,12 +66,12 @@ impl Watch {
             return None;
         }
         let noticed = Instant::now();
-        let patience = sleep_until(noticed + PATIENCE);
-        tokio::pin!(patience);
+        let limit = sleep_until(noticed + MAX_DEBOUNCE);
+        tokio::pin!(limit);
         loop {
             tokio::select! {
-                () = &mut patience => break,
-                quiet = timeout(QUIET, self.events.recv()) => if quiet.is_err() { break },
+                () = &mut limit => break,
+                quiet = timeout(DEBOUNCE, self.events.recv()) => if quiet.is_err() { break },
             }
         }
         Some(noticed)
