@@ -1,6 +1,5 @@
 //! Who talks to whom: listening, dialling, and dialling again.
 
-mod backoff;
 mod dial;
 mod listen;
 mod resolve;
