@@ -1,8 +1,8 @@
 //! The writer's queue: group commit.
 //!
-//! Whatever waits when the writer becomes free goes into one transaction, is committed with one
-//! wait for the disk, and only then acknowledged. So 64 writers wait for one `fsync`, not for 64,
-//! and no writer ever meets a locked database.
+//! All jobs that wait when the writer becomes free go into one transaction. It is committed with one `fsync`, and its
+//! jobs are acknowledged after that. So 64 clients that write at once wait for one `fsync` instead of 64, and none of
+//! them meets a locked database.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,32 +12,46 @@ use sidevault_model::{ApiRequest, Timestamp};
 use sidevault_store::{Command, CommandAnswer, CommandRefusal, FailureKind, Space, StoreError, TokenRecord, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
+use tracing::Instrument as _;
 
 use crate::directory::{self, DirectoryAnswer, DirectoryJob};
 use crate::disk::Disk;
 use crate::execute;
-use crate::metrics::Metrics;
 use crate::low_disk::{CHECK_INTERVAL, LowDisk};
+use crate::metrics::Metrics;
 use crate::status::{Status, WriterState};
 
-/// The most jobs of one transaction. More would make the first wait too long for the last.
+/// The most jobs in one transaction. In a larger batch, the first job would wait too long for the last.
 const MAX_BATCH_JOBS: usize = 256;
 
-/// How many jobs may wait; the next one waits outside.
+/// How many jobs the queue holds. While it is full, senders wait.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// How long a deletion waits for other programs that read the database.
+/// How long a commit with deletions waits for other programs to end their reads, so that the deleted rows can be
+/// overwritten in the write-ahead log.
 const WIPE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A disk that was full is not full any more once so many bytes are free.
+/// A disk with fewer free bytes counts as full.
 const MIN_FREE_BYTES: u64 = 1 << 20;
 
-/// The writer is gone: sync is stopping, or the disk failed for good.
+/// The writer has ended, because sync is stopping.
 #[derive(Debug, thiserror::Error)]
 #[error("sync is stopping and takes no more writes")]
 pub struct QueueClosed;
 
-/// Something for the writer to do.
+/// Why the writer did not carry out a job of a directory source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error(transparent)]
+    Closed(#[from] QueueClosed),
+    #[error(transparent)]
+    Store(StoreError),
+    /// A fault in sync.
+    #[error("the writer answered another question than the one asked")]
+    WrongAnswer,
+}
+
+/// What the writer is to do.
 enum Work {
     Command(Command),
     Directory(DirectoryJob),
@@ -46,13 +60,13 @@ enum Work {
 }
 
 impl Work {
-    /// Whether the room that is kept on the disk is kept for it.
+    /// Whether the file `reserve` may be removed to make room for this on a full disk.
     fn is_urgent(&self) -> bool {
         matches!(self, Self::Command(Command::RevokeToken { .. } | Command::Ping))
     }
 }
 
-/// What came of it.
+/// The result of a job.
 enum JobResult {
     Command(Answer),
     Directory(DirectoryAnswer),
@@ -66,10 +80,10 @@ struct Job {
 }
 
 impl Job {
-    /// Whoever asked may have gone away: what was asked is done all the same.
+    /// Sends the result to the sender of the job, if it still waits for it.
     fn answer(self, outcome: JobResult) {
         if let Some(reply) = self.reply {
-            let _gone = reply.send(outcome);
+            reply.send(outcome).ok();
         }
     }
 }
@@ -87,35 +101,38 @@ pub(crate) struct WriterContext {
     pub(crate) low_disk: LowDisk,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: Arc<Status>,
-    /// Tells the number of the newest change after each commit.
+    /// Gets the sequence number of the newest change after each commit.
     pub(crate) committed: watch::Sender<i64>,
 }
 
 impl Queue {
-    /// Carries out a command. The answer comes when it is on disk.
-    pub async fn command(&self, command: Command) -> Result<CommandAnswer, QueueClosed> {
+    /// Carries out a command. Returns when its changes are on disk.
+    ///
+    /// # Errors
+    /// [`QueueClosed`] if the writer ended first. Whether the command was carried out is then unknown.
+    pub async fn command(&self, command: Command) -> Result<Answer, QueueClosed> {
         Ok(match self.ask(Work::Command(command)).await? {
             JobResult::Command(answer) => answer,
             JobResult::Failed(error) => Answer::Refused(refusal(&error)),
-            _ => Answer::Refused(Refusal::new(FailureKind::Internal, "sync answered something else")),
+            _ => Answer::Refused(Refusal::new(FailureKind::Internal, JobError::WrongAnswer.to_string())),
         })
     }
 
-    /// Carries out a step of a directory source; the error is for the source's status.
-    pub(crate) async fn directory(&self, job: DirectoryJob) -> Result<Result<DirectoryAnswer, String>, QueueClosed> {
-        Ok(match self.ask(Work::Directory(job)).await? {
+    /// Carries out a job of a directory source. Returns when its changes are on disk.
+    pub(crate) async fn directory(&self, job: DirectoryJob) -> Result<DirectoryAnswer, JobError> {
+        match self.ask(Work::Directory(job)).await? {
             JobResult::Directory(answer) => Ok(answer),
-            JobResult::Failed(error) => Err(error.to_string()),
-            _ => Ok(DirectoryAnswer::Done),
-        })
+            JobResult::Failed(error) => Err(JobError::Store(error)),
+            _ => Err(JobError::WrongAnswer),
+        }
     }
 
-    /// Adds to the activity log. Waits for room, not for the disk.
+    /// Adds records to the activity log. Waits until the queue has room for them, not until they are on disk.
     pub(crate) async fn activity(&self, requests: Vec<ApiRequest>) -> Result<(), QueueClosed> {
         self.send(Work::Activity(requests)).await
     }
 
-    /// Makes a token known. Waits for room, not for the disk.
+    /// Lists a token that a client used. Waits until the queue has room for the job, not until it is on disk.
     pub(crate) async fn token_seen(&self, record: TokenRecord) -> Result<(), QueueClosed> {
         self.send(Work::TokenSeen(record)).await
     }
@@ -143,12 +160,13 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
     (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
 }
 
-/// What a client is told whose write failed in the store. Never the store's own text, which names rows and paths.
+/// The refusal that a client gets when its write failed in the store. It never has the store's own text, which names
+/// rows and paths.
 pub(crate) fn refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full => CommandRefusal::new(
             FailureKind::Unavailable,
-            format!("{error}: nothing was changed. Once there is room on it, writes work again, without a restart"),
+            format!("{error}. Nothing was changed. Once the disk has free space, writes work again without a restart"),
         ),
         error if error.is_disk_error() => CommandRefusal::new(
             FailureKind::Unavailable,
@@ -165,6 +183,7 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
     let mut committer = Committer {
         writer,
         context,
+        batches: 0,
         space_read_at: None,
         space: None,
         has_unwiped: false,
@@ -182,31 +201,39 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         }
     }
     if let Err(error) = committer.writer.close().await {
-        tracing::error!(%error, "closing the store failed");
+        tracing::error!(%error, "the store could not be closed");
     }
 }
 
-/// The writer, and the free room that was last seen on its disk.
+/// Commits jobs, and watches the free space on the store's disk.
 struct Committer {
     writer: Writer,
     context: WriterContext,
-    /// When the free room was last read.
+    /// How many batches were begun; the log names each by its number.
+    batches: u64,
+    /// When `space` was read.
     space_read_at: Option<Instant>,
-    /// The free room at that time.
+    /// The free space on the store's disk.
     space: Option<Space>,
-    /// Deleted rows in the write-ahead log are not overwritten yet.
+    /// Whether deleted rows are still in the write-ahead log.
     has_unwiped: bool,
 }
 
 impl Committer {
-    /// Commits all jobs in one transaction. If that fails, commits each in one of its own, so that
-    /// one that can't be carried out does not take the others with it.
-    async fn commit_all(&mut self, mut jobs: Vec<Job>) {
+    /// Commits all jobs in one transaction. If that fails, commits each job in its own transaction, so that one job that
+    /// can't be carried out does not fail the others.
+    async fn commit_all(&mut self, jobs: Vec<Job>) {
+        self.batches += 1;
+        let span = tracing::info_span!("batch", batch = self.batches, jobs = jobs.len());
+        self.commit_batch(jobs).instrument(span).await;
+    }
+
+    async fn commit_batch(&mut self, mut jobs: Vec<Job>) {
         self.read_space();
         if self.is_short_of_room() {
             jobs = self.drop_activity(jobs);
         }
-        // Without the reserve, the room that is left is for urgent writes only.
+        // If even the reserve can't be written, the last free space is for urgent jobs only.
         if !self.writer.hold_reserve() && self.is_full() {
             let (urgent, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(|job| job.work.is_urgent());
             jobs = urgent;
@@ -225,10 +252,11 @@ impl Committer {
             Err(error) => {
                 self.failed(&error);
                 if jobs.len() > 1 {
-                    tracing::debug!(%error, jobs = jobs.len(), "a batch failed; its jobs are tried one by one");
+                    tracing::debug!(%error, "the batch failed; its jobs are tried one by one");
                 }
                 if matches!(error, StoreError::Full) {
-                    // The database may have room for the log's content; moving it there makes room in the log.
+                    // Best effort: a checkpoint moves the write-ahead log's content into the database file, which may
+                    // still have free pages, and so makes room in the log.
                     let _ = self.writer.empty_log(Duration::ZERO).await;
                 }
                 jobs.sort_by_key(|job| !job.work.is_urgent());
@@ -243,7 +271,7 @@ impl Committer {
         let one = std::slice::from_ref(&job);
         let mut outcome = self.commit(one).await;
         if matches!(outcome, Err(StoreError::Full)) && job.work.is_urgent() && self.writer.release_reserve() {
-            tracing::warn!("the disk is full: what was reserved on it is used for a revocation");
+            tracing::warn!("the disk is full: the space of the file `reserve` is used for a revocation");
             outcome = self.commit(one).await;
             self.writer.hold_reserve();
         }
@@ -293,7 +321,7 @@ impl Committer {
         Ok(outcomes)
     }
 
-    /// Overwrites the rows of deleted vaults in the write-ahead log. If that fails, `recheck` does it later.
+    /// Overwrites deleted rows in the write-ahead log. If that fails, `recheck` tries it again later.
     async fn wipe(&mut self, wait: Duration) {
         let outcome = self.writer.wipe_deleted(wait).await;
         let is_wiped = matches!(outcome, Ok(true));
@@ -301,13 +329,13 @@ impl Committer {
             let error = outcome.err().map(|error| error.to_string());
             tracing::warn!(
                 error,
-                "what was deleted is in the write-ahead log until no other program reads the database"
+                "deleted rows stay in the write-ahead log until no other program reads the database"
             );
         }
         self.has_unwiped = !is_wiped;
     }
 
-    /// Whether there is too little room for activity and old versions, which are least important.
+    /// Whether the disk has too little free space for activity records and old versions of items.
     fn is_short_of_room(&self) -> bool {
         self.is_low() || self.is_failing()
     }
@@ -316,7 +344,7 @@ impl Committer {
         matches!(self.context.status.writer_state(), WriterState::Failed { .. })
     }
 
-    /// Whether there is so little room that the next write may well fail, though the last one did not.
+    /// Whether the next write may well fail for lack of space, even if the last one did not.
     fn is_full(&self) -> bool {
         self.writer.space().is_some_and(|space| space.free < MIN_FREE_BYTES)
     }
@@ -336,7 +364,7 @@ impl Committer {
         jobs
     }
 
-    /// Reads how much room is free, unless that was done just now.
+    /// Reads the free space, unless it was read within the last second.
     fn read_space(&mut self) {
         if self.space_read_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
             return;
@@ -362,7 +390,7 @@ impl Committer {
         }
     }
 
-    /// Tries to write to a store that could not be written, so that `/health` is right although no client writes.
+    /// Tries to write to a store that could not be written, so that `/health` becomes right without a client's write.
     async fn recheck(&mut self) {
         self.read_space();
         if self.has_unwiped {
@@ -386,15 +414,15 @@ impl Committer {
     }
 
     fn succeeded(&self) {
-        // A small write may still find room where the next one does not, so one success does not mean that the disk has room.
+        // On a full disk a small write may succeed and the next one fail, so one success is not enough.
         if !(self.is_failing() && self.is_full()) {
             self.context.status.writer(self.usual_state());
         }
     }
 
     fn failed(&self, error: &StoreError) {
-        if !error.is_disk_error() {
-            tracing::error!(%error, "a write failed");
+        if !error.is_of_the_disk() {
+            tracing::error!(%error, "the store failed to carry out a write");
             return;
         }
         let since = match self.context.status.writer_state() {
@@ -412,7 +440,7 @@ fn ping_answer(status: &Status) -> Answer {
     match status.writer_state() {
         state @ WriterState::Failed { .. } => CommandAnswer::Refused(CommandRefusal::new(
             FailureKind::Unavailable,
-            state.trouble().unwrap_or_default(),
+            state.problem().unwrap_or_default(),
         )),
         _ => CommandAnswer::Done,
     }

@@ -1,4 +1,4 @@
-//! How sync and its sources are, as `/health` tells it.
+//! The state of sync and of its sources, which `/health` shows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,17 +9,21 @@ use tokio::sync::watch;
 use crate::disk::Disk;
 use crate::metrics::Metrics;
 
-/// How many bad files are named; the rest are counted.
+/// How many bad files `/health` names. It gives the number of the others.
 const MAX_NAMED_FILES: usize = 10;
 
-/// What is known of a source.
+/// The state of a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum SourceState {
+    /// The source was not scanned yet.
     Starting,
-    /// The tree was read; some files may be bad.
+    /// The tree was read.
     Read {
         files: usize,
+        /// The files that can't be read, by path, each with the reason.
         failed: BTreeMap<String, String>,
+        /// How many of the failed files are encrypted, while sync has no age key at all.
+        without_age_key: usize,
     },
     /// The tree as a whole could not be read.
     Failed(String),
@@ -29,7 +33,7 @@ pub(crate) enum SourceState {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WriterState {
     Good,
-    /// Little room is left; this says how much.
+    /// The disk has little free space. The text says how little.
     Low(String),
     /// Nothing can be written.
     Failed {
@@ -39,16 +43,30 @@ pub(crate) enum WriterState {
 }
 
 impl WriterState {
-    /// What is wrong, as a message for people; `None` if nothing is.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// What is wrong, in words for `/health` and the log; `None` if nothing is.
+    pub(crate) fn problem(&self) -> Option<String> {
         match self {
             Self::Good => None,
             Self::Low(warning) => Some(warning.clone()),
             Self::Failed { since, error } => Some(format!(
-                "nothing can be written since {since}: {error}. Reads go on; writes work again, without a restart, as \
+                "nothing can be written since {since}: {error}. Reads still work. Writes work again, without a restart, as \
                  soon as the cause is gone"
             )),
         }
+    }
+}
+
+/// The message of a source with bad files, for clients without a token too.
+const BAD_FILES: &str = "some files can't be read; the log of sync names them, and so does /health to a client with a token";
+
+/// The message of a source with encrypted files while sync has no age key.
+const NO_AGE_KEY: &str = "encrypted files can't be read, because sync has no age key: set SOPS_AGE_KEY_FILE, or \
+    `ageKeyFile` in the sources file, to a file that `age-keygen` wrote";
+
+impl SourceState {
+    /// Whether the source has encrypted files while sync has no age key at all.
+    fn lacks_age_key(&self) -> bool {
+        matches!(self, Self::Read { without_age_key, .. } if *without_age_key > 0)
     }
 }
 
@@ -56,7 +74,7 @@ impl WriterState {
 pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
     writer: Mutex<WriterState>,
-    /// What `/health` says of the store while nothing is wrong.
+    /// The message of the store in `/health` while nothing is wrong.
     connected: String,
     changed: watch::Sender<()>,
     metrics: Arc<Metrics>,
@@ -78,6 +96,7 @@ impl Status {
         }
     }
 
+    /// Sets a source's state. A change is logged and published.
     pub(crate) fn source(&self, name: &str, state: SourceState) {
         self.metrics.source(name, &state);
         let mut sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -87,8 +106,15 @@ impl Status {
         match &state {
             SourceState::Starting => {}
             SourceState::Failed(error) => tracing::warn!(source = name, error, "the source can't be read"),
-            SourceState::Read { files, failed } => {
+            SourceState::Read {
+                files,
+                failed,
+                without_age_key,
+            } => {
                 tracing::info!(source = name, files, failed = failed.len(), "the source was read");
+                if *without_age_key > 0 && !sources.get(name).is_some_and(SourceState::lacks_age_key) {
+                    tracing::warn!(source = name, files = without_age_key, "{NO_AGE_KEY}");
+                }
             }
         }
         sources.insert(name.to_owned(), state);
@@ -96,7 +122,7 @@ impl Status {
         self.changed.send_replace(());
     }
 
-    /// Records the writer's state, and logs and publishes it if it changed.
+    /// Sets the writer's state. A change is logged and published.
     pub(crate) fn writer(&self, state: WriterState) {
         self.metrics.writer(&state);
         let mut writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -124,12 +150,12 @@ impl Status {
             .clone()
     }
 
-    /// Tells when anything changed.
+    /// A receiver that is notified of each change.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// What `/health` lists: the store, then the sources by name.
+    /// The dependencies that `/health` lists: the store, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
         let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let sources = sources.iter().map(|(name, state)| match state {
@@ -137,11 +163,11 @@ impl Status {
             SourceState::Failed(error) => Dependency::new(name, DependencyStatus::Failed)
                 .with_message("it can't be read; the log of sync says why")
                 .with_detail(error),
-            SourceState::Read { files, failed } if failed.is_empty() => {
-                Dependency::new(name, DependencyStatus::Active).with_detail(format!("{files} files"))
+            SourceState::Read { files, failed, .. } if failed.is_empty() => {
+                Dependency::new(name, "ACTIVE").with_detail(format!("{files} files"))
             }
-            SourceState::Read { files, failed } => Dependency::new(name, DependencyStatus::Degraded)
-                .with_message("some files can't be read; the log of sync names them, and so does /health to a token")
+            SourceState::Read { files, failed, .. } => Dependency::new(name, "DEGRADED")
+                .with_message(if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES })
                 .with_detail(bad_files(*files, failed)),
         });
         std::iter::once(self.store()).chain(sources).collect()
@@ -154,9 +180,9 @@ impl Status {
             WriterState::Low(_) => DependencyStatus::Degraded,
             WriterState::Failed { .. } => DependencyStatus::Failed,
         };
-        let message = state.trouble().unwrap_or_else(|| self.connected.clone());
+        let message = state.problem().unwrap_or_else(|| self.connected.clone());
         match state {
-            // An error of the store may name a row.
+            // An error of the store may name a row, so only clients with a token see it.
             WriterState::Failed { since, .. } => Dependency::new("sqlite", status)
                 .with_message(format!(
                     "nothing can be written since {since}; the log of sync says why"
@@ -179,4 +205,35 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
         text.push_str(&format!(" and {} more", failed.len() - MAX_NAMED_FILES));
     }
     text.trim_end_matches(';').to_owned()
+}
+
+fn dependency(service: &str, status: &str, message: String) -> Dependency {
+    Dependency::new(service, status).with_message(message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn status_of(state: SourceState) -> Dependency {
+        let status = Status::new(&Disk::Persistent, false, Arc::default());
+        status.source("git", state);
+        status.dependencies().pop().unwrap()
+    }
+
+    #[test]
+    fn a_source_with_encrypted_files_and_no_age_key_names_the_variable_to_set() {
+        let state = |without_age_key| SourceState::Read {
+            files: 2,
+            failed: BTreeMap::from([("db.yaml".to_owned(), "a reason".to_owned())]),
+            without_age_key,
+        };
+        let lacking = status_of(state(1));
+        assert_eq!(lacking.status, "DEGRADED");
+        assert!(lacking.message.unwrap().contains("set SOPS_AGE_KEY_FILE"));
+        assert!(lacking.detail.unwrap().contains("db.yaml (a reason)"));
+        let bad = status_of(state(0)).message.unwrap();
+        assert!(!bad.contains("SOPS_AGE_KEY_FILE") && !bad.contains("db.yaml"), "{bad}");
+    }
 }

@@ -1,45 +1,44 @@
-//! Contents of files, on their way into the store in blocks: 100 MB never stand in memory.
+//! The contents of files. They go into the store in blocks, so that a file of 100 MB is never in memory as a whole.
 
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
 use sidevault_model::{FileId, VaultId};
 use sidevault_store::CHUNK_BYTES;
-use tokio::task::spawn_blocking;
 
-use super::{DirectoryAnswer, DirectoryJob};
-use crate::queue::{Queue, QueueClosed};
+use super::read::ReadError;
+use super::{DirectoryAnswer, DirectoryJob, run_blocking};
+use crate::queue::Queue;
 
-/// How many chunks go to the writer at once: 1 MiB.
+/// How many chunks go to the writer in one job: 1 MiB.
 const CHUNKS_PER_JOB: usize = 16;
 
-/// The SHA-256 of bytes at hand.
+/// The SHA-256 of bytes in memory.
 pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// The content of a file that is to be stored.
+/// A content that is to be stored.
 pub(crate) struct Upload {
     pub(crate) content: FileId,
-    /// The SHA-256 of what is to be stored, from which the content's id was made.
+    /// The SHA-256 of the bytes. The content's id was computed from it.
     pub(crate) digest: [u8; 32],
-    /// The content's length in bytes.
+    /// The length in bytes.
     pub(crate) size: u64,
     pub(crate) bytes: Box<dyn Read + Send>,
 }
 
-/// Stores a content, unless it is there already. The file is read on a thread for blocking calls.
+/// Stores a content, unless the store has it already.
 ///
 /// # Errors
-/// What is wrong with the file, if it can't be read or is not what it was when its digest was made. Then the content
-/// stays incomplete, and the next attempt begins anew.
-pub(crate) async fn store(queue: &Queue, vault: VaultId, upload: Upload) -> Result<Result<(), String>, QueueClosed> {
+/// [`ReadError::Bad`] if the file can't be read or its bytes have another digest by now. The content then stays
+/// incomplete, and the next attempt stores it from its first block on.
+pub(crate) async fn store(queue: &Queue, vault: VaultId, upload: Upload) -> Result<(), ReadError> {
     let content = upload.content;
     let chunks = i64::try_from(upload.size.div_ceil(CHUNK_BYTES as u64)).unwrap_or(i64::MAX);
     match queue.directory(DirectoryJob::CountChunks { content }).await? {
-        Ok(DirectoryAnswer::Chunks(there)) if there == chunks => return Ok(Ok(())),
-        Ok(_) => {}
-        Err(error) => return Ok(Err(error)),
+        DirectoryAnswer::Chunks(stored) if stored == chunks => return Ok(()),
+        _ => {}
     }
     let mut first = 0;
     let mut blocks = Blocks {
@@ -48,17 +47,12 @@ pub(crate) async fn store(queue: &Queue, vault: VaultId, upload: Upload) -> Resu
         hash: Sha256::new(),
     };
     while blocks.left > 0 {
-        let read = spawn_blocking(move || {
+        let read = run_blocking(move || {
             let next = blocks.read_next()?;
             Ok((blocks, next))
         });
-        let next = match read.await.unwrap_or_else(|panic| Err(panic.to_string())) {
-            Ok((rest, next)) => {
-                blocks = rest;
-                next
-            }
-            Err(error) => return Ok(Err(error)),
-        };
+        let next;
+        (blocks, next) = read.await.flatten().map_err(ReadError::Bad)?;
         let after = first + i64::try_from(next.len()).unwrap_or_default();
         let job = DirectoryJob::PutChunks {
             vault,
@@ -66,15 +60,13 @@ pub(crate) async fn store(queue: &Queue, vault: VaultId, upload: Upload) -> Resu
             first,
             blocks: next,
         };
-        if let Err(error) = queue.directory(job).await? {
-            return Ok(Err(error));
-        }
+        queue.directory(job).await?;
         first = after;
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
-/// A content that is being stored.
+/// The part of a content that is still to be read.
 struct Blocks {
     upload: Upload,
     hash: Sha256,
@@ -82,8 +74,8 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// The next blocks. The last ones only if the whole is what the digest says: a content that is there as a whole is
-    /// taken for right from then on.
+    /// The next blocks. The last ones are given only if the digest of the whole is right, because the store takes a
+    /// content with all of its blocks for complete.
     fn read_next(&mut self) -> Result<Vec<Vec<u8>>, String> {
         let mut blocks = Vec::with_capacity(CHUNKS_PER_JOB);
         while self.left > 0 && blocks.len() < CHUNKS_PER_JOB {
@@ -91,13 +83,13 @@ impl Blocks {
             self.upload
                 .bytes
                 .read_exact(&mut block)
-                .map_err(|error| format!("it changed while it was read ({error})"))?;
+                .map_err(|error| format!("the file changed while it was read ({error})"))?;
             self.hash.update(&block);
             self.left -= block.len() as u64;
             blocks.push(block);
         }
         if self.left == 0 && self.hash.clone().finalize()[..] != self.upload.digest {
-            return Err("it changed while it was read".to_owned());
+            return Err("the file changed while it was read".to_owned());
         }
         Ok(blocks)
     }
@@ -109,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_blocks_are_given_only_if_the_content_is_what_its_digest_says() {
+    fn the_last_blocks_are_given_only_if_the_digest_is_right() {
         let bytes = vec![7; CHUNK_BYTES * (CHUNKS_PER_JOB + 1)];
         let blocks = |digest: [u8; 32], bytes: &[u8]| {
             let size = CHUNK_BYTES as u64 * (CHUNKS_PER_JOB as u64 + 1);

@@ -1,40 +1,64 @@
-//! One file: what is in it, decrypted.
+//! Reads, decrypts and parses one file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
 
 use sha2::{Digest, Sha256};
-use sidevault_sops::{Detector, Document, Format, Identities};
+use sidevault_sops::{Detector, Document, Format, Identities, SopsError};
 use sidevault_store::CHUNK_BYTES;
 
 use super::beneath::{BeneathError, Opened};
 use super::content;
 use super::draft::{ParsedDocument, read_documents};
 use super::tree::FoundFile;
+use crate::queue::{JobError, QueueClosed};
 
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
 const MAX_STRUCTURED_BYTES: u64 = 16 << 20;
 
-/// The largest SOPS-encrypted file with another name, in bytes. It is authenticated as a whole, so it must
-/// stand in memory as a whole. Such files that are not encrypted have no limit.
+/// The largest SOPS-encrypted file of any other format, in bytes. SOPS authenticates a file as a whole, so all of it
+/// must be in memory. Files of these formats that are not encrypted have no limit.
 const MAX_ENCRYPTED_BYTES: u64 = 64 << 20;
 
-/// What a file is.
+/// What a file becomes.
 pub(crate) enum Contents {
-    /// Items; none for a file that is not meant to be any.
+    /// One item for each document; none for a file that is not served, such as a README.
     Items(Vec<ParsedDocument>),
-    /// A DOCUMENT whose bytes had to be decrypted.
+    /// A DOCUMENT item with these decrypted bytes.
     Decrypted(Vec<u8>),
-    /// A DOCUMENT that is the file as it is, of this size.
+    /// A DOCUMENT item with the bytes of the file itself, of which there are `size`.
     Plain { size: u64 },
 }
 
-/// Why a file could not be read.
+/// Why a file was not read.
 pub(crate) enum ReadError {
-    /// It is not there any more: the tree is being changed, and must be listed again.
+    /// The file is gone: the tree is being changed, and must be scanned again.
     Gone,
-    /// It is bad. Its items stay as they were.
+    /// The file is bad, for this reason. Its items stay as they were.
     Bad(String),
+    /// The file is encrypted, and sync has no age key at all. Its items stay as they were.
+    NoAgeKey(String),
+    /// sync is stopping.
+    Closed(QueueClosed),
+}
+
+impl From<JobError> for ReadError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Closed(closed) => Self::Closed(closed),
+            error => Self::Bad(error.to_string()),
+        }
+    }
+}
+
+impl From<SopsError> for ReadError {
+    fn from(error: SopsError) -> Self {
+        if error.is_without_identity() {
+            Self::NoAgeKey(error.to_string())
+        } else {
+            Self::Bad(error.to_string())
+        }
+    }
 }
 
 impl From<io::Error> for ReadError {
@@ -55,25 +79,26 @@ impl From<BeneathError> for ReadError {
     }
 }
 
-/// A file as it is on disk: its digest, and its bytes if they are needed as a whole.
+/// A file as it is on disk. It has its bytes only if they are needed as a whole.
 pub(crate) struct RawFile {
     pub(crate) digest: [u8; 32],
     size: u64,
     bytes: Option<Vec<u8>>,
 }
 
-/// Reads a file's bytes, or only their digest if SOPS encrypted nothing in them and they make no items.
+/// Reads a file into memory. Of a binary file that SOPS did not encrypt, only size and digest are kept: it may be
+/// larger than memory.
 pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, ReadError> {
     let raw = load_from(found, &mut opened.file)?;
     if opened.has_changed()? {
-        return Err(ReadError::Bad("it changed while it was read".to_owned()));
+        return Err(ReadError::Bad("the file changed while it was read".to_owned()));
     }
     Ok(raw)
 }
 
 fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     if Format::from_path(&found.path) != Format::Binary {
-        return whole(file, MAX_STRUCTURED_BYTES, "larger than 16 MiB, the most for this format");
+        return whole(file, MAX_STRUCTURED_BYTES, "the file is larger than 16 MiB, the limit for its format");
     }
     let survey = Survey::of(file)?;
     if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
@@ -87,11 +112,11 @@ fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     whole(
         file,
         MAX_ENCRYPTED_BYTES,
-        "larger than 64 MiB, the most for a file that SOPS encrypted",
+        "the file is larger than 64 MiB, the limit for a file that SOPS encrypted",
     )
 }
 
-/// All bytes of a file.
+/// Reads all bytes of a file. A file of more than `limit` bytes is refused with the error `beyond`.
 fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<RawFile, ReadError> {
     let mut bytes = Vec::new();
     let size = file.take(limit + 1).read_to_end(&mut bytes)? as u64;
@@ -105,13 +130,13 @@ fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<RawFile, ReadError
     })
 }
 
-/// What is learned of a file that is read block by block.
+/// What one pass over a file tells, without keeping its bytes.
 struct Survey {
     digest: [u8; 32],
     size: u64,
-    /// Whether it is text with values that SOPS encrypted, whatever its name.
+    /// Whether the file is text that holds values SOPS encrypted.
     is_sealed: bool,
-    /// As the envelope does into which SOPS puts binary files.
+    /// Whether the file may be the JSON envelope in which SOPS stores an encrypted binary file.
     starts_like_json: bool,
 }
 
@@ -142,14 +167,13 @@ impl Survey {
     }
 }
 
-/// Decrypts a file and says what it is.
-pub(crate) fn understand(found: &FoundFile, raw: &RawFile, identities: &Identities) -> Result<Contents, ReadError> {
+/// Decrypts and parses a file.
+pub(crate) fn parse(found: &FoundFile, raw: &RawFile, identities: &Identities) -> Result<Contents, ReadError> {
     let Some(bytes) = &raw.bytes else {
         return Ok(plain(found, raw));
     };
     let format = Format::from_path(&found.path);
-    let decrypted =
-        sidevault_sops::read(format, bytes, identities).map_err(|error| ReadError::Bad(error.to_string()))?;
+    let decrypted = sidevault_sops::read(format, bytes, identities)?;
     match decrypted.document {
         Document::Tree(documents) => read_documents(&documents).map(Contents::Items).map_err(ReadError::Bad),
         Document::Binary(bytes) if decrypted.encrypted => Ok(Contents::Decrypted(bytes)),
@@ -157,8 +181,8 @@ pub(crate) fn understand(found: &FoundFile, raw: &RawFile, identities: &Identiti
     }
 }
 
-/// Notes that explain a tree are no secrets of it, unless somebody encrypted them. They may quote what SOPS
-/// writes.
+/// Whether a file is Markdown. It documents the tree and is not served, unless SOPS encrypted it. It may quote encrypted
+/// values, so those alone do not make it an encrypted file.
 fn is_note(found: &FoundFile) -> bool {
     found.relative.ends_with(".md")
 }

@@ -1,40 +1,42 @@
-//! A directory source from one scan of its tree to the next.
+//! A directory source: scans its tree, hands what changed to the writer, waits for the next change, and starts over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use sidevault_keys::IdKey;
 use sidevault_model::{VaultId, filter};
 use sidevault_sops::Identities;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use unicode_normalization::UnicodeNormalization;
 
 use super::beneath::{FileStamp, Root};
 use super::draft::ItemDraft;
 use super::identities::KeySources;
 use super::items::{BuiltItems, ItemBuilder};
-use super::read::{ReadError, load, understand};
+use super::read::{ReadError, load, parse};
 use super::tree::{FoundFile, Tree, list};
 use super::watch::Watch;
-use super::{DirectoryAnswer, DirectoryJob, content};
+use super::{DirectoryAnswer, DirectoryJob, content, run_blocking};
 use crate::config::DirectorySource;
 use crate::metrics::Metrics;
-use crate::queue::{Queue, QueueClosed};
+use crate::queue::{JobError, Queue, QueueClosed};
 use crate::status::{SourceState, Status};
 
-/// How many files' items go to the writer at once,
+/// The most files whose items go to the writer in one job.
 const FILES_PER_JOB: usize = 64;
-/// and from how many items on fewer files do: other writes wait meanwhile.
+
+/// A job is sent to the writer as soon as it has this many items, because other writes wait while it is carried out.
 const ITEMS_PER_JOB: usize = 1000;
 
-/// How retry a tree that was changing while it was read is read again. Twice as late each time.
+/// How soon a tree that changed during its scan is scanned again. The time doubles with each further attempt.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
-/// A file that was written to this short a time before it was read may be written to again without getting a new time:
-/// Linux counts the times of files in steps of up to 10 ms.
+/// Linux counts the times of files in steps of up to 10 ms. A file that was written to so shortly before it was read may
+/// be written to once more and keep its modification time, so it is read again at the next scan.
 const TIMESTAMP_STEP: Duration = Duration::from_millis(20);
 
 /// What a directory source works with.
@@ -43,46 +45,21 @@ pub(crate) struct SourceContext {
     pub(crate) ids: IdKey,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The sources that stand before this one in the sources file. A new vault that two want is the first one's.
+    /// The sources above this one in the sources file. If two sources have files for one new vault, the upper one gets it.
     pub(crate) earlier: Vec<DirectorySource>,
 }
 
-/// Serves a directory until it is told to stop.
+/// Serves a directory until `stop` is cancelled or the writer is gone.
 pub(crate) async fn run(config: DirectorySource, context: SourceContext, stop: CancellationToken) {
-    let mut source = DirectoryScanner::new(config, context);
-    let work = async {
-        let mut watch = Watch::new();
-        let mut noticed = None;
-        let mut retry = FIRST_RETRY;
-        loop {
-            watch.follow(&source.config.path).await;
-            let next = match source.scan(noticed).await {
-                Ok(next) => next,
-                Err(QueueClosed) => return,
-            };
-            noticed = match next {
-                Next::Wait => {
-                    retry = FIRST_RETRY;
-                    watch.changed(source.config.full_check).await
-                }
-                Next::Again => {
-                    let since = noticed.unwrap_or_else(Instant::now);
-                    let _event = watch.changed(retry).await;
-                    retry = (2 * retry).min(source.config.full_check);
-                    Some(since)
-                }
-            };
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        () = stop.cancelled() => {}
-    }
+    let mut scanner = DirectoryScanner::new(config, context);
+    stop.run_until_cancelled(scanner.scan_forever()).await;
 }
 
+/// What to do after a scan.
 pub(crate) enum Next {
+    /// Wait for a file event or the next full check.
     Wait,
-    /// The tree changed under our eyes.
+    /// Scan again soon: the tree changed during the scan.
     Again,
 }
 
@@ -90,26 +67,43 @@ pub(crate) struct DirectoryScanner {
     config: Arc<DirectorySource>,
     keys: Arc<Mutex<KeySources>>,
     context: SourceContext,
-    /// What was last seen of each file, by its path in the tree.
+    /// What was last read of each file, by its path in the tree.
     records: HashMap<String, FileRecord>,
-    /// The vaults that were this source's at the last scan.
+    /// The vaults that belonged to this source at the last scan.
     owned: HashSet<VaultId>,
-    /// Paths that were not served at the last scan, each with the reason.
+    /// The paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
+    /// How many scans were begun; the log names each by its number.
+    scans: u64,
 }
 
 struct FileRecord {
-    /// The file as it was read; `None` if it has to be read again at the next scan.
+    /// The metadata of the file when it was read; `None` if it must be read again at the next scan.
     stamp: Option<FileStamp>,
     digest: [u8; 32],
-    /// Why the file is bad; `None` if it is good.
-    error: Option<String>,
+    /// Why the file is not served; `None` if it is.
+    error: Option<FileError>,
 }
 
-/// A vault and the files that belong to it, whatever the case of their directories' names.
-struct Group {
+/// Why a file is not served.
+struct FileError {
+    message: String,
+    /// Whether the file is encrypted and sync has no age key at all.
+    needs_age_key: bool,
+}
+
+/// A vault, and the files for it. The names of their directories may differ in case.
+struct VaultFiles {
     name: String,
     files: Vec<FoundFile>,
+}
+
+/// The writer's answer about the vaults that a source has files for.
+struct Claimed {
+    /// All vaults of the source.
+    owned: Vec<VaultId>,
+    /// The vaults that it can't have, each with the reason.
+    refused: BTreeMap<VaultId, String>,
 }
 
 impl DirectoryScanner {
@@ -121,65 +115,107 @@ impl DirectoryScanner {
             records: HashMap::new(),
             owned: HashSet::new(),
             failed: BTreeMap::new(),
+            scans: 0,
         }
     }
 
+    /// Scans the tree whenever it changes, until the writer is gone.
+    async fn scan_forever(&mut self) {
+        let mut watch = Watch::new();
+        let mut noticed = None;
+        let mut pauses = self.retry_pauses();
+        loop {
+            watch.follow(&self.config.path).await;
+            let next = match self.scan(noticed).await {
+                Ok(next) => next,
+                Err(QueueClosed) => return,
+            };
+            noticed = match next {
+                Next::Wait => {
+                    pauses = self.retry_pauses();
+                    watch.changed(self.config.full_check).await
+                }
+                Next::Again => {
+                    let since = noticed.unwrap_or_else(Instant::now);
+                    // Another file event ends the pause early.
+                    watch.changed(pauses.next().unwrap_or(self.config.full_check)).await;
+                    Some(since)
+                }
+            };
+        }
+    }
+
+    /// Pauses that double from [`FIRST_RETRY`] up to the time of the full check.
+    fn retry_pauses(&self) -> ExponentialBackoff {
+        ExponentialBuilder::new()
+            .with_min_delay(FIRST_RETRY)
+            .with_max_delay(self.config.full_check)
+            .without_max_times()
+            .build()
+    }
+
     /// Scans the tree once. `noticed` is the time of the file event that caused the scan, if one did.
+    ///
+    /// # Errors
+    /// [`QueueClosed`] if the writer is gone.
     pub(crate) async fn scan(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
-        let (config, keys) = (self.config.clone(), self.keys.clone());
-        let listed = spawn_blocking(move || {
-            let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
-            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok((tree, keys.load(&config.name)))
-        });
-        let (mut tree, identities) = match listed.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+        self.scans += 1;
+        let span = tracing::info_span!("scan", source = self.config.name, scan = self.scans);
+        self.scan_tree(noticed).instrument(span).await
+    }
+
+    async fn scan_tree(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
+        let (mut tree, identities) = match self.list_tree().await {
             Ok((tree, identities)) => (tree, Arc::new(identities)),
             Err(error) => return Ok(self.fail(error)),
         };
-        let mut groups = self.groups(std::mem::take(&mut tree.files));
-        let files: usize = groups.values().map(|group| group.files.len()).sum();
+        let mut vaults = self.by_vault(std::mem::take(&mut tree.files));
+        let files: usize = vaults.values().map(|vault| vault.files.len()).sum();
         let mut failed: BTreeMap<String, String> = tree
             .refused
             .iter()
-            .map(|(path, refused)| (path.clone(), refused.error.clone()))
+            .map(|(path, rejected)| (path.clone(), rejected.error.clone()))
             .collect();
-        // Why no vault of the source can be served, if that is so.
-        let mut nothing_served = None;
-        let owned = match self.claim(&groups).await? {
-            Ok((owned, refused)) => {
-                if refused.len() == groups.len() {
-                    nothing_served = refused.values().next().cloned();
-                }
-                for (vault, error) in refused {
-                    let files = groups.remove(&vault).map(|group| group.files).unwrap_or_default();
-                    failed.extend(files.into_iter().map(|found| (found.relative, error.clone())));
-                }
-                owned
-            }
-            Err(error) => return Ok(self.fail(error)),
+        let Claimed { owned, refused } = match self.claim(&vaults).await {
+            Ok(claimed) => claimed,
+            Err(JobError::Closed(closed)) => return Err(closed),
+            Err(error) => return Ok(self.fail(error.to_string())),
         };
-        let mut complete = !tree.changing;
-        for (vault, group) in &groups {
-            complete &= self.read_vault(*vault, &group.files, &tree.root, &identities).await?;
+        // If the source can have none of its vaults, it serves nothing, and the first reason stands for all.
+        let nothing_served = if refused.len() == vaults.len() {
+            refused.values().next().cloned()
+        } else {
+            None
+        };
+        for (vault, error) in refused {
+            let files = vaults.remove(&vault).map(|vault| vault.files).unwrap_or_default();
+            failed.extend(files.into_iter().map(|found| (found.relative, error.clone())));
         }
-        if !self.is_root(tree.root.clone()).await {
+        let mut complete = !tree.changing;
+        for (id, vault) in &vaults {
+            let span = tracing::info_span!("vault", vault = %id);
+            let read = self.read_vault(*id, &vault.files, &tree.root, &identities);
+            complete &= read.instrument(span).await?;
+        }
+        if !self.is_current_root(tree.root.clone()).await {
             return Ok(Next::Again);
         }
-        // A file that was listed and is gone by now keeps its items until the next scan.
+        // If the tree changed during the scan, a file may have been missed: the next scan removes what is really gone.
         if !tree.changing && files > 0 {
-            self.prune(&tree, &groups, &owned).await?;
+            self.prune(&tree, &vaults, &owned).await?;
         }
-        failed.extend(
-            self.records
-                .iter()
-                .filter_map(|(path, record)| Some((path.clone(), record.error.clone()?))),
-        );
+        let errors = self.records.iter().filter_map(|(path, record)| Some((path, record.error.as_ref()?)));
+        failed.extend(errors.map(|(path, error)| (path.clone(), error.message.clone())));
         self.log_changes(&failed);
         self.failed.clone_from(&failed);
         let files = files + tree.refused.len();
         self.report(match nothing_served {
             Some(error) => SourceState::Failed(error),
-            None => SourceState::Read { files, failed },
+            None => SourceState::Read {
+                files,
+                failed,
+                without_age_key: self.files_without_age_key(),
+            },
         });
         if !complete {
             return Ok(Next::Again);
@@ -190,61 +226,74 @@ impl DirectoryScanner {
         Ok(Next::Wait)
     }
 
+    /// Lists the tree and reads the age keys.
+    async fn list_tree(&self) -> Result<(Tree, Identities), String> {
+        let (config, keys) = (self.config.clone(), self.keys.clone());
+        run_blocking(move || {
+            let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
+            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok((tree, keys.load(&config.name)))
+        })
+        .await?
+    }
+
+    /// Reports that the tree as a whole can't be read. All items stay.
     fn fail(&self, error: String) -> Next {
         self.report(SourceState::Failed(error));
         Next::Wait
     }
 
-    /// The files by vault. Directories whose names differ in case or Unicode normalisation only are one vault, named
-    /// like the first of them in the order of bytes, as long as it is there.
-    fn groups(&self, files: Vec<FoundFile>) -> BTreeMap<VaultId, Group> {
-        let mut groups: BTreeMap<VaultId, Group> = BTreeMap::new();
+    fn files_without_age_key(&self) -> usize {
+        let errors = self.records.values().filter_map(|record| record.error.as_ref());
+        errors.filter(|error| error.needs_age_key).count()
+    }
+
+    /// The files by vault. Directories whose names differ only in case or Unicode normalisation are one vault. It has
+    /// the name of the directory that comes first in the order of bytes.
+    fn by_vault(&self, files: Vec<FoundFile>) -> BTreeMap<VaultId, VaultFiles> {
+        let mut vaults: BTreeMap<VaultId, VaultFiles> = BTreeMap::new();
         for found in files {
-            let group = groups
+            let vault = vaults
                 .entry(vault_id(&self.context.ids, &found.vault))
-                .or_insert_with(|| Group {
+                .or_insert_with(|| VaultFiles {
                     name: found.vault.clone(),
                     files: Vec::new(),
                 });
-            if found.vault < group.name {
-                group.name.clone_from(&found.vault);
+            if found.vault < vault.name {
+                vault.name.clone_from(&found.vault);
             }
-            group.files.push(found);
+            vault.files.push(found);
         }
-        groups
+        vaults
     }
 
-    /// Makes sure that the vaults are there. Gives all vaults of this source, and why it can't have some of those that
-    /// it has files for.
-    async fn claim(
-        &mut self,
-        groups: &BTreeMap<VaultId, Group>,
-    ) -> Result<Result<(Vec<VaultId>, BTreeMap<VaultId, String>), String>, QueueClosed> {
-        let reserved = if groups.keys().all(|vault| self.owned.contains(vault)) {
+    /// Makes the vaults that the source has files for, as far as it can have them.
+    async fn claim(&mut self, vaults: &BTreeMap<VaultId, VaultFiles>) -> Result<Claimed, JobError> {
+        let reserved = if vaults.keys().all(|vault| self.owned.contains(vault)) {
             BTreeMap::new()
         } else {
             self.earlier_vaults().await
         };
         let claim = DirectoryJob::Claim {
             source: self.config.name.clone(),
-            vaults: groups.iter().map(|(id, group)| (*id, group.name.clone())).collect(),
+            vaults: vaults.iter().map(|(id, vault)| (*id, vault.name.clone())).collect(),
             reserved,
         };
-        Ok(match self.context.queue.directory(claim).await? {
-            Ok(DirectoryAnswer::Claimed { owned, refused }) => {
+        match self.context.queue.directory(claim).await? {
+            DirectoryAnswer::Claimed { owned, refused } => {
                 self.owned = owned.iter().copied().collect();
-                Ok((owned, refused))
+                Ok(Claimed { owned, refused })
             }
-            Ok(_) => Err("the writer did not say which vaults there are".to_owned()),
-            Err(error) => Err(error),
-        })
+            _ => Err(JobError::WrongAnswer),
+        }
     }
 
-    /// The vaults for which sources that stand before this one have files now. They are looked for in the trees, since
-    /// those sources may not have read them yet. A tree that can't be listed wants nothing.
+    /// The vaults that sources above this one in the sources file have files for, by the name of the source. Their
+    /// trees are listed for it, because those sources may not have been scanned yet. A tree that can't be listed
+    /// reserves nothing.
     async fn earlier_vaults(&self) -> BTreeMap<VaultId, String> {
         let (earlier, ids) = (self.context.earlier.clone(), self.context.ids.clone());
-        let listed = spawn_blocking(move || {
+        let listed = run_blocking(move || {
             let mut vaults = BTreeMap::new();
             for source in &earlier {
                 for found in list(source).map(|tree| tree.files).unwrap_or_default() {
@@ -258,13 +307,13 @@ impl DirectoryScanner {
         listed.await.unwrap_or_default()
     }
 
-    /// Whether the tree that was read is still the source's.
-    async fn is_root(&self, root: Arc<Root>) -> bool {
+    /// Whether the source's path still leads to the tree that was read.
+    async fn is_current_root(&self, root: Arc<Root>) -> bool {
         let config = self.config.clone();
-        spawn_blocking(move || root.is_at(&config.path)).await.unwrap_or(false)
+        run_blocking(move || root.is_at(&config.path)).await.unwrap_or(false)
     }
 
-    /// What a file's items are known by in the store.
+    /// The key under which the store finds all items of a file.
     fn origin(&self, vault: VaultId, relative: &str) -> String {
         self.context
             .ids
@@ -272,7 +321,8 @@ impl DirectoryScanner {
             .to_string()
     }
 
-    /// Reads what changed of a vault's files. False if some vanished meanwhile.
+    /// Reads the files of a vault that changed, and hands their items to the writer. Returns `false` if a file
+    /// vanished meanwhile.
     async fn read_vault(
         &mut self,
         vault: VaultId,
@@ -284,14 +334,16 @@ impl DirectoryScanner {
         let mut ready: Vec<(String, Vec<ItemDraft>)> = Vec::new();
         let mut items = 0;
         for found in files {
-            match self.read_file(vault, found, root, identities).await? {
+            match self.read_file(vault, found, root, identities).await {
                 Ok(Some(drafts)) => {
                     items += drafts.len();
                     ready.push((self.origin(vault, &found.relative), drafts));
                 }
                 Ok(None) => {}
+                Err(ReadError::Closed(closed)) => return Err(closed),
                 Err(ReadError::Gone) => complete = false,
-                Err(ReadError::Bad(error)) => self.refuse(found, error),
+                Err(ReadError::Bad(error)) => self.reject(found, error, false),
+                Err(ReadError::NoAgeKey(error)) => self.reject(found, error, true),
             }
             if ready.len() == FILES_PER_JOB || items >= ITEMS_PER_JOB {
                 items = 0;
@@ -304,152 +356,141 @@ impl DirectoryScanner {
         Ok(complete)
     }
 
-    /// The items a file makes, their contents stored; None if it is as it was.
+    /// The items of a file, after the contents of their files were stored; `None` if the file is unchanged.
     async fn read_file(
         &mut self,
         vault: VaultId,
         found: &FoundFile,
         root: &Arc<Root>,
         identities: &Arc<Identities>,
-    ) -> Result<Result<Option<Vec<ItemDraft>>, ReadError>, QueueClosed> {
-        let record = self.records.get(&found.relative);
-        if record.is_some_and(|record| record.error.is_none() && record.stamp == Some(found.stamp)) {
-            return Ok(Ok(None));
+    ) -> Result<Option<Vec<ItemDraft>>, ReadError> {
+        let good = self.records.get(&found.relative).filter(|record| record.error.is_none());
+        if good.is_some_and(|record| record.stamp == Some(found.stamp)) {
+            return Ok(None);
         }
-        let good_digest = record.filter(|record| record.error.is_none()).map(|record| record.digest);
+        let good_digest = good.map(|record| record.digest);
         let (root, file, keys, ids) = (root.clone(), found.clone(), identities.clone(), self.context.ids.clone());
-        let read = spawn_blocking(move || {
+        let read = run_blocking(move || {
             let begun = SystemTime::now();
             let mut opened = root.file(&file.path)?;
             let raw = load(&file, &mut opened)?;
             let record = FileRecord {
-                stamp: Some(opened.stamp).filter(|stamp| !is_fresh(stamp, begun)),
+                stamp: Some(opened.stamp).filter(|stamp| !was_just_written(stamp, begun)),
                 digest: raw.digest,
                 error: None,
             };
             if good_digest == Some(raw.digest) {
                 return Ok((record, None));
             }
-            let contents = understand(&file, &raw, &keys)?;
+            let contents = parse(&file, &raw, &keys)?;
             let builder = ItemBuilder {
                 ids: &ids,
                 vault,
                 relative: &file.relative,
             };
-            Ok((record, Some(builder.make(contents, &raw, opened)?)))
+            Ok((record, Some(builder.build(contents, &raw, opened)?)))
         });
-        let (record, made) = match read
-            .await
-            .unwrap_or_else(|panic| Err(ReadError::Bad(panic.to_string())))
-        {
-            Ok(read) => read,
-            Err(error) => return Ok(Err(error)),
-        };
-        let drafts = match made {
+        let (record, built) = read.await.unwrap_or_else(|error| Err(ReadError::Bad(error)))?;
+        let drafts = match built {
             None => None,
             Some(BuiltItems { drafts, uploads }) => {
                 for upload in uploads {
-                    if let Err(error) = content::store(&self.context.queue, vault, upload).await? {
-                        return Ok(Err(ReadError::Bad(error)));
-                    }
+                    content::store(&self.context.queue, vault, upload).await?;
                 }
                 Some(drafts)
             }
         };
         self.records.insert(found.relative.clone(), record);
-        Ok(Ok(drafts))
+        Ok(drafts)
     }
 
+    /// Hands the items of some files to the writer.
     async fn apply(&mut self, vault: VaultId, files: Vec<(String, Vec<ItemDraft>)>) -> Result<(), QueueClosed> {
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
             files,
         };
-        if let Err(error) = self.context.queue.directory(job).await? {
-            // Read again next time: what was read did not get into the store.
-            self.records.clear();
-            tracing::error!(source = self.config.name, error, "items could not be stored");
+        match self.context.queue.directory(job).await {
+            Ok(_) => Ok(()),
+            Err(JobError::Closed(closed)) => Err(closed),
+            Err(error) => {
+                // The store does not have what was read, so the next scan must read it again.
+                self.records.clear();
+                tracing::error!(%error, "items could not be stored; the next scan tries again");
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    /// Forgets the files that are gone, and removes their items. Not called for a tree without any file, which is taken
-    /// for a volume that is not mounted.
+    /// Removes the items of files that are gone. Not called for a tree without any file, which is taken for a volume
+    /// that is not mounted.
     async fn prune(
         &mut self,
         tree: &Tree,
-        groups: &BTreeMap<VaultId, Group>,
+        vaults: &BTreeMap<VaultId, VaultFiles>,
         owned: &[VaultId],
     ) -> Result<(), QueueClosed> {
-        let present: HashSet<&str> = groups
+        let present: HashSet<&str> = vaults
             .values()
-            .flat_map(|group| group.files.iter().map(|found| found.relative.as_str()))
+            .flat_map(|vault| vault.files.iter().map(|found| found.relative.as_str()))
             .collect();
         self.records.retain(|relative, _| present.contains(relative.as_str()));
         let ids = &self.context.ids;
         let unlisted: HashSet<VaultId> = tree.unlisted.iter().map(|name| vault_id(ids, name)).collect();
-        // What is refused now may have been a file before: an error deletes nothing.
-        let refused: Vec<(VaultId, String)> = tree
+        // A rejected path may have been a good file before. Its items stay: an error deletes nothing.
+        let rejected: Vec<(VaultId, String)> = tree
             .refused
             .iter()
-            .map(|(path, refused)| (vault_id(ids, &refused.vault), path.nfc().collect()))
+            .map(|(path, rejected)| (vault_id(ids, &rejected.vault), path.nfc().collect()))
             .collect();
         let mut removed = 0;
         for vault in owned.iter().filter(|vault| !unlisted.contains(*vault)) {
-            let files = groups.get(vault).map_or(&[][..], |group| &group.files);
+            let files = vaults.get(vault).map_or(&[][..], |vault| &vault.files);
             let files = files.iter().map(|found| found.relative.as_str());
-            let refused = refused
+            let rejected = rejected
                 .iter()
-                .filter(|(its, _)| its == vault)
+                .filter(|(its_vault, _)| its_vault == vault)
                 .map(|(_, path)| path.as_str());
             let origins = files
-                .chain(refused)
+                .chain(rejected)
                 .map(|relative| self.origin(*vault, relative))
                 .collect();
-            match self
-                .context
-                .queue
-                .directory(DirectoryJob::Prune { vault: *vault, origins })
-                .await?
-            {
+            let job = DirectoryJob::Prune { vault: *vault, origins };
+            match self.context.queue.directory(job).await {
                 Ok(DirectoryAnswer::Pruned(items)) => removed += items,
                 Ok(_) => {}
-                Err(error) => tracing::error!(
-                    source = self.config.name,
-                    error,
-                    "items of removed files could not be removed"
-                ),
+                Err(JobError::Closed(closed)) => return Err(closed),
+                Err(error) => {
+                    tracing::error!(%vault, %error, "the items of removed files could not be deleted; the next scan tries again");
+                }
             }
         }
         if removed > 0 {
-            tracing::info!(
-                source = self.config.name,
-                items = removed,
-                "files were removed, and so are their items"
-            );
+            tracing::info!(items = removed, "the items of removed files were deleted");
         }
         Ok(())
     }
 
-    fn refuse(&mut self, found: &FoundFile, error: String) {
+    /// Notes that a file is not served. Its items stay.
+    fn reject(&mut self, found: &FoundFile, message: String, needs_age_key: bool) {
         let record = self.records.entry(found.relative.clone()).or_insert(FileRecord {
             stamp: None,
             digest: [0; 32],
             error: None,
         });
-        record.error = Some(error);
+        record.error = Some(FileError { message, needs_age_key });
     }
 
+    /// Logs each file whose error is new or gone.
     fn log_changes(&self, failed: &BTreeMap<String, String>) {
-        let source = &self.config.name;
         for (file, error) in failed {
             if self.failed.get(file) != Some(error) {
-                tracing::warn!(source, file, error, "a file can't be read; its items stay as they were");
+                tracing::warn!(file, error, "a file can't be read; its items stay as they were");
             }
         }
         for file in self.failed.keys().filter(|file| !failed.contains_key(*file)) {
-            tracing::info!(source, file, "the file is good again, or gone");
+            tracing::info!(file, "a file that could not be read was repaired or removed");
         }
     }
 
@@ -462,8 +503,8 @@ fn vault_id(ids: &IdKey, name: &str) -> VaultId {
     ids.vault(&filter::fold(name))
 }
 
-/// Whether a file was written to so short a time before `now` that its times can't tell of another write.
-fn is_fresh(stamp: &FileStamp, now: SystemTime) -> bool {
+/// Whether a file was written to so shortly before `now` that one more write might not change its times.
+fn was_just_written(stamp: &FileStamp, now: SystemTime) -> bool {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
     let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
@@ -482,9 +523,9 @@ mod tests {
         let written = SystemTime::now();
         let tree = list(&DirectorySource::new(dir.path())).unwrap();
         let stamp = &tree.files[0].stamp;
-        assert!(is_fresh(stamp, written));
-        assert!(!is_fresh(stamp, written + Duration::from_secs(1)));
-        // A clock that was set back says nothing of the file.
-        assert!(!is_fresh(stamp, written - Duration::from_secs(1)));
+        assert!(was_just_written(stamp, written));
+        assert!(!was_just_written(stamp, written + Duration::from_secs(1)));
+        // If the clock was set back, the file's time lies in the future, and says nothing about a second write.
+        assert!(!was_just_written(stamp, written - Duration::from_secs(1)));
     }
 }
