@@ -267,6 +267,46 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
 }
 
 #[test]
+fn files_of_one_name_are_told_apart_by_their_directory() {
+    let world = World::start(&[("secrets/media/plex/secret.sops.yaml", "k: plex\n")], &["media=read"]);
+    let vault = world.vault("media");
+    world.wait_titles(&vault, &["secret 1"]);
+    let filtered = |tag: &str| {
+        let filter = format!("title%20eq%20%22secret%22%20and%20tag%20eq%20%22{tag}%22");
+        let target = format!("/v1/vaults/{vault}/items?filter={filter}");
+        let list = world.pair.get(&world.token, &target).json();
+        let items = list.as_array().unwrap();
+        assert_eq!(items.len(), 1, "{tag}: {list}");
+        items[0]["id"].as_str().unwrap().to_owned()
+    };
+    let plex = filtered("plex");
+    // A second file of this name changes neither title nor version of the first one's item.
+    world.write("secrets/media/radarr/secret.sops.yaml", "k: radarr\n");
+    world.wait_titles(&vault, &["secret 1", "secret 1"]);
+    assert_eq!(filtered("plex"), plex);
+    for (tag, value) in [("plex", "plex"), ("radarr", "radarr")] {
+        let target = format!("/v1/vaults/{vault}/items/{}", filtered(tag));
+        let item = world.pair.get(&world.token, &target).json();
+        assert_eq!(item["fields"][0]["value"], value);
+        assert_eq!(item["tags"], serde_json::json!([tag]));
+    }
+    let warnings = || {
+        let log = world.pair.log(Half::Sync);
+        let lines = log.lines().filter(|line| line.contains("items of several files have one title"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = wait_until(|| warnings().pop()).expect("a warning");
+    let both = ["media/plex/secret.sops.yaml", "media/radarr/secret.sops.yaml"];
+    assert!(both.iter().all(|file| first.contains(file)), "{first}");
+    // Further scans do not repeat the warning.
+    world.write("secrets/media/radarr/secret.sops.yaml", "k: changed\n");
+    world.wait_titles(&vault, &["secret 1", "secret 2"]);
+    world.write("secrets/media/other.yaml", "k: other\n");
+    world.wait_titles(&vault, &["other 1", "secret 1", "secret 2"]);
+    assert_eq!(warnings().len(), 1, "{:?}", warnings());
+}
+
+#[test]
 fn secrets_of_one_name_are_told_apart_by_their_namespace() {
     let secret = |namespace: &str, value: &str| {
         format!(

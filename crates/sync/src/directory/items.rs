@@ -1,4 +1,4 @@
-//! The items that a file makes: their ids and titles, and the contents that have to be in the store before them.
+//! Builds the items of a file: ids, titles, tags, and the contents that must be in the store before them.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,57 +13,60 @@ use super::content::{self, Upload};
 use super::draft::{ItemDraft, FileDraft, ParsedDocument, SecretName, categorize, content_id, stem};
 use super::read::{Contents, RawFile, ReadError};
 
-/// What a file makes.
+/// The items of a file.
 #[derive(Default)]
 pub(crate) struct BuiltItems {
     pub(crate) drafts: Vec<ItemDraft>,
+    /// The contents of the items' files.
     pub(crate) uploads: Vec<Upload>,
 }
 
-/// A file whose items are to be made.
+/// Builds the items of one file.
 pub(crate) struct ItemBuilder<'a> {
     pub(crate) ids: &'a IdKey,
     pub(crate) vault: VaultId,
     /// The file's path in the tree.
     pub(crate) relative: &'a str,
+    /// The path of the file's directory in its vault; empty at the top of the vault.
+    pub(crate) directory: &'a str,
 }
 
 impl ItemBuilder<'_> {
-    /// The items of a file. `opened` is where a plain document's bytes are read from later.
-    pub(crate) fn make(&self, contents: Contents, raw: &RawFile, mut opened: Opened) -> Result<BuiltItems, ReadError> {
-        let mut made = BuiltItems::default();
+    /// Builds the items. The bytes of a file that is not encrypted are read later, from `opened`.
+    pub(crate) fn build(&self, contents: Contents, raw: &RawFile, mut opened: Opened) -> Result<BuiltItems, ReadError> {
+        let mut built = BuiltItems::default();
         match contents {
             Contents::Items(parsed) => {
                 let names: Vec<Option<SecretName>> = parsed.iter().map(|document| document.name.clone()).collect();
                 for (n, (document, before)) in parsed.into_iter().zip(occurrences(names)).enumerate() {
-                    self.item(&mut made, n, before, document);
+                    self.item(&mut built, n, before, document);
                 }
             }
             Contents::Decrypted(bytes) => {
                 let (digest, size) = (content::digest_of(&bytes), bytes.len() as u64);
-                self.document(&mut made, digest, size, Box::new(Cursor::new(bytes)));
+                self.document(&mut built, digest, size, Box::new(Cursor::new(bytes)));
             }
             Contents::Plain { size } => {
                 opened.file.rewind()?;
-                self.document(&mut made, raw.digest, size, Box::new(opened.file));
+                self.document(&mut built, raw.digest, size, Box::new(opened.file));
             }
         }
-        Ok(made)
+        Ok(built)
     }
 
-    /// The item of the `n`-th document; `before` are those of the same name in the file.
-    fn item(&self, made: &mut BuiltItems, n: usize, before: usize, mut document: ParsedDocument) {
+    /// Builds the item of the `n`-th document. `before` is how many documents above it have the same name.
+    fn item(&self, built: &mut BuiltItems, n: usize, before: usize, mut document: ParsedDocument) {
         let id = self.item_id(n, before, document.name.as_ref());
         let category = categorize(&mut document.fields);
         let (title, tags) = match document.name {
-            Some(SecretName { namespace, name }) => (name, namespace.into_iter().collect()),
-            None if n == 0 => (stem(self.relative).to_owned(), Vec::new()),
-            None => (format!("{}-{}", stem(self.relative), n + 1), Vec::new()),
+            Some(SecretName { namespace, name }) => (name, self.tags(namespace)),
+            None if n == 0 => (stem(self.relative).to_owned(), self.tags(None)),
+            None => (format!("{}-{}", stem(self.relative), n + 1), self.tags(None)),
         };
         let files = document.binaries.into_iter().map(|binary| {
             let (digest, size) = (content::digest_of(&binary.bytes), binary.bytes.len() as u64);
             let content = content_id(self.ids, self.vault, id, &binary.id, &digest);
-            made.uploads.push(Upload {
+            built.uploads.push(Upload {
                 content,
                 digest,
                 size,
@@ -77,7 +80,7 @@ impl ItemBuilder<'_> {
             }
         });
         let files = files.collect();
-        made.drafts.push(ItemDraft {
+        built.drafts.push(ItemDraft {
             id,
             title,
             category,
@@ -88,8 +91,15 @@ impl ItemBuilder<'_> {
         });
     }
 
-    /// A Secret's id follows from the file, its namespace and its name, so that it may move within its file; another
-    /// document's from the file and its number. No path of a file begins with NUL, so neither is the id of another file.
+    /// Items of one title are told apart by their tag: the namespace of a Secret, or else the directory of the file.
+    fn tags(&self, namespace: Option<String>) -> Vec<String> {
+        let directory = || Some(self.directory.to_owned()).filter(|directory| !directory.is_empty());
+        namespace.or_else(directory).into_iter().collect()
+    }
+
+    /// The id of a Secret is computed from the file's path, its namespace and its name, so a Secret may move within its
+    /// file. The id of another document is computed from the path and the document's number. These texts start with
+    /// NUL, which no path does, so they never give the id of another file's item.
     fn item_id(&self, n: usize, before: usize, name: Option<&SecretName>) -> ItemId {
         let place = match name {
             Some(SecretName { namespace, name }) => json!([self.relative, namespace, name, before]),
@@ -99,22 +109,22 @@ impl ItemBuilder<'_> {
         self.ids.item(self.vault, &format!("\0{place}"))
     }
 
-    /// A binary file: a DOCUMENT titled like it.
-    fn document(&self, made: &mut BuiltItems, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
+    /// Builds the item of a binary file: a DOCUMENT with the file's name as its title.
+    fn document(&self, built: &mut BuiltItems, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
         let id = self.ids.item(self.vault, self.relative);
         let name = self.relative.rsplit('/').next().unwrap_or(self.relative).to_owned();
         let content = content_id(self.ids, self.vault, id, &name, &digest);
-        made.uploads.push(Upload {
+        built.uploads.push(Upload {
             content,
             digest,
             size,
             bytes,
         });
-        made.drafts.push(ItemDraft {
+        built.drafts.push(ItemDraft {
             id,
             title: name.clone(),
             category: Category::Document,
-            tags: Vec::new(),
+            tags: self.tags(None),
             sections: Vec::new(),
             fields: Vec::new(),
             files: vec![FileDraft {
@@ -127,7 +137,7 @@ impl ItemBuilder<'_> {
     }
 }
 
-/// How many equal ones stand before each.
+/// For each key, how many equal keys come before it.
 fn occurrences<K: Eq + Hash>(keys: Vec<K>) -> Vec<usize> {
     let mut counts = HashMap::with_capacity(keys.len());
     keys.into_iter()
@@ -150,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// A key that counts how often it is compared or hashed.
+    /// A key that counts how often any key is compared or hashed.
     struct Counted<'a>(usize, &'a Cell<usize>);
 
     impl PartialEq for Counted<'_> {
@@ -170,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_as_many_documents_are_twice_the_work() {
+    fn counting_equal_names_takes_linear_time() {
         let work = |names: &dyn Fn(usize) -> usize, n: usize| {
             let count = Cell::new(0);
             occurrences((0..n).map(|n| Counted(names(n), &count)).collect());
@@ -184,12 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn every_document_of_a_file_has_an_id_of_its_own_and_a_secrets_does_not_hang_on_its_place() {
+    fn documents_have_distinct_ids_and_a_secrets_id_survives_a_move_within_its_file() {
         let ids = Credentials::from_seed(&[1; 32]).id_key();
         let builder = ItemBuilder {
             ids: &ids,
             vault: ids.vault("v"),
-            relative: "a.yaml",
+            relative: "v/sub/a.yaml",
+            directory: "sub",
         };
         let secret = |namespace: Option<&str>, name: &str| ParsedDocument {
             name: Some(SecretName {
@@ -198,15 +209,15 @@ mod tests {
             }),
             ..ParsedDocument::default()
         };
-        let made = |parsed: Vec<ParsedDocument>| {
+        let build = |parsed: Vec<ParsedDocument>| {
             let names = parsed.iter().map(|document| document.name.clone()).collect();
-            let mut made = BuiltItems::default();
+            let mut built = BuiltItems::default();
             for (n, (document, before)) in parsed.into_iter().zip(occurrences(names)).enumerate() {
-                builder.item(&mut made, n, before, document);
+                builder.item(&mut built, n, before, document);
             }
-            made.drafts
+            built.drafts
         };
-        let drafts = made(vec![
+        let drafts = build(vec![
             ParsedDocument::default(),
             secret(None, "1"),
             ParsedDocument::default(),
@@ -220,11 +231,9 @@ mod tests {
         assert_eq!(all.len(), drafts.len());
         let titles: Vec<&str> = drafts.iter().map(|draft| draft.title.as_str()).collect();
         assert_eq!(titles, ["a", "1", "a-3", "1", "1", "1", "b,c", "c"]);
-        assert_eq!(
-            (&drafts[1].tags[..], &drafts[3].tags[..]),
-            (&[][..], &["n".to_owned()][..])
-        );
-        let other_order = made(vec![secret(Some("m"), "1"), secret(Some("n"), "1")]);
+        let tags: Vec<String> = drafts.iter().map(|draft| draft.tags.join(",")).collect();
+        assert_eq!(tags, ["sub", "sub", "sub", "n", "n", "m", "a", "a\",\"b"]);
+        let other_order = build(vec![secret(Some("m"), "1"), secret(Some("n"), "1")]);
         assert_eq!((other_order[0].id, other_order[1].id), (drafts[5].id, drafts[3].id));
     }
 }

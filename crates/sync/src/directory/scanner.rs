@@ -73,6 +73,10 @@ pub(crate) struct DirectoryScanner {
     owned: HashSet<VaultId>,
     /// The paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
+    /// Whether a title was read or removed since `shared_titles` was computed.
+    titles_changed: bool,
+    /// The titles that items of several files have, each with the names of these files.
+    shared_titles: BTreeMap<(VaultId, String), String>,
     /// How many scans were begun; the log names each by its number.
     scans: u64,
 }
@@ -81,6 +85,8 @@ struct FileRecord {
     /// The metadata of the file when it was read; `None` if it must be read again at the next scan.
     stamp: Option<FileStamp>,
     digest: [u8; 32],
+    /// The titles of its items, sorted and without repetitions.
+    titles: Vec<String>,
     /// Why the file is not served; `None` if it is.
     error: Option<FileError>,
 }
@@ -115,6 +121,8 @@ impl DirectoryScanner {
             records: HashMap::new(),
             owned: HashSet::new(),
             failed: BTreeMap::new(),
+            titles_changed: false,
+            shared_titles: BTreeMap::new(),
             scans: 0,
         }
     }
@@ -208,6 +216,7 @@ impl DirectoryScanner {
         failed.extend(errors.map(|(path, error)| (path.clone(), error.message.clone())));
         self.log_changes(&failed);
         self.failed.clone_from(&failed);
+        self.log_shared_titles(&vaults);
         let files = files + tree.refused.len();
         self.report(match nothing_served {
             Some(error) => SourceState::Failed(error),
@@ -377,6 +386,7 @@ impl DirectoryScanner {
             let record = FileRecord {
                 stamp: Some(opened.stamp).filter(|stamp| !was_just_written(stamp, begun)),
                 digest: raw.digest,
+                titles: Vec::new(),
                 error: None,
             };
             if good_digest == Some(raw.digest) {
@@ -387,21 +397,26 @@ impl DirectoryScanner {
                 ids: &ids,
                 vault,
                 relative: &file.relative,
+                directory: &file.directory,
             };
             Ok((record, Some(builder.build(contents, &raw, opened)?)))
         });
-        let (record, built) = read.await.unwrap_or_else(|error| Err(ReadError::Bad(error)))?;
-        let drafts = match built {
-            None => None,
-            Some(BuiltItems { drafts, uploads }) => {
-                for upload in uploads {
-                    content::store(&self.context.queue, vault, upload).await?;
-                }
-                Some(drafts)
+        let (mut record, built) = read.await.unwrap_or_else(|error| Err(ReadError::Bad(error)))?;
+        let Some(BuiltItems { drafts, uploads }) = built else {
+            if let Some(known) = self.records.get_mut(&found.relative) {
+                known.stamp = record.stamp;
             }
+            return Ok(None);
         };
+        for upload in uploads {
+            content::store(&self.context.queue, vault, upload).await?;
+        }
+        record.titles = drafts.iter().map(|draft| draft.title.clone()).collect();
+        record.titles.sort_unstable();
+        record.titles.dedup();
+        self.titles_changed = true;
         self.records.insert(found.relative.clone(), record);
-        Ok(drafts)
+        Ok(Some(drafts))
     }
 
     /// Hands the items of some files to the writer.
@@ -435,7 +450,9 @@ impl DirectoryScanner {
             .values()
             .flat_map(|vault| vault.files.iter().map(|found| found.relative.as_str()))
             .collect();
+        let before = self.records.len();
         self.records.retain(|relative, _| present.contains(relative.as_str()));
+        self.titles_changed |= self.records.len() < before;
         let ids = &self.context.ids;
         let unlisted: HashSet<VaultId> = tree.unlisted.iter().map(|name| vault_id(ids, name)).collect();
         // A rejected path may have been a good file before. Its items stay: an error deletes nothing.
@@ -477,6 +494,7 @@ impl DirectoryScanner {
         let record = self.records.entry(found.relative.clone()).or_insert(FileRecord {
             stamp: None,
             digest: [0; 32],
+            titles: Vec::new(),
             error: None,
         });
         record.error = Some(FileError { message, needs_age_key });
@@ -494,8 +512,50 @@ impl DirectoryScanner {
         }
     }
 
+    /// Warns of each title that items of several files of a vault have: a client that looks it up gets an error.
+    fn log_shared_titles(&mut self, vaults: &BTreeMap<VaultId, VaultFiles>) {
+        if !std::mem::take(&mut self.titles_changed) {
+            return;
+        }
+        let mut shared = BTreeMap::new();
+        for (id, vault) in vaults {
+            let mut files: HashMap<&str, Vec<&str>> = HashMap::new();
+            for found in &vault.files {
+                let titles = self.records.get(&found.relative).map(|record| &record.titles[..]);
+                for title in titles.unwrap_or_default() {
+                    files.entry(title).or_default().push(&found.relative);
+                }
+            }
+            let several = files.into_iter().filter(|(_, files)| files.len() > 1);
+            shared.extend(several.map(|(title, files)| ((*id, title.to_owned()), some_names(&files))));
+        }
+        for ((vault, title), files) in &shared {
+            if self.shared_titles.get(&(*vault, title.clone())) != Some(files) {
+                tracing::warn!(
+                    %vault,
+                    title,
+                    files,
+                    "items of several files have one title: clients that look it up get an error. Use the items' ids, or \
+                     a filter by tag: an item has its directory as a tag, and a Secret its namespace"
+                );
+            }
+        }
+        self.shared_titles = shared;
+    }
+
     fn report(&self, state: SourceState) {
         self.context.status.source(&self.config.name, state);
+    }
+}
+
+/// Names at most eight files, so that a log line stays short.
+fn some_names(files: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    let names = files.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if files.len() > SHOWN {
+        format!("{names} and {} more", files.len() - SHOWN)
+    } else {
+        names
     }
 }
 

@@ -20,7 +20,9 @@ pub(crate) struct FoundFile {
     pub(crate) relative: String,
     /// The vault's name.
     pub(crate) vault: String,
-    /// Changes whenever the file might have.
+    /// The path of the file's directory within the vault, in composed form; empty at the top of the vault.
+    pub(crate) directory: String,
+    /// Differs from an earlier one if the file may have changed.
     pub(crate) stamp: FileStamp,
 }
 
@@ -171,6 +173,7 @@ impl Listing<'_> {
             path: place.path.clone(),
             relative: place.parts.join("/"),
             vault: vault_in(self.source, parent),
+            directory: directory_in_vault(self.source, parent).join("/"),
             stamp,
         });
     }
@@ -225,6 +228,14 @@ fn vault_in(source: &DirectorySource, directory: &[String]) -> String {
     }
 }
 
+/// The part of a directory's path that is below the directory of its vault.
+fn directory_in_vault<'a>(source: &DirectorySource, directory: &'a [String]) -> &'a [String] {
+    match (&source.vaults.single, directory) {
+        (None, [_, below @ ..]) => below,
+        _ => directory,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -264,6 +275,23 @@ mod tests {
         assert_eq!(listed(&source)[0], pair("production", "prod/a.yaml"));
         source.vaults.single = Some("all".into());
         assert_eq!(listed(&source)[0], pair("all", "prod/a.yaml"));
+    }
+
+    #[test]
+    fn a_files_directory_is_given_from_its_vault_on() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("media/plex/deep")).unwrap();
+        for file in ["top.yaml", "media/a.yaml", "media/plex/b.yaml", "media/plex/deep/c.yaml"] {
+            fs::write(dir.path().join(file), "a: 1").unwrap();
+        }
+        let mut source = DirectorySource::new(dir.path());
+        let directories = |source: &DirectorySource| -> Vec<String> {
+            let files = list(source).unwrap().files;
+            files.into_iter().map(|file| file.directory).collect()
+        };
+        assert_eq!(directories(&source), ["", "plex", "plex/deep", ""]);
+        source.vaults.single = Some("all".into());
+        assert_eq!(directories(&source), ["media", "media/plex", "media/plex/deep", ""]);
     }
 
     #[test]
