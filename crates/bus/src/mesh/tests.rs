@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,13 +56,22 @@ async fn exchange(a: Connection, b: Connection) -> [(Peer, mpsc::Receiver<Incomi
     [(a, from_b), (b, from_a)]
 }
 
-/// Keeps the warnings written while it is the subscriber.
+/// Keeps the log lines written while it is the subscriber, each with its level.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+impl Log {
+    /// The lines of a level that contain `words`.
+    fn lines(&self, level: Level, words: &str) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let matching = lines.iter().filter(|(own, line)| *own == level && line.contains(words));
+        matching.map(|(_, line)| line.clone()).collect()
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("sidevault")
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
@@ -71,11 +81,9 @@ impl tracing::Subscriber for Warnings {
                 self.0 += &format!("{field}={value:?} ");
             }
         }
-        if *event.metadata().level() == Level::WARN {
-            let mut text = Text(String::new());
-            event.record(&mut text);
-            self.0.lock().unwrap().push(text.0);
-        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -86,6 +94,36 @@ impl tracing::Subscriber for Warnings {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
+}
+
+/// Waits until a condition is met, by the machine's clock: it works while tokio's clock stands still.
+async fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition was never met");
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Stops tokio's clock until it is dropped, so that no time limit and no pause ends.
+struct StoppedClock {
+    _end: std::sync::mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    async fn new() -> Self {
+        let (end, ended) = std::sync::mpsc::channel();
+        let (start, started) = tokio::sync::oneshot::channel();
+        // tokio does not move a paused clock while a blocking task runs.
+        tokio::task::spawn_blocking(move || {
+            start.send(()).ok();
+            ended.recv().ok();
+        });
+        started.await.unwrap();
+        tokio::time::pause();
+        Self { _end: end }
+    }
 }
 
 /// A port that nobody listens on, most likely.
@@ -99,13 +137,16 @@ async fn free_port() -> SocketAddr {
 
 #[tokio::test]
 async fn either_side_may_start_first() {
+    let log = Log::default();
+    // The subscriber of this thread; the test's runtime has no other thread.
+    let _guard = tracing::subscriber::set_default(log.clone());
     let (mut accepted, address) = listening(1, 0);
     let mut dialled = dialling(1, address);
     exchange(next(&mut dialled).await, next(&mut accepted).await).await;
 
     let address = free_port().await;
     let mut dialled = dialling(1, address);
-    sleep(Duration::from_millis(300)).await;
+    until(|| !log.lines(Level::WARN, "bus peer not connected").is_empty()).await;
     let (mut accepted, _) = listening(1, address.port());
     let connection = next(&mut dialled).await;
     assert_eq!(connection.remote(), address.to_string());
@@ -152,25 +193,25 @@ async fn a_restarted_listener_is_found_again() {
 }
 
 #[tokio::test]
-async fn another_key_gets_nobody_in() {
-    let warnings = Warnings::default();
-    // Holds for this thread, and this test's runtime has no other.
-    let _guard = tracing::subscriber::set_default(warnings.clone());
+async fn a_peer_with_another_key_is_refused_with_one_warning_on_each_side() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
     let (mut accepted, address) = listening(1, 0);
     let mut dialled = dialling(2, address);
-    // Time for three attempts at least.
-    sleep(Duration::from_millis(900)).await;
+    // Both sides log each attempt after the first at debug.
+    until(|| log.lines(Level::DEBUG, "bus peer still not connected").len() >= 2).await;
+    until(|| log.lines(Level::DEBUG, "bus connection refused").len() >= 2).await;
     assert!(accepted.try_recv().is_err() && dialled.try_recv().is_err());
-    // One line on each side, which names the peer and the cause.
-    let lines = warnings.0.lock().unwrap().clone();
-    assert_eq!(lines.len(), 2, "{lines:#?}");
+    // One warning on each side, which names the peer and the cause.
+    let warnings = log.lines(Level::WARN, "");
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
     assert!(
-        lines
+        warnings
             .iter()
             .all(|line| line.contains("127.0.0.1") && line.contains("another credentials file")),
-        "{lines:#?}"
+        "{warnings:#?}"
     );
-    // And keeps nobody out.
+    // A peer with the right key still gets in.
     let mut right = dialling(1, address);
     exchange(next(&mut right).await, next(&mut accepted).await).await;
 }
@@ -178,29 +219,36 @@ async fn another_key_gets_nobody_in() {
 #[tokio::test]
 async fn a_flood_of_idle_connections_keeps_nobody_out() {
     let (mut accepted, address) = listening(1, 0);
+    // No handshake of the flood can time out, so the only way in is that a new handshake ends the oldest one.
+    let _clock = StoppedClock::new().await;
+    let ended = Arc::new(AtomicUsize::new(0));
     let mut flood = Vec::new();
     for _ in 0..300 {
-        flood.push(TcpStream::connect(address).await.unwrap());
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let ended = Arc::clone(&ended);
+        flood.push(tokio::spawn(async move {
+            // The listener closes the connection, or resets it.
+            stream.read(&mut [0; 16]).await.ok();
+            ended.fetch_add(1, Ordering::Relaxed);
+        }));
     }
-    let begin = Instant::now();
     let mut dialled = dialling(1, address);
-    exchange(next(&mut dialled).await, next(&mut accepted).await).await;
-    assert!(
-        begin.elapsed() < Duration::from_secs(4),
-        "waited for the flood's handshakes to time out"
-    );
-    // Of the flood, no more than the limit is still open.
-    sleep(Duration::from_millis(200)).await;
-    let mut open = 0;
-    for stream in &mut flood {
-        let ended = timeout(Duration::from_millis(1), stream.read(&mut [0; 16])).await;
-        open += usize::from(ended.is_err());
-    }
-    assert!(open <= 64, "{open} handshakes going on");
+    let (mut ours, mut theirs) = (None, None);
+    until(|| {
+        ours = ours.take().or_else(|| dialled.try_recv().ok());
+        theirs = theirs.take().or_else(|| accepted.try_recv().ok());
+        ours.is_some() && theirs.is_some()
+    })
+    .await;
+    exchange(ours.unwrap(), theirs.unwrap()).await;
+    // Of the flood and the link's own handshake, 64 were going on at most.
+    until(|| ended.load(Ordering::Relaxed) >= 300 - 64).await;
 }
 
 #[tokio::test]
-async fn garbage_harms_nobody_else() {
+async fn garbage_is_refused_and_harms_no_other_connection() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
     let (mut accepted, address) = listening(1, 0);
     let mut dialled = dialling(1, address);
     let links = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
@@ -213,7 +261,7 @@ async fn garbage_harms_nobody_else() {
         let mut stranger = TcpStream::connect(address).await.unwrap();
         let _ = stranger.write_all(garbage).await;
     }
-    sleep(Duration::from_millis(100)).await;
+    until(|| log.lines(Level::DEBUG, "bus connection refused").len() + log.lines(Level::WARN, "refused").len() >= 4).await;
     assert!(links.iter().all(|(peer, _)| !peer.is_closed()));
     assert!(accepted.try_recv().is_err());
 }
