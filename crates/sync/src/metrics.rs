@@ -1,4 +1,4 @@
-//! What sync counts, for Prometheus. No titles, no values.
+//! The metrics of sync, in Prometheus' format. They hold no titles and no values.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::status::{SourceState, WriterState};
 
@@ -16,7 +16,7 @@ struct SourceLabel {
     source: String,
 }
 
-/// Sync's series, all prefixed `sidevault_`.
+/// The metrics of sync. All names start with `sidevault_`.
 pub struct Metrics {
     registry: Registry,
     commit_duration: Histogram,
@@ -37,113 +37,117 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 14));
-        let mut metrics = Self {
-            registry: Registry::with_prefix("sidevault"),
-            commit_duration: seconds(),
-            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
-            propagation: seconds(),
-            writable: Gauge::default(),
-            unwritable_since: Gauge::default(),
-            disk_free: Gauge::default(),
-            low_disk_threshold: Gauge::default(),
-            activity_not_kept: Counter::default(),
-            source_up: Family::default(),
-            source_last_success: Family::default(),
-            source_failed_files: Family::default(),
-            links: Gauge::default(),
-            reconnects: Counter::default(),
-        };
-        let r = &mut metrics.registry;
-        r.register_with_unit(
-            "store_commit_duration",
-            "Time of a commit, waiting for the disk included",
-            Unit::Seconds,
-            metrics.commit_duration.clone(),
-        );
-        r.register(
-            "store_commit_batch_size",
-            "Jobs in one commit",
-            metrics.batch_size.clone(),
-        );
-        r.register_with_unit(
-            "change_propagation",
-            "Time from a source's event until the change is readable",
-            Unit::Seconds,
-            metrics.propagation.clone(),
-        );
-        r.register(
-            "store_writable",
-            "1 if the last write to the store succeeded, 0 if none does",
-            metrics.writable.clone(),
-        );
-        r.register(
-            "store_unwritable_since_timestamp_seconds",
-            "Since when no write succeeds, Unix time; 0 if they do",
-            metrics.unwritable_since.clone(),
-        );
-        r.register_with_unit(
-            "store_disk_free",
-            "Free room on the data directory's disk",
-            Unit::Bytes,
-            metrics.disk_free.clone(),
-        );
-        r.register_with_unit(
-            "store_low_disk_threshold",
-            "Free room below which activity and old versions of items are not kept (SIDEVAULT_LOW_DISK_MB)",
-            Unit::Bytes,
-            metrics.low_disk_threshold.clone(),
-        );
-        r.register(
-            "store_activity_not_kept",
-            "Records of activity that were not kept for lack of room",
-            metrics.activity_not_kept.clone(),
-        );
-        r.register(
-            "source_up",
-            "1 if the source as a whole can be read",
-            metrics.source_up.clone(),
-        );
-        r.register(
-            "source_last_success_timestamp_seconds",
-            "When the source was last read, Unix time",
-            metrics.source_last_success.clone(),
-        );
-        r.register(
-            "source_failed_files",
-            "Files of the source that can't be read",
-            metrics.source_failed_files.clone(),
-        );
-        r.register("bus_connected", "Links to api processes", metrics.links.clone());
-        r.register("bus_links", "Links made since the start", metrics.reconnects.clone());
-        metrics
+        let mut registry = Registry::with_prefix("sidevault");
+        let r = &mut registry;
+        Self {
+            commit_duration: with_unit(
+                r,
+                "store_commit_duration",
+                "Time of a commit, with the wait for the disk",
+                Unit::Seconds,
+                seconds(),
+            ),
+            batch_size: registered(
+                r,
+                "store_commit_batch_size",
+                "Jobs in one commit",
+                Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            ),
+            propagation: with_unit(
+                r,
+                "change_propagation",
+                "Time from a source's file event until the change can be read",
+                Unit::Seconds,
+                seconds(),
+            ),
+            writable: registered(
+                r,
+                "store_writable",
+                "1 if the last write to the store succeeded, else 0",
+                Gauge::default(),
+            ),
+            unwritable_since: registered(
+                r,
+                "store_unwritable_since_timestamp_seconds",
+                "Unix time since which writes to the store fail; 0 while they succeed",
+                Gauge::default(),
+            ),
+            disk_free: with_unit(
+                r,
+                "store_disk_free",
+                "Free space on the data directory's disk",
+                Unit::Bytes,
+                Gauge::default(),
+            ),
+            activity_not_kept: registered(
+                r,
+                "store_activity_not_kept",
+                "Activity records dropped for lack of disk space",
+                Counter::default(),
+            ),
+            source_up: registered(
+                r,
+                "source_up",
+                "1 if the source as a whole can be read, else 0",
+                Family::default(),
+            ),
+            source_last_success: registered(
+                r,
+                "source_last_success_timestamp_seconds",
+                "Unix time of the source's last successful scan",
+                Family::default(),
+            ),
+            source_failed_files: registered(
+                r,
+                "source_failed_files",
+                "Files of the source that can't be read",
+                Family::default(),
+            ),
+            links: registered(r, "bus_connected", "Connected api processes and commands", Gauge::default()),
+            reconnects: registered(
+                r,
+                "bus_links",
+                "Connections of api processes and commands since the start",
+                Counter::default(),
+            ),
+            registry,
+        }
     }
 }
 
+/// Registers a metric and returns it.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a metric whose name ends with a unit, and returns it.
+fn with_unit<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, unit: Unit, metric: M) -> M {
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
 impl Metrics {
-    /// In Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        // Writing to a String does not fail.
-        let _infallible = text::encode(&mut text, &self.registry);
+        // Writing to a String never fails.
+        text::encode(&mut text, &self.registry).ok();
         text
     }
 
+    /// Counts a commit.
     pub(crate) fn committed(&self, jobs: usize, took: Duration) {
         self.commit_duration.observe(took.as_secs_f64());
         self.batch_size.observe(jobs as f64);
     }
 
-    /// Free room, in bytes.
+    /// Sets the free space, in bytes.
     pub(crate) fn disk_free(&self, bytes: u64) {
         self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// The free room, in bytes, below which activity and old versions of items are not kept.
-    pub(crate) fn low_disk_threshold(&self, bytes: u64) {
-        self.low_disk_threshold.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
-    /// So many records of activity were not kept.
+    /// Counts activity records that were dropped.
     pub(crate) fn activity_not_kept(&self, records: usize) {
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         self.activity_not_kept.inc_by(records);
@@ -162,6 +166,7 @@ impl Metrics {
         self.propagation.observe(took.as_secs_f64());
     }
 
+    /// Counts a new connection.
     pub(crate) fn linked(&self) {
         self.links.inc();
         self.reconnects.inc();
