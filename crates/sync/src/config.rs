@@ -1,7 +1,7 @@
-//! The sources file: what sync reads, and into which vaults.
+//! The sources file: the directories that sync reads, and the vaults that they become.
 //!
 //! ```yaml
-//! history: 20            # versions kept of each item, the present one included
+//! history: 20            # versions kept of each item, with the current one
 //! sources:
 //!   - local:
 //!       vaults: [apps]
@@ -20,16 +20,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use sidevault_model::filter;
 
-/// What sync does.
+/// The configuration of sync.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How many versions of an item are kept, the present one included. At least 1.
+    /// How many versions of an item are kept, with the current one. At least 1.
     pub history: u32,
-    /// Local vaults that are made if they are not there.
+    /// Local vaults that are made at the start if they do not exist.
     pub local_vaults: Vec<String>,
-    /// A local vault may be made where the disk dies with the Pod.
+    /// Whether local vaults may be made on a disk that does not outlive the Pod.
     pub allow_ephemeral: bool,
-    /// Directories that are served.
+    /// The directory sources. If two have files for one new vault, the first gets it.
     pub directories: Vec<DirectorySource>,
 }
 
@@ -44,24 +44,24 @@ impl Default for Config {
     }
 }
 
-/// A tree of files that becomes vaults.
+/// A directory source: a tree of files that is served as vaults.
 #[derive(Clone, Debug)]
 pub struct DirectorySource {
-    /// What `/health`, metrics and messages call it.
+    /// The name in `/health`, metrics and messages.
     pub name: String,
-    /// Its root. May be a symbolic link that is swapped, as git-sync does.
+    /// The root directory. It may be a symbolic link that is replaced, as git-sync does.
     pub path: PathBuf,
-    /// Which sub-directory becomes which vault.
+    /// How the vaults are named.
     pub vaults: VaultMapping,
-    /// A file of age keys, besides SOPS_AGE_KEY and SOPS_AGE_KEY_FILE.
+    /// A file of age keys, which is read in addition to SOPS_AGE_KEY and SOPS_AGE_KEY_FILE.
     pub age_key_file: Option<PathBuf>,
-    /// How often the whole tree is read although no event came.
+    /// How often the tree is scanned without a file event.
     pub full_check: Duration,
 }
 
 impl DirectorySource {
-    /// The default for everything but the path: named like the directory, one vault a
-    /// sub-directory, and one named like the directory for the files at its top.
+    /// A source with the name of its directory and default settings: one vault for each sub-directory, and one with the
+    /// source's name for the files at the top.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self {
@@ -74,10 +74,11 @@ impl DirectorySource {
     }
 }
 
-/// The last part of a path, which need not exist yet.
+/// The last name of a path. The path need not exist yet.
 fn name_of(path: &Path) -> String {
     let whole = path.canonicalize().ok();
-    // A swapped link has a name of its own; what it points at is named by a commit.
+    // If the path is a link that git-sync replaces, its own name is used: the target is named after a commit. A path
+    // without a last name, such as `..`, is resolved.
     let named = if path.file_name().is_some() {
         Some(path)
     } else {
@@ -88,18 +89,18 @@ fn name_of(path: &Path) -> String {
         .map_or_else(|| "secrets".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Which part of a directory becomes which vault.
+/// How the files of a directory are divided into vaults.
 #[derive(Clone, Debug, Default)]
 pub struct VaultMapping {
-    /// The whole tree is this one vault.
+    /// The name of the one vault that has the whole tree; `None` for one vault for each sub-directory.
     pub single: Option<String>,
-    /// Names for some sub-directories; the others keep their own.
+    /// The vault names of some sub-directories. The others keep their own names.
     pub renamed: BTreeMap<String, String>,
 }
 
 impl VaultMapping {
-    /// The vault of a sub-directory. A rule for exactly this name goes before one for a name that is the same but for
-    /// case and Unicode normalisation: such directories are one vault, and some file systems tell them not apart.
+    /// The vault name of a sub-directory. An entry for exactly this name is preferred over an entry for a name that differs
+    /// in case or Unicode normalisation: such directories are one vault, and some file systems do not distinguish them.
     pub(crate) fn name_for<'a>(&'a self, directory: &'a str) -> &'a str {
         let folded = filter::fold(directory);
         let alike = || self.renamed.iter().find(|(name, _)| filter::fold(name) == folded);
@@ -111,26 +112,29 @@ impl VaultMapping {
 /// Why a sources file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("sources file {path}: {cause}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         cause: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The file's content is not valid.
     #[error("sources file {path}: {cause}")]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Where, and what.
+        /// What is wrong, and where.
         cause: String,
     },
 }
 
 impl Config {
-    /// Reads a sources file. Paths in it are relative to it.
+    /// Reads a sources file. Relative paths in it start at its directory.
+    ///
+    /// # Errors
+    /// If the file can't be read or is not valid.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
             path: path.to_owned(),
@@ -150,7 +154,7 @@ impl Config {
             ..Self::default()
         };
         if config.history == 0 {
-            return Err("history: at least 1 version, the present one, is kept".to_owned());
+            return Err("history: must be at least 1, because the current version counts".to_owned());
         }
         for source in file.sources {
             match (source.local, source.directory) {
@@ -159,7 +163,7 @@ impl Config {
                     config.allow_ephemeral |= local.allow_ephemeral;
                 }
                 (None, Some(directory)) => config.directories.push(directory.resolve(base)?),
-                _ => return Err("each source is either `local:` or `directory:`".to_owned()),
+                _ => return Err("each source must be either `local:` or `directory:`".to_owned()),
             }
         }
         let mut names: Vec<&str> = config.directories.iter().map(|source| source.name.as_str()).collect();
@@ -208,9 +212,9 @@ struct LocalEntry {
 struct DirectoryEntry {
     path: PathBuf,
     name: Option<String>,
-    /// The whole tree as one vault.
+    /// The name of one vault with the whole tree.
     vault: Option<String>,
-    /// Names for sub-directories.
+    /// Vault names of sub-directories.
     #[serde(default)]
     vaults: BTreeMap<String, String>,
     age_key_file: Option<PathBuf>,
@@ -221,7 +225,7 @@ impl DirectoryEntry {
     fn resolve(self, base: &Path) -> Result<DirectorySource, String> {
         if self.vault.is_some() && !self.vaults.is_empty() {
             return Err(
-                "a directory has either `vault` (the whole tree is one) or `vaults` (names for sub-directories)"
+                "a directory can have `vault` (the whole tree is one vault) or `vaults` (names for sub-directories), not both"
                     .to_owned(),
             );
         }
@@ -238,7 +242,7 @@ impl DirectoryEntry {
         };
         source.age_key_file = self.age_key_file.map(|path| base.join(path));
         match self.full_check_seconds {
-            Some(0) => return Err("fullCheckSeconds: at least 1".to_owned()),
+            Some(0) => return Err("fullCheckSeconds: must be at least 1".to_owned()),
             Some(seconds) => source.full_check = Duration::from_secs(seconds),
             None => {}
         }
@@ -256,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_is_read() {
+    fn every_key_of_a_sources_file_is_read() {
         let config = parse(
             "history: 5
 sources:
@@ -279,7 +283,7 @@ sources:
     }
 
     #[test]
-    fn a_rule_for_a_sub_directory_holds_in_any_spelling_but_the_exact_one_goes_first() {
+    fn a_vault_name_applies_to_any_case_of_the_directory_and_an_exact_entry_is_preferred() {
         let renamed = |rules: &[(&str, &str)]| VaultMapping {
             single: None,
             renamed: rules.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
@@ -293,7 +297,7 @@ sources:
     }
 
     #[test]
-    fn a_misspelt_key_is_named() {
+    fn an_unknown_key_is_named() {
         let error = parse("sources:\n  - directory: { path: x, agekeyfile: y }\n").unwrap_err();
         assert!(error.contains("agekeyfile"), "{error}");
     }
@@ -305,7 +309,7 @@ sources:
     }
 
     #[test]
-    fn no_history_at_all_is_refused() {
+    fn a_history_of_0_is_refused() {
         assert!(parse("history: 0").unwrap_err().contains("history"));
     }
 }

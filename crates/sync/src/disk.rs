@@ -1,23 +1,23 @@
-//! What kind of disk the store is on, and whether that outlives the Pod.
+//! The kind of disk that the store is on, and whether it outlives the Pod.
 
 use std::fmt;
 use std::path::Path;
 
-/// What a directory is on.
+/// The kind of disk that a directory is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disk {
-    /// As far as can be told, it stays.
+    /// Any other disk. It is taken to outlive the Pod.
     Persistent,
-    /// A Kubernetes `emptyDir`: gone with the Pod.
+    /// A Kubernetes `emptyDir`, which is deleted with the Pod.
     EmptyDir,
-    /// A tmpfs: gone with the machine or the container.
+    /// A tmpfs, which is lost when the machine or the container stops.
     Memory,
-    /// A container's own writable layer: gone with the container.
+    /// A container's own writable layer, which is deleted with the container.
     ContainerLayer,
 }
 
 impl Disk {
-    /// Whether what is on it is lost by an ordinary restart or rescheduling.
+    /// Whether an ordinary restart or rescheduling of the Pod loses its content.
     pub fn is_ephemeral(&self) -> bool {
         *self != Self::Persistent
     }
@@ -34,7 +34,7 @@ impl fmt::Display for Disk {
     }
 }
 
-/// Tells what `dir` is on, from this process's mount table.
+/// The kind of disk that `dir` is on, from this process's mount table. Without a table it counts as persistent.
 pub fn disk_of(dir: &Path) -> Disk {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     std::fs::read_to_string("/proc/self/mountinfo").map_or(Disk::Persistent, |table| find(&table, &dir))
@@ -57,14 +57,14 @@ fn find(table: &str, dir: &Path) -> Disk {
         }
         let kind = right.split(' ').next().unwrap_or_default();
         let disk = match kind {
-            // The kubelet binds an emptyDir from below this directory; its name shows in the root.
+            // The kubelet bind-mounts an emptyDir from below this directory, which the root field shows.
             _ if root.contains("/volumes/kubernetes.io~empty-dir/") => Disk::EmptyDir,
             _ if mount_point.contains("/volumes/kubernetes.io~empty-dir/") => Disk::EmptyDir,
             "tmpfs" | "ramfs" => Disk::Memory,
             "overlay" => Disk::ContainerLayer,
             _ => Disk::Persistent,
         };
-        // The longest mount point wins; of two on the same one, the later hides the earlier.
+        // The longest mount point is the right one; of two mounts on one path, the later hides the earlier.
         if best.as_ref().is_none_or(|(length, _)| mount_point.len() >= *length) {
             best = Some((mount_point.len(), disk));
         }
@@ -72,7 +72,7 @@ fn find(table: &str, dir: &Path) -> Disk {
     best.map_or(Disk::Persistent, |(_, disk)| disk)
 }
 
-/// Blanks and the like stand as octal in the table.
+/// The table has white space and backslashes as octal escapes.
 fn unescape(field: &str) -> String {
     field
         .replace("\\040", " ")
@@ -92,7 +92,7 @@ mod tests {
 32 22 253:2 / /srv/with\\040blank rw - xfs /dev/vdb rw";
 
     #[test]
-    fn an_empty_dir_is_known_by_the_kubelets_path() {
+    fn an_empty_dir_is_recognized_by_the_kubelets_path() {
         assert_eq!(find(TABLE, Path::new("/home/opuser/.op/data")), Disk::EmptyDir);
         assert_eq!(find(TABLE, Path::new("/home/opuser/.op/data/below")), Disk::EmptyDir);
     }

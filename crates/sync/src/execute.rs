@@ -1,5 +1,5 @@
-//! A client's write, from what it asked to what is stored. The rules are the model's; here is
-//! only what the store has to say: is it there, may REST write to it, is the name free.
+//! Carries out a client's write. `sidevault_model` decides what the item becomes; this module checks what only the store
+//! knows: whether the vault and the item exist, whether clients may write to the vault, and whether a name is free.
 
 use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
@@ -12,8 +12,10 @@ use sidevault_store::{
 use crate::queue::{self, WriterContext};
 use crate::vault_ids;
 
-/// Carries out one command in the batch. An `Err` spoils the batch; everything a client could
-/// have caused is an [`CommandAnswer::Refused`].
+/// Carries out one command in the batch.
+///
+/// # Errors
+/// If the store fails, so that the whole batch must be given up. What a client can cause is an [`Answer::Refused`].
 pub(crate) async fn command(
     batch: &mut Batch<'_>,
     context: &WriterContext,
@@ -32,6 +34,7 @@ pub(crate) async fn command(
     }
 }
 
+/// Why a command is not carried out.
 enum CommandError {
     Refused(Refusal),
     Store(StoreError),
@@ -137,7 +140,7 @@ fn edit<'a>(now: Timestamp, by: &'a str, rng: &'a mut ThreadRng) -> Edit<'a> {
     Edit { now, by, rng }
 }
 
-/// The vault, if REST may write to it.
+/// The vault, if clients may write to it.
 fn writable_vault(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, CommandError> {
     let Some(info) = batch.vault(vault) else {
         return Err(refuse(FailureKind::NotFound, format!("vault {vault} not found")));
@@ -146,7 +149,7 @@ fn writable_vault(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Comman
         return Err(refuse(
             FailureKind::ReadOnly,
             format!(
-                "Authorization: vault {vault} is read-only here: its truth is the source \"{}\". Change it there",
+                "Authorization: vault {vault} is read-only: it mirrors the source \"{}\". Change the files of that source",
                 info.source
             ),
         ));
@@ -154,7 +157,7 @@ fn writable_vault(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Comman
     Ok(info.clone())
 }
 
-/// The item, in a vault that REST may write to.
+/// The item, in a vault that clients may write to.
 async fn existing_item(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<Item, CommandError> {
     writable_vault(batch, vault)?;
     match batch.item(vault, item).await? {
@@ -165,7 +168,7 @@ async fn existing_item(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> R
 
 async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, CommandError> {
     batch.update_item(old, &new).await?;
-    // Connect answers with the version from before the change, and Terraform counts on it.
+    // Connect answers with the version from before the change, and 1Password's Terraform provider relies on it.
     answer_item(&Item {
         version: old.version,
         ..new
@@ -177,8 +180,8 @@ fn answer_item(item: &Item) -> Result<Answer, CommandError> {
         .ok()
         .and_then(|json| RawValue::from_string(json).ok());
     match json {
-        Some(json) => Ok(CommandAnswer::Item { json }),
-        None => Err(refuse(FailureKind::Internal, "the item was stored but can't be shown")),
+        Some(json) => Ok(Answer::Item { json }),
+        None => Err(refuse(FailureKind::Internal, "the item was stored, but could not be encoded for the answer")),
     }
 }
 
@@ -195,7 +198,7 @@ async fn create_vault(
         return Err(refuse(
             FailureKind::Ephemeral,
             format!(
-                "the data directory is on {}: a local vault there would be gone with it. Mount a persistent volume, or say --allow-ephemeral",
+                "the data directory is on {}: a local vault there would be lost with it. Mount a persistent volume, or give --allow-ephemeral",
                 context.disk
             ),
         ));
@@ -204,14 +207,15 @@ async fn create_vault(
     Ok(CommandAnswer::Vault(info))
 }
 
-/// The longest vault name, in characters.
+/// The most characters of a vault's name.
 const MAX_NAME_CHARS: usize = 256;
 
+/// Checks that a name is valid and that no vault but `except` has it.
 fn require_free_name(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> Result<(), CommandError> {
     if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         return Err(refuse(
             FailureKind::Invalid,
-            format!("a vault's name has 1 to {MAX_NAME_CHARS} characters and no control characters"),
+            format!("a vault's name must have 1 to {MAX_NAME_CHARS} characters, not only blanks, and no control characters"),
         ));
     }
     match vault_ids::named(batch, name).filter(|vault| Some(vault.id) != except) {

@@ -1,9 +1,8 @@
-//! Sources to store: the only writer.
+//! sync: the only process that writes to the store.
 //!
-//! [`start`] opens the store for writing and runs, until it is told to stop:
-//! the writer's queue (`queue`), which commits many commands with one wait for the disk; one
-//! task a directory source (`directory`); and one task a link to an api or an administrator's
-//! command (`link`).
+//! [`start`] opens the store for writing and starts these tasks, which run until [`Running::stop`]: the writer (`queue`),
+//! which commits many commands with one `fsync`; one task for each directory source (`directory`); and one task for each
+//! connection of an api or an administrator's command (`link`).
 
 mod config;
 mod directory;

@@ -1,5 +1,4 @@
-//! One link to an api, or to an administrator's command: what it asks is carried out, and it is
-//! told what changes.
+//! Serves a connection of an api or of an administrator's command: carries out its commands, and notifies it of changes.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::status::Status;
 
-/// What every link needs.
+/// What every connection is served with.
 #[derive(Clone)]
 pub(crate) struct Links {
     pub(crate) queue: Queue,
@@ -23,23 +22,23 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Serves a link until it ends, or this future is dropped.
+    /// Serves a connection until it ends or this future is dropped.
     pub(crate) async fn serve(self, connection: Connection) {
         let (peer, incoming) = peer::start(connection);
-        let _counted = Linked::new(self.metrics.clone());
-        let telling = self.clone().tell(peer);
+        let _counted = CountedLink::new(self.metrics.clone());
+        let notifying = self.clone().notify_of_changes(peer);
         tokio::select! {
-            () = self.take(incoming) => {}
-            () = telling => {}
+            () = self.receive(incoming) => {}
+            () = notifying => {}
         }
     }
 
-    async fn take(&self, mut incoming: mpsc::Receiver<Incoming>) {
+    async fn receive(&self, mut incoming: mpsc::Receiver<Incoming>) {
         while let Some(message) = incoming.recv().await {
             match message {
                 Incoming::Request { body, reply } => {
                     let queue = self.queue.clone();
-                    // Each on its own, so that they meet in one commit.
+                    // A task for each command, so that all waiting commands can share one commit.
                     tokio::spawn(async move { reply.send(carry_out(&queue, &body).await) });
                 }
                 Incoming::Notice(body) => self.notice(&body).await,
@@ -55,18 +54,18 @@ impl Links {
             Err(error) => {
                 tracing::warn!(
                     error = decoding_fault(&error),
-                    "a notice of another version was not understood"
+                    "a notice can't be decoded; api and sync must have the same version"
                 );
                 Ok(())
             }
         };
         if taken.is_err() {
-            tracing::debug!("a notice came too late");
+            tracing::debug!("a notice was dropped, because sync is stopping");
         }
     }
 
-    /// Tells the number of the newest change, and the state of the sources, whenever they change.
-    async fn tell(mut self, peer: Peer) {
+    /// Sends the sequence number of the newest change, and the state of the sources, whenever one of them changes.
+    async fn notify_of_changes(mut self, peer: Peer) {
         let mut health = self.status.subscribe();
         health.mark_changed();
         self.committed.mark_changed();
@@ -88,17 +87,17 @@ impl Links {
     }
 }
 
-/// Counts a link for as long as it is served.
-struct Linked(Arc<Metrics>);
+/// Counts a connection in the metrics until it is dropped.
+struct CountedLink(Arc<Metrics>);
 
-impl Linked {
+impl CountedLink {
     fn new(metrics: Arc<Metrics>) -> Self {
         metrics.linked();
         Self(metrics)
     }
 }
 
-impl Drop for Linked {
+impl Drop for CountedLink {
     fn drop(&mut self) {
         self.0.unlinked();
     }
@@ -112,7 +111,7 @@ async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
         Err(error) => {
             tracing::warn!(
                 error = decoding_fault(&error),
-                "a command of another version was not understood"
+                "a command can't be decoded; api and sync must have the same version"
             );
             CommandAnswer::Refused(CommandRefusal::new(
                 FailureKind::Internal,
@@ -124,6 +123,6 @@ async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
 }
 
 fn encode(message: &impl serde::Serialize) -> Bytes {
-    // These types have string keys only and no failing Serialize: there is nothing to fail.
+    // Serializing these types never fails: all their keys are strings.
     Bytes::from(serde_json::to_vec(message).unwrap_or_default())
 }

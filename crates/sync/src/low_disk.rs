@@ -1,35 +1,35 @@
-//! When the disk has too little room for the activity log and for old versions of items.
+//! When the disk has too little free space for activity records and old versions of items.
 
 use std::time::Duration;
 
 use sidevault_store::Space;
 
-/// How often the free room is checked, and a store that could not be written is tried again.
+/// How often the free space is read, and how often a store that could not be written is tried again.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The limit below which room is low: then the activity log and old versions of items are not kept, and `/health` says so.
+/// The limit of free space below which activity records and old versions of items are not kept. `/health` then says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LowDisk {
-    /// The limit in free bytes. None: 64 MiB, or a tenth of the volume if that is less.
+    /// The limit in bytes. `None` stands for 64 MiB, or a tenth of the volume if that is less.
     pub below: Option<u64>,
 }
 
 impl LowDisk {
-    /// Whether `space` has less free room than the limit.
+    /// Whether less is free than the limit.
     pub fn is_low(self, space: Space) -> bool {
         space.free < self.threshold(space)
     }
 
-    /// How many free bytes are enough on this volume.
+    /// The limit on this volume, in bytes.
     pub fn threshold(self, space: Space) -> u64 {
         self.below.unwrap_or((64 << 20).min(space.total / 10))
     }
 
-    /// The warning for a volume with little room, for the log, `/health` and `doctor`.
+    /// The warning for the log, `/health` and `doctor`.
     pub fn warning(self, space: Space) -> String {
         format!(
             "little disk is left, {} MB of {} MB, less than the {} MB of SIDEVAULT_LOW_DISK_MB: activity and old \
-             versions of items are not kept until there is more",
+             versions of items are not kept until more is free",
             space.free / MB,
             space.total / MB,
             self.threshold(space) / MB
@@ -37,7 +37,7 @@ impl LowDisk {
     }
 }
 
-/// A MiB, which `df -h` shows as M.
+/// One MiB, which `df -h` shows as `M`.
 const MB: u64 = 1 << 20;
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn low_is_a_tenth_of_a_small_volume_and_64_mib_of_a_large_one() {
+    fn the_default_limit_is_a_tenth_of_a_small_volume_and_64_mib_of_a_large_one() {
         let space = |free: u64, total: u64| Space {
             free: free << 20,
             total: total << 20,

@@ -1,4 +1,4 @@
-//! Starting sync, and stopping it.
+//! Starts and stops sync.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -27,16 +27,17 @@ use crate::low_disk::LowDisk;
 use crate::status::{SourceState, Status};
 use crate::vault_ids;
 
-/// The socket in the data directory over which administrators' commands reach a running sync.
-/// Spoken there is what is spoken on the bus, under the same key.
+/// The name of the Unix socket in the data directory over which administrators' commands reach a running sync. It carries
+/// the protocol of the bus, with the same key.
 pub const ADMIN_SOCKET: &str = "sync.sock";
 
-/// How many commands may be connected at once; further ones wait. Who shows no key goes after 5 seconds.
+/// How many commands may be connected at once; others wait. One that does not prove that it has the bus key is disconnected
+/// after 5 seconds.
 const MAX_ADMIN_CONNECTIONS: usize = 256;
 
-/// How long another writer may take to end: a command, or the sync that this one replaces.
+/// How long to wait for another writer to end: a command, or the sync process that this one replaces.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long before it is tried again.
+/// How long to wait between attempts to open the store, and after a connection could not be accepted.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What sync needs to run.
@@ -47,9 +48,9 @@ pub struct Options {
     pub credentials: Arc<Credentials>,
     /// The sources.
     pub config: Config,
-    /// When little room is left on the data directory's disk.
+    /// The limit of free space on the data directory's disk.
     pub low_disk: LowDisk,
-    /// Links to apis, as the bus makes them.
+    /// Connections to apis, as the bus makes them.
     pub links: mpsc::Receiver<Connection>,
 }
 
@@ -57,9 +58,9 @@ pub struct Options {
 pub struct Running {
     /// The writer's queue.
     pub queue: Queue,
-    /// How it is.
+    /// The state of sync, for `/health`.
     pub status: Arc<Status>,
-    /// What it counts.
+    /// The metrics of sync.
     pub metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -67,7 +68,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Stops the sources and links, finishes what waits in the queue, and closes the store.
+    /// Stops the sources and connections, carries out the jobs in the queue, and closes the store.
     pub async fn stop(self) {
         let Self {
             queue,
@@ -81,7 +82,7 @@ impl Running {
         tasks.wait().await;
         drop(queue);
         if let Err(error) = writer.await {
-            tracing::error!(%error, "the writer ended badly");
+            tracing::error!(%error, "the writer's task panicked");
         }
     }
 }
@@ -89,7 +90,7 @@ impl Running {
 /// Opens the store for writing and starts every part of sync.
 ///
 /// # Errors
-/// If the store can't be opened, or a configured vault can't be had.
+/// If the store can't be opened or a configured vault can't be made.
 pub async fn start(options: Options) -> Result<Running, SyncError> {
     let Options {
         dir,
@@ -142,7 +143,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         metrics: metrics.clone(),
         committed: commits,
     };
-    // First: whoever sees that apis are served may give a command.
+    // Before apis are served: an administrator who sees that sync runs may send a command at once.
     match listen(&dir.join(ADMIN_SOCKET)) {
         Ok(socket) => {
             let admin = accept_admin_commands(
@@ -154,7 +155,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
             );
             tasks.spawn(admin);
         }
-        Err(error) => tracing::warn!(%error, "no admin socket: commands work only while sync is stopped"),
+        Err(error) => tracing::warn!(%error, "the admin socket can't be opened, so administrators' commands work only while sync is stopped"),
     }
     let (stopping, tracker, each) = (stop.clone(), tasks.clone(), serving);
     tasks.spawn(async move {
@@ -173,14 +174,14 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     })
 }
 
-/// Opens the store once nobody else writes to it.
+/// Opens the store, once no other process writes to it.
 async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> Result<Writer, StoreError> {
-    let patience = Instant::now() + LOCK_TIMEOUT;
-    let mut told = false;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let mut logged = false;
     loop {
         match Writer::open(dir, credentials.kek(), options.clone()).await {
-            Err(StoreError::Locked(path)) if Instant::now() < patience => {
-                if !std::mem::replace(&mut told, true) {
+            Err(StoreError::Locked(path)) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut logged, true) {
                     tracing::info!(path = %path.display(), "another process writes to the store; waiting for it to end");
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -190,8 +191,8 @@ async fn open(dir: &Path, credentials: &Credentials, options: WriterOptions) -> 
     }
 }
 
-/// Makes the configured local vaults, and removes what belongs to sources that are configured no
-/// more. Returns whether there are local vaults.
+/// Makes the configured local vaults, and deletes the vaults of sources that are no longer configured. Returns whether
+/// there are local vaults.
 async fn prepare_vaults(
     writer: &mut Writer,
     config: &Config,
@@ -206,7 +207,7 @@ async fn prepare_vaults(
         .cloned()
         .collect();
     for vault in orphans {
-        tracing::warn!(vault = %vault.id, source = vault.source, "its source is configured no more: the vault is removed");
+        tracing::warn!(vault = %vault.id, source = vault.source, "the vault is deleted, because its source is no longer configured");
         vault_ids::delete(&mut batch, ids, &vault).await?;
     }
     for name in &config.local_vaults {
@@ -232,10 +233,13 @@ async fn prepare_vaults(
     batch.drop_orphaned_contents().await?;
     let has_local = batch.vaults().any(|vault| vault.source == LOCAL_SOURCE);
     batch.commit().await?;
+    // Best effort: the queue tries it again after its next deletion.
+    let _ = writer.wipe_deleted(Duration::from_millis(500)).await;
     Ok(has_local)
 }
 
-/// A socket file that a killed sync left behind is replaced: the writer's lock is ours by now.
+/// Opens the admin socket. A socket file of an earlier sync is replaced: this process holds the writer's lock, so no other
+/// sync listens on it.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -252,7 +256,7 @@ async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, 
     let next = async || (permits.clone().acquire_owned().await, socket.accept().await);
     while let Some((permit, accepted)) = stop.run_until_cancelled(next()).await {
         let Ok((stream, _)) = accepted else {
-            // Mostly, too many files are open: that passes.
+            // The usual reason is that too many files are open, which passes.
             tokio::time::sleep(RETRY_PAUSE).await;
             continue;
         };
@@ -261,9 +265,9 @@ async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, 
             let _permit = permit;
             stop.run_until_cancelled(async {
                 match Connection::accept(stream, &key).await {
-                    // A command ends without a word once it has its answer.
+                    // A command disconnects as soon as it has its answer.
                     Ok(connection) => links.serve(connection.short_lived()).await,
-                    Err(error) => tracing::warn!(%error, "a command with other keys was refused"),
+                    Err(error) => tracing::warn!(%error, "a connection to the admin socket was refused"),
                 }
             })
             .await
@@ -271,7 +275,7 @@ async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, 
     }
 }
 
-/// A store that no sync has open, for one command.
+/// Opens the store without sync, for one administrator's command.
 pub struct Offline {
     queue: Queue,
     writer: tokio::task::JoinHandle<()>,
@@ -281,7 +285,7 @@ impl Offline {
     /// Opens the store for writing.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if sync runs after all.
+    /// [`StoreError::Locked`] if sync runs; other errors if the store can't be opened.
     pub async fn open(dir: &Path, credentials: &Credentials) -> Result<Self, StoreError> {
         let writer = Writer::open(dir, credentials.kek(), WriterOptions::default()).await?;
         let metrics = Arc::new(Metrics::default());
@@ -298,14 +302,15 @@ impl Offline {
         Ok(Self { queue, writer })
     }
 
-    /// Carries out the command, and closes the store.
+    /// Carries out the command and closes the store.
     ///
     /// # Errors
     /// [`SyncError::Stopped`] if the writer ended before it answered.
     pub async fn command(self, command: Command) -> Result<CommandAnswer, SyncError> {
         let answer = self.queue.command(command).await;
         drop(self.queue);
-        let _ended = self.writer.await;
+        // A panic of the writer shows as the missing answer.
+        self.writer.await.ok();
         answer.map_err(|_| SyncError::Stopped)
     }
 }

@@ -1,12 +1,12 @@
-//! Which ids vaults get, so that a token made for one vault never opens another one.
+//! Chooses the ids of vaults, so that a token made for one vault never opens another one.
 //!
-//! A vault's id follows from its name (HMAC-SHA-256), so that a token can be made by name, offline, before the vault is
-//! there. Such an id is given to one vault only: it is retired as soon as a vault of that name, whatever its own id, is
-//! renamed or deleted. No local vault gets a retired id, and tokens made by name do not open one; tokens made by id go
-//! on opening their vault, whatever it is called. docs/tokens.md explains this to users.
+//! A vault's id is computed from its name (HMAC-SHA-256), so that a token can be made by name, offline, before the vault
+//! exists. Such an id is given to one vault only: it is retired as soon as a vault of that name is renamed or deleted,
+//! even if that vault has another id. No local vault gets a retired id, and a token made by name does not open a vault with
+//! one. A token made by id still opens its vault after a rename. docs/tokens.md explains this to users.
 //!
 //! The vault of a directory has the id that is computed from the directory's name. If its source is removed from the
-//! configuration and put back later, the vault has the same id again; no local vault gets that id.
+//! configuration and added again later, the vault has the same id again. No local vault gets that id.
 
 use sidevault_keys::IdKey;
 use sidevault_model::{Timestamp, VaultId, filter};
@@ -22,8 +22,7 @@ pub(crate) fn named<'b>(batch: &'b Batch<'_>, name: &str) -> Option<&'b VaultInf
     batch.vaults().find(|vault| filter::fold(&vault.name) == folded)
 }
 
-/// Makes a local vault. The name must be free. The id is the one that follows from the name, or a random one if that is
-/// retired.
+/// Makes a local vault. The name must be free. The id is computed from the name, or random if that id is retired.
 pub(crate) async fn create_local(
     batch: &mut Batch<'_>,
     ids: &IdKey,
@@ -41,14 +40,14 @@ pub(crate) async fn create_local(
     if is_used {
         tracing::warn!(
             vault = %info.id,
-            "another vault had this name before: tokens that were made by the name do not open the new one"
+            "another vault had this name before: tokens that were made by name do not open the new vault"
         );
     }
     batch.create_vault(info.clone(), description, now).await?;
     Ok(info)
 }
 
-/// Gives a local vault another name. The name must be free.
+/// Renames a local vault. The new name must be free.
 pub(crate) async fn rename_local(
     batch: &mut Batch<'_>,
     ids: &IdKey,
@@ -56,7 +55,8 @@ pub(crate) async fn rename_local(
     name: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // First what may be refused: an id that is retired for nothing would close the vault to its tokens.
+    // The rename comes first because the store may refuse it. An id that is retired without a rename would lock the
+    // vault's tokens out.
     batch.rename_vault(vault.id, name, now).await?;
     let old = id_of(ids, &vault.name);
     if old != id_of(ids, name) {
@@ -65,7 +65,7 @@ pub(crate) async fn rename_local(
     Ok(())
 }
 
-/// Deletes a vault: a local one that is no longer wanted, or the one of a source that is no longer configured.
+/// Deletes a local vault, or a vault of a source that is no longer configured.
 pub(crate) async fn delete(batch: &mut Batch<'_>, ids: &IdKey, vault: &VaultInfo) -> Result<(), StoreError> {
     batch.retire_vault_id(id_of(ids, &vault.name), &vault.source).await?;
     batch.delete_vault(vault.id).await
@@ -76,11 +76,11 @@ pub(crate) async fn delete(batch: &mut Batch<'_>, ids: &IdKey, vault: &VaultInfo
 pub(crate) enum Obstacle {
     /// Another source's vault has this name.
     Taken { owner: String },
-    /// A local vault had this name before. The directory's vault would get that vault's id, so its tokens would open it.
+    /// A local vault had this name before. The directory's vault would get its id, so its tokens would open the directory.
     Retired,
 }
 
-/// Makes sure that a directory source has the vault of this id, which follows from the name.
+/// Makes the vault of a directory, if it does not exist. `id` is the id that is computed from `name`.
 pub(crate) async fn claim(
     batch: &mut Batch<'_>,
     source: &str,

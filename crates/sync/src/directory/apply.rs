@@ -1,4 +1,4 @@
-//! What a directory source asks of the writer, carried out inside a batch.
+//! Carries out the jobs of directory sources, each inside a batch of the writer.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,45 +8,46 @@ use sidevault_store::{Batch, StoreError};
 use super::draft::ItemDraft;
 use crate::vault_ids::{self, Obstacle};
 
-/// One step of a directory source.
+/// A job of a directory source for the writer.
 pub(crate) enum DirectoryJob {
-    /// Makes sure that these vaults are there and belong to the source, as far as no other source has them.
+    /// Make these vaults for the source, unless other sources have them.
     Claim {
         source: String,
         vaults: BTreeMap<VaultId, String>,
-        /// New vaults that it must leave to other sources, by the name of the source.
+        /// Vaults that are left to other sources if they do not exist yet, each with the name of that source.
         reserved: BTreeMap<VaultId, String>,
     },
-    /// How much of a content is there.
+    /// Count the chunks of a content that are stored.
     CountChunks { content: FileId },
-    /// Chunks of a content, from number `first` on.
+    /// Store chunks of a content. The first has the number `first`.
     PutChunks {
         vault: VaultId,
         content: FileId,
         first: i64,
         blocks: Vec<Vec<u8>>,
     },
-    /// All that these files of a vault make, by origin. What they made before and don't now goes.
+    /// Store all items of some files. Each file is given by its origin. Other items of that origin are deleted.
     Apply {
         source: String,
         vault: VaultId,
         files: Vec<(String, Vec<ItemDraft>)>,
     },
-    /// Removes what comes from none of these origins: their files are gone.
+    /// Delete the vault's items that have none of these origins, because their files are gone.
     Prune { vault: VaultId, origins: HashSet<String> },
 }
 
-/// What came of it.
+/// The writer's answer to a [`DirectoryJob`].
 pub(crate) enum DirectoryAnswer {
     Done,
     Claimed {
-        /// All vaults of the source, those that no file belongs to any more included.
+        /// All vaults of the source, with those that have no files any more.
         owned: Vec<VaultId>,
-        /// Why it can't have some of those that it wants.
+        /// The requested vaults that the source can't have, each with the reason.
         refused: BTreeMap<VaultId, String>,
     },
+    /// How many chunks are stored.
     Chunks(i64),
-    /// How many items were removed.
+    /// How many items were deleted.
     Pruned(usize),
 }
 
@@ -66,7 +67,7 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
             blocks,
         } => {
             if *first == 0 {
-                // What an interrupted attempt left behind.
+                // An interrupted attempt may have left chunks behind.
                 batch.drop_content(*content).await?;
             }
             for (n, block) in (*first..).zip(blocks) {
@@ -75,7 +76,7 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
         }
         DirectoryJob::Apply { source, vault, files } => {
             for (origin, drafts) in files {
-                // An item's id follows from the file's path as its origin does: no other file can have made it.
+                // Ids and origins are both computed from the file's path, so no other file has items with these ids.
                 let before: HashSet<ItemId> = batch.items_of(*vault, origin).await?.into_iter().collect();
                 for draft in drafts {
                     let old = if before.contains(&draft.id) {
@@ -116,7 +117,7 @@ async fn claim(
     for (id, name) in vaults {
         match batch.vault(*id) {
             Some(info) if info.source == source => {
-                // The directory may have another spelling of its name by now.
+                // The case of the directory's name may have changed.
                 if info.name != *name {
                     batch.rename_vault(*id, name, now).await?;
                 }
@@ -151,7 +152,7 @@ async fn claim(
     Ok(DirectoryAnswer::Claimed { owned, refused })
 }
 
-/// Writes an item; `old` is what it is now.
+/// Stores an item if it differs from `old`, the stored one.
 async fn put(
     batch: &mut Batch<'_>,
     source: &str,
