@@ -127,8 +127,8 @@ async fn claim(
                 && let Some(earlier) = reserved.get(id) =>
             {
                 let error = format!(
-                    "vault \"{name}\" is for \"{earlier}\", which stands before this source and has files for it; give \
-                     this directory another vault name"
+                    "vault \"{name}\" is for the source \"{earlier}\", which stands before this one in the sources file and has \
+                     files for it; give this directory another vault name"
                 );
                 refused.insert(*id, error);
                 continue;

@@ -1,12 +1,13 @@
-//! Opening files beneath the root of a tree, and nowhere else.
+//! Opens files beneath the root of a tree, and nowhere else.
 //!
-//! Whoever may write to a tree must not get sync to read a file outside of it, nor a hidden one such as `.git/config`:
-//! not by a symbolic link, and not by a file that becomes a link between two system calls. So the kernel is never given
-//! a path of several names. Each name is opened in the descriptor of the directory before it with `O_NOFOLLOW`, and the
-//! text of a link is walked in the same way. What was opened is then checked and read by its descriptor only.
+//! Someone who may write to a tree must not make sync read a file outside of it, or a hidden file such as `.git/config`:
+//! neither with a symbolic link, nor with a file that is replaced by a link between two system calls. So the kernel never
+//! gets a path of several names. Each name is opened relative to the descriptor of its parent directory, with
+//! `O_NOFOLLOW`, and the target of a link is walked in the same way. A file is then checked and read through its descriptor
+//! only.
 //!
-//! `openat2` with `RESOLVE_BENEATH` would confine a path to the tree in one call, but it follows links to hidden names,
-//! and kernels before 5.6 and some seccomp profiles refuse it; so the walk would be needed beside it.
+//! `openat2` with `RESOLVE_BENEATH` would confine a path to the tree in one call, but it follows links to hidden names.
+//! Kernels before 5.6 and some seccomp profiles refuse it, so this walk would still be needed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -18,10 +19,11 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat, stat, statat};
 use rustix::io::Errno;
 
-/// The most symbolic links on the way to one file: as many as Linux follows.
+/// The most symbolic links on the way to one file. Linux has the same limit.
 const MAX_LINKS: u32 = 40;
 
-/// Opening never blocks: a FIFO without a writer opens at once, and a terminal does not become the controlling terminal.
+/// Flags to open a file. Opening never blocks: a FIFO without a writer opens at once. A terminal does not become the
+/// controlling terminal.
 const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -36,25 +38,25 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Why a name in a tree can't be opened or may not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BeneathError {
-    /// The tree was changed while this path was walked, so the result is unknown: try again.
-    #[error("it was replaced while it was opened")]
+    /// The tree changed while the path was walked. The next scan tries again.
+    #[error("the file was replaced while it was opened")]
     Changed,
-    /// The name is not there, or a link leads to a name that is not.
+    /// The name or the target of a link does not exist.
     #[error("No such file or directory")]
     Missing,
-    /// A link leads out of the tree, or may: absolute links do so wherever the tree is mounted next.
+    /// A link leads out of the tree, or is absolute: that leads elsewhere when the tree is mounted at another place.
     #[error("a link that leads out of the tree is not followed; a link within it must be relative")]
     Outside,
-    /// A link leads to a hidden name.
+    /// A link leads to or through a hidden name.
     #[error("a link to a hidden file or directory is not followed")]
     Hidden,
-    /// Links that lead to each other.
+    /// Links lead in a circle, or there are too many.
     #[error("more than {MAX_LINKS} symbolic links on the way")]
     TooManyLinks,
     /// A FIFO, a socket or a device.
     #[error("neither a file nor a directory")]
     Special,
-    /// The system's own words.
+    /// Another error of the operating system.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -68,7 +70,7 @@ impl From<Errno> for BeneathError {
     }
 }
 
-/// The metadata by which a change of a file is noticed. `ctime` can't be set back.
+/// The metadata that shows whether a file changed. A program can set `mtime` back, but not `ctime`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FileStamp {
     device: i128,
@@ -80,7 +82,7 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
-    // The fields' types differ between processors; `i128` takes them all.
+    // The fields have different integer types on different platforms; `i128` holds all of them.
     fn of(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev.into(),
@@ -92,10 +94,10 @@ impl FileStamp {
     }
 }
 
-/// A file that was opened beneath a root. Everything about it is read from this descriptor.
+/// A file that was opened beneath a root. Its metadata and content are read through this descriptor only.
 pub(crate) struct Opened {
     pub(crate) file: File,
-    /// The file as it was when it was opened.
+    /// The metadata of the file when it was opened.
     pub(crate) stamp: FileStamp,
 }
 
@@ -106,7 +108,7 @@ impl Opened {
     }
 }
 
-/// What a name in a directory is.
+/// The kind of a name in a directory.
 pub(crate) enum Entry {
     Directory,
     File(FileStamp),
@@ -115,11 +117,11 @@ pub(crate) enum Entry {
     Special,
 }
 
-/// A directory of the tree, to be listed.
+/// An open directory of the tree.
 pub(crate) struct Directory(OwnedFd);
 
 impl Directory {
-    /// The names in it, in the order of their bytes.
+    /// The names in the directory, in byte order.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -132,7 +134,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// What a name in it is. Links are not followed.
+    /// The kind of a name in the directory. Links are not followed.
     pub(crate) fn entry(&self, name: &OsStr) -> Result<Entry, BeneathError> {
         let stat = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -143,22 +145,21 @@ impl Directory {
         })
     }
 
-    /// A directory in it.
+    /// Opens a sub-directory.
     pub(crate) fn enter(&self, name: &OsStr) -> Result<Self, BeneathError> {
         enter(self.0.as_fd(), name).map(Self)
     }
 
-    /// The directory that a volume of Kubernetes has under `name`, if it has one: kubelet makes `name` a link to
-    /// `..data/name`, and `..data` a link to the present revision's directory, which begins with `..` as well.
+    /// Opens the directory that a Kubernetes volume has under `name`. kubelet makes `name` a link to `..data/name`, and
+    /// `..data` a link to the directory of the current revision, whose name starts with `..`, too.
     ///
-    /// No other link to a directory is followed, because it could lead in a circle. These can't: both names are
-    /// checked, and what is entered is not a link.
+    /// No other link to a directory is followed, because it could lead in a circle. These can't: the targets of both links
+    /// are checked, and neither the revision nor the directory in it may be a link.
     ///
-    /// `None` if `name` is no such link, or one that leads to a file or to nothing.
+    /// Returns `None` if `name` is not such a link, or is one that leads to a file or to nothing.
     ///
     /// # Errors
-    /// [`BeneathError`]: `name` is such a link, and the directory can't be opened, perhaps because kubelet is replacing the
-    /// revision.
+    /// If `name` is such a link and the directory can't be opened, for example because kubelet replaces the revision.
     pub(crate) fn enter_volume(&self, name: &OsStr) -> Option<Result<Self, BeneathError>> {
         let text = readlinkat(&self.0, name, Vec::new()).ok()?;
         if text.to_bytes().strip_prefix(b"..data/") != Some(name.as_bytes()) {
@@ -185,27 +186,27 @@ impl Directory {
     }
 }
 
-/// The root of a tree, held open. When a link on the way to it is swapped, this is still the old tree.
+/// The root of a tree, held open. After a link on the path to it was replaced, this is still the old tree.
 pub(crate) struct Root(OwnedFd);
 
 impl Root {
-    /// Opens the root. Links on the way to it are followed: whoever runs sync chose the path.
+    /// Opens the root. Links on the path to it are followed, because the administrator chose the path.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, DIRECTORY, Mode::empty())?))
     }
 
-    /// Whether `path` leads to this root now.
+    /// Whether `path` still leads to this root.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
         matches!((fstat(&self.0), stat(path)), (Ok(held), Ok(there)) if identity(held) == identity(there))
     }
 
-    /// The root as a directory to be listed.
+    /// Opens the root as a directory that can be listed.
     pub(crate) fn directory(&self) -> Result<Directory, BeneathError> {
         enter(self.0.as_fd(), OsStr::new(".")).map(Directory)
     }
 
-    /// Opens a regular file. Links are followed as long as they stay in the tree and lead to nothing hidden.
+    /// Opens a regular file. Links are followed if they stay in the tree and lead to no hidden name.
     pub(crate) fn file(&self, place: &Path) -> Result<Opened, BeneathError> {
         let walked = self.walk(place)?;
         let name = walked.name.as_ref().ok_or(BeneathError::Changed)?;
@@ -218,7 +219,7 @@ impl Root {
         Ok(Opened { file, stamp })
     }
 
-    /// The regular file that a link leads to, without opening it; `None` for a directory.
+    /// The metadata of the regular file that a link leads to; `None` for a link to a directory.
     pub(crate) fn follow(&self, place: &Path) -> Result<Option<FileStamp>, BeneathError> {
         let walked = self.walk(place)?;
         let Some(name) = &walked.name else { return Ok(None) };
@@ -230,13 +231,13 @@ impl Root {
         }
     }
 
-    /// Walks `place` name by name, from the root on.
+    /// Walks `place` name by name, starting at the root.
     fn walk(&self, place: &Path) -> Result<Walked, BeneathError> {
         let mut walked = Walked {
             below: Vec::new(),
             name: None,
         };
-        // The names that are still to be walked, the next one last.
+        // The remaining names, in reverse order.
         let mut names = Vec::new();
         push_names(&mut names, place)?;
         let mut links = 0;
@@ -267,7 +268,7 @@ impl Root {
                     push_names(&mut names, Path::new(OsStr::from_bytes(text.to_bytes())))?;
                 }
                 _ if !names.is_empty() => return Err(BeneathError::Io(Errno::NOTDIR.into())),
-                // kubelet's hidden names are allowed only as directories on the way to a key's file.
+                // kubelet's hidden names are allowed as directories on the way to a file, not as files.
                 _ if is_kubelets(&name) => return Err(BeneathError::Hidden),
                 FileType::RegularFile => walked.name = Some(name),
                 _ => return Err(BeneathError::Special),
@@ -279,9 +280,9 @@ impl Root {
 
 /// The position of a walk.
 struct Walked {
-    /// The directories below the root, each held open: `..` goes back to the one before, wherever it was moved.
+    /// The directories below the root, each held open: `..` goes back to the one before it, even if that was moved.
     below: Vec<OwnedFd>,
-    /// The opened file in the last of them; `None` if the walk ended at a directory.
+    /// The name of the file in the last of these directories; `None` if the walk ended at a directory.
     name: Option<OsString>,
 }
 
@@ -296,12 +297,13 @@ pub(crate) fn is_unlisted(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-/// Whether a link may not lead over a name. It may over kubelet's: a volume's keys are links to `..data/KEY`.
+/// Whether links through a name are refused. Links through kubelet's names are followed: the keys of a volume are links to
+/// `..data/KEY`.
 fn is_hidden(name: &OsStr) -> bool {
     is_unlisted(name) && !is_kubelets(name)
 }
 
-/// Whether a name is one that kubelet keeps for itself in a volume.
+/// Whether kubelet reserves a name in a volume: it starts with `..`.
 fn is_kubelets(name: &OsStr) -> bool {
     name.len() > 2 && name.as_bytes().starts_with(b"..")
 }
@@ -322,7 +324,7 @@ fn enter(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, BeneathError> {
     openat(dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(swapped)
 }
 
-/// Whether `openat` failed because the name is now a link, another kind of file, or a socket.
+/// The error of an `openat` that failed because the name was replaced by a link or another kind of file.
 fn swapped(errno: Errno) -> BeneathError {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::NXIO => BeneathError::Changed,

@@ -1,4 +1,4 @@
-//! From a decrypted document to items: the rules a user can read in docs/directory.md.
+//! Turns decrypted documents into fields and sections, by the rules of docs/directory.md.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -9,15 +9,15 @@ use sidevault_sops::{Format, Value, scalar_text};
 
 use super::secret;
 
-/// The most items that one file may make. They are written in one transaction, because what the file made before and
-/// makes no more goes with them; all other writes wait for it.
+/// The most items of one file. All of them are written in one transaction, together with the deletion of the file's earlier
+/// items, and all other writes wait for it.
 pub(crate) const MAX_ITEMS: usize = 10_000;
 
-/// The most bytes that the names of one document's fields may take, each with the names of the mappings around it:
-/// without a bound, a long name around many short ones would be repeated for each of them.
+/// The most bytes of the ids of one document's fields. An id has the names of all mappings around the field. Without a
+/// bound, a mapping with a long name and many fields would need their product.
 const MAX_NAME_BYTES: usize = 16 << 20;
 
-/// An item as a file makes it: all but version, times and editor.
+/// An item of a file, without version, times and editor, which the writer adds.
 #[derive(Clone)]
 pub(crate) struct ItemDraft {
     pub(crate) id: ItemId,
@@ -29,7 +29,7 @@ pub(crate) struct ItemDraft {
     pub(crate) files: Vec<FileDraft>,
 }
 
-/// A file of a draft. Its content is in the store already, under `content`.
+/// A file of an [`ItemDraft`]. Its content is already in the store, under the id `content`.
 #[derive(Clone)]
 pub(crate) struct FileDraft {
     pub(crate) id: FileId,
@@ -38,37 +38,37 @@ pub(crate) struct FileDraft {
     pub(crate) content: FileId,
 }
 
-/// What a document says, before it has ids: those need the vault and the file's path.
+/// A document, before its item has an id, which is computed from the vault and the file's path.
 #[derive(Default)]
 pub(crate) struct ParsedDocument {
-    /// The name of a Secret; nothing for a document without a name of its own.
+    /// The name of a Secret; `None` for other documents.
     pub(crate) name: Option<SecretName>,
     pub(crate) sections: Vec<Section>,
     pub(crate) fields: Vec<Field>,
-    /// Values that are not text: they become files of the item.
+    /// Values that are not UTF-8. They become files of the item.
     pub(crate) binaries: Vec<Binary>,
 }
 
-/// What tells a Secret from others in Kubernetes.
+/// The namespace and name of a Kubernetes Secret.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SecretName {
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
 }
 
-/// A value that is not text.
+/// A value that is not UTF-8.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Binary {
-    /// What a field in its place would have for an id.
+    /// The id that a field in its place would have.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What the documents of one file say. Kubernetes manifests other than Secrets say nothing.
+/// Parses the documents of one file. Kubernetes manifests other than Secrets are left out.
 ///
 /// # Errors
-/// Says what in the file can't become an item; never a value.
+/// Names the document and key that can't become an item. The text never has a value.
 pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<ParsedDocument>, String> {
     let mut parsed = Vec::new();
     read_into(&mut parsed, documents)?;
@@ -100,14 +100,14 @@ fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<()
         }
         if parsed.len() > MAX_ITEMS {
             return Err(format!(
-                "it makes more than {MAX_ITEMS} items, the most for one file; split it"
+                "the file makes more than {MAX_ITEMS} items, the limit for one file; split it"
             ));
         }
     }
     Ok(())
 }
 
-/// The kind of a Kubernetes manifest; None if it is not one.
+/// The kind of a Kubernetes manifest; `None` for any other mapping.
 fn kind_of(entries: &[(String, Value)]) -> Option<&str> {
     get(entries, "apiVersion").and_then(text)?;
     get(entries, "kind").and_then(text)
@@ -124,7 +124,7 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// A field a key; a mapping becomes a section, and what is nested deeper gets dotted labels.
+/// Parses a mapping: each key becomes a field, a mapping in it a section, and a deeper value a field with a dotted label.
 fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
     let mut document = ParsedDocument::default();
     for (key, value) in entries {
@@ -159,7 +159,7 @@ fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
         });
         document.fields.push(field);
     }
-    // Files are found by their names, whatever section they stand in.
+    // Clients find files by name, regardless of sections, so names must differ in the whole document.
     let names = document.binaries.iter().map(|binary| binary.name.clone()).collect();
     let names = distinct(names, || {
         document.binaries.iter().map(|binary| binary.id.clone()).collect()
@@ -170,7 +170,7 @@ fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
     Ok(document)
 }
 
-/// A value of a document, with the names that it gets.
+/// A value of a document, with the id and label of its field.
 struct Leaf<'a> {
     section: Option<&'a str>,
     /// Unique in the document.
@@ -180,16 +180,16 @@ struct Leaf<'a> {
     value: &'a Value,
 }
 
-/// The values of a document. An id is the names on the way to the value with dots between, a label the same without the
-/// section. Names may hold dots themselves, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id: where that
-/// happens, the dots within names are written `\.`, and a backslash `\\`.
+/// The values of a document. An id consists of all keys from the top down to the value, joined with dots. A label is the
+/// same without the section. A key may have dots, too, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id. Only in
+/// such a case, the dots in keys are written `\.`, and backslashes `\\`.
 fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
     let plain = Join::all(entries, |name| Cow::Borrowed(name), MAX_NAME_BYTES)?;
     if is_distinct(plain.iter().map(|leaf| leaf.id.as_str())) {
-        // Equal labels in one section would be equal ids.
+        // Fields of one section with equal labels would have equal ids, so labels are distinct as well.
         return Ok(plain);
     }
-    // Escaped, a name is at most twice as long.
+    // An escaped key is at most twice as long.
     let escaped = Join::all(entries, escape, 2 * MAX_NAME_BYTES)?;
     let ids = plain.iter().map(|leaf| leaf.id.clone()).collect();
     let mut ids = distinct(ids, || escaped.iter().map(|leaf| leaf.id.clone()).collect()).into_iter();
@@ -208,7 +208,7 @@ fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
         let mut spare: Vec<String> = escaped.by_ref().take(together.len()).map(|leaf| leaf.label).collect();
         let labels = match section {
             Some(_) => distinct(labels, || std::mem::take(&mut spare)),
-            // Names at the top are labels as they are: no two of them are equal.
+            // The labels at the top are the keys themselves, which are distinct.
             None => labels,
         };
         for ((leaf, label), id) in together.into_iter().zip(labels).zip(ids.by_ref()) {
@@ -218,12 +218,12 @@ fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
     Ok(leaves)
 }
 
-/// Collects the values of a document, named by all the names on the way to each.
+/// Collects the values of a document, each with the joined keys that lead to it.
 struct Join<'a> {
-    /// How a name is written: as it is, or with its dots escaped.
+    /// Writes a key into an id: as it is, or with its dots escaped.
     write: fn(&str) -> Cow<'_, str>,
     leaves: Vec<Leaf<'a>>,
-    /// How many bytes more the ids may take.
+    /// How many more bytes the ids may take.
     room: usize,
 }
 
@@ -295,8 +295,8 @@ fn escape(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Names that differ, of as many things: the plain ones, but the escaped ones for those that have a plain one in common;
-/// and if such an escaped name is another's plain one, all escaped. The escaped ones differ in any case.
+/// Makes names distinct. A name that occurs once stays as it is; one that occurs several times is replaced by its escaped
+/// form. If that gives equal names again, all escaped forms are used, which are always distinct.
 fn distinct(plain: Vec<String>, escaped: impl FnOnce() -> Vec<String>) -> Vec<String> {
     let mut counts: HashMap<&str, usize> = HashMap::with_capacity(plain.len());
     for name in &plain {
@@ -326,7 +326,7 @@ fn is_distinct<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     names.all(|name| seen.insert(name))
 }
 
-/// A scalar as it is written; a list or an empty mapping as JSON.
+/// The text of a field: a scalar as it is written, a list or an empty mapping as JSON.
 fn value_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -355,8 +355,8 @@ fn to_json(value: &Value) -> serde_json::Value {
     }
 }
 
-/// Category and purposes from the names: `username` and `password` make a LOGIN, a `password`
-/// alone makes a PASSWORD, anything else is a SECURE_NOTE.
+/// Sets the purposes of the top-level fields `username` and `password`, and returns the category: LOGIN with both, PASSWORD
+/// with `password` only, SECURE_NOTE otherwise.
 pub(crate) fn categorize(fields: &mut [Field]) -> Category {
     let top = |fields: &[Field], name: &str| {
         fields
@@ -378,11 +378,11 @@ pub(crate) fn categorize(fields: &mut [Field]) -> Category {
     }
 }
 
-/// The title of a mapping: the file's name without its format, and without the `.sops` or `.enc`
-/// that people put before it or behind it. `db.sops.yaml` is `db`, and so is `db.yaml.enc`.
+/// The title for a file: its name without the ending of its format, and without `.sops` or `.enc` before or after that.
+/// `db.sops.yaml` and `db.yaml.enc` both give `db`.
 pub(crate) fn stem(relative: &str) -> &str {
     let name = relative.rsplit('/').next().unwrap_or(relative);
-    // A suffix that hides the format.
+    // A suffix after the ending of the format.
     let name = [".enc", ".encrypted", ".sops"]
         .iter()
         .find_map(|suffix| name.strip_suffix(suffix))
@@ -399,8 +399,7 @@ pub(crate) fn stem(relative: &str) -> &str {
     without.filter(|rest| !rest.is_empty()).unwrap_or(stem)
 }
 
-/// The content's id: the same content of the same item always gets the same one, so that it is
-/// stored once however often it is read.
+/// The id of a content. It is computed from the content's digest, so content that is read again is not stored again.
 pub(crate) fn content_id(
     ids: &sidevault_keys::IdKey,
     vault: VaultId,
@@ -467,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_json() {
+    fn a_list_becomes_json() {
         let document = map(vec![(
             "hosts",
             Value::Sequence(vec![string("a"), Value::Bool(true), Value::Null]),
@@ -479,13 +478,13 @@ mod tests {
     }
 
     #[test]
-    fn manifests_that_are_not_secrets_are_left_out() {
+    fn manifests_other_than_secrets_are_left_out() {
         let manifest = map(vec![("apiVersion", string("v1")), ("kind", string("ConfigMap"))]);
         assert!(read_documents(&[manifest]).unwrap().is_empty());
     }
 
     #[test]
-    fn a_bare_scalar_is_refused() {
+    fn a_document_that_is_a_scalar_is_refused() {
         assert!(read_documents(&[string("x")]).is_err());
     }
 
@@ -502,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn stems_lose_format_and_sops() {
+    fn a_title_has_neither_the_ending_of_the_format_nor_that_of_sops() {
         for (path, title) in [
             ("a/db.yaml", "db"),
             ("db.sops.yaml", "db"),
@@ -540,8 +539,8 @@ mod tests {
     }
 
     #[test]
-    fn names_with_dots_are_told_from_nested_ones() {
-        // Alone, a dot in a name changes nothing.
+    fn keys_with_dots_get_other_ids_than_nested_keys() {
+        // A dot in a key is escaped only where it is needed.
         assert_eq!(
             names(map(vec![("tls.crt", string("x"))])),
             [name("tls.crt", None, "tls.crt", "x")]
@@ -558,7 +557,7 @@ mod tests {
                 name("x.y.z", Some("x"), "y.z", "2")
             ]
         );
-        // An escaped name that another has as it is.
+        // The escaped form of one key is another key.
         assert_eq!(
             names(map(vec![
                 ("a.b", string("1")),
@@ -571,7 +570,7 @@ mod tests {
                 name(r"a\\\.b", None, r"a\.b", "3")
             ]
         );
-        // An empty name is a name.
+        // A key may be empty.
         let empty = map(vec![("", map(vec![("b", string("1"))])), ("b", string("2"))]);
         assert_eq!(
             names(map(vec![("a", empty)])),
@@ -594,7 +593,7 @@ mod tests {
         }
     }
 
-    /// Mappings whose names are dots, backslashes and one letter: nearly all of them collide.
+    /// Mappings whose keys consist of dots, backslashes and one letter, so that nearly all ids collide.
     fn mapping(depth: u32) -> impl proptest::strategy::Strategy<Value = Value> {
         use proptest::prelude::*;
         let leaf = Just(Value::Bool(true)).boxed();
@@ -610,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_one_name_in_two_sections_get_names_of_their_own() {
+    fn binary_values_of_one_key_in_two_sections_become_files_with_different_names() {
         let binary = || Value::Bytes(vec![0xff]);
         let document = map(vec![
             ("a", map(vec![("ca", binary())])),
@@ -628,7 +627,7 @@ mod tests {
         assert_eq!(read_documents(&documents(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
         let error = read_documents(&documents(MAX_ITEMS + 1)).err().unwrap();
         assert!(error.contains("more than 10000 items"), "{error}");
-        // Those of a list count as well.
+        // The items of a `kind: List` count, too.
         let list = map(vec![
             ("apiVersion", string("v1")),
             ("kind", string("List")),
@@ -638,7 +637,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_repeated_for_each_field_are_bounded() {
+    fn the_total_length_of_ids_is_bounded() {
         let long = "n".repeat(1 << 20);
         let inner = |n: usize| Value::Mapping((0..n).map(|n| (n.to_string(), Value::Null)).collect());
         let document = |n| Value::Mapping(vec![("s".into(), Value::Mapping(vec![(long.clone(), inner(n))]))]);

@@ -1,32 +1,32 @@
-//! Age keys, from where `sops` looks for them.
+//! Reads age keys from the places where `sops` looks for them.
 
 use std::path::{Path, PathBuf};
 
 use sidevault_sops::Identities;
 use zeroize::Zeroizing;
 
-/// Variables in which `sops` finds keys of kinds that are not supported here.
+/// Environment variables of `sops` for keys that Sidevault does not support, each with the reason and the way out.
 const UNSUPPORTED: [(&str, &str); 3] = [
     (
         "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
-        "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, encrypt to that, and set \
-         SOPS_AGE_KEY_FILE",
+        "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, encrypt the files to the new key, and \
+         set SOPS_AGE_KEY_FILE",
     ),
     (
         "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
-        "no program is started for a key, and SSH keys are not supported; set SOPS_AGE_KEY_FILE",
+        "Sidevault starts no program to get a key, and does not support SSH keys; set SOPS_AGE_KEY_FILE",
     ),
     (
         "SOPS_AGE_KEY_CMD",
-        "no program is started for a key; set SOPS_AGE_KEY_FILE",
+        "Sidevault starts no program to get a key; set SOPS_AGE_KEY_FILE",
     ),
 ];
 
-/// Where the age keys of a source come from.
+/// The places that the age keys of a source come from.
 pub(crate) struct KeySources {
-    /// A file of the source's own.
+    /// The key file of the source's own configuration.
     file: Option<PathBuf>,
-    /// The problems that were logged already.
+    /// The problems that were logged at the last scan.
     logged: Vec<String>,
 }
 
@@ -35,11 +35,11 @@ impl KeySources {
         Self { file, logged: Vec::new() }
     }
 
-    /// All keys of the source's file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`.
-    /// Read at each scan, so that a new key works without a restart.
+    /// Reads all keys of the source's key file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`. Called
+    /// for each scan, so that a new key works without a restart.
     ///
-    /// Whatever gives no key is logged, once, and noted for the errors of files that no key opens. It keeps
-    /// neither the other keys from being used nor files that are not encrypted from being read.
+    /// A line or file that gives no key is logged once, and named in the errors of files that no key decrypts. All other
+    /// keys are used.
     pub(crate) fn load(&mut self, source: &str) -> Identities {
         let identities = gather(self.file.as_deref(), |name| {
             std::env::var_os(name).map(|value| value.into_encoded_bytes())
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_key_keeps_no_other_from_being_used() {
+    fn a_bad_key_does_not_keep_other_keys_from_being_used() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("keys.txt");
         std::fs::write(&file, format!("AGE-SECRET-KEY-PQ-1QQ\n{KEY}\nAGE-PLUGIN-YUBIKEY-1QQ\n")).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_sops_that_are_not_read_are_named() {
+    fn unsupported_variables_of_sops_are_named() {
         for name in [
             "SOPS_AGE_SSH_PRIVATE_KEY_FILE",
             "SOPS_AGE_SSH_PRIVATE_KEY_CMD",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_own_keys_are_read_beside_the_variables() {
+    fn the_users_key_file_is_read_in_addition_to_the_variables() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("sops/age")).unwrap();
         std::fs::write(dir.path().join("sops/age/keys.txt"), KEY).unwrap();

@@ -1,4 +1,4 @@
-//! Kubernetes `Secret` manifests as items.
+//! Turns Kubernetes `Secret` manifests into items.
 
 use std::collections::HashSet;
 
@@ -8,15 +8,16 @@ use sidevault_sops::{Value, holds_mark, scalar_text};
 
 use super::draft::{Binary, ParsedDocument, SecretName, get, text};
 
-/// `metadata.name` is the title, and `metadata.namespace`, if there is one, a tag; each key of `data` (base64) and
-/// `stringData` (as it is, and stronger, as in Kubernetes) a field. What is not UTF-8 becomes a file of the item.
+/// Parses a Secret. `metadata.name` becomes the title and `metadata.namespace` a tag. Each key of `data`, which is decoded
+/// from base64, and of `stringData` becomes a field, or a file of the item if the value is not UTF-8. As in Kubernetes, a key
+/// in `stringData` overrides the same key in `data`.
 pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
     let Some(Value::Mapping(metadata)) = get(entries, "metadata") else {
-        return Err("a Secret without metadata.name".to_owned());
+        return Err("a Secret must have metadata.name".to_owned());
     };
     let name = get(metadata, "name")
         .and_then(text)
-        .ok_or("a Secret without metadata.name")?;
+        .ok_or("a Secret must have metadata.name")?;
     let namespace = get(metadata, "namespace")
         .and_then(text)
         .filter(|name| !name.is_empty());
@@ -28,9 +29,9 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String
         ..ParsedDocument::default()
     };
     let plain = mapping(entries, "stringData")?;
-    let stronger: HashSet<&str> = plain.iter().map(|(key, _)| key.as_str()).collect();
+    let overridden: HashSet<&str> = plain.iter().map(|(key, _)| key.as_str()).collect();
     for (key, value) in mapping(entries, "data")? {
-        if stronger.contains(key.as_str()) {
+        if overridden.contains(key.as_str()) {
             continue;
         }
         let encoded: String = scalar_text(value).split_ascii_whitespace().collect();
@@ -40,7 +41,7 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String
         if holds_mark(&bytes) {
             return Err(format!(
                 "data.{key} is a file that SOPS encrypted, in base64; encrypt the Secret itself with sops, or put \
-                 that file into the tree"
+                 that file into the source's directory"
             ));
         }
         match String::from_utf8(bytes) {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_decoded_and_string_data_wins() {
+    fn data_is_decoded_and_string_data_overrides_it() {
         let document = secret(&[("a", "eA=="), ("b", "eQ==")], &[("b", "z")]).unwrap();
         assert_eq!(document.name.unwrap().name, "db");
         let fields: Vec<_> = document
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sops_file_in_base64_is_not_served_as_a_value() {
+    fn data_that_is_an_encrypted_sops_file_is_refused() {
         let sealed = BASE64.encode(b"{\"data\": \"ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\"}");
         let error = secret(&[("app.json", &sealed)], &[]).err().unwrap();
         assert!(

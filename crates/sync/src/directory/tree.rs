@@ -1,4 +1,4 @@
-//! What files a directory holds, and to which vault each belongs.
+//! Lists the files of a source's directory, each with the vault that it belongs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,10 +13,10 @@ use crate::config::DirectorySource;
 /// A file that may become items.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundFile {
-    /// The file below the root, as the file system spells it.
+    /// The path below the root, as the file system has it.
     pub(crate) path: PathBuf,
-    /// The same with `/` between its parts and in Unicode's composed form (NFC), because Git and macOS decompose
-    /// names: what its items' ids follow from.
+    /// The same path with `/` between its names, and in Unicode's composed form (NFC), because Git and macOS may decompose
+    /// names. The ids of the file's items are computed from it.
     pub(crate) relative: String,
     /// The vault's name.
     pub(crate) vault: String,
@@ -26,37 +26,37 @@ pub(crate) struct FoundFile {
     pub(crate) stamp: FileStamp,
 }
 
-/// A name that is not served.
+/// A path that is not served.
 #[derive(Debug)]
 pub(crate) struct RejectedPath {
-    /// The vault that a file of this name would belong to.
+    /// The vault that a file at this path would belong to.
     pub(crate) vault: String,
-    /// Why.
+    /// The reason.
     pub(crate) error: String,
 }
 
 /// A listing of the tree.
 pub(crate) struct Tree {
-    /// What the files are to be opened beneath. It must still be the source's root after everything was read.
+    /// The root, beneath which files are opened. After a scan it must still be the source's root, or the scan is repeated.
     pub(crate) root: Arc<Root>,
-    /// In the order of their names.
+    /// The files, ordered by path.
     pub(crate) files: Vec<FoundFile>,
-    /// What is there and is not served, by path: each may have been a file before.
+    /// The paths that are not served. Each may have been a good file before.
     pub(crate) refused: BTreeMap<String, RejectedPath>,
-    /// Vaults with a directory that can't be listed. Nothing can be said of what is missing in them.
+    /// The vaults with a directory that can't be listed. A file that is missing in one of them may still exist.
     pub(crate) unlisted: BTreeSet<String>,
-    /// A name was gone before it was looked at: others may have been missed.
+    /// Whether the tree changed while it was listed, so that files may have been missed.
     pub(crate) changing: bool,
 }
 
-/// How deep directories may be nested. Each level is a descriptor that is open while the tree is listed.
+/// How deep directories may be nested. Each level takes an open file descriptor while the tree is listed.
 const MAX_DEPTH: usize = 32;
 
-/// Lists the tree. Hidden files and directories are left out: `.git`, `.sops.yaml`, and the
-/// `..data` that Kubernetes keeps behind the links of a mounted volume.
+/// Lists the tree. Hidden files and directories are left out: `.git`, `.sops.yaml`, and `..data`, which kubelet makes in a
+/// volume.
 ///
 /// # Errors
-/// If the root can't be listed. Anything below it is refused alone.
+/// If the root can't be listed. An error below the root concerns only the path that has it.
 pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
     let fail = |error: BeneathError| format!("{}: {error}", source.path.display());
     let root = Root::open(&source.path).map_err(|error| fail(error.into()))?;
@@ -76,19 +76,19 @@ pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
     Ok(listing.finish())
 }
 
-/// A name of the tree.
+/// A path of the tree.
 #[derive(Clone, Default)]
 struct TreePath {
-    /// As the file system spells it.
+    /// The path as the file system has it.
     path: PathBuf,
-    /// In Unicode's composed form.
+    /// The names of the path, in Unicode's composed form.
     parts: Vec<String>,
-    /// Below the link of a Kubernetes volume: no further link to a directory is followed.
+    /// Whether the path leads through a link of a Kubernetes volume. No further link to a directory is followed then.
     linked: bool,
 }
 
 impl TreePath {
-    /// A name in this directory; `None` if it is not UTF-8.
+    /// The path of a name in this directory; `None` if the name is not UTF-8.
     fn below(&self, name: &OsStr) -> Option<Self> {
         let mut below = self.clone();
         below.path.push(name);
@@ -120,7 +120,7 @@ impl Listing<'_> {
 
     fn visit(&mut self, dir: &Directory, name: &OsStr, place: &TreePath) -> Result<(), BeneathError> {
         let entry = match dir.entry(name).map_err(replaced) {
-            // It may be a directory, whose files can't be told from removed ones now.
+            // The name may be a directory. Then it can't be listed, and its files may still exist.
             Err(error @ BeneathError::Io(_)) => {
                 self.descend(Err(error), place);
                 return Ok(());
@@ -153,7 +153,7 @@ impl Listing<'_> {
     fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &TreePath) {
         let parent = &place.parts[..place.parts.len().saturating_sub(1)];
         if place.parts.len() > MAX_DEPTH {
-            // What is below never was an item, so the vault's other files can still be told from removed ones.
+            // No file below was ever served, so the vault need not count as unlisted.
             let error = format!("directories are nested more than {MAX_DEPTH} deep");
             return self.refuse(&place.path, parent, error);
         }
@@ -178,7 +178,7 @@ impl Listing<'_> {
         });
     }
 
-    /// Names what is not served. A path that is not UTF-8 is shown with escapes, so that each is told from the others.
+    /// Adds a path that is not served. A path that is not UTF-8 is shown with escapes, so that no two look the same.
     fn refuse(&mut self, path: &Path, parent: &[String], error: String) {
         let shown = match path.to_str() {
             Some(path) => path.to_owned(),
@@ -188,8 +188,8 @@ impl Listing<'_> {
         self.tree.refused.insert(shown, RejectedPath { vault, error });
     }
 
-    /// Of files whose names differ in Unicode's normalisation form only, all but one are refused: they would be one
-    /// item. The composed name stays; else the first in the order of bytes.
+    /// Ends the listing. Of files whose paths differ only in Unicode normalisation, one is served and the others are
+    /// rejected, because they would be one item. The path in composed form is served, or else the first in byte order.
     fn finish(mut self) -> Tree {
         let mut files = std::mem::take(&mut self.tree.files);
         files.sort_by(|a, b| {
@@ -199,7 +199,7 @@ impl Listing<'_> {
         for found in files {
             match self.tree.files.last() {
                 Some(kept) if kept.relative == found.relative => {
-                    let error = "another file's name is the same but for Unicode normalisation (NFC, NFD); rename one";
+                    let error = "another file's name differs only in Unicode normalisation (NFC, NFD); rename one of them";
                     let shown = found.path.to_string_lossy().into_owned();
                     let (vault, error) = (found.vault, error.to_owned());
                     self.tree.refused.insert(shown, RejectedPath { vault, error });
@@ -211,7 +211,7 @@ impl Listing<'_> {
     }
 }
 
-/// A name that was listed and is not there is being replaced.
+/// A name that was listed and is gone now is being replaced by another process.
 fn replaced(error: BeneathError) -> BeneathError {
     match error {
         BeneathError::Missing => BeneathError::Changed,
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_links_are_followed_and_links_out_of_the_tree_are_not() {
+    fn links_of_kubernetes_volumes_are_followed_and_links_out_of_the_tree_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("mounted");
         fs::create_dir_all(root.join("..2026_11_24")).unwrap();
@@ -317,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_a_kubernetes_volume_is_a_vault_and_other_links_to_directories_are_passed_over() {
+    fn a_linked_directory_of_a_kubernetes_volume_is_a_vault_and_other_links_to_directories_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("mounted");
         fs::create_dir_all(root.join("..2026_11_24/prod/db")).unwrap();
         fs::write(root.join("..2026_11_24/prod/db/a.yaml"), "a: 1").unwrap();
         symlink("..2026_11_24", root.join("..data")).unwrap();
         symlink("..data/prod", root.join("prod")).unwrap();
-        // Not as kubelet makes them, and circles.
+        // Links that kubelet does not make, and circles.
         symlink("..data/prod", root.join("other")).unwrap();
         symlink(".", root.join("circle")).unwrap();
         symlink("..", root.join("..2026_11_24/prod/db/up")).unwrap();
@@ -334,9 +334,9 @@ mod tests {
         assert!(tree.refused.is_empty() && tree.root.file(&tree.files[0].path).is_ok());
     }
 
-    /// As seen when kubelet removes the revision between the reading of `..data` and the opening of what it names.
+    /// kubelet may remove the revision after `..data` was read and before its target is opened.
     #[test]
-    fn a_directory_of_a_volume_whose_revision_is_gone_is_being_replaced_and_not_gone() {
+    fn a_volume_whose_revision_vanished_counts_as_changing() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         symlink("..2026_11_29", root.join("..data")).unwrap();
@@ -344,14 +344,14 @@ mod tests {
         let tree = list(&DirectorySource::new(root)).unwrap();
         assert!(tree.changing);
 
-        // A revision without the name: the link leads to nothing, and says so.
+        // The revision has no such name: the link is broken.
         fs::create_dir(root.join("..2026_11_29")).unwrap();
         let tree = list(&DirectorySource::new(root)).unwrap();
         assert!(!tree.changing && tree.refused.contains_key("prod"));
     }
 
     #[test]
-    fn a_link_leads_to_nothing_hidden_and_nothing_outside() {
+    fn links_to_hidden_files_and_out_of_the_tree_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("tree");
         fs::create_dir_all(root.join(".git")).unwrap();
@@ -402,7 +402,7 @@ mod tests {
                 format!("v/up.txt: {outside}"),
             ]
         );
-        // Nor is it followed if the link comes after the listing.
+        // A link that replaces a file after the listing is refused, too.
         for (to, error) in [
             ("/etc/passwd", outside),
             ("../.git/config", hidden),
@@ -413,14 +413,14 @@ mod tests {
             let refused = tree.root.file(Path::new("v/good.yaml")).err().unwrap();
             assert_eq!(refused.to_string(), error);
         }
-        // Nor if a directory on the way becomes one.
+        // The same holds for a link that replaces a directory.
         fs::rename(root.join("v"), root.join("w")).unwrap();
         symlink("..", root.join("v")).unwrap();
         assert!(tree.root.file(Path::new("v/outside")).is_err());
     }
 
     #[test]
-    fn a_fifo_in_place_of_a_file_is_refused_and_not_waited_for() {
+    fn opening_a_fifo_fails_at_once() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.yaml"), "a: 1").unwrap();
         let tree = list(&DirectorySource::new(dir.path())).unwrap();
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_too_deep_refuses_only_itself() {
+    fn a_directory_that_is_too_deep_is_refused_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |depth| vec!["d"; depth].join("/");
         fs::create_dir_all(dir.path().join(at(40))).unwrap();
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn of_names_that_differ_in_normalisation_the_composed_one_is_served() {
+    fn of_paths_that_differ_in_normalisation_the_composed_one_is_served() {
         let dir = tempfile::tempdir().unwrap();
         let source = DirectorySource::new(dir.path());
         fs::write(dir.path().join("e\u{301}.yaml"), "a: 1").unwrap();

@@ -1,4 +1,4 @@
-//! Waiting for a tree to change: file events, and a full check behind them.
+//! Waits for a tree to change: for a file event, or at most until the next full check.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,15 +6,16 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// A change seldom comes alone: how long to wait for the next event of it,
+use super::run_blocking;
+
+/// One change of a tree causes several file events. A scan starts when none came for this time.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// and how long at the most.
+/// A scan starts at the latest after this time, even if file events still come.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// Watches one tree.
+/// Watches the tree of one source.
 pub(crate) struct Watch {
     events: mpsc::Receiver<()>,
     sender: mpsc::Sender<()>,
@@ -33,13 +34,12 @@ impl Watch {
         }
     }
 
-    /// Watches the tree that `path` now leads to. To be called before the tree is listed, so
-    /// that no change falls between.
+    /// Watches the tree that `path` leads to now. Call it before the tree is listed, so that no change is missed in between.
     pub(crate) async fn follow(&mut self, path: &Path) {
         let (at, events) = (path.to_owned(), self.sender.clone());
         let (before, is_watched) = (self.root.clone(), self.watcher.is_some());
-        // Every directory is visited, and a file system may be slow.
-        let watching = spawn_blocking(move || {
+        // The watcher visits every directory, which blocks.
+        let watching = run_blocking(move || {
             let root = at.canonicalize().ok();
             if is_watched && root == before {
                 return None;
@@ -54,13 +54,14 @@ impl Watch {
         self.watcher = match watcher {
             Ok(watcher) => Some(watcher),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "no file events here; only full checks find changes");
+                tracing::warn!(path = %path.display(), %error, "the tree can't be watched for file events, so only full checks find changes");
                 None
             }
         };
     }
 
-    /// Returns when something changed, and when that was first noticed; or at the deadline.
+    /// Waits for a file event and the pause after it, and returns the time of the event. Returns `None` if no event comes
+    /// within `full_check`.
     pub(crate) async fn changed(&mut self, full_check: Duration) -> Option<Instant> {
         if timeout(full_check, self.events.recv()).await.is_err() {
             return None;
@@ -80,14 +81,15 @@ impl Watch {
 
 fn watch(path: &Path, root: Option<&Path>, events: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     let changed = move |event: notify::Result<Event>| {
-        // Reading the tree makes events too. A full channel means that a scan is due anyway.
+        // Reads of the tree cause events, too. On an error, an event may have been lost, so a scan is due.
         if event.map_or(true, |event| is_change(event.kind)) {
-            let _due = events.try_send(());
+            // If the channel is full, a scan is due already.
+            events.try_send(()).ok();
         }
     };
-    // Links in the tree may lead to all of the file system.
+    // Symbolic links are not followed: they may lead to any part of the file system.
     let mut watcher = RecommendedWatcher::new(changed, notify::Config::default().with_follow_symlinks(false))?;
-    // The link itself is swapped in the directory that holds it.
+    // If the path is a symbolic link, its replacement is an event of the directory that it is in.
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         watcher.watch(parent, RecursiveMode::NonRecursive)?;
     }
