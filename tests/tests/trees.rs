@@ -364,7 +364,7 @@ fn a_file_of_too_many_documents_refuses_only_itself() {
     world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
     world
         .pair
-        .wait_source("secrets", "DEGRADED", "v/many.yaml (it makes more than 10000 items");
+        .wait_source("secrets", "DEGRADED", "v/many.yaml (the file makes more than 10000 items");
     world.write("secrets/v/a.yaml", "k: 2\n");
     world.wait_value(&vault, "a", "2");
     world.wait_titles(&vault, &["a 2"]);

@@ -1,8 +1,8 @@
-//! Random histories of a tree against a plain model of what should be served.
+//! Plays random histories of a tree against a simple model of the items that should be served.
 //!
-//! After each step the source looks at the tree, and what the store then holds is compared with what the model says. The
-//! model walks the tree anew each time, with the standard library and full paths; it knows nothing of stamps, digests,
-//! descriptors, origins and earlier looks, only of what was served before.
+//! After each step the source is scanned, and the items in the store are compared with those of the model. The model walks
+//! the tree anew each time, with the standard library and full paths. It has no stamps, digests, descriptors, origins or
+//! results of earlier scans, only the items that were served before.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ use crate::queue::{self, Queue, WriterContext};
 use crate::low_disk::LowDisk;
 use crate::status::Status;
 
-/// Directories that are one vault: two by case, two by a letter that folds to another, two by normalisation.
+/// Pairs of directories that are one vault: by case, by the Kelvin sign, which folds to `k`, and by normalisation.
 const DIRECTORIES: [&str; 7] = ["", "Prod", "prod", "K8s", "\u{212a}8s", "\u{e9}", "e\u{301}"];
 const FILES: [&str; 6] = [
     "a.yaml",
@@ -54,19 +54,19 @@ const TARGETS: [&str; 9] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Written in place.
+    /// Writes a file in place.
     Write(PathBuf, String),
-    /// Written beside and renamed.
+    /// Writes a file beside the path and renames it onto the path.
     Replace(PathBuf, String),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
     Link(PathBuf, &'static str),
     Fifo(PathBuf),
-    /// A directory in place of a file, with a file in it.
+    /// Replaces a file by a directory with a file in it.
     Directory(PathBuf),
-    /// All permissions lost, or back.
+    /// Takes all permissions away, or gives them back.
     Allow(PathBuf, bool),
-    /// sync is started anew: what it knew is gone, the store is not.
+    /// Restarts sync: the records of earlier scans are lost, the store is kept.
     Restart,
 }
 
@@ -84,14 +84,14 @@ fn path() -> impl Strategy<Value = PathBuf> {
         "prod/e\u{301}.yaml",
     ]);
     prop_oneof![
-        // Most steps meet what earlier ones left.
+        // Most steps use few paths, so that they meet files of earlier steps.
         12 => few.prop_map(PathBuf::from),
         6 => (prop::sample::select(&DIRECTORIES[..]), name).prop_map(|(dir, name)| Path::new(dir).join(name)),
         1 => prop::sample::select(&DIRECTORIES[1..]).prop_map(PathBuf::from),
     ]
 }
 
-/// Of one length, so that only its time tells that a file changed; or half of it.
+/// Contents of equal length, so that only its times show that a file changed; or broken YAML.
 fn content() -> impl Strategy<Value = String> {
     prop_oneof![
         5 => (0..9).prop_map(|n| format!("k: v{n}\n")),
@@ -114,20 +114,21 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Step {
-    /// Does it as far as it can be done: a step on what is not there does nothing.
+    /// Carries out the step. A step on a path that does not exist does nothing.
     fn take(&self, root: &Path) {
         let at = |path: &PathBuf| {
             let path = root.join(path);
-            let _exists = fs::create_dir_all(path.parent().unwrap());
+            fs::create_dir_all(path.parent().unwrap()).ok();
             path
         };
         let clear = |path: &PathBuf| {
             let path = at(path);
-            let _file = fs::remove_file(&path);
+            fs::remove_file(&path).ok();
             path
         };
-        let _impossible = match self {
-            // Never through a link: that would be a write to another file.
+        // A step that can't be carried out changes nothing, which the model sees as well.
+        let _ = match self {
+            // Not through a link: that would write to another file.
             Self::Write(path, content) if !at(path).is_symlink() && !is_fifo(&at(path)) => fs::write(at(path), content),
             Self::Write(path, content) | Self::Replace(path, content) => {
                 let path = at(path);
@@ -159,16 +160,16 @@ fn is_fifo(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
-/// What should be served: a value by the vault's folded name and the file's composed path.
+/// The items that should be served: the value of each, by the vault's folded name and the file's path in composed form.
 #[derive(Default)]
 struct Model {
     served: BTreeMap<(String, String), String>,
 }
 
-/// What a walk over the tree saw.
+/// The result of a walk over the tree.
 #[derive(Default)]
 struct WalkedTree {
-    /// By vault and composed path, the paths as they are.
+    /// The paths as the file system has them, by vault and path in composed form.
     files: BTreeMap<(String, String), BTreeSet<(bool, PathBuf)>>,
     refused: BTreeSet<(String, String)>,
     unlisted: BTreeSet<String>,
@@ -207,7 +208,7 @@ impl WalkedTree {
                 .collect()
         };
         let vault_of = |parts: &[String]| filter::fold(parts.first().map_or("tree", String::as_str));
-        // A directory that may be listed and not entered can't be read either.
+        // A directory that may be listed but not entered counts as unreadable.
         let entries = fs::read_dir(dir).and_then(|mut entries| {
             entries.try_for_each(|entry| fs::symlink_metadata(entry?.path()).map(drop))?;
             fs::read_dir(dir)
@@ -237,7 +238,7 @@ impl WalkedTree {
     }
 }
 
-/// Whether a link leads to a file and not to a directory; `None` if it is not to be followed.
+/// Whether a link leads to a file rather than a directory; `None` if it must not be followed.
 fn leads_to_file(root: &Path, link: &Path) -> Option<bool> {
     let root = root.canonicalize().unwrap();
     let target = link.canonicalize().ok()?;
@@ -247,7 +248,7 @@ fn leads_to_file(root: &Path, link: &Path) -> Option<bool> {
     (!hidden && (metadata.is_file() || metadata.is_dir())).then(|| metadata.is_file())
 }
 
-/// A source over a store of its own.
+/// A source with a store of its own.
 struct TestSource {
     root: PathBuf,
     ids: IdKey,
@@ -293,14 +294,14 @@ impl TestSource {
 
     async fn scan(&mut self) {
         let next = self.source.scan(None).await.unwrap();
-        assert!(matches!(next, Next::Wait), "nothing changes while the source looks");
+        assert!(matches!(next, Next::Wait), "nothing changes during the scan");
     }
 
     fn vault(&self, folded: &str) -> VaultId {
         self.ids.vault(folded)
     }
 
-    /// The values of all items there are, by vault and id.
+    /// The values of all items in the store, by vault and id.
     async fn served(&self) -> BTreeMap<(VaultId, ItemId), String> {
         let snapshot = self.reader.snapshot().await.unwrap();
         let mut served = BTreeMap::new();
@@ -308,7 +309,7 @@ impl TestSource {
             for summary in self.reader.summaries(vault, None, 1000).await.unwrap().0 {
                 let item = self.reader.item(&snapshot, vault, summary.id).await.unwrap().unwrap();
                 let item: serde_json::Value = serde_json::from_slice(item.json()).unwrap();
-                // A file without a format is a document, and has no fields.
+                // A DOCUMENT has no fields.
                 let value = item["fields"][0]["value"].as_str().unwrap_or_default().to_owned();
                 served.insert((vault, summary.id), value);
             }
@@ -333,7 +334,8 @@ fn source(root: &Path, queue: &Queue, ids: &IdKey, earlier: Vec<DirectorySource>
     DirectoryScanner::new(DirectorySource::new(root), context)
 }
 
-/// Runs as somebody whom permissions bind, which they do not root. Threads that it starts are bound as well.
+/// Runs `run` without root's right to ignore permissions, on a thread of its own. Threads that it starts have the same
+/// rights.
 fn without_privileges<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     let bound = || {
         let mut sets = capabilities(None).unwrap();
@@ -357,12 +359,12 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// Steps that were found to fail, and those that others reported.
+/// Histories that failed once, found by the random test or reported.
 #[test]
 fn known_histories_serve_what_the_model_says() {
     let write = |path: &str, n: u8| Step::Write(path.into(), format!("k: v{n}\n"));
     let histories = [
-        // A directory of the same folded name appears, and goes.
+        // A directory of the same folded name appears and disappears.
         vec![
             write("Prod/a.yaml", 1),
             write("Prod/A.yaml", 2),
@@ -372,7 +374,7 @@ fn known_histories_serve_what_the_model_says() {
         ],
         // The only directory is renamed in case.
         vec![write("Prod/a.yaml", 1), Step::Rename("Prod".into(), "prod".into())],
-        // A file and a link out of the tree change places.
+        // A file is replaced by a link out of the tree and back.
         vec![
             write("prod/a.yaml", 1),
             write("K8s/a.yaml", 1),
@@ -380,7 +382,7 @@ fn known_histories_serve_what_the_model_says() {
             Step::Restart,
             write("prod/a.yaml", 2),
         ],
-        // A directory can't be read for a while, and sync is restarted meanwhile.
+        // sync is restarted while a directory can't be read.
         vec![
             write("prod/sub/b.yaml", 1),
             write("K8s/a.yaml", 1),
@@ -390,7 +392,7 @@ fn known_histories_serve_what_the_model_says() {
             Step::Allow("prod/sub".into(), true),
             write("prod/sub/b.yaml", 2),
         ],
-        // The composed name goes, the decomposed one stays.
+        // The path in composed form is removed, the decomposed one stays.
         vec![
             write("prod/\u{e9}.yaml", 1),
             write("prod/e\u{301}.yaml", 2),
@@ -404,11 +406,11 @@ fn known_histories_serve_what_the_model_says() {
 
 fn check(history: &[Step]) -> Result<(), TestCaseError> {
     let home = memory();
-    // The directory is removed by whoever is bound by nothing.
+    // The directory itself is removed with all rights.
     without_privileges(|| block_on(check_in(home.path(), history)))
 }
 
-/// In memory where that is possible: the store waits for the disk at each commit.
+/// A directory in memory, if there is a tmpfs, because the store waits for the disk at each commit.
 fn memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -441,7 +443,7 @@ async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
             history,
             model.served
         );
-        // Nothing changed, so nothing changes: no version flaps.
+        // A second scan of the unchanged tree writes nothing.
         let before = source.sequence().await;
         source.scan().await;
         prop_assert_eq!(source.sequence().await, before, "after step {} of {:?}", n, history);

@@ -1,4 +1,4 @@
-//! Random histories of vaults and tokens, against a model of what each token's maker meant.
+//! Plays random histories of vaults and tokens against a model of the vault that the maker of each token meant.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 
-/// The two cases of one name are one name.
+/// `apps` and `Apps` are one name.
 const NAMES: [&str; 4] = ["apps", "Apps", "infra", "legacy"];
 
 #[derive(Clone, Debug)]
@@ -20,19 +20,19 @@ enum Step {
     Create(&'static str),
     Rename(&'static str, &'static str),
     Delete(&'static str),
-    /// The source "git" has a directory of this name.
+    /// The source `git` gets a directory of this name.
     Directory(&'static str),
-    /// No directory source is configured any more.
+    /// All directory sources are removed from the configuration.
     NoDirectories,
-    /// Sync is started again.
+    /// sync is restarted.
     Restart,
-    /// `token create` where the store is not.
+    /// `token create` on a machine without the store.
     Offline(&'static str),
-    /// `token create` beside the store.
+    /// `token create` on a machine with the store.
     Online(&'static str),
 }
 
-/// What a person calls the same vault.
+/// What a person takes for the same vault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Identity {
     /// The local vault with this position in the order in which local vaults were made.
@@ -44,7 +44,7 @@ enum Identity {
 #[derive(Debug)]
 enum Meaning {
     Vault(Identity),
-    /// There was none of this name: the first one to get it.
+    /// No vault had this name: the token is meant for the first vault that gets it.
     FirstNamed(String),
 }
 
