@@ -53,9 +53,9 @@ struct World {
     keys: Credentials,
     writer: Option<Writer>,
     reader: Reader,
-    /// What is there, by id: the model beside the store.
+    /// The vaults that should exist, by id: who they are, and their names.
     vaults: BTreeMap<VaultId, (Identity, String)>,
-    /// Every vault that ever had a name.
+    /// The vaults that ever had a name, by the name.
     had: BTreeMap<String, BTreeSet<Identity>>,
     renamed: BTreeSet<Identity>,
     tokens: Vec<(Token, Meaning)>,
@@ -93,7 +93,7 @@ impl World {
             .map(|(id, _)| *id)
     }
 
-    /// A vault has a name from now on, and so it is what tokens meant that waited for the name.
+    /// A vault gets a name. Tokens that were made for the first vault of this name are now meant for it.
     fn gets(&mut self, id: VaultId, identity: Identity, name: &str) {
         let folded = filter::fold(name);
         self.had.entry(folded.clone()).or_default().insert(identity.clone());
@@ -211,7 +211,8 @@ impl World {
                     is_meant || !opens,
                     "{token:?} opens {identity:?} but means {meaning:?}: {steps:?}"
                 );
-                // What is meant is opened: always if the token has its id, else while the name was no other vault's.
+                // A token opens the vault that it is meant for: always if it has the vault's id, and if it was made by
+                // name, as long as no other vault ever had the name.
                 let has_id = token.vaults.contains_key(id) && token.by_name.is_empty();
                 let is_only = self.had[name].len() == 1 && !self.renamed.contains(identity);
                 if is_meant && (has_id || is_only) {
