@@ -1,4 +1,4 @@
-//! From recipients to the data key: age files, and Shamir's scheme across key groups.
+//! Decrypts a file's data key: each recipient has it in an age file; with several key groups, it is split by Shamir's scheme.
 
 use std::io::Read as _;
 
@@ -11,12 +11,12 @@ use crate::cipher::Cipher;
 use crate::metadata::{AgeRecipient, KeyGroup, Metadata};
 use crate::{Identities, SopsError};
 
-/// Far above the 32 bytes of a data key or the 33 of a share.
+/// The most bytes of a data key or a share. They have 32 and 33.
 const MAX_PART_BYTES: u64 = 256;
 
 type Part = Zeroizing<Vec<u8>>;
 
-/// Recovers the file's data key with the identities we hold.
+/// Recovers the file's data key with these identities.
 pub(crate) fn recover(metadata: &Metadata, identities: &Identities) -> Result<Cipher, SopsError> {
     let mut parts = Vec::new();
     let mut damaged = None;
@@ -41,7 +41,7 @@ pub(crate) fn recover(metadata: &Metadata, identities: &Identities) -> Result<Ci
     })
 }
 
-/// Why too few groups opened.
+/// The error if too few key groups could be decrypted.
 fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: usize) -> SopsError {
     let recipients = metadata.recipients();
     let held = identities.recipients();
@@ -68,14 +68,14 @@ fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: 
     }
 }
 
-/// The group's part of the data key; `None` if no identity fits.
+/// Decrypts a key group's part of the data key; `None` if no identity matches.
 fn open_group(group: &KeyGroup, identities: &Identities) -> Result<Option<Part>, SopsError> {
     let mut damaged = None;
     for entry in &group.age {
         match open_part(entry, identities) {
             Ok(Some(part)) => return Ok(Some(part)),
             Ok(None) => {}
-            // Another recipient may hold the part undamaged.
+            // The part may be undamaged at another recipient.
             Err(error) => damaged = Some(error),
         }
     }
@@ -103,10 +103,10 @@ fn open_part(entry: &AgeRecipient, identities: &Identities) -> Result<Option<Par
     Ok(Some(part))
 }
 
-/// Joins shares of the data key.
+/// Combines the shares of the data key.
 ///
-/// sops splits it with HashiCorp's variant of Shamir's scheme over GF(2^8), which puts a share's
-/// x-coordinate last; `vsss-rs`, over the same field, wants it first.
+/// sops splits the key with HashiCorp's variant of Shamir's scheme over GF(2^8), which has the x-coordinate at the end of a
+/// share. `vsss-rs` uses the same field and expects it at the beginning.
 fn combine(parts: &[Part]) -> Result<Part, SopsError> {
     let rotate = |part: &Part| {
         let mut share = part.to_vec();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_that_cannot_belong_together_are_refused() {
+    fn shares_that_do_not_fit_together_are_refused() {
         assert!(combine(&parts(&[0, 0])).is_err());
         assert!(combine(&parts(&[0])).is_err());
         let uneven = vec![Zeroizing::new(vec![1, 2, 3]), Zeroizing::new(vec![1, 2])];

@@ -1,4 +1,4 @@
-//! Opens every sealed value of a tree and checks the MAC over all of them.
+//! Decrypts every encrypted value of a file's documents and checks the MAC over all values.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::metadata::Metadata;
 use crate::text::shown;
 use crate::{Identities, SopsError, Value, data_key, number};
 
-/// Starts the digest of a file whose MAC covers sealed values only (the SHA-256 of `sops`), so that
-/// it can never equal the MAC of one that covers everything.
+/// The start of the digest if the MAC covers encrypted values only: the SHA-256 of `sops`. It makes such a MAC differ from
+/// any MAC over all values.
 const MAC_ONLY_ENCRYPTED_START: [u8; 32] = [
     0x8a, 0x3f, 0xd2, 0xad, 0x54, 0xce, 0x66, 0x52, 0x7b, 0x10, 0x34, 0xf3, 0xd1, 0x47, 0xbe, 0x0b, //
     0x0b, 0x97, 0x5b, 0x3b, 0xf4, 0x4f, 0x72, 0xc6, 0xfd, 0xad, 0xec, 0x81, 0x76, 0xf2, 0x7d, 0x69,
 ];
 
-/// Decrypts `documents` in place.
+/// Decrypts `documents` in place, and checks their MAC.
 pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, identities: &Identities) -> Result<(), SopsError> {
     let cipher = data_key::recover(metadata, identities)?;
     let mut walk = Walk {
@@ -63,10 +63,10 @@ struct Walk<'a> {
     cipher: &'a Cipher,
     metadata: &'a Metadata,
     digest: Sha512,
-    /// The keys of the path to where the walk is, each with a `:` after it; list positions are not in
-    /// it. A value opens only with the context it was sealed with.
+    /// The keys on the path to the current value, each followed by `:`, without list positions. It is the additional data
+    /// that a value was encrypted with, so a value can't be moved to another key.
     context: String,
-    /// Bytes of context that were authenticated so far.
+    /// How many bytes of context were authenticated so far.
     contexts: usize,
 }
 
@@ -74,16 +74,16 @@ struct Walk<'a> {
 #[derive(PartialEq)]
 enum Kept {
     Yes,
-    /// It was a comment, which sops seals as an item when it stands in a list.
+    /// The item was a comment: sops encrypts a comment in a list as an item.
     Comment,
 }
 
 impl Walk<'_> {
-    /// Opens `value` and all within, in the order of the file, which is the order of the MAC.
+    /// Decrypts `value` and everything in it, in the order of the file, which is the order of the MAC.
     fn value(&mut self, value: &mut Value, matched: bool, path: &Path<'_>) -> Result<Kept, SopsError> {
         match value {
             Value::Merge(merged) => self.value(merged, matched, path),
-            // Never sealed and not covered.
+            // sops does not encrypt nulls, and the MAC does not cover them.
             Value::Null => Ok(Kept::Yes),
             Value::Mapping(entries) => {
                 for (key, entry) in entries.iter_mut() {
@@ -96,7 +96,7 @@ impl Walk<'_> {
                     self.context.truncate(outer);
                     if kept == Kept::Comment {
                         return Err(
-                            path.error("a comment is sealed in place of a value; set it again with `sops edit`")
+                            path.error("a comment is encrypted in place of a value; set the value again with `sops edit`")
                         );
                     }
                 }
@@ -125,9 +125,9 @@ impl Walk<'_> {
         let sealed = self.metadata.rule.seals(matched, looks_sealed);
         if sealed {
             let text = value.as_str().ok_or_else(|| {
-                path.error("should be encrypted and is not: it was added without sops; encrypt it with `sops edit`")
+                path.error("the value should be encrypted and is not: it was added without sops; encrypt it with `sops edit`")
             })?;
-            // sops leaves an empty text as it is.
+            // sops does not encrypt an empty text.
             if !text.is_empty() {
                 self.contexts += self.context.len();
                 if self.contexts > MAX_CONTEXT_BYTES {
@@ -149,7 +149,7 @@ impl Walk<'_> {
         Ok(Kept::Yes)
     }
 
-    /// Adds a value to the MAC, in the spelling sops uses for its type.
+    /// Adds a value to the MAC, in the form that sops uses for its type.
     fn cover(&mut self, value: &Value) {
         match value {
             Value::Bool(flag) => self.digest.update(if *flag { "True" } else { "False" }),
@@ -161,8 +161,8 @@ impl Walk<'_> {
     }
 }
 
-/// Refuses a tree with a value that is still sealed, or is the text of a whole sealed file: nobody who
-/// asks for a secret wants ciphertext.
+/// Refuses a document with a value that is still encrypted, or that is the text of a whole encrypted file: a client that
+/// reads a secret must not get ciphertext.
 pub(crate) fn refuse_sealed(document: &Value) -> Result<(), SopsError> {
     find_sealed(document, &Path::Root)
 }
@@ -170,11 +170,11 @@ pub(crate) fn refuse_sealed(document: &Value) -> Result<(), SopsError> {
 fn find_sealed(value: &Value, path: &Path<'_>) -> Result<(), SopsError> {
     match value {
         Value::String(text) if looks_sealed(text) => Err(path.error(
-            "is still encrypted after decryption: it was encrypted twice, or the file's rule leaves it out by \
-             now; set it again with `sops edit`",
+            "the value is still encrypted after decryption: it was encrypted twice, or the file's rule no longer covers \
+             it; set it again with `sops edit`",
         )),
         Value::String(text) if holds_mark(text.as_bytes()) => {
-            Err(path.error("holds text that SOPS encrypted on its own; put that into a file of its own"))
+            Err(path.error("the value contains text that SOPS encrypted on its own; put that text into its own file"))
         }
         Value::Merge(merged) => find_sealed(merged, path),
         Value::Sequence(items) => items
@@ -188,7 +188,7 @@ fn find_sealed(value: &Value, path: &Path<'_>) -> Result<(), SopsError> {
     }
 }
 
-/// Where a value stands, for messages: `db.hosts[0]`.
+/// The path of a value, for messages: `db.hosts[0]`.
 enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_read_as_people_write_them() {
+    fn a_path_is_shown_with_dots_and_brackets() {
         let root = Path::Root;
         let db = Path::Key(&root, "db");
         let hosts = Path::Key(&db, "hosts\n");

@@ -1,57 +1,56 @@
-//! What can go wrong with a file, told so that its owner knows the next step.
+//! Errors, each with the cause and the next step for the owner of the file.
 
 use crate::{Format, Recipient};
 
 /// Why a file could not be read.
 ///
-/// Texts name the cause and the next step. They may hold key names, line numbers and public
-/// recipients, and never a value or a private key.
+/// The texts may name keys of the file, line numbers and public recipients. They never have a value or a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SopsError {
-    /// The text is not well-formed; `line` counts from 1.
+    /// The text is not well-formed.
     #[error("line {line}: not valid {format}: {problem}")]
     Syntax {
         /// The format the file was read as.
         format: Format,
-        /// Where the parser stopped, counted from 1.
+        /// The line at which the parser stopped, counted from 1.
         line: usize,
         /// What the parser expected or found.
         problem: String,
     },
-    /// A key occurs twice in one mapping, so which one counts is anyone's guess.
+    /// A key occurs twice in one mapping. Parsers differ in which of them they use.
     #[error("line {line}: the key \"{key}\" occurs twice in one {format} mapping; keep only one of them")]
     DuplicateKey {
         /// The format the file was read as.
         format: Format,
-        /// A line in or at the end of the mapping, counted from 1.
+        /// A line of the mapping, or the line after it, counted from 1.
         line: usize,
-        /// The repeated key, escaped and cut to a length fit for a message.
+        /// The repeated key, escaped, and cut to a length that fits a message.
         key: String,
     },
-    /// A limit that keeps hostile files from exhausting memory.
-    #[error("the file has {what}, more than the limit of {limit}; split it into smaller files")]
+    /// The file exceeds a limit. The limits keep hostile files from exhausting memory or processor time.
+    #[error("the file has more {what} than the limit of {limit}; split it into smaller files")]
     Limit {
-        /// What there is too much of.
+        /// What the file has too much of: `values`, `bytes of key paths`.
         what: &'static str,
-        /// How much is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// A document of several in a file; each may have been encrypted on its own.
+    /// An error in one of several documents. Each may have been encrypted on its own.
     #[error("document {number}: {problem}")]
     Document {
-        /// Which one, counted from 1.
+        /// The number of the document, counted from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error.
         problem: Box<SopsError>,
     },
-    /// Values are encrypted, but the block that says how is gone.
+    /// Values are encrypted, but the `sops` block with the data key is missing.
     #[error(
         "the file holds encrypted values but no complete `sops` metadata: it was cut off or lost that \
          block; restore it from version control"
     )]
     MissingMetadata,
-    /// The `sops` block is there but cannot be understood.
+    /// The `sops` block can't be used.
     #[error("the file's `sops` metadata is not usable: {problem}; restore it, or encrypt the file again with sops")]
     Metadata {
         /// What is wrong.
@@ -96,23 +95,23 @@ pub enum SopsError {
         /// What should have given more identities, and why it did not.
         unusable: Vec<String>,
     },
-    /// The file needs several key groups and too few of them open.
+    /// The file needs several key groups, and the identities decrypt too few of them.
     #[error(
-        "only {opened} of the {needed} key groups this file needs could be opened: it is encrypted to {}; \
+        "only {opened} of the {needed} key groups that this file needs could be decrypted: it is encrypted to {}; \
          the identities held are {}. Add an identity for another group",
         list_with_notes(.recipients), list(.held)
     )]
     KeyGroups {
-        /// Groups that opened.
+        /// How many groups were decrypted.
         opened: usize,
-        /// Groups that must open.
+        /// How many groups are needed.
         needed: usize,
         /// Everything the file is encrypted to.
         recipients: Vec<Recipient>,
         /// The public halves of the identities at hand.
         held: Vec<String>,
     },
-    /// An identity fits, but what it opens is damaged or no data key.
+    /// An identity matches, but the data key that it decrypts is damaged.
     #[error(
         "the data key encrypted to {recipient} is damaged; restore the file, or run `sops updatekeys` with another key"
     )]
@@ -123,18 +122,18 @@ pub enum SopsError {
     /// A value could not be decrypted.
     #[error("value at {path}: {problem}")]
     Value {
-        /// The value's place: `db.hosts[0]`.
+        /// The path of the value: `db.hosts[0]`.
         path: String,
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// The metadata has no MAC, so nothing proves that the file is whole.
+    /// The metadata has no MAC, so nothing proves that the file is complete and unchanged.
     #[error(
         "the file has no MAC, so nothing proves it is complete and unchanged; restore it, or, if you trust \
          it, edit and save it with `sops --ignore-mac`"
     )]
     MissingMac,
-    /// The content is not what was sealed.
+    /// The content does not match the MAC.
     #[error(
         "the file's content does not match its MAC: it was edited, merged or reordered without sops. Restore \
          it from version control, or, if you trust it, edit and save it with `sops --ignore-mac`"

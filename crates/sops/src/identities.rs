@@ -1,4 +1,4 @@
-//! The age identities (private keys) we hold.
+//! Age identities, the private keys that files are decrypted with.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,8 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::text;
 
-/// How many lines of a text are called unusable one by one. A text that is no list of keys at all may
-/// have any number.
+/// The most lines of a text that are reported as unusable. A file that is not a list of keys may have any number of lines.
 const MAX_UNUSABLE: usize = 20;
 
 /// Age identities that may decrypt a file's data key.
@@ -28,16 +27,16 @@ pub struct Identities {
 #[derive(Clone)]
 struct Identity {
     private: x25519::Identity,
-    /// Its public half, as files name it.
+    /// The public half, as `sops` metadata names it.
     recipient: String,
 }
 
-/// A line of a text of identities that gives none we can use.
+/// A line of a key file that gives no usable identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusableIdentity {
     /// The line, counted from 1.
     pub line: usize,
-    /// What it is or lacks, and what to do. Nothing of the line itself, which may hold a key.
+    /// What is wrong with the line, and what to do. It quotes nothing of the line, which may hold a key.
     pub problem: &'static str,
 }
 
@@ -48,12 +47,11 @@ impl fmt::Display for UnusableIdentity {
 }
 
 impl Identities {
-    /// Reads identities as SOPS_AGE_KEY and SOPS_AGE_KEY_FILE hold them: `AGE-SECRET-KEY-1…`, one or
-    /// more a line, with blank lines and `#` comments between. Text without any key gives an empty
-    /// set; a key that is there twice counts once.
+    /// Parses identities in the form of SOPS_AGE_KEY and SOPS_AGE_KEY_FILE: lines with one or more `AGE-SECRET-KEY-1…`,
+    /// blank lines, and `#` comments. Text without any key gives an empty set. A key that occurs twice counts once.
     ///
-    /// Also gives, in order, what else is there, among it what age knows and we do not: SSH keys, plugins
-    /// and post-quantum identities. Nothing of that keeps the other keys from being used.
+    /// Also returns the lines that give no identity, in order: SSH keys, plugins and post-quantum identities, which age
+    /// supports and this crate does not, and anything that is not a key. The other keys are used all the same.
     pub fn parse(bytes: &[u8]) -> (Self, Vec<UnusableIdentity>) {
         let mut found = Self::default();
         let mut unusable = Unusable(Vec::new());
@@ -63,10 +61,10 @@ impl Identities {
         }
         let text = Zeroizing::new(match text::from_utf16(bytes) {
             Some(Ok(text)) => text,
-            // A line that is not UTF-8 is no key.
+            // A line that is not UTF-8 is not a key.
             _ => String::from_utf8_lossy(bytes).into_owned(),
         });
-        // The line at which a key of several lines ends.
+        // Within a key of several lines: how its last line starts.
         let mut until = None;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_start_matches(text::BYTE_ORDER_MARK).trim();
@@ -89,7 +87,7 @@ impl Identities {
                     Ok(key) => found.add(key),
                     Err(problem) => {
                         unusable.add(index + 1, problem);
-                        // What follows belongs to the same mistake, as the parts of `ssh-rsa AAAA… me@host` do.
+                        // The rest of the line belongs to the same problem: `ssh-rsa AAAA… me@host` has three words.
                         break;
                     }
                 }
@@ -98,26 +96,25 @@ impl Identities {
         (found, unusable.0)
     }
 
-    /// Adds the identities of `other` that are not there yet.
+    /// Adds the identities and the notes of `other`, without repetitions.
     pub fn extend(&mut self, other: Identities) {
         other.keys.into_iter().for_each(|key| self.add(key));
         other.unusable.into_iter().for_each(|problem| self.note_unusable(problem));
     }
 
-    /// Notes something that was meant to give identities and does not, in words for whoever reads that a
-    /// file can't be decrypted.
+    /// Notes a source of identities that gave none. The errors of files that can't be decrypted have this text.
     pub fn note_unusable(&mut self, problem: String) {
         if !self.unusable.contains(&problem) {
             self.unusable.push(problem);
         }
     }
 
-    /// What was noted with [`Identities::note_unusable`].
+    /// The texts of [`Identities::note_unusable`].
     pub fn unusable(&self) -> &[String] {
         &self.unusable
     }
 
-    /// Whether there is no identity at all.
+    /// Whether the set has no identity.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -154,9 +151,9 @@ impl Unusable {
     }
 }
 
-const SSH: &str = "SSH keys are not supported; convert it with `ssh-to-age -private-key`, and encrypt to that";
+const SSH: &str = "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, and encrypt the files to the new key";
 
-/// What is wrong with a list of keys that age encrypted as a whole; `None` if it did not.
+/// The problem of a key file that is itself encrypted with age; `None` for other files.
 fn encrypted(bytes: &[u8]) -> Option<&'static str> {
     let start = bytes.trim_ascii_start();
     if !start.starts_with(b"age-encryption.org/") && !start.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
@@ -164,10 +161,10 @@ fn encrypted(bytes: &[u8]) -> Option<&'static str> {
     }
     Some(match Decryptor::new(ArmoredReader::new(start)) {
         Ok(file) if file.is_scrypt() => {
-            "the key file itself is encrypted with a passphrase, which nobody can type here; store what \
-             `age -d` makes of it"
+            "the key file itself is encrypted with a passphrase, which a server can't ask for; decrypt it with \
+             `age -d` and store the result"
         }
-        _ => "the key file itself is encrypted with age; store what `age -d` makes of it",
+        _ => "the key file itself is encrypted with age; decrypt it with `age -d` and store the result",
     })
 }
 
@@ -204,7 +201,7 @@ mod tests {
         (key.to_string().expose_secret().to_owned(), key.to_public().to_string())
     }
 
-    /// The identities of a text in which all is well.
+    /// The identities of a text without unusable lines.
     fn all(text: &str) -> Identities {
         let (identities, unusable) = Identities::parse(text.as_bytes());
         assert_eq!(unusable, []);
@@ -212,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_of_age_keygen_is_read() {
+    fn a_key_file_of_age_keygen_is_parsed() {
         let (one, public_one) = fresh();
         let (two, public_two) = fresh();
         let text = format!("# created: now\r\n# public key: {public_one}\r\n{one}\r\n\r\n{two}\n");
@@ -242,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn no_keys_is_an_empty_set() {
+    fn text_without_keys_gives_an_empty_set() {
         assert!(all("# nothing\n\n").is_empty());
     }
 
@@ -264,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_other_kinds_are_named_and_keep_nothing_from_being_used() {
+    fn unsupported_keys_are_reported_and_the_others_are_used() {
         let (one, public_one) = fresh();
         let (two, public_two) = fresh();
         let text = format!(
@@ -289,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encrypted_key_file_is_called_that() {
+    fn an_encrypted_key_file_is_reported_as_encrypted() {
         let encrypt = |encryptor: age::Encryptor, armored: bool| {
             let mut file = Vec::new();
             let format = if armored {
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_file_is_named_in_few_lines() {
+    fn a_file_that_is_not_a_key_file_is_reported_in_few_lines() {
         let (identities, unusable) = Identities::parse(&b"\xff\x00 nothing\n".repeat(1000));
         assert!(identities.is_empty());
         assert_eq!(unusable.len(), MAX_UNUSABLE);

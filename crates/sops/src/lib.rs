@@ -1,7 +1,7 @@
 //! Reads [SOPS](https://getsops.io) files with age keys: YAML, JSON, dotenv, INI and binary.
 //!
-//! [`read`] takes a file's bytes and gives its content in order, decrypted and verified if it is
-//! encrypted, as it is if not. Nothing here writes files, starts programs or asks the network.
+//! [`read`] takes a file's bytes and returns its content in order: decrypted and verified if SOPS encrypted it, unchanged if
+//! not. This crate writes no files, starts no programs and uses no network.
 //!
 //! ```
 //! use sidevault_sops::{Document, Format, Identities, read, scalar_text};
@@ -16,24 +16,27 @@
 //!
 //! # What is supported
 //!
-//! Everything sops 3 writes for age's X25519 recipients: all five formats, every value type, multi-document
-//! YAML, the four suffix and regex rules, the two comment rules, MACs over all or over encrypted values
-//! only, and key groups. Files of several documents that were encrypted one by one are opened, too. Text may
-//! have a byte order mark, be UTF-16 behind one, and have Windows line ends. Not supported are other key
-//! services, SSH keys (the `age` crate's RSA is open to the timing attack of RUSTSEC-2023-0071, and a server
-//! that opens what a repository brings is just where that matters), plugins and post-quantum identities: the
-//! error names them. The `rops` crate was weighed
-//! and left: it has no comments, comment rules, key groups, dotenv or INI.
+//! Everything that sops 3 writes for age's X25519 recipients: all five formats, every value type, several YAML documents in
+//! a file, the four suffix and regex rules, the two comment rules, MACs over all values or over encrypted values only, and
+//! key groups. Documents that were encrypted one by one and joined later are decrypted, too. Text may start with a byte
+//! order mark, be UTF-16 after one, and have Windows line ends.
 //!
-//! # What SOPS promises, and what it does not
+//! Not supported are PGP, key management services, SSH keys, age plugins and post-quantum identities; errors name them. SSH
+//! keys are left out because the RSA implementation of the `age` crate is open to the timing attack of RUSTSEC-2023-0071,
+//! which matters for a server that decrypts files from a repository.
 //!
-//! A value opens only under the keys it was sealed at, and the MAC covers all values in order. Key names
-//! are covered only as far as values under them are sealed; comments, nulls and empty collections are not
-//! covered at all; and a value's noted type is covered only through its text, so `42` may be made `"42"`.
-//! Three things are stricter here than in sops: a repeated key is refused in YAML, JSON and dotenv (sops
-//! refuses it in YAML only; within an INI section the last one counts, as in sops), base64 that is not
-//! canonical is refused, and so is a file of which a value is ciphertext once it is decrypted. One is laxer, and gains an attacker nothing: under a comment rule, whether a value is sealed
-//! is read off the value, since the comments that say so are not covered by the MAC.
+//! The `rops` crate is not used because it has no comments, comment rules, key groups, dotenv or INI.
+//!
+//! # What SOPS guarantees
+//!
+//! A value can be decrypted only at the keys that it was encrypted at, and the MAC covers all values in order. SOPS does not
+//! authenticate everything: a key name is covered only if an encrypted value is under it; comments, nulls, and empty lists and
+//! mappings are not covered; and the type of a value is covered only through its text, so someone can turn `42` into `"42"`.
+//!
+//! This crate is stricter than sops in three ways. It refuses a repeated key in YAML, JSON and dotenv (sops: in YAML only; in
+//! an INI section the last one counts, as in sops). It refuses base64 that is not canonical. And it refuses a file with a
+//! value that is still ciphertext after decryption. It is laxer in one way, which helps no attacker: under a comment rule, the
+//! form of a value tells whether it is encrypted, because the comments themselves are not covered by the MAC.
 
 mod binary;
 mod cipher;
@@ -69,12 +72,12 @@ pub use recipient::Recipient;
 pub use recognize::Detector;
 pub use value::{Value, scalar_text};
 
-/// A file's content.
+/// The content of a file.
 #[derive(PartialEq)]
 pub enum Document {
-    /// The documents of the file: any number for YAML, one for the other structured formats.
+    /// The documents of the file: any number in YAML, one in JSON, dotenv and INI.
     Tree(Vec<Value>),
-    /// The bytes of a binary file. Wiping them is up to the caller.
+    /// The bytes of a binary file. They are not wiped on drop; the caller has to do that.
     Binary(Vec<u8>),
 }
 
@@ -87,26 +90,26 @@ impl fmt::Debug for Document {
     }
 }
 
-/// What [`read`] gives.
+/// The result of [`read`].
 #[derive(Debug, PartialEq)]
 pub struct Decrypted {
     /// The content, without the `sops` metadata.
     pub document: Document,
-    /// Whether the file was encrypted, and so decrypted and verified.
+    /// Whether the file was encrypted. If so, it was decrypted and verified.
     pub encrypted: bool,
-    /// When sops last wrote the file, in RFC 3339, if it was encrypted.
+    /// The time at which sops last wrote the file, in RFC 3339; `None` if the file was not encrypted.
     pub lastmodified: Option<String>,
 }
 
-/// Reads a file: decrypts and verifies it if SOPS encrypted it, else returns it as it is.
+/// Reads a file. If SOPS encrypted it, the file is decrypted and verified.
 ///
-/// `format` is the one of the file's name ([`Format::from_path`]). A file whose content shows that SOPS
-/// encrypted it in another format is read in that one: `b.yaml.enc` gives a tree. YAML merge keys are
-/// merged, INI sections of one name joined, and Windows line ends and byte order marks are in no value.
+/// `format` is the format of the file's name ([`Format::from_path`]). If the content shows that SOPS encrypted the file in
+/// another format, that one is used: `b.yaml.enc` gives a tree. YAML merge keys are merged and INI sections of one name are
+/// joined. Windows line ends and byte order marks are removed from names and values.
 ///
 /// # Errors
-/// [`SopsError`]: the file is malformed, beyond a limit (its size: [`MAX_FILE_BYTES`]), encrypted
-/// to others, changed since it was sealed, or holds encrypted values without the metadata for them.
+/// [`SopsError`] if the file is malformed, exceeds a limit (for its size: [`MAX_FILE_BYTES`]), is encrypted to keys that are
+/// not in `identities`, was changed since it was encrypted, or has encrypted values without metadata.
 pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Decrypted, SopsError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(SopsError::Limit {
@@ -125,7 +128,7 @@ pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Dec
         }
         Format::Dotenv => dotenv::parse(bytes)?,
         Format::Ini => ini::parse(bytes)?,
-        // The envelope of a binary file that was cut off.
+        // A binary file is encrypted as a JSON envelope. If the envelope can't be parsed, it was cut off.
         Format::Json if format == Format::Binary => json::parse(bytes).map_err(|_| SopsError::MissingMetadata)?,
         Format::Json => json::parse(bytes)?,
         Format::Yaml => yaml::parse(bytes)?,
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_files_are_returned_as_they_are() {
+    fn files_that_are_not_encrypted_are_returned_unchanged() {
         let file = plain(Format::Binary, b"{\"no\": \"sops\"}").unwrap();
         assert_eq!(file.document, Document::Binary(b"{\"no\": \"sops\"}".to_vec()));
         let file = plain(Format::Dotenv, b"A=1").unwrap();
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn sealed_values_without_metadata_are_refused() {
+    fn encrypted_values_without_metadata_are_refused() {
         let sealed = "ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]";
         for (format, text) in [
             (Format::Yaml, format!("a: {sealed}\n")),
