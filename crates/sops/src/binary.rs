@@ -1,9 +1,8 @@
-//! Binary files: sealed as a whole into a JSON envelope, `{"data": "ENC[…]", "sops": {…}}`.
+//! Binary files. sops encrypts one as a whole, as the JSON envelope `{"data": "ENC[…]", "sops": {…}}`.
 
 use crate::Value;
 
-/// Takes the content out of a decrypted envelope; `None` if the document is no envelope, but another JSON
-/// file that SOPS encrypted.
+/// Takes the content out of a decrypted envelope; `None` if the document is not an envelope but an encrypted JSON file.
 pub(crate) fn content(documents: &mut [Value]) -> Option<Vec<u8>> {
     let [Value::Mapping(entries)] = documents else {
         return None;

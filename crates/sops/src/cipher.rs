@@ -1,4 +1,4 @@
-//! One sealed value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`.
+//! Encrypted values: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`. The code calls them sealed.
 
 use aes_gcm::aead::consts::U32;
 use aes_gcm::aes::Aes256;
@@ -11,34 +11,34 @@ use zeroize::Zeroizing;
 use crate::yaml::timestamp;
 use crate::{Value, number};
 
-/// SOPS seals with AES-256-GCM and, unusually, a 256-bit nonce.
+/// SOPS encrypts with AES-256-GCM and a nonce of 256 bits; usual are 96.
 type SopsGcm = AesGcm<Aes256, U32>;
 
 const PREFIX: &str = "ENC[AES256_GCM,";
 
-/// Why a value did not open, and what to do; never any content.
+/// Why a value can't be decrypted, and what to do. It has nothing of the content.
 pub(crate) type Problem = &'static str;
 
-/// What came out of a sealed value.
+/// A decrypted value.
 pub(crate) enum Opened {
     Value(Value),
-    /// A comment that sops sealed into a list item.
+    /// A comment, which sops encrypted as the item of a list.
     Comment,
 }
 
-/// Opens values with a file's data key; the key is wiped on drop.
+/// Decrypts values with a file's data key, which is wiped on drop.
 pub(crate) struct Cipher(SopsGcm);
 
 impl Cipher {
-    /// `None` unless the data key has 256 bits.
+    /// Returns `None` if the data key does not have 256 bits.
     pub(crate) fn new(data_key: &[u8]) -> Option<Self> {
         SopsGcm::new_from_slice(data_key).ok().map(Self)
     }
 
-    /// Opens `sealed`, which must have been sealed for the place `context` names.
+    /// Decrypts `sealed`. It must have been encrypted with `context`, the keys on its path.
     pub(crate) fn open(&self, sealed: &str, context: &str) -> Result<Opened, Problem> {
         let envelope = Envelope::parse(sealed)
-            .ok_or("not in the form ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]; restore the value, or set it again with `sops edit`")?;
+            .ok_or("the value is not in the form ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]; restore it, or set it again with `sops edit`")?;
         let mut plain = Zeroizing::new(envelope.data);
         self.0
             .decrypt_inout_detached(
@@ -47,7 +47,7 @@ impl Cipher {
                 plain.as_mut_slice().into(),
                 &envelope.tag,
             )
-            .map_err(|_| "does not decrypt: it was changed, moved here from another key, or sealed with another file's data key; restore it, or set it again with `sops edit`")?;
+            .map_err(|_| "the value can't be decrypted: it was changed, moved here from another key, or encrypted with another file's data key; restore it, or set it again with `sops edit`")?;
         typed(envelope.kind, plain)
     }
 }
@@ -74,24 +74,23 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Whether `text` looks like a sealed value.
+/// Whether `text` starts like an encrypted value.
 pub(crate) fn looks_sealed(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// The start of every sealed value, for a search in raw bytes. Every file that SOPS encrypted has it, if
-/// only in its MAC.
+/// The start of every encrypted value, for a search in raw bytes. Every file that SOPS encrypted has one at least: its MAC.
 pub(crate) const SEALED_MARK: &[u8] = b"ENC[AES256_GCM,data:";
 
-/// Whether a sealed value starts anywhere in `bytes`.
+/// Whether `bytes` contain the start of an encrypted value.
 pub fn holds_mark(bytes: &[u8]) -> bool {
     memmem::find(bytes, SEALED_MARK).is_some()
 }
 
-/// Gives the plain bytes the type sops noted beside them.
+/// Converts decrypted bytes to a value of the type that sops noted beside them.
 ///
-/// The type is not authenticated by sops, only the bytes are; what a type makes of the bytes enters
-/// the MAC, so a changed type is at worst another reading of the same text.
+/// sops authenticates the bytes, not the type. The MAC covers the converted value, so someone who changes the type gets at
+/// most another reading of the same text.
 fn typed(kind: &str, mut plain: Zeroizing<Vec<u8>>) -> Result<Opened, Problem> {
     let value = match kind {
         "str" => Value::from_bytes(std::mem::take(&mut *plain)),
@@ -106,7 +105,7 @@ fn typed(kind: &str, mut plain: Zeroizing<Vec<u8>>) -> Result<Opened, Problem> {
                 "time" => Value::Time(timestamp::parse(text).ok_or(MISTYPED)?),
                 _ => {
                     return Err(
-                        "sealed with a type this version does not know; update Sidevault, or set it again with `sops edit`",
+                        "the value has a type that this version does not know; update Sidevault, or set the value again with `sops edit`",
                     );
                 }
             }
@@ -115,9 +114,9 @@ fn typed(kind: &str, mut plain: Zeroizing<Vec<u8>>) -> Result<Opened, Problem> {
     Ok(Opened::Value(value))
 }
 
-const MISTYPED: Problem = "decrypts, but not to the type noted beside it; set it again with `sops edit`";
+const MISTYPED: Problem = "the decrypted value does not have the type that is noted beside it; set it again with `sops edit`";
 
-/// The spellings Go's `strconv.ParseBool` takes; sops itself writes `True` and `False`.
+/// Parses a boolean like Go's `strconv.ParseBool`. sops itself writes `True` and `False`.
 pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_type_opens_to_its_value() {
+    fn every_type_is_decrypted_to_its_value() {
         for (plain, kind, value) in [
             ("text", "str", Value::String("text".into())),
             ("-42", "int", Value::Int("-42".into())),
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_only_opens_at_its_own_place() {
+    fn a_value_can_be_decrypted_at_its_own_key_only() {
         assert!(open(&seal(b"x", "str", "a:"), "b:").is_err());
     }
 
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_types_are_refused() {
+    fn values_that_do_not_match_their_type_are_refused() {
         for (plain, kind) in [
             ("x", "int"),
             ("x", "float"),

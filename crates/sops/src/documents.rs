@@ -1,17 +1,16 @@
-//! Which `sops` block opens which documents of a file.
+//! Finds the `sops` block of each document in a file.
 //!
-//! sops writes the same block into every document of a stream, with one MAC over all of them. Where files
-//! that were encrypted one by one are joined by `---`, as `cat` and kustomize do, each document has a block
-//! of its own; sops itself, which reads the first block only, cannot open those, Flux can. Documents without
-//! a block are taken as they are, unless they hold sealed values: then they belong to the block before them,
-//! as in sops.
+//! sops writes the same block into every document of a YAML stream, with one MAC over all of them. If files that were
+//! encrypted one by one are joined with `---`, as `cat` and kustomize do, each document has its own block. sops itself reads
+//! only the first block and can't decrypt such a file; Flux can. A document without a block is not encrypted, unless it has
+//! encrypted values: then it belongs to the block before it, as in sops.
 
 use crate::metadata::Metadata;
 use crate::{Identities, SopsError, Value, cipher, decrypt};
 
-/// Decrypts in place and gives the time of the latest change, or `None` if nothing is encrypted.
+/// Decrypts the documents in place. Returns the time of the latest change, or `None` if no document is encrypted.
 ///
-/// `blocks` has an entry for each document: the `sops` block that was taken out of it.
+/// `blocks` has one entry for each document: the `sops` block that was taken out of it, if it had one.
 pub(crate) fn open(
     documents: &mut [Value],
     blocks: &[Option<Value>],
@@ -48,7 +47,7 @@ pub(crate) fn open(
     Ok(lastmodified)
 }
 
-/// Names the document, counted from 1, if there are several.
+/// Adds the number of the document to an error if the file has several.
 fn at_document(error: SopsError, at: usize, count: usize) -> SopsError {
     if count > 1 {
         SopsError::Document {

@@ -1,4 +1,4 @@
-//! dotenv, in the plain dialect of sops: `NAME=value` lines, nothing quoted, `\n` for a line break.
+//! Parses dotenv in the dialect of sops: lines of `NAME=value` without quotes, in which `\n` is a line break.
 
 use crate::limits::{Budget, repeated_key};
 use crate::metadata::FLAT_PREFIX;
@@ -7,19 +7,19 @@ use crate::{Format, SopsError, Value};
 
 /// Parses a dotenv file into one mapping of strings.
 ///
-/// As in sops, everything after the first `=` belongs to the value, quotes and spaces too, and
-/// `\n` within it is a line break. Lines that start with `#` are comments.
+/// As in sops, the value is everything after the first `=`, with quotes and spaces, and `\n` in it is a line break. Lines
+/// that start with `#` are comments.
 ///
-/// A byte order mark and the carriage returns of Windows line ends stay in the first name and in the
-/// values, since sops encrypts and authenticates them there; [`crate::read`] takes them out afterwards.
+/// sops encrypts and authenticates a byte order mark as a part of the first name, and the carriage returns of Windows line
+/// ends as parts of the values. So they stay here, and [`crate::read`] removes them after the MAC was checked.
 ///
 /// # Errors
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] (sops would keep both), or a
 /// limit.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
     let text = text::decode_with_mark(bytes, Format::Dotenv)?;
-    // sops itself ends its own lines with a line feed only: the whole file got Windows line ends after
-    // it was encrypted, so they are in no value.
+    // sops ends its own lines with a line feed only. If they have Windows line ends, the whole file was converted after it
+    // was encrypted, so the carriage returns are in no encrypted value.
     let converted = text
         .split('\n')
         .any(|line| line.starts_with(FLAT_PREFIX) && line.ends_with('\r'));
@@ -41,7 +41,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         budget.spend(1)?;
         entries.push((name.to_owned(), Value::String(value.replace("\\n", "\n"))));
     }
-    // The name that a byte order mark precedes is served without it, so it counts without it here.
+    // The first name is served without its byte order mark, so it must be unique without it.
     let marked = entries.first().and_then(|(name, _)| name.strip_prefix(BYTE_ORDER_MARK));
     let repeats_marked = marked.filter(|marked| entries.iter().any(|(name, _)| name == marked));
     match repeated_key(&entries).or(repeats_marked) {
@@ -54,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
     }
 }
 
-/// Takes the byte order mark off the first name and Windows line ends off the values.
+/// Removes the byte order mark from the first name and carriage returns from the ends of the values.
 pub(crate) fn drop_marks(document: &mut Value) {
     let Value::Mapping(entries) = document else {
         return;
@@ -87,7 +87,7 @@ mod tests {
     use crate::scalar_text;
 
     #[test]
-    fn values_are_taken_as_they_stand() {
+    fn values_are_taken_literally() {
         let parsed = parse(b"# note\nA=1\n\nB=\"quoted\" # kept\nC=x=y\nD=one\\ntwo\nE=\n").unwrap();
         assert_eq!(
             scalar_text(&parsed[0]),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_line_ends_and_the_byte_order_mark_are_in_no_value() {
+    fn windows_line_ends_and_byte_order_marks_are_removed() {
         let served = |text: &str| {
             let mut parsed = parse(text.as_bytes()).unwrap();
             drop_marks(&mut parsed[0]);

@@ -1,4 +1,4 @@
-//! Metadata in files without nesting: `age__list_0__map_enc` stands for `age[0].enc`.
+//! Metadata in dotenv and INI files, which have no nesting: `age__list_0__map_enc` stands for `age[0].enc`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use crate::{SopsError, Value};
 const MAP: &str = "__map_";
 const LIST: &str = "__list_";
 
-/// Deepest real name: `key_groups__list_0__map_kms__list_0__map_context__map_x`.
+/// The most steps of a name. The deepest name that sops writes has six:
+/// `key_groups__list_0__map_kms__list_0__map_context__map_x`.
 const MAX_STEPS: usize = 16;
 
 #[derive(Default)]
@@ -18,7 +19,7 @@ struct Node {
     items: BTreeMap<usize, Node>,
 }
 
-/// Rebuilds the nested metadata out of flat names and their texts.
+/// Rebuilds nested metadata from flat names and their values.
 pub(crate) fn unflatten(entries: Vec<(String, Value)>) -> Result<Value, SopsError> {
     let mut root = Node::default();
     for (name, value) in entries {
@@ -70,7 +71,7 @@ fn build(node: Node, name: &str) -> Result<Value, SopsError> {
             Ok(Value::Mapping(entries.collect::<Result<_, SopsError>>()?))
         }
         (None, true, false) => {
-            // Positions must run 0, 1, 2 … without a gap; sops calls anything else incomplete.
+            // The positions must be 0, 1, 2 and so on without a gap, as in sops.
             if node
                 .items
                 .keys()

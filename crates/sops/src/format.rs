@@ -1,9 +1,9 @@
-//! The formats sops knows, and which of them a path means.
+//! The file formats of sops, and how a file's name tells its format.
 
 use std::fmt;
 use std::path::Path;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// `.yaml`, `.yml`
@@ -14,15 +14,15 @@ pub enum Format {
     Dotenv,
     /// `.ini`
     Ini,
-    /// Anything else: sealed as a whole into a JSON envelope.
+    /// Any other file. sops encrypts it as a whole, as a JSON envelope.
     Binary,
 }
 
 impl Format {
-    /// The format sops picks for this path: by its ending, in lower case only.
+    /// The format that sops uses for this path: by the ending of its name, in lower case only.
     pub fn from_path(path: &Path) -> Self {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        // By ending, not by extension: a file called just `.env` counts.
+        // `Path::extension` finds none in the name `.env`.
         match name.rsplit_once('.').map(|(_, ending)| ending) {
             Some("yaml" | "yml") => Self::Yaml,
             Some("json") => Self::Json,
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_follow_the_ending() {
+    fn the_ending_of_a_name_tells_its_format() {
         for (path, format) in [
             ("a/b.yaml", Format::Yaml),
             ("b.yml", Format::Yaml),

@@ -1,8 +1,8 @@
-//! INI, in the dialect sops reads and writes.
+//! Parses INI in the dialect of sops.
 //!
-//! Sections hold `name = value` or `name: value` lines. Values may stand in `"""` or backquotes
-//! (over several lines), lose one pair of plain quotes around them, and go on to the next line
-//! after a trailing backslash; an unquoted `#` or `;` starts a comment.
+//! A section has lines of `name = value` or `name: value`. A value in `"""` or backquotes may have several lines. One pair of
+//! plain quotes around a value is removed. A backslash at the end of a line continues the value on the next line. An
+//! unquoted `#` or `;` starts a comment.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use crate::limits::Budget;
 use crate::{Format, SopsError, Value, text};
 
-/// The section of names that stand before any header.
+/// The section of names before the first header.
 const DEFAULT_SECTION: &str = "DEFAULT";
 
 /// Parses an INI file into one mapping of sections, each a mapping of strings.
 ///
-/// Names before the first header land in a section called `DEFAULT`, which is left out when it is
-/// empty. A name given twice in one section takes its last value, as in sops. A section given twice is
-/// in the mapping twice, as in sops, which seals both; [`crate::read`] joins them.
+/// Names before the first header are in a section `DEFAULT`, which is left out if it is empty. If a name occurs twice in a
+/// section, its last value counts, as in sops. If a section occurs twice, it is in the mapping twice, as in sops, which
+/// encrypts both; [`crate::read`] joins them.
 ///
 /// # Errors
 /// [`SopsError::Syntax`] with the line, or a limit.
@@ -56,10 +56,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
     Ok(vec![Value::Mapping(tree.collect())])
 }
 
-/// Joins sections of one name, for which readers of INI take them.
+/// Joins sections of one name, which most INI parsers take for one section.
 ///
-/// A section that repeats a name of the section it would join stays apart as `NAME#2`, `NAME#3` and so
-/// on: a WireGuard file has a `[Peer]` for each peer, and none of them may be lost.
+/// A section with a name that the joined section already has is kept separate, as `NAME#2`, `NAME#3` and so on: a WireGuard
+/// file has one `[Peer]` for each peer, and none of them may be lost.
 pub(crate) fn join_sections(document: &mut Value) {
     let Value::Mapping(sections) = document else {
         return;
@@ -107,13 +107,13 @@ pub(crate) fn join_sections(document: &mut Value) {
     *sections = joined;
 }
 
-/// The section that the next one of its name would join.
+/// The section that the next section of the same name is joined to.
 struct Latest {
-    /// Its place among the joined sections.
+    /// Its position in the list of joined sections.
     at: usize,
-    /// The names in it.
+    /// The names that it has.
     names: HashSet<String>,
-    /// The number at the end of its own name; 1 for the first, which has none.
+    /// The number at the end of its name; 1 for the first section, whose name has none.
     number: usize,
 }
 
@@ -121,7 +121,7 @@ struct Section {
     name: String,
     entries: Vec<(String, Value)>,
     positions: HashMap<String, usize>,
-    /// Names of lines that start with `-`, which count up from `#1`.
+    /// How many names were `-`. sops numbers them: `#1`, `#2` and so on.
     unnamed: usize,
 }
 
@@ -173,7 +173,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Splits `line` into the name and what follows the delimiter.
+    /// Splits `line` into the name and the text after the delimiter.
     fn name<'l>(&self, line: &'l str) -> Result<(&'l str, &'l str), SopsError> {
         let quote = ["\"\"\"", "\"", "`"].into_iter().find(|quote| line.starts_with(quote));
         let (name, rest) = match quote {
@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
         let rest = rest.trim_start();
         for quote in ["\"\"\"", "`"] {
             if let Some(inner) = rest.strip_prefix(quote) {
-                // The last quote of the line ends the value, so it may hold others.
+                // The last quote of the line ends the value, so the value may contain others.
                 return match inner.rfind(quote) {
                     Some(end) => Ok(inner[..end].to_owned()),
                     None => self.quoted_lines(inner, quote),
@@ -214,7 +214,7 @@ impl<'a> Parser<'a> {
         let mut value = first.to_owned();
         while let Some(line) = self.next_line() {
             match line.rfind(quote) {
-                // A backslash after the quote takes the quote back.
+                // A quote with a backslash after it does not end the value.
                 Some(end) if !line[end + quote.len()..].trim_end().ends_with('\\') => {
                     value.push_str(&line[..end]);
                     return Ok(value);
@@ -240,7 +240,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Takes one pair of quotes off, unless the same quote stands in between as well.
+/// Removes one pair of quotes, unless the text between has the same quote.
 fn without_quotes(text: &str) -> &str {
     ['"', '\'']
         .into_iter()
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_and_values_are_read_in_order() {
+    fn sections_and_values_keep_their_order() {
         assert_eq!(
             read(
                 "top = 1\n; note\n[db]\nuser: admin ; who\npass = \"a b\"\nempty=\nuser = root\n[]x]\n- = one\n- = two\n"
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_given_twice_is_joined_and_one_that_repeats_a_name_stays_apart() {
+    fn sections_of_one_name_are_joined_unless_they_have_a_name_in_common() {
         let joined = |text: &str| {
             let mut documents = parse(text.as_bytes()).unwrap();
             join_sections(&mut documents[0]);

@@ -1,4 +1,4 @@
-//! JSON, with keys in order and numbers as sops reads them.
+//! Parses JSON. Keys keep their order, and numbers are converted as in sops.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{Format, SopsError, Value, number};
 
 /// Parses one JSON text.
 ///
-/// Integers within 64 signed bits stay integers, all other numbers become floats, as sops does.
+/// Integers that fit into 64 bits with a sign stay integers. All other numbers become floats, as in sops.
 ///
 /// # Errors
 /// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`] (sops would keep both), or a
@@ -33,7 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
 #[derive(Default)]
 struct State {
     budget: Budget,
-    /// Our own reason to stop, which serde's error cannot carry.
+    /// Why parsing was stopped, if not for a syntax error: serde's error can't carry it.
     refusal: Option<ParseRefusal>,
 }
 
@@ -58,7 +58,7 @@ impl State {
                 key,
             },
             None => {
-                // serde_json's syntax errors are fixed texts and hold nothing of the input.
+                // The texts of serde_json's syntax errors are fixed, and quote nothing of the input.
                 let text = error.to_string();
                 let problem = text.split(" at line ").next().unwrap_or_default().to_owned();
                 SopsError::Syntax {
@@ -123,7 +123,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        // `-0` is an integer to sops, and a float to serde_json.
+        // `-0` is an integer in sops and a float in serde_json.
         if number == 0.0 {
             return Ok(Value::Int("0".to_owned()));
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_read_as_sops_reads_them() {
+    fn numbers_are_converted_as_in_sops() {
         for (text, read) in [
             ("9223372036854775807", "9223372036854775807"),
             ("9223372036854775808", "9223372036854776000"),

@@ -1,25 +1,24 @@
-//! The bounds within which a file is read, whatever it asks for.
+//! The limits for every file. They bound the memory and time that a hostile file can cost.
 
 use crate::{SopsError, Value};
 
-/// Largest file read, in bytes: 100 MiB.
+/// The largest file, in bytes: 100 MiB.
 pub const MAX_FILE_BYTES: usize = 100 * 1024 * 1024;
 
-/// Deepest nesting of lists and mappings.
+/// The deepest nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 100;
 
-/// Most values one file may hold, aliases expanded.
+/// The most values of one file, after aliases are expanded.
 pub const MAX_VALUES: usize = 1_000_000;
 
-/// Most text that YAML aliases may add, in bytes: 16 MiB.
+/// The most text that YAML aliases may repeat, in bytes: 16 MiB.
 pub const MAX_ALIASED_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most bytes of key paths that are authenticated with a file's values: 256 MiB. Each sealed value is
-/// bound to the names of the keys above it, so a very long key over many values would cost the product
-/// of both.
+/// The most bytes of key paths that are authenticated with a file's values: 256 MiB. Each encrypted value is authenticated
+/// with the names of all keys above it, so a very long key above many values would cost the product of both.
 pub(crate) const MAX_CONTEXT_BYTES: usize = 256 * 1024 * 1024;
 
-/// Counts values while a tree grows and refuses to grow past the bounds.
+/// Counts values and repeated bytes while a file is parsed, and fails at the limits.
 #[derive(Default)]
 pub(crate) struct Budget {
     values: usize,
@@ -27,7 +26,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Accounts for one more value at `depth` (the document itself has depth 0).
+    /// Counts one more value at `depth`. The document itself has depth 0.
     pub(crate) fn spend(&mut self, depth: usize) -> Result<(), SopsError> {
         if depth > MAX_DEPTH {
             return Err(SopsError::Limit {
@@ -45,7 +44,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Copies `value`, which lands at `depth`, for an anchor or an alias.
+    /// Copies `value` to `depth`, for an anchor or an alias.
     pub(crate) fn copy(&mut self, value: &Value, depth: usize) -> Result<Value, SopsError> {
         self.account(value, depth)?;
         Ok(value.clone())
@@ -80,7 +79,7 @@ impl Budget {
     }
 }
 
-/// The first key that occurs twice.
+/// The first key that occurs for a second time.
 pub(crate) fn repeated_key(entries: &[(String, Value)]) -> Option<&str> {
     let mut seen = std::collections::HashSet::with_capacity(entries.len());
     entries

@@ -1,11 +1,11 @@
-//! YAML merge keys, once the MAC over the tree as it was written is checked.
+//! Merges YAML merge keys (`<<`). The MAC covers the document as it was written, so this is done after it was checked.
 
 use std::collections::HashSet;
 
 use crate::Value;
 
-/// Puts the entries under merge keys (`<<`) into the mappings that have them, in the place of the merge
-/// key: a key of the mapping itself wins, and of several mappings the first that has a key.
+/// Replaces each merge key by the entries under it. A key of the mapping itself takes precedence, and of several merged
+/// mappings the first that has a key.
 pub(crate) fn resolve(value: &mut Value) {
     match value {
         Value::Sequence(items) => items.iter_mut().for_each(resolve),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mapping_wins_over_what_it_merges_and_the_first_over_the_next() {
+    fn own_keys_take_precedence_and_then_the_first_merged_mapping() {
         assert_eq!(
             served("base: &b {a: 1, b: 1}\nx: {z: 0, <<: *b, b: 2}\n"),
             r#"{"base":{"a":1,"b":1},"x":{"z":0,"a":1,"b":2}}"#
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_mappings_may_merge_and_lists_may_hold_them() {
+    fn merge_keys_may_be_nested_and_in_lists() {
         assert_eq!(
             served("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: [{<<: *b}]\n"),
             r#"{"a":{"x":1},"b":{"x":1,"y":2},"c":[{"x":1,"y":2}]}"#

@@ -1,4 +1,4 @@
-//! The `sops` block: who can decrypt the file, and what is sealed in it.
+//! The `sops` block of a file: its recipients, its MAC, and the rule that tells which values are encrypted.
 
 use std::collections::HashSet;
 
@@ -6,17 +6,18 @@ use crate::cipher::boolean;
 use crate::rule::Rule;
 use crate::{Recipient, SopsError, Value, flatten, scalar_text};
 
-/// The key, section or (with `_`) prefix that holds the metadata.
+/// The key or section that has the metadata.
 const KEY: &str = "sops";
+/// The prefix of the metadata's names in dotenv.
 pub(crate) const FLAT_PREFIX: &str = "sops_";
 
-/// More recipients than any real file has; each costs public-key operations.
+/// The most age recipients of a file. Each costs public-key operations.
 const MAX_RECIPIENTS: usize = 1000;
 
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub(crate) groups: Vec<KeyGroup>,
-    /// How many groups must open when there are several.
+    /// How many groups must be decrypted, if there are several.
     pub(crate) threshold: usize,
     pub(crate) rule: Rule,
     pub(crate) mac: String,
@@ -24,7 +25,7 @@ pub(crate) struct Metadata {
     pub(crate) lastmodified: String,
 }
 
-/// Recipients that each open the same part of the data key.
+/// Recipients that can each decrypt the same part of the data key.
 #[derive(Debug, Default)]
 pub(crate) struct KeyGroup {
     pub(crate) age: Vec<AgeRecipient>,
@@ -35,7 +36,7 @@ pub(crate) struct KeyGroup {
 #[derive(Debug)]
 pub(crate) struct AgeRecipient {
     pub(crate) recipient: Recipient,
-    /// An armored age file that holds the part.
+    /// The encrypted part, as an armored age file.
     pub(crate) enc: String,
 }
 
@@ -46,7 +47,7 @@ impl Metadata {
         }
         let mut groups = Vec::new();
         let own = KeyGroup::parse(block);
-        // As in sops, key groups only count when no recipient stands outside of them.
+        // As in sops, key groups are ignored if the block has recipients outside of them.
         if !own.is_empty() {
             groups.push(own);
         } else if let Some(listed) = block.get("key_groups").and_then(Value::as_sequence) {
@@ -70,7 +71,7 @@ impl Metadata {
             Some(text) => boolean(&text).ok_or_else(|| unusable("mac_only_encrypted is neither true nor false"))?,
         };
         Ok(Self {
-            // Fewer than two shares never make a secret; with none given sops asks for all groups.
+            // Shamir's scheme needs two shares at least. Without a threshold, sops needs all groups.
             threshold: if threshold == 0 { groups.len() } else { threshold.max(2) },
             groups,
             rule: Rule::from_metadata(|name| text(block, name))?,
@@ -130,7 +131,7 @@ impl KeyGroup {
     }
 }
 
-/// Takes the `sops` key out of a document; `None` if it has none, so that nothing in it is encrypted.
+/// Removes the `sops` key from a document and returns its value; `None` if the document has none.
 pub(crate) fn take_nested(document: &mut Value) -> Result<Option<Value>, SopsError> {
     let Value::Mapping(entries) = document else {
         return Ok(None);
@@ -140,12 +141,12 @@ pub(crate) fn take_nested(document: &mut Value) -> Result<Option<Value>, SopsErr
         return Ok(None);
     };
     if places.next().is_some() {
-        return Err(unusable("it is there twice"));
+        return Err(unusable("it occurs twice"));
     }
     Ok(Some(entries.remove(at).1))
 }
 
-/// As [`take_nested`], for the INI section whose names are flat and whose line breaks are `\n`.
+/// Like [`take_nested`], for INI: the names of the section are flat, and `\n` in its values is a line break.
 pub(crate) fn take_ini(document: &mut Value) -> Result<Option<Value>, SopsError> {
     let Some(mut section) = take_nested(document)? else {
         return Ok(None);
@@ -161,7 +162,7 @@ pub(crate) fn take_ini(document: &mut Value) -> Result<Option<Value>, SopsError>
     flatten::unflatten(std::mem::take(entries)).map(Some)
 }
 
-/// As [`take_nested`], for the `sops_…` names of a dotenv file.
+/// Like [`take_nested`], for the `sops_…` names of a dotenv file.
 pub(crate) fn take_dotenv(document: &mut Value) -> Result<Option<Value>, SopsError> {
     let Value::Mapping(entries) = document else {
         return Ok(None);
@@ -182,7 +183,7 @@ pub(crate) fn take_dotenv(document: &mut Value) -> Result<Option<Value>, SopsErr
     }
 }
 
-/// A scalar of the block as text; sops too reads `"true"` for `true` and `"2"` for `2`.
+/// A scalar of the block as text. Like sops, this makes no difference between `"true"` and `true`, or `"2"` and `2`.
 fn text(block: &Value, key: &str) -> Option<String> {
     match block.get(key)? {
         Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Merge(_) => None,

@@ -1,16 +1,16 @@
-//! Floats in the two spellings SOPS uses.
+//! Floats in the two notations that sops uses.
 //!
-//! Both are Go's: the shortest digits that read back as the same float (so are Rust's), written
-//! plainly inside ciphertexts and the MAC, and with an exponent where JSON output is concerned.
+//! Like Go and Rust, both have the fewest digits that give the same float again. In ciphertexts and in the MAC there is never
+//! an exponent; in JSON there is one for very large and very small numbers.
 
 use crate::Value;
 
-/// The float as a value, in its JSON spelling.
+/// The float as a value, in JSON's notation.
 pub(crate) fn float_value(number: f64) -> Value {
     Value::Float(json_spelling(number))
 }
 
-/// Go's `encoding/json`: plain between 1e-6 and 1e21, else with a signed exponent.
+/// The notation of Go's `encoding/json`: without an exponent from 1e-6 up to 1e21, otherwise with a signed exponent.
 fn json_spelling(number: f64) -> String {
     let size = number.abs();
     if number.is_nan() {
@@ -30,7 +30,7 @@ fn json_spelling(number: f64) -> String {
     }
 }
 
-/// What the MAC covers for a float given in its JSON spelling: no exponent, `+Inf`, `-Inf`, `NaN`.
+/// Converts a float in JSON's notation to that of the MAC: without an exponent, or `+Inf`, `-Inf`, `NaN`.
 pub(crate) fn plain_spelling(json: &str) -> String {
     match json {
         ".nan" => "NaN".to_owned(),
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floats_are_spelled_as_go_spells_them() {
+    fn floats_are_written_as_in_go() {
         for (number, json, plain) in [
             (0.1, "0.1", "0.1"),
             (1.0, "1", "1"),

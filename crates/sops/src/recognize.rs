@@ -1,4 +1,5 @@
-//! SOPS files by their content: people call them `b.yaml.enc`, `config.env.encrypted` or `app.conf`.
+//! Recognizes files that SOPS encrypted by their content, because their names may be `b.yaml.enc`, `config.env.encrypted` or
+//! `app.conf`.
 
 use std::borrow::Cow;
 
@@ -7,12 +8,10 @@ use memchr::memmem;
 use crate::cipher::SEALED_MARK;
 use crate::{Format, SopsError, text};
 
-/// The format to read a file in: the one of its name, unless its content shows that SOPS encrypted it in
-/// another.
+/// The format to parse a file in: the format of its name, unless the content shows that SOPS encrypted it in another format.
 ///
 /// # Errors
-/// [`SopsError::MissingMetadata`] for text under a name without a format that holds sealed values, and
-/// nothing that says how to open them.
+/// [`SopsError::MissingMetadata`] if the name has no format and the content has encrypted values but no `sops` metadata.
 pub(crate) fn format(named: Format, bytes: &[u8]) -> Result<Format, SopsError> {
     let mut detector = Detector::default();
     detector.feed(bytes);
@@ -32,20 +31,20 @@ pub(crate) fn format(named: Format, bytes: &[u8]) -> Result<Format, SopsError> {
     match shown {
         Some(format) => Ok(format),
         None if named == Format::Binary => Err(SopsError::MissingMetadata),
-        // Its parser knows best what is wrong.
+        // The parser of the named format gives the best error.
         None => Ok(named),
     }
 }
 
-/// Finds out, block by block, whether a file is text that holds values SOPS encrypted.
+/// Tells whether a file is text with values that SOPS encrypted. The file is given block by block.
 ///
-/// Every file that SOPS encrypted does, if only for its MAC. A file with NUL bytes is no text, unless it is
-/// UTF-16, but perhaps an archive that has such files in it.
+/// Every file that SOPS encrypted is such text: its MAC at least is an encrypted value. A file with NUL bytes that is not
+/// UTF-16 is not text, but may be an archive with such files.
 #[derive(Default)]
 pub struct Detector {
-    /// The first two bytes: a byte order mark tells UTF-16.
+    /// The first two bytes, which may be UTF-16's byte order mark.
     start: Vec<u8>,
-    /// The end of what was fed, in which a sealed value may have begun.
+    /// The end of the last block, in which an encrypted value may start.
     tail: Vec<u8>,
     found: bool,
     nul: bool,
@@ -63,7 +62,7 @@ impl Detector {
         };
         self.nul |= block.contains(&0);
         self.found |= memmem::find(block, &mark).is_some();
-        // A value that begins in one block and goes on in the next: only the edges are joined.
+        // The start of a value may be divided between two blocks, so the edges of both are searched together.
         let reach = mark.len() - 1;
         self.tail.extend_from_slice(&block[..block.len().min(reach)]);
         self.found |= memmem::find(&self.tail, &mark).is_some();
@@ -74,7 +73,7 @@ impl Detector {
         }
     }
 
-    /// Whether what was fed is text that holds encrypted values.
+    /// Whether the blocks so far are text with encrypted values.
     pub fn is_sealed(&self) -> bool {
         let is_utf16 = matches!(&self.start[..], [0xff, 0xfe] | [0xfe, 0xff]);
         self.found && (is_utf16 || !self.nul)
@@ -85,18 +84,18 @@ fn utf16_mark(unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
     SEALED_MARK.iter().flat_map(|byte| unit(u16::from(*byte))).collect()
 }
 
-/// Whether `bytes` have what sops writes into an encrypted file of this format.
+/// Whether `bytes` contain what sops writes into every encrypted file of this format.
 fn shows(format: Format, bytes: &[u8]) -> bool {
     let any_line = |test: fn(&[u8]) -> bool| bytes.split(|byte| *byte == b'\n').any(test);
     match format {
         Format::Json => starts_like_json(bytes),
-        // JSON is YAML, too; any other way to write YAML in braces is not what sops does.
+        // JSON is YAML as well. sops writes YAML with braces only as JSON.
         Format::Yaml => {
             starts_like_json(bytes) || any_line(|line| line.starts_with(b"sops:") || line.starts_with(b"\"sops\":"))
         }
         Format::Dotenv => any_line(|line| line.starts_with(b"sops_mac=")),
         Format::Ini => any_line(|line| line.trim_ascii() == b"[sops]"),
-        // Its envelope is JSON, and must be told from JSON.
+        // The envelope of a binary file is JSON, so it is recognized as JSON.
         Format::Binary => false,
     }
 }
@@ -112,7 +111,7 @@ mod tests {
     const MARK: &str = "ENC[AES256_GCM,data:eA==";
 
     #[test]
-    fn the_content_of_a_sops_file_tells_its_format_whatever_its_name() {
+    fn an_encrypted_file_is_parsed_in_the_format_of_its_content() {
         for (text, shown) in [
             (format!("a: {MARK}\nsops:\n    mac: x\n"), Format::Yaml),
             (format!("\u{feff}\n{{\"a\": \"{MARK}\"}}"), Format::Json),
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sops_did_not_encrypt_is_what_its_name_says() {
+    fn other_files_are_parsed_in_the_format_of_their_names() {
         for (named, text) in [
             (Format::Binary, "a: 1\nsops:\n  mac: x\n".to_owned()),
             (Format::Binary, format!("tar\0{MARK}\nsops:\n")),
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_value_is_found_wherever_the_blocks_part() {
+    fn an_encrypted_value_is_found_across_blocks() {
         let text = format!("before {MARK} after");
         let utf16: Vec<u8> = format!("\u{feff}{text}")
             .encode_utf16()
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn sealed_text_that_nothing_opens_is_refused() {
+    fn encrypted_values_without_metadata_are_refused() {
         for text in [
             format!("see {MARK}\n"),
             format!("a: {MARK}\n"),

@@ -1,29 +1,29 @@
-//! Which values of a file are sealed.
+//! The rule of a file that tells which of its values are encrypted.
 
 use sidevault_go::regex::Regex;
 
 use crate::SopsError;
 
-/// What sops assumes when the metadata names no rule.
+/// The rule of sops if the metadata has none.
 const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
 
-/// A file's one rule. It is asked for every key on a value's path; one match decides.
+/// The rule of a file. It applies to a value if any key on the value's path matches.
 #[derive(Debug)]
 pub(crate) enum Rule {
     UnencryptedSuffix(String),
     EncryptedSuffix(String),
     UnencryptedRegex(Regex),
     EncryptedRegex(Regex),
-    /// `encrypted_comment_regex` or `unencrypted_comment_regex`: comments above a value decide.
+    /// `encrypted_comment_regex` or `unencrypted_comment_regex`: comments above a value tell whether it is encrypted.
     ///
-    /// Comments are outside the MAC, so anyone can edit them, and what they say is worth no more
-    /// than the look of the value itself: a value in the `ENC[…]` form is opened, any other is
-    /// taken as it is, and the MAC over all of them settles whether that was right.
+    /// The MAC does not cover comments, so anyone can edit them, and they prove no more than the form of the value itself.
+    /// So a value in the form `ENC[…]` is decrypted, any other is taken as it is, and the MAC over all values tells
+    /// whether that was right.
     Comments,
 }
 
 impl Rule {
-    /// Picks the rule out of the metadata; an empty text counts as absent.
+    /// The rule of the metadata. An empty text counts as absent.
     pub(crate) fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Self, SopsError> {
         let given = |name| get(name).filter(|text| !text.is_empty()).map(|text| (name, text));
         let mut rules = [
@@ -42,7 +42,7 @@ impl Rule {
         };
         if let Some((other, _)) = rules.next() {
             return Err(SopsError::Metadata {
-                problem: format!("both {name} and {other} are set, one at most is allowed"),
+                problem: format!("both {name} and {other} are set; only one of them is allowed"),
             });
         }
         let regex = |text: &str| {
@@ -59,7 +59,7 @@ impl Rule {
         })
     }
 
-    /// Whether `key`, anywhere on the path, matches.
+    /// Whether `key` matches.
     pub(crate) fn matches(&self, key: &str) -> bool {
         match self {
             Self::UnencryptedSuffix(suffix) | Self::EncryptedSuffix(suffix) => key.ends_with(suffix),
@@ -68,8 +68,8 @@ impl Rule {
         }
     }
 
-    /// Whether a value must be sealed, given whether any key on its path matches and whether it
-    /// looks sealed.
+    /// Whether a value must be encrypted. `path_matches` tells whether a key on its path matches, `looks_sealed` whether it
+    /// has the form of an encrypted value.
     pub(crate) fn seals(&self, path_matches: bool, looks_sealed: bool) -> bool {
         match self {
             Self::UnencryptedSuffix(_) | Self::UnencryptedRegex(_) => !path_matches,
@@ -95,21 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_the_unencrypted_suffix_counts() {
+    fn without_a_rule_the_unencrypted_suffix_applies() {
         let rule = rule(&[("encrypted_regex", "")]).unwrap();
         assert!(rule.matches("note_unencrypted") && !rule.matches("note"));
         assert!(rule.seals(false, false) && !rule.seals(true, true));
     }
 
     #[test]
-    fn an_encrypted_regex_seals_what_it_matches_only() {
+    fn an_encrypted_regex_applies_to_matching_keys_only() {
         let rule = rule(&[("encrypted_regex", "^data$")]).unwrap();
         assert!(rule.matches("data") && !rule.matches("metadata"));
         assert!(rule.seals(true, false) && !rule.seals(false, true));
     }
 
     #[test]
-    fn two_rules_or_a_broken_one_are_refused() {
+    fn two_rules_or_an_invalid_rule_are_refused() {
         assert!(rule(&[("encrypted_regex", "a"), ("encrypted_suffix", "b")]).is_err());
         assert!(rule(&[("encrypted_regex", "(")]).is_err());
     }

@@ -1,13 +1,13 @@
-//! Text of a file: how it comes in, and how names from it go out into messages.
+//! Decodes the text of files, and escapes names from them for messages.
 
 use std::borrow::Cow;
 
 use crate::{Format, SopsError};
 
-/// The byte order mark, which editors on Windows put before text.
+/// The byte order mark, which editors on Windows write at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// The text without a byte order mark.
+/// Decodes a text, and removes a byte order mark.
 pub(crate) fn decode(bytes: &[u8], format: Format) -> Result<Cow<'_, str>, SopsError> {
     Ok(match decode_with_mark(bytes, format)? {
         Cow::Borrowed(text) => Cow::Borrowed(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)),
@@ -15,8 +15,8 @@ pub(crate) fn decode(bytes: &[u8], format: Format) -> Result<Cow<'_, str>, SopsE
     })
 }
 
-/// The text: UTF-8, or UTF-16 if a byte order mark says so (PowerShell's `>` writes it). A mark stays in
-/// front of UTF-8, because sops takes it for a part of the first name in dotenv.
+/// Decodes a text: UTF-8, or UTF-16 after its byte order mark, which PowerShell's `>` writes. The mark of UTF-8 is kept,
+/// because sops takes it for a part of the first name in dotenv.
 pub(crate) fn decode_with_mark(bytes: &[u8], format: Format) -> Result<Cow<'_, str>, SopsError> {
     match from_utf16(bytes) {
         None => utf8(bytes, format).map(Cow::Borrowed),
@@ -24,7 +24,7 @@ pub(crate) fn decode_with_mark(bytes: &[u8], format: Format) -> Result<Cow<'_, s
         Some(Err(line)) => Err(SopsError::Syntax {
             format,
             line,
-            problem: "starts as UTF-16 text and does not go on so; save the file as UTF-8".to_owned(),
+            problem: "the file starts with UTF-16's byte order mark and is not valid UTF-16; save it as UTF-8".to_owned(),
         }),
     }
 }
@@ -36,11 +36,12 @@ fn utf8(bytes: &[u8], format: Format) -> Result<&str, SopsError> {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count(),
-        problem: "not UTF-8; save the file as UTF-8, or keep it as a binary file".to_owned(),
+        problem: "the file is not UTF-8; save it as UTF-8, or give it a name without this format's ending".to_owned(),
     })
 }
 
-/// The text after a UTF-16 byte order mark, or the line at which it is no text; `None` without a mark.
+/// Decodes the text after a UTF-16 byte order mark; `None` without a mark. The error is the line at which the text is not
+/// valid.
 pub(crate) fn from_utf16(bytes: &[u8]) -> Option<Result<String, usize>> {
     let (unit, body): (fn([u8; 2]) -> u16, _) = match bytes {
         [0xff, 0xfe, body @ ..] => (u16::from_le_bytes, body),
@@ -63,7 +64,7 @@ fn lines(text: &str) -> usize {
     1 + text.matches('\n').count()
 }
 
-/// A key or recipient name fit for one log line, whatever the file put there.
+/// A key or recipient of a file, escaped and cut so that it fits one log line.
 pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_dropped_and_other_encodings_are_refused_by_line() {
+    fn a_byte_order_mark_is_removed_and_invalid_utf_8_is_refused_with_its_line() {
         assert_eq!(decode(b"\xef\xbb\xbfa", Format::Ini).unwrap(), "a");
         assert!(matches!(
             decode(b"a\nb\xff", Format::Ini),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_is_read_by_its_mark() {
+    fn utf_16_is_recognized_by_its_byte_order_mark() {
         assert_eq!(decode(b"\xff\xfea\0\xe9\0\n\0", Format::Yaml).unwrap(), "aé\n");
         assert_eq!(decode(b"\xfe\xff\xd8\x3d\xdd\x10", Format::Yaml).unwrap(), "🔐");
         for broken in [&b"\xff\xfea\0\n\0\x3d"[..], b"\xff\xfea\0\n\0\x3d\xd8a\0"] {

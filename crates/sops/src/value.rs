@@ -1,4 +1,4 @@
-//! The decrypted tree: what a document holds, in the order it holds it.
+//! The values of a document, in the order of the file.
 
 use std::fmt;
 
@@ -8,33 +8,32 @@ use zeroize::Zeroize;
 
 /// One value of a document.
 ///
-/// Numbers and times are kept as text, normalised the way `sops -d --output-type json` prints
-/// them, so no digit is lost on the way. Text is wiped on drop and never shown by `Debug`; because
-/// of that wipe a variant cannot be moved out of a `Value`: borrow it, or take it with
-/// [`std::mem::take`]. Key names are not secret (SOPS leaves them in the clear).
+/// Numbers and times are kept as text, in the form of `sops -d --output-type json`, so that no digit is lost. Text is wiped on
+/// drop and not shown by `Debug`. A type with `Drop` can't be destructured by value: borrow its content, or take it with
+/// [`std::mem::take`]. Key names are not secret: SOPS does not encrypt them.
 #[derive(Clone, Default, PartialEq)]
 pub enum Value {
-    /// `null`, `~` or nothing at all.
+    /// `null`, `~`, or no text.
     #[default]
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A decimal integer, optionally with a leading minus.
+    /// A decimal integer, with a minus sign if it is negative.
     Int(String),
-    /// A float as JSON writes it (`0.1`, `1e+21`), or `.inf`, `-.inf`, `.nan`.
+    /// A float in JSON's notation (`0.1`, `1e+21`), or `.inf`, `-.inf`, `.nan`.
     Float(String),
     /// Text.
     String(String),
-    /// Content that is not UTF-8, or that the file itself calls `bytes`.
+    /// Bytes that are not UTF-8, or that have the type `bytes` in the file.
     Bytes(Vec<u8>),
-    /// An RFC 3339 time with up to nine decimals: `2024-01-31T00:00:00Z`.
+    /// A time in RFC 3339, with up to nine decimals: `2024-01-31T00:00:00Z`.
     Time(String),
     /// A list.
     Sequence(Vec<Value>),
-    /// Keys and values in the order of the file; no key occurs twice.
+    /// Keys and values, in the order of the file. No key occurs twice, except sections of [`crate::ini::parse`].
     Mapping(Vec<(String, Value)>),
-    /// What stands under a YAML merge key (`<<`): a mapping or a list of mappings. Only
-    /// [`crate::yaml::parse`] gives this; [`crate::read`] returns trees in which it is merged.
+    /// The value of a YAML merge key (`<<`): a mapping or a list of mappings. [`crate::yaml::parse`] returns it;
+    /// [`crate::read`] merges it.
     Merge(Box<Value>),
 }
 
@@ -69,7 +68,7 @@ impl Value {
         Some(value)
     }
 
-    /// Text when `bytes` are UTF-8, [`Value::Bytes`] when not.
+    /// [`Value::String`] if `bytes` are UTF-8, else [`Value::Bytes`].
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
             Ok(text) => Self::String(text),
@@ -85,7 +84,7 @@ impl Drop for Value {
                 text.zeroize();
             }
             Self::Bytes(bytes) => bytes.zeroize(),
-            // Items wipe themselves as they are dropped.
+            // Each item is wiped when it is dropped.
             Self::Null | Self::Bool(_) | Self::Sequence(_) | Self::Mapping(_) | Self::Merge(_) => {}
         }
     }
@@ -108,10 +107,10 @@ impl fmt::Debug for Value {
     }
 }
 
-/// How a value becomes a field's text.
+/// The text of a value, for a field.
 ///
-/// Strings verbatim; numbers, booleans and times as `sops -d --output-type json` prints them; bytes
-/// as base64; null as nothing. A list or mapping, which is no scalar, becomes compact JSON.
+/// A string is unchanged; numbers, booleans and times have the form of `sops -d --output-type json`; bytes become base64, and
+/// null becomes an empty text. A list or mapping becomes compact JSON.
 pub fn scalar_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -131,7 +130,7 @@ fn write_json(value: &Value, out: &mut String) {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Value::Int(text) => out.push_str(text),
-        // JSON has no infinities; they go out as the text YAML uses.
+        // JSON has no infinities: they become texts in YAML's notation.
         Value::Float(text) if !text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
             out.push_str(text);
         }
@@ -164,7 +163,7 @@ fn write_json(value: &Value, out: &mut String) {
 }
 
 fn write_json_text(text: &str, out: &mut String) {
-    // serde_json's own `Value::String` display is the escaping JSON asks for; it cannot fail.
+    // The `Display` of serde_json's `Value::String` escapes the text and never fails.
     let mut escaped = serde_json::Value::String(text.to_owned());
     out.push_str(&escaped.to_string());
     if let serde_json::Value::String(copy) = &mut escaped {
@@ -177,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_shapes_but_no_content() {
+    fn debug_shows_types_and_sizes_but_no_content() {
         let value = Value::Mapping(vec![
             ("user".into(), Value::String("hunter2".into())),
             ("pin".into(), Value::Int("4711".into())),
