@@ -1,16 +1,18 @@
 //! Literal blocks (`|`) in which U+0085, U+2028 or U+2029 end lines.
 //!
-//! They do so in YAML 1.1, which go-yaml reads and writes, so sops writes open text with line feeds and one
-//! of them as a block, and starts a new line after it. To YAML 1.2 they are characters like any other, and such
-//! a block is broken. Here it becomes the same text in double quotes before it is parsed.
+//! In YAML 1.1 these characters are line breaks, and go-yaml follows YAML 1.1. So sops writes a text with line feeds and one
+//! of these characters as a literal block, and indents the text after the character. In YAML 1.2 they are ordinary
+//! characters, and such a block is not valid. This module replaces it by the same text in double quotes before the parser
+//! gets it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What ends a line in YAML 1.1 only.
+/// The characters that are line breaks in YAML 1.1 only.
 pub(super) const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
-/// Puts literal blocks with such ends of lines into double quotes. All else stays, line by line.
+/// Replaces literal blocks with such line breaks by text in double quotes. All other lines are unchanged, and no line gets
+/// another number.
 pub(super) fn quote(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(LINE_ENDS) {
         return text;
@@ -30,7 +32,7 @@ pub(super) fn quote(text: Cow<'_, str>) -> Cow<'_, str> {
         if block.contains(LINE_ENDS) {
             out.push_str(header.before);
             push_quoted(&mut out, &content);
-            // The lines that follow keep their numbers.
+            // As many line feeds as the block had, so that the following lines keep their numbers.
             out.extend(std::iter::repeat_n('\n', 1 + block.matches('\n').count()));
         } else {
             out.push_str(line);
@@ -41,18 +43,18 @@ pub(super) fn quote(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The line on which a literal block starts.
+/// The header of a literal block: the line on which the block starts.
 struct Header<'a> {
-    /// What stands before the `|`.
+    /// The text before the `|`.
     before: &'a str,
     /// The column of the mapping or list that the block is in.
     parent: usize,
-    /// How much deeper the block is, if the header says so.
+    /// How much deeper the block is indented, if the header gives it.
     deeper: Option<usize>,
     chomping: Chomping,
 }
 
-/// What becomes of the ends of lines at the end of a block.
+/// How many line breaks at the end of a block are kept.
 #[derive(Clone, Copy, PartialEq)]
 enum Chomping {
     Strip,
@@ -91,12 +93,12 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// The block's text, and how many bytes of `text`, which follows the header, it takes.
+    /// Reads the block from `text`, which follows the header. Returns the block's content and its length in `text`, in bytes.
     fn content(&self, text: &str) -> (String, usize) {
         let mut indent = self.deeper.map(|deeper| self.parent + deeper);
         let mut content = String::new();
         let mut any = false;
-        // Ends of lines that are part of the text if more of it follows.
+        // Line breaks that belong to the content only if more content follows.
         let mut pending = Vec::new();
         let mut at = 0;
         while at < text.len() {
@@ -130,7 +132,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Whether a value may start after this: it follows `:`, `-`, `?`, a tag or an anchor.
+/// Whether a value may start after `before`: after `:`, `-`, `?`, a tag or an anchor.
 fn starts_value(before: &str) -> bool {
     let word = before.trim_end_matches(' ');
     if word.len() == before.len() {
@@ -147,7 +149,7 @@ fn parent_column(before: &str) -> usize {
         let trimmed = rest.trim_start_matches(' ');
         column += rest.len() - trimmed.len();
         match trimmed.strip_prefix("- ") {
-            // An item that is a mapping or a list itself.
+            // The item is a mapping or a list itself.
             Some(item) if item.contains(": ") || item.contains("- ") || item.ends_with(':') => {
                 column += 2;
                 rest = item;
@@ -166,7 +168,7 @@ fn push_quoted(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\u{2028}' => out.push_str("\\L"),
             '\u{2029}' => out.push_str("\\P"),
-            // A tab at the start of a line would be taken for its indentation.
+            // Tabs as well: at the start of a line, a tab would count as indentation.
             control if control.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(control));
             }
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_in_literal_blocks_end_lines() {
+    fn line_breaks_of_yaml_1_1_in_literal_blocks_are_read_as_in_sops() {
         for (text, json) in [
             (
                 "a: |\n  x\u{2028}  y\n  z\nb: 1\n",
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_stays_as_it_is() {
+    fn other_text_is_unchanged() {
         for text in [
             "a: |\n  x\n  b: |\n   y\nc: \"\\L\"\n",
             "a: x | y\nb: 'x |'\nc: |\n  # \u{e9}\n",

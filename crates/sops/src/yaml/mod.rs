@@ -1,8 +1,8 @@
-//! YAML as sops reads it: keys in order, aliases expanded, scalars typed as go-yaml v3 types them.
+//! Parses YAML like sops: keys keep their order, aliases are expanded, and scalars have the types that go-yaml v3 gives them.
 //!
-//! `saphyr-parser` does the syntax; this module builds the tree. Comments are dropped, since they
-//! never enter a value. sops encrypts what stands under a merge key (`<<`) where it stands, so the tree
-//! keeps it there as [`Value::Merge`]; [`crate::read`] merges after the MAC is checked.
+//! `saphyr-parser` parses the syntax, and this module builds the values. Comments are dropped. sops encrypts the entries under
+//! a merge key (`<<`) in their place, so they are kept there as [`Value::Merge`], and [`crate::read`] merges them after the
+//! MAC was checked.
 
 mod literal;
 mod scalar;
@@ -18,8 +18,8 @@ use crate::{Format, SopsError, Value, text};
 /// Parses every document of a YAML stream.
 ///
 /// # Errors
-/// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`], or a limit: nesting, values
-/// and what aliases may repeat are all bounded.
+/// [`SopsError::Syntax`] with the line, [`SopsError::DuplicateKey`], or [`SopsError::Limit`] for too deep nesting, too many
+/// values, or too much text that is repeated by aliases.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
     let text = literal::quote(text::decode(bytes, Format::Yaml)?);
     let mut builder = Builder {
@@ -33,8 +33,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
         match builder.next()? {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(_) => {
-                // Anchors end with their document. A new map, because clearing takes time by the map's
-                // capacity: one document with many anchors would slow down all that follow.
+                // Anchors are valid in their own document only. The map is replaced because clearing it takes time in
+                // proportion to its capacity: a document with many anchors would slow down all following documents.
                 builder.anchors = HashMap::new();
                 let event = builder.next()?;
                 documents.push(builder.node(event, 0)?);
@@ -46,10 +46,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
 
 struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    /// Anchored nodes that are complete, so a node can never contain itself.
+    /// The anchored nodes that are complete. A node is added after its end, so it can't contain itself.
     anchors: HashMap<usize, Value>,
     budget: Budget,
-    /// Where the latest event started, counted from 1.
+    /// The line at which the latest event started, counted from 1.
     line: usize,
 }
 
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What stands under a merge key, checked.
+    /// Checks the value of a merge key.
     fn merged(&self, value: Value) -> Result<Value, SopsError> {
         let is_mapping = |value: &Value| matches!(value, Value::Mapping(_));
         let fits = match &value {
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A key is text; a number or the like is taken as it is written.
+    /// A key. A number, boolean or time is taken as the text that is written in the file.
     fn key(&mut self, event: Event<'a>) -> Result<String, SopsError> {
         let refused = "a key must be text; put it in quotes";
         match event {
@@ -174,7 +174,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// As go-yaml decides it: `<<` without quotes, or with the tag `!!merge`, which sops writes.
+/// Whether a key is a merge key, by the rules of go-yaml: `<<` without quotes, or with the tag `!!merge`, which sops writes.
 fn is_merge_key(event: &Event<'_>) -> bool {
     match event {
         Event::Scalar(text, style, _, tag) if text == "<<" => {
@@ -187,7 +187,7 @@ fn is_merge_key(event: &Event<'_>) -> bool {
 }
 
 fn scan_error(error: &ScanError) -> SopsError {
-    // Fixed texts of the parser; the one that quotes its input does so in backquotes.
+    // The parser's texts are fixed, except one that quotes its input in backquotes: that part is cut off.
     let problem = error
         .info()
         .split('`')
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_are_expanded_and_merge_keys_stay_where_they_are() {
+    fn aliases_are_expanded_and_merge_keys_are_kept() {
         assert_eq!(
             read(
                 "base: &b {k: 1}\n<<: *b\nlist: [*b, *b]\n&n name: x\n*n : y\n"
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_go_yaml_merges_is_a_merge_key() {
+    fn merge_keys_are_those_of_go_yaml() {
         let merges = |text: &str| {
             let documents = parse(text.as_bytes()).unwrap();
             let entries = documents[0].as_mapping().unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_ends_with_its_document() {
+    fn an_anchor_is_valid_in_its_own_document_only() {
         assert!(matches!(
             parse(b"a: &x 1\n---\nb: *x\n"),
             Err(SopsError::Syntax { line: 3, .. })
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_as_written() {
+    fn keys_are_taken_literally() {
         assert_eq!(read("1: a\ntrue: b\n0x1F: c\n"), r#"{"1":"a","true":"b","0x1F":"c"}"#);
         for text in ["~: a", "[a]: b", "{a: b}: c", "? \n: a"] {
             assert!(

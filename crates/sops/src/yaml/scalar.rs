@@ -1,7 +1,7 @@
-//! What type a YAML scalar has: the rules of go-yaml v3, which sops decodes with.
+//! The types of YAML scalars, by the rules of go-yaml v3, which sops uses.
 //!
-//! They are YAML 1.2's core schema with some of 1.1 kept: `0777` and `0o777` are octal, `0b1` is
-//! binary, underscores may part digits, bare dates are times, while `yes`, `on` and `1:30` are text.
+//! They are the core schema of YAML 1.2 with some rules of 1.1: `0777` and `0o777` are octal, `0b1` is binary, digits may have
+//! underscores between them, and dates are times. `yes`, `on` and `1:30` are text.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,11 @@ use super::literal::LINE_ENDS;
 use super::timestamp;
 use crate::{Value, number};
 
-/// The text of a scalar or key as YAML 1.1 folds it, in which U+0085, U+2028 and U+2029 end lines, too.
-/// sops writes keys with them so, in single quotes.
+/// Folds the lines of a plain or single-quoted scalar by the rules of YAML 1.1, in which U+0085, U+2028 and U+2029 are line
+/// breaks. sops writes keys with these characters in single quotes.
 ///
-/// White space beside an end of a line is indentation. Alone U+0085 becomes a space, as a line feed does; the
-/// others stay.
+/// White space around a line break is removed. A single U+0085 becomes a space, like a single line feed. U+2028 and U+2029
+/// are kept.
 pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
     const BLANKS: [char; 2] = [' ', '\t'];
     if !matches!(style, ScalarStyle::Plain | ScalarStyle::SingleQuoted) || !text.contains(LINE_ENDS) {
@@ -34,7 +34,7 @@ pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
             .map(|c| if c == '\u{85}' { '\n' } else { c })
             .peekable();
         match ends.next() {
-            // As everywhere in YAML, the first line feed of several goes.
+            // Of several line feeds, YAML removes the first.
             Some('\n') if ends.peek().is_none() => unfolded.push(' '),
             Some('\n') | None => {}
             Some(separator) => unfolded.push(separator),
@@ -46,7 +46,7 @@ pub(super) fn unfold(text: Cow<'_, str>, style: ScalarStyle) -> Cow<'_, str> {
     Cow::Owned(unfolded)
 }
 
-/// Gives a scalar its value.
+/// The value of a scalar.
 pub(super) fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, &'static str> {
     let text = unfold(text, style);
     let quoted = style != ScalarStyle::Plain;
@@ -63,12 +63,12 @@ pub(super) fn resolve(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>)
             Ok(Value::from_bytes(bytes))
         }
         Tagged::Typed(kind) => typed(&text, kind).ok_or("the value does not fit the tag before it"),
-        // Tags nobody resolves leave the text.
+        // A scalar with an unknown tag is text.
         Tagged::Other => Ok(Value::String(text.into_owned())),
     }
 }
 
-/// Whether `tag` is a single `!`, which says nothing.
+/// Whether `tag` is a single `!`, which names no type.
 pub(super) fn is_lone_tag(tag: &Tag) -> bool {
     (tag.handle.is_empty() && tag.suffix == "!") || (tag.handle == "!" && tag.suffix.is_empty())
 }
@@ -126,7 +126,7 @@ fn typed(text: &str, kind: Kind) -> Option<Value> {
     }
 }
 
-/// The type a plain scalar has by its looks; `None` for text.
+/// The value of a plain scalar without a tag; `None` for text.
 fn untagged(text: &str, dates: bool) -> Option<Value> {
     Some(match text {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -152,7 +152,7 @@ fn untagged(text: &str, dates: bool) -> Option<Value> {
     })
 }
 
-/// An integer in decimal digits, if it fits 64 bits (signed, or unsigned without a sign).
+/// An integer in decimal digits; `None` if it does not fit into 64 bits, with a sign or, if none is written, without.
 fn integer(text: &str) -> Option<String> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -166,7 +166,7 @@ fn integer(text: &str) -> Option<String> {
         [b'0', _, ..] => (8, &unsigned[1..]),
         _ => (10, unsigned),
     };
-    // Rust would take a second sign here.
+    // `from_str_radix` accepts a sign, and here it would be the second one.
     if !digits.as_bytes().first()?.is_ascii_alphanumeric() {
         return None;
     }
@@ -180,7 +180,7 @@ fn integer(text: &str) -> Option<String> {
     }
 }
 
-/// A float written with digits, one point at most and an exponent at most.
+/// A float with digits, and optionally a point and an exponent.
 fn float(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
@@ -196,7 +196,7 @@ fn float(text: &str) -> Option<Value> {
     if !all_digits(whole) || !all_digits(fraction) || (whole.is_empty() && fraction.is_empty()) || !exponent_fits {
         return None;
     }
-    // Go calls a number out of range an error, and go-yaml then takes it for text.
+    // Go's parser fails for a number out of range, and go-yaml then takes it for text.
     text.parse::<f64>()
         .ok()
         .filter(|number| number.is_finite())
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_end_lines_as_in_yaml_1_1() {
+    fn line_breaks_of_yaml_1_1_are_folded() {
         let read = |text: &'static str, style| unfold(Cow::Borrowed(text), style).into_owned();
         for style in [ScalarStyle::Plain, ScalarStyle::SingleQuoted] {
             assert_eq!(read("a \u{2028}\t b", style), "a\u{2028}b");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_number_is_text() {
+    fn text_that_is_almost_a_number_is_text() {
         for text in [
             "1e400", "0x", "0xg", "--1", "+-1", "1.2.3", "1e", "e1", ".", "-", "+", "1:30", "yes", "on", "0b2", "12ab",
             ".e1",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_and_quotes_overrule_looks() {
+    fn tags_and_quotes_take_precedence_over_the_form() {
         let core = |suffix: &str| Tag {
             handle: "tag:yaml.org,2002:".into(),
             suffix: suffix.into(),

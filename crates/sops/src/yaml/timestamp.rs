@@ -1,7 +1,7 @@
-//! Times as go-yaml v3 recognises them, in the one spelling sops writes: RFC 3339.
+//! Parses times in the notations of go-yaml v3. sops writes all of them in RFC 3339.
 
-/// Reads `2001-1-31`, `2001-01-31 10:00:00.5` or `2001-01-31T10:00:00.5+02:00` and gives it in RFC
-/// 3339 with up to nine decimals; `None` for anything else.
+/// Parses `2001-1-31`, `2001-01-31 10:00:00.5` or `2001-01-31T10:00:00.5+02:00`, and returns the time in RFC 3339 with up to
+/// nine decimals; `None` for anything else.
 pub(crate) fn parse(text: &str) -> Option<String> {
     let mut input = Input(text.as_bytes());
     let year = input.digits(4, 4)?;
@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Option<String> {
     }
     let fraction = input.fraction();
     let zone = match separator {
-        // Only a space may go without a zone, and it must.
+        // After a space there must be no zone; after a `T` there must be one.
         b' ' => "Z".to_owned(),
         b'T' | b't' => input.zone()?,
         _ => return None,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn other_text_is_not_a_time() {
         for text in [
             "2023-02-29",
             "1900-02-29",
