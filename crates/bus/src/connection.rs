@@ -1,4 +1,4 @@
-//! A byte stream on which both sides have proved who they are.
+//! A byte stream on which both sides have proved that they have the bus key.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,34 +14,34 @@ use crate::frame::{Cipher, FrameReader, FrameWriter, LinkError};
 use crate::handshake::{self, HandshakeError};
 use crate::message::{self, Kind};
 
-/// How long a handshake may take.
+/// The time limit of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the other side may be silent before it counts as dead: three of its pings lost.
+/// A connection ends if the other side sends nothing for this time, in which it should send three pings.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What the bus runs on: a TCP connection, a Unix socket, a pipe in memory.
+/// A byte stream for the bus: a TCP connection, a Unix socket, a pipe in memory.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 type BoxStream = Box<dyn Stream>;
 
-/// An authenticated, encrypted connection. [`peer::start`](crate::peer::start) makes it useful.
+/// An authenticated, encrypted connection. [`peer::start`](crate::peer::start) turns it into a link.
 pub struct Connection {
     pub(crate) reader: FrameReader<ReadHalf<BoxStream>>,
     pub(crate) writer: FrameWriter<WriteHalf<BoxStream>>,
     pub(crate) remote: String,
-    /// Dropped together with the connection: tells whoever made it that it has ended.
+    /// Dropped together with the connection, so that the receiver of [`Connection::watch_end`] gets to know its end.
     pub(crate) ended: Option<oneshot::Sender<Infallible>>,
     /// See [`Connection::short_lived`].
     pub(crate) short_lived: bool,
 }
 
 impl Connection {
-    /// Makes a link of a stream this side opened.
+    /// Performs the handshake on a stream that this side opened.
     ///
     /// # Errors
-    /// [`HandshakeError`], within 5 seconds at most.
+    /// [`HandshakeError`], at the latest after 5 seconds.
     pub async fn connect<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -49,7 +49,7 @@ impl Connection {
         with_timeout(async {
             let state = handshake::dial(&mut stream, key).await?;
             let mut connection = Self::encrypted(Box::new(stream), state);
-            // The first frame completes the handshake: see `accept`.
+            // This frame completes the handshake: see `accept`.
             let hello = connection.writer.write(&Kind::Ping.head(), &[]).await;
             hello.map_err(lost)?;
             connection.writer.flush().await.map_err(lost)?;
@@ -58,10 +58,10 @@ impl Connection {
         .await
     }
 
-    /// Makes a link of a stream the other side opened.
+    /// Performs the handshake on a stream that the other side opened.
     ///
     /// # Errors
-    /// [`HandshakeError`], within 5 seconds at most and after reading 1 KiB at most.
+    /// [`HandshakeError`], at the latest after 5 seconds or 1 KiB.
     pub async fn accept<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -69,7 +69,8 @@ impl Connection {
         with_timeout(async {
             let state = handshake::accept(&mut stream, key).await?;
             let mut connection = Self::encrypted(Box::new(stream), state);
-            // Only who holds the fresh keys of this very handshake can send a frame that decrypts.
+            // The first message of a handshake may be a recording. Only a peer with the keys of this handshake can send
+            // a frame that can be decrypted.
             let hello = connection.reader.read().await.map_err(lost)?;
             match message::parse(hello).map_err(lost)? {
                 (Kind::Ping, _) => Ok(connection),
@@ -95,13 +96,13 @@ impl Connection {
         }
     }
 
-    /// Where the other side is, for logs; empty where nobody said.
+    /// The address of the other side, for logs; empty if it is not known.
     pub fn remote(&self) -> &str {
         &self.remote
     }
 
-    /// Marks a connection whose other side comes and goes, as an administrator's command does:
-    /// however it ends, that is no warning in the log.
+    /// Marks a connection that is expected to end soon, such as that of an administrator's command: its end is never logged
+    /// as a warning.
     #[must_use]
     pub fn short_lived(mut self) -> Self {
         self.short_lived = true;
@@ -113,7 +114,7 @@ impl Connection {
         self
     }
 
-    /// A future that resolves when the connection, or the link made of it, is gone.
+    /// A receiver that fails when the connection, or the link that it became, has ended. It never receives a value.
     pub(crate) fn watch_end(&mut self) -> oneshot::Receiver<Infallible> {
         let (ended, watcher) = oneshot::channel();
         self.ended = Some(ended);
@@ -129,8 +130,8 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Both ends of a link within one process: the same frames, not encrypted. It never counts as dead for being
-/// silent, for then the whole process is, and nobody could connect it again.
+/// Both ends of a connection within one process. The frames are the same, but not encrypted. It has no limit for silence:
+/// both ends run in this process, and nothing would connect them again.
 pub fn in_memory() -> (Connection, Connection) {
     let (a, b) = tokio::io::duplex(256 * 1024);
     let end =
@@ -146,7 +147,7 @@ async fn with_timeout(
         .unwrap_or(Err(HandshakeError::TimedOut))
 }
 
-/// What a failure of the first frame means.
+/// The handshake error for a failure of the first frame.
 fn lost(error: LinkError) -> HandshakeError {
     match error {
         LinkError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => HandshakeError::Closed,

@@ -1,4 +1,4 @@
-//! Messages on a byte stream.
+//! Frames on a byte stream, each with one message.
 //!
 //! ```text
 //! stream   record, record, record …
@@ -6,8 +6,8 @@
 //! body     more (1 byte: 1 or 0) | chunk of the message; all chunks but a message's last are full
 //! ```
 //!
-//! Noise numbers the records of each direction, so a record that is changed, repeated, left out or moved does not
-//! decrypt, and the link ends there.
+//! Noise numbers the records of each direction. A record that was changed, repeated, left out or moved can't be decrypted,
+//! and the link ends.
 
 use std::io;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use bytes::{Bytes, BytesMut};
 use snow::StatelessTransportState;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
-/// Longest message body in bytes.
+/// The longest message body, in bytes: 32 MiB.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 
-/// Longest frame: a message and what is written before it.
+/// The longest frame, in bytes: a message body and its head.
 const MAX_FRAME: usize = MAX_MESSAGE + crate::message::HEAD;
 
-/// Longest record body; Noise allows no longer message, and two bytes count no further.
+/// The longest record body, in bytes: the limit of Noise, and of a length of two bytes.
 const MAX_RECORD: usize = 65_535;
-/// What ChaCha20-Poly1305 adds.
+/// The bytes that ChaCha20-Poly1305 adds to a record.
 const TAG: usize = 16;
 const MAX_CHUNK: usize = MAX_RECORD - TAG - 1;
 
 const LAST: u8 = 0;
 const MORE: u8 = 1;
 
-/// From this many waiting bytes on, a writer sends before it takes more.
+/// A writer with this many waiting bytes sends them before it takes more.
 const WRITE_BATCH: usize = 64 * 1024;
 
 /// Why a link ended.
@@ -48,14 +48,14 @@ pub(crate) enum LinkError {
     Forged,
     #[error("a message is longer than {MAX_MESSAGE} bytes")]
     TooLarge,
-    #[error("the other side does not keep to the protocol ({0})")]
+    #[error("the other side violates the bus protocol ({0})")]
     Protocol(&'static str),
 }
 
-/// One direction's encryption: none within a process, or Noise.
+/// The encryption of one direction: Noise, or none within a process.
 pub(crate) struct Cipher {
     noise: Option<Arc<StatelessTransportState>>,
-    /// Number of the next record.
+    /// The number of the next record.
     nonce: u64,
 }
 
@@ -64,7 +64,7 @@ impl Cipher {
         Self { noise: None, nonce: 0 }
     }
 
-    /// Both directions of a link: the one to write with and the one to read with.
+    /// The ciphers of a link: one to write with and one to read with.
     pub(crate) fn noise(state: StatelessTransportState) -> (Self, Self) {
         let state = Arc::new(state);
         let direction = |state| Self {
@@ -74,7 +74,7 @@ impl Cipher {
         (direction(Arc::clone(&state)), direction(state))
     }
 
-    /// Appends the sealed `body` to `output`.
+    /// Encrypts `body` and appends it to `output`.
     fn seal(&mut self, body: &[u8], output: &mut Vec<u8>) -> Result<(), LinkError> {
         let Some(noise) = &self.noise else {
             output.extend_from_slice(body);
@@ -89,7 +89,7 @@ impl Cipher {
         Ok(())
     }
 
-    /// Opens a record into `body`, replacing what was there.
+    /// Decrypts a record into `body`. Its old content is replaced.
     fn open(&mut self, record: &[u8], body: &mut Vec<u8>) -> Result<(), LinkError> {
         body.clear();
         let Some(noise) = &self.noise else {
@@ -105,7 +105,7 @@ impl Cipher {
     }
 }
 
-/// Writes frames; nothing is sent before [`flush`](Self::flush) unless a lot is waiting.
+/// Writes frames. They are sent by [`flush`](Self::flush), or before it when many bytes wait.
 pub(crate) struct FrameWriter<W> {
     stream: W,
     cipher: Cipher,
@@ -123,7 +123,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Writes one frame that holds `head` and then `payload`, together at most [`MAX_FRAME`] bytes.
+    /// Writes one frame with `head` and then `payload`, together at most [`MAX_FRAME`] bytes.
     pub(crate) async fn write(&mut self, head: &[u8], payload: &[u8]) -> Result<(), LinkError> {
         if head.len() + payload.len() > MAX_FRAME {
             return Err(LinkError::TooLarge);
@@ -148,7 +148,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    /// Puts the body at hand into a record.
+    /// Appends a record with `self.body` to the waiting bytes.
     fn record(&mut self) -> Result<(), LinkError> {
         let start = self.waiting.len();
         self.waiting.extend_from_slice(&[0; 2]);
@@ -158,7 +158,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(())
     }
 
-    /// Whether enough is waiting to be worth sending at once.
+    /// Whether enough bytes wait that they should be sent now.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= WRITE_BATCH
     }
@@ -169,13 +169,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(())
     }
 
-    /// Sends everything written so far.
+    /// Sends all waiting frames.
     pub(crate) async fn flush(&mut self) -> Result<(), LinkError> {
         self.send().await?;
         Ok(self.stream.flush().await?)
     }
 
-    /// Sends everything and tells the other side that no more will come.
+    /// Sends all waiting frames and closes this direction of the stream.
     pub(crate) async fn close(&mut self) -> Result<(), LinkError> {
         self.flush().await?;
         Ok(self.stream.shutdown().await?)
@@ -204,15 +204,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The next frame. Not safe to cancel: a dropped read may lose part of a frame.
+    /// Reads the next frame. This is not cancel-safe: if the future is dropped, a part of a frame may be lost.
     ///
     /// # Errors
-    /// [`LinkError::Closed`] if the stream ended between two frames; then or after any other error it is over.
+    /// [`LinkError::Closed`] if the stream ended between two frames. After any error the reader can't be used again.
     pub(crate) async fn read(&mut self) -> Result<Bytes, LinkError> {
         let mut frame = BytesMut::new();
         loop {
             self.next_record().await.map_err(|error| match error {
-                // Cut within a frame: that is no orderly end.
+                // The stream ended within a frame, so the connection broke.
                 LinkError::Closed if !frame.is_empty() => LinkError::Io(io::ErrorKind::UnexpectedEof.into()),
                 error => error,
             })?;
@@ -229,7 +229,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             frame.extend_from_slice(chunk);
             match self.body.first() {
                 Some(&LAST) => return Ok(frame.freeze()),
-                // Else endless records without content could keep a frame open for ever.
+                // Without this check, records without content could keep a frame incomplete for ever.
                 _ if chunk.len() < MAX_CHUNK => {
                     return Err(LinkError::Protocol("chunk that is not full"));
                 }
@@ -238,7 +238,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Reads and opens one record into `self.body`.
+    /// Reads one record and decrypts it into `self.body`.
     async fn next_record(&mut self) -> Result<(), LinkError> {
         let length = match self.timeout {
             None => read_record(&mut self.stream, &mut self.record).await?,
@@ -250,7 +250,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Reads one record into the front of `buffer`; returns its length.
+/// Reads one record into the front of `buffer` and returns its length.
 async fn read_record(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Result<usize, LinkError> {
     let mut length = [0; 2];
     if stream.read(&mut length[..1]).await? == 0 {

@@ -1,9 +1,9 @@
-//! The way in for the fuzz target `bus_frames`; not compiled otherwise.
+//! The entry point of the fuzz target `bus_frames`. Compiled for fuzzing only.
 
 use crate::frame::{Cipher, FrameReader};
 use crate::message;
 
-/// Reads frames from `bytes` as from an authenticated peer, without encryption, until one is refused or none is left.
+/// Reads frames without encryption from `bytes`, like frames of an authenticated peer, until one is refused or `bytes` end.
 pub fn read_all(bytes: &[u8]) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
         return;

@@ -1,13 +1,13 @@
-//! Proving, before anything else is said, that both sides hold the same bus key.
+//! The handshake, in which both sides prove that they have the same bus key.
 //!
-//! The handshake is `Noise_NNpsk0_25519_ChaChaPoly_SHA256` (the Noise Protocol Framework, revision 34): fresh keys
-//! for each link, so that a later leak of the credentials does not open recorded traffic, mixed with the pre-shared
-//! key from its first byte, so that the side that accepts does next to no work for a stranger.
+//! It is `Noise_NNpsk0_25519_ChaChaPoly_SHA256` (the Noise Protocol Framework, revision 34). Each link has fresh keys, so
+//! recorded traffic can't be decrypted with credentials that leak later. The pre-shared key is used from the first message
+//! on, so the accepting side does very little work for a client without the key.
 //!
 //! ```text
 //! dialling side   psk, e   ->
-//!                          <-  e, ee          accepting side; or a record of length 0: "not with this key"
-//!                 first frame of the link ->  proves that the first message was no recording
+//!                          <-  e, ee          accepting side; or a record of length 0, which means "wrong key"
+//!                 first frame of the link ->  proves that the first message was not a recording
 //! ```
 
 use std::io;
@@ -17,46 +17,46 @@ use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_SHA256";
-/// Bound into the handshake: links of another protocol version fail it.
+/// The prologue is part of the handshake, so a peer with another protocol version fails it.
 const PROLOGUE: &[u8] = b"sidevault-bus/1";
-/// Longest handshake message in bytes; a real one has 48.
+/// The longest handshake message, in bytes. A valid one has 48.
 const MAX_HANDSHAKE: usize = 1024;
 
-/// Why a connection did not become a link.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The stream failed.
+    /// Reading or writing failed.
     #[error("the connection broke during the handshake: {0}")]
     Io(#[from] io::Error),
-    /// The stream ended.
+    /// The other side closed the connection.
     #[error("the other side closed the connection during the handshake")]
     Closed,
-    /// It took longer than 5 seconds.
+    /// The handshake took longer than 5 seconds.
     #[error("the other side did not complete the handshake in time")]
     TimedOut,
-    /// Not our protocol at all.
+    /// The other side does not speak this protocol.
     #[error("the other side does not speak the bus protocol (another service on this port?)")]
     NotBus,
-    /// The keys differ, as this side found.
-    #[error("the other side holds another bus key (does it use another credentials file, or another version?)")]
+    /// This side found that the keys differ.
+    #[error("the other side has another bus key (does it use another credentials file, or another version?)")]
     WrongKey,
-    /// The keys differ, as the other side says. Anyone can say so: a hint, not a fact.
-    #[error("the other side refuses this side's bus key (does it use another credentials file, or another version?)")]
+    /// The other side reports that the keys differ. The report is not authenticated, so it is a hint only.
+    #[error("the other side refuses the bus key of this side (does it use another credentials file, or another version?)")]
     Refused,
-    /// No randomness, or a fault in this software.
-    #[error("the handshake could not be made")]
+    /// No random numbers are available, or this crate has a fault.
+    #[error("the handshake could not be carried out: no random numbers, or a fault in this program")]
     Internal,
 }
 
 impl HandshakeError {
-    /// Whether the two sides hold different keys, so that trying again will not help.
+    /// Whether the keys differ, so that another attempt fails, too.
     pub fn is_wrong_key(&self) -> bool {
         matches!(self, Self::WrongKey | Self::Refused)
     }
 }
 
-/// The dialling side.
+/// Performs the handshake as the dialling side.
 pub(crate) async fn dial<S>(stream: &mut S, key: &BusKey) -> Result<StatelessTransportState, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -73,8 +73,8 @@ where
     state.into_stateless_transport_mode().map_err(internal)
 }
 
-/// The accepting side. Once this returns, the dialling side has shown the key but could be a recording, until its
-/// first frame decrypts.
+/// Performs the handshake as the accepting side. After it, the other side may still be a recording of an earlier handshake,
+/// until its first frame was decrypted.
 pub(crate) async fn accept<S>(stream: &mut S, key: &BusKey) -> Result<StatelessTransportState, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -82,7 +82,7 @@ where
     let mut state = builder(key)?.build_responder().map_err(internal)?;
     let message = receive(stream).await?;
     if state.read_message(&message, &mut [0; MAX_HANDSHAKE]).is_err() {
-        // So that the other side's log can name the cause. Whether it arrives does not matter.
+        // Best effort: this lets the other side's log name the cause.
         let _ = stream.write_all(&[0; 2]).await;
         let _ = stream.flush().await;
         return Err(HandshakeError::WrongKey);

@@ -1,14 +1,14 @@
-//! Messages between the two halves of a server, api and sync: authenticated, encrypted, many at once.
+//! Authenticated and encrypted messages between the two processes of a server, api and sync.
 //!
 //! ```text
-//! mesh        who talks to whom: listens, dials, dials again          (TCP)
+//! mesh        listens, dials, and dials again after a loss            (TCP)
 //! peer        calls with answers, notices, keepalive                  (one link, many calls in flight)
 //! connection  handshake, then frames                                  (Noise NNpsk0 over any byte stream)
-//! frame       messages of up to 32 MiB as records of up to 64 KiB
+//! frame       messages of up to 32 MiB in records of up to 64 KiB
 //! ```
 //!
-//! The bus knows nothing of what the messages mean. Both ends prove knowledge of the [`BusKey`] that
-//! comes from the credentials file; everybody else is turned away after at most 1 KiB and 5 seconds.
+//! The bus does not know the meaning of the messages. Both sides prove that they have the [`BusKey`], which is derived from
+//! the credentials file. A connection of anybody else is closed after at most 1 KiB and 5 seconds.
 //!
 //! [`BusKey`]: sidevault_keys::BusKey
 

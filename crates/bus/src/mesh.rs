@@ -1,4 +1,4 @@
-//! Who talks to whom: listening, dialling, and dialling again.
+//! Makes connections: listens, dials, and dials again after a loss.
 
 mod dial;
 mod listen;
@@ -12,37 +12,38 @@ use tokio::sync::mpsc;
 
 use crate::connection::Connection;
 
-/// Room for connections nobody has taken yet.
+/// How many connections may wait in the channel to their receiver.
 const READY_CAPACITY: usize = 16;
 
-/// Where connections come from.
+/// Where to listen and whom to dial.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Accept connections here. `[::]` accepts over IPv4 too, and falls back to `0.0.0.0` where there is no IPv6.
+    /// The address to accept connections on. `[::]` accepts IPv4, too; on a machine without IPv6, `0.0.0.0` is used instead.
     pub listen: Option<SocketAddr>,
-    /// Keep one connection to each of these, as `host:port`. Names are looked up anew for every attempt.
+    /// The peers to keep one connection to, each as `host:port`. A name is looked up for each attempt.
     pub dial: Vec<String>,
 }
 
-/// Why listening is impossible.
+/// The bus can't listen on its address.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for the bus on {address}: {source}")]
+#[error("can't listen for the bus on {address}: {source}")]
 pub struct BindError {
-    /// The address asked for.
+    /// The configured address.
     pub address: SocketAddr,
-    /// What the operating system said.
+    /// The operating system's error.
     pub source: io::Error,
 }
 
-/// Starts listening and dialling. Returns the authenticated connections as they come, and the address listened on
-/// (of use if port 0 was asked for). Dropping the receiver ends both, but no connection handed out already.
+/// Starts to listen and to dial. Returns a receiver of authenticated connections, and the address that is listened on, which
+/// has the chosen port if port 0 was configured. After the receiver is dropped, no more connections are made; those that were
+/// received stay open.
 ///
-/// A dialled connection that ends is dialled again after a pause, from 100 ms up to 5 s. The log gets a line when
-/// the state of a peer changes, not for every attempt. Must be called within a tokio runtime.
+/// A dialled connection that ends is dialled again after a pause of up to 5 s. A peer is logged when its state changes, not
+/// for every attempt. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// [`BindError`] if the address is taken or not this machine's. Peers that cannot be reached are no error: they may
-/// come up later.
+/// [`BindError`] if the address is taken or is not an address of this machine. A peer that can't be reached is not an error:
+/// it may start later.
 pub fn connections(
     options: Options,
     key: BusKey,

@@ -1,26 +1,26 @@
-//! What a frame holds: a kind, a call's number, and the body.
+//! The content of a frame: a kind, the number of a call, and the body.
 //!
 //! ```text
-//! kind (1 byte) | number of the call (8 bytes, big-endian; 0 where there is none) | body
+//! kind (1 byte) | number of the call (8 bytes, big-endian; 0 if there is none) | body
 //! ```
 
 use bytes::{Buf as _, Bytes};
 
 use crate::frame::LinkError;
 
-/// Bytes before the body.
+/// The number of bytes before the body.
 pub(crate) const HEAD: usize = 9;
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// "I am still here"; nobody answers it, for the other side says so too.
+    /// A sign of life. It is not answered, because the other side sends its own pings.
     Ping,
-    /// A request that wants an answer under the same number.
+    /// A request that is answered under the same number.
     Call(u64),
     /// The answer to the call with this number.
     Answer(u64),
-    /// The call with this number will never be answered.
+    /// The call with this number will not be answered.
     NoAnswer(u64),
     /// A message without an answer.
     Notice,

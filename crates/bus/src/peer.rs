@@ -1,8 +1,8 @@
-//! The other side of a link: call it, tell it things, answer it.
+//! A link to the other side: calls, answers and notices.
 //!
-//! One task runs a link. It reads frames and hands them out, and it writes what the [`Peer`] and the [`Reply`]s put
-//! into its queues. Nothing in it can grow without bound: a side has at most 1,024 calls unanswered, the receiver
-//! has room for as many, and who wants to send more waits.
+//! One task runs a link. It reads frames and hands out their messages, and it writes the messages that the [`Peer`] and the
+//! [`Reply`]s put into its queues. All of these have bounds: a side has at most 1,024 calls without an answer, the channel of
+//! received messages has room for as many, and further senders wait.
 
 mod link;
 mod pending;
@@ -18,26 +18,28 @@ use crate::connection::Connection;
 use crate::frame::MAX_MESSAGE;
 use pending::Pending;
 
-/// How many calls of one side may be unanswered at a time.
+/// How many calls of one side may wait for their answers at a time.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Room for messages that wait to be written.
+/// How many messages may wait to be written.
 const OUTGOING: usize = 64;
 
-/// Room for received messages that wait to be taken: all calls the other side may have in flight, and some notices.
+/// How many received messages may wait in the channel: all calls that the other side may have in flight, and some notices.
 const INCOMING: usize = MAX_IN_FLIGHT + 64;
 
 /// Why a call got no answer, or a notice was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The link is gone.
+    /// The link has ended.
     #[error("the link to the other side is down{}", if *.maybe_executed { " (the request may have been carried out)" } else { "" })]
     Disconnected {
-        /// `false`: the request was certainly not carried out. `true`: it was sent, and nobody knows.
+        /// `false` if the request was certainly not carried out. `true` if it was sent, so that the other side may have
+        /// carried it out.
         maybe_executed: bool,
     },
-    /// The other side took the request and dropped it: it failed, or is shutting down. It may have been carried out.
+    /// The other side received the request and dropped it, because it failed or is stopping. The request may have been
+    /// carried out.
     #[error("the other side gave no answer")]
     Unanswered,
     /// The request is longer than [`MAX_MESSAGE`].
@@ -45,24 +47,24 @@ pub enum CallError {
     TooLarge,
 }
 
-/// What the other side sent.
+/// A message from the other side.
 #[derive(Debug)]
 pub enum Incoming {
-    /// It waits for an answer.
+    /// A request. The other side waits for an answer.
     Request {
-        /// What it asks.
+        /// The body of the request.
         body: Bytes,
-        /// Where the answer goes.
+        /// Sends the answer.
         reply: Reply,
     },
-    /// It waits for nothing.
+    /// A notice, which has no answer.
     Notice(Bytes),
 }
 
 /// A handle on the other side of a link. Cheap to clone.
 ///
-/// The link ends when the connection breaks, or when nobody on this side uses it any more: all `Peer`s, all
-/// [`Reply`]s and the receiver of [`start`] are gone.
+/// The link ends when the connection breaks, or when this side has dropped all of its `Peer`s, all [`Reply`]s and the receiver
+/// of [`start`].
 #[derive(Clone)]
 pub struct Peer {
     pending: Arc<Pending>,
@@ -70,22 +72,22 @@ pub struct Peer {
     _in_use: InUse,
 }
 
-/// Held by all that keep a link alive.
+/// A clone is held by every `Peer` and `Reply`. The link ends when all clones are dropped.
 type InUse = mpsc::Sender<Infallible>;
 
-/// What waits to be written; answers have a queue of their own.
+/// A message that waits to be written. Answers have a queue of their own.
 enum Outgoing {
     Call { number: u64, body: Bytes },
     Notice(Bytes),
 }
 
-/// An answer on its way: the call's number, and the body if there is one.
+/// An answer that waits to be written: the number of the call, and the body. `None` means that there will be no answer.
 type ReplyFrame = (u64, Option<Bytes>);
 
-/// Starts a link: returns the handle on the other side and what the other side sends.
+/// Starts a link. Returns a handle on the other side and a receiver of its messages.
 ///
-/// Take from the receiver steadily and work in other tasks: while it is full, no answer to this side's own calls
-/// gets through either. Must be called within a tokio runtime.
+/// Receive messages without delay and handle them in other tasks: while the channel is full, this side's own calls get no
+/// answers, either. Must be called within a tokio runtime.
 pub fn start(connection: Connection) -> (Peer, mpsc::Receiver<Incoming>) {
     let (outgoing, outgoing_queue) = mpsc::channel(OUTGOING);
     let (incoming, incoming_queue) = mpsc::channel(INCOMING);
@@ -112,8 +114,8 @@ pub fn start(connection: Connection) -> (Peer, mpsc::Receiver<Incoming>) {
 }
 
 impl Peer {
-    /// Asks the other side something. Many calls may be in flight, and they are answered in any order. There is no
-    /// time limit: dropping the future gives up on the answer, and on the call itself if it was not sent yet.
+    /// Sends a request and waits for its answer. Many calls may be in flight, and they are answered in any order. There is no
+    /// time limit. If the future is dropped, the answer is ignored, and the request is not sent if it still waits.
     ///
     /// # Errors
     /// See [`CallError`]. When the link goes down, every call fails at once.
@@ -130,8 +132,8 @@ impl Peer {
             .unwrap_or(Err(CallError::Disconnected { maybe_executed: true }))
     }
 
-    /// Tells the other side something. `Ok` means that it will be sent if the link holds; notices arrive in the
-    /// order in which they were accepted here.
+    /// Sends a notice. `Ok` means that it waits to be sent and will arrive if the link lasts. Notices arrive in the order of
+    /// these calls.
     ///
     /// # Errors
     /// [`CallError::Disconnected`] if the link is down, [`CallError::TooLarge`].
@@ -142,12 +144,12 @@ impl Peer {
         self.outgoing.send(Outgoing::Notice(body)).await.map_err(|_| NOT_SENT)
     }
 
-    /// Waits until the link is down.
+    /// Waits until the link has ended.
     pub async fn closed(&self) {
         self.pending.closed().await;
     }
 
-    /// Whether the link is down.
+    /// Whether the link has ended.
     pub fn is_closed(&self) -> bool {
         self.pending.is_closed()
     }
@@ -163,25 +165,25 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// Where the answer to a request goes. Dropped without [`send`](Self::send), it lets the caller know that there will
-/// be none.
+/// Sends the answer to a request. If it is dropped without [`send`](Self::send), the caller gets
+/// [`CallError::Unanswered`].
 pub struct Reply {
     number: u64,
-    /// Without a bound, so that answering never waits; the calls in flight bound it all the same.
+    /// The channel is unbounded, so that an answer never waits. The bound on calls in flight bounds it, too.
     answers: Option<mpsc::UnboundedSender<ReplyFrame>>,
     _in_use: Option<InUse>,
 }
 
 impl Reply {
-    /// Answers. Never waits; if the link is down, the answer is lost, and the caller knows that by itself. An answer
-    /// longer than [`MAX_MESSAGE`] is not sent: the caller gets [`CallError::Unanswered`].
+    /// Sends the answer, without waiting. If the link has ended, the answer is lost, and the caller has got an error. An
+    /// answer longer than [`MAX_MESSAGE`] is not sent: the caller gets [`CallError::Unanswered`].
     pub fn send(mut self, body: Bytes) {
         if body.len() > MAX_MESSAGE {
             tracing::error!(bytes = body.len(), "an answer is too long for the bus and was dropped");
             return;
         }
         if let Some(answers) = self.answers.take() {
-            // An error means that the link is down.
+            // An error means that the link has ended.
             let _ = answers.send((self.number, Some(body)));
         }
     }

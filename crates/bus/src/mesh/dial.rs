@@ -74,9 +74,9 @@ async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
 
 #[derive(Debug, thiserror::Error)]
 enum DialError {
-    #[error("cannot be reached: {0}")]
+    #[error("the peer can't be reached: {0}")]
     Unreachable(std::io::Error),
-    #[error("cannot be reached: no connection within {} s", CONNECT_TIMEOUT.as_secs())]
+    #[error("the peer can't be reached: no connection within {} s", CONNECT_TIMEOUT.as_secs())]
     TimedOut,
     #[error("{0}")]
     Handshake(#[from] HandshakeError),
@@ -113,7 +113,7 @@ impl Log {
         if self.state.replace(state) == Some(state) {
             tracing::debug!(peer = target, %error, "bus peer still not connected");
         } else {
-            tracing::warn!(peer = target, %error, "bus peer not connected; trying again until it is");
+            tracing::warn!(peer = target, %error, "bus peer not connected; attempts go on until it is");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, from strangers too.
+//! Accepts connections. Most of this module protects it against clients without the bus key.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -15,19 +15,19 @@ use tokio::time::sleep;
 use crate::connection::Connection;
 use crate::handshake::HandshakeError;
 
-/// How many handshakes may be going on at a time. One more ends the oldest: a flood then only gets in its own way,
-/// for an honest handshake takes milliseconds.
+/// The most handshakes at a time. One more ends the oldest. So a flood of idle connections ends its own handshakes; a real
+/// peer's takes milliseconds.
 const MAX_HANDSHAKES: usize = 64;
 
-/// How many addresses' failures are remembered; those beyond are not logged.
+/// How many addresses with a wrong key are remembered, so that each is logged once. Further addresses are not logged.
 const MAX_REMEMBERED: usize = 256;
 
-/// Waiting connections the operating system may hold.
+/// How many connections the operating system may hold until they are accepted.
 const BACKLOG: u32 = 1024;
 
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match bind_exactly(address) {
-        // A machine without IPv6 has other words for "all addresses".
+        // On a machine without IPv6, all addresses are `0.0.0.0`.
         Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_no_ipv6(&error) => {
             bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
         }
@@ -49,13 +49,13 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v4()?
     };
-    // A restart must not fail over connections of the time before.
+    // Otherwise a restart fails while connections of the earlier process are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts until nobody takes connections any more.
+/// Accepts connections until the receiver of `ready` is dropped.
 pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<Connection>) {
     let log = Arc::new(Log::default());
     let mut handshakes = Handshakes::default();
@@ -68,12 +68,12 @@ pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<
                 }
                 Err(error) => {
                     log.cannot_accept(&error);
-                    // Mostly "too many open files": it passes, and spinning would not help.
+                    // The usual reason is "too many open files", which passes.
                     sleep(Duration::from_millis(100)).await;
                 }
             },
             Some(connection) = handshakes.next_done() => {
-                // While nobody has room for another connection, none is accepted.
+                // While the channel is full, no connection is accepted.
                 if let Some(connection) = connection && ready.send(connection).await.is_err() {
                     return;
                 }
@@ -84,7 +84,7 @@ pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<
 }
 
 async fn handshake(stream: TcpStream, remote: SocketAddr, key: BusKey, log: Arc<Log>) -> Option<Connection> {
-    // A failure shows again as soon as the stream is used.
+    // An error shows again when the stream is used.
     let _ = stream.set_nodelay(true);
     match Connection::accept(stream, &key).await {
         Ok(connection) => {
@@ -98,11 +98,11 @@ async fn handshake(stream: TcpStream, remote: SocketAddr, key: BusKey, log: Arc<
     }
 }
 
-/// The handshakes going on. Dropping it ends them all.
+/// The running handshakes. All of them end when this is dropped.
 #[derive(Default)]
 struct Handshakes {
     tasks: JoinSet<Option<Connection>>,
-    /// Oldest first.
+    /// The tasks, oldest first.
     order: VecDeque<AbortHandle>,
 }
 
@@ -117,14 +117,14 @@ impl Handshakes {
         self.order.push_back(self.tasks.spawn(handshake));
     }
 
-    /// What became of the next handshake to end; `None` if there are none.
+    /// Waits for the next handshake to end and returns its result; `None` if none is running.
     async fn next_done(&mut self) -> Option<Option<Connection>> {
-        // An error is an aborted task.
+        // An error means that the task was aborted.
         Some(self.tasks.join_next().await?.unwrap_or_default())
     }
 }
 
-/// Writes a line only when something changes for an address.
+/// Logs the first refusal of an address at `warn` and further ones at `debug`.
 #[derive(Default)]
 struct Log(Mutex<Remembered>);
 
@@ -145,11 +145,11 @@ impl Log {
     }
 
     fn refused(&self, remote: SocketAddr, error: &HandshakeError) {
-        let news = {
+        let is_first = {
             let refused = &mut self.remembered().refused;
             error.is_wrong_key() && refused.len() < MAX_REMEMBERED && refused.insert(remote.ip())
         };
-        if news {
+        if is_first {
             tracing::warn!(peer = %remote, %error, "bus connection refused (further ones from there are not logged)");
         } else {
             tracing::debug!(peer = %remote, %error, "bus connection refused");
@@ -162,7 +162,7 @@ impl Log {
 
     fn cannot_accept(&self, error: &io::Error) {
         if !std::mem::replace(&mut self.remembered().cannot_accept, true) {
-            tracing::warn!(%error, "cannot accept bus connections for the moment");
+            tracing::warn!(%error, "bus connections can't be accepted at the moment");
         }
     }
 }

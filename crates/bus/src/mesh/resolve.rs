@@ -1,14 +1,17 @@
-//! A peer's addresses.
+//! Looks up the addresses of a peer.
 
 use std::io;
 use std::net::SocketAddr;
 
 /// The addresses of `host:port`.
+///
+/// # Errors
+/// If `target` is not `host:port` or the look-up fails.
 pub(super) async fn resolve(target: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = target.parse() {
         return Ok(vec![address]);
     }
-    let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "not host:port");
+    let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "the peer's address must be host:port");
     let (host, port) = target.rsplit_once(':').ok_or_else(malformed)?;
     let port: u16 = port.parse().map_err(|_| malformed())?;
     let addresses = sidevault_dns::lookup(host).await?;

@@ -13,13 +13,13 @@ use crate::connection::Connection;
 use crate::frame::{FrameReader, FrameWriter, LinkError};
 use crate::message::{self, Kind};
 
-/// How often each side says that it is still there.
+/// How often each side sends a ping.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
-/// How long to wait for the other side to close after this side has.
+/// How long to wait for the other side to close the connection after this side has.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The ends of the queues that the link itself holds.
+/// The link's ends of the queues.
 pub(super) struct Queues {
     pub(super) pending: Arc<Pending>,
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
@@ -28,7 +28,7 @@ pub(super) struct Queues {
     pub(super) users: mpsc::Receiver<Infallible>,
 }
 
-/// Runs the link until it breaks or nobody uses it.
+/// Runs the link until it breaks or this side uses it no more.
 pub(super) async fn run(connection: Connection, queues: Queues) {
     let Queues {
         pending,
@@ -44,7 +44,7 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
         ended,
         short_lived,
     } = connection;
-    // However this task ends, even by a panic or with its runtime, all callers must learn of it.
+    // All callers must get an error when this task ends, even by a panic or with its runtime.
     let close = CloseOnDrop(Arc::clone(&pending));
     let (answers, answer_queue) = mpsc::unbounded_channel();
     let reading = LinkReader {
@@ -65,14 +65,14 @@ pub(super) async fn run(connection: Connection, queues: Queues) {
         result = writing.run(writer, unused(incoming, in_use, users)) => result,
     };
     if result.is_ok() {
-        // Closing a TCP connection with unread data in it may destroy what was sent last; so read on until the
-        // other side has seen the end.
+        // If a TCP connection is closed with unread data in it, the last messages may be lost. So read on until the other
+        // side has closed its end.
         let _ = timeout(CLOSE_TIMEOUT, reading).await;
     }
     drop(close);
     drop(ended);
     match result {
-        Ok(()) => tracing::debug!(%remote, "bus link closed: nobody here uses it any more"),
+        Ok(()) => tracing::debug!(%remote, "bus link closed: this side uses it no more"),
         Err(LinkError::Closed) => tracing::debug!(%remote, "bus link closed by the other side"),
         Err(error) if short_lived => tracing::debug!(%remote, %error, "bus link lost"),
         Err(error) => tracing::warn!(%remote, %error, "bus link lost"),
@@ -87,7 +87,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Waits until nobody takes messages any more, and then until nobody can send any.
+/// Waits until the receiver of messages and all `Peer`s and `Reply`s are dropped.
 async fn unused(incoming: mpsc::Sender<Incoming>, in_use: InUse, mut users: mpsc::Receiver<Infallible>) {
     incoming.closed().await;
     drop(in_use);
@@ -130,14 +130,15 @@ impl LinkReader {
     }
 
     async fn hand_out(&self, message: Incoming) {
-        // An error means that nobody takes messages any more: then a request's reply is dropped and says so.
+        // An error means that the receiver was dropped. A request is dropped with it, and its `Reply` tells the caller.
         let _ = self.incoming.send(message).await;
     }
 
     fn resolve(&self, number: u64, outcome: Result<bytes::Bytes, CallError>) -> Result<(), LinkError> {
-        match self.pending.resolve(number, outcome) {
-            true => Ok(()),
-            false => Err(LinkError::Protocol("answer to no call")),
+        if self.pending.resolve(number, outcome) {
+            Ok(())
+        } else {
+            Err(LinkError::Protocol("answer to no call"))
         }
     }
 }
@@ -171,7 +172,7 @@ impl LinkWriter {
         }
     }
 
-    /// Adds what is waiting already, so that many small messages share one system call.
+    /// Writes all waiting messages, so that many small ones are sent with one system call.
     async fn write_waiting<W: AsyncWrite + Unpin>(&mut self, writer: &mut FrameWriter<W>) -> Result<(), LinkError> {
         loop {
             let answer = self.answers.try_recv();

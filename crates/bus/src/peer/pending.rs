@@ -1,4 +1,4 @@
-//! The calls of this side that have no answer yet.
+//! The calls of this side that wait for their answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::{CallError, NOT_SENT};
 
 type CallResult = Result<Bytes, CallError>;
 
-/// Calls waiting for their answers, and whether the link is still there.
+/// The calls that wait for their answers, and whether the link has ended.
 pub(super) struct Pending {
     permits: Arc<Semaphore>,
     calls: Mutex<Calls>,
@@ -25,9 +25,10 @@ struct Calls {
 
 struct Call {
     caller: oneshot::Sender<CallResult>,
-    /// Whether it was put on the wire, so that the other side may act on it.
+    /// Whether it was sent, so that the other side may carry it out.
     sent: bool,
-    /// Kept until the answer is here even if the caller has gone: the other side's queue counts the call till then.
+    /// Held until the answer arrives, even if the caller gave up: until then, the call takes a place in the other side's
+    /// queue.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -44,12 +45,12 @@ impl Pending {
         }
     }
 
-    /// Waits until there is room for one more call.
+    /// Waits until one more call may be in flight.
     pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
         Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NOT_SENT)
     }
 
-    /// Gives a call its number, and the caller the place where its outcome will appear.
+    /// Adds a call. Returns its number and the receiver of its result.
     pub(super) fn register(
         &self,
         permit: OwnedSemaphorePermit,
@@ -72,7 +73,7 @@ impl Pending {
         Ok((number, outcome))
     }
 
-    /// Called just before a call is written. `false`: the caller has given up, so do not write it.
+    /// Marks a call as sent, just before it is written. Returns `false` if the caller gave up: then it must not be written.
     pub(super) fn about_to_send(&self, number: u64) -> bool {
         let mut calls = self.calls();
         match calls.waiting.get_mut(&number) {
@@ -87,11 +88,11 @@ impl Pending {
         }
     }
 
-    /// Hands an outcome to the caller. `false`: there is no such call.
+    /// Gives a call its result. Returns `false` if there is no such call.
     pub(super) fn resolve(&self, number: u64, outcome: CallResult) -> bool {
         let call = self.calls().waiting.remove(&number);
         match call {
-            // The caller may have given up; then nobody wants the outcome.
+            // An error means that the caller gave up.
             Some(call) => {
                 let _ = call.caller.send(outcome);
                 true
@@ -100,7 +101,7 @@ impl Pending {
         }
     }
 
-    /// The link is down: fails all calls, those that wait for room too, and every later one.
+    /// Fails all calls, also those that wait to be sent and every later one, because the link has ended.
     pub(super) fn close(&self) {
         self.permits.close();
         let waiting = {
@@ -121,12 +122,12 @@ impl Pending {
     }
 
     pub(super) async fn closed(&self) {
-        // An error would mean that the sender is gone, and it is part of `self`.
+        // This never fails, because the sender is a part of `self`.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        // No code that can panic runs under this lock, so the map is whole even if a thread died.
+        // No code that can panic runs with this lock, so a poisoned map is consistent.
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
