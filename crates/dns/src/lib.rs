@@ -113,6 +113,10 @@ impl reqwest::dns::Resolve for Lookup {
     }
 }
 
+mod listen;
+
+pub use listen::without_ipv6;
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,7 +1,6 @@
 //! The operator's own HTTP server: `/metrics`, `/healthz` and `/readyz`.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +8,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use sidevault_dns::without_ipv6;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -82,11 +82,11 @@ async fn listen(
     stop: &CancellationToken,
 ) -> Result<(), OperatorError> {
     let listener = match TcpListener::bind(address).await {
-        // `[::]` stands for all addresses, and fails on a machine without IPv6.
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        result => result,
+        Err(error) => match without_ipv6(address, &error) {
+            Some(address) => TcpListener::bind(address).await,
+            None => Err(error),
+        },
+        bound => bound,
     };
     let listener = listener.map_err(|cause| OperatorError::Listen { flag, address, cause })?;
     let stop = stop.clone();

@@ -1,9 +1,10 @@
 //! Listening on every address of the machine, whichever protocols it has.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 
 use sidevault_api::Listener;
+use sidevault_dns::without_ipv6;
 
 use crate::exit::Failure;
 
@@ -12,11 +13,13 @@ use crate::exit::Failure;
 /// # Errors
 /// Names `variable`, which sets the port.
 pub(crate) async fn everywhere(port: u16, variable: &str) -> Result<Listener, Failure> {
-    let listener = match Listener::bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            Listener::bind((Ipv4Addr::UNSPECIFIED, port).into()).await
-        }
-        outcome => outcome,
+    let address = (Ipv6Addr::UNSPECIFIED, port).into();
+    let listener = match Listener::bind(address).await {
+        Err(error) => match without_ipv6(address, &error) {
+            Some(address) => Listener::bind(address).await,
+            None => Err(error),
+        },
+        bound => bound,
     };
     listener.map_err(|error| Failure::Config(format!("can't listen on port {port} ({variable}): {error}")))
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sidevault_dns::without_ipv6;
 use sidevault_keys::BusKey;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -26,21 +27,10 @@ const MAX_REMEMBERED: usize = 256;
 const BACKLOG: u32 = 1024;
 
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match bind_exactly(address) {
-        // On a machine without IPv6, all addresses are `0.0.0.0`.
-        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && is_no_ipv6(&error) => {
-            bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
-        }
-        result => result,
-    }
-}
-
-fn is_no_ipv6(error: &io::Error) -> bool {
-    // EAFNOSUPPORT (the kernel has no IPv6) has no kind of its own.
-    matches!(
-        error.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
-    ) || error.raw_os_error() == Some(97)
+    bind_exactly(address).or_else(|error| match without_ipv6(address, &error) {
+        Some(address) => bind_exactly(address),
+        None => Err(error),
+    })
 }
 
 fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
