@@ -1,4 +1,4 @@
-//! A directory of SOPS files, as GitOps keeps it, becomes vaults: with the real `sops` and `age`.
+//! A directory of SOPS files, as in a GitOps repository, becomes vaults. Tests with the real `sops` and `age`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -22,7 +22,7 @@ stringData:
   password: p4ss
 ";
 
-/// A pair that serves `secrets`, and the key its files are sealed with.
+/// A pair that serves the directory `secrets`, and the key that its files are encrypted to.
 struct World {
     pair: Pair,
     sops: Sops,
@@ -38,7 +38,7 @@ impl World {
         Some(Self { pair, sops, key })
     }
 
-    /// With one good file, `db.yaml`, and everything running.
+    /// Starts the pair with one encrypted file, `db.yaml`.
     fn start() -> Option<(Self, String, String)> {
         let mut world = Self::prepare(&["--dir", "{root}/secrets"])?;
         world.seal("db.yaml", "password: first\n");
@@ -64,7 +64,7 @@ impl World {
         self.sops.encrypt(&self.key, name, plain, &[])
     }
 
-    /// As careful tools write: beside, then renamed.
+    /// Encrypts a file, and puts it into place by a rename.
     fn seal(&self, name: &str, plain: &str) {
         replace(&self.secrets().join(name), &self.sealed(name, plain));
     }
@@ -292,7 +292,7 @@ fn file_events_bring_each_change() {
 }
 
 #[test]
-fn a_swapped_link_changes_everything_at_once() {
+fn a_replaced_root_link_changes_all_files_at_once() {
     let Some(mut world) = World::prepare(&["--dir", "{root}/current"]) else {
         return;
     };
@@ -333,7 +333,7 @@ fn a_swapped_link_changes_everything_at_once() {
 }
 
 #[test]
-fn a_bad_file_keeps_the_old_item_and_is_named() {
+fn a_bad_file_keeps_its_item_and_is_named_in_health_and_log() {
     let Some((world, token, vault)) = World::start() else {
         return;
     };
@@ -398,9 +398,9 @@ fn a_bad_file_keeps_the_old_item_and_is_named() {
     world.wait_value(&token, &vault, "db", "password", "second");
 }
 
-/// A file that is written in place, slowly: what is seen is the old item or the new one.
+/// While a file is slowly written in place, clients get the old item or the new one, never a part of it.
 #[test]
-fn a_file_written_bit_by_bit_is_never_half_seen() {
+fn a_partly_written_file_is_never_served() {
     use std::io::Write as _;
     let Some((world, token, vault)) = World::start() else {
         return;
@@ -423,7 +423,7 @@ fn a_file_written_bit_by_bit_is_never_half_seen() {
 }
 
 #[test]
-fn a_removed_file_is_gone_but_an_emptied_or_vanished_tree_keeps_everything() {
+fn a_removed_file_removes_its_item_and_an_empty_or_missing_tree_removes_none() {
     let Some((mut world, token, vault)) = World::start() else {
         return;
     };
@@ -464,7 +464,7 @@ fn a_removed_file_is_gone_but_an_emptied_or_vanished_tree_keeps_everything() {
 }
 
 #[test]
-fn a_key_that_is_added_later_opens_what_was_closed() {
+fn a_key_that_is_added_to_the_key_file_is_used_without_a_restart() {
     let Some(sops) = Sops::find() else { return };
     let (old, new) = (sops.key(), sops.key());
     let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
@@ -501,7 +501,7 @@ fn a_key_that_is_added_later_opens_what_was_closed() {
 }
 
 #[test]
-fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_never_served() {
+fn encrypted_files_of_any_name_are_decrypted_and_ciphertext_is_never_served() {
     let Some((world, token, vault)) = World::start() else {
         return;
     };
@@ -511,7 +511,7 @@ fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_neve
     put("config.env.encrypted", &world.sealed("a.env", "k=env\r\n"));
     put("values.json.sops", &world.sealed("a.json", "{\"k\": \"json\"}"));
     put("app.conf", &world.sealed("a.ini", "k = ini\n"));
-    // A note may quote what SOPS writes; other text that nothing opens may not be served.
+    // Markdown and archives may contain encrypted values; any other text with them is refused.
     let quote = "k: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\n";
     put("README.md", format!("# Secrets\n\n{quote}").as_bytes());
     put("notes.txt", quote.as_bytes());
@@ -532,14 +532,14 @@ fn files_that_sops_sealed_are_opened_whatever_their_names_and_ciphertext_is_neve
     for absent in ["README.md", "README", "notes.txt", "notes", "b.yaml.enc"] {
         assert!(world.pair.item(&token, &vault, absent).is_none(), "{absent}");
     }
-    // What was good and is damaged keeps what it made.
+    // A file that was good and is damaged now keeps its item.
     put("b.yaml.enc", &[&sealed[..sealed.len() / 2], b"\n"].concat());
     world.pair.wait_source("secrets", "DEGRADED", "b.yaml.enc");
     world.wait_value(&token, &vault, "b", "k", "yaml");
 }
 
 #[test]
-fn a_key_that_is_not_supported_keeps_no_other_from_being_used() {
+fn an_unsupported_key_is_logged_once_and_the_others_are_used() {
     let Some(sops) = Sops::find() else { return };
     let key = sops.key();
     let mut pair = Pair::prepare(
@@ -579,7 +579,7 @@ fn a_key_that_is_not_supported_keeps_no_other_from_being_used() {
 }
 
 #[test]
-fn a_write_through_rest_is_refused_with_the_reason() {
+fn a_write_to_a_directory_vault_is_refused_with_403() {
     let Some((world, token, vault)) = World::start() else {
         return;
     };
@@ -628,7 +628,7 @@ fn a_link_out_of_the_tree_is_not_followed() {
     for name in ["passwd.yaml", "folder", "environ"] {
         assert!(message.contains(name), "{name}: {message}");
     }
-    // A link within is as good as the file.
+    // A link within the tree is read like the file.
     symlink("db.yaml", world.secrets().join("same.yaml")).unwrap();
     world.wait_value(&token, &vault, "same", "password", "first");
     let list = world.pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
@@ -644,7 +644,7 @@ fn a_link_out_of_the_tree_is_not_followed() {
     assert_eq!(vaults.as_array().unwrap().len(), 1, "{vaults}");
 }
 
-/// Far more than either needs, less than the file alone.
+/// The most memory for api and sync: less than the file has.
 const MOST: u64 = 85_000_000;
 
 #[test]

@@ -1,16 +1,16 @@
-//! What one token can't take from the others: their records in the activity log, its room, and event streams.
+//! One token can't take the resources of others: activity records, space of the activity log, and event streams.
 #![allow(clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
 use sidevault_tests::pair::{Pair, files_below, wait_until};
 use sidevault_tests::wire::{Request, Wire};
 
-/// Longer than any real `User-Agent`, and of a character that JSON writes with two.
+/// A `User-Agent` longer than any real one, of a character that JSON escapes with two bytes.
 fn fat_agent() -> String {
     "\"".repeat(40_000)
 }
 
-/// How many bytes the database and its write-ahead log have.
+/// The size of the database and its write-ahead log, in bytes.
 fn bytes_on_disk(pair: &Pair) -> usize {
     let files = files_below(&pair.path("data/.op/data"));
     files.iter().map(|(_, bytes)| bytes.len()).sum()
@@ -22,7 +22,7 @@ fn activity(pair: &Pair, token: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_activity_log_keeps_little_of_what_a_client_writes_into_it() {
+fn the_activity_log_keeps_at_most_256_bytes_of_a_user_agent() {
     let pair = Pair::start(&["--vault", "own", "--vault", "other", "--allow-ephemeral"], &[]);
     let attacker = pair.token("attacker", &["own=read"]);
     let watcher = pair.token("watcher", &["own=read", "other=read"]);
@@ -52,9 +52,9 @@ fn the_activity_log_keeps_little_of_what_a_client_writes_into_it() {
     assert!(grown < 1 << 20, "100 requests took {grown} bytes of disk");
 }
 
-/// More streams than there are places, each open and listening.
+/// A token opens event streams until the server refuses one.
 #[test]
-fn a_token_that_takes_every_event_stream_leaves_others_their_share() {
+fn a_token_with_many_event_streams_leaves_others_their_share() {
     let pair = Pair::start(&["--vault", "own", "--allow-ephemeral"], &[]);
     let greedy = pair.token("greedy", &["own=read"]);
     let quiet = pair.token("quiet", &["own=read,write"]);
@@ -80,7 +80,7 @@ fn a_token_that_takes_every_event_stream_leaves_others_their_share() {
     let item = r#"{"title":"t","category":"LOGIN"}"#;
     let reply = pair.ask(&quiet, "POST", &format!("/v1/vaults/{own}/items"), item);
     assert_eq!(reply.expect("an answer").status, 200);
-    // The streams that the greedy token keeps go on, too.
+    // The streams of the greedy token still deliver events, too.
     for stream in [&mut stream, &mut streams[0]] {
         let created = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains("item.created");
         assert!(created(&stream.until(created).expect("a stream")));

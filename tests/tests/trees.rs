@@ -1,5 +1,5 @@
-//! Trees that are hostile, unlucky or spelled in two ways. What is served never flaps, never comes from outside of the
-//! tree, and is never deleted because of an error.
+//! Trees with hostile content, with errors, and with names in several spellings. Nothing outside of the tree is served, no
+//! item is deleted because of an error, and an item without a change keeps its version.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -12,19 +12,19 @@ use serde_json::Value;
 use sidevault_tests::pair::{Half, Pair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
-/// A pair that serves trees of plain files.
+/// A pair that serves a tree of files without SOPS, and a token.
 struct World {
     pair: Pair,
     token: String,
 }
 
 impl World {
-    /// Serves `secrets` with these files in it.
+    /// Serves the directory `secrets` with these files.
     fn start(files: &[(&str, &str)], grants: &[&str]) -> Self {
         Self::run(Pair::prepare(&["--dir", "{root}/secrets"], &[]), files, grants)
     }
 
-    /// Serves what a sources file names.
+    /// Serves the sources of a sources file.
     fn configured(sources: &str, files: &[(&str, &str)], grants: &[&str]) -> Self {
         let pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
         fs::write(pair.path("sources.yaml"), sources).unwrap();
@@ -55,7 +55,7 @@ impl World {
         list.as_array().cloned().unwrap_or_default()
     }
 
-    /// The titles of a vault, with the versions.
+    /// The title and version of each item of a vault.
     fn titles(&self, vault: &str) -> Vec<String> {
         let mut titles: Vec<String> = self
             .items(vault)
@@ -101,7 +101,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
+fn directories_whose_names_differ_in_case_are_one_vault() {
     let files = [("secrets/Prod/api.yaml", "k: a\n"), ("secrets/Prod/db.yaml", "k: b\n")];
     let world = World::start(&files, &["prod=read"]);
     let vault = world.vault("Prod");
@@ -115,7 +115,7 @@ fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
     fs::remove_dir_all(world.pair.path("secrets/prod")).unwrap();
     world.wait_titles(&vault, &["api 1", "db 1"]);
     world.pair.wait_source("secrets", "ACTIVE", "4 files");
-    // Another spelling is another name of the same vault.
+    // A rename in case renames the vault.
     fs::rename(world.pair.path("secrets/Prod"), world.pair.path("secrets/prod")).unwrap();
     let vaults = || world.pair.get(&world.token, "/v1/vaults").json();
     let renamed = wait_until(|| (vaults()[0]["name"] == "prod").then_some(()));
@@ -125,7 +125,7 @@ fn directories_that_differ_in_case_are_one_vault_and_lose_nothing() {
 }
 
 #[test]
-fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_other_loses_nothing_else() {
+fn a_vault_of_two_sources_belongs_to_the_first_one_and_the_other_vaults_are_served() {
     let sources = "sources:\n  - directory: { path: one }\n  - directory: { path: two, fullCheckSeconds: 1 }\n";
     let files = [
         ("one/prod/a.yaml", "k: one\n"),
@@ -151,7 +151,7 @@ fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_ot
         if round < 3 {
             world.pair.kill(Half::Api);
             world.pair.kill(Half::Sync);
-            // A store that is made anew, as on an emptyDir, is the same.
+            // A new store, as after a restart on an emptyDir, has the same owner of the vault.
             world.pair.empty_disk();
             world.pair.run(Half::Api);
             world.pair.run(Half::Sync);
@@ -159,7 +159,7 @@ fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_ot
         }
     }
     assert!(ids.iter().all(|id| *id == ids[0]));
-    // The other does not get it by waiting, and the owner's items stay.
+    // While the owner's directory is gone, its items stay, and the other source does not get the vault.
     fs::remove_dir_all(world.pair.path("one")).unwrap();
     world.pair.wait_source("one", "FAILED", "still served");
     world.pair.wait_source("two", "DEGRADED", "belongs to \"one\"");
@@ -167,7 +167,7 @@ fn of_two_sources_with_one_vault_the_first_in_the_sources_file_has_it_and_the_ot
 }
 
 #[test]
-fn names_that_are_not_utf_8_and_directories_that_are_too_deep_refuse_only_themselves() {
+fn names_that_are_not_utf_8_and_too_deep_directories_do_not_affect_other_files() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
@@ -187,7 +187,7 @@ fn names_that_are_not_utf_8_and_directories_that_are_too_deep_refuse_only_themse
 }
 
 #[test]
-fn a_fifo_in_place_of_a_file_holds_up_nothing() {
+fn a_fifo_in_place_of_a_file_blocks_nothing() {
     let files = [("secrets/v/a.yaml", "k: 1\n"), ("secrets/v/x.bin", "first")];
     let mut world = World::start(&files, &["v=read"]);
     let vault = world.vault("v");
@@ -204,11 +204,11 @@ fn a_fifo_in_place_of_a_file_holds_up_nothing() {
 }
 
 #[test]
-fn sync_ends_although_a_read_does_not() {
+fn sync_stops_while_a_read_of_a_key_file_blocks() {
     let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
     let sources = "sources:\n  - directory: { path: secrets, ageKeyFile: keys/fifo }\n";
     fs::write(pair.path("sources.yaml"), sources).unwrap();
-    // Nobody ever writes to it, so whoever reads the keys waits.
+    // Nothing writes to the FIFO, so reading the keys blocks.
     fifo(&pair.path("keys/fifo"));
     pair.run(Half::Sync);
     let health = || exchange(pair.sync_address(), &Request::new("GET", "/health").bytes());
@@ -218,7 +218,7 @@ fn sync_ends_although_a_read_does_not() {
     assert!(pair.wait_ended(Half::Sync).success());
 }
 
-/// So that a failed assertion ends the threads that the test would wait for.
+/// Ends the test's threads after a failed assertion: the scope would wait for them.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -227,9 +227,9 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// A file and a link out of the tree change places while the tree is read.
+/// A file is replaced by links out of the tree and back, again and again, while the tree is scanned.
 #[test]
-fn a_link_that_is_swapped_in_leads_nowhere() {
+fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
     let files = [("secrets/v/a.yaml", "k: 0\n"), ("secrets/v/x.bin", "mine")];
     let world = World::start(&files, &["v=read"]);
     let vault = world.vault("v");
@@ -256,7 +256,7 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
                 fs::rename(&beside, &x).unwrap();
             }
         });
-        // Sync goes on meanwhile, and reads the tree again and again.
+        // Each change of the other file causes a scan.
         for n in 1..30 {
             world.write("secrets/v/a.yaml", &format!("k: {n}\n"));
             world.wait_value(&vault, "a", &n.to_string());
@@ -306,6 +306,40 @@ fn files_of_one_name_are_told_apart_by_their_directory() {
     assert_eq!(warnings().len(), 1, "{:?}", warnings());
 }
 
+/// A file that is encrypted to an age key which sync does not have.
+const ENCRYPTED_TO_AGE: &str = include_str!("../../crates/sops/tests/fixtures/record.yaml");
+
+/// A file that is encrypted to PGP. The values are not real: they are never reached.
+const ENCRYPTED_TO_PGP: &str = "k: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]
+sops:
+    pgp:
+        - fp: ABCD
+          enc: x
+    lastmodified: \"2026-01-01T00:00:00Z\"
+    mac: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]
+";
+
+#[test]
+fn encrypted_files_without_a_usable_key_say_what_to_do() {
+    let files = [
+        ("secrets/v/pgp.yaml", ENCRYPTED_TO_PGP),
+        ("secrets/v/age.yaml", ENCRYPTED_TO_AGE),
+    ];
+    let world = World::start(&files, &["v=read"]);
+    let message = world.pair.wait_source("secrets", "DEGRADED", "2 of 2 files");
+    for words in [
+        "v/pgp.yaml (the file is encrypted to PGP ABCD only, and Sidevault does not support PGP",
+        "sops rotate --in-place --add-age",
+        "Set SOPS_AGE_KEY_FILE",
+        "v/age.yaml (there is no age key to decrypt this file with: it is encrypted to age1",
+    ] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let log = world.pair.log(Half::Sync);
+    let lines = log.lines().filter(|line| line.contains("sync has no age key: set SOPS_AGE_KEY_FILE"));
+    assert_eq!(lines.count(), 1, "{log}");
+}
+
 #[test]
 fn secrets_of_one_name_are_told_apart_by_their_namespace() {
     let secret = |namespace: &str, value: &str| {
@@ -339,7 +373,7 @@ fn secrets_of_one_name_are_told_apart_by_their_namespace() {
         (&item["tags"], &item["fields"][0]["value"]),
         (&["prod"][..].into(), &"p".into())
     );
-    // The title alone names neither: no client gets one of them by chance.
+    // A look-up by title alone fails, so that no client gets one of the two by chance.
     let reply = world.pair.get(&world.token, &format!("/v1/vaults/{vault}/items/db"));
     assert_eq!(reply.status, 400);
     assert!(reply.text().contains("2 items have this title"), "{}", reply.text());
@@ -348,7 +382,7 @@ fn secrets_of_one_name_are_told_apart_by_their_namespace() {
         world.pair.get(&world.token, &target).json().as_array().unwrap().len(),
         2
     );
-    // Each is still itself when they change places in the file.
+    // Both keep their ids when they change places in the file.
     world.write(
         "secrets/v/all.yaml",
         &format!("{}---\n{}", secret("prod", "p2"), secret("dev", "d")),
@@ -358,7 +392,7 @@ fn secrets_of_one_name_are_told_apart_by_their_namespace() {
 }
 
 #[test]
-fn a_file_of_too_many_documents_refuses_only_itself() {
+fn a_file_with_too_many_documents_does_not_affect_other_files() {
     let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
     let vault = world.vault("v");
     world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
@@ -370,9 +404,9 @@ fn a_file_of_too_many_documents_refuses_only_itself() {
     world.wait_titles(&vault, &["a 2"]);
 }
 
-/// As kubelet mounts a ConfigMap with `items`, and as it puts a new revision in place.
+/// The tree is a volume as kubelet makes it for a ConfigMap with `items`, with a new revision now and then.
 #[test]
-fn a_kubernetes_volume_is_swapped_and_nothing_is_lost_in_between() {
+fn a_new_revision_of_a_kubernetes_volume_removes_no_item() {
     let pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
     let root = pair.path("secrets");
     let revision = |n: u32| {
