@@ -292,7 +292,9 @@ fn files_of_one_name_are_told_apart_by_their_directory() {
     }
     let warnings = || {
         let log = world.pair.log(Half::Sync);
-        let lines = log.lines().filter(|line| line.contains("items of several files have one title"));
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("items of several files have one title"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let first = wait_until(|| warnings().pop()).expect("a warning");
@@ -336,7 +338,9 @@ fn encrypted_files_without_a_usable_key_say_what_to_do() {
         assert!(message.contains(words), "{words}: {message}");
     }
     let log = world.pair.log(Half::Sync);
-    let lines = log.lines().filter(|line| line.contains("sync has no age key: set SOPS_AGE_KEY_FILE"));
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("sync has no age key: set SOPS_AGE_KEY_FILE"));
     assert_eq!(lines.count(), 1, "{log}");
 }
 
@@ -396,9 +400,11 @@ fn a_file_with_too_many_documents_does_not_affect_other_files() {
     let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
     let vault = world.vault("v");
     world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
-    world
-        .pair
-        .wait_source("secrets", "DEGRADED", "v/many.yaml (the file makes more than 10000 items");
+    world.pair.wait_source(
+        "secrets",
+        "DEGRADED",
+        "v/many.yaml (the file makes more than 10000 items",
+    );
     world.write("secrets/v/a.yaml", "k: 2\n");
     world.wait_value(&vault, "a", "2");
     world.wait_titles(&vault, &["a 2"]);

@@ -42,7 +42,9 @@ pub enum HandshakeError {
     #[error("the other side has another bus key (does it use another credentials file, or another version?)")]
     WrongKey,
     /// The other side reports that the keys differ. The report is not authenticated, so it is a hint only.
-    #[error("the other side refuses the bus key of this side (does it use another credentials file, or another version?)")]
+    #[error(
+        "the other side refuses the bus key of this side (does it use another credentials file, or another version?)"
+    )]
     Refused,
     /// No random numbers are available, or this crate has a fault.
     #[error("the handshake could not be carried out: no random numbers, or a fault in this program")]

@@ -114,7 +114,8 @@ fn typed(kind: &str, mut plain: Zeroizing<Vec<u8>>) -> Result<Opened, Problem> {
     Ok(Opened::Value(value))
 }
 
-const MISTYPED: Problem = "the decrypted value does not have the type that is noted beside it; set it again with `sops edit`";
+const MISTYPED: Problem =
+    "the decrypted value does not have the type that is noted beside it; set it again with `sops edit`";
 
 /// Parses a boolean like Go's `strconv.ParseBool`. sops itself writes `True` and `False`.
 pub(crate) fn boolean(text: &str) -> Option<bool> {

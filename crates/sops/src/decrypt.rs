@@ -95,9 +95,9 @@ impl Walk<'_> {
                     let kept = self.value(entry, matched, &path)?;
                     self.context.truncate(outer);
                     if kept == Kept::Comment {
-                        return Err(
-                            path.error("a comment is encrypted in place of a value; set the value again with `sops edit`")
-                        );
+                        return Err(path.error(
+                            "a comment is encrypted in place of a value; set the value again with `sops edit`",
+                        ));
                     }
                 }
                 Ok(Kept::Yes)
@@ -125,7 +125,9 @@ impl Walk<'_> {
         let sealed = self.metadata.rule.seals(matched, looks_sealed);
         if sealed {
             let text = value.as_str().ok_or_else(|| {
-                path.error("the value should be encrypted and is not: it was added without sops; encrypt it with `sops edit`")
+                path.error(
+                    "the value should be encrypted and is not: it was added without sops; encrypt it with `sops edit`",
+                )
             })?;
             // sops does not encrypt an empty text.
             if !text.is_empty() {

@@ -234,7 +234,10 @@ mod tests {
         };
         assert!(error.is_without_identity());
         let text = error.to_string();
-        assert!(text.contains("age1x") && text.contains("Set SOPS_AGE_KEY_FILE"), "{text}");
+        assert!(
+            text.contains("age1x") && text.contains("Set SOPS_AGE_KEY_FILE"),
+            "{text}"
+        );
         assert!(text.contains("Not used here: keys.txt: line 1"), "{text}");
     }
 }

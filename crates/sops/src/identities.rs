@@ -99,7 +99,10 @@ impl Identities {
     /// Adds the identities and the notes of `other`, without repetitions.
     pub fn extend(&mut self, other: Identities) {
         other.keys.into_iter().for_each(|key| self.add(key));
-        other.unusable.into_iter().for_each(|problem| self.note_unusable(problem));
+        other
+            .unusable
+            .into_iter()
+            .for_each(|problem| self.note_unusable(problem));
     }
 
     /// Notes a source of identities that gave none. The errors of files that can't be decrypted have this text.
@@ -151,7 +154,8 @@ impl Unusable {
     }
 }
 
-const SSH: &str = "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, and encrypt the files to the new key";
+const SSH: &str =
+    "SSH keys are not supported; convert the key with `ssh-to-age -private-key`, and encrypt the files to the new key";
 
 /// The problem of a key file that is itself encrypted with age; `None` for other files.
 fn encrypted(bytes: &[u8]) -> Option<&'static str> {

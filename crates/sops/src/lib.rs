@@ -235,7 +235,12 @@ mod tests {
         let text = "sops: {mac: m, lastmodified: t, pgp: [{fp: ABCD, enc: x}], kms: [{arn: 'arn:aws:k\nx'}]}";
         let error = plain(Format::Yaml, text.as_bytes()).unwrap_err();
         let told = error.to_string();
-        for words in ["PGP ABCD", "AWS KMS arn:aws:k", "does not support PGP and AWS KMS", "--add-age"] {
+        for words in [
+            "PGP ABCD",
+            "AWS KMS arn:aws:k",
+            "does not support PGP and AWS KMS",
+            "--add-age",
+        ] {
             assert!(told.contains(words), "{words}: {told}");
         }
         assert!(!told.contains('\n'), "{told}");

@@ -117,7 +117,7 @@ impl KeyGroup {
         let others = others.iter().flat_map(|(kind, title, fields)| {
             entries(kind).iter().map(move |entry| {
                 let parts: Vec<_> = fields.iter().filter_map(|field| text(entry, field)).collect();
-                Recipient::service(*title, &parts.join(" "))
+                Recipient::service(title, &parts.join(" "))
             })
         });
         Self {

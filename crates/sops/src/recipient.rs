@@ -107,6 +107,9 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_and_keeps_its_note() {
         let long = Recipient::age(&format!("age1pq1{}", "x".repeat(2000))).with_note();
-        assert!(long.len() < 120 && long.ends_with("… (post-quantum, not supported)"), "{long}");
+        assert!(
+            long.len() < 120 && long.ends_with("… (post-quantum, not supported)"),
+            "{long}"
+        );
     }
 }

@@ -24,7 +24,8 @@ pub(crate) fn decode_with_mark(bytes: &[u8], format: Format) -> Result<Cow<'_, s
         Some(Err(line)) => Err(SopsError::Syntax {
             format,
             line,
-            problem: "the file starts with UTF-16's byte order mark and is not valid UTF-16; save it as UTF-8".to_owned(),
+            problem: "the file starts with UTF-16's byte order mark and is not valid UTF-16; save it as UTF-8"
+                .to_owned(),
         }),
     }
 }

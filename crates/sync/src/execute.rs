@@ -56,7 +56,11 @@ fn refuse(kind: FailureKind, message: impl Into<String>) -> CommandError {
     CommandError::Refused(Refusal::new(kind, message))
 }
 
-async fn try_command(batch: &mut Batch<'_>, context: &WriterContext, command: &Command) -> Result<Answer, CommandError> {
+async fn try_command(
+    batch: &mut Batch<'_>,
+    context: &WriterContext,
+    command: &Command,
+) -> Result<Answer, CommandError> {
     let now = Timestamp::now();
     match command {
         Command::CreateItem { vault, input, by } => {
@@ -181,7 +185,10 @@ fn answer_item(item: &Item) -> Result<Answer, CommandError> {
         .and_then(|json| RawValue::from_string(json).ok());
     match json {
         Some(json) => Ok(Answer::Item { json }),
-        None => Err(refuse(FailureKind::Internal, "the item was stored, but could not be encoded for the answer")),
+        None => Err(refuse(
+            FailureKind::Internal,
+            "the item was stored, but could not be encoded for the answer",
+        )),
     }
 }
 
@@ -215,7 +222,9 @@ fn require_free_name(batch: &Batch<'_>, name: &str, except: Option<VaultId>) -> 
     if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
         return Err(refuse(
             FailureKind::Invalid,
-            format!("a vault's name must have 1 to {MAX_NAME_CHARS} characters, not only blanks, and no control characters"),
+            format!(
+                "a vault's name must have 1 to {MAX_NAME_CHARS} characters, not only blanks, and no control characters"
+            ),
         ));
     }
     match vault_ids::named(batch, name).filter(|vault| Some(vault.id) != except) {

@@ -103,7 +103,12 @@ impl Default for Metrics {
                 "Files of the source that can't be read",
                 Family::default(),
             ),
-            links: registered(r, "bus_connected", "Connected api processes and commands", Gauge::default()),
+            links: registered(
+                r,
+                "bus_connected",
+                "Connected api processes and commands",
+                Gauge::default(),
+            ),
             reconnects: registered(
                 r,
                 "bus_links",

@@ -294,7 +294,9 @@ impl Committer {
         for job in jobs {
             outcomes.push(match &job.work {
                 Work::Command(Command::Ping) => JobResult::Command(ping_answer(&self.context.status)),
-                Work::Command(command) => JobResult::Command(execute::command(&mut batch, &self.context, command).await?),
+                Work::Command(command) => {
+                    JobResult::Command(execute::command(&mut batch, &self.context, command).await?)
+                }
                 Work::Directory(job) => JobResult::Directory(directory::apply(&mut batch, job).await?),
                 Work::Activity(requests) => {
                     batch.add_activity(requests).await?;

@@ -57,7 +57,8 @@ impl WriterState {
 }
 
 /// The message of a source with bad files, for clients without a token too.
-const BAD_FILES: &str = "some files can't be read; the log of sync names them, and so does /health to a client with a token";
+const BAD_FILES: &str =
+    "some files can't be read; the log of sync names them, and so does /health to a client with a token";
 
 /// The message of a source with encrypted files while sync has no age key.
 const NO_AGE_KEY: &str = "encrypted files can't be read, because sync has no age key: set SOPS_AGE_KEY_FILE, or \

@@ -21,9 +21,9 @@ use crate::directory::SourceContext;
 use crate::disk::disk_of;
 use crate::error::SyncError;
 use crate::link::Links;
+use crate::low_disk::LowDisk;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
-use crate::low_disk::LowDisk;
 use crate::status::{SourceState, Status};
 use crate::vault_ids;
 
@@ -155,7 +155,9 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
             );
             tasks.spawn(admin);
         }
-        Err(error) => tracing::warn!(%error, "the admin socket can't be opened, so administrators' commands work only while sync is stopped"),
+        Err(error) => {
+            tracing::warn!(%error, "the admin socket can't be opened, so administrators' commands work only while sync is stopped")
+        }
     }
     let (stopping, tracker, each) = (stop.clone(), tasks.clone(), serving);
     tasks.spawn(async move {
@@ -250,7 +252,13 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(socket)
 }
 
-async fn accept_admin_commands(socket: UnixListener, key: BusKey, links: Links, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept_admin_commands(
+    socket: UnixListener,
+    key: BusKey,
+    links: Links,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     let key = Arc::new(key);
     let permits = Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS));
     let next = async || (permits.clone().acquire_owned().await, socket.accept().await);

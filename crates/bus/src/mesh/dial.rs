@@ -65,7 +65,9 @@ fn pauses() -> ExponentialBackoff {
 
 async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
     let connect = async { TcpStream::connect(&resolve(target).await?[..]).await };
-    let stream = timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| DialError::TimedOut)?;
+    let stream = timeout(CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(|_| DialError::TimedOut)?;
     let stream = stream.map_err(DialError::Unreachable)?;
     // Calls are small and a client waits for each: send them without Nagle's delay.
     stream.set_nodelay(true).map_err(DialError::Unreachable)?;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::pending::Pending;
-use super::{ReplyFrame, CallError, InUse, Incoming, Infallible, Outgoing, Reply};
+use super::{CallError, InUse, Incoming, Infallible, Outgoing, Reply, ReplyFrame};
 use crate::connection::Connection;
 use crate::frame::{FrameReader, FrameWriter, LinkError};
 use crate::message::{self, Kind};

@@ -32,7 +32,10 @@ pub(crate) struct KeySources {
 
 impl KeySources {
     pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        Self { file, logged: Vec::new() }
+        Self {
+            file,
+            logged: Vec::new(),
+        }
     }
 
     /// Reads all keys of the source's key file, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, and the user's `sops/age/keys.txt`. Called

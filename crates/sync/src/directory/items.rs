@@ -10,7 +10,7 @@ use sidevault_model::{Category, ItemId, VaultId};
 
 use super::beneath::Opened;
 use super::content::{self, Upload};
-use super::draft::{ItemDraft, FileDraft, ParsedDocument, SecretName, categorize, content_id, stem};
+use super::draft::{FileDraft, ItemDraft, ParsedDocument, SecretName, categorize, content_id, stem};
 use super::read::{Contents, RawFile, ReadError};
 
 /// The items of a file.

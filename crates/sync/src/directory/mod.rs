@@ -14,8 +14,8 @@ mod items;
 #[cfg(test)]
 mod model_tests;
 mod read;
-mod secret;
 mod scanner;
+mod secret;
 mod tree;
 mod watch;
 

@@ -25,9 +25,9 @@ use unicode_normalization::UnicodeNormalization;
 use super::scanner::{DirectoryScanner, Next, SourceContext};
 use crate::config::DirectorySource;
 use crate::disk::disk_of;
+use crate::low_disk::LowDisk;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
-use crate::low_disk::LowDisk;
 use crate::status::Status;
 
 /// Pairs of directories that are one vault: by case, by the Kelvin sign, which folds to `k`, and by normalisation.

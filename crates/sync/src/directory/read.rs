@@ -98,7 +98,11 @@ pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, Re
 
 fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
     if Format::from_path(&found.path) != Format::Binary {
-        return whole(file, MAX_STRUCTURED_BYTES, "the file is larger than 16 MiB, the limit for its format");
+        return whole(
+            file,
+            MAX_STRUCTURED_BYTES,
+            "the file is larger than 16 MiB, the limit for its format",
+        );
     }
     let survey = Survey::of(file)?;
     if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {

@@ -212,7 +212,10 @@ impl DirectoryScanner {
         if !tree.changing && files > 0 {
             self.prune(&tree, &vaults, &owned).await?;
         }
-        let errors = self.records.iter().filter_map(|(path, record)| Some((path, record.error.as_ref()?)));
+        let errors = self
+            .records
+            .iter()
+            .filter_map(|(path, record)| Some((path, record.error.as_ref()?)));
         failed.extend(errors.map(|(path, error)| (path.clone(), error.message.clone())));
         self.log_changes(&failed);
         self.failed.clone_from(&failed);
@@ -373,12 +376,20 @@ impl DirectoryScanner {
         root: &Arc<Root>,
         identities: &Arc<Identities>,
     ) -> Result<Option<Vec<ItemDraft>>, ReadError> {
-        let good = self.records.get(&found.relative).filter(|record| record.error.is_none());
+        let good = self
+            .records
+            .get(&found.relative)
+            .filter(|record| record.error.is_none());
         if good.is_some_and(|record| record.stamp == Some(found.stamp)) {
             return Ok(None);
         }
         let good_digest = good.map(|record| record.digest);
-        let (root, file, keys, ids) = (root.clone(), found.clone(), identities.clone(), self.context.ids.clone());
+        let (root, file, keys, ids) = (
+            root.clone(),
+            found.clone(),
+            identities.clone(),
+            self.context.ids.clone(),
+        );
         let read = run_blocking(move || {
             let begun = SystemTime::now();
             let mut opened = root.file(&file.path)?;

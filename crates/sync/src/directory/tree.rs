@@ -199,7 +199,8 @@ impl Listing<'_> {
         for found in files {
             match self.tree.files.last() {
                 Some(kept) if kept.relative == found.relative => {
-                    let error = "another file's name differs only in Unicode normalisation (NFC, NFD); rename one of them";
+                    let error =
+                        "another file's name differs only in Unicode normalisation (NFC, NFD); rename one of them";
                     let shown = found.path.to_string_lossy().into_owned();
                     let (vault, error) = (found.vault, error.to_owned());
                     self.tree.refused.insert(shown, RejectedPath { vault, error });
@@ -281,7 +282,12 @@ mod tests {
     fn a_files_directory_is_given_from_its_vault_on() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("media/plex/deep")).unwrap();
-        for file in ["top.yaml", "media/a.yaml", "media/plex/b.yaml", "media/plex/deep/c.yaml"] {
+        for file in [
+            "top.yaml",
+            "media/a.yaml",
+            "media/plex/b.yaml",
+            "media/plex/deep/c.yaml",
+        ] {
             fs::write(dir.path().join(file), "a: 1").unwrap();
         }
         let mut source = DirectorySource::new(dir.path());
