@@ -66,7 +66,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_message_survives_its_frame(number: u64, body: Vec<u8>) {
+        fn a_message_is_parsed_as_written(number: u64, body: Vec<u8>) {
             for kind in [Kind::Ping, Kind::Call(number), Kind::Answer(number), Kind::NoAnswer(number), Kind::Notice] {
                 let frame = Bytes::from([kind.head().as_slice(), &body].concat());
                 prop_assert_eq!(parse(frame).unwrap(), (kind, Bytes::from(body.clone())));
@@ -74,7 +74,7 @@ mod tests {
         }
 
         #[test]
-        fn any_frame_is_judged_without_a_panic(frame: Vec<u8>) {
+        fn no_frame_panics(frame: Vec<u8>) {
             let _ = parse(frame.into());
         }
     }

@@ -1,6 +1,6 @@
-//! The work for a file grows with its size and not with the square of it, whatever the file is made of.
+//! The work for a file of any kind is linear in its size, not quadratic.
 //!
-//! Time would depend on the machine, so allocations are counted, and for YAML also the steps of the scanner.
+//! Times would depend on the machine, so the tests count allocations, and for YAML the steps of the scanner as well.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::cell::Cell;
@@ -10,16 +10,16 @@ use allocation_counter::measure;
 use saphyr_parser::{Input, Parser, StrInput};
 use sidevault_sops::{Format, Identities, read};
 
-/// How much larger the large input is. The square would be 64 times the work.
+/// How many times larger the large input is. Quadratic work would be 64 times as much.
 const TIMES: usize = 8;
 
-/// How much work is allowed for that: growing buffers by doubling costs up to twice their size.
+/// How many times the work may be. It is twice the growth, because buffers that double cost up to twice their size.
 const MOST: u64 = 2 * TIMES as u64;
 
-/// A size at which the fixed work no longer counts.
+/// A size at which the constant part of the work does not matter.
 const SMALL: usize = 200;
 
-/// Inputs by name, as large as is asked for.
+/// Inputs by name. Each is made in a given size.
 type Shape = (&'static str, Format, fn(usize) -> String);
 
 const SHAPES: &[Shape] = &[
@@ -164,7 +164,7 @@ fn allocations_grow_with_the_size() {
     }
 }
 
-/// Counts what the scanner does with its input.
+/// Counts the scanner's reads of its input.
 struct Counted<'a> {
     input: StrInput<'a>,
     steps: Rc<Cell<u64>>,
@@ -257,7 +257,7 @@ fn allocations_for_identities_grow_with_their_number() {
     assert!(work(TIMES * SMALL) <= MOST * work(SMALL));
 }
 
-/// The test would notice: a square does not pass.
+/// The limit of the tests is low enough: quadratic work exceeds it.
 #[test]
 fn what_grows_with_the_square_is_noticed() {
     let square = |n: usize| {

@@ -1,10 +1,10 @@
-//! Files sealed by the real sops (`fixtures/make.sh`), read as they are and damaged in many ways.
+//! Files that the real sops encrypted (`fixtures/make.sh`), read unchanged and damaged in many ways.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use proptest::prelude::*;
 use sidevault_sops::{Document, Format, Identities, SopsError, read, scalar_text};
 
-/// A file, how it is read, and its content as text.
+/// Each file with its format and its content as text.
 const FILES: &[(Format, &[u8], &str)] = &[
     (
         Format::Yaml,
@@ -38,10 +38,10 @@ fn identities() -> Identities {
     Identities::parse(include_bytes!("fixtures/identities.txt")).0
 }
 
-/// The content as text, with the file's last change.
+/// The content of a file as text.
 fn content(format: Format, bytes: &[u8]) -> Result<String, SopsError> {
     let file = read(format, bytes, &identities())?;
-    // Only binary files may pass for plain ones when damaged beyond recognition.
+    // A damaged binary file may look like one that is not encrypted; other files may not.
     assert!(file.encrypted && file.lastmodified.is_some());
     Ok(match &file.document {
         Document::Tree(documents) => documents.iter().map(scalar_text).collect(),
@@ -50,7 +50,7 @@ fn content(format: Format, bytes: &[u8]) -> Result<String, SopsError> {
 }
 
 #[test]
-fn every_fixture_reads() {
+fn every_fixture_is_decrypted() {
     for (format, bytes, expected) in FILES {
         assert_eq!(content(*format, bytes).unwrap(), *expected);
     }
@@ -83,12 +83,12 @@ fn one_group_of_two_is_too_few() {
 }
 
 #[test]
-fn a_flipped_bit_in_any_sealed_value_or_the_mac_is_refused() {
+fn a_flipped_bit_in_any_value_or_the_mac_is_refused() {
     for (format, bytes, _) in FILES {
         let text = std::str::from_utf8(bytes).unwrap();
         for (start, _) in text.match_indices("ENC[AES256_GCM,") {
             let end = start + text[start..].find(",type:").unwrap();
-            // Comments are no values: sops does not protect them, and we drop them.
+            // Comments are not values: sops does not authenticate them, and they are dropped.
             if text[end..].starts_with(",type:comment") {
                 continue;
             }
@@ -105,7 +105,7 @@ fn a_flipped_bit_in_any_sealed_value_or_the_mac_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// All values of the fixtures are sealed, so whatever still opens must be what was sealed.
+    /// All values of the fixtures are encrypted, so a file that can still be decrypted must have its original content.
     #[test]
     fn a_damaged_file_never_reads_as_something_else(
         file in 0..FILES.len(),

@@ -19,14 +19,14 @@ async fn both(a: BusKey, b: BusKey) -> (Result<Connection, HandshakeError>, Resu
     tokio::join!(Connection::connect(dialled, &a), Connection::accept(accepted, &b))
 }
 
-/// Sends `bytes` to an accepting side and keeps the stream open; what becomes of it.
+/// Sends `bytes` to an accepting side, keeps the stream open, and returns the result of the handshake.
 async fn accept_of(bytes: &[u8]) -> Result<Connection, HandshakeError> {
     let (mut stranger, accepted) = duplex(64 * 1024);
     stranger.write_all(bytes).await.unwrap();
     Connection::accept(accepted, &key(1)).await
 }
 
-/// A stream that keeps what passes, as an eavesdropper would.
+/// A stream that records what is written to it, like an eavesdropper.
 struct Tap {
     stream: DuplexStream,
     written: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
@@ -68,7 +68,7 @@ async fn equal_keys_make_a_link_in_both_directions() {
 }
 
 #[tokio::test]
-async fn another_key_is_named_on_both_sides() {
+async fn a_wrong_key_is_reported_on_both_sides() {
     let (dialling, accepting) = both(key(1), key(2)).await;
     let (dialling, accepting) = (dialling.unwrap_err(), accepting.unwrap_err());
     assert!(matches!(dialling, HandshakeError::Refused), "{dialling}");
@@ -82,7 +82,7 @@ async fn another_key_is_named_on_both_sides() {
 }
 
 #[tokio::test]
-async fn other_protocols_and_garbage_are_turned_away() {
+async fn other_protocols_and_garbage_are_refused() {
     for garbage in [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
         b"\x16\x03\x01\x02\x00\x01",
@@ -94,7 +94,7 @@ async fn other_protocols_and_garbage_are_turned_away() {
     assert!(matches!(accept_of(&record).await, Err(HandshakeError::WrongKey)));
     assert!(matches!(accept_of(&[0, 0]).await, Err(HandshakeError::WrongKey)));
 
-    // The dialling side, too, may reach another service.
+    // The dialling side may reach another service, too.
     let (dialled, mut other) = duplex(64 * 1024);
     other.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await.unwrap();
     assert!(matches!(
@@ -104,7 +104,7 @@ async fn other_protocols_and_garbage_are_turned_away() {
 }
 
 #[tokio::test]
-async fn a_side_that_hangs_up_is_no_wrong_key() {
+async fn a_closed_connection_is_not_reported_as_a_wrong_key() {
     let (dialled, other) = duplex(64 * 1024);
     drop(other);
     let error = Connection::connect(dialled, &key(1)).await.unwrap_err();
@@ -121,8 +121,8 @@ async fn a_side_that_hangs_up_is_no_wrong_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_dawdles_ends_after_five_seconds() {
-    // Silent, and one byte a second: neither buys more time.
+async fn a_slow_handshake_ends_after_five_seconds() {
+    // A silent peer, and one that sends a byte each second.
     for every in [Duration::from_secs(3600), Duration::from_secs(1)] {
         let (mut slow, accepted) = duplex(64 * 1024);
         let dribble = tokio::spawn(async move {
@@ -149,7 +149,7 @@ async fn a_handshake_that_dawdles_ends_after_five_seconds() {
 }
 
 #[tokio::test]
-async fn a_recorded_handshake_makes_no_link() {
+async fn a_replayed_handshake_is_refused() {
     let written = std::sync::Arc::default();
     let (stream, accepted) = duplex(64 * 1024);
     let tap = Tap {
@@ -168,7 +168,7 @@ async fn a_recorded_handshake_makes_no_link() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_in_the_clear() {
+async fn no_plaintext_is_sent() {
     let written = std::sync::Arc::default();
     let (stream, accepted) = duplex(64 * 1024);
     let tap = Tap {
@@ -200,7 +200,7 @@ async fn unix_sockets_work_too() {
 }
 
 #[tokio::test]
-async fn a_stranger_costs_a_bounded_read() {
+async fn a_handshake_reads_a_bounded_number_of_bytes() {
     let (mut stranger, accepted) = duplex(64);
     let accepting = tokio::spawn(async move { Connection::accept(accepted, &key(1)).await.is_err() });
     let mut sent = 0;
@@ -218,7 +218,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_bytes_from_a_stranger_make_a_link(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+    fn no_bytes_without_the_key_complete_a_handshake(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         prop_assert!(runtime.block_on(accept_of(&bytes)).is_err());
     }

@@ -14,7 +14,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// One direction of a link: what one side seals with and the other opens with.
+/// The ciphers of one direction of a link: one to write with and one to read with.
 async fn direction(encrypted: bool) -> (Cipher, Cipher) {
     if !encrypted {
         return (Cipher::plain(), Cipher::plain());
@@ -26,7 +26,7 @@ async fn direction(encrypted: bool) -> (Cipher, Cipher) {
     (write, read)
 }
 
-/// The bytes on the wire for these payloads, and the cipher that reads them.
+/// The bytes of these payloads on the wire, and the cipher to read them with.
 async fn wire(payloads: &[&[u8]], encrypted: bool) -> (Vec<u8>, Cipher) {
     let (write, read) = direction(encrypted).await;
     let mut writer = FrameWriter::new(Vec::new(), write);
@@ -48,7 +48,7 @@ async fn read_all(wire: &[u8], cipher: Cipher) -> (Vec<Bytes>, LinkError) {
     }
 }
 
-/// Where each record starts.
+/// The offsets at which records start.
 fn record_starts(wire: &[u8]) -> Vec<usize> {
     let mut starts = vec![0];
     while let Some([a, b]) = wire.get(starts[starts.len() - 1]..).and_then(<[u8]>::first_chunk) {
@@ -59,7 +59,7 @@ fn record_starts(wire: &[u8]) -> Vec<usize> {
 }
 
 #[test]
-fn frames_around_the_chunk_size_survive() {
+fn frames_around_the_chunk_size_are_read_as_written() {
     block_on(async {
         for encrypted in [false, true] {
             for length in [
@@ -82,7 +82,7 @@ fn frames_around_the_chunk_size_survive() {
 }
 
 #[test]
-fn the_longest_message_survives_and_a_longer_one_is_refused_on_both_sides() {
+fn a_message_longer_than_the_limit_is_refused_on_both_sides() {
     block_on(async {
         let longest = vec![7; MAX_FRAME];
         let (wire, cipher) = wire(&[&longest], true).await;
@@ -91,7 +91,7 @@ fn the_longest_message_survives_and_a_longer_one_is_refused_on_both_sides() {
         let (write, read) = direction(true).await;
         let mut writer = FrameWriter::new(Vec::new(), write);
         assert!(matches!(writer.write(b"x", &longest).await, Err(LinkError::TooLarge)));
-        // A peer that does not keep to the limit: full chunks without an end.
+        // A peer that exceeds the limit sends full chunks without a last one.
         writer.body = [&[MORE], vec![7; MAX_CHUNK].as_slice()].concat();
         for _ in 0..=MAX_FRAME / MAX_CHUNK {
             writer.record().unwrap();
@@ -158,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn frames_survive_the_wire(
+    fn frames_are_read_as_written(
         payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20),
         encrypted: bool,
     ) {
@@ -203,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_judged_without_a_panic(wire: Vec<u8>) {
+    fn no_input_panics(wire: Vec<u8>) {
         block_on(async {
             read_all(&wire, Cipher::plain()).await;
             read_all(&wire, direction(true).await.1).await;
@@ -211,7 +211,7 @@ proptest! {
     }
 }
 
-/// How many records of the three lie wholly before `at`. Their lengths are known, whatever `at` destroyed.
+/// How many of the three records end at or before `at`, computed from their known lengths.
 fn records_before(at: usize) -> usize {
     let lengths = [3, 3, 5].map(|payload| 2 + 1 + payload + TAG);
     let mut end = 0;

@@ -43,7 +43,7 @@ async fn next(connections: &mut mpsc::Receiver<Connection>) -> Connection {
     timeout(PATIENCE, connections.recv()).await.unwrap().unwrap()
 }
 
-/// Starts both ends and lets one call go through.
+/// Starts both ends and makes one call.
 async fn exchange(a: Connection, b: Connection) -> [(Peer, mpsc::Receiver<Incoming>); 2] {
     let ((a, from_b), (b, mut from_a)) = (peer::start(a), peer::start(b));
     let (answer, ()) = tokio::join!(a.call("ask".into()), async {
@@ -96,7 +96,7 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Waits until a condition is met, by the machine's clock: it works while tokio's clock stands still.
+/// Waits until a condition is met. The time limit is that of the machine's clock, so it works while tokio's clock is stopped.
 async fn until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
@@ -126,7 +126,7 @@ impl StoppedClock {
     }
 }
 
-/// A port that nobody listens on, most likely.
+/// The address of a port that was free a moment ago.
 async fn free_port() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -168,7 +168,7 @@ async fn a_lost_connection_is_dialled_again() {
     let mut dialled = dialling(1, address);
     for _ in 0..3 {
         let [a, b] = exchange(next(&mut dialled).await, next(&mut accepted).await).await;
-        // The accepting side goes away; the dialling side notices and comes back.
+        // The accepting side drops the link; the dialling side notices it and dials again.
         drop(b);
         timeout(PATIENCE, a.0.closed()).await.unwrap();
     }
@@ -182,7 +182,7 @@ async fn a_restarted_listener_is_found_again() {
     drop((accepted, b));
     timeout(PATIENCE, a.0.closed()).await.unwrap();
     let mut accepted = loop {
-        // The old listener's task needs a moment to go.
+        // The port is in use until the old listener's task has ended.
         let listen = Some(address);
         match connections(Options { listen, dial: vec![] }, key(1)) {
             Ok((accepted, _)) => break accepted,
@@ -241,7 +241,7 @@ async fn a_flood_of_idle_connections_keeps_nobody_out() {
     })
     .await;
     exchange(ours.unwrap(), theirs.unwrap()).await;
-    // Of the flood and the link's own handshake, 64 were going on at most.
+    // At most 64 handshakes run at a time, so the others of the flood have ended.
     until(|| ended.load(Ordering::Relaxed) >= 300 - 64).await;
 }
 

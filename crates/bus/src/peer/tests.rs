@@ -17,7 +17,7 @@ fn pair() -> (End, End) {
     (start(a), start(b))
 }
 
-/// Two encrypted ends, and between them a wire that can be cut by aborting the task.
+/// Two encrypted ends, and the task that copies bytes between them. If it is aborted, the connection breaks.
 async fn wired() -> (End, End, tokio::task::JoinHandle<()>) {
     let key = BusKey::from_bytes(&[1; 32]);
     let (a, mut a_wire) = duplex(64 * 1024);
@@ -29,8 +29,8 @@ async fn wired() -> (End, End, tokio::task::JoinHandle<()>) {
     (start(a.unwrap()), start(b.unwrap()), wire)
 }
 
-/// Waits until nothing in the runtime has anything left to do. For tests with a paused clock only: there, time moves on
-/// exactly when every task waits. It moves by less than the time after which a link sends its next ping.
+/// Waits until all other tasks wait. Only for tests with a paused clock, which moves on when no task can run. It moves by less
+/// than the interval of pings.
 async fn until_idle() {
     sleep(Duration::from_secs(3)).await;
 }
@@ -75,7 +75,7 @@ async fn a_thousand_calls_are_answered_in_any_order() {
         while held.len() < 1000 {
             held.push(next_request(&mut from_a).await);
         }
-        // Last come, first served.
+        // The last request is answered first.
         for (body, reply) in held.into_iter().rev() {
             reply.send(body);
         }
@@ -90,7 +90,7 @@ async fn a_thousand_calls_are_answered_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_calls_than_fit_wait_their_turn() {
+async fn calls_beyond_the_limit_wait() {
     let ((a, _from_b), (_b, from_a)) = pair();
     let mut calls = JoinSet::new();
     for n in 0..5000 {
@@ -104,7 +104,7 @@ async fn more_calls_than_fit_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn twenty_mebibytes_go_there_and_back() {
+async fn a_call_and_its_answer_may_have_20_mib() {
     let ((a, _from_b), (_b, from_a), _wire) = wired().await;
     echo(from_a);
     let body: Bytes = (0..20 * 1024 * 1024_u32).map(|n| (n >> 8) as u8).collect();
@@ -113,7 +113,7 @@ async fn twenty_mebibytes_go_there_and_back() {
 }
 
 #[tokio::test]
-async fn too_long_a_message_is_refused_and_harms_nobody() {
+async fn a_message_that_is_too_long_is_refused_and_the_link_lives() {
     let ((a, _from_b), (b, mut from_a)) = pair();
     let huge = Bytes::from(vec![0; MAX_MESSAGE + 1]);
     assert_eq!(a.call(huge.clone()).await, Err(CallError::TooLarge));
@@ -164,9 +164,9 @@ async fn a_dropped_call_is_forgotten_and_the_link_lives() {
 }
 
 #[tokio::test]
-async fn a_call_given_up_before_it_was_sent_is_never_sent() {
+async fn a_call_that_is_dropped_before_it_was_sent_is_never_sent() {
     let ((a, _from_b), (_b, mut from_a)) = pair();
-    // Polled once, so that it is queued, and dropped before the link's task can run.
+    // The call is polled once, so that it is queued, and dropped before the link's task can run.
     {
         let call = a.call("never".into());
         tokio::pin!(call);
@@ -177,7 +177,7 @@ async fn a_call_given_up_before_it_was_sent_is_never_sent() {
 }
 
 #[tokio::test]
-async fn a_dropped_reply_tells_the_caller() {
+async fn a_dropped_reply_fails_the_call() {
     let ((a, _from_b), (_b, mut from_a)) = pair();
     let call = tokio::spawn(async move { a.call("ask".into()).await });
     drop(next_request(&mut from_a).await);
@@ -185,16 +185,16 @@ async fn a_dropped_reply_tells_the_caller() {
 }
 
 #[tokio::test]
-async fn a_side_that_takes_nothing_more_says_so() {
+async fn calls_to_a_side_without_a_receiver_fail() {
     let ((a, _from_b), (b, from_a)) = pair();
     drop(from_a);
     assert_eq!(a.call("ask".into()).await, Err(CallError::Unanswered));
-    // It may still call.
+    // It can still make calls.
     drop(b);
 }
 
 #[tokio::test]
-async fn when_the_link_breaks_every_call_fails_at_once_and_says_what_may_have_happened() {
+async fn when_the_link_breaks_every_call_fails_and_tells_whether_it_may_have_been_executed() {
     let ((a, _from_b), (_b, mut from_a), wire) = wired().await;
     let sent = tokio::spawn({
         let a = a.clone();
@@ -211,7 +211,7 @@ async fn when_the_link_breaks_every_call_fails_at_once_and_says_what_may_have_ha
     let not_sent = Err(CallError::Disconnected { maybe_executed: false });
     assert_eq!(a.call("late".into()).await, not_sent);
     assert_eq!(a.notify("late".into()).await, not_sent.map(|_: Bytes| ()));
-    // Harmless, though nobody will hear it.
+    // An answer after the end of the link is ignored.
     reply.send("answer".into());
     assert!(from_a.recv().await.is_none());
 }
@@ -242,11 +242,11 @@ async fn a_silent_link_is_kept_alive_by_pings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_side_that_falls_silent_is_dead_after_fifteen_seconds() {
+async fn a_link_to_a_silent_side_ends_after_fifteen_seconds() {
     let key = BusKey::from_bytes(&[1; 32]);
     let (a, mut a_wire) = duplex(64 * 1024);
     let (b, mut b_wire) = duplex(64 * 1024);
-    // A wire that swallows everything once the handshake is done, yet stays open: a pulled cable.
+    // After the handshake, everything is swallowed while the streams stay open, as with a pulled cable.
     let wire = tokio::spawn(async move {
         let passing = tokio::io::copy_bidirectional(&mut a_wire, &mut b_wire);
         let _ = timeout(Duration::from_secs(1), passing).await;
@@ -297,7 +297,7 @@ async fn an_unanswered_request_keeps_the_link() {
     assert!(!a.is_closed());
     reply.send("answer".into());
     assert_eq!(call.await.unwrap().unwrap(), "answer");
-    // Now nothing on the other side uses the link any more.
+    // The other side now has nothing left that keeps the link.
     a.closed().await;
 }
 
@@ -350,7 +350,7 @@ async fn an_altered_record_ends_only_its_own_link() {
 }
 
 #[tokio::test]
-async fn a_peer_that_breaks_the_protocol_is_cut_off() {
+async fn a_peer_that_violates_the_protocol_is_disconnected() {
     use crate::message::Kind;
     let heads = [
         Kind::Answer(1).head().to_vec(),

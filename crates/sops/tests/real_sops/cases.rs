@@ -1,7 +1,7 @@
 //! Documents to encrypt with the real sops: every type, format and option.
 
 pub(crate) struct Case {
-    /// The file's name; its ending picks the format.
+    /// The file's name. Its ending gives the format.
     pub(crate) file: &'static str,
     pub(crate) plain: &'static str,
     /// Lines of the creation rule in `.sops.yaml`.
@@ -309,14 +309,14 @@ pub(crate) const CASES: &[Case] = &[
     case("json-inside.bin", "{\"data\": \"x\", \"sops\": 1}"),
 ];
 
-/// What the real sops encrypts and then cannot read back itself.
+/// Files that the real sops encrypts but decrypts to other content.
 pub(crate) const LOST_BY_SOPS: &[Case] = &[
-    // An open negative zero comes back as the integer 0.
+    // A negative zero that is not encrypted becomes the integer 0.
     with(
         "negative-zero.yaml",
         &["encrypted_regex: '^pass'"],
         "a: -0.0\npass: x\n",
     ),
-    // A nameless entry comes back as a comment.
+    // An entry without a name becomes a comment.
     case("nameless.ini", "[a]\n- = first\n"),
 ];

@@ -1,7 +1,7 @@
-//! Random files: what the real sops encrypts is read here as the real sops decrypts it.
+//! Random files that the real sops encrypts must be read as the real sops decrypts them.
 //!
-//! `SIDEVAULT_FUZZ_FILES` says how many files of each format (5 if not set), `SIDEVAULT_FUZZ_SEED` the first
-//! seed. A failure prints its seed: put it into [`SEEDS`].
+//! `SIDEVAULT_FUZZ_FILES` is the number of files of each format (default 5), `SIDEVAULT_FUZZ_SEED` the first seed. A failure
+//! prints its seed: add it to [`SEEDS`].
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,15 +16,15 @@ use crate::{compact, documents, first_json, format_of};
 /// Seeds that once failed.
 const SEEDS: &[(&str, u64)] = &[];
 
-/// How a file was judged.
+/// The result for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
-    /// Read as sops decrypts it.
+    /// The file was read as sops decrypts it.
     Same,
     /// sops refuses to encrypt it.
     NotEncrypted,
-    /// sops cannot decrypt what it encrypted, and it is refused here, too, or read by its values where sops
-    /// goes by comments that moved.
+    /// sops can't decrypt its own file. This crate refuses it, too, or reads it by the form of the values where sops relies
+    /// on comments that were moved.
     LostBySops,
 }
 
@@ -42,7 +42,7 @@ fn random_files_read_as_sops_decrypts_them() {
     let next = AtomicU64::new(0);
     let judged: Mutex<BTreeMap<(&str, Verdict), usize>> = Mutex::default();
     let failed: Mutex<Vec<String>> = Mutex::default();
-    // sops is started twice for each file; a few at a time use what processors there are.
+    // sops is started twice for each file, so several files are tested at a time.
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -76,7 +76,7 @@ fn random_files_read_as_sops_decrypts_them() {
         work.len(),
         failed[..failed.len().min(20)].join("\n\n")
     );
-    // A generator whose files sops refuses would prove nothing.
+    // If sops refused most files, the test would prove nothing.
     for name in FORMATS {
         let of = |verdict| judged.get(&(name, verdict)).copied().unwrap_or_default();
         assert!(
@@ -105,7 +105,7 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
     let (ours, theirs) = match (ours, theirs) {
         (Ok(ours), Some(theirs)) => (ours, compact(&theirs)),
         (Err(_), None) => return Ok(Verdict::LostBySops),
-        // JSON has no word for infinities and what is no number; YAML has.
+        // YAML has infinities and NaN; JSON does not.
         (Ok(ours), None) if file.name == "f.yaml" && is_no_json(&ours) => {
             let text = world
                 .decrypt(file.name, &sealed, "yaml", &[0])
@@ -118,15 +118,14 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
                 Err(format!("ours {ours}\nsops {theirs}"))
             };
         }
-        // Comments are not authenticated, and what sops writes may move them away from their values; what they
-        // say is not needed here.
+        // sops may move comments away from their values, and does not authenticate them. This crate does not use them.
         (Ok(_), None) if file.rule.iter().any(|line| line.contains("comment_regex")) => return Ok(Verdict::LostBySops),
         (Ok(_), None) => return Err("sops refuses it".to_owned()),
         (Err(error), Some(_)) => return Err(format!("{error}\n{}", String::from_utf8_lossy(&sealed))),
     };
     let shown = first_json(&ours);
     match file.name {
-        // Merged here, and not by sops.
+        // This crate merges merge keys; sops does not.
         "f.yaml" if theirs.contains("\"<<\":") => {
             let tree = sidevault_sops::json::parse(theirs.as_bytes()).map_err(|error| error.to_string())?;
             let merged = scalar_text(&merge(&tree[0]));
@@ -134,7 +133,7 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
                 return Err(format!("ours {shown}\nsops {merged}"));
             }
         }
-        // Sections of one name are joined here, and not by sops.
+        // This crate joins sections of one name; sops does not.
         "f.ini" if has_repeated_section(&theirs) => {}
         "f.env" if theirs.replace("\\r\"", "\"") == shown => {}
         _ if theirs == shown => {}
@@ -155,7 +154,8 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
                 text.map(|text| if text.is_empty() { "{}".into() } else { text })
                     .collect::<Vec<String>>()
             };
-            // Without a MAC over open values sops does not notice which of them it reads as others.
+            // If the MAC does not cover values that are not encrypted, sops does not notice that it reads some of them as
+            // others.
             let open_values_may_differ = file.rule.iter().any(|line| line.starts_with("mac_only"));
             if open_values_may_differ || all(documents(&plain)) == all(documents(&ours)) {
                 Ok(Verdict::Same)
@@ -168,13 +168,13 @@ fn judge(world: &World, file: &File) -> Result<Verdict, String> {
             }
         }
         Ok(_) => Err("a plain file is taken for an encrypted one".to_owned()),
-        // Stricter than sops.
+        // Here this crate is stricter than sops.
         Err(SopsError::DuplicateKey { .. }) => Ok(Verdict::Same),
         Err(error) => Err(format!("plain: {error}")),
     }
 }
 
-/// Merges what JSON has under `<<`, which nothing else is called.
+/// Merges the entries under `<<` in JSON. The generator uses this key for merge keys only.
 fn merge(value: &Value) -> Value {
     match value {
         Value::Sequence(items) => Value::Sequence(items.iter().map(merge).collect()),
@@ -203,7 +203,7 @@ fn merge(value: &Value) -> Value {
     }
 }
 
-/// Whether a document holds a number that JSON cannot say.
+/// Whether a document has a number that JSON can't represent.
 fn is_no_json(file: &Decrypted) -> bool {
     fn holds(value: &Value) -> bool {
         match value {

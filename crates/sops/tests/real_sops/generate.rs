@@ -1,8 +1,8 @@
-//! Random files of each format, for a comparison with the real sops. A seed always makes the same file.
+//! Makes random files of each format for a comparison with the real sops. A seed always gives the same file.
 
 use std::fmt::Write as _;
 
-/// SplitMix64: small, and the same everywhere.
+/// The random number generator SplitMix64, which gives the same numbers on every platform.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -22,7 +22,7 @@ impl Random {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
-    /// True once in `times`.
+    /// `true` with a probability of one in `times`.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -262,8 +262,8 @@ fn text(r: &mut Random, line_breaks: bool) -> String {
         .collect()
 }
 
-/// Text for YAML. JSON's escapes write a character beyond 16 bits as two, which YAML does not join; and in a
-/// list sops writes open text of several lines that starts with white space as a block that it cannot read.
+/// Text for YAML, without two kinds that sops can't read back: characters beyond 16 bits in JSON's escapes, which YAML takes for
+/// two characters, and, in a list, text of several lines that starts with white space.
 fn yaml_text(r: &mut Random) -> String {
     let text: String = text(r, true).chars().filter(|c| u32::from(*c) <= 0xffff).collect();
     if text.contains('\n') {
@@ -332,7 +332,7 @@ impl Anchors {
     }
 }
 
-/// Never empty: sops makes an empty text of an empty comment in a list.
+/// A comment. It is never empty: sops turns an empty comment in a list into an empty text.
 fn comment(r: &mut Random) -> String {
     let words = r.of(&["note", "seal", "open", "a: b # c", "caf\u{e9} \u{1f510}", " - x", "\"q"]);
     format!("#{}{words}", if r.once_in(4) { "" } else { " " })
@@ -359,7 +359,7 @@ fn scalar(r: &mut Random, flow: bool) -> String {
     match r.below(8) {
         0..4 => {
             let plain = r.of(PLAIN);
-            // YAML 1.2, which is read here, and YAML 1.1 differ in where these end in a list in brackets.
+            // YAML 1.1 and YAML 1.2, which this crate follows, differ in where these scalars end in a list in brackets.
             let ends_otherwise = plain.is_empty() || plain.contains([',', ':', '#']) || ["-", "!!str"].contains(&plain);
             if flow && ends_otherwise {
                 "x".to_owned()
@@ -598,7 +598,7 @@ fn dotenv(r: &mut Random) -> String {
             }
         }
     }
-    // A file of comments only is nothing to encrypt.
+    // sops does not encrypt a file that has comments only.
     out.push_str("k9=x");
     out.push_str(r.of(&["", "\n", "\n\n"]));
     out

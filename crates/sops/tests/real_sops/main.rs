@@ -1,4 +1,4 @@
-//! What the real sops encrypts, read here, against what the real sops decrypts.
+//! Compares this crate with the real sops: files that sops encrypts must be read as sops decrypts them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod cases;
@@ -17,7 +17,7 @@ fn format_of(file: &str) -> Format {
     Format::from_path(Path::new(file))
 }
 
-/// Go's JSON without white space and with what it escapes needlessly as itself.
+/// Normalizes Go's JSON: removes white space and escapes that are not needed.
 fn compact(json: &[u8]) -> String {
     let text = std::str::from_utf8(json).unwrap();
     let (mut out, mut quoted, mut escaped) = (String::new(), false, false);
@@ -37,7 +37,7 @@ fn compact(json: &[u8]) -> String {
     ] {
         out = out.replace(escape, plain);
     }
-    // sops lists INI's nameless section even when it is empty; we do not.
+    // sops shows the INI section without a name even if it is empty; this crate does not.
     out.replace("{\"DEFAULT\":{},", "{").replace("{\"DEFAULT\":{}}", "{}")
 }
 
@@ -86,10 +86,10 @@ fn every_document_reads_as_sops_decrypts_it() {
         if first_json(&ours) != theirs {
             failures.push(format!("{}:\n ours {}\n sops {theirs}", case.file, first_json(&ours)));
         }
-        // The plain file, too, must mean what it means once encrypted.
+        // The file before encryption must have the same content.
         match read(format, &plain, &identities) {
             Ok(read_plain) if !read_plain.encrypted => {
-                // A nameless empty document is null before and an empty mapping after.
+                // An empty document is null before encryption and an empty mapping after it.
                 let shown = |file: &Decrypted| {
                     documents(file)
                         .iter()
@@ -311,7 +311,7 @@ fn a_file_cut_anywhere_is_refused_or_whole() {
     ] {
         let sealed = world.encrypt(file, plain.as_bytes(), &[]);
         let whole = read(format_of(file), &sealed, &identities).unwrap();
-        // Cut within the first value's ciphertext at the earliest: before that nothing is sealed.
+        // The file is cut in the ciphertext of the first value or later: before it, nothing is encrypted.
         let start = sealed
             .windows(24)
             .position(|window| window.starts_with(b"ENC[AES256_GCM,data:"))
@@ -344,7 +344,7 @@ fn whatever_we_accept_of_a_mutated_file_sops_reads_alike() {
         ("a.ini", "[a]\nb = 1\nc_unencrypted = 2 3\n"),
     ] {
         let sealed = world.encrypt(file, plain.as_bytes(), &[]);
-        // Mutate the content, where it matters, rather than the long metadata.
+        // Change the content rather than the metadata, which is much longer.
         let content = sealed.windows(4).position(|window| window == b"sops").unwrap();
         for _ in 0..150 {
             let mut mutated = sealed.clone();

@@ -1,11 +1,11 @@
-//! What people reported of other readers of SOPS files, made anew with the real sops.
+//! Reports about other programs that read SOPS files, reproduced with the real sops.
 
 use sidevault_sops::{Document, Format, Identities, SopsError, read, scalar_text};
 
 use crate::tools::World;
 use crate::{documents, first_json, format_of};
 
-/// A plain file of each format, and the same as JSON.
+/// A file of each format before encryption, and its content as JSON.
 const FORMATS: [(&str, &str, &str); 4] = [
     (
         "a.yaml",
@@ -44,7 +44,7 @@ fn a_sealed_file_is_recognized_whatever_its_name() {
             assert_eq!(first_json(&ours), json, "{file} as {name}");
         }
     }
-    // As sops itself seals what it has no format for.
+    // sops encrypts a file of another format as a binary file.
     for name in ["b.yaml.enc", "Y.YAML", "key.pem"] {
         let sealed = world.encrypt(name, b"\xef\xbb\xbfa: 1\r\n", &[]);
         for mark in ["", "\u{feff}"] {
@@ -65,13 +65,13 @@ fn ciphertext_is_never_a_value() {
     let identities = world.identities(&[0]);
     let sealed = String::from_utf8(world.encrypt("a.yaml", b"user: admin\n", &[])).unwrap();
     let value = sealed.lines().next().unwrap().strip_prefix("user: ").unwrap();
-    // A sealed file without its metadata under any name.
+    // An encrypted file without its metadata, under any name.
     let cut = sealed.split("sops:").next().unwrap();
     for name in ["a.yaml", "b.yaml.enc", "app.conf"] {
         let error = read(format_of(name), cut.as_bytes(), &identities).unwrap_err();
         assert_eq!(error, SopsError::MissingMetadata, "{name}");
     }
-    // Sealed twice; sealed and then left out by the rule; a whole sealed file in a value.
+    // A file that was encrypted twice; an encrypted value that the rule no longer covers; a whole encrypted file in a value.
     let mut indented = String::from("app.yaml: |\n");
     sealed
         .lines()
@@ -101,12 +101,12 @@ fn merge_keys_are_merged_after_the_mac_is_checked() {
     let sealed = world.encrypt("a.yaml", plain.as_bytes(), &[]);
     let identities = world.identities(&[0]);
     assert_eq!(first_json(&read(Format::Yaml, &sealed, &identities).unwrap()), expected);
-    // Plain, and as sops decrypts it, the file means the same.
+    // Before encryption, and as sops decrypts it, the file has the same content.
     let theirs = world.decrypt("a.yaml", &sealed, "yaml", &[0]).unwrap();
     for text in [plain.as_bytes(), &theirs] {
         assert_eq!(first_json(&read(Format::Yaml, text, &identities).unwrap()), expected);
     }
-    // What is under a merge key is authenticated, too.
+    // The MAC covers the entries under a merge key, too.
     let text = String::from_utf8(sealed).unwrap();
     let at = text.find("!!merge").unwrap();
     let changed = format!("{}{}", &text[..at], text[at..].replacen("A: ENC", "Z: ENC", 1));
@@ -136,7 +136,7 @@ fn documents_that_were_sealed_one_by_one_open_each_by_its_own_block() {
         shown(&format!("plain: x\n---\n{one}")).unwrap(),
         r#"{"plain":"x"} {"a":1}"#
     );
-    // sops reads the first block only, so a document that lost the same block still opens.
+    // sops reads the first block only, so a later document that lost the same block can still be decrypted.
     let second = two.split("\n---\n").nth(1).unwrap();
     let lost = two.replace(second, second.split("sops:").next().unwrap());
     assert_eq!(shown(&lost).unwrap(), r#"{"b":2} {"c":3}"#);
@@ -190,7 +190,7 @@ fn windows_line_ends_and_marks_are_in_no_value() {
         let sealed = world.encrypt(file, plain.as_bytes(), &[]);
         let sealed_text = String::from_utf8(sealed.clone()).unwrap();
         let sealed_windows = world.encrypt(file, windows.as_bytes(), &[]);
-        // JSON with a byte order mark is the only text sops refuses to encrypt.
+        // sops encrypts text with a byte order mark in every format except JSON.
         let marked = if file == "a.json" {
             sealed.clone()
         } else {
@@ -217,13 +217,13 @@ fn windows_line_ends_and_marks_are_in_no_value() {
             assert_eq!(first_json(&ours), json, "{file}, {case}");
         }
         if file != "a.env" {
-            // sops takes the mark for a part of the first name.
+            // sops takes the byte order mark for a part of the first name.
             let bytes = format!("\u{feff}{sealed_text}");
             let ours = read(format_of(file), bytes.as_bytes(), &identities).unwrap();
             assert_eq!(first_json(&ours), json, "{file}");
         }
     }
-    // An open value of a sealed dotenv file counts in the MAC as it stood when it was sealed.
+    // The MAC covers a value that is not encrypted in the form that it had when sops encrypted the file.
     let plain = "A_unencrypted=x\r\nB=y\r\n";
     let sealed = world.encrypt("a.env", plain.as_bytes(), &[]);
     let ours = read(Format::Dotenv, &sealed, &identities).unwrap();
@@ -237,7 +237,7 @@ fn separators_beside_sealed_values_read_as_in_sops() {
     for separator in ["\u{2028}", "\u{2029}", "\u{85}", "\u{a0}"] {
         let plain = format!("{{\"a{separator}_unencrypted\": \"x{separator}y\", \"b{separator}\": \"{separator}\"}}");
         let sealed = String::from_utf8(world.encrypt("a.json", plain.as_bytes(), &[])).unwrap();
-        // As sops writes them, and as an editor does.
+        // The characters as sops writes them, and as an editor does.
         let unescaped = sealed.replace("\\u2028", "\u{2028}").replace("\\u2029", "\u{2029}");
         for text in [sealed, unescaped] {
             let ours = read(Format::Json, text.as_bytes(), &identities)
@@ -257,7 +257,7 @@ fn keys_of_other_kinds_stop_nothing_and_recipients_are_called_what_they_are() {
     assert_eq!(unusable.len(), 1);
     assert!(unusable[0].to_string().contains("post-quantum"), "{}", unusable[0]);
 
-    // Several kinds of age recipients and PGP in one file are fine as long as one of ours is among them.
+    // A file with recipients of several kinds can be decrypted if one of our keys is among them.
     let own = world.encrypt("a.yaml", b"a: 1\n", &[]);
     assert!(read(Format::Yaml, &own, &identities).is_ok());
     let sealed = world.encrypt("b.yaml", b"a: 1\n", &[&format!("age: '{quantum_recipient},{ssh}'")]);
@@ -281,7 +281,7 @@ fn a_long_key_over_many_values_costs_no_more_than_is_bounded() {
         let plain = format!("{{\"{}\": {{{}}}}}", "k".repeat(name), values.join(", "));
         world.encrypt("a.json", plain.as_bytes(), &[])
     };
-    // Each value is sealed with the names above it: they are not copied for each.
+    // Each value is authenticated with the names above it, which are not copied for each value.
     let allocated = |size: usize| {
         let sealed = sealed(100 * size, size);
         let info = allocation_counter::measure(|| assert!(read(Format::Json, &sealed, &identities).is_ok()));

@@ -1,4 +1,4 @@
-//! The real programs: sops and age-keygen as `tests/tools/build.sh` builds them.
+//! Runs the real sops and age-keygen, which `tests/tools/build.sh` builds.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use sidevault_sops::Identities;
 use tempfile::TempDir;
 
-/// Where the programs are; `None` (said loudly) if they were not built.
+/// The directory of the programs; `None`, with a note on the terminal, if they were not built.
 pub(crate) fn folder() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
@@ -25,12 +25,12 @@ pub(crate) fn folder() -> Option<PathBuf> {
         folder.display()
     );
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Past the test harness, which would swallow it.
+    // Written to the terminal itself, because the test harness captures standard error.
     let _ = writeln!(std::io::stderr(), "{said}");
     None
 }
 
-/// A folder with keys of its own, in which sops runs.
+/// A directory with new keys, in which sops runs.
 pub(crate) struct World {
     tools: PathBuf,
     home: TempDir,
@@ -64,14 +64,14 @@ impl World {
         Identities::parse(text.join("\n").as_bytes()).0
     }
 
-    /// Encrypts `plain` under the creation rule and gives the file.
+    /// Encrypts `plain` under the creation rule and returns the file.
     pub(crate) fn encrypt(&self, file: &str, plain: &[u8], rule: &[&str]) -> Vec<u8> {
         self.try_encrypt(file, plain, rule).unwrap()
     }
 
-    /// As [`World::encrypt`]; an error is what sops said.
+    /// Like [`World::encrypt`]. The error is the output of sops.
     ///
-    /// `rule` holds lines of the rule in `.sops.yaml`. Recipient is the first key if it names none.
+    /// `rule` has lines of the rule in `.sops.yaml`. If it names no recipient, the first key is used.
     pub(crate) fn try_encrypt(&self, file: &str, plain: &[u8], rule: &[&str]) -> Result<Vec<u8>, String> {
         let named = rule
             .iter()
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// What sops makes of an encrypted file; `None` if it refuses.
+    /// The file as sops decrypts it; `None` if sops refuses.
     pub(crate) fn decrypt(&self, file: &str, sealed: &[u8], output_type: &str, keys: &[usize]) -> Option<Vec<u8>> {
         let path = self.home.path().join(file);
         std::fs::write(&path, sealed).unwrap();

@@ -542,9 +542,9 @@ impl DirectoryScanner {
         }
         for ((vault, title), files) in &shared {
             if self.shared_titles.get(&(*vault, title.clone())) != Some(files) {
+                // The log never has titles; the files tell which one is meant.
                 tracing::warn!(
                     %vault,
-                    title,
                     files,
                     "items of several files have one title: clients that look it up get an error. Use the items' ids, or \
                      a filter by tag: an item has its directory as a tag, and a Secret its namespace"
