@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use sidevault_model::filter;
+use sidevault_store::WriterOptions;
 
 /// The configuration of sync.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            history: 20,
+            history: default_history(),
             local_vaults: Vec::new(),
             allow_ephemeral: false,
             directories: Vec::new(),
@@ -188,7 +189,7 @@ struct SourcesFile {
 }
 
 fn default_history() -> u32 {
-    20
+    WriterOptions::default().history
 }
 
 #[derive(Deserialize)]

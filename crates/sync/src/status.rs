@@ -1,7 +1,7 @@
 //! The state of sync and of its sources, which `/health` shows.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidevault_model::{Dependency, DependencyStatus, Timestamp};
 use tokio::sync::watch;
@@ -100,7 +100,7 @@ impl Status {
     /// Sets a source's state. A change is logged and published.
     pub(crate) fn source(&self, name: &str, state: SourceState) {
         self.metrics.source(name, &state);
-        let mut sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut sources = lock(&self.sources);
         if sources.get(name) == Some(&state) {
             return;
         }
@@ -126,7 +126,7 @@ impl Status {
     /// Sets the writer's state. A change is logged and published.
     pub(crate) fn writer(&self, state: WriterState) {
         self.metrics.writer(&state);
-        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut writer = lock(&self.writer);
         if *writer == state {
             return;
         }
@@ -145,9 +145,7 @@ impl Status {
 
     /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
-        self.writer
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.writer)
             .clone()
     }
 
@@ -158,7 +156,7 @@ impl Status {
 
     /// The dependencies that `/health` lists: the store, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
-        let sources = self.sources.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let sources = lock(&self.sources);
         let sources = sources.iter().map(|(name, state)| match state {
             SourceState::Starting => Dependency::new(name, DependencyStatus::Initialized).with_message("not read yet"),
             SourceState::Failed(error) => Dependency::new(name, DependencyStatus::Failed)
@@ -194,6 +192,12 @@ impl Status {
     }
 }
 
+/// Locks a state. Each is replaced as a whole, so it is consistent even if a thread panicked with the lock.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The message with the names and errors of bad files.
 fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
     let mut text = format!(
         "{} of {files} files can't be read; their items stay as they were:",
