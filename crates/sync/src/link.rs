@@ -14,14 +14,14 @@ use crate::status::Status;
 
 /// What every connection is served with.
 #[derive(Clone)]
-pub(crate) struct Links {
+pub(crate) struct LinkServer {
     pub(crate) queue: Queue,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) committed: watch::Receiver<i64>,
 }
 
-impl Links {
+impl LinkServer {
     /// Serves a connection until it ends or this future is dropped.
     pub(crate) async fn serve(self, connection: Connection) {
         let (peer, incoming) = peer::start(connection);

@@ -20,7 +20,7 @@ use crate::directory;
 use crate::directory::SourceContext;
 use crate::disk::disk_of;
 use crate::error::SyncError;
-use crate::link::Links;
+use crate::link::LinkServer;
 use crate::low_disk::LowDisk;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
@@ -137,7 +137,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         };
         tasks.spawn(directory::run(source.clone(), context, stop.clone()));
     }
-    let serving = Links {
+    let serving = LinkServer {
         queue: queue.clone(),
         status: status.clone(),
         metrics: metrics.clone(),
@@ -255,7 +255,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 async fn accept_admin_commands(
     socket: UnixListener,
     key: BusKey,
-    links: Links,
+    links: LinkServer,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
