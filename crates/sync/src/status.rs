@@ -61,8 +61,8 @@ const BAD_FILES: &str =
     "some files can't be read; the log of sync names them, and so does /health to a client with a token";
 
 /// The message of a source with encrypted files while sync has no age key.
-const NO_AGE_KEY: &str = "encrypted files can't be read, because sync has no age key: set SOPS_AGE_KEY_FILE, or \
-    `ageKeyFile` in the sources file, to a file that `age-keygen` wrote";
+const NO_AGE_KEY: &str = "encrypted files can't be read, because sync has no age key: set SOPS_AGE_KEY_FILE (or \
+    --age-key-file, or `ageKeyFile` in the sources file) to a file that `age-keygen` wrote";
 
 impl SourceState {
     /// Whether the source has encrypted files while sync has no age key at all.
@@ -145,8 +145,7 @@ impl Status {
 
     /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
-        lock(&self.writer)
-            .clone()
+        lock(&self.writer).clone()
     }
 
     /// A receiver that is notified of each change.
