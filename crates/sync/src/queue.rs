@@ -46,8 +46,8 @@ pub(crate) enum JobError {
     Closed(#[from] QueueClosed),
     #[error(transparent)]
     Store(StoreError),
-    /// A fault in sync.
-    #[error("the writer answered another question than the one asked")]
+    /// The writer returned a result that does not fit the job.
+    #[error("a fault in sync: the writer returned the result of another kind of job")]
     WrongAnswer,
 }
 
