@@ -15,7 +15,7 @@ use crate::vault_ids;
 /// Carries out one command in the batch.
 ///
 /// # Errors
-/// If the store fails, so that the whole batch must be given up. What a client can cause is an [`Answer::Refused`].
+/// If the store fails, so that the whole batch must be given up. What a client can cause is an [`CommandAnswer::Refused`].
 pub(crate) async fn command(
     batch: &mut Batch<'_>,
     context: &WriterContext,
@@ -23,12 +23,12 @@ pub(crate) async fn command(
 ) -> Result<CommandAnswer, StoreError> {
     match try_command(batch, context, command).await {
         Ok(answer) => Ok(answer),
-        Err(CommandError::Refused(refusal)) => Ok(Answer::Refused(refusal)),
+        Err(CommandError::Refused(refusal)) => Ok(CommandAnswer::Refused(refusal)),
         // The damaged row is read before this command writes anything, so the batch's other commands can be committed.
         Err(CommandError::Store(error @ StoreError::Corrupt { .. })) => {
             tracing::error!(%error, "a client's write was refused: the row that it changes is damaged");
             // The client gets no text of the store's: that names tables and rows.
-            Ok(Answer::Refused(queue::refusal(&error)))
+            Ok(CommandAnswer::Refused(queue::refusal(&error)))
         }
         Err(CommandError::Store(error)) => Err(error),
     }
@@ -36,7 +36,7 @@ pub(crate) async fn command(
 
 /// Why a command is not carried out.
 enum CommandError {
-    Refused(Refusal),
+    Refused(CommandRefusal),
     Store(StoreError),
 }
 
@@ -53,14 +53,14 @@ impl From<Invalid> for CommandError {
 }
 
 fn refuse(kind: FailureKind, message: impl Into<String>) -> CommandError {
-    CommandError::Refused(Refusal::new(kind, message))
+    CommandError::Refused(CommandRefusal::new(kind, message))
 }
 
 async fn try_command(
     batch: &mut Batch<'_>,
     context: &WriterContext,
     command: &Command,
-) -> Result<Answer, CommandError> {
+) -> Result<CommandAnswer, CommandError> {
     let now = Timestamp::now();
     match command {
         Command::CreateItem { vault, input, by } => {
@@ -170,7 +170,7 @@ async fn existing_item(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> R
     }
 }
 
-async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, CommandError> {
+async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandAnswer, CommandError> {
     batch.update_item(old, &new).await?;
     // Connect answers with the version from before the change, and 1Password's Terraform provider relies on it.
     answer_item(&Item {
@@ -179,12 +179,12 @@ async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<Answer, 
     })
 }
 
-fn answer_item(item: &Item) -> Result<Answer, CommandError> {
+fn answer_item(item: &Item) -> Result<CommandAnswer, CommandError> {
     let json = String::from_utf8(item.full_json())
         .ok()
         .and_then(|json| RawValue::from_string(json).ok());
     match json {
-        Some(json) => Ok(Answer::Item { json }),
+        Some(json) => Ok(CommandAnswer::Item { json }),
         None => Err(refuse(
             FailureKind::Internal,
             "the item was stored, but could not be encoded for the answer",
@@ -199,7 +199,7 @@ async fn create_vault(
     description: Option<String>,
     allow_ephemeral: bool,
     now: Timestamp,
-) -> Result<Answer, CommandError> {
+) -> Result<CommandAnswer, CommandError> {
     require_free_name(batch, name, None)?;
     if context.disk.is_ephemeral() && !allow_ephemeral {
         return Err(refuse(

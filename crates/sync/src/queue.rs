@@ -68,7 +68,7 @@ impl Work {
 
 /// The result of a job.
 enum JobResult {
-    Command(Answer),
+    Command(CommandAnswer),
     Directory(DirectoryAnswer),
     Done,
     Failed(StoreError),
@@ -110,11 +110,14 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueClosed`] if the writer ended first. Whether the command was carried out is then unknown.
-    pub async fn command(&self, command: Command) -> Result<Answer, QueueClosed> {
+    pub async fn command(&self, command: Command) -> Result<CommandAnswer, QueueClosed> {
         Ok(match self.ask(Work::Command(command)).await? {
             JobResult::Command(answer) => answer,
-            JobResult::Failed(error) => Answer::Refused(refusal(&error)),
-            _ => Answer::Refused(Refusal::new(FailureKind::Internal, JobError::WrongAnswer.to_string())),
+            JobResult::Failed(error) => CommandAnswer::Refused(refusal(&error)),
+            _ => CommandAnswer::Refused(CommandRefusal::new(
+                FailureKind::Internal,
+                JobError::WrongAnswer.to_string(),
+            )),
         })
     }
 
@@ -162,7 +165,7 @@ pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::ta
 
 /// The refusal that a client gets when its write failed in the store. It never has the store's own text, which names
 /// rows and paths.
-pub(crate) fn refusal(error: &StoreError) -> Refusal {
+pub(crate) fn refusal(error: &StoreError) -> CommandRefusal {
     match error {
         StoreError::Full => CommandRefusal::new(
             FailureKind::Unavailable,
@@ -188,6 +191,8 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         space: None,
         has_unwiped: false,
     };
+    // Rows that were deleted before the start may still be in the write-ahead log.
+    committer.wipe(WIPE_TIMEOUT).await;
     let mut jobs = Vec::with_capacity(MAX_BATCH_JOBS);
     let mut check = tokio::time::interval(CHECK_INTERVAL);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -423,7 +428,7 @@ impl Committer {
     }
 
     fn failed(&self, error: &StoreError) {
-        if !error.is_of_the_disk() {
+        if !error.is_disk_error() {
             tracing::error!(%error, "the store failed to carry out a write");
             return;
         }
@@ -438,7 +443,7 @@ impl Committer {
     }
 }
 
-fn ping_answer(status: &Status) -> Answer {
+fn ping_answer(status: &Status) -> CommandAnswer {
     match status.writer_state() {
         state @ WriterState::Failed { .. } => CommandAnswer::Refused(CommandRefusal::new(
             FailureKind::Unavailable,
@@ -455,7 +460,7 @@ mod tests {
     #[test]
     fn a_client_is_not_told_which_row_is_damaged() {
         let error = StoreError::Corrupt {
-            place: "item abcd of vault efgh".to_owned(),
+            row: "item abcd of vault efgh".to_owned(),
         };
         let refusal = refusal(&error);
         assert_eq!(refusal.kind, FailureKind::Internal);

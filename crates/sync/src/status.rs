@@ -162,9 +162,9 @@ impl Status {
                 .with_message("it can't be read; the log of sync says why")
                 .with_detail(error),
             SourceState::Read { files, failed, .. } if failed.is_empty() => {
-                Dependency::new(name, "ACTIVE").with_detail(format!("{files} files"))
+                Dependency::new(name, DependencyStatus::Active).with_detail(format!("{files} files"))
             }
-            SourceState::Read { files, failed, .. } => Dependency::new(name, "DEGRADED")
+            SourceState::Read { files, failed, .. } => Dependency::new(name, DependencyStatus::Degraded)
                 .with_message(if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES })
                 .with_detail(bad_files(*files, failed)),
         });
@@ -211,10 +211,6 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
     text.trim_end_matches(';').to_owned()
 }
 
-fn dependency(service: &str, status: &str, message: String) -> Dependency {
-    Dependency::new(service, status).with_message(message)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -234,7 +230,7 @@ mod tests {
             without_age_key,
         };
         let lacking = status_of(state(1));
-        assert_eq!(lacking.status, "DEGRADED");
+        assert_eq!(lacking.status, DependencyStatus::Degraded);
         assert!(lacking.message.unwrap().contains("set SOPS_AGE_KEY_FILE"));
         assert!(lacking.detail.unwrap().contains("db.yaml (a reason)"));
         let bad = status_of(state(0)).message.unwrap();

@@ -235,8 +235,6 @@ async fn prepare_vaults(
     batch.drop_orphaned_contents().await?;
     let has_local = batch.vaults().any(|vault| vault.source == LOCAL_SOURCE);
     batch.commit().await?;
-    // Best effort: the queue tries it again after its next deletion.
-    let _ = writer.wipe_deleted(Duration::from_millis(500)).await;
     Ok(has_local)
 }
 
