@@ -1,5 +1,7 @@
 //! Resolves host names without the C library, because a statically linked program can't use its resolver.
 
+mod listen;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +12,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::Name;
+
+pub use listen::without_ipv6;
 
 /// Why a host name could not be resolved, in words: the text of the resolver's own error is a dump of its data
 /// structures.
@@ -112,10 +116,6 @@ impl reqwest::dns::Resolve for Lookup {
         })
     }
 }
-
-mod listen;
-
-pub use listen::without_ipv6;
 
 #[cfg(test)]
 mod tests {

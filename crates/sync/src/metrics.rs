@@ -79,6 +79,13 @@ impl Default for Metrics {
                 Unit::Bytes,
                 Gauge::default(),
             ),
+            low_disk_threshold: with_unit(
+                r,
+                "store_low_disk_threshold",
+                "Free space below which activity and old versions of items are not kept (SIDEVAULT_LOW_DISK_MB)",
+                Unit::Bytes,
+                Gauge::default(),
+            ),
             activity_not_kept: registered(
                 r,
                 "store_activity_not_kept",
@@ -150,6 +157,11 @@ impl Metrics {
     /// Sets the free space, in bytes.
     pub(crate) fn disk_free(&self, bytes: u64) {
         self.disk_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the limit of free space, in bytes, below which activity and old versions of items are not kept.
+    pub(crate) fn low_disk_threshold(&self, bytes: u64) {
+        self.low_disk_threshold.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts activity records that were dropped.
