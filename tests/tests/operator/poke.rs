@@ -273,7 +273,7 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
         "restarted, though no value changed"
     );
     stage.set_field("simple", "a", "new");
-    cluster.wait_for(&path("statefulsets", "asks-too"), told);
+    cluster.wait_for(&path("statefulsets", "asks-too"), restarted_at);
     let [asks, asks_too, says_nothing, uses_another, asked_for] = restarted();
     assert!(asks.is_string() && asks_too.is_string(), "{asks} {asks_too}");
     assert!(says_nothing.is_null() && uses_another.is_null() && asked_for.is_null());
@@ -291,13 +291,13 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
     ]);
     let heard = wait_until(|| {
         stage.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
-        cluster.get(&path("daemonsets", "says-nothing")).as_ref().and_then(told)
+        cluster.get(&path("daemonsets", "says-nothing")).as_ref().and_then(restarted_at)
     });
     assert!(heard.is_some(), "the namespace's word counts");
     assert_eq!(restarted()[0], asks, "a workload that says no was restarted");
 
     stage.set_field("simple2", "b", "new");
-    cluster.wait_for(&path("deployments", "asked-for"), told);
+    cluster.wait_for(&path("deployments", "asked-for"), restarted_at);
     assert!(restarted()[3].is_null());
 }
 
