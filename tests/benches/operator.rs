@@ -11,8 +11,8 @@
 )]
 
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../tests/operator/world.rs"]
-mod world;
+#[path = "../tests/operator/fixture.rs"]
+mod fixture;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use serde_json::json;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::wire::{Request, exchange};
 
-use world::{VERSION, World};
+use fixture::{TestServer, VERSION};
 
 /// ExternalSecrets for each item.
 const SHARE: usize = 10;
@@ -70,7 +70,7 @@ fn main() {
     let theirs =
         rounds.map(|(who, arguments)| wanted(who).then(|| (who, round(who, herd, controller, start(arguments)))));
     let who = "Sidevault";
-    let ours = |cluster: &Cluster| (world::operator(cluster, &[]), 8090);
+    let ours = |cluster: &Cluster| (fixture::operator(cluster, &[]), 8090);
     let Some(ours) = wanted(who).then(|| round(who, herd, controller, ours)) else {
         return;
     };
@@ -88,7 +88,7 @@ fn main() {
 fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&Cluster) -> (Running, u16)) -> Figures {
     let cluster = Cluster::start().expect("the cluster's programs");
     cluster.install_definitions(&definitions(controller));
-    let world = World::start();
+    let world = TestServer::start();
     world.prepare(&cluster, VERSION, "apps");
     for number in 0..herd / SHARE {
         let item =
@@ -103,7 +103,7 @@ fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&C
             "spec": {"refreshInterval": interval, "secretStoreRef": {"name": "store"},
                 "data": [{"secretKey": "v", "remoteRef": {"key": item, "property": "v"}}]}})
     };
-    let list = world::path("apps", "externalsecrets", "", VERSION);
+    let list = fixture::path("apps", "externalsecrets", "", VERSION);
     thread::scope(|scope| {
         for lane in 0..4 {
             let (cluster, list) = (&cluster, &list);
@@ -196,7 +196,7 @@ fn ready(metrics: SocketAddr) -> usize {
 }
 
 /// How many requests the server answered.
-fn requests(world: &World) -> u64 {
+fn requests(world: &TestServer) -> u64 {
     let metrics = world.pair.get("", "/metrics").text();
     let of_api = metrics
         .lines()

@@ -15,7 +15,7 @@ use crate::wire::Request;
 
 /// The server that the requests go to, with two local vaults and two directory vaults. The token may read and write `own`, and
 /// read `own_files`; the other two vaults are out of its scope.
-pub struct Ground {
+pub struct HostileFixture {
     /// The api's address.
     pub address: SocketAddr,
     /// A valid token.
@@ -98,7 +98,7 @@ impl From<String> for Sent {
     }
 }
 
-impl Ground {
+impl HostileFixture {
     /// A request with the valid token.
     pub(crate) fn ask(&self, method: &str, target: impl AsRef<[u8]>) -> Request {
         Request::new(method, target).bearer(&self.token)
@@ -124,15 +124,15 @@ impl Ground {
 }
 
 /// All cases.
-pub fn cases(ground: &Ground) -> Vec<Case> {
+pub fn cases(fixture: &HostileFixture) -> Vec<Case> {
     [
-        tokens::cases(ground),
-        foreign::cases(ground),
-        json::cases(ground),
-        patch::cases(ground),
-        size::cases(ground),
-        protocol::cases(ground),
-        oddities::cases(ground),
+        tokens::cases(fixture),
+        foreign::cases(fixture),
+        json::cases(fixture),
+        patch::cases(fixture),
+        size::cases(fixture),
+        protocol::cases(fixture),
+        oddities::cases(fixture),
     ]
     .into_iter()
     .flatten()

@@ -21,14 +21,14 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// One of the two processes of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum Process {
     /// Answers HTTP.
     Api,
     /// Reads the sources, and writes the store.
     Sync,
 }
 
-impl Half {
+impl Process {
     fn name(self) -> &'static str {
         match self {
             Self::Api => "api",
@@ -38,7 +38,7 @@ impl Half {
 }
 
 /// The two processes with their directory. Dropping the value kills the processes and removes the directory.
-pub struct Pair {
+pub struct ServerPair {
     root: tempfile::TempDir,
     api: Option<Child>,
     sync: Option<Child>,
@@ -87,7 +87,7 @@ pub fn free_port() -> u16 {
     ports.find(free).expect("a free port")
 }
 
-impl Pair {
+impl ServerPair {
     /// Makes keys and starts both. `sync_arguments` follow `sidevault sync`; `{root}` in them is
     /// the pair's own directory.
     ///
@@ -95,8 +95,8 @@ impl Pair {
     /// If a process does not start, or sync does not connect to the api.
     pub fn start(sync_arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut pair = Self::prepare(sync_arguments, environment);
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         pair.wait_linked();
         pair
     }
@@ -161,7 +161,7 @@ impl Pair {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Sets the arguments of `sidevault sync` for later starts, as in [`Pair::start`].
+    /// Sets the arguments of `sidevault sync` for later starts, as in [`ServerPair::start`].
     pub fn sync_arguments(&mut self, arguments: &[&str]) {
         let place = self.root.path().to_string_lossy().into_owned();
         self.sync_arguments = arguments
@@ -244,10 +244,10 @@ impl Pair {
     ///
     /// # Panics
     /// If it can't be started.
-    pub fn run(&mut self, half: Half) {
-        let child = match half {
-            Half::Api => self.spawn_api(self.api_port, self.bus_port),
-            Half::Sync => {
+    pub fn run(&mut self, process: Process) {
+        let child = match process {
+            Process::Api => self.spawn_api(self.api_port, self.bus_port),
+            Process::Sync => {
                 let mut command = self.bare();
                 command
                     .arg("sync")
@@ -258,10 +258,10 @@ impl Pair {
                 if !peers.is_empty() {
                     command.env("OP_BUS_PEERS", peers.join(","));
                 }
-                self.spawn(command, half)
+                self.spawn(command, process)
             }
         };
-        *self.slot(half) = Some(child);
+        *self.slot(process) = Some(child);
     }
 
     /// Starts an additional api on the same data directory, and returns its address. A sync that is started
@@ -282,38 +282,38 @@ impl Pair {
         if let Some(port) = bus_port {
             command.env("OP_BUS_PORT", port.to_string());
         }
-        self.spawn(command, Half::Api)
+        self.spawn(command, Process::Api)
     }
 
-    fn spawn(&self, mut command: Command, half: Half) -> Child {
+    fn spawn(&self, mut command: Command, process: Process) -> Child {
         let log = File::options()
             .create(true)
             .append(true)
-            .open(self.log_path(half))
+            .open(self.log_path(process))
             .expect("a log file");
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         command.spawn().expect("the binary runs")
     }
 
-    fn slot(&mut self, half: Half) -> &mut Option<Child> {
-        match half {
-            Half::Api => &mut self.api,
-            Half::Sync => &mut self.sync,
+    fn slot(&mut self, process: Process) -> &mut Option<Child> {
+        match process {
+            Process::Api => &mut self.api,
+            Process::Sync => &mut self.sync,
         }
     }
 
     /// The process's id, if the process was started.
-    pub fn pid(&self, half: Half) -> Option<u32> {
-        match half {
-            Half::Api => self.api.as_ref(),
-            Half::Sync => self.sync.as_ref(),
+    pub fn pid(&self, process: Process) -> Option<u32> {
+        match process {
+            Process::Api => self.api.as_ref(),
+            Process::Sync => self.sync.as_ref(),
         }
         .map(Child::id)
     }
 
     /// SIGKILL, and waits until the process is gone.
-    pub fn kill(&mut self, half: Half) {
-        if let Some(mut child) = self.slot(half).take() {
+    pub fn kill(&mut self, process: Process) {
+        if let Some(mut child) = self.slot(process).take() {
             // Both fail if the process has ended by itself, which is as good.
             child.kill().ok();
             child.wait().ok();
@@ -325,7 +325,7 @@ impl Pair {
     /// # Panics
     /// If a process runs, or the directory can't be emptied.
     pub fn empty_disk(&self) {
-        assert!(self.api.is_none() && self.sync.is_none(), "a half still runs");
+        assert!(self.api.is_none() && self.sync.is_none(), "a process still runs");
         fs::remove_dir_all(self.path("data")).expect("the data");
         fs::create_dir(self.path("data")).expect("a directory");
     }
@@ -334,29 +334,29 @@ impl Pair {
     ///
     /// # Panics
     /// If the process does not run.
-    pub fn terminate(&self, half: Half) {
-        let pid = self.pid(half).expect("a running half");
+    pub fn terminate(&self, process: Process) {
+        let pid = self.pid(process).expect("a running process");
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "{half:?} does not run");
+        assert!(sent.is_ok_and(|status| status.success()), "{process:?} does not run");
     }
 
     /// Waits until a process has ended by itself.
     ///
     /// # Panics
     /// If the process does not end, or was not started.
-    pub fn wait_ended(&mut self, half: Half) -> ExitStatus {
-        let child = self.slot(half).as_mut().expect("a started half");
+    pub fn wait_ended(&mut self, process: Process) -> ExitStatus {
+        let child = self.slot(process).as_mut().expect("a started process");
         let ended = wait_until(|| child.try_wait().ok().flatten());
-        ended.unwrap_or_else(|| panic!("{half:?} goes on\n{}", self.log(half)))
+        ended.unwrap_or_else(|| panic!("{process:?} goes on\n{}", self.log(process)))
     }
 
-    fn log_path(&self, half: Half) -> PathBuf {
-        self.path("logs").join(format!("{}.log", half.name()))
+    fn log_path(&self, process: Process) -> PathBuf {
+        self.path("logs").join(format!("{}.log", process.name()))
     }
 
     /// Everything that a process has logged, in all its starts.
-    pub fn log(&self, half: Half) -> String {
-        fs::read(self.log_path(half))
+    pub fn log(&self, process: Process) -> String {
+        fs::read(self.log_path(process))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
@@ -384,8 +384,8 @@ impl Pair {
             linked.is_some(),
             "not linked: {}\n{}\n{}",
             self.health(),
-            self.log(Half::Api),
-            self.log(Half::Sync)
+            self.log(Process::Api),
+            self.log(Process::Sync)
         );
     }
 
@@ -427,7 +427,13 @@ impl Pair {
             let vault = vaults.as_array()?.iter().find(|vault| vault["name"] == name)?.clone();
             vault["id"].as_str().map(str::to_owned)
         });
-        found.unwrap_or_else(|| panic!("no vault {name}\n{}\n{}", self.log(Half::Api), self.log(Half::Sync)))
+        found.unwrap_or_else(|| {
+            panic!(
+                "no vault {name}\n{}\n{}",
+                self.log(Process::Api),
+                self.log(Process::Sync)
+            )
+        })
     }
 
     /// The full item with this title, if there is one.
@@ -462,8 +468,8 @@ impl Pair {
 
     /// The most memory that a process has had, in bytes, without the pages of the program file (`VmHWM` less `RssFile`,
     /// proc(5)): the unoptimised binary has twice as many of them as a release build.
-    pub fn most_memory(&self, half: Half) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid(half)?)).ok()?;
+    pub fn most_memory(&self, process: Process) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid(process)?)).ok()?;
         let bytes = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name))?;
             Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
@@ -472,10 +478,10 @@ impl Pair {
     }
 }
 
-impl Drop for Pair {
+impl Drop for ServerPair {
     fn drop(&mut self) {
-        self.kill(Half::Api);
-        self.kill(Half::Sync);
+        self.kill(Process::Api);
+        self.kill(Process::Sync);
         for replica in &mut self.replicas {
             // As in `kill`.
             replica.child.kill().ok();

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::markers::{Marker, Search};
-use sidevault_tests::pair::{Half, Pair, files_below, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, files_below, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 /// Hands out a new marker for each place.
@@ -44,7 +44,7 @@ fn assert_none(markers: &[Marker], places: &[(String, Vec<u8>)], when: &str) {
 }
 
 /// Every file that the server wrote. `secrets` is its input, and left out.
-fn traces(pair: &Pair) -> Vec<(String, Vec<u8>)> {
+fn traces(pair: &ServerPair) -> Vec<(String, Vec<u8>)> {
     let mut places = Vec::new();
     for directory in ["data", "tmp", "home", "logs", "keys"] {
         for (path, bytes) in files_below(&pair.path(directory)) {
@@ -60,11 +60,11 @@ fn traces(pair: &Pair) -> Vec<(String, Vec<u8>)> {
             ));
         }
     }
-    for half in [Half::Api, Half::Sync] {
-        let Some(pid) = pair.pid(half) else { continue };
+    for process in [Process::Api, Process::Sync] {
+        let Some(pid) = pair.pid(process) else { continue };
         for file in ["cmdline", "environ", "comm"] {
             places.push((
-                format!("{half:?} {file}"),
+                format!("{process:?} {file}"),
                 fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default(),
             ));
         }
@@ -111,7 +111,7 @@ fn marked_item(markers: &mut Markers, round: &str) -> Value {
 }
 
 /// Writes marked items by every kind of request. Field types that the server refuses are left out.
-fn write_all(pair: &Pair, token: &str, vault: &str, markers: &mut Markers, round: &str) -> String {
+fn write_all(pair: &ServerPair, token: &str, vault: &str, markers: &mut Markers, round: &str) -> String {
     let items = format!("/v1/vaults/{vault}/items");
     let ask = |method: &str, target: &str, body: &Value| {
         let reply = pair.ask(token, method, target, &body.to_string()).unwrap();
@@ -201,7 +201,7 @@ fn marked_item_of_known(markers: &mut Markers, round: &str) -> Value {
 fn no_secret_rests_in_the_clear() {
     let mut markers = Markers::default();
     let local = markers.put("vault name");
-    let mut pair = Pair::prepare(
+    let mut pair = ServerPair::prepare(
         &[
             "--dir",
             "{root}/secrets",
@@ -253,8 +253,8 @@ fn no_secret_rests_in_the_clear() {
         format!("k: {}\n", markers.put("directory vault value")),
     )
     .unwrap();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
 
     let name = markers.put("token name");
@@ -298,12 +298,12 @@ fn no_secret_rests_in_the_clear() {
     wait_for_activity(&pair, &token);
     assert_none(&markers.0, &traces(&pair), "while it runs");
 
-    pair.kill(Half::Sync);
-    pair.kill(Half::Api);
+    pair.kill(Process::Sync);
+    pair.kill(Process::Api);
     assert_none(&markers.0, &traces(&pair), "after kill -9");
 
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     assert_eq!(pair.get(&token, &target).status, 200);
     fs::write(
@@ -320,11 +320,11 @@ fn no_secret_rests_in_the_clear() {
     write_all(&pair, &token, &vault, &mut markers, "second");
     wait_for_activity(&pair, &token);
     assert_none(&markers.0, &traces(&pair), "in a second run");
-    pair.kill(Half::Api);
-    pair.kill(Half::Sync);
+    pair.kill(Process::Api);
+    pair.kill(Process::Sync);
     assert_none(&markers.0, &traces(&pair), "after a second kill -9");
 
-    let log = format!("{}{}", pair.log(Half::Api), pair.log(Half::Sync));
+    let log = format!("{}{}", pair.log(Process::Api), pair.log(Process::Sync));
     assert!(
         !log.contains(&token) && log.contains("\"trace\"") | log.contains("\"debug\""),
         "the log says too much, or nothing"
@@ -339,7 +339,7 @@ fn no_secret_rests_in_the_clear() {
 #[test]
 fn the_log_names_bad_files_and_not_what_is_in_them() {
     let mut markers = Markers::default();
-    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[("OP_LOG_LEVEL", "trace")]);
+    let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[("OP_LOG_LEVEL", "trace")]);
     let secrets = pair.path("secrets");
     let mut bad = |file: &str, before: &str, after: &str| {
         let marker = markers.put(file);
@@ -372,12 +372,12 @@ fn the_log_names_bad_files_and_not_what_is_in_them() {
         &format!("a: ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]\n{sealed}"),
         "\n",
     );
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let health = wait_until(|| Some(pair.health()).filter(|health| health.to_string().contains("DEGRADED"))).unwrap();
     let message = health.to_string();
-    let log = pair.log(Half::Sync);
+    let log = pair.log(Process::Sync);
     let named: BTreeMap<&str, bool> = [
         "bad.yaml",
         "key.yaml",
@@ -397,7 +397,7 @@ fn the_log_names_bad_files_and_not_what_is_in_them() {
     assert_none(&markers.0, &traces(&pair), "with bad files");
 }
 
-fn wait_for_activity(pair: &Pair, token: &str) {
+fn wait_for_activity(pair: &ServerPair, token: &str) {
     // Activity is written after the answers, and must be on the disk before the search.
     let mut last = None;
     let settled = wait_until(|| {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, controllers, definitions};
-use sidevault_tests::pair::{Pair, wait_until};
+use sidevault_tests::pair::{ServerPair, wait_until};
 
 const ITEM: &str = r#"{"title":"database","category":"LOGIN","fields":[
     {"id":"password","label":"password","purpose":"PASSWORD","value":"grün & 'quoted'\n"}]}"#;
@@ -45,7 +45,7 @@ fn version(cluster: &Cluster) -> String {
 #[test]
 fn each_external_secrets_controller_fills_a_secret_from_this_server_and_its_owner_takes_it_away() {
     let Some(controllers) = controllers() else { return };
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("operator", &["apps=read,write"]);
     let posted = pair
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::sops::{Key, Sops};
 use sidevault_tests::wire::{Request, exchange};
 
@@ -23,33 +23,33 @@ stringData:
 ";
 
 /// A pair that serves the directory `secrets`, and the key that its files are encrypted to.
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     sops: Sops,
     key: Key,
 }
 
-impl World {
+impl TestServer {
     fn prepare(arguments: &[&str]) -> Option<Self> {
         let sops = Sops::find()?;
         let key = sops.key();
-        let pair = Pair::prepare(arguments, &[("SOPS_AGE_KEY_FILE", "{root}/keys/age.txt")]);
+        let pair = ServerPair::prepare(arguments, &[("SOPS_AGE_KEY_FILE", "{root}/keys/age.txt")]);
         fs::write(pair.path("keys/age.txt"), &key.secret).unwrap();
         Some(Self { pair, sops, key })
     }
 
     /// Starts the pair with one encrypted file, `db.yaml`.
     fn start() -> Option<(Self, String, String)> {
-        let mut world = Self::prepare(&["--dir", "{root}/secrets"])?;
-        world.seal("db.yaml", "password: first\n");
-        let (token, vault) = world.run("secrets");
-        world.wait_value(&token, &vault, "db", "password", "first");
-        Some((world, token, vault))
+        let mut server = Self::prepare(&["--dir", "{root}/secrets"])?;
+        server.seal("db.yaml", "password: first\n");
+        let (token, vault) = server.run("secrets");
+        server.wait_value(&token, &vault, "db", "password", "first");
+        Some((server, token, vault))
     }
 
     fn run(&mut self, name: &str) -> (String, String) {
-        self.pair.run(Half::Api);
-        self.pair.run(Half::Sync);
+        self.pair.run(Process::Api);
+        self.pair.run(Process::Sync);
         self.pair.wait_linked();
         let token = self.pair.token("reader", &[&format!("{name}=read,write"), "prod=read"]);
         let vault = self.pair.vault(&token, name);
@@ -75,7 +75,7 @@ impl World {
         assert!(
             seen.is_some(),
             "{title}/{label} never was {wanted}: {item:?}\n{}",
-            self.pair.log(Half::Sync)
+            self.pair.log(Process::Sync)
         );
     }
 
@@ -123,37 +123,37 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
-    let Some(mut world) = World::prepare(&["--dir", "{root}/secrets"]) else {
+    let Some(mut server) = TestServer::prepare(&["--dir", "{root}/secrets"]) else {
         return;
     };
-    fs::create_dir(world.secrets().join("prod")).unwrap();
+    fs::create_dir(server.secrets().join("prod")).unwrap();
     let yaml = "username: ada\npassword: s3cret\nport: 5432\nratio: 1.50\nempty: \"\"\nhosts: [a, true, null]\n\
                 db:\n  host: h\n  tls:\n    ca: c\n";
-    world.seal("db.sops.yaml", yaml);
-    world.seal(
+    server.seal("db.sops.yaml", yaml);
+    server.seal(
         "api.enc.json",
         r#"{"password":"j\u00fcst","n":1,"deep":{"er":{"still":"x"}}}"#,
     );
-    world.seal("app.env", "A=1\nB=two words\n");
-    world.seal("conf.ini", "[main]\nkey = v\n[other]\nkey = w\n");
+    server.seal("app.env", "A=1\nB=two words\n");
+    server.seal("conf.ini", "[main]\nkey = v\n[other]\nkey = w\n");
     let binary: Vec<u8> = (0..=255).collect();
-    let sealed = world.sops.encrypt(&world.key, "license.bin", &binary, &[]);
-    fs::write(world.secrets().join("license.bin"), sealed).unwrap();
-    let sealed = world.sops.encrypt(
-        &world.key,
+    let sealed = server.sops.encrypt(&server.key, "license.bin", &binary, &[]);
+    fs::write(server.secrets().join("license.bin"), sealed).unwrap();
+    let sealed = server.sops.encrypt(
+        &server.key,
         "web.yaml",
         MANIFEST,
         &["--encrypted-regex", "^(data|stringData)$"],
     );
-    fs::write(world.secrets().join("web.yaml"), sealed).unwrap();
-    fs::write(world.secrets().join("README.md"), "# not a secret\n").unwrap();
-    fs::write(world.secrets().join("prod/plain.yaml"), "k: v\n").unwrap();
-    let (token, vault) = world.run("secrets");
-    world.pair.wait_source("secrets", "ACTIVE", "files");
-    let pair = &world.pair;
+    fs::write(server.secrets().join("web.yaml"), sealed).unwrap();
+    fs::write(server.secrets().join("README.md"), "# not a secret\n").unwrap();
+    fs::write(server.secrets().join("prod/plain.yaml"), "k: v\n").unwrap();
+    let (token, vault) = server.run("secrets");
+    server.pair.wait_source("secrets", "ACTIVE", "files");
+    let pair = &server.pair;
     let item = |title: &str| {
         pair.item(&token, &vault, title)
-            .unwrap_or_else(|| panic!("no {title}: {}", pair.log(Half::Sync)))
+            .unwrap_or_else(|| panic!("no {title}: {}", pair.log(Process::Sync)))
     };
 
     let db = item("db");
@@ -244,13 +244,13 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
     let before = (vault.clone(), list(&vault), prod.clone(), list(&prod));
     assert_eq!(before.1.len(), 6, "{:?}", before.1);
 
-    world.pair.kill(Half::Api);
-    world.pair.kill(Half::Sync);
-    fs::remove_dir_all(world.pair.path("data")).unwrap();
-    fs::create_dir(world.pair.path("data")).unwrap();
-    let (token, vault) = world.run("secrets");
-    world.pair.wait_source("secrets", "ACTIVE", "files");
-    let pair = &world.pair;
+    server.pair.kill(Process::Api);
+    server.pair.kill(Process::Sync);
+    fs::remove_dir_all(server.pair.path("data")).unwrap();
+    fs::create_dir(server.pair.path("data")).unwrap();
+    let (token, vault) = server.run("secrets");
+    server.pair.wait_source("secrets", "ACTIVE", "files");
+    let pair = &server.pair;
     let prod = pair.vault(&token, "prod");
     let list = |vault: &str| {
         let list = pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
@@ -273,55 +273,59 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
 /// Here the full check of the tree comes once an hour, so only file events can bring the changes.
 #[test]
 fn file_events_bring_each_change() {
-    let Some(mut world) = World::prepare(&["--config", "{root}/sources.yaml"]) else {
+    let Some(mut server) = TestServer::prepare(&["--config", "{root}/sources.yaml"]) else {
         return;
     };
     let sources = "sources:\n  - directory: { path: secrets, fullCheckSeconds: 3600 }\n";
-    fs::write(world.pair.path("sources.yaml"), sources).unwrap();
-    world.seal("db.yaml", "password: v0\n");
-    let (token, vault) = world.run("secrets");
-    world.wait_value(&token, &vault, "db", "password", "v0");
-    let first = world.pair.item(&token, &vault, "db").unwrap();
+    fs::write(server.pair.path("sources.yaml"), sources).unwrap();
+    server.seal("db.yaml", "password: v0\n");
+    let (token, vault) = server.run("secrets");
+    server.wait_value(&token, &vault, "db", "password", "v0");
+    let first = server.pair.item(&token, &vault, "db").unwrap();
     for n in 1..=10 {
-        world.seal("db.yaml", &format!("password: v{n}\n"));
-        world.wait_value(&token, &vault, "db", "password", &format!("v{n}"));
+        server.seal("db.yaml", &format!("password: v{n}\n"));
+        server.wait_value(&token, &vault, "db", "password", &format!("v{n}"));
     }
-    let last = world.pair.item(&token, &vault, "db").unwrap();
+    let last = server.pair.item(&token, &vault, "db").unwrap();
     assert_eq!(last["id"], first["id"], "a change made a new item");
     assert_eq!(last["version"], 11);
 }
 
 #[test]
 fn a_replaced_root_link_changes_all_files_at_once() {
-    let Some(mut world) = World::prepare(&["--dir", "{root}/current"]) else {
+    let Some(mut server) = TestServer::prepare(&["--dir", "{root}/current"]) else {
         return;
     };
-    let revision = |n: u32| world.pair.path(&format!("rev{n}"));
+    let revision = |n: u32| server.pair.path(&format!("rev{n}"));
     for n in 0..6 {
         fs::create_dir(revision(n)).unwrap();
         for file in ["a.yaml", "b.yaml"] {
-            fs::write(revision(n).join(file), world.sealed(file, &format!("k: rev{n}\n"))).unwrap();
+            fs::write(revision(n).join(file), server.sealed(file, &format!("k: rev{n}\n"))).unwrap();
         }
         fs::write(revision(n).join(format!("only{n}.yaml")), "k: v\n").unwrap();
     }
-    symlink(revision(0), world.pair.path("current")).unwrap();
-    let (token, vault) = world.run("current");
-    world.wait_value(&token, &vault, "a", "k", "rev0");
-    let id = world.pair.item(&token, &vault, "a").unwrap()["id"].clone();
+    symlink(revision(0), server.pair.path("current")).unwrap();
+    let (token, vault) = server.run("current");
+    server.wait_value(&token, &vault, "a", "k", "rev0");
+    let id = server.pair.item(&token, &vault, "a").unwrap()["id"].clone();
     for n in 1..6 {
-        symlink(world.pair.path(&format!("rev{n}")), world.pair.path("current.new")).unwrap();
-        fs::rename(world.pair.path("current.new"), world.pair.path("current")).unwrap();
+        symlink(server.pair.path(&format!("rev{n}")), server.pair.path("current.new")).unwrap();
+        fs::rename(server.pair.path("current.new"), server.pair.path("current")).unwrap();
         if n % 2 == 0 {
-            fs::remove_dir_all(world.pair.path(&format!("rev{}", n - 1))).unwrap();
+            fs::remove_dir_all(server.pair.path(&format!("rev{}", n - 1))).unwrap();
         }
         let arrived = wait_until(|| {
-            let item = world.pair.item(&token, &vault, "a").expect("never gone in between");
+            let item = server.pair.item(&token, &vault, "a").expect("never gone in between");
             (value(&item, "k").unwrap() == format!("rev{n}")).then_some(())
         });
-        assert!(arrived.is_some(), "rev{n} never came: {}", world.pair.log(Half::Sync));
-        world.wait_value(&token, &vault, "b", "k", &format!("rev{n}"));
+        assert!(
+            arrived.is_some(),
+            "rev{n} never came: {}",
+            server.pair.log(Process::Sync)
+        );
+        server.wait_value(&token, &vault, "b", "k", &format!("rev{n}"));
         let gone = wait_until(|| {
-            world
+            server
                 .pair
                 .item(&token, &vault, &format!("only{}", n - 1))
                 .is_none()
@@ -329,18 +333,18 @@ fn a_replaced_root_link_changes_all_files_at_once() {
         });
         assert!(gone.is_some(), "what only rev{} had is still there", n - 1);
     }
-    assert_eq!(world.pair.item(&token, &vault, "a").unwrap()["id"], id);
+    assert_eq!(server.pair.item(&token, &vault, "a").unwrap()["id"], id);
 }
 
 #[test]
 fn a_bad_file_keeps_its_item_and_is_named_in_health_and_log() {
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
-    world.seal("other.yaml", "k: v\n");
-    world.wait_value(&token, &vault, "other", "k", "v");
-    let path = world.secrets().join("db.yaml");
-    let good = world.sealed("db.yaml", "password: second\nextra: e\n");
+    server.seal("other.yaml", "k: v\n");
+    server.wait_value(&token, &vault, "other", "k", "v");
+    let path = server.secrets().join("db.yaml");
+    let good = server.sealed("db.yaml", "password: second\nextra: e\n");
     let text = String::from_utf8(good.clone()).unwrap();
     let without_a_line: String = text
         .lines()
@@ -352,7 +356,7 @@ fn a_bad_file_keeps_its_item_and_is_named_in_health_and_log() {
         .find(|line| line.trim_start().starts_with("mac:"))
         .unwrap()
         .to_owned();
-    let other = String::from_utf8(world.sealed("db.yaml", "password: x\n")).unwrap();
+    let other = String::from_utf8(server.sealed("db.yaml", "password: x\n")).unwrap();
     let other_mac = other
         .lines()
         .find(|line| line.trim_start().starts_with("mac:"))
@@ -370,104 +374,105 @@ fn a_bad_file_keeps_its_item_and_is_named_in_health_and_log() {
     ];
     for (name, bytes) in bad {
         replace(&path, &bytes);
-        let message = world.pair.wait_source("secrets", "DEGRADED", "db.yaml");
+        let message = server.pair.wait_source("secrets", "DEGRADED", "db.yaml");
         assert!(
             !message.contains("other.yaml") && !message.contains("second"),
             "{name}: {message}"
         );
         println!("{name}: {message}");
-        world.wait_value(&token, &vault, "db", "password", "first");
+        server.wait_value(&token, &vault, "db", "password", "first");
         assert!(
-            world.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 1"),
+            server.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 1"),
             "{name}"
         );
         // Others are served and changed meanwhile.
-        world.seal("other.yaml", &format!("k: {name}\n").replace(": the", " the"));
-        world.wait_value(&token, &vault, "other", "k", &name.replace(": the", " the"));
+        server.seal("other.yaml", &format!("k: {name}\n").replace(": the", " the"));
+        server.wait_value(&token, &vault, "other", "k", &name.replace(": the", " the"));
         // The good one again, so that each is bad on its own.
-        world.seal("db.yaml", "password: first\n");
-        world.pair.wait_source("secrets", "ACTIVE", "files");
+        server.seal("db.yaml", "password: first\n");
+        server.pair.wait_source("secrets", "ACTIVE", "files");
     }
-    let log = world.pair.log(Half::Sync);
+    let log = server.pair.log(Process::Sync);
     assert!(
         log.contains("db.yaml") && log.contains("its items stay as they were"),
         "{log}"
     );
-    assert!(world.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 0"));
+    assert!(server.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 0"));
     replace(&path, &good);
-    world.wait_value(&token, &vault, "db", "password", "second");
+    server.wait_value(&token, &vault, "db", "password", "second");
 }
 
 /// While a file is slowly written in place, clients get the old item or the new one, never a part of it.
 #[test]
 fn a_partly_written_file_is_never_served() {
     use std::io::Write as _;
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
-    let sealed = world.sealed("db.yaml", "password: second\n");
-    let mut file = fs::File::create(world.secrets().join("db.yaml")).unwrap();
+    let sealed = server.sealed("db.yaml", "password: second\n");
+    let mut file = fs::File::create(server.secrets().join("db.yaml")).unwrap();
     for part in sealed.chunks(sealed.len() / 8 + 1) {
         file.write_all(part).unwrap();
         file.flush().unwrap();
         std::thread::sleep(Duration::from_millis(40));
-        let item = world.pair.item(&token, &vault, "db").expect("never gone");
+        let item = server.pair.item(&token, &vault, "db").expect("never gone");
         assert!(
             ["first", "second"].contains(&value(&item, "password").unwrap().as_str()),
             "{item}"
         );
     }
     drop(file);
-    world.wait_value(&token, &vault, "db", "password", "second");
-    world.pair.wait_source("secrets", "ACTIVE", "1 files");
+    server.wait_value(&token, &vault, "db", "password", "second");
+    server.pair.wait_source("secrets", "ACTIVE", "1 files");
 }
 
 #[test]
 fn a_removed_file_removes_its_item_and_an_empty_or_missing_tree_removes_none() {
-    let Some((mut world, token, vault)) = World::start() else {
+    let Some((mut server, token, vault)) = TestServer::start() else {
         return;
     };
-    world.seal("other.yaml", "k: v\n");
-    world.wait_value(&token, &vault, "other", "k", "v");
-    let id = world.pair.item(&token, &vault, "other").unwrap()["id"]
+    server.seal("other.yaml", "k: v\n");
+    server.wait_value(&token, &vault, "other", "k", "v");
+    let id = server.pair.item(&token, &vault, "other").unwrap()["id"]
         .as_str()
         .unwrap()
         .to_owned();
-    fs::remove_file(world.secrets().join("other.yaml")).unwrap();
+    fs::remove_file(server.secrets().join("other.yaml")).unwrap();
     let target = format!("/v1/vaults/{vault}/items/{id}");
-    let gone = wait_until(|| (world.pair.get(&token, &target).status == 404).then(|| world.pair.get(&token, &target)));
+    let gone =
+        wait_until(|| (server.pair.get(&token, &target).status == 404).then(|| server.pair.get(&token, &target)));
     assert_eq!(gone.expect("404").json()["message"], format!("item {id} not found"));
 
     // The last file goes: that looks like a volume that was not mounted.
-    let away = world.pair.path("away");
+    let away = server.pair.path("away");
     fs::create_dir(&away).unwrap();
-    fs::rename(world.secrets().join("db.yaml"), away.join("db.yaml")).unwrap();
-    world.pair.wait_source("secrets", "ACTIVE", "0 files");
-    world.wait_value(&token, &vault, "db", "password", "first");
-    fs::rename(away.join("db.yaml"), world.secrets().join("db.yaml")).unwrap();
-    world.pair.wait_source("secrets", "ACTIVE", "1 files");
+    fs::rename(server.secrets().join("db.yaml"), away.join("db.yaml")).unwrap();
+    server.pair.wait_source("secrets", "ACTIVE", "0 files");
+    server.wait_value(&token, &vault, "db", "password", "first");
+    fs::rename(away.join("db.yaml"), server.secrets().join("db.yaml")).unwrap();
+    server.pair.wait_source("secrets", "ACTIVE", "1 files");
 
-    fs::rename(world.secrets(), world.pair.path("elsewhere")).unwrap();
-    world
+    fs::rename(server.secrets(), server.pair.path("elsewhere")).unwrap();
+    server
         .pair
         .wait_source("secrets", "FAILED", "what was read before is still served");
-    world.wait_value(&token, &vault, "db", "password", "first");
-    assert!(world.sync_metric("sidevault_source_up{source=\"secrets\"} 0"));
+    server.wait_value(&token, &vault, "db", "password", "first");
+    assert!(server.sync_metric("sidevault_source_up{source=\"secrets\"} 0"));
     // Even api's restart does not lose it.
-    world.pair.kill(Half::Api);
-    world.pair.run(Half::Api);
-    world.wait_value(&token, &vault, "db", "password", "first");
-    fs::rename(world.pair.path("elsewhere"), world.secrets()).unwrap();
-    world.pair.wait_source("secrets", "ACTIVE", "1 files");
-    world.seal("db.yaml", "password: back\n");
-    world.wait_value(&token, &vault, "db", "password", "back");
+    server.pair.kill(Process::Api);
+    server.pair.run(Process::Api);
+    server.wait_value(&token, &vault, "db", "password", "first");
+    fs::rename(server.pair.path("elsewhere"), server.secrets()).unwrap();
+    server.pair.wait_source("secrets", "ACTIVE", "1 files");
+    server.seal("db.yaml", "password: back\n");
+    server.wait_value(&token, &vault, "db", "password", "back");
 }
 
 #[test]
 fn a_key_that_is_added_to_the_key_file_is_used_without_a_restart() {
     let Some(sops) = Sops::find() else { return };
     let (old, new) = (sops.key(), sops.key());
-    let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+    let mut pair = ServerPair::prepare(&["--config", "{root}/sources.yaml"], &[]);
     let sources = "sources:\n  - directory: { path: secrets, ageKeyFile: keys/age.txt, fullCheckSeconds: 1 }\n";
     fs::write(pair.path("sources.yaml"), sources).unwrap();
     fs::write(pair.path("keys/age.txt"), &old.secret).unwrap();
@@ -481,68 +486,68 @@ fn a_key_that_is_added_to_the_key_file_is_used_without_a_restart() {
         sops.encrypt(&new, "b.yaml", "k: new\n", &[]),
     )
     .unwrap();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("reader", &["secrets=read"]);
     let vault = pair.vault(&token, "secrets");
-    let world = World { pair, sops, key: old };
-    world.wait_value(&token, &vault, "a", "k", "old");
-    let message = world.pair.wait_source("secrets", "DEGRADED", "b.yaml");
+    let server = TestServer { pair, sops, key: old };
+    server.wait_value(&token, &vault, "a", "k", "old");
+    let message = server.pair.wait_source("secrets", "DEGRADED", "b.yaml");
     assert!(!message.contains("AGE-SECRET-KEY"), "{message}");
-    assert!(world.pair.item(&token, &vault, "b").is_none());
+    assert!(server.pair.item(&token, &vault, "b").is_none());
     fs::write(
-        world.pair.path("keys/age.txt"),
-        format!("{}{}", world.key.secret, new.secret),
+        server.pair.path("keys/age.txt"),
+        format!("{}{}", server.key.secret, new.secret),
     )
     .unwrap();
-    world.wait_value(&token, &vault, "b", "k", "new");
-    world.pair.wait_source("secrets", "ACTIVE", "2 files");
+    server.wait_value(&token, &vault, "b", "k", "new");
+    server.pair.wait_source("secrets", "ACTIVE", "2 files");
 }
 
 #[test]
 fn encrypted_files_of_any_name_are_decrypted_and_ciphertext_is_never_served() {
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
-    let put = |name: &str, bytes: &[u8]| replace(&world.secrets().join(name), bytes);
-    let sealed = world.sealed("a.yaml", "base: &b {m: merged}\n<<: *b\nk: yaml\n");
+    let put = |name: &str, bytes: &[u8]| replace(&server.secrets().join(name), bytes);
+    let sealed = server.sealed("a.yaml", "base: &b {m: merged}\n<<: *b\nk: yaml\n");
     put("b.yaml.enc", &sealed);
-    put("config.env.encrypted", &world.sealed("a.env", "k=env\r\n"));
-    put("values.json.sops", &world.sealed("a.json", "{\"k\": \"json\"}"));
-    put("app.conf", &world.sealed("a.ini", "k = ini\n"));
+    put("config.env.encrypted", &server.sealed("a.env", "k=env\r\n"));
+    put("values.json.sops", &server.sealed("a.json", "{\"k\": \"json\"}"));
+    put("app.conf", &server.sealed("a.ini", "k = ini\n"));
     // Markdown and archives may contain encrypted values; any other text with them is refused.
     let quote = "k: ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\n";
     put("README.md", format!("# Secrets\n\n{quote}").as_bytes());
     put("notes.txt", quote.as_bytes());
     put("archive.tar", format!("a.yaml\0\0{quote}").as_bytes());
     for (title, value) in [("b", "yaml"), ("config", "env"), ("values", "json")] {
-        world.wait_value(&token, &vault, title, "k", value);
+        server.wait_value(&token, &vault, title, "k", value);
     }
     assert_eq!(
-        labelled(&world.pair.item(&token, &vault, "b").unwrap()),
+        labelled(&server.pair.item(&token, &vault, "b").unwrap()),
         pairs(&[("m", "merged"), ("m", "merged"), ("k", "yaml")])
     );
-    world.wait_value(&token, &vault, "app", "k", "ini");
-    let message = world
+    server.wait_value(&token, &vault, "app", "k", "ini");
+    let message = server
         .pair
         .wait_source("secrets", "DEGRADED", "notes.txt (the file holds encrypted values");
     assert!(message.starts_with("1 of "), "{message}");
-    assert!(world.pair.item(&token, &vault, "archive.tar").is_some());
+    assert!(server.pair.item(&token, &vault, "archive.tar").is_some());
     for absent in ["README.md", "README", "notes.txt", "notes", "b.yaml.enc"] {
-        assert!(world.pair.item(&token, &vault, absent).is_none(), "{absent}");
+        assert!(server.pair.item(&token, &vault, absent).is_none(), "{absent}");
     }
     // A file that was good and is damaged now keeps its item.
     put("b.yaml.enc", &[&sealed[..sealed.len() / 2], b"\n"].concat());
-    world.pair.wait_source("secrets", "DEGRADED", "b.yaml.enc");
-    world.wait_value(&token, &vault, "b", "k", "yaml");
+    server.pair.wait_source("secrets", "DEGRADED", "b.yaml.enc");
+    server.wait_value(&token, &vault, "b", "k", "yaml");
 }
 
 #[test]
 fn an_unsupported_key_is_logged_once_and_the_others_are_used() {
     let Some(sops) = Sops::find() else { return };
     let key = sops.key();
-    let mut pair = Pair::prepare(
+    let mut pair = ServerPair::prepare(
         &["--dir", "{root}/secrets"],
         &[
             ("SOPS_AGE_KEY_FILE", "{root}/keys/age.txt"),
@@ -554,21 +559,21 @@ fn an_unsupported_key_is_logged_once_and_the_others_are_used() {
     let sealed = |key, name: &str| sops.encrypt(key, name, "k: opened\n", &[]);
     fs::write(pair.path("secrets/a.yaml"), sealed(&key, "a.yaml")).unwrap();
     fs::write(pair.path("secrets/other.yaml"), sealed(&sops.key(), "other.yaml")).unwrap();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("reader", &["secrets=read"]);
     let vault = pair.vault(&token, "secrets");
-    let world = World { pair, sops, key };
-    world.wait_value(&token, &vault, "a", "k", "opened");
-    let message = world
+    let server = TestServer { pair, sops, key };
+    server.wait_value(&token, &vault, "a", "k", "opened");
+    let message = server
         .pair
         .wait_source("secrets", "DEGRADED", "other.yaml (no age identity");
     assert!(message.contains("age.txt: line 1: post-quantum"), "{message}");
     // Each is logged once, however often the tree is read.
-    world.seal("b.yaml", "k: more\n");
-    world.wait_value(&token, &vault, "b", "k", "more");
-    let log = world.pair.log(Half::Sync);
+    server.seal("b.yaml", "k: more\n");
+    server.wait_value(&token, &vault, "b", "k", "more");
+    let log = server.pair.log(Process::Sync);
     for words in ["SOPS_AGE_KEY_CMD is set", "post-quantum", "age plugin"] {
         let told = log
             .lines()
@@ -580,10 +585,10 @@ fn an_unsupported_key_is_logged_once_and_the_others_are_used() {
 
 #[test]
 fn a_write_to_a_directory_vault_is_refused_with_403() {
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
-    let id = world.pair.item(&token, &vault, "db").unwrap()["id"]
+    let id = server.pair.item(&token, &vault, "db").unwrap()["id"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -597,7 +602,7 @@ fn a_write_to_a_directory_vault_is_refused_with_403() {
         ("DELETE", &target, ""),
         ("POST", &format!("{target}/versions/1/restore"), ""),
     ] {
-        let reply = world.pair.ask(&token, method, target, body).unwrap();
+        let reply = server.pair.ask(&token, method, target, body).unwrap();
         let message = reply.json()["message"].as_str().unwrap_or_default().to_owned();
         assert_eq!(reply.status, 403, "{method} {target}: {message}");
         assert!(
@@ -605,33 +610,33 @@ fn a_write_to_a_directory_vault_is_refused_with_403() {
             "{message}"
         );
     }
-    world.wait_value(&token, &vault, "db", "password", "first");
+    server.wait_value(&token, &vault, "db", "password", "first");
 }
 
 #[test]
 fn a_link_out_of_the_tree_is_not_followed() {
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
-    fs::write(world.pair.path("outside.yaml"), "k: outside\n").unwrap();
-    fs::create_dir(world.pair.path("outer")).unwrap();
-    fs::write(world.pair.path("outer/inner.yaml"), "k: outside\n").unwrap();
-    symlink("../outside.yaml", world.secrets().join("file.yaml")).unwrap();
-    symlink("/etc/passwd", world.secrets().join("passwd.yaml")).unwrap();
-    symlink("../outer", world.secrets().join("folder")).unwrap();
-    symlink("/proc/self/environ", world.secrets().join("environ")).unwrap();
-    symlink(".", world.secrets().join("circle")).unwrap();
-    symlink("nowhere", world.secrets().join("broken.yaml")).unwrap();
-    let message = world
+    fs::write(server.pair.path("outside.yaml"), "k: outside\n").unwrap();
+    fs::create_dir(server.pair.path("outer")).unwrap();
+    fs::write(server.pair.path("outer/inner.yaml"), "k: outside\n").unwrap();
+    symlink("../outside.yaml", server.secrets().join("file.yaml")).unwrap();
+    symlink("/etc/passwd", server.secrets().join("passwd.yaml")).unwrap();
+    symlink("../outer", server.secrets().join("folder")).unwrap();
+    symlink("/proc/self/environ", server.secrets().join("environ")).unwrap();
+    symlink(".", server.secrets().join("circle")).unwrap();
+    symlink("nowhere", server.secrets().join("broken.yaml")).unwrap();
+    let message = server
         .pair
         .wait_source("secrets", "DEGRADED", "file.yaml (a link that leads out of the tree");
     for name in ["passwd.yaml", "folder", "environ"] {
         assert!(message.contains(name), "{name}: {message}");
     }
     // A link within the tree is read like the file.
-    symlink("db.yaml", world.secrets().join("same.yaml")).unwrap();
-    world.wait_value(&token, &vault, "same", "password", "first");
-    let list = world.pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
+    symlink("db.yaml", server.secrets().join("same.yaml")).unwrap();
+    server.wait_value(&token, &vault, "same", "password", "first");
+    let list = server.pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
     let mut titles: Vec<&str> = list
         .as_array()
         .unwrap()
@@ -640,7 +645,7 @@ fn a_link_out_of_the_tree_is_not_followed() {
         .collect();
     titles.sort_unstable();
     assert_eq!(titles, ["db", "same"]);
-    let vaults = world.pair.get(&token, "/v1/vaults").json();
+    let vaults = server.pair.get(&token, "/v1/vaults").json();
     assert_eq!(vaults.as_array().unwrap().len(), 1, "{vaults}");
 }
 
@@ -649,7 +654,7 @@ const MOST: u64 = 85_000_000;
 
 #[test]
 fn a_file_of_100_mb_is_streamed() {
-    let Some((world, token, vault)) = World::start() else {
+    let Some((server, token, vault)) = TestServer::start() else {
         return;
     };
     // Not all zeros, and different in each of its blocks.
@@ -657,12 +662,12 @@ fn a_file_of_100_mb_is_streamed() {
     for (n, part) in content.chunks_mut(1000).enumerate() {
         part[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     }
-    replace(&world.secrets().join("large.bin"), &content);
-    let item = wait_until(|| world.pair.item(&token, &vault, "large.bin")).expect("the large file");
+    replace(&server.secrets().join("large.bin"), &content);
+    let item = wait_until(|| server.pair.item(&token, &vault, "large.bin")).expect("the large file");
     assert_eq!(item["files"][0]["size"], 100_000_000);
     let path = item["files"][0]["content_path"].as_str().unwrap().to_owned();
     for _ in 0..2 {
-        let reply = world.pair.get(&token, &path);
+        let reply = server.pair.get(&token, &path);
         assert!(
             reply.status == 200 && reply.body == content,
             "{} with {} bytes",
@@ -670,7 +675,7 @@ fn a_file_of_100_mb_is_streamed() {
             reply.body.len()
         );
     }
-    let most = [Half::Api, Half::Sync].map(|half| world.pair.most_memory(half).unwrap());
+    let most = [Process::Api, Process::Sync].map(|half| server.pair.most_memory(half).unwrap());
     println!(
         "at most {:.1} MB in api, {:.1} MB in sync",
         most[0] as f64 / 1e6,

@@ -2,24 +2,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::volume::Volume;
 use sidevault_tests::wire::{Request, exchange};
 
 /// A pair whose data directory is on a disk of 12 MB.
-struct World {
+struct TestServer {
     // Declared after `pair`, so that it is unmounted after the processes have ended.
-    pair: Pair,
+    pair: ServerPair,
     volume: Volume,
     token: String,
 }
 
-impl World {
+impl TestServer {
     fn start(environment: &[(&str, &str)]) -> Option<Self> {
-        let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], environment);
+        let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], environment);
         let volume = Volume::mount(&pair.path("data"), 12)?;
-        pair.run(Half::Sync);
-        pair.run(Half::Api);
+        pair.run(Process::Sync);
+        pair.run(Process::Api);
         pair.wait_linked();
         let token = pair.token("writer", &["apps=read,write"]);
         Some(Self { pair, volume, token })
@@ -38,10 +38,10 @@ impl World {
     }
 
     /// The state of the store and its reason, from a process's `/health`.
-    fn store(&self, half: Half) -> (String, String) {
-        let address = match half {
-            Half::Api => self.pair.address(),
-            Half::Sync => self.pair.sync_address(),
+    fn store(&self, process: Process) -> (String, String) {
+        let address = match process {
+            Process::Api => self.pair.address(),
+            Process::Sync => self.pair.sync_address(),
         };
         let health = exchange(address, &Request::new("GET", "/health").bytes())
             .expect("an answer")
@@ -57,10 +57,10 @@ impl World {
 
     fn wait_store(&self, status: &str) -> String {
         let both = wait_until(|| {
-            let (api, sync) = (self.store(Half::Api), self.store(Half::Sync));
+            let (api, sync) = (self.store(Process::Api), self.store(Process::Sync));
             (api.0 == status && sync.0 == status).then_some(api.1)
         });
-        both.unwrap_or_else(|| panic!("{:?}\n{}", self.store(Half::Api), self.pair.log(Half::Sync)))
+        both.unwrap_or_else(|| panic!("{:?}\n{}", self.store(Process::Api), self.pair.log(Process::Sync)))
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -87,31 +87,31 @@ impl World {
 
 #[test]
 fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_restarted() {
-    let Some(world) = World::start(&[]) else { return };
-    let pair = &world.pair;
+    let Some(server) = TestServer::start(&[]) else { return };
+    let pair = &server.pair;
     let thieves: Vec<String> = (0..5)
         .map(|n| pair.token(&format!("thief-{n}"), &["apps=read"]))
         .collect();
-    assert_eq!(world.write("before", 10).0, 200);
+    assert_eq!(server.write("before", 10).0, 200);
     assert_eq!(
         (
-            world.metric("store_writable"),
-            world.metric("store_unwritable_since_timestamp_seconds")
+            server.metric("store_writable"),
+            server.metric("store_unwritable_since_timestamp_seconds")
         ),
         (1., 0.)
     );
 
-    world.volume.fill(12);
+    server.volume.fill(12);
     let mut kept = 0;
     let full = loop {
-        match world.write(&format!("filler {kept}"), 100_000) {
+        match server.write(&format!("filler {kept}"), 100_000) {
             (200, _) => kept += 1,
             failed => break failed,
         }
         assert!(kept < 200, "the disk does not fill");
     };
     for _ in 0..20 {
-        let (status, text) = world.write("too much", 100_000);
+        let (status, text) = server.write("too much", 100_000);
         assert!(
             status == 503 && text.contains("the disk of the data directory is full"),
             "{status} {text}"
@@ -119,148 +119,154 @@ fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_rest
     }
     assert_eq!(full.0, 503, "{}", full.1);
 
-    let told = world.wait_store("FAILED");
+    let told = server.wait_store("FAILED");
     assert!(
         told.contains("nothing can be written since 20") && told.contains("is full"),
         "{told}"
     );
-    assert_eq!(world.metric("store_writable"), 0.);
-    assert!(world.metric("store_unwritable_since_timestamp_seconds") > 1e9);
-    let finding = world.doctor("sync");
+    assert_eq!(server.metric("store_writable"), 0.);
+    assert!(server.metric("store_unwritable_since_timestamp_seconds") > 1e9);
+    let finding = server.doctor("sync");
     assert!(
         finding["level"] == "fail" && finding["cause"].to_string().contains("is full"),
         "{finding}"
     );
-    assert_eq!(world.doctor("space")["level"], "warn");
+    assert_eq!(server.doctor("space")["level"], "warn");
     let errors = |line: &&str| line.contains("the store can't be written");
     assert_eq!(
-        pair.log(Half::Sync).lines().filter(errors).count(),
+        pair.log(Process::Sync).lines().filter(errors).count(),
         1,
         "{}",
-        pair.log(Half::Sync)
+        pair.log(Process::Sync)
     );
 
-    assert_eq!(pair.get(&world.token, "/v1/vaults/apps/items/before").status, 200);
+    assert_eq!(pair.get(&server.token, "/v1/vaults/apps/items/before").status, 200);
     for (n, thief) in thieves.iter().enumerate() {
         assert_eq!(pair.get(thief, "/v1/vaults/apps").status, 200);
         pair.command(&["token", "revoke", &format!("thief-{n}")]);
         assert_eq!(pair.get(thief, "/v1/vaults/apps").status, 401);
     }
     // The reserved room is for revocations only.
-    assert_eq!(world.write("too much", 10_000).0, 503);
+    assert_eq!(server.write("too much", 10_000).0, 503);
 
-    world.volume.free();
-    let (status, text) = world.write("after", 100_000);
+    server.volume.free();
+    let (status, text) = server.write("after", 100_000);
     assert_eq!(status, 200, "{text}");
-    world.wait_store("ACTIVE");
+    server.wait_store("ACTIVE");
     assert_eq!(
         (
-            world.metric("store_writable"),
-            world.metric("store_unwritable_since_timestamp_seconds")
+            server.metric("store_writable"),
+            server.metric("store_unwritable_since_timestamp_seconds")
         ),
         (1., 0.)
     );
-    assert_eq!(world.doctor("sync")["level"], "ok");
-    let items = pair.get(&world.token, "/v1/vaults/apps/items").json();
+    assert_eq!(server.doctor("sync")["level"], "ok");
+    let items = pair.get(&server.token, "/v1/vaults/apps/items").json();
     assert_eq!(items.as_array().map(Vec::len), Some(kept + 2));
 }
 
 #[test]
 fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
-    let Some(mut world) = World::start(&[]) else { return };
-    let thief = world.pair.token("thief", &["apps=read"]);
-    world.volume.fill(12);
-    while world.write("filler", 100_000).0 == 200 {}
-    world.pair.kill(Half::Sync);
-    world.pair.run(Half::Sync);
-    let linked = wait_until(|| (world.write("x", 100_000).1.contains("is full")).then_some(()));
-    assert!(linked.is_some(), "{}", world.pair.log(Half::Sync));
-    world.pair.command(&["token", "revoke", "thief"]);
-    assert_eq!(world.pair.get(&thief, "/v1/vaults/apps").status, 401);
-    world.wait_store("FAILED");
-    world.volume.free();
-    world.wait_store("ACTIVE");
+    let Some(mut server) = TestServer::start(&[]) else {
+        return;
+    };
+    let thief = server.pair.token("thief", &["apps=read"]);
+    server.volume.fill(12);
+    while server.write("filler", 100_000).0 == 200 {}
+    server.pair.kill(Process::Sync);
+    server.pair.run(Process::Sync);
+    let linked = wait_until(|| (server.write("x", 100_000).1.contains("is full")).then_some(()));
+    assert!(linked.is_some(), "{}", server.pair.log(Process::Sync));
+    server.pair.command(&["token", "revoke", "thief"]);
+    assert_eq!(server.pair.get(&thief, "/v1/vaults/apps").status, 401);
+    server.wait_store("FAILED");
+    server.volume.free();
+    server.wait_store("ACTIVE");
 }
 
 /// If sync does not run, the command writes to the store itself.
 #[test]
 fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
-    let Some(mut world) = World::start(&[]) else { return };
-    let thief = world.pair.token("thief", &["apps=read"]);
-    world.volume.fill(12);
-    while world.write("filler", 100_000).0 == 200 {}
-    world.pair.kill(Half::Sync);
-    world.pair.command(&["token", "revoke", "thief"]);
-    assert_eq!(world.pair.get(&thief, "/v1/vaults/apps").status, 401);
+    let Some(mut server) = TestServer::start(&[]) else {
+        return;
+    };
+    let thief = server.pair.token("thief", &["apps=read"]);
+    server.volume.fill(12);
+    while server.write("filler", 100_000).0 == 200 {}
+    server.pair.kill(Process::Sync);
+    server.pair.command(&["token", "revoke", "thief"]);
+    assert_eq!(server.pair.get(&thief, "/v1/vaults/apps").status, 401);
 }
 
 #[test]
 fn little_room_is_told_of_and_items_go_before_activity_and_history() {
-    let Some(world) = World::start(&[("SIDEVAULT_LOW_DISK_MB", "6")]) else {
+    let Some(server) = TestServer::start(&[("SIDEVAULT_LOW_DISK_MB", "6")]) else {
         return;
     };
-    let pair = &world.pair;
-    assert_eq!(world.write("app", 10).0, 200);
-    world.volume.fill(5);
-    let told = world.wait_store("DEGRADED");
+    let pair = &server.pair;
+    assert_eq!(server.write("app", 10).0, 200);
+    server.volume.fill(5);
+    let told = server.wait_store("DEGRADED");
     assert!(
         told.contains("little disk is left") && told.contains("SIDEVAULT_LOW_DISK_MB"),
         "{told}"
     );
-    assert_eq!(world.doctor("space")["level"], "warn");
-    assert_eq!(world.metric("store_writable"), 1.);
+    assert_eq!(server.doctor("space")["level"], "warn");
+    assert_eq!(server.metric("store_writable"), 1.);
     let dropped = wait_until(|| {
-        pair.get(&world.token, "/v1/vaults/apps/items/app");
-        (world.metric("store_activity_not_kept_total") > 0.).then_some(())
+        pair.get(&server.token, "/v1/vaults/apps/items/app");
+        (server.metric("store_activity_not_kept_total") > 0.).then_some(())
     });
     assert!(dropped.is_some());
     let rename = |title: &str| {
         let body = format!(r#"[{{"op":"replace","path":"/tags","value":["{title}"]}}]"#);
         let reply = pair
-            .ask(&world.token, "PATCH", "/v1/vaults/apps/items/app", &body)
+            .ask(&server.token, "PATCH", "/v1/vaults/apps/items/app", &body)
             .expect("an answer");
         assert_eq!(reply.status, 200, "{}", reply.text());
-        pair.get(&world.token, "/v1/vaults/apps/items/app/versions")
+        pair.get(&server.token, "/v1/vaults/apps/items/app/versions")
             .json()
             .as_array()
             .map(Vec::len)
     };
     assert_eq!(rename("low"), Some(1));
-    world.volume.free();
-    world.wait_store("ACTIVE");
+    server.volume.free();
+    server.wait_store("ACTIVE");
     assert_eq!(rename("enough"), Some(2));
 }
 
 /// A snapshot is served although nothing can be written there.
 #[test]
 fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
-    let Some(mut world) = World::start(&[]) else { return };
-    assert_eq!(world.write("app", 10).0, 200);
-    for half in [Half::Api, Half::Sync] {
-        world.pair.terminate(half);
-        world.pair.wait_ended(half);
+    let Some(mut server) = TestServer::start(&[]) else {
+        return;
+    };
+    assert_eq!(server.write("app", 10).0, 200);
+    for process in [Process::Api, Process::Sync] {
+        server.pair.terminate(process);
+        server.pair.wait_ended(process);
     }
-    world.volume.set_read_only(true);
-    world.pair.run(Half::Api);
+    server.volume.set_read_only(true);
+    server.pair.run(Process::Api);
     let read = |title: &str| {
-        let reply = world
+        let reply = server
             .pair
-            .ask(&world.token, "GET", &format!("/v1/vaults/apps/items/{title}"), "");
+            .ask(&server.token, "GET", &format!("/v1/vaults/apps/items/{title}"), "");
         reply.map(|reply| reply.status).unwrap_or_default()
     };
     assert!(
         wait_until(|| (read("app") == 200).then_some(())).is_some(),
         "{}",
-        world.pair.log(Half::Api)
+        server.pair.log(Process::Api)
     );
-    world.volume.set_read_only(false);
-    world.pair.run(Half::Sync);
-    world.pair.wait_linked();
-    assert_eq!(world.write("second", 10).0, 200);
+    server.volume.set_read_only(false);
+    server.pair.run(Process::Sync);
+    server.pair.wait_linked();
+    assert_eq!(server.write("second", 10).0, 200);
     let read = |title: &str| {
-        world
+        server
             .pair
-            .get(&world.token, &format!("/v1/vaults/apps/items/{title}"))
+            .get(&server.token, &format!("/v1/vaults/apps/items/{title}"))
             .status
     };
     // An api that was started without a write-ahead log notices a writer after a fraction of a second, not at once.
@@ -269,24 +275,31 @@ fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
 
 #[test]
 fn a_read_only_volume_whose_log_is_needed_is_named() {
-    let Some(mut world) = World::start(&[]) else { return };
-    assert_eq!(world.write("app", 10).0, 200);
-    world.pair.kill(Half::Api);
-    world.pair.kill(Half::Sync);
-    std::fs::remove_file(world.pair.path("data/.op/data/1password.sqlite-shm")).unwrap();
-    world.volume.set_read_only(true);
-    world.pair.run(Half::Api);
+    let Some(mut server) = TestServer::start(&[]) else {
+        return;
+    };
+    assert_eq!(server.write("app", 10).0, 200);
+    server.pair.kill(Process::Api);
+    server.pair.kill(Process::Sync);
+    std::fs::remove_file(server.pair.path("data/.op/data/1password.sqlite-shm")).unwrap();
+    server.volume.set_read_only(true);
+    server.pair.run(Process::Api);
     let told = wait_until(|| {
-        let health = world.pair.health().to_string();
+        let health = server.pair.health().to_string();
         (health.contains("its directory is read-only") && health.contains("start `sidevault sync` once")).then_some(())
     });
-    assert!(told.is_some(), "{}\n{}", world.pair.health(), world.pair.log(Half::Api));
+    assert!(
+        told.is_some(),
+        "{}\n{}",
+        server.pair.health(),
+        server.pair.log(Process::Api)
+    );
 }
 
 /// A failing disk is imitated by a limit on the size of files, which SQLite reports as an I/O error and which needs no root.
 #[test]
 fn an_error_of_the_disk_is_over_when_it_is_over() {
-    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let program = sidevault_tests::pair::binary();
     // SIGXFSZ, which comes with the error, would end the process.
     pair.run_by(&[
@@ -296,11 +309,11 @@ fn an_error_of_the_disk_is_over_when_it_is_over() {
         "sh",
         &program.to_string_lossy(),
     ]);
-    pair.run(Half::Sync);
-    pair.run(Half::Api);
+    pair.run(Process::Sync);
+    pair.run(Process::Api);
     pair.wait_linked();
     let limit = |bytes: &str| {
-        let pid = pair.pid(Half::Sync).expect("sync runs").to_string();
+        let pid = pair.pid(Process::Sync).expect("sync runs").to_string();
         let limit = format!("--fsize={bytes}:unlimited");
         let done = std::process::Command::new("prlimit")
             .args(["--pid", &pid, &limit])

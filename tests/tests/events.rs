@@ -3,28 +3,28 @@
 
 use std::fs;
 
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire};
 
 /// A pair on a directory of plain files.
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     token: String,
 }
 
-impl World {
+impl TestServer {
     fn start() -> Self {
-        let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+        let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[]);
         for name in ["a", "rotating", "z"] {
             write(&pair, name, "1");
         }
         let token = pair.token("reader", &["secrets=read"]);
-        pair.run(Half::Sync);
-        pair.run(Half::Api);
+        pair.run(Process::Sync);
+        pair.run(Process::Api);
         pair.wait_linked();
-        let world = Self { pair, token };
-        world.wait_value("1");
-        world
+        let server = Self { pair, token };
+        server.wait_value("1");
+        server
     }
 
     fn wait_value(&self, value: &str) {
@@ -33,7 +33,7 @@ impl World {
             let mut fields = item["fields"].as_array()?.iter();
             fields.find(|field| field["value"] == value).map(drop)
         });
-        assert!(there.is_some(), "{}", self.pair.log(Half::Sync));
+        assert!(there.is_some(), "{}", self.pair.log(Process::Sync));
     }
 
     /// The id of the item `rotating`, the same in every store.
@@ -61,7 +61,7 @@ impl World {
     }
 }
 
-fn write(pair: &Pair, name: &str, value: &str) {
+fn write(pair: &ServerPair, name: &str, value: &str) {
     fs::write(
         pair.path("secrets").join(format!("{name}.yaml")),
         format!("v: \"{value}\"\n"),
@@ -81,13 +81,13 @@ fn until(wire: &mut Wire, words: &str) -> String {
 
 #[test]
 fn a_client_that_comes_back_is_told_what_it_missed() {
-    let mut world = World::start();
-    let (last, item) = (world.here(), world.item());
-    world.pair.kill(Half::Api);
-    write(&world.pair, "rotating", "2");
-    world.pair.run(Half::Api);
-    world.wait_value("2");
-    let told = until(&mut world.listen(Some(&last)), &item);
+    let mut server = TestServer::start();
+    let (last, item) = (server.here(), server.item());
+    server.pair.kill(Process::Api);
+    write(&server.pair, "rotating", "2");
+    server.pair.run(Process::Api);
+    server.wait_value("2");
+    let told = until(&mut server.listen(Some(&last)), &item);
     assert!(told.contains("item.updated") && told.contains(&item), "{told}");
     assert!(!told.contains("reset"), "{told}");
 }
@@ -95,35 +95,35 @@ fn a_client_that_comes_back_is_told_what_it_missed() {
 /// When an emptyDir is lost, the store is lost with it. The new store may have as many changes as the old one, or more.
 #[test]
 fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
-    let mut world = World::start();
-    let mut lasts = vec![world.here()];
+    let mut server = TestServer::start();
+    let mut lasts = vec![server.here()];
     for round in 2..4 {
-        world.pair.kill(Half::Api);
-        world.pair.kill(Half::Sync);
-        world.pair.empty_disk();
-        write(&world.pair, "rotating", &round.to_string());
+        server.pair.kill(Process::Api);
+        server.pair.kill(Process::Sync);
+        server.pair.empty_disk();
+        write(&server.pair, "rotating", &round.to_string());
         if round == 3 {
             for number in 0..20 {
-                write(&world.pair, &format!("z-{number}"), "1");
+                write(&server.pair, &format!("z-{number}"), "1");
             }
         }
-        world.pair.run(Half::Sync);
-        world.pair.run(Half::Api);
-        world.pair.wait_linked();
-        world.wait_value(&round.to_string());
+        server.pair.run(Process::Sync);
+        server.pair.run(Process::Api);
+        server.pair.wait_linked();
+        server.wait_value(&round.to_string());
         for last in &lasts {
-            let told = until(&mut world.listen(Some(last)), "reset");
+            let told = until(&mut server.listen(Some(last)), "reset");
             assert!(told.contains("reset"), "after {last}: {told}");
         }
-        lasts.push(world.here());
+        lasts.push(server.here());
     }
 
     // The stream goes on from there.
-    let mut stream = world.listen(lasts.first().map(String::as_str));
+    let mut stream = server.listen(lasts.first().map(String::as_str));
     let told = until(&mut stream, "reset");
     assert!(told.contains("reset"), "{told}");
-    write(&world.pair, "rotating", "again");
-    let item = world.item();
+    write(&server.pair, "rotating", "again");
+    let item = server.item();
     let told = until(&mut stream, &item);
     assert!(told.contains("item.updated") && told.contains(&item), "{told}");
 }
@@ -131,21 +131,21 @@ fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
 /// Changes in other vaults do not delay a client that resumes. `until` ends at a keep-alive comment.
 #[test]
 fn a_client_that_comes_back_does_not_wait_for_what_it_may_not_see() {
-    let world = World::start();
-    let (last, item) = (world.here(), world.item());
-    let theirs = world.pair.path("secrets/theirs");
+    let server = TestServer::start();
+    let (last, item) = (server.here(), server.item());
+    let theirs = server.pair.path("secrets/theirs");
     fs::create_dir(&theirs).expect("a directory");
     let many: String = (0..1600).map(|number| format!("---\nv: {number}\n")).collect();
     fs::write(theirs.join("many.yaml"), many).expect("a file");
-    let admin = world.pair.token("admin", &["theirs=read"]);
-    let vault = world.pair.vault(&admin, "theirs");
+    let admin = server.pair.token("admin", &["theirs=read"]);
+    let vault = server.pair.vault(&admin, "theirs");
     let all = wait_until(|| {
-        let vault = world.pair.get(&admin, &format!("/v1/vaults/{vault}")).json();
+        let vault = server.pair.get(&admin, &format!("/v1/vaults/{vault}")).json();
         (vault["items"] == 1600).then_some(())
     });
-    assert!(all.is_some(), "{}", world.pair.log(Half::Sync));
-    write(&world.pair, "rotating", "2");
-    world.wait_value("2");
-    let told = until(&mut world.listen(Some(&last)), &item);
+    assert!(all.is_some(), "{}", server.pair.log(Process::Sync));
+    write(&server.pair, "rotating", "2");
+    server.wait_value("2");
+    let told = until(&mut server.listen(Some(&last)), &item);
     assert!(told.contains("item.updated") && told.contains(&item), "{told}");
 }

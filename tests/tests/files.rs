@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// How many answers each of the readers wants.
@@ -14,18 +14,18 @@ const ANSWERS: usize = 100;
 const READERS: usize = 4;
 
 /// A pair on a directory with one file.
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     token: String,
     path: String,
 }
 
-impl World {
+impl TestServer {
     fn start() -> Self {
-        let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+        let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[]);
         put(&pair, "first");
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         pair.wait_linked();
         let token = pair.token("reader", &["secrets=read"]);
         let vault = pair.vault(&token, "secrets");
@@ -50,12 +50,12 @@ impl World {
     fn replace(&self, content: &str) {
         put(&self.pair, content);
         let served = wait_until(|| (self.get(&[]).text() == content).then_some(()));
-        assert!(served.is_some(), "{}", self.pair.log(Half::Sync));
+        assert!(served.is_some(), "{}", self.pair.log(Process::Sync));
     }
 }
 
 /// Replaces a file in one step, as `git` and editors do.
-fn put(pair: &Pair, content: &str) {
+fn put(pair: &ServerPair, content: &str) {
     let new = pair.path("tmp/new");
     fs::write(&new, content).expect("a file");
     fs::rename(new, pair.path("secrets/a.bin")).expect("a file");
@@ -69,7 +69,7 @@ fn version(number: usize) -> String {
 
 #[test]
 fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
-    let world = World::start();
+    let server = TestServer::start();
     let ended = AtomicBool::new(false);
     let seen = Mutex::new(BTreeMap::<String, Vec<u8>>::new());
     let read = || {
@@ -79,7 +79,7 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
                 break;
             }
             // No client accepts an answer whose connection is closed before its end.
-            let Some(reply) = world.ask("GET", &[]).filter(|reply| reply.status != 0) else {
+            let Some(reply) = server.ask("GET", &[]).filter(|reply| reply.status != 0) else {
                 continue;
             };
             assert_eq!(reply.status, 200, "{}", reply.text());
@@ -103,11 +103,11 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                put(&world.pair, &version(number));
+                put(&server.pair, &version(number));
                 // The file is replaced again as soon as this content is served.
                 let size = version(number).len().to_string();
                 wait_until(|| {
-                    let served = world.ask("HEAD", &[])?.header("content-length")? == size;
+                    let served = server.ask("HEAD", &[])?.header("content-length")? == size;
                     (served || ended.load(Ordering::Relaxed)).then_some(())
                 });
             }
@@ -126,36 +126,36 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
 
 #[test]
 fn a_download_goes_on_only_if_it_is_of_the_same_version() {
-    let world = World::start();
-    world.replace("0123456789");
-    let whole = world.get(&[]);
+    let server = TestServer::start();
+    server.replace("0123456789");
+    let whole = server.get(&[]);
     let tag = whole.header("etag").expect("an entity tag").to_owned();
     let date = whole.header("last-modified").expect("a date").to_owned();
     let rest = [("Range", "bytes=4-"), ("If-Range", tag.as_str())];
-    let part = world.get(&rest);
+    let part = server.get(&rest);
     assert_eq!((part.status, part.text().as_str()), (206, "456789"));
     assert_eq!(part.header("etag"), Some(&*tag));
-    assert_eq!(world.get(&[("If-None-Match", &tag)]).status, 304);
-    assert_eq!(world.get(&[("If-Modified-Since", &date)]).status, 304);
+    assert_eq!(server.get(&[("If-None-Match", &tag)]).status, 304);
+    assert_eq!(server.get(&[("If-Modified-Since", &date)]).status, 304);
     // Range applies to GET only. HEAD has the headers that GET would have.
-    let head = Request::new("HEAD", &world.path).bearer(&world.token);
+    let head = Request::new("HEAD", &server.path).bearer(&server.token);
     let head = head.header("Range", "bytes=4-").header("Connection", "close");
-    let mut wire = sidevault_tests::wire::Wire::open(world.pair.address()).expect("a connection");
+    let mut wire = sidevault_tests::wire::Wire::open(server.pair.address()).expect("a connection");
     wire.send(&head.bytes()).expect("a request");
     let head = wire.reply(true).expect("an answer");
     assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
     assert_eq!(head.header("etag"), Some(&*tag));
     assert!(wire.rest().expect("an end").is_empty());
 
-    world.replace("abcdefghij");
-    let other = world.get(&rest);
+    server.replace("abcdefghij");
+    let other = server.get(&rest);
     assert_eq!((other.status, other.text().as_str()), (200, "abcdefghij"));
     // Two versions made in one second have the same date, so the date does not identify one.
-    let part = world.get(&[("Range", "bytes=4-"), ("If-Range", &date)]);
+    let part = server.get(&[("Range", "bytes=4-"), ("If-Range", &date)]);
     assert_eq!((part.status, part.body.len()), (200, 10));
-    assert_eq!(world.get(&[("If-Match", &tag)]).status, 412);
-    assert_eq!(world.get(&[("If-None-Match", &tag)]).status, 200);
+    assert_eq!(server.get(&[("If-Match", &tag)]).status, 412);
+    assert_eq!(server.get(&[("If-None-Match", &tag)]).status, 200);
     // The same bytes are the same version.
-    world.replace("0123456789");
-    assert_eq!(world.get(&rest).status, 206);
+    server.replace("0123456789");
+    assert_eq!(server.get(&rest).status, 206);
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sidevault_tests::ledger::{Content, Ledger, Outcome};
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 const WRITERS: u64 = 6;
@@ -81,7 +81,7 @@ impl Writer {
 }
 
 /// All items, read one by one, so that what is listed can also be opened.
-fn shown(pair: &Pair, token: &str, vault: &str) -> BTreeMap<String, Content> {
+fn shown(pair: &ServerPair, token: &str, vault: &str) -> BTreeMap<String, Content> {
     let list = pair.get(token, &format!("/v1/vaults/{vault}/items"));
     assert_eq!(list.status, 200, "{}", list.text());
     let list = list.json();
@@ -100,7 +100,7 @@ fn shown(pair: &Pair, token: &str, vault: &str) -> BTreeMap<String, Content> {
 }
 
 /// Asks `sidevault doctor` about the store, and SQLite itself where its own program is at hand.
-fn assert_sound(pair: &Pair) {
+fn assert_sound(pair: &ServerPair) {
     let report: serde_json::Value = serde_json::from_str(&pair.output(&["doctor", "--json"])).expect("doctor's JSON");
     for (check, cause) in [
         ("store", "opens with these keys"),
@@ -143,7 +143,7 @@ fn nothing_acknowledged_is_lost_however_often_the_halves_are_killed() {
     let started = Instant::now();
     let mut rng = StdRng::seed_from_u64(seed);
 
-    let mut pair = Pair::start(&["--vault", "ledger", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "warn")]);
+    let mut pair = ServerPair::start(&["--vault", "ledger", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "warn")]);
     let token = pair.token("writers", &["ledger=read,write"]);
     let vault = pair.vault(&token, "ledger");
     let writers: Vec<Writer> = (0..WRITERS)
@@ -175,29 +175,29 @@ fn nothing_acknowledged_is_lost_however_often_the_halves_are_killed() {
             let mut killed = 0;
             while killed < kills {
                 std::thread::sleep(Duration::from_millis(rng.random_range(5..250)));
-                let both = [Half::Api, Half::Sync];
+                let both = [Process::Api, Process::Sync];
                 let victims = match rng.random_range(0..10) {
                     0..5 => &both[1..],
                     5..8 => &both[..1],
                     _ => &both[..],
                 };
-                for half in victims {
-                    pair.kill(*half);
+                for process in victims {
+                    pair.kill(*process);
                     killed += 1;
                 }
                 let _paused = pause.write().unwrap();
-                for half in victims {
-                    pair.run(*half);
+                for process in victims {
+                    pair.run(*process);
                     // Sometimes the process is killed again while it starts.
                     if rng.random_range(0..5) == 0 {
                         std::thread::sleep(Duration::from_millis(rng.random_range(0..120)));
-                        pair.kill(*half);
+                        pair.kill(*process);
                         killed += 1;
-                        pair.run(*half);
+                        pair.run(*process);
                     }
                 }
                 pair.wait_linked();
-                check(&pair, &token, &vault, &writers, victims.contains(&Half::Sync));
+                check(&pair, &token, &vault, &writers, victims.contains(&Process::Sync));
             }
         }));
         stop.store(true, Ordering::Relaxed);
@@ -205,9 +205,9 @@ fn nothing_acknowledged_is_lost_however_often_the_halves_are_killed() {
             std::panic::resume_unwind(failed);
         }
     });
-    for half in [Half::Api, Half::Sync] {
-        pair.kill(half);
-        pair.run(half);
+    for process in [Process::Api, Process::Sync] {
+        pair.kill(process);
+        pair.run(process);
     }
     pair.wait_linked();
     check(&pair, &token, &vault, &writers, true);
@@ -223,23 +223,23 @@ fn nothing_acknowledged_is_lost_however_often_the_halves_are_killed() {
         started.elapsed()
     );
     assert!(acknowledged > kills, "hardly anything was written: {acknowledged}");
-    for half in [Half::Api, Half::Sync] {
-        let log = pair.log(half);
+    for process in [Process::Api, Process::Sync] {
+        let log = pair.log(process);
         assert!(!log.contains("panicked") && !log.contains("damaged"), "{log}");
-        pair.kill(half);
+        pair.kill(process);
     }
     assert_sound(&pair);
 }
 
-fn check(pair: &Pair, token: &str, vault: &str, writers: &[Writer], settled: bool) {
+fn check(pair: &ServerPair, token: &str, vault: &str, writers: &[Writer], settled: bool) {
     let mut there = shown(pair, token, vault);
     for writer in writers {
         if let Err(lost) = writer.ledger.lock().unwrap().check(&mut there, settled) {
             panic!(
                 "{}: {lost}\n{}\n{}",
                 writer.name,
-                pair.log(Half::Api),
-                pair.log(Half::Sync)
+                pair.log(Process::Api),
+                pair.log(Process::Sync)
             );
         }
     }

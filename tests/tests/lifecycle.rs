@@ -1,9 +1,9 @@
-//! Tokens that are revoked, halves that are away: what the survivors still do; and commands beside
+//! Tokens that are revoked, processes that are away: what the survivors still do; and commands beside
 //! a sync at work.
 #![allow(clippy::expect_used, missing_docs)]
 
 use serde_json::{Value, json};
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 const ITEM: &str =
@@ -11,7 +11,7 @@ const ITEM: &str =
 
 #[test]
 fn a_revoked_token_is_refused_at_once_and_after_restarts() {
-    let mut pair = Pair::start(&["--vault", "apps"], &[]);
+    let mut pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("leaked", &["apps=read,write"]);
     let other = pair.token("kept", &["apps=read"]);
     assert_eq!(pair.get(&token, "/v1/vaults").status, 200);
@@ -35,10 +35,10 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
         (&json!("refused"), &json!("it was revoked"))
     );
     assert!(!expiry(), "its expiry is told still");
-    pair.kill(Half::Api);
-    pair.kill(Half::Sync);
-    pair.run(Half::Sync);
-    pair.run(Half::Api);
+    pair.kill(Process::Api);
+    pair.kill(Process::Sync);
+    pair.run(Process::Sync);
+    pair.run(Process::Api);
     pair.wait_linked();
     assert_eq!(pair.get(&token, "/v1/vaults").status, 401);
     assert_eq!(pair.get(&other, "/v1/vaults").status, 200);
@@ -46,15 +46,15 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
 
 #[test]
 fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
-    let mut pair = Pair::start(&["--vault", "apps"], &[]);
+    let mut pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("app", &["apps=read,write"]);
     let posted = pair
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
         .expect("an answer");
     assert_eq!(posted.status, 200);
-    pair.kill(Half::Sync);
-    pair.kill(Half::Api);
-    pair.run(Half::Api);
+    pair.kill(Process::Sync);
+    pair.kill(Process::Api);
+    pair.run(Process::Api);
     let read = wait_until(|| {
         let reply = pair.ask(&token, "GET", "/v1/vaults/apps/items/kept", "").ok()?;
         (reply.status == 200).then_some(())
@@ -64,7 +64,7 @@ fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
         .expect("an answer");
     assert_eq!(refused.status, 503);
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let posted = pair
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
@@ -74,7 +74,7 @@ fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
 
 #[test]
 fn the_database_is_checked_while_sync_is_at_work() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let report: serde_json::Value = serde_json::from_str(&pair.output(&["doctor", "--json"])).expect("doctor's JSON");
     let findings = report.as_array().expect("a list");
     let integrity = findings.iter().find(|finding| finding["check"] == "integrity");
@@ -87,14 +87,14 @@ fn the_database_is_checked_while_sync_is_at_work() {
 
 #[test]
 fn a_command_given_while_sync_starts_is_carried_out_and_sync_runs() {
-    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
     for n in 0..10 {
-        pair.run(Half::Sync);
+        pair.run(Process::Sync);
         pair.command(&["vault", "create", &format!("vault-{n}")]);
         // It may have been there first, and then sync waited.
         let runs = wait_until(|| exchange(pair.sync_address(), &Request::new("GET", "/health").bytes()).ok());
-        assert!(runs.is_some(), "{}", pair.log(Half::Sync));
-        pair.kill(Half::Sync);
+        assert!(runs.is_some(), "{}", pair.log(Process::Sync));
+        pair.kill(Process::Sync);
     }
     let vaults = pair.command(&["vault", "list"]);
     assert_eq!(vaults.matches("vault-").count(), 10, "{vaults}");
@@ -102,19 +102,23 @@ fn a_command_given_while_sync_starts_is_carried_out_and_sync_runs() {
 
 #[test]
 fn a_command_that_ends_is_no_warning_in_syncs_log() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "debug")]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "debug")]);
     const COMMANDS: usize = 10;
     for n in 0..COMMANDS {
         // Each is told of what it changed, at the moment at which it ends.
         pair.command(&["vault", "create", &format!("vault-{n}")]);
     }
-    let ends = || pair.log(Half::Sync).matches("bus link ").count();
+    let ends = || pair.log(Process::Sync).matches("bus link ").count();
     assert!(
         wait_until(|| (ends() >= COMMANDS).then_some(())).is_some(),
         "{}",
-        pair.log(Half::Sync)
+        pair.log(Process::Sync)
     );
-    for line in pair.log(Half::Sync).lines().filter(|line| line.contains("bus link ")) {
+    for line in pair
+        .log(Process::Sync)
+        .lines()
+        .filter(|line| line.contains("bus link "))
+    {
         assert!(line.contains("\"level\":\"debug\""), "{line}");
     }
 }
@@ -122,7 +126,7 @@ fn a_command_that_ends_is_no_warning_in_syncs_log() {
 /// A client that sends head and body apart, as Python's does, would find its connection closed otherwise.
 #[test]
 fn a_connection_outlives_a_refusal_that_came_before_the_body() {
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let mut wire = Wire::open(pair.address()).expect("a connection");
     let head = "PUT /v1/vaults/apps/items/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nonsense\r\n\
                 Content-Type: application/json\r\nContent-Length: 2\r\n\r\n";

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire};
 
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     token: String,
     backup: PathBuf,
 }
@@ -25,18 +25,18 @@ enum Way {
     CopiedOver,
 }
 
-impl World {
+impl TestServer {
     /// An item `kept` at `v1`, a backup of that, then 30 changes and two more tokens.
     fn start() -> Self {
-        let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+        let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
         let token = pair.token("app", &["apps=read,write"]);
-        let world = Self {
+        let server = Self {
             backup: pair.path("tmp/backup.sqlite"),
             token,
             pair,
         };
-        world.create("kept", "v1");
-        world
+        server.create("kept", "v1");
+        server
     }
 
     fn database(&self) -> PathBuf {
@@ -82,8 +82,8 @@ impl World {
     }
 
     fn restore(&mut self, way: Way) {
-        self.pair.terminate(Half::Sync);
-        self.pair.wait_ended(Half::Sync);
+        self.pair.terminate(Process::Sync);
+        self.pair.wait_ended(Process::Sync);
         let database = self.database();
         match way {
             Way::FilesReplaced => {
@@ -97,7 +97,7 @@ impl World {
             Way::IntoTheLiveFile => self.sqlite(&database, &format!(".restore {}", self.backup.display())),
             Way::CopiedOver => drop(fs::copy(&self.backup, database).unwrap()),
         }
-        self.pair.run(Half::Sync);
+        self.pair.run(Process::Sync);
         self.pair.wait_linked();
     }
 
@@ -137,45 +137,45 @@ fn body(title: &str, value: &str) -> String {
 }
 
 fn a_restored_backup_is_served(way: Way) {
-    let mut world = World::start();
-    let early = world.here();
-    world.back_up();
+    let mut server = TestServer::start();
+    let early = server.here();
+    server.back_up();
     for n in 2..32 {
-        world.put(&format!("v{n}"));
+        server.put(&format!("v{n}"));
     }
-    world.create("later", "x");
-    let gone = world.pair.token("gone", &["apps=read"]);
-    assert_eq!(world.pair.get(&gone, "/v1/vaults/apps").status, 200);
-    world.pair.command(&["token", "revoke", "gone"]);
-    assert_eq!(world.pair.get(&gone, "/v1/vaults/apps").status, 401);
-    assert_eq!(world.value(), "v31");
-    let late = world.here();
+    server.create("later", "x");
+    let gone = server.pair.token("gone", &["apps=read"]);
+    assert_eq!(server.pair.get(&gone, "/v1/vaults/apps").status, 200);
+    server.pair.command(&["token", "revoke", "gone"]);
+    assert_eq!(server.pair.get(&gone, "/v1/vaults/apps").status, 401);
+    assert_eq!(server.value(), "v31");
+    let late = server.here();
 
-    world.restore(way);
+    server.restore(way);
     // Two commands follow at once: what they have done holds for the next request.
-    let thief = world.pair.token("thief", &["apps=read"]);
-    world.pair.command(&["token", "revoke", "thief"]);
-    assert_eq!(world.pair.get(&thief, "/v1/vaults/apps").status, 401, "{way:?}");
-    assert_eq!(world.value(), "v1", "{way:?}");
-    assert!(world.pair.item(&world.token, "apps", "later").is_none(), "{way:?}");
+    let thief = server.pair.token("thief", &["apps=read"]);
+    server.pair.command(&["token", "revoke", "thief"]);
+    assert_eq!(server.pair.get(&thief, "/v1/vaults/apps").status, 401, "{way:?}");
+    assert_eq!(server.value(), "v1", "{way:?}");
+    assert!(server.pair.item(&server.token, "apps", "later").is_none(), "{way:?}");
     assert_eq!(
-        world.pair.get(&gone, "/v1/vaults/apps").status,
+        server.pair.get(&gone, "/v1/vaults/apps").status,
         401,
         "revoked before the restore, {way:?}"
     );
 
     for n in 0..40 {
         let value = format!("after {n}");
-        world.put(&value);
-        assert_eq!(world.value(), value, "{way:?}");
+        server.put(&value);
+        assert_eq!(server.value(), value, "{way:?}");
     }
-    let told = world.events(Some(&late), "reset");
+    let told = server.events(Some(&late), "reset");
     assert!(
         told.contains("event: reset") || told.contains("event:reset"),
         "{way:?}: {told}"
     );
     // Who was behind the backup only has missed nothing that was taken back.
-    let told = world.events(Some(&early), "item.updated");
+    let told = server.events(Some(&early), "item.updated");
     assert!(!told.contains("reset"), "{way:?}: {told}");
 }
 
@@ -196,17 +196,17 @@ fn a_backup_is_served_that_was_copied_over_the_live_file() {
 
 #[test]
 fn an_open_stream_of_events_is_told_to_read_everything() {
-    let mut world = World::start();
-    world.back_up();
+    let mut server = TestServer::start();
+    server.back_up();
     for n in 2..12 {
-        world.put(&format!("v{n}"));
+        server.put(&format!("v{n}"));
     }
-    let mut wire = Wire::open(world.pair.address()).expect("a connection");
-    wire.send(&Request::new("GET", "/v1/events").bearer(&world.token).bytes())
+    let mut wire = Wire::open(server.pair.address()).expect("a connection");
+    wire.send(&Request::new("GET", "/v1/events").bearer(&server.token).bytes())
         .expect("a request");
     assert_eq!(wire.reply(false).expect("an answer").status, 200);
-    world.restore(Way::FilesReplaced);
-    world.put("after");
+    server.restore(Way::FilesReplaced);
+    server.put("after");
     let told = read(&mut wire, "reset");
     assert!(told.contains("reset"), "{told}");
 }
@@ -214,40 +214,40 @@ fn an_open_stream_of_events_is_told_to_read_everything() {
 /// Reads go on while the files are away, for however long the administrator takes.
 #[test]
 fn the_old_store_is_served_until_sync_has_opened_the_new_one() {
-    let mut world = World::start();
-    world.back_up();
-    world.put("v2");
-    world.pair.terminate(Half::Sync);
-    world.pair.wait_ended(Half::Sync);
+    let mut server = TestServer::start();
+    server.back_up();
+    server.put("v2");
+    server.pair.terminate(Process::Sync);
+    server.pair.wait_ended(Process::Sync);
     for suffix in ["", "-wal", "-shm"] {
-        let _ = fs::remove_file(format!("{}{suffix}", world.database().display()));
+        let _ = fs::remove_file(format!("{}{suffix}", server.database().display()));
     }
-    assert_eq!(world.value(), "v2");
-    // Half a file: it must not be taken for a store.
-    let half = fs::read(&world.backup).unwrap();
-    fs::write(world.database(), &half[..half.len() / 2]).unwrap();
-    assert_eq!(world.value(), "v2");
-    fs::copy(&world.backup, world.database()).unwrap();
-    assert_eq!(world.value(), "v2");
-    world.pair.run(Half::Sync);
-    world.pair.wait_linked();
-    let restored = wait_until(|| (world.value() == "v1").then_some(()));
-    assert!(restored.is_some(), "{}", world.pair.log(Half::Api));
+    assert_eq!(server.value(), "v2");
+    // Process a file: it must not be taken for a store.
+    let half = fs::read(&server.backup).unwrap();
+    fs::write(server.database(), &half[..half.len() / 2]).unwrap();
+    assert_eq!(server.value(), "v2");
+    fs::copy(&server.backup, server.database()).unwrap();
+    assert_eq!(server.value(), "v2");
+    server.pair.run(Process::Sync);
+    server.pair.wait_linked();
+    let restored = wait_until(|| (server.value() == "v1").then_some(()));
+    assert!(restored.is_some(), "{}", server.pair.log(Process::Api));
 }
 
 /// With sync stopped, one file is the whole store, though the api still reads it.
 #[test]
 fn the_database_alone_is_a_whole_copy_once_sync_has_stopped() {
-    let mut world = World::start();
-    world.pair.terminate(Half::Sync);
-    world.pair.wait_ended(Half::Sync);
-    fs::copy(world.database(), &world.backup).unwrap();
-    world.pair.kill(Half::Api);
-    fs::remove_dir_all(world.pair.path("data/.op")).unwrap();
-    fs::create_dir_all(world.pair.path("data/.op/data")).unwrap();
-    fs::copy(&world.backup, world.database()).unwrap();
-    world.pair.run(Half::Sync);
-    world.pair.run(Half::Api);
-    world.pair.wait_linked();
-    assert_eq!(world.value(), "v1");
+    let mut server = TestServer::start();
+    server.pair.terminate(Process::Sync);
+    server.pair.wait_ended(Process::Sync);
+    fs::copy(server.database(), &server.backup).unwrap();
+    server.pair.kill(Process::Api);
+    fs::remove_dir_all(server.pair.path("data/.op")).unwrap();
+    fs::create_dir_all(server.pair.path("data/.op/data")).unwrap();
+    fs::copy(&server.backup, server.database()).unwrap();
+    server.pair.run(Process::Sync);
+    server.pair.run(Process::Api);
+    server.pair.wait_linked();
+    assert_eq!(server.value(), "v1");
 }

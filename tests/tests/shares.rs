@@ -2,7 +2,7 @@
 #![allow(clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
-use sidevault_tests::pair::{Pair, files_below, wait_until};
+use sidevault_tests::pair::{ServerPair, files_below, wait_until};
 use sidevault_tests::wire::{Request, Wire};
 
 /// A `User-Agent` longer than any real one, of a character that JSON escapes with two bytes.
@@ -11,19 +11,19 @@ fn fat_agent() -> String {
 }
 
 /// The size of the database and its write-ahead log, in bytes.
-fn bytes_on_disk(pair: &Pair) -> usize {
+fn bytes_on_disk(pair: &ServerPair) -> usize {
     let files = files_below(&pair.path("data/.op/data"));
     files.iter().map(|(_, bytes)| bytes.len()).sum()
 }
 
-fn activity(pair: &Pair, token: &str) -> Vec<Value> {
+fn activity(pair: &ServerPair, token: &str) -> Vec<Value> {
     let list = pair.get(token, "/v1/activity?limit=1000").json();
     list.as_array().cloned().unwrap_or_default()
 }
 
 #[test]
 fn the_activity_log_keeps_at_most_256_bytes_of_a_user_agent() {
-    let pair = Pair::start(&["--vault", "own", "--vault", "other", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "own", "--vault", "other", "--allow-ephemeral"], &[]);
     let attacker = pair.token("attacker", &["own=read"]);
     let watcher = pair.token("watcher", &["own=read", "other=read"]);
     let (own, other) = (pair.vault(&watcher, "own"), pair.vault(&watcher, "other"));
@@ -55,7 +55,7 @@ fn the_activity_log_keeps_at_most_256_bytes_of_a_user_agent() {
 /// A token opens event streams until the server refuses one.
 #[test]
 fn a_token_with_many_event_streams_leaves_others_their_share() {
-    let pair = Pair::start(&["--vault", "own", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "own", "--allow-ephemeral"], &[]);
     let greedy = pair.token("greedy", &["own=read"]);
     let quiet = pair.token("quiet", &["own=read,write"]);
     let own = pair.vault(&quiet, "own");

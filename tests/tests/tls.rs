@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use reqwest::Version;
 use sidevault_tests::authority::{Authority, Issued};
 use sidevault_tests::https::Https;
-use sidevault_tests::pair::{Half, Pair, files_below, free_port, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, files_below, free_port, wait_until};
 use sidevault_tests::pebble::Pebble;
 
 const NAME: &str = "vault.example.test";
@@ -20,35 +20,35 @@ const CERTIFICATE: &str = "{root}/secrets/tls.crt";
 const KEY: &str = "{root}/secrets/tls.key";
 
 /// A pair that is to serve HTTPS, and its port.
-fn pair(environment: &[(&str, &str)]) -> (Pair, u16) {
-    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], environment);
+fn pair(environment: &[(&str, &str)]) -> (ServerPair, u16) {
+    let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], environment);
     let port = free_port();
     pair.set("OP_HTTPS_PORT", &port.to_string());
     (pair, port)
 }
 
-fn with_files() -> (Pair, u16) {
+fn with_files() -> (ServerPair, u16) {
     pair(&[("OP_TLS_CERT_FILE", CERTIFICATE), ("OP_TLS_KEY_FILE", KEY)])
 }
 
-fn install(pair: &Pair, certificate: &str, key: &str) {
+fn install(pair: &ServerPair, certificate: &str, key: &str) {
     fs::write(pair.path("secrets/tls.crt"), certificate).unwrap();
     fs::write(pair.path("secrets/tls.key"), key).unwrap();
 }
 
-fn install_whole(pair: &Pair, issued: &Issued) {
+fn install_whole(pair: &ServerPair, issued: &Issued) {
     install(pair, &issued.chain, &issued.key);
 }
 
 /// Waits until the api is alive over HTTPS.
-fn wait_alive(pair: &Pair, https: &Https) {
+fn wait_alive(pair: &ServerPair, https: &Https) {
     let alive = wait_until(|| {
         https
             .get(HTTP_2, "", "/heartbeat")
             .ok()
             .filter(|answer| answer.status == 200)
     });
-    assert!(alive.is_some(), "{}", pair.log(Half::Api));
+    assert!(alive.is_some(), "{}", pair.log(Process::Api));
 }
 
 fn leaf(https: &Https) -> Option<Vec<u8>> {
@@ -61,8 +61,8 @@ fn https_serves_the_whole_chain_in_both_versions_of_http() {
     let (mut pair, port) = with_files();
     let issued = authority.issue(NAME);
     install_whole(&pair, &issued);
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     // Trusts the root alone: without the intermediate in the chain every handshake would fail.
     let https = Https::new(NAME, port, authority.root());
     wait_alive(&pair, &https);
@@ -71,7 +71,7 @@ fn https_serves_the_whole_chain_in_both_versions_of_http() {
         let answer = https.get(HTTP_2, &token, "/v1/vaults").ok()?;
         (answer.json[0]["name"] == "apps").then_some(answer.version)
     });
-    assert_eq!(found, Some(Version::HTTP_2), "{}", pair.log(Half::Api));
+    assert_eq!(found, Some(Version::HTTP_2), "{}", pair.log(Process::Api));
     for protocols in [&[][..], &["http/1.1"]] {
         let answer = https.get(protocols, &token, "/v1/vaults").unwrap();
         assert_eq!(
@@ -94,7 +94,7 @@ fn a_certificate_that_changes_is_taken_up_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let (mut pair, port) = with_files();
     install_whole(&pair, &authority.issue(NAME));
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     let https = Https::new(NAME, port, authority.root());
     wait_alive(&pair, &https);
     let first = leaf(&https).unwrap();
@@ -102,13 +102,13 @@ fn a_certificate_that_changes_is_taken_up_and_a_broken_one_is_not() {
     // The key of another certificate.
     let (next, stray) = (authority.issue(NAME), authority.issue(NAME));
     install(&pair, &next.chain, &stray.key);
-    let complained = wait_until(|| pair.log(Half::Api).contains("the old one stays").then_some(()));
-    assert!(complained.is_some(), "{}", pair.log(Half::Api));
+    let complained = wait_until(|| pair.log(Process::Api).contains("the old one stays").then_some(()));
+    assert!(complained.is_some(), "{}", pair.log(Process::Api));
     assert_eq!(leaf(&https).as_ref(), Some(&first));
 
     install_whole(&pair, &next);
     let changed = wait_until(|| leaf(&https).filter(|leaf| *leaf != first));
-    assert!(changed.is_some(), "{}", pair.log(Half::Api));
+    assert!(changed.is_some(), "{}", pair.log(Process::Api));
 }
 
 #[test]
@@ -123,23 +123,23 @@ fn half_a_certificate_is_a_setting_to_be_mended() {
     ] {
         let (mut pair, _) = pair(&[(name, value)]);
         install_whole(&pair, &issued);
-        pair.run(Half::Api);
-        assert_eq!(pair.wait_ended(Half::Api).code(), Some(78), "{name}");
-        let log = pair.log(Half::Api);
+        pair.run(Process::Api);
+        assert_eq!(pair.wait_ended(Process::Api).code(), Some(78), "{name}");
+        let log = pair.log(Process::Api);
         assert!(log.contains(name) && log.contains(missing), "{log}");
     }
     // Files that can't be used are told of at the start too.
     let (mut pair, _) = with_files();
     install(&pair, &issued.chain, &authority.issue(NAME).key);
-    pair.run(Half::Api);
-    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
-    let log = pair.log(Half::Api);
+    pair.run(Process::Api);
+    assert_eq!(pair.wait_ended(Process::Api).code(), Some(78));
+    let log = pair.log(Process::Api);
     assert!(log.contains("OP_TLS_KEY_FILE") && log.contains("tls.key"), "{log}");
     assert!(!log.contains("PRIVATE KEY"), "{log}");
 }
 
 /// An ACME server and a pair that asks it; `None` if the programs are missing.
-fn with_acme() -> Option<(Pebble, Pair, Https)> {
+fn with_acme() -> Option<(Pebble, ServerPair, Https)> {
     let (mut pair, port) = pair(&[("OP_TLS_USE_LETSENCRYPT", "yes"), ("OP_TLS_DOMAIN", NAME)]);
     let pebble = Pebble::start(port)?;
     pair.set("SIDEVAULT_ACME_DIRECTORY", &pebble.directory());
@@ -153,7 +153,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// The certificate that is kept, PEM: leaf first, without the key.
-fn kept(pair: &Pair) -> String {
+fn kept(pair: &ServerPair) -> String {
     let files = files_below(&pair.path("data/.op/data/acme"));
     let (_, bytes) = files
         .iter()
@@ -168,7 +168,7 @@ fn a_certificate_is_fetched_kept_over_a_restart_and_renewed_when_the_server_want
     let Some((pebble, mut pair, https)) = with_acme() else {
         return;
     };
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     wait_alive(&pair, &https);
     let seen = https.look(HTTP_2).unwrap();
     assert_eq!(seen.chain.len(), 3, "the leaf and both intermediates");
@@ -191,17 +191,17 @@ fn a_certificate_is_fetched_kept_over_a_restart_and_renewed_when_the_server_want
         Some("h2")
     );
 
-    pair.kill(Half::Api);
-    pair.run(Half::Api);
+    pair.kill(Process::Api);
+    pair.run(Process::Api);
     wait_alive(&pair, &https);
     assert_eq!(https.look(HTTP_2).unwrap().chain, seen.chain);
     assert_eq!(pebble.orders(), 1, "a restart asks for nothing");
 
-    pair.kill(Half::Api);
+    pair.kill(Process::Api);
     pebble.want_renewed(&kept(&pair));
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     let renewed = wait_until(|| leaf(&https).filter(|leaf| *leaf != seen.chain[0]));
-    assert!(renewed.is_some(), "{}\n{}", pair.log(Half::Api), pebble.log());
+    assert!(renewed.is_some(), "{}\n{}", pair.log(Process::Api), pebble.log());
     assert_eq!(pebble.orders(), 2);
 }
 
@@ -211,22 +211,22 @@ fn a_name_that_leads_elsewhere_is_logged_and_tried_again_until_it_leads_here() {
         return;
     };
     pebble.lead_names_here(false);
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     let complained = wait_until(|| {
-        pair.log(Half::Api)
+        pair.log(Process::Api)
             .contains("did not find this server at the domain")
             .then_some(())
     });
-    let log = pair.log(Half::Api);
+    let log = pair.log(Process::Api);
     assert!(complained.is_some(), "{log}\n{}", pebble.log());
     assert!(log.contains(NAME) && log.contains("next_attempt_seconds"), "{log}");
     assert!(https.look(HTTP_2).is_err(), "there is no certificate to show");
     let hinted = wait_until(|| {
-        pair.log(Half::Api)
+        pair.log(Process::Api)
             .contains("there is no certificate yet")
             .then_some(())
     });
-    assert!(hinted.is_some(), "{}", pair.log(Half::Api));
+    assert!(hinted.is_some(), "{}", pair.log(Process::Api));
 
     pebble.lead_names_here(true);
     // The next attempt comes after a minute and a half at the latest.
@@ -235,7 +235,7 @@ fn a_name_that_leads_elsewhere_is_logged_and_tried_again_until_it_leads_here() {
         assert!(
             started.elapsed() < Duration::from_secs(180),
             "{}\n{}",
-            pair.log(Half::Api),
+            pair.log(Process::Api),
             pebble.log()
         );
         std::thread::sleep(Duration::from_millis(200));
@@ -306,7 +306,7 @@ fn only_what_mozilla_calls_intermediate_is_agreed_on() {
     let (mut pair, port) = with_files();
     let authority = Authority::new();
     install_whole(&pair, &authority.issue(NAME));
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     wait_alive(&pair, &Https::new(NAME, port, authority.root()));
     // With the certificate's ECDSA key, and with an RSA key.
     let (ecdsa, rsa) = ([0xc02b, 0xc02c, 0xcca9], [0xc02f, 0xc030, 0xcca8]);

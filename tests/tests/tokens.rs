@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// The names of the vaults that a token opens.
-fn opens(pair: &Pair, token: &str) -> Vec<String> {
+fn opens(pair: &ServerPair, token: &str) -> Vec<String> {
     let reply = pair.get(token, "/v1/vaults");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let vaults = reply.json();
@@ -22,7 +22,7 @@ fn opens(pair: &Pair, token: &str) -> Vec<String> {
 }
 
 /// The arguments of `token create` for somebody who has the issuer's file and no store.
-fn offline<'a>(pair: &Pair, name: &'a str, grant: &'a str) -> Vec<String> {
+fn offline<'a>(pair: &ServerPair, name: &'a str, grant: &'a str) -> Vec<String> {
     let path = |below: &str| pair.path(below).to_string_lossy().into_owned();
     let words = ["token", "create", name, "--vault", grant, "--issuer"].map(str::to_owned);
     [
@@ -32,25 +32,25 @@ fn offline<'a>(pair: &Pair, name: &'a str, grant: &'a str) -> Vec<String> {
     .concat()
 }
 
-fn made_offline(pair: &Pair, name: &str, grant: &str) -> String {
+fn made_offline(pair: &ServerPair, name: &str, grant: &str) -> String {
     let arguments = offline(pair, name, grant);
     pair.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Stops sync and starts it with these arguments; returns once it has made and removed vaults as they say.
-fn restart_sync(pair: &mut Pair, arguments: &[&str]) {
-    pair.terminate(Half::Sync);
-    pair.wait_ended(Half::Sync);
+fn restart_sync(pair: &mut ServerPair, arguments: &[&str]) {
+    pair.terminate(Process::Sync);
+    pair.wait_ended(Process::Sync);
     pair.sync_arguments(arguments);
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
     let health = Request::new("GET", "/health").bytes();
     let answers = wait_until(|| exchange(pair.sync_address(), &health).ok());
-    assert!(answers.is_some(), "{}", pair.log(Half::Sync));
+    assert!(answers.is_some(), "{}", pair.log(Process::Sync));
 }
 
 #[test]
 fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
-    let mut pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let mut pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let by_id = pair.token("by id", &["apps=read"]);
     let by_name = made_offline(&pair, "by name", "apps=read");
     assert_eq!(opens(&pair, &by_id), ["apps"]);
@@ -86,7 +86,7 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
 
 #[test]
 fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
-    let mut pair = Pair::start(
+    let mut pair = ServerPair::start(
         &["--dir", "{root}/secrets", "--vault", "other", "--allow-ephemeral"],
         &[],
     );
@@ -141,7 +141,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
 
 #[test]
 fn who_looks_at_a_token_sees_the_names_of_its_vaults() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let issuer = pair.path("keys/issuer.json").to_string_lossy().into_owned();
     let made = pair.errors(&["token", "create", "ci", "--vault", "APPS=read", "--issuer", &issuer]);
     assert!(made.contains("vault \"apps\" ("), "{made}");
@@ -162,8 +162,8 @@ fn who_looks_at_a_token_sees_the_names_of_its_vaults() {
 #[test]
 fn a_token_is_not_made_with_the_issuer_of_another_server() {
     let (pair, other) = (
-        Pair::prepare(&["--vault", "apps"], &[]),
-        Pair::prepare(&["--vault", "apps"], &[]),
+        ServerPair::prepare(&["--vault", "apps"], &[]),
+        ServerPair::prepare(&["--vault", "apps"], &[]),
     );
     let issuer = other.path("keys/issuer.json").to_string_lossy().into_owned();
     let arguments = ["token", "create", "ci", "--vault", "apps=read", "--issuer", &issuer];
@@ -177,7 +177,7 @@ fn a_token_is_not_made_with_the_issuer_of_another_server() {
 }
 
 /// What `/health` says of the revocation list: its status and message, if it is there.
-fn list_health(pair: &Pair) -> Option<(String, String)> {
+fn list_health(pair: &ServerPair) -> Option<(String, String)> {
     let health = pair.health();
     let parts = health["dependencies"].as_array()?;
     let part = parts.iter().find(|part| part["service"] == "revocation list")?;
@@ -187,24 +187,24 @@ fn list_health(pair: &Pair) -> Option<(String, String)> {
     ))
 }
 
-fn wait_for(pair: &Pair, token: &str, status: u16) {
+fn wait_for(pair: &ServerPair, token: &str, status: u16) {
     let came = wait_until(|| (pair.get(token, "/v1/vaults").status == status).then_some(()));
     assert!(
         came.is_some(),
         "never {status}: {}\n{}",
         pair.health(),
-        pair.log(Half::Api)
+        pair.log(Process::Api)
     );
 }
 
-fn jti(pair: &Pair, token: &str) -> String {
+fn jti(pair: &ServerPair, token: &str) -> String {
     let shown: Value = serde_json::from_str(&pair.output(&["token", "inspect", "--json", token])).unwrap();
     shown["claims"]["jti"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
-    let mut pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let mut pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let list = pair.path("keys/revoked-tokens").to_string_lossy().into_owned();
     let [thief, late, good] = ["thief", "late", "good"].map(|name| pair.token(name, &["apps=read"]));
     assert_eq!(list_health(&pair), None);
@@ -225,20 +225,20 @@ fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
     assert!(pair.output(&["token", "inspect", &thief]).contains(&list));
     assert!(pair.command(&["token", "list"]).contains("on the revocation list"));
 
-    pair.kill(Half::Sync);
+    pair.kill(Process::Sync);
     pair.command(&["token", "revoke", &jti(&pair, &late).to_uppercase(), "--file", &list]);
     wait_for(&pair, &late, 401);
     assert_eq!(pair.get(&good, "/v1/vaults").status, 200);
 
     // A new Pod: the store knows nothing. The list is good before there is a store, and with one.
-    pair.kill(Half::Api);
+    pair.kill(Process::Api);
     pair.empty_disk();
     pair.set("OP_SYNC_TIMEOUT", "1s");
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     assert!(wait_until(|| (!pair.health().is_null()).then_some(())).is_some());
     assert_eq!(pair.get(&thief, "/v1/vaults").status, 401);
     assert_eq!(pair.get(&good, "/v1/vaults").status, 500, "no store");
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
     pair.wait_linked();
     assert_eq!(pair.get(&thief, "/v1/vaults").status, 401);
     assert_eq!(pair.get(&late, "/v1/vaults").status, 401);
@@ -247,7 +247,7 @@ fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
 
 #[test]
 fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() {
-    let mut pair = Pair::prepare(
+    let mut pair = ServerPair::prepare(
         &["--vault", "apps", "--allow-ephemeral"],
         &[("SIDEVAULT_REVOKED_FILE", "{root}/mounted/revoked-tokens")],
     );
@@ -259,29 +259,29 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
         symlink(format!("..v{n}"), mounted.join("..data_tmp")).unwrap();
         fs::rename(mounted.join("..data_tmp"), mounted.join("..data")).unwrap();
     };
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
 
     // A list that a variable names must exist and be valid, or else revoked tokens would be accepted.
-    pair.run(Half::Api);
-    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
+    pair.run(Process::Api);
+    assert_eq!(pair.wait_ended(Process::Api).code(), Some(78));
     assert!(
-        pair.log(Half::Api)
+        pair.log(Process::Api)
             .contains("mounted/revoked-tokens: it does not exist"),
         "{}",
-        pair.log(Half::Api)
+        pair.log(Process::Api)
     );
     mount(1, "# nothing\nwhat is this\n");
     symlink("..data/revoked-tokens", mounted.join("revoked-tokens")).unwrap();
-    pair.run(Half::Api);
-    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
+    pair.run(Process::Api);
+    assert_eq!(pair.wait_ended(Process::Api).code(), Some(78));
     assert!(
-        pair.log(Half::Api).contains("line 2 is not a token id"),
+        pair.log(Process::Api).contains("line 2 is not a token id"),
         "{}",
-        pair.log(Half::Api)
+        pair.log(Process::Api)
     );
 
     mount(2, "");
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     pair.wait_linked();
     let [a, b] = ["a", "b"].map(|name| pair.token(name, &["apps=read"]));
     let (id_a, id_b) = (jti(&pair, &a), jti(&pair, &b));
@@ -308,7 +308,7 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
 
 #[test]
 fn who_revokes_a_token_is_told_what_to_do_where_its_name_is_not_known() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let list = pair.path("list").to_string_lossy().into_owned();
     let stranger = made_offline(&pair, "stranger", "apps=read");
     let id = jti(&pair, &stranger);

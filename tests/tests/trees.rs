@@ -9,34 +9,34 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 /// A pair that serves a tree of files without SOPS, and a token.
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     token: String,
 }
 
-impl World {
+impl TestServer {
     /// Serves the directory `secrets` with these files.
     fn start(files: &[(&str, &str)], grants: &[&str]) -> Self {
-        Self::run(Pair::prepare(&["--dir", "{root}/secrets"], &[]), files, grants)
+        Self::run(ServerPair::prepare(&["--dir", "{root}/secrets"], &[]), files, grants)
     }
 
     /// Serves the sources of a sources file.
     fn configured(sources: &str, files: &[(&str, &str)], grants: &[&str]) -> Self {
-        let pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+        let pair = ServerPair::prepare(&["--config", "{root}/sources.yaml"], &[]);
         fs::write(pair.path("sources.yaml"), sources).unwrap();
         Self::run(pair, files, grants)
     }
 
-    fn run(mut pair: Pair, files: &[(&str, &str)], grants: &[&str]) -> Self {
+    fn run(mut pair: ServerPair, files: &[(&str, &str)], grants: &[&str]) -> Self {
         for (path, text) in files {
             write(&pair.path(path), text);
         }
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         pair.wait_linked();
         let token = pair.token("reader", grants);
         Self { pair, token }
@@ -68,7 +68,7 @@ impl World {
 
     fn wait_titles(&self, vault: &str, titles: &[&str]) {
         let seen = wait_until(|| (self.titles(vault) == titles).then_some(()));
-        let log = self.pair.log(Half::Sync);
+        let log = self.pair.log(Process::Sync);
         assert!(seen.is_some(), "never {titles:?} but {:?}\n{log}", self.titles(vault));
     }
 
@@ -82,7 +82,7 @@ impl World {
         assert!(
             seen.is_some(),
             "{title} never was {wanted}: {}",
-            self.pair.log(Half::Sync)
+            self.pair.log(Process::Sync)
         );
     }
 }
@@ -103,25 +103,25 @@ fn fifo(path: &Path) {
 #[test]
 fn directories_whose_names_differ_in_case_are_one_vault() {
     let files = [("secrets/Prod/api.yaml", "k: a\n"), ("secrets/Prod/db.yaml", "k: b\n")];
-    let world = World::start(&files, &["prod=read"]);
-    let vault = world.vault("Prod");
-    world.wait_titles(&vault, &["api 1", "db 1"]);
+    let server = TestServer::start(&files, &["prod=read"]);
+    let vault = server.vault("Prod");
+    server.wait_titles(&vault, &["api 1", "db 1"]);
     // U+212A, the Kelvin sign, folds to k.
-    world.write("secrets/prod/note.yaml", "k: c\n");
-    world.write("secrets/K8s/a.yaml", "k: d\n");
-    world.write("secrets/\u{212a}8s/b.yaml", "k: e\n");
-    world.wait_titles(&vault, &["api 1", "db 1", "note 1"]);
-    world.pair.wait_source("secrets", "ACTIVE", "5 files");
-    fs::remove_dir_all(world.pair.path("secrets/prod")).unwrap();
-    world.wait_titles(&vault, &["api 1", "db 1"]);
-    world.pair.wait_source("secrets", "ACTIVE", "4 files");
+    server.write("secrets/prod/note.yaml", "k: c\n");
+    server.write("secrets/K8s/a.yaml", "k: d\n");
+    server.write("secrets/\u{212a}8s/b.yaml", "k: e\n");
+    server.wait_titles(&vault, &["api 1", "db 1", "note 1"]);
+    server.pair.wait_source("secrets", "ACTIVE", "5 files");
+    fs::remove_dir_all(server.pair.path("secrets/prod")).unwrap();
+    server.wait_titles(&vault, &["api 1", "db 1"]);
+    server.pair.wait_source("secrets", "ACTIVE", "4 files");
     // A rename in case renames the vault.
-    fs::rename(world.pair.path("secrets/Prod"), world.pair.path("secrets/prod")).unwrap();
-    let vaults = || world.pair.get(&world.token, "/v1/vaults").json();
+    fs::rename(server.pair.path("secrets/Prod"), server.pair.path("secrets/prod")).unwrap();
+    let vaults = || server.pair.get(&server.token, "/v1/vaults").json();
     let renamed = wait_until(|| (vaults()[0]["name"] == "prod").then_some(()));
     assert!(renamed.is_some(), "{}", vaults());
-    assert_eq!(world.vault("prod"), vault);
-    world.wait_titles(&vault, &["api 1", "db 1"]);
+    assert_eq!(server.vault("prod"), vault);
+    server.wait_titles(&vault, &["api 1", "db 1"]);
 }
 
 #[test]
@@ -133,89 +133,89 @@ fn a_vault_of_two_sources_belongs_to_the_first_one_and_the_other_vaults_are_serv
         ("two/Prod/b.yaml", "k: two\n"),
         ("two/own/c.yaml", "k: two\n"),
     ];
-    let mut world = World::configured(sources, &files, &["prod=read", "own=read"]);
+    let mut server = TestServer::configured(sources, &files, &["prod=read", "own=read"]);
     let mut ids = Vec::new();
     for round in 0..4 {
-        let message = world.pair.wait_source("two", "DEGRADED", "2 of 3 files");
+        let message = server.pair.wait_source("two", "DEGRADED", "2 of 3 files");
         assert!(
             message.contains("prod/a.yaml (vault ") && message.contains("\"one\", which stands before")
                 || message.contains("belongs to \"one\""),
             "{message}"
         );
-        world.pair.wait_source("one", "ACTIVE", "1 files");
-        let prod = world.vault("prod");
-        world.wait_titles(&prod, &["a 1"]);
-        assert_eq!(world.value(&prod, "a").as_deref(), Some("one"));
-        world.wait_titles(&world.vault("own"), &["c 1"]);
+        server.pair.wait_source("one", "ACTIVE", "1 files");
+        let prod = server.vault("prod");
+        server.wait_titles(&prod, &["a 1"]);
+        assert_eq!(server.value(&prod, "a").as_deref(), Some("one"));
+        server.wait_titles(&server.vault("own"), &["c 1"]);
         ids.push(prod);
         if round < 3 {
-            world.pair.kill(Half::Api);
-            world.pair.kill(Half::Sync);
+            server.pair.kill(Process::Api);
+            server.pair.kill(Process::Sync);
             // A new store, as after a restart on an emptyDir, has the same owner of the vault.
-            world.pair.empty_disk();
-            world.pair.run(Half::Api);
-            world.pair.run(Half::Sync);
-            world.pair.wait_linked();
+            server.pair.empty_disk();
+            server.pair.run(Process::Api);
+            server.pair.run(Process::Sync);
+            server.pair.wait_linked();
         }
     }
     assert!(ids.iter().all(|id| *id == ids[0]));
     // While the owner's directory is gone, its items stay, and the other source does not get the vault.
-    fs::remove_dir_all(world.pair.path("one")).unwrap();
-    world.pair.wait_source("one", "FAILED", "still served");
-    world.pair.wait_source("two", "DEGRADED", "belongs to \"one\"");
-    assert_eq!(world.value(&ids[0], "a").as_deref(), Some("one"));
+    fs::remove_dir_all(server.pair.path("one")).unwrap();
+    server.pair.wait_source("one", "FAILED", "still served");
+    server.pair.wait_source("two", "DEGRADED", "belongs to \"one\"");
+    assert_eq!(server.value(&ids[0], "a").as_deref(), Some("one"));
 }
 
 #[test]
 fn names_that_are_not_utf_8_and_too_deep_directories_do_not_affect_other_files() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
-    let vault = world.vault("v");
+    let server = TestServer::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
+    let vault = server.vault("v");
     for (name, text) in [(b"b\xff.yaml", "k: 1\n"), (b"b\xfe.yaml", "k: 2\n")] {
-        fs::write(world.pair.path("secrets/v").join(OsStr::from_bytes(name)), text).unwrap();
+        fs::write(server.pair.path("secrets/v").join(OsStr::from_bytes(name)), text).unwrap();
     }
-    fs::create_dir_all(world.pair.path("secrets/deep").join(["d"; 40].join("/"))).unwrap();
-    let message = world
+    fs::create_dir_all(server.pair.path("secrets/deep").join(["d"; 40].join("/"))).unwrap();
+    let message = server
         .pair
         .wait_source("secrets", "DEGRADED", "nested more than 32 deep");
     assert!(message.contains(r"v/b\xff.yaml (its name is not UTF-8"), "{message}");
     assert!(message.contains(r"v/b\xfe.yaml (its name is not UTF-8"), "{message}");
-    world.write("secrets/v/a.yaml", "k: 2\n");
-    world.wait_value(&vault, "a", "2");
-    world.wait_titles(&vault, &["a 2"]);
+    server.write("secrets/v/a.yaml", "k: 2\n");
+    server.wait_value(&vault, "a", "2");
+    server.wait_titles(&vault, &["a 2"]);
 }
 
 #[test]
 fn a_fifo_in_place_of_a_file_blocks_nothing() {
     let files = [("secrets/v/a.yaml", "k: 1\n"), ("secrets/v/x.bin", "first")];
-    let mut world = World::start(&files, &["v=read"]);
-    let vault = world.vault("v");
-    world.wait_titles(&vault, &["a 1", "x.bin 1"]);
-    fifo(&world.pair.path("secrets/v/x.bin"));
-    world
+    let mut server = TestServer::start(&files, &["v=read"]);
+    let vault = server.vault("v");
+    server.wait_titles(&vault, &["a 1", "x.bin 1"]);
+    fifo(&server.pair.path("secrets/v/x.bin"));
+    server
         .pair
         .wait_source("secrets", "DEGRADED", "v/x.bin (neither a file nor a directory)");
-    world.write("secrets/v/a.yaml", "k: 2\n");
-    world.wait_value(&vault, "a", "2");
-    world.wait_titles(&vault, &["a 2", "x.bin 1"]);
-    world.pair.terminate(Half::Sync);
-    assert!(world.pair.wait_ended(Half::Sync).success());
+    server.write("secrets/v/a.yaml", "k: 2\n");
+    server.wait_value(&vault, "a", "2");
+    server.wait_titles(&vault, &["a 2", "x.bin 1"]);
+    server.pair.terminate(Process::Sync);
+    assert!(server.pair.wait_ended(Process::Sync).success());
 }
 
 #[test]
 fn sync_stops_while_a_read_of_a_key_file_blocks() {
-    let mut pair = Pair::prepare(&["--config", "{root}/sources.yaml"], &[]);
+    let mut pair = ServerPair::prepare(&["--config", "{root}/sources.yaml"], &[]);
     let sources = "sources:\n  - directory: { path: secrets, ageKeyFile: keys/fifo }\n";
     fs::write(pair.path("sources.yaml"), sources).unwrap();
     // Nothing writes to the FIFO, so reading the keys blocks.
     fifo(&pair.path("keys/fifo"));
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
     let health = || exchange(pair.sync_address(), &Request::new("GET", "/health").bytes());
     let waits = wait_until(|| health().ok()?.text().contains("not read yet").then_some(()));
-    assert!(waits.is_some(), "{}", pair.log(Half::Sync));
-    pair.terminate(Half::Sync);
-    assert!(pair.wait_ended(Half::Sync).success());
+    assert!(waits.is_some(), "{}", pair.log(Process::Sync));
+    pair.terminate(Process::Sync);
+    assert!(pair.wait_ended(Process::Sync).success());
 }
 
 /// Ends the test's threads after a failed assertion: the scope would wait for them.
@@ -231,14 +231,14 @@ impl Drop for SetOnDrop<'_> {
 #[test]
 fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
     let files = [("secrets/v/a.yaml", "k: 0\n"), ("secrets/v/x.bin", "mine")];
-    let world = World::start(&files, &["v=read"]);
-    let vault = world.vault("v");
-    world.wait_titles(&vault, &["a 1", "x.bin 1"]);
-    let x = world.pair.path("secrets/v/x.bin");
-    let item = world.pair.item(&world.token, &vault, "x.bin").unwrap();
+    let server = TestServer::start(&files, &["v=read"]);
+    let vault = server.vault("v");
+    server.wait_titles(&vault, &["a 1", "x.bin 1"]);
+    let x = server.pair.path("secrets/v/x.bin");
+    let item = server.pair.item(&server.token, &vault, "x.bin").unwrap();
     let content = item["files"][0]["content_path"].as_str().unwrap().to_owned();
-    fs::create_dir(world.pair.path("secrets/.git")).unwrap();
-    fs::write(world.pair.path("secrets/.git/config"), "token").unwrap();
+    fs::create_dir(server.pair.path("secrets/.git")).unwrap();
+    fs::write(server.pair.path("secrets/.git/config"), "token").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop = SetOnDrop(&done);
@@ -249,7 +249,7 @@ fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
                     break;
                 }
                 match n % 3 {
-                    0 => symlink(world.pair.path("keys/1password-credentials.json"), &beside).unwrap(),
+                    0 => symlink(server.pair.path("keys/1password-credentials.json"), &beside).unwrap(),
                     1 => symlink("../.git/config", &beside).unwrap(),
                     _ => fs::write(&beside, "mine").unwrap(),
                 }
@@ -258,9 +258,9 @@ fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
         });
         // Each change of the other file causes a scan.
         for n in 1..30 {
-            world.write("secrets/v/a.yaml", &format!("k: {n}\n"));
-            world.wait_value(&vault, "a", &n.to_string());
-            let body = world.pair.get(&world.token, &content).body;
+            server.write("secrets/v/a.yaml", &format!("k: {n}\n"));
+            server.wait_value(&vault, "a", &n.to_string());
+            let body = server.pair.get(&server.token, &content).body;
             assert_eq!(String::from_utf8_lossy(&body), "mine", "after {n} changes");
         }
     });
@@ -268,30 +268,30 @@ fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
 
 #[test]
 fn files_of_one_name_are_told_apart_by_their_directory() {
-    let world = World::start(&[("secrets/media/plex/secret.sops.yaml", "k: plex\n")], &["media=read"]);
-    let vault = world.vault("media");
-    world.wait_titles(&vault, &["secret 1"]);
+    let server = TestServer::start(&[("secrets/media/plex/secret.sops.yaml", "k: plex\n")], &["media=read"]);
+    let vault = server.vault("media");
+    server.wait_titles(&vault, &["secret 1"]);
     let filtered = |tag: &str| {
         let filter = format!("title%20eq%20%22secret%22%20and%20tag%20eq%20%22{tag}%22");
         let target = format!("/v1/vaults/{vault}/items?filter={filter}");
-        let list = world.pair.get(&world.token, &target).json();
+        let list = server.pair.get(&server.token, &target).json();
         let items = list.as_array().unwrap();
         assert_eq!(items.len(), 1, "{tag}: {list}");
         items[0]["id"].as_str().unwrap().to_owned()
     };
     let plex = filtered("plex");
     // A second file of this name changes neither title nor version of the first one's item.
-    world.write("secrets/media/radarr/secret.sops.yaml", "k: radarr\n");
-    world.wait_titles(&vault, &["secret 1", "secret 1"]);
+    server.write("secrets/media/radarr/secret.sops.yaml", "k: radarr\n");
+    server.wait_titles(&vault, &["secret 1", "secret 1"]);
     assert_eq!(filtered("plex"), plex);
     for (tag, value) in [("plex", "plex"), ("radarr", "radarr")] {
         let target = format!("/v1/vaults/{vault}/items/{}", filtered(tag));
-        let item = world.pair.get(&world.token, &target).json();
+        let item = server.pair.get(&server.token, &target).json();
         assert_eq!(item["fields"][0]["value"], value);
         assert_eq!(item["tags"], serde_json::json!([tag]));
     }
     let warnings = || {
-        let log = world.pair.log(Half::Sync);
+        let log = server.pair.log(Process::Sync);
         let lines = log
             .lines()
             .filter(|line| line.contains("items of several files have one title"));
@@ -301,10 +301,10 @@ fn files_of_one_name_are_told_apart_by_their_directory() {
     let both = ["media/plex/secret.sops.yaml", "media/radarr/secret.sops.yaml"];
     assert!(both.iter().all(|file| first.contains(file)), "{first}");
     // Further scans do not repeat the warning.
-    world.write("secrets/media/radarr/secret.sops.yaml", "k: changed\n");
-    world.wait_titles(&vault, &["secret 1", "secret 2"]);
-    world.write("secrets/media/other.yaml", "k: other\n");
-    world.wait_titles(&vault, &["other 1", "secret 1", "secret 2"]);
+    server.write("secrets/media/radarr/secret.sops.yaml", "k: changed\n");
+    server.wait_titles(&vault, &["secret 1", "secret 2"]);
+    server.write("secrets/media/other.yaml", "k: other\n");
+    server.wait_titles(&vault, &["other 1", "secret 1", "secret 2"]);
     assert_eq!(warnings().len(), 1, "{:?}", warnings());
 }
 
@@ -327,8 +327,8 @@ fn encrypted_files_without_a_usable_key_say_what_to_do() {
         ("secrets/v/pgp.yaml", ENCRYPTED_TO_PGP),
         ("secrets/v/age.yaml", ENCRYPTED_TO_AGE),
     ];
-    let world = World::start(&files, &["v=read"]);
-    let message = world.pair.wait_source("secrets", "DEGRADED", "2 of 2 files");
+    let server = TestServer::start(&files, &["v=read"]);
+    let message = server.pair.wait_source("secrets", "DEGRADED", "2 of 2 files");
     for words in [
         "v/pgp.yaml (the file is encrypted to PGP ABCD only, and Sidevault does not support PGP",
         "sops rotate --in-place --add-age",
@@ -337,7 +337,7 @@ fn encrypted_files_without_a_usable_key_say_what_to_do() {
     ] {
         assert!(message.contains(words), "{words}: {message}");
     }
-    let log = world.pair.log(Half::Sync);
+    let log = server.pair.log(Process::Sync);
     let lines = log
         .lines()
         .filter(|line| line.contains("sync has no age key: set SOPS_AGE_KEY_FILE"));
@@ -352,13 +352,13 @@ fn secrets_of_one_name_are_told_apart_by_their_namespace() {
         )
     };
     let both = format!("{}---\n{}", secret("dev", "d"), secret("prod", "p"));
-    let world = World::start(&[("secrets/v/all.yaml", &both)], &["v=read"]);
-    let vault = world.vault("v");
-    world.wait_titles(&vault, &["db 1", "db 1"]);
+    let server = TestServer::start(&[("secrets/v/all.yaml", &both)], &["v=read"]);
+    let vault = server.vault("v");
+    server.wait_titles(&vault, &["db 1", "db 1"]);
     let ids = |namespace: &str| {
         let filter = format!("title%20eq%20%22db%22%20and%20tag%20eq%20%22{namespace}%22");
         let target = format!("/v1/vaults/{vault}/items?filter={filter}");
-        let list = world.pair.get(&world.token, &target).json();
+        let list = server.pair.get(&server.token, &target).json();
         let ids: Vec<String> = list
             .as_array()
             .unwrap()
@@ -369,51 +369,51 @@ fn secrets_of_one_name_are_told_apart_by_their_namespace() {
     };
     let (dev, prod) = (ids("dev"), ids("prod"));
     assert!(dev.len() == 1 && prod.len() == 1 && dev != prod);
-    let item = world
+    let item = server
         .pair
-        .get(&world.token, &format!("/v1/vaults/{vault}/items/{}", prod[0]))
+        .get(&server.token, &format!("/v1/vaults/{vault}/items/{}", prod[0]))
         .json();
     assert_eq!(
         (&item["tags"], &item["fields"][0]["value"]),
         (&["prod"][..].into(), &"p".into())
     );
     // A look-up by title alone fails, so that no client gets one of the two by chance.
-    let reply = world.pair.get(&world.token, &format!("/v1/vaults/{vault}/items/db"));
+    let reply = server.pair.get(&server.token, &format!("/v1/vaults/{vault}/items/db"));
     assert_eq!(reply.status, 400);
     assert!(reply.text().contains("2 items have this title"), "{}", reply.text());
     let target = format!("/v1/vaults/{vault}/items?filter=title%20eq%20%22db%22");
     assert_eq!(
-        world.pair.get(&world.token, &target).json().as_array().unwrap().len(),
+        server.pair.get(&server.token, &target).json().as_array().unwrap().len(),
         2
     );
     // Both keep their ids when they change places in the file.
-    world.write(
+    server.write(
         "secrets/v/all.yaml",
         &format!("{}---\n{}", secret("prod", "p2"), secret("dev", "d")),
     );
-    world.wait_titles(&vault, &["db 1", "db 2"]);
+    server.wait_titles(&vault, &["db 1", "db 2"]);
     assert_eq!((ids("dev"), ids("prod")), (dev, prod));
 }
 
 #[test]
 fn a_file_with_too_many_documents_does_not_affect_other_files() {
-    let world = World::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
-    let vault = world.vault("v");
-    world.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
-    world.pair.wait_source(
+    let server = TestServer::start(&[("secrets/v/a.yaml", "k: 1\n")], &["v=read"]);
+    let vault = server.vault("v");
+    server.write("secrets/v/many.yaml", &"---\nk: 1\n".repeat(60_000));
+    server.pair.wait_source(
         "secrets",
         "DEGRADED",
         "v/many.yaml (the file makes more than 10000 items",
     );
-    world.write("secrets/v/a.yaml", "k: 2\n");
-    world.wait_value(&vault, "a", "2");
-    world.wait_titles(&vault, &["a 2"]);
+    server.write("secrets/v/a.yaml", "k: 2\n");
+    server.wait_value(&vault, "a", "2");
+    server.wait_titles(&vault, &["a 2"]);
 }
 
 /// The tree is a volume as kubelet makes it for a ConfigMap with `items`, with a new revision now and then.
 #[test]
 fn a_new_revision_of_a_kubernetes_volume_removes_no_item() {
-    let pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+    let pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[]);
     let root = pair.path("secrets");
     let revision = |n: u32| {
         let name = format!("..2026_11_29_{n}");
@@ -426,15 +426,15 @@ fn a_new_revision_of_a_kubernetes_volume_removes_no_item() {
     let mut present = revision(1);
     symlink("..data/top.yaml", root.join("top.yaml")).unwrap();
     symlink("..data/prod", root.join("prod")).unwrap();
-    let world = World::run(pair, &[], &["secrets=read", "prod=read"]);
-    let (top, prod) = (world.vault("secrets"), world.vault("prod"));
+    let server = TestServer::run(pair, &[], &["secrets=read", "prod=read"]);
+    let (top, prod) = (server.vault("secrets"), server.vault("prod"));
     for n in 2..6 {
-        world.wait_value(&prod, "db", &(n - 1).to_string());
-        world.wait_value(&top, "top", &(n - 1).to_string());
+        server.wait_value(&prod, "db", &(n - 1).to_string());
+        server.wait_value(&top, "top", &(n - 1).to_string());
         let old = std::mem::replace(&mut present, revision(n));
         fs::remove_dir_all(root.join(old)).unwrap();
     }
-    world.wait_titles(&prod, &["db 5"]);
-    world.wait_titles(&top, &["top 5"]);
-    world.pair.wait_source("secrets", "ACTIVE", "2 files");
+    server.wait_titles(&prod, &["db 5"]);
+    server.wait_titles(&top, &["top 5"]);
+    server.pair.wait_source("secrets", "ACTIVE", "2 files");
 }

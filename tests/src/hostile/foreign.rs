@@ -1,18 +1,18 @@
 //! Vaults, items and files that are out of the token's scope, by every path.
 
-use super::{Case, Ground, any, case};
+use super::{Case, HostileFixture, any, case};
 use crate::wire::Request;
 
 const SCOPE: &str = "is not in scope";
 const NEW: &str = r#"{"title":"x","category":"LOGIN"}"#;
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
     [
-        vaults(ground),
-        items(ground),
-        filters(ground),
-        spellings(ground),
-        rights(ground),
+        vaults(fixture),
+        items(fixture),
+        filters(fixture),
+        spellings(fixture),
+        rights(fixture),
     ]
     .into_iter()
     .flatten()
@@ -20,63 +20,73 @@ pub(super) fn cases(ground: &Ground) -> Vec<Case> {
 }
 
 /// The foreign vaults themselves, and what is below them.
-fn vaults(ground: &Ground) -> Vec<Case> {
-    let (vault, item) = (&ground.foreign, &ground.foreign_item);
+fn vaults(fixture: &HostileFixture) -> Vec<Case> {
+    let (vault, item) = (&fixture.foreign, &fixture.foreign_item);
     let at = |rest: &str| format!("/v1/vaults/{vault}{rest}");
     let one = format!("/items/{item}");
     let files = format!(
         "/v1/vaults/{}/items/{}/files",
-        ground.foreign_files, ground.foreign_document
+        fixture.foreign_files, fixture.foreign_document
     );
     let mut cases = vec![
-        case("a foreign vault", ground.ask("GET", at("")), 403, SCOPE),
-        case("its items", ground.ask("GET", at("/items")), 403, SCOPE),
-        case("its item", ground.ask("GET", at(&one)), 403, SCOPE),
-        case("its item, HEAD", ground.ask("HEAD", at(&one)), 403, ""),
+        case("a foreign vault", fixture.ask("GET", at("")), 403, SCOPE),
+        case("its items", fixture.ask("GET", at("/items")), 403, SCOPE),
+        case("its item", fixture.ask("GET", at(&one)), 403, SCOPE),
+        case("its item, HEAD", fixture.ask("HEAD", at(&one)), 403, ""),
         case(
             "its item's old version",
-            ground.ask("GET", at(&format!("{one}?version=1"))),
+            fixture.ask("GET", at(&format!("{one}?version=1"))),
             403,
             SCOPE,
         ),
         case(
             "its item's versions",
-            ground.ask("GET", at(&format!("{one}/versions"))),
+            fixture.ask("GET", at(&format!("{one}/versions"))),
             403,
             SCOPE,
         ),
         case(
             "its item restored",
-            ground.ask("POST", at(&format!("{one}/versions/1/restore"))),
+            fixture.ask("POST", at(&format!("{one}/versions/1/restore"))),
             403,
             SCOPE,
         ),
         case(
             "a new item in it",
-            ground.ask("POST", at("/items")).body(NEW),
+            fixture.ask("POST", at("/items")).body(NEW),
             403,
             SCOPE,
         ),
-        case("nonsense in it", ground.ask("POST", at("/items")).body("{"), 403, SCOPE),
-        case("its item replaced", ground.ask("PUT", at(&one)).body(NEW), 403, SCOPE),
-        case("its item patched", ground.ask("PATCH", at(&one)).body("[]"), 403, SCOPE),
-        case("its item deleted", ground.ask("DELETE", at(&one)), 403, SCOPE),
-        case("a foreign item's files", ground.ask("GET", &files), 403, SCOPE),
+        case(
+            "nonsense in it",
+            fixture.ask("POST", at("/items")).body("{"),
+            403,
+            SCOPE,
+        ),
+        case("its item replaced", fixture.ask("PUT", at(&one)).body(NEW), 403, SCOPE),
+        case(
+            "its item patched",
+            fixture.ask("PATCH", at(&one)).body("[]"),
+            403,
+            SCOPE,
+        ),
+        case("its item deleted", fixture.ask("DELETE", at(&one)), 403, SCOPE),
+        case("a foreign item's files", fixture.ask("GET", &files), 403, SCOPE),
         case(
             "a foreign file",
-            ground.ask("GET", format!("{files}/{}", ground.foreign_file)),
+            fixture.ask("GET", format!("{files}/{}", fixture.foreign_file)),
             403,
             SCOPE,
         ),
         case(
             "a foreign content",
-            ground.ask("GET", format!("{files}/{}/content", ground.foreign_file)),
+            fixture.ask("GET", format!("{files}/{}/content", fixture.foreign_file)),
             403,
             SCOPE,
         ),
         case(
             "a foreign vault filtered",
-            ground.ask("GET", at("/items?filter=title%20pr")),
+            fixture.ask("GET", at("/items?filter=title%20pr")),
             403,
             SCOPE,
         ),
@@ -84,12 +94,12 @@ fn vaults(ground: &Ground) -> Vec<Case> {
     // The answer does not show whether the vault exists.
     cases.push(case(
         "no vault at all",
-        ground.ask("GET", format!("/v1/vaults/{}", "q".repeat(26))),
+        fixture.ask("GET", format!("/v1/vaults/{}", "q".repeat(26))),
         403,
         SCOPE,
     ));
     for name in [
-        &ground.foreign_name,
+        &fixture.foreign_name,
         "*",
         "%25",
         "null",
@@ -102,7 +112,7 @@ fn vaults(ground: &Ground) -> Vec<Case> {
         let path = format!("/v1/vaults/{name}/items");
         cases.push(case(
             format!("a vault named {name}"),
-            ground.ask("GET", path),
+            fixture.ask("GET", path),
             400,
             "Invalid Vault UUID",
         ));
@@ -111,117 +121,117 @@ fn vaults(ground: &Ground) -> Vec<Case> {
 }
 
 /// Items and files of a foreign vault, asked for in the token's own vault.
-fn items(ground: &Ground) -> Vec<Case> {
-    let (item, theirs) = (&ground.foreign_item, &ground.foreign_document);
+fn items(fixture: &HostileFixture) -> Vec<Case> {
+    let (item, theirs) = (&fixture.foreign_item, &fixture.foreign_document);
     let missing = format!("item {item} not found");
-    let at = |rest: &str| format!("{}/{item}{rest}", ground.items());
-    let document = format!("/v1/vaults/{}/items/{}", ground.own_files, ground.document);
-    let no_file = format!("file {} not found", ground.foreign_file);
-    let file = &ground.foreign_file;
+    let at = |rest: &str| format!("{}/{item}{rest}", fixture.items());
+    let document = format!("/v1/vaults/{}/items/{}", fixture.own_files, fixture.document);
+    let no_file = format!("file {} not found", fixture.foreign_file);
+    let file = &fixture.foreign_file;
     let moved = format!(
         r#"{{"title":"x","category":"LOGIN","vault":{{"id":"{}"}}}}"#,
-        ground.foreign
+        fixture.foreign
     );
     vec![
         case(
             "a foreign item through the own vault",
-            ground.ask("GET", at("")),
+            fixture.ask("GET", at("")),
             404,
             &missing,
         ),
         case(
             "its version through the own vault",
-            ground.ask("GET", at("?version=1")),
+            fixture.ask("GET", at("?version=1")),
             404,
             "not found",
         ),
         case(
             "its versions through the own vault",
-            ground.ask("GET", at("/versions")),
+            fixture.ask("GET", at("/versions")),
             404,
             &missing,
         ),
         case(
             "its restore through the own vault",
-            ground.ask("POST", at("/versions/1/restore")),
+            fixture.ask("POST", at("/versions/1/restore")),
             404,
             &missing,
         ),
         case(
             "its files through the own vault",
-            ground.ask("GET", at("/files")),
+            fixture.ask("GET", at("/files")),
             404,
             &missing,
         ),
         case(
             "put through the own vault",
-            ground.ask("PUT", at("")).body(NEW),
+            fixture.ask("PUT", at("")).body(NEW),
             404,
             &missing,
         ),
         case(
             "patched through the own vault",
-            ground.ask("PATCH", at("")).body("[]"),
+            fixture.ask("PATCH", at("")).body("[]"),
             404,
             &missing,
         ),
         case(
             "deleted through the own vault",
-            ground.ask("DELETE", at("")),
+            fixture.ask("DELETE", at("")),
             404,
             &missing,
         ),
         case(
             "a foreign file of an own item",
-            ground.ask("GET", format!("{document}/files/{file}")),
+            fixture.ask("GET", format!("{document}/files/{file}")),
             404,
             &no_file,
         ),
         case(
             "a foreign content of an own item",
-            ground.ask("GET", format!("{document}/files/{file}/content")),
+            fixture.ask("GET", format!("{document}/files/{file}/content")),
             404,
             &no_file,
         ),
         case(
             "an own file of another item",
-            ground.ask("GET", format!("{}/files/{}", ground.item_path(), ground.file)),
+            fixture.ask("GET", format!("{}/files/{}", fixture.item_path(), fixture.file)),
             404,
             "not found",
         ),
         case(
             "a foreign document through the own directory",
-            ground.ask(
+            fixture.ask(
                 "GET",
-                format!("/v1/vaults/{}/items/{theirs}/files/{file}/content", ground.own_files),
+                format!("/v1/vaults/{}/items/{theirs}/files/{file}/content", fixture.own_files),
             ),
             404,
             "not found",
         ),
         case(
             "a new item for a foreign vault",
-            ground.ask("POST", ground.items()).body(moved.clone()),
+            fixture.ask("POST", fixture.items()).body(moved.clone()),
             400,
             "vault",
         ),
         case(
             "an item moved to a foreign vault",
-            ground.ask("PUT", ground.item_path()).body(moved),
+            fixture.ask("PUT", fixture.item_path()).body(moved),
             400,
             "vault",
         ),
         case(
             "an item patched into a foreign vault",
-            ground.ask("PATCH", ground.item_path()).body(format!(
+            fixture.ask("PATCH", fixture.item_path()).body(format!(
                 r#"[{{"op":"replace","path":"/vault","value":{{"id":"{}"}}}}]"#,
-                ground.foreign
+                fixture.foreign
             )),
             400,
             "operations[0]",
         ),
         case(
             "a file name that climbs",
-            ground.ask("GET", format!("{document}/files/..%2f..%2fx/content")),
+            fixture.ask("GET", format!("{document}/files/..%2f..%2fx/content")),
             400,
             "File",
         ),
@@ -229,43 +239,43 @@ fn items(ground: &Ground) -> Vec<Case> {
 }
 
 /// Filters show nothing of foreign vaults.
-fn filters(ground: &Ground) -> Vec<Case> {
-    let vaults = |filter: String| ground.ask("GET", format!("/v1/vaults?filter={filter}"));
-    let items = |filter: String| ground.ask("GET", format!("{}?filter={filter}", ground.items()));
+fn filters(fixture: &HostileFixture) -> Vec<Case> {
+    let vaults = |filter: String| fixture.ask("GET", format!("/v1/vaults?filter={filter}"));
+    let items = |filter: String| fixture.ask("GET", format!("{}?filter={filter}", fixture.items()));
     vec![
         case(
             "a foreign vault by name",
-            vaults(format!("name+eq+%22{}%22", ground.foreign_name)),
+            vaults(format!("name+eq+%22{}%22", fixture.foreign_name)),
             200,
             "[]",
         ),
         case(
             "a foreign vault by title",
-            vaults(format!("title+eq+%22{}%22", ground.foreign_name)),
+            vaults(format!("title+eq+%22{}%22", fixture.foreign_name)),
             200,
             "[]",
         ),
         case(
             "a foreign vault by id",
-            vaults(format!("id+eq+%22{}%22", ground.foreign)),
+            vaults(format!("id+eq+%22{}%22", fixture.foreign)),
             200,
             "[]",
         ),
         case(
             "a foreign vault by id as a name",
-            vaults(format!("name+eq+%22{}%22", ground.foreign)),
+            vaults(format!("name+eq+%22{}%22", fixture.foreign)),
             200,
             "[]",
         ),
         case(
             "a foreign item by id",
-            items(format!("id+eq+%22{}%22", ground.foreign_item)),
+            items(format!("id+eq+%22{}%22", fixture.foreign_item)),
             200,
             "[]",
         ),
         case(
             "a foreign item by id as a title",
-            items(format!("title+eq+%22{}%22", ground.foreign_item)),
+            items(format!("title+eq+%22{}%22", fixture.foreign_item)),
             200,
             "[]",
         ),
@@ -330,11 +340,11 @@ fn filters(ground: &Ground) -> Vec<Case> {
 }
 
 /// One path, written in ways that a server may decode differently for routing and for authorisation.
-fn spellings(ground: &Ground) -> Vec<Case> {
-    let (own, theirs, item) = (&ground.own, &ground.foreign, &ground.foreign_item);
+fn spellings(fixture: &HostileFixture) -> Vec<Case> {
+    let (own, theirs, item) = (&fixture.own, &fixture.foreign, &fixture.foreign_item);
     let no_path = "path not found";
     let bad_vault = "Invalid Vault UUID";
-    let get = |target: String| ground.ask("GET", target);
+    let get = |target: String| fixture.ask("GET", target);
     let mut cases = vec![
         case(
             "dots up",
@@ -350,19 +360,19 @@ fn spellings(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "coded dots as an item",
-            get(format!("{}/%2e%2e", ground.items())),
+            get(format!("{}/%2e%2e", fixture.items())),
             400,
             "Invalid Item UUID",
         ),
         case(
             "coded dots and slashes",
-            get(format!("{}/%2e%2e%2f%2e%2e%2f{theirs}", ground.items())),
+            get(format!("{}/%2e%2e%2f%2e%2e%2f{theirs}", fixture.items())),
             400,
             "Item UUID",
         ),
         case(
             "twice coded",
-            get(format!("{}/%252e%252e%252f{theirs}", ground.items())),
+            get(format!("{}/%252e%252e%252f{theirs}", fixture.items())),
             400,
             "Invalid Item UUID",
         ),
@@ -419,10 +429,10 @@ fn spellings(ground: &Ground) -> Vec<Case> {
         ),
         any("a half percent", get("/v1/vaults/%".to_owned()), &[400], ""),
         any("a percent of letters", get("/v1/vaults/%zz".to_owned()), &[400], ""),
-        case("a NUL in the path", ground.ask("GET", b"/v1/vaults/\0"), 400, ""),
+        case("a NUL in the path", fixture.ask("GET", b"/v1/vaults/\0"), 400, ""),
         case(
             "a byte over 127 in the path",
-            ground.ask("GET", b"/v1/vaults/\xff\xff"),
+            fixture.ask("GET", b"/v1/vaults/\xff\xff"),
             400,
             "",
         ),
@@ -441,8 +451,8 @@ fn spellings(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "an override of the method",
-            ground
-                .ask("GET", ground.item_path())
+            fixture
+                .ask("GET", fixture.item_path())
                 .header("X-HTTP-Method-Override", "DELETE"),
             200,
             own,
@@ -451,13 +461,13 @@ fn spellings(ground: &Ground) -> Vec<Case> {
         case("another version", get("/v2/vaults".to_owned()), 404, no_path),
         case(
             "something below an item",
-            get(format!("{}/secrets", ground.item_path())),
+            get(format!("{}/secrets", fixture.item_path())),
             404,
             no_path,
         ),
         case(
             "a restore of nothing",
-            ground.ask("POST", format!("{}/versions//restore", ground.item_path())),
+            fixture.ask("POST", format!("{}/versions//restore", fixture.item_path())),
             404,
             "",
         ),
@@ -477,10 +487,10 @@ fn spellings(ground: &Ground) -> Vec<Case> {
 }
 
 /// Rights that the token does not have in its own vault.
-fn rights(ground: &Ground) -> Vec<Case> {
-    let (items, item) = (ground.items(), ground.item_path());
-    let only_read = |method: &str, path: &str| Request::new(method, path).bearer(&ground.reader);
-    let only_write = |method: &str, path: &str| Request::new(method, path).bearer(&ground.writer);
+fn rights(fixture: &HostileFixture) -> Vec<Case> {
+    let (items, item) = (fixture.items(), fixture.item_path());
+    let only_read = |method: &str, path: &str| Request::new(method, path).bearer(&fixture.reader);
+    let only_write = |method: &str, path: &str| Request::new(method, path).bearer(&fixture.writer);
     let write = "does not have write access";
     let read = "does not have read access";
     vec![
@@ -522,8 +532,8 @@ fn rights(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "a write to a directory's vault",
-            ground
-                .ask("POST", format!("/v1/vaults/{}/items", ground.own_files))
+            fixture
+                .ask("POST", format!("/v1/vaults/{}/items", fixture.own_files))
                 .body(NEW),
             403,
             write,

@@ -1,19 +1,19 @@
 //! Bodies that are not valid items.
 
-use super::{Case, Ground, case};
+use super::{Case, HostileFixture, case};
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [syntax(ground), types(ground), rules(ground)]
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
+    [syntax(fixture), types(fixture), rules(fixture)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn post(ground: &Ground, name: impl Into<String>, body: impl Into<Vec<u8>>, message: &str) -> Case {
+fn post(fixture: &HostileFixture, name: impl Into<String>, body: impl Into<Vec<u8>>, message: &str) -> Case {
     case(
         name,
-        ground
-            .ask("POST", ground.items())
+        fixture
+            .ask("POST", fixture.items())
             .header("Content-Type", "application/json")
             .body(body),
         400,
@@ -21,7 +21,7 @@ fn post(ground: &Ground, name: impl Into<String>, body: impl Into<Vec<u8>>, mess
     )
 }
 
-fn syntax(ground: &Ground) -> Vec<Case> {
+fn syntax(fixture: &HostileFixture) -> Vec<Case> {
     let item = r#"{"title":"x","category":"LOGIN"}"#;
     let utf16: Vec<u8> = item.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let bodies: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -147,18 +147,18 @@ fn syntax(ground: &Ground) -> Vec<Case> {
     ];
     let mut cases: Vec<Case> = bodies
         .into_iter()
-        .map(|(name, body, message)| post(ground, format!("body: {name}"), body, message))
+        .map(|(name, body, message)| post(fixture, format!("body: {name}"), body, message))
         .collect();
     cases.push(case(
         "PUT with a list",
-        ground.ask("PUT", ground.item_path()).body("[]"),
+        fixture.ask("PUT", fixture.item_path()).body("[]"),
         400,
         "must be a JSON object",
     ));
     cases
 }
 
-fn types(ground: &Ground) -> Vec<Case> {
+fn types(fixture: &HostileFixture) -> Vec<Case> {
     let members = [
         ("id", "5"),
         ("title", "5"),
@@ -233,7 +233,7 @@ fn types(ground: &Ground) -> Vec<Case> {
         };
         let shown: String = value.chars().take(40).collect();
         cases.push(post(
-            ground,
+            fixture,
             format!("{member} is {shown}"),
             format!("{{{rest},\"{member}\":{value}}}"),
             member,
@@ -246,15 +246,15 @@ fn types(ground: &Ground) -> Vec<Case> {
         } else {
             "fields[0]"
         };
-        cases.push(post(ground, format!("a field's {member} is {value}"), body, message));
+        cases.push(post(fixture, format!("a field's {member} is {value}"), body, message));
     }
     cases
 }
 
-fn rules(ground: &Ground) -> Vec<Case> {
+fn rules(fixture: &HostileFixture) -> Vec<Case> {
     let with = |name: &str, members: &str, message: &str| {
         post(
-            ground,
+            fixture,
             name,
             format!("{{\"title\":\"x\",\"category\":\"LOGIN\",{members}}}"),
             message,
@@ -266,22 +266,22 @@ fn rules(ground: &Ground) -> Vec<Case> {
     let sections: Vec<String> = (0..1001).map(|n| format!("{{\"id\":\"s{n}\"}}")).collect();
     let date = |kind: &str, value: &str| format!("\"fields\":[{{\"type\":\"{kind}\",\"value\":\"{value}\"}}]");
     vec![
-        post(ground, "no category", r#"{"title":"x"}"#, "category"),
-        post(ground, "an empty object", "{}", "category"),
+        post(fixture, "no category", r#"{"title":"x"}"#, "category"),
+        post(fixture, "an empty object", "{}", "category"),
         post(
-            ground,
+            fixture,
             "an unknown category",
             r#"{"title":"x","category":"FOO"}"#,
             "Invalid item category",
         ),
         post(
-            ground,
+            fixture,
             "category CUSTOM",
             r#"{"title":"x","category":"CUSTOM"}"#,
             "CUSTOM",
         ),
         post(
-            ground,
+            fixture,
             "category DOCUMENT",
             r#"{"title":"x","category":"DOCUMENT"}"#,
             "DOCUMENT",
@@ -345,14 +345,14 @@ fn rules(ground: &Ground) -> Vec<Case> {
             "too many values",
         ),
         post(
-            ground,
+            fixture,
             "a long title",
             format!("{{\"title\":\"{}\",\"category\":\"LOGIN\"}}", "t".repeat(1025)),
             "title",
         ),
         case(
             "a PUT with another id",
-            ground.ask("PUT", ground.item_path()).body(format!(
+            fixture.ask("PUT", fixture.item_path()).body(format!(
                 "{{\"id\":\"{}\",\"title\":\"x\",\"category\":\"LOGIN\"}}",
                 "y".repeat(26)
             )),
@@ -361,7 +361,7 @@ fn rules(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "a PUT without a category",
-            ground.ask("PUT", ground.item_path()).body("{\"title\":\"x\"}"),
+            fixture.ask("PUT", fixture.item_path()).body("{\"title\":\"x\"}"),
             400,
             "category",
         ),

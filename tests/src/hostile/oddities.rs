@@ -1,21 +1,21 @@
 //! Parameters and headers whose values are nonsense, which must be ignored.
 
-use super::{Case, Ground, any, case};
+use super::{Case, HostileFixture, any, case};
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
     [
-        ranges(ground),
-        pages(ground),
-        conditions(ground),
-        events(ground),
-        request_ids(ground),
+        ranges(fixture),
+        pages(fixture),
+        conditions(fixture),
+        events(fixture),
+        request_ids(fixture),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn ranges(ground: &Ground) -> Vec<Case> {
+fn ranges(fixture: &HostileFixture) -> Vec<Case> {
     let ranges = [
         ("bytes=0-0", 206, "a"),
         ("bytes=-1", 206, "z"),
@@ -43,7 +43,7 @@ fn ranges(ground: &Ground) -> Vec<Case> {
         .map(|(range, status, text)| {
             case(
                 format!("Range {range:?}"),
-                ground.ask("GET", ground.content()).header("Range", range),
+                fixture.ask("GET", fixture.content()).header("Range", range),
                 status,
                 text,
             )
@@ -51,7 +51,7 @@ fn ranges(ground: &Ground) -> Vec<Case> {
         .collect()
 }
 
-fn pages(ground: &Ground) -> Vec<Case> {
+fn pages(fixture: &HostileFixture) -> Vec<Case> {
     let mut cases = Vec::new();
     for query in [
         "limit=0",
@@ -71,7 +71,7 @@ fn pages(ground: &Ground) -> Vec<Case> {
     ] {
         cases.push(case(
             format!("activity?{query}"),
-            ground.ask("GET", format!("/v1/activity?{query}")),
+            fixture.ask("GET", format!("/v1/activity?{query}")),
             400,
             "must be",
         ));
@@ -84,7 +84,7 @@ fn pages(ground: &Ground) -> Vec<Case> {
     ] {
         cases.push(case(
             format!("activity?{query}"),
-            ground.ask("GET", format!("/v1/activity?{query}")),
+            fixture.ask("GET", format!("/v1/activity?{query}")),
             200,
             "[",
         ));
@@ -94,11 +94,11 @@ fn pages(ground: &Ground) -> Vec<Case> {
         "offset=9223372036854775808",
         "offset=18446744073709551615",
     ] {
-        let request = ground.ask("GET", format!("/v1/activity?{query}"));
+        let request = fixture.ask("GET", format!("/v1/activity?{query}"));
         cases.push(any(format!("activity?{query}"), request, &[200, 400], ""));
     }
     for version in ["abc", "-1", "1e3", "", "4294967296", "1%00", "1;x"] {
-        let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
+        let request = fixture.ask("GET", format!("{}?version={version}", fixture.item_path()));
         cases.push(case(
             format!("version={version}"),
             request,
@@ -107,21 +107,21 @@ fn pages(ground: &Ground) -> Vec<Case> {
         ));
     }
     for version in ["0", "99999", "4294967295"] {
-        let request = ground.ask("GET", format!("{}?version={version}", ground.item_path()));
+        let request = fixture.ask("GET", format!("{}?version={version}", fixture.item_path()));
         cases.push(case(format!("version={version}"), request, 404, "not found"));
-        let request = ground.ask("POST", format!("{}/versions/{version}/restore", ground.item_path()));
+        let request = fixture.ask("POST", format!("{}/versions/{version}/restore", fixture.item_path()));
         cases.push(case(format!("restore {version}"), request, 404, "not found"));
     }
-    let request = ground.ask("POST", format!("{}/versions/latest/restore", ground.item_path()));
+    let request = fixture.ask("POST", format!("{}/versions/latest/restore", fixture.item_path()));
     cases.push(case("restore latest", request, 400, "version must be a number"));
     for inline in ["banana", "TRUE", "2", "%00"] {
         let target = format!(
             "/v1/vaults/{}/items/{}/files?inline_files={inline}",
-            ground.own_files, ground.document
+            fixture.own_files, fixture.document
         );
         cases.push(case(
             format!("inline_files={inline}"),
-            ground.ask("GET", target),
+            fixture.ask("GET", target),
             400,
             "must be true or false",
         ));
@@ -129,7 +129,7 @@ fn pages(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn conditions(ground: &Ground) -> Vec<Case> {
+fn conditions(fixture: &HostileFixture) -> Vec<Case> {
     let mut cases = Vec::new();
     for tag in [
         "\"",
@@ -143,10 +143,10 @@ fn conditions(ground: &Ground) -> Vec<Case> {
         "",
         "**",
     ] {
-        let request = ground.ask("GET", ground.item_path()).header("If-None-Match", tag);
+        let request = fixture.ask("GET", fixture.item_path()).header("If-None-Match", tag);
         cases.push(case(format!("If-None-Match {tag:?}"), request, 200, "\"title\""));
     }
-    let star = ground.ask("GET", ground.item_path()).header("If-None-Match", "*");
+    let star = fixture.ask("GET", fixture.item_path()).header("If-None-Match", "*");
     cases.push(case("If-None-Match *", star, 304, ""));
     for (name, value) in [
         ("If-Modified-Since", "yesterday"),
@@ -159,16 +159,16 @@ fn conditions(ground: &Ground) -> Vec<Case> {
         ("User-Agent", "() { :;}; echo vulnerable"),
         ("Origin", "http://evil.example"),
     ] {
-        let request = ground.ask("GET", ground.item_path()).header(name, value);
+        let request = fixture.ask("GET", fixture.item_path()).header(name, value);
         cases.push(case(format!("{name}: {value}"), request, 200, "\"title\""));
     }
     cases
 }
 
-fn events(ground: &Ground) -> Vec<Case> {
+fn events(fixture: &HostileFixture) -> Vec<Case> {
     let mut cases = Vec::new();
     for id in ["abc", "", "1e3", "1.5", "99999999999999999999", "-", "1 OR 1=1", "0x1"] {
-        let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
+        let request = fixture.ask("GET", "/v1/events").header("Last-Event-ID", id);
         cases.push(case(
             format!("Last-Event-ID {id:?}"),
             request,
@@ -177,12 +177,12 @@ fn events(ground: &Ground) -> Vec<Case> {
         ));
     }
     for id in ["-1", "-9223372036854775808", "9223372036854775807", "999999"] {
-        let request = ground.ask("GET", "/v1/events").header("Last-Event-ID", id);
+        let request = fixture.ask("GET", "/v1/events").header("Last-Event-ID", id);
         cases.push(any(format!("Last-Event-ID {id:?}"), request, &[200, 400], ""));
     }
     cases.push(case(
         "lastEventId=x",
-        ground.ask("GET", "/v1/events?lastEventId=x"),
+        fixture.ask("GET", "/v1/events?lastEventId=x"),
         400,
         "Last-Event-ID must be",
     ));
@@ -190,7 +190,7 @@ fn events(ground: &Ground) -> Vec<Case> {
 }
 
 /// The test checks that no answer repeats these texts.
-fn request_ids(ground: &Ground) -> Vec<Case> {
+fn request_ids(fixture: &HostileFixture) -> Vec<Case> {
     let mut cases = Vec::new();
     for id in [
         "evil evil",
@@ -203,8 +203,8 @@ fn request_ids(ground: &Ground) -> Vec<Case> {
         "<evil>",
         "evil\\nevil",
     ] {
-        let request = ground.ask("GET", "/v1/vaults").header("X-Request-Id", id);
-        cases.push(case(format!("X-Request-Id {id:?}"), request, 200, &ground.own));
+        let request = fixture.ask("GET", "/v1/vaults").header("X-Request-Id", id);
+        cases.push(case(format!("X-Request-Id {id:?}"), request, 200, &fixture.own));
     }
     cases
 }

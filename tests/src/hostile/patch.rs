@@ -1,10 +1,10 @@
 //! PATCH: operations that can't be carried out, and paths that lead nowhere.
 
-use super::{Case, Ground, case};
+use super::{Case, HostileFixture, case};
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
     let send = |name: String, body: String, message: &str| {
-        case(name, ground.ask("PATCH", ground.item_path()).body(body), 400, message)
+        case(name, fixture.ask("PATCH", fixture.item_path()).body(body), 400, message)
     };
     let mut cases = Vec::new();
     for (name, body, message) in [

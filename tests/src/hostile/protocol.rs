@@ -1,17 +1,17 @@
 //! Malformed HTTP. What the HTTP library itself refuses is answered without the API's JSON body.
 
-use super::{Case, Ground, any, case};
+use super::{Case, HostileFixture, any, case};
 use crate::wire::Request;
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    [lengths(ground), lines(ground), methods(ground), targets(ground)]
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
+    [lengths(fixture), lines(fixture), methods(fixture), targets(fixture)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn lengths(ground: &Ground) -> Vec<Case> {
-    let post = || ground.ask("POST", ground.items());
+fn lengths(fixture: &HostileFixture) -> Vec<Case> {
+    let post = || fixture.ask("POST", fixture.items());
     let mut cases = Vec::new();
     for length in [
         "abc",
@@ -100,14 +100,14 @@ fn lengths(ground: &Ground) -> Vec<Case> {
         ),
         any(
             "a body for GET",
-            ground.ask("GET", "/v1/vaults").body("{\"x\":"),
+            fixture.ask("GET", "/v1/vaults").body("{\"x\":"),
             &[200],
             "[",
         ),
         any(
             "a body for DELETE",
-            ground
-                .ask("DELETE", format!("{}/{}", ground.items(), "n".repeat(26)))
+            fixture
+                .ask("DELETE", format!("{}/{}", fixture.items(), "n".repeat(26)))
                 .body("["),
             &[404],
             "not found",
@@ -116,8 +116,8 @@ fn lengths(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn lines(ground: &Ground) -> Vec<Case> {
-    let token = &ground.token;
+fn lines(fixture: &HostileFixture) -> Vec<Case> {
+    let token = &fixture.token;
     let raw = |name: &str, text: &str, statuses: &[u16]| any(name, text.replace("{token}", token), statuses, "");
     vec![
         raw("nonsense", "hello\r\n\r\n", &[400]),
@@ -213,14 +213,14 @@ fn lines(ground: &Ground) -> Vec<Case> {
     ]
 }
 
-fn methods(ground: &Ground) -> Vec<Case> {
+fn methods(fixture: &HostileFixture) -> Vec<Case> {
     let mut cases = Vec::new();
     for method in [
         "TRACE", "OPTIONS", "PROPFIND", "BREW", "get", "G-E-T", "POST", "DELETE", "PUT",
     ] {
         cases.push(case(
             format!("{method} of the vaults"),
-            ground.ask(method, "/v1/vaults"),
+            fixture.ask(method, "/v1/vaults"),
             405,
             "is not allowed",
         ));
@@ -242,31 +242,31 @@ fn methods(ground: &Ground) -> Vec<Case> {
     cases.extend([
         case(
             "POST of an item",
-            ground.ask("POST", ground.item_path()).body("{}"),
+            fixture.ask("POST", fixture.item_path()).body("{}"),
             405,
             "GET, HEAD, PUT, PATCH, DELETE",
         ),
         case(
             "PUT of the items",
-            ground.ask("PUT", ground.items()).body("{}"),
+            fixture.ask("PUT", fixture.items()).body("{}"),
             405,
             "GET, HEAD, POST",
         ),
         case(
             "GET of a restore",
-            ground.ask("GET", format!("{}/versions/1/restore", ground.item_path())),
+            fixture.ask("GET", format!("{}/versions/1/restore", fixture.item_path())),
             405,
             "POST",
         ),
         case(
             "DELETE of a vault",
-            ground.ask("DELETE", format!("/v1/vaults/{}", ground.own)),
+            fixture.ask("DELETE", format!("/v1/vaults/{}", fixture.own)),
             405,
             "is not allowed",
         ),
         case(
             "PUT of a content",
-            ground.ask("PUT", ground.content()).body("x"),
+            fixture.ask("PUT", fixture.content()).body("x"),
             405,
             "is not allowed",
         ),
@@ -294,13 +294,13 @@ fn methods(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn targets(ground: &Ground) -> Vec<Case> {
+fn targets(fixture: &HostileFixture) -> Vec<Case> {
     vec![
         case(
             "an absolute form",
-            ground.ask("GET", "http://evil.example/v1/vaults"),
+            fixture.ask("GET", "http://evil.example/v1/vaults"),
             200,
-            &ground.own,
+            &fixture.own,
         ),
         case(
             "an absolute form without a token",
@@ -310,19 +310,19 @@ fn targets(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "an absolute form of a foreign vault",
-            ground.ask("GET", format!("http://localhost//v1//vaults/{}/", ground.foreign)),
+            fixture.ask("GET", format!("http://localhost//v1//vaults/{}/", fixture.foreign)),
             403,
             "scope",
         ),
-        any("a file URL", ground.ask("GET", "file:///etc/passwd"), &[400, 404], ""),
-        any("an authority", ground.ask("GET", "localhost:8080"), &[400, 404], ""),
-        any("no slash", ground.ask("GET", "v1/vaults"), &[400, 404], ""),
+        any("a file URL", fixture.ask("GET", "file:///etc/passwd"), &[400, 404], ""),
+        any("an authority", fixture.ask("GET", "localhost:8080"), &[400, 404], ""),
+        any("no slash", fixture.ask("GET", "v1/vaults"), &[400, 404], ""),
         any(
             "an absolute form with a user",
-            ground.ask("GET", "http://a:b@localhost/v1/vaults"),
+            fixture.ask("GET", "http://a:b@localhost/v1/vaults"),
             &[200, 400],
             "",
         ),
-        any("a query and no path", ground.ask("GET", "?filter=x"), &[400, 404], ""),
+        any("a query and no path", fixture.ask("GET", "?filter=x"), &[400, 404], ""),
     ]
 }

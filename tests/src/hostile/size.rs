@@ -1,12 +1,12 @@
 //! Requests that are larger than the limits.
 
-use super::{Case, Ground, any, case};
+use super::{Case, HostileFixture, any, case};
 
 const MIB: usize = 1 << 20;
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
-    let post = || ground.ask("POST", ground.items());
-    let get = |target: String| ground.ask("GET", target);
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
+    let post = || fixture.ask("POST", fixture.items());
+    let get = |target: String| fixture.ask("GET", target);
     let big = format!("{{\"title\":\"{}\"}}", "x".repeat(5 * MIB));
     let mut chunks = Vec::new();
     for _ in 0..80 {
@@ -15,11 +15,11 @@ pub(super) fn cases(ground: &Ground) -> Vec<Case> {
         chunks.extend_from_slice(b"\r\n");
     }
     chunks.extend_from_slice(b"0\r\n\r\n");
-    let mut many_headers = ground.ask("GET", "/v1/vaults");
+    let mut many_headers = fixture.ask("GET", "/v1/vaults");
     for n in 0..300 {
         many_headers = many_headers.header(&format!("X-{n}"), "y");
     }
-    let filter = |text: String| get(format!("{}?filter={text}", ground.items()));
+    let filter = |text: String| get(format!("{}?filter={text}", fixture.items()));
     let comparisons = vec!["title+eq+%22x%22"; 500].join("+and+");
     vec![
         case("a body of 5 MiB", post().body(big), 413, "larger than"),
@@ -80,7 +80,7 @@ pub(super) fn cases(ground: &Ground) -> Vec<Case> {
         ),
         any(
             "a method of 10 KB",
-            ground.ask(&"M".repeat(10_000), "/v1/vaults"),
+            fixture.ask(&"M".repeat(10_000), "/v1/vaults"),
             &[400, 405, 0],
             "",
         ),
@@ -123,7 +123,7 @@ pub(super) fn cases(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "an item name of 20 KB",
-            get(format!("{}/{}", ground.items(), "i".repeat(20_000))),
+            get(format!("{}/{}", fixture.items(), "i".repeat(20_000))),
             400,
             "Invalid Item UUID",
         ),
@@ -135,13 +135,13 @@ pub(super) fn cases(ground: &Ground) -> Vec<Case> {
         ),
         case(
             "a long If-None-Match",
-            get(ground.item_path()).header("If-None-Match", "\"x\",".repeat(10_000)),
+            get(fixture.item_path()).header("If-None-Match", "\"x\",".repeat(10_000)),
             200,
             "title",
         ),
         case(
             "a long Range",
-            get(ground.content()).header("Range", format!("bytes={}", "0-1,".repeat(10_000))),
+            get(fixture.content()).header("Range", format!("bytes={}", "0-1,".repeat(10_000))),
             200,
             "",
         ),

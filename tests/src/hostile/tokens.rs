@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Case, Ground, case};
+use super::{Case, HostileFixture, case};
 use crate::forge::{hs256, now, unsigned};
 use crate::wire::Request;
 
@@ -12,13 +12,13 @@ const FORM: &str = "Invalid bearer token";
 const SIGNATURE: &str = "Invalid token signature";
 const TARGET: &str = "/v1/vaults";
 
-pub(super) fn cases(ground: &Ground) -> Vec<Case> {
+pub(super) fn cases(fixture: &HostileFixture) -> Vec<Case> {
     [
-        algorithms(ground),
-        keys(ground),
-        claims(ground),
-        texts(ground),
-        schemes(ground),
+        algorithms(fixture),
+        keys(fixture),
+        claims(fixture),
+        texts(fixture),
+        schemes(fixture),
     ]
     .into_iter()
     .flatten()
@@ -40,8 +40,12 @@ fn but(mut object: Value, member: &str, value: Value) -> Value {
     object
 }
 
-fn algorithms(ground: &Ground) -> Vec<Case> {
-    let (forge, header, claims) = (&ground.forge, ground.forge.header(), ground.forge.claims(&ground.own));
+fn algorithms(fixture: &HostileFixture) -> Vec<Case> {
+    let (forge, header, claims) = (
+        &fixture.forge,
+        fixture.forge.header(),
+        fixture.forge.claims(&fixture.own),
+    );
     let mut cases = Vec::new();
     for spelling in ["none", "None", "NONE", "nOnE", "none ", ""] {
         let header = but(header.clone(), "alg", spelling.into());
@@ -81,8 +85,12 @@ fn algorithms(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn keys(ground: &Ground) -> Vec<Case> {
-    let (forge, header, claims) = (&ground.forge, ground.forge.header(), ground.forge.claims(&ground.own));
+fn keys(fixture: &HostileFixture) -> Vec<Case> {
+    let (forge, header, claims) = (
+        &fixture.forge,
+        fixture.forge.header(),
+        fixture.forge.claims(&fixture.own),
+    );
     let mut cases = Vec::new();
     let long = "k".repeat(4000);
     for (name, kid) in [
@@ -143,10 +151,14 @@ fn keys(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn claims(ground: &Ground) -> Vec<Case> {
-    let (forge, header, claims) = (&ground.forge, ground.forge.header(), ground.forge.claims(&ground.own));
+fn claims(fixture: &HostileFixture) -> Vec<Case> {
+    let (forge, header, claims) = (
+        &fixture.forge,
+        fixture.forge.header(),
+        fixture.forge.claims(&fixture.own),
+    );
     let vts = "1password.com/vts";
-    let vault = &ground.own;
+    let vault = &fixture.own;
     let changes = [
         ("expired", "exp", json!(now() - 1)),
         ("expiring this second", "exp", json!(now())),
@@ -193,8 +205,12 @@ fn claims(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn texts(ground: &Ground) -> Vec<Case> {
-    let (forge, header, claims) = (&ground.forge, ground.forge.header(), ground.forge.claims(&ground.own));
+fn texts(fixture: &HostileFixture) -> Vec<Case> {
+    let (forge, header, claims) = (
+        &fixture.forge,
+        fixture.forge.header(),
+        fixture.forge.claims(&fixture.own),
+    );
     let good = forge.sign(&header, &claims);
     let parts: Vec<&str> = good.split('.').collect();
     let (head, payload, signature) = (parts[0], parts[1], parts[2]);
@@ -257,8 +273,8 @@ fn texts(ground: &Ground) -> Vec<Case> {
     cases
 }
 
-fn schemes(ground: &Ground) -> Vec<Case> {
-    let token = &ground.token;
+fn schemes(fixture: &HostileFixture) -> Vec<Case> {
+    let token = &fixture.token;
     let auth = |name: &str, value: &[u8]| {
         case(
             name,
@@ -330,19 +346,19 @@ fn schemes(ground: &Ground) -> Vec<Case> {
         case("no token for events", Request::new("GET", "/v1/events"), 401, FORM),
         case(
             "no token for a write",
-            Request::new("POST", ground.items()).body("{}"),
+            Request::new("POST", fixture.items()).body("{}"),
             401,
             FORM,
         ),
         case(
             "no token for a delete",
-            Request::new("DELETE", ground.item_path()),
+            Request::new("DELETE", fixture.item_path()),
             401,
             FORM,
         ),
         case(
             "no token for a content",
-            Request::new("GET", ground.content()),
+            Request::new("GET", fixture.content()),
             401,
             FORM,
         ),

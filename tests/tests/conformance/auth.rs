@@ -1,38 +1,38 @@
 //! Checks 18–43: tokens.
 
-use super::{field, login, raw, refused, titles, value, world};
+use super::{field, login, raw, refused, server, titles, value};
 use serde_json::{Value, json};
 use sidevault_tests::forge::{hs256, now};
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire};
 
 #[test]
 fn c018_019_020_021_who_does_not_show_a_token_is_refused() {
-    let world = world();
+    let server = server();
     refused(
-        &raw(&world, Request::new("GET", "/v1/vaults")),
+        &raw(&server, Request::new("GET", "/v1/vaults")),
         401,
         "Invalid bearer token",
     );
-    let bare = Request::new("GET", "/v1/vaults").header("Authorization", &world.token);
-    refused(&raw(&world, bare), 401, "");
+    let bare = Request::new("GET", "/v1/vaults").header("Authorization", &server.token);
+    refused(&raw(&server, bare), 401, "");
     refused(
-        &world.pair.get(&world.token[..83], "/v1/vaults"),
+        &server.pair.get(&server.token[..83], "/v1/vaults"),
         401,
         "Invalid bearer token",
     );
-    let at = world.token.len() - 20;
-    let other = if &world.token[at..=at] == "A" { "B" } else { "A" };
-    let changed = format!("{}{other}{}", &world.token[..at], &world.token[at + 1..]);
-    refused(&world.pair.get(&changed, "/v1/vaults"), 401, "Invalid token signature");
+    let at = server.token.len() - 20;
+    let other = if &server.token[at..=at] == "A" { "B" } else { "A" };
+    let changed = format!("{}{other}{}", &server.token[..at], &server.token[at + 1..]);
+    refused(&server.pair.get(&changed, "/v1/vaults"), 401, "Invalid token signature");
 }
 
 #[test]
 fn c022_023_024_025_026_027_028_claims_count() {
-    let world = world();
-    let (forge, header) = (&world.forge, world.forge.header());
-    let claims = forge.claims(&world.own);
-    let ask = |token: &str| world.pair.get(token, "/v1/vaults");
+    let server = server();
+    let (forge, header) = (&server.forge, server.forge.header());
+    let claims = forge.claims(&server.own);
+    let ask = |token: &str| server.pair.get(token, "/v1/vaults");
     // A token without exp is good for ever.
     assert_eq!(ask(&forge.sign(&header, &claims)).status, 200);
     let none = json!({ "alg": "none", "typ": "JWT" });
@@ -56,61 +56,64 @@ fn c022_023_024_025_026_027_028_claims_count() {
 
 #[test]
 fn c030_ids_in_tokens_may_be_upper_case() {
-    let world = world();
-    let claims = world.forge.claims(&world.own.to_uppercase());
-    let token = world.forge.sign(&world.forge.header(), &claims);
-    assert_eq!(world.pair.get(&token, &format!("/v1/vaults/{}", world.own)).status, 200);
+    let server = server();
+    let claims = server.forge.claims(&server.own.to_uppercase());
+    let token = server.forge.sign(&server.forge.header(), &claims);
+    assert_eq!(
+        server.pair.get(&token, &format!("/v1/vaults/{}", server.own)).status,
+        200
+    );
 }
 
 #[test]
 fn c031_032_033_040_a_token_sees_its_vaults_alone() {
-    let world = world();
-    let reply = world.pair.get(&world.reader, &format!("/v1/vaults/{}", world.other));
+    let server = server();
+    let reply = server.pair.get(&server.reader, &format!("/v1/vaults/{}", server.other));
     refused(&reply, 403, "");
     assert!(reply.json()["message"].as_str().unwrap().starts_with("Authorization"));
     assert_eq!(
-        titles(&world.pair.get(&world.reader, "/v1/vaults").json(), "name"),
+        titles(&server.pair.get(&server.reader, "/v1/vaults").json(), "name"),
         ["apps"]
     );
-    let mut claims = world.forge.claims(&world.own);
+    let mut claims = server.forge.claims(&server.own);
     claims["1password.com/vts"] = json!([]);
-    let token = world.forge.sign(&world.forge.header(), &claims);
-    let none = world.pair.get(&token, "/v1/vaults");
+    let token = server.forge.sign(&server.forge.header(), &claims);
+    let none = server.pair.get(&token, "/v1/vaults");
     assert_eq!((none.status, none.json()), (200, json!([])));
-    let absent = world.get("/v1/vaults/aaaaaaaaaaaaaaaaaaaaaaaaaa");
+    let absent = server.get("/v1/vaults/aaaaaaaaaaaaaaaaaaaaaaaaaa");
     assert_eq!(
         absent.status,
-        world.get(&format!("/v1/vaults/{}", world.foreign)).status
+        server.get(&format!("/v1/vaults/{}", server.foreign)).status
     );
 }
 
 #[test]
 fn c034_035_036_rights_are_kept() {
-    let world = world();
-    let item = world.made(&login("rights"));
-    let path = world.path(&item);
+    let server = server();
+    let item = server.made(&login("rights"));
+    let path = server.path(&item);
     let ask =
-        |token: &str, method: &str, target: &str, body: &str| world.pair.ask(token, method, target, body).unwrap();
+        |token: &str, method: &str, target: &str, body: &str| server.pair.ask(token, method, target, body).unwrap();
     let whole = login("changed").to_string();
     let patch = json!([{ "op": "replace", "path": "/title", "value": "x" }]).to_string();
-    refused(&ask(&world.reader, "POST", &world.items(), &whole), 403, "");
-    refused(&ask(&world.reader, "PUT", &path, &whole), 403, "");
-    refused(&ask(&world.reader, "PATCH", &path, &patch), 403, "");
-    refused(&ask(&world.reader, "DELETE", &path, ""), 403, "");
-    refused(&ask(&world.writer, "GET", &path, ""), 403, "");
-    let patched = ask(&world.writer, "PATCH", &path, &patch);
+    refused(&ask(&server.reader, "POST", &server.items(), &whole), 403, "");
+    refused(&ask(&server.reader, "PUT", &path, &whole), 403, "");
+    refused(&ask(&server.reader, "PATCH", &path, &patch), 403, "");
+    refused(&ask(&server.reader, "DELETE", &path, ""), 403, "");
+    refused(&ask(&server.writer, "GET", &path, ""), 403, "");
+    let patched = ask(&server.writer, "PATCH", &path, &patch);
     refused(&patched, 403, "");
     assert!(!patched.text().contains("first"));
-    assert_eq!(world.get(&path).json(), item);
+    assert_eq!(server.get(&path).json(), item);
 }
 
 #[test]
 fn c037_a_token_that_only_writes_learns_no_value() {
-    let world = world();
+    let server = server();
     let ask = |method: &str, target: &str, body: &Value| {
-        let reply = world
+        let reply = server
             .pair
-            .ask(&world.writer, method, target, &body.to_string())
+            .ask(&server.writer, method, target, &body.to_string())
             .unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply
@@ -119,9 +122,9 @@ fn c037_a_token_that_only_writes_learns_no_value() {
     let generated = json!({ "id": "made", "type": "CONCEALED", "label": "made", "generate": true });
     let otp = json!({ "id": "otp", "type": "OTP", "label": "otp", "value": "JBSWY3DPEHPK3PXP" });
     item["fields"].as_array_mut().unwrap().extend([generated.clone(), otp]);
-    let answer = ask("POST", &world.items(), &item);
-    let path = world.path(&answer.json());
-    let stored = world.get(&path).json();
+    let answer = ask("POST", &server.items(), &item);
+    let path = server.path(&answer.json());
+    let stored = server.get(&path).json();
     assert_eq!(value(&stored, "password"), "first");
     let made = value(&stored, "made");
     assert_eq!(made.len(), 32);
@@ -134,7 +137,7 @@ fn c037_a_token_that_only_writes_learns_no_value() {
     // Replacing shows neither what was there nor what is made.
     item["fields"] = json!([{ "id": "password", "purpose": "PASSWORD", "value": "second" }, generated]);
     let answer = ask("PUT", &path, &item);
-    let stored = world.get(&path).json();
+    let stored = server.get(&path).json();
     assert_ne!(value(&stored, "made"), made);
     for secret in ["first", made.as_str(), value(&stored, "made").as_str()] {
         assert!(!answer.text().contains(secret), "{}", answer.text());
@@ -147,18 +150,18 @@ fn c037_a_token_that_only_writes_learns_no_value() {
 
 #[test]
 fn c039_041_what_needs_no_scope() {
-    let world = world();
-    refused(&world.get("/v1/vaults/Demo"), 400, "Invalid Vault UUID");
+    let server = server();
+    refused(&server.get("/v1/vaults/Demo"), 400, "Invalid Vault UUID");
     for target in ["/heartbeat", "/health", "/metrics"] {
-        assert_eq!(raw(&world, Request::new("GET", target)).status, 200, "{target}");
+        assert_eq!(raw(&server, Request::new("GET", target)).status, 200, "{target}");
     }
-    assert_eq!(world.get("/health").status, 200);
+    assert_eq!(server.get("/health").status, 200);
 }
 
 #[test]
 fn c043_a_flood_of_one_bad_token_costs_no_memory_and_keeps_nobody_out() {
     const CLIENTS: usize = 4;
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "error")]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "error")]);
     let token = pair.token("t", &["apps=read"]);
     let other = if token.ends_with('A') { "B" } else { "A" };
     // The last letter but one: the last one's lowest bits mean nothing.
@@ -182,11 +185,11 @@ fn c043_a_flood_of_one_bad_token_costs_no_memory_and_keeps_nobody_out() {
                 client.join().unwrap();
             }
         });
-        pair.most_memory(Half::Api).unwrap()
+        pair.most_memory(Process::Api).unwrap()
     };
     let after_1_000 = flood(1_000);
     let after_10_000 = flood(9_000);
     println!("the most memory after 1,000: {after_1_000} bytes, after 10,000: {after_10_000} bytes");
-    // Half a kilobyte left behind by each would be more than this.
+    // Process a kilobyte left behind by each would be more than this.
     assert!(after_10_000 < after_1_000 + (4 << 20));
 }

@@ -1,60 +1,60 @@
 //! Checks 127–159: replacing, patching and deleting items.
 
-use super::{field, login, refused, value, world};
+use super::{field, login, refused, server, value};
 use serde_json::{Value, json};
 
 #[test]
 fn c127_128_130_136_versions_of_a_replaced_item() {
-    let world = world();
-    let item = world.made(&login("replaced"));
-    let path = world.path(&item);
+    let server = server();
+    let item = server.made(&login("replaced"));
+    let path = server.path(&item);
     let mut echo = item.clone();
     echo["passwordDetails"] = json!({ "entropy": 1 });
     echo["createdAt"] = json!("0001-01-01T00:00:00Z");
     for before in 1..=2 {
-        let reply = world.send("PUT", &path, &echo);
+        let reply = server.send("PUT", &path, &echo);
         assert_eq!(reply.status, 200, "{}", reply.text());
         assert_eq!(reply.json()["version"], before);
-        assert_eq!(world.get(&path).json()["version"], before + 1);
+        assert_eq!(server.get(&path).json()["version"], before + 1);
     }
-    let missing = format!("{}/aaaaaaaaaaaaaaaaaaaaaaaaaa", world.items());
-    refused(&world.send("PUT", &missing, &login("x")), 404, "not found");
+    let missing = format!("{}/aaaaaaaaaaaaaaaaaaaaaaaaaa", server.items());
+    refused(&server.send("PUT", &missing, &login("x")), 404, "not found");
 }
 
 #[test]
 fn c129_a_replacement_without_files_removes_none() {
-    let world = world();
-    let before = world.pair.item(&world.token, &world.files, "letters.bin").unwrap();
-    let path = format!("/v1/vaults/{}/items/{}", world.files, before["id"].as_str().unwrap());
+    let server = server();
+    let before = server.pair.item(&server.token, &server.files, "letters.bin").unwrap();
+    let path = format!("/v1/vaults/{}/items/{}", server.files, before["id"].as_str().unwrap());
     let mut echo = before.clone();
     echo.as_object_mut().unwrap().remove("files");
-    refused(&world.send("PUT", &path, &echo), 403, "");
-    assert_eq!(world.get(&path).json(), before);
+    refused(&server.send("PUT", &path, &echo), 403, "");
+    assert_eq!(server.get(&path).json(), before);
     // What REST may write to has no files, and can't be given any.
     let mut item = login("filed");
     item["files"] = before["files"].clone();
-    let made = world.made(&item);
+    let made = server.made(&item);
     assert!(
         made.get("files").is_none_or(|files| files == &serde_json::json!([])),
         "{made}"
     );
-    assert_eq!(world.get(&format!("{}/files", world.path(&made))).text(), "[]");
+    assert_eq!(server.get(&format!("{}/files", server.path(&made))).text(), "[]");
 }
 
 #[test]
 fn c131_132_134_135_140_141_what_a_replacement_says_counts() {
-    let world = world();
+    let server = server();
     let mut said = login("said");
     said["favorite"] = json!(true);
-    let item = world.made(&said);
+    let item = server.made(&said);
     assert_eq!(item["favorite"], true);
-    let path = world.path(&item);
+    let path = server.path(&item);
     let mut next = json!({
         "title": "said", "category": "LOGIN", "tags": ["b", "a"],
         "fields": [{ "id": "password", "value": "second" }],
     });
-    assert_eq!(world.send("PUT", &path, &next).status, 200);
-    let read = world.get(&path).json();
+    assert_eq!(server.send("PUT", &path, &next).status, 200);
+    let read = server.get(&path).json();
     assert!(field(&read, "username").is_none(), "{read}");
     let password = field(&read, "password").unwrap();
     assert_eq!(
@@ -64,17 +64,17 @@ fn c131_132_134_135_140_141_what_a_replacement_says_counts() {
     assert_eq!(read["tags"], json!(["b", "a"]));
     assert_ne!(read["favorite"], true);
     next["id"] = json!("aaaaaaaaaaaaaaaaaaaaaaaaaa");
-    refused(&world.send("PUT", &path, &next), 400, "");
+    refused(&server.send("PUT", &path, &next), 400, "");
 }
 
 #[test]
 fn c138_replacing_at_once_is_never_a_fault() {
-    let world = world();
-    let item = world.made(&login("raced"));
-    let path = world.path(&item);
+    let server = server();
+    let item = server.made(&login("raced"));
+    let path = server.path(&item);
     std::thread::scope(|scope| {
         let racers: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| world.send("PUT", &path, &login("raced"))))
+            .map(|_| scope.spawn(|| server.send("PUT", &path, &login("raced"))))
             .collect();
         for racer in racers {
             let reply = racer.join().unwrap();
@@ -85,21 +85,21 @@ fn c138_replacing_at_once_is_never_a_fault() {
 
 #[test]
 fn c139_a_changed_password_leaves_the_old_one_in_the_history() {
-    let world = world();
-    let item = world.made(&login("history"));
-    let path = world.path(&item);
+    let server = server();
+    let item = server.made(&login("history"));
+    let path = server.path(&item);
     for next in ["second", "third"] {
-        let mut echo = world.get(&path).json();
+        let mut echo = server.get(&path).json();
         echo["fields"][1]["value"] = json!(next);
         assert_eq!(echo["fields"][1]["id"], "password");
-        assert_eq!(world.send("PUT", &path, &echo).status, 200);
+        assert_eq!(server.send("PUT", &path, &echo).status, 200);
     }
-    let read = world.get(&path).json();
+    let read = server.get(&path).json();
     assert_eq!(value(&read, "password"), "third");
     let details = &field(&read, "password").unwrap()["passwordDetails"];
     assert_eq!(details["history"], json!(["second", "first"]), "{read}");
     for (version, was) in [(1, "first"), (2, "second"), (3, "third")] {
-        let then = world.get(&format!("{path}?version={version}")).json();
+        let then = server.get(&format!("{path}?version={version}")).json();
         assert_eq!(
             (value(&then, "password").as_str(), &then["version"]),
             (was, &json!(version))
@@ -109,18 +109,18 @@ fn c139_a_changed_password_leaves_the_old_one_in_the_history() {
 
 #[test]
 fn c142_143_144_145_146_147_148_154_patches() {
-    let world = world();
+    let server = server();
     let mut item = login("patched");
     item["tags"] = json!(["a", "b", "c"]);
     item["fields"]
         .as_array_mut()
         .unwrap()
         .push(json!({ "id": "a/b~c", "label": "odd", "value": "1" }));
-    let path = world.path(&world.made(&item));
+    let path = server.path(&server.made(&item));
     let patch = |operations: Value| {
-        let reply = world.send("PATCH", &path, &operations);
+        let reply = server.send("PATCH", &path, &operations);
         assert_eq!(reply.status, 200, "{operations}: {}", reply.text());
-        world.get(&path).json()
+        server.get(&path).json()
     };
     let one = |op: &str, path: &str, value: Value| json!([{ "op": op, "path": path, "value": value }]);
     assert_eq!(patch(json!([]))["version"], 1);
@@ -168,18 +168,18 @@ fn c142_143_144_145_146_147_148_154_patches() {
 
 #[test]
 fn c214_what_a_client_can_set_it_can_clear() {
-    let world = world();
+    let server = server();
     let mut full = login("cleared");
     full["tags"] = json!(["a"]);
     full["urls"] = json!([{ "href": "https://a.example", "label": "web" }]);
     full["sections"] = json!([{ "id": "s", "label": "Extra" }]);
     let fields = full["fields"].as_array_mut().unwrap();
     fields.push(json!({ "id": "pin", "label": "PIN", "value": "1", "section": { "id": "s" } }));
-    let path = world.path(&world.made(&full));
+    let path = server.path(&server.made(&full));
     let write = |method: &str, body: &Value| {
-        let reply = world.send(method, &path, body);
+        let reply = server.send(method, &path, body);
         assert_eq!(reply.status, 200, "{method} {body}: {}", reply.text());
-        world.get(&path).json()
+        server.get(&path).json()
     };
     let labels = |item: &Value| {
         let pin = field(item, "pin").unwrap();
@@ -226,9 +226,9 @@ fn c214_what_a_client_can_set_it_can_clear() {
 
 #[test]
 fn c149_150_151_152_153_155_patches_that_are_refused() {
-    let world = world();
-    let item = world.made(&login("unpatched"));
-    let path = world.path(&item);
+    let server = server();
+    let item = server.made(&login("unpatched"));
+    let path = server.path(&item);
     for body in [
         json!({ "op": "replace", "path": "/title", "value": "x" }),
         json!([{ "op": "replace", "path": "title", "value": "x" }]),
@@ -238,7 +238,7 @@ fn c149_150_151_152_153_155_patches_that_are_refused() {
         json!([{ "op": "replace", "path": "/title", "value": "x" }, { "op": "replace", "path": "/nowhere", "value": 1 }]),
         json!([{ "op": "replace", "path": "/fields/unknown/value", "value": "x" }]),
     ] {
-        refused(&world.send("PATCH", &path, &body), 400, "");
+        refused(&server.send("PATCH", &path, &body), 400, "");
     }
     for member in [
         "id",
@@ -253,37 +253,37 @@ fn c149_150_151_152_153_155_patches_that_are_refused() {
     ] {
         for op in ["add", "replace", "remove"] {
             let body = json!([{ "op": op, "path": format!("/{member}"), "value": "x" }]);
-            refused(&world.send("PATCH", &path, &body), 400, "");
+            refused(&server.send("PATCH", &path, &body), 400, "");
         }
     }
     // Nothing of all that was done, not even in part.
-    assert_eq!(world.get(&path).json(), item);
+    assert_eq!(server.get(&path).json(), item);
 }
 
 #[test]
 fn c156_157_deleting() {
-    let world = world();
-    let path = world.path(&world.made(&login("deleted")));
-    let reply = world.delete(&path);
+    let server = server();
+    let path = server.path(&server.made(&login("deleted")));
+    let reply = server.delete(&path);
     assert_eq!((reply.status, reply.body.len()), (204, 0));
-    refused(&world.get(&path), 404, "not found");
-    refused(&world.delete(&path), 404, "not found");
+    refused(&server.get(&path), 404, "not found");
+    refused(&server.delete(&path), 404, "not found");
 }
 
 #[test]
 fn c158_a_deletion_among_other_writes_is_never_a_fault() {
-    let world = world();
-    let path = world.path(&world.made(&login("contested")));
+    let server = server();
+    let path = server.path(&server.made(&login("contested")));
     std::thread::scope(|scope| {
         let racers: Vec<_> = (0..12)
             .map(|n| {
-                let (world, path) = (&world, &path);
+                let (server, path) = (&server, &path);
                 scope.spawn(move || match n % 3 {
-                    0 => ("DELETE", world.delete(path)),
-                    1 => ("PUT", world.send("PUT", path, &login("contested"))),
+                    0 => ("DELETE", server.delete(path)),
+                    1 => ("PUT", server.send("PUT", path, &login("contested"))),
                     _ => (
                         "PATCH",
-                        world.send(
+                        server.send(
                             "PATCH",
                             path,
                             &json!([{ "op": "replace", "path": "/title", "value": "c" }]),
@@ -305,13 +305,13 @@ fn c158_a_deletion_among_other_writes_is_never_a_fault() {
         let deleted = replies.iter().filter(|(_, reply)| reply.status == 204).count();
         assert_eq!(deleted, 1, "a deletion is done once");
     });
-    refused(&world.get(&path), 404, "not found");
+    refused(&server.get(&path), 404, "not found");
 }
 
 #[test]
 fn c159_a_key_survives_an_echo() {
-    let world = world();
-    let made = world.made(&json!({
+    let server = server();
+    let made = server.made(&json!({
         "title": "key",
         "category": "SSH_KEY",
         "sections": [{ "id": "s", "label": "Keys" }],
@@ -333,8 +333,8 @@ fn c159_a_key_survives_an_echo() {
     for (n, mut echo) in [made.clone(), poor].into_iter().enumerate() {
         let title = format!("key, renamed {n}");
         echo["title"] = json!(title);
-        assert_eq!(world.send("PUT", &world.path(&made), &echo).status, 200);
-        let read = world.get(&world.path(&made)).json();
+        assert_eq!(server.send("PUT", &server.path(&made), &echo).status, 200);
+        let read = server.get(&server.path(&made)).json();
         assert_eq!((&read["title"], &read["category"]), (&json!(title), &json!("SSH_KEY")));
         assert_eq!(read["fields"], made["fields"]);
         assert_eq!(read["sections"], made["sections"]);

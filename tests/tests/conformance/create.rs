@@ -1,11 +1,11 @@
 //! Checks 92–126: creating items.
 
-use super::{field, login, refused, value, with_field, world};
+use super::{field, login, refused, server, value, with_field};
 use serde_json::json;
 
 #[test]
 fn c092_093_118_125_what_the_server_decides() {
-    let world = world();
+    let server = server();
     let mut item = login("decided");
     for (member, sent) in [
         ("id", json!("")),
@@ -15,7 +15,7 @@ fn c092_093_118_125_what_the_server_decides() {
     ] {
         item[member] = sent;
     }
-    let made = world.post(&item);
+    let made = server.post(&item);
     assert_eq!(made.status, 200, "{}", made.text());
     let made = made.json();
     assert_eq!(made["version"], 1);
@@ -24,20 +24,20 @@ fn c092_093_118_125_what_the_server_decides() {
         id.len() == 26 && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')),
         "{id}"
     );
-    let read = world.get(&world.path(&made)).json();
+    let read = server.get(&server.path(&made)).json();
     assert_eq!(read["version"], 1);
     assert!(
         read.get("state").is_none() && read["createdAt"] != "0001-01-01T00:00:00Z",
         "{read}"
     );
-    assert_ne!(world.made(&login("decided"))["id"], made["id"]);
+    assert_ne!(server.made(&login("decided"))["id"], made["id"]);
 }
 
 #[test]
 fn c094_095_096_097_098_fields_and_sections() {
-    let world = world();
+    let server = server();
     let id = "8c1a2b6e-5b60-4a40-8d20-1f6a3d0c7a11";
-    let item = world.made(&json!({ "title": "shapes", "category": "LOGIN", "fields": [
+    let item = server.made(&json!({ "title": "shapes", "category": "LOGIN", "fields": [
         { "type": "URL", "label": "bare", "value": "http://x" },
         { "id": id, "type": "STRING", "label": "uuid", "value": "v" },
         { "id": "nulls", "type": "STRING", "label": "n", "section": { "id": null }, "recipe": null, "value": null },
@@ -63,22 +63,22 @@ fn c094_095_096_097_098_fields_and_sections() {
 
 #[test]
 fn c099_119_fields_that_exclude_each_other() {
-    let world = world();
+    let server = server();
     let two = json!({ "title": "two", "category": "LOGIN", "fields": [
         { "purpose": "PASSWORD", "value": "a" }, { "purpose": "PASSWORD", "value": "b" } ] });
-    refused(&world.post(&two), 400, "You can only use one \"password\" field.");
+    refused(&server.post(&two), 400, "You can only use one \"password\" field.");
     let twice = json!({ "title": "twice", "category": "LOGIN", "fields": [
         { "id": "x", "label": "a", "value": "a" }, { "id": "x", "label": "b", "value": "b" } ] });
-    refused(&world.post(&twice), 400, "");
+    refused(&server.post(&twice), 400, "");
 }
 
 #[test]
 fn c100_101_102_103_104_105_106_107_generated_values() {
-    let world = world();
+    let server = server();
     let ask = |more: serde_json::Value, category: &str| {
         let mut made = json!({ "id": "g", "type": "CONCEALED", "label": "g", "generate": true });
         made.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        world.post(&json!({ "title": "generated", "category": category, "fields": [made] }))
+        server.post(&json!({ "title": "generated", "category": category, "fields": [made] }))
     };
     let given = |more: serde_json::Value| value(&ask(more, "LOGIN").json(), "g");
     assert_eq!(given(json!({})).chars().count(), 32);
@@ -104,7 +104,7 @@ fn c100_101_102_103_104_105_106_107_generated_values() {
 
 #[test]
 fn c108_109_110_111_112_types() {
-    let world = world();
+    let server = server();
     let one = |kind: &str, value: &str| {
         with_field(
             "typed",
@@ -112,42 +112,42 @@ fn c108_109_110_111_112_types() {
         )
     };
     // TOTP, as the documentation calls it, may be refused or taken for OTP.
-    let totp = world.post(&one("TOTP", "JBSWY3DPEHPK3PXP"));
+    let totp = server.post(&one("TOTP", "JBSWY3DPEHPK3PXP"));
     assert!(
         totp.status == 400 || field(&totp.json(), "f").unwrap()["type"] == "OTP",
         "{}",
         totp.text()
     );
-    assert_eq!(field(&world.made(&one("string", "v")), "f").unwrap()["type"], "STRING");
-    let seconds: i64 = value(&world.made(&one("DATE", "2024-05-03")), "f").parse().unwrap();
+    assert_eq!(field(&server.made(&one("string", "v")), "f").unwrap()["type"], "STRING");
+    let seconds: i64 = value(&server.made(&one("DATE", "2024-05-03")), "f").parse().unwrap();
     assert_eq!(seconds.div_euclid(86_400), 19_846);
-    refused(&world.post(&one("DATE", "abc")), 400, "");
-    refused(&world.post(&one("MONTH_YEAR", "202213")), 400, "");
+    refused(&server.post(&one("DATE", "abc")), 400, "");
+    refused(&server.post(&one("MONTH_YEAR", "202213")), 400, "");
 }
 
 #[test]
 fn c113_114_115_116_categories_and_vaults() {
-    let world = world();
-    refused(&world.post(&json!({ "title": "x" })), 400, "");
+    let server = server();
+    refused(&server.post(&json!({ "title": "x" })), 400, "");
     refused(
-        &world.post(&json!({ "title": "x", "category": "FOO" })),
+        &server.post(&json!({ "title": "x", "category": "FOO" })),
         400,
         "Invalid item category",
     );
     for category in ["CUSTOM", "DOCUMENT"] {
-        refused(&world.post(&json!({ "title": "x", "category": category })), 400, "");
+        refused(&server.post(&json!({ "title": "x", "category": category })), 400, "");
     }
     let mut astray = login("astray");
-    astray["vault"] = json!({ "id": world.other });
-    refused(&world.post(&astray), 400, "");
+    astray["vault"] = json!({ "id": server.other });
+    refused(&server.post(&astray), 400, "");
 }
 
 #[test]
 fn c117_120_123_124_126_bodies() {
-    let world = world();
+    let server = server();
     let post = |body: &[u8]| {
-        let request = sidevault_tests::wire::Request::new("POST", world.items()).bearer(&world.token);
-        super::raw(&world, request.body(body))
+        let request = sidevault_tests::wire::Request::new("POST", server.items()).bearer(&server.token);
+        super::raw(&server, request.body(body))
     };
     for body in ["nonsense", "{\"title\":\"x\"", "[]"] {
         refused(&post(body.as_bytes()), 400, "");
@@ -158,18 +158,18 @@ fn c117_120_123_124_126_bodies() {
     let mut more = login("more");
     more["colour"] = json!("red");
     more["last_edited_by"] = json!("X");
-    assert_eq!(world.post(&more).status, 200);
+    assert_eq!(server.post(&more).status, 200);
 }
 
 #[test]
 fn c121_122_values_are_kept_to_the_byte() {
-    let world = world();
+    let server = server();
     let large = "x".repeat(1 << 20);
     for text in ["nul \0, crlf \r\n, key 🔑", &large] {
-        let made = world.post(&with_field("exact", &json!({ "id": "f", "label": "f", "value": text })));
+        let made = server.post(&with_field("exact", &json!({ "id": "f", "label": "f", "value": text })));
         if made.status != 413 {
             assert_eq!(made.status, 200, "{}", made.text());
-            assert!(value(&world.get(&world.path(&made.json())).json(), "f") == text);
+            assert!(value(&server.get(&server.path(&made.json())).json(), "f") == text);
         }
     }
 }

@@ -1,27 +1,27 @@
 //! Checks 207–213, with raw requests in place of programs that are not run here. Each test sends the client's requests in the
 //! client's order, and asserts what the client needs in the answers.
 
-use super::{World, encoded, field, login, titles, value, world};
+use super::{TestServer, encoded, field, login, server, titles, value};
 use serde_json::{Value, json};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// A client with its own ways: all of them send a JSON type, bodies or not.
 struct Client<'a> {
-    world: &'a World,
+    server: &'a TestServer,
     agent: &'static str,
 }
 
 impl Client<'_> {
     fn ask(&self, method: &str, target: &str, body: Option<&Value>) -> Reply {
         let mut request = Request::new(method, target)
-            .bearer(&self.world.token)
+            .bearer(&self.server.token)
             .header("Content-Type", "application/json")
             .header("Accept", "application/json")
             .header("User-Agent", self.agent);
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        exchange(self.world.pair.address(), &request.bytes()).unwrap()
+        exchange(self.server.pair.address(), &request.bytes()).unwrap()
     }
 
     fn get(&self, target: &str) -> Value {
@@ -40,10 +40,10 @@ impl Client<'_> {
 }
 
 /// What the Go SDK sends of an item: always an id, the vault and times, however empty.
-fn go(world: &World, mut item: Value) -> Value {
+fn go(server: &TestServer, mut item: Value) -> Value {
     for (member, sent) in [
         ("id", json!("")),
-        ("vault", json!({ "id": world.own })),
+        ("vault", json!({ "id": server.own })),
         ("createdAt", json!("0001-01-01T00:00:00Z")),
         ("updatedAt", json!("0001-01-01T00:00:00Z")),
     ] {
@@ -55,14 +55,14 @@ fn go(world: &World, mut item: Value) -> Value {
 
 #[test]
 fn c207_terraform() {
-    let world = world();
+    let server = server();
     let client = Client {
-        world: &world,
+        server: &server,
         agent: "terraform-provider-onepassword/3.3.1",
     };
-    let items = world.items();
+    let items = server.items();
     let planned = go(
-        &world,
+        &server,
         json!({
             "title": "terraform", "category": "DATABASE", "tags": ["b", "a"],
             "urls": [{ "href": "https://db.example", "primary": true }],
@@ -82,11 +82,11 @@ fn c207_terraform() {
         assert_eq!(made.status, 200, "{}", made.text());
         let made = made.json();
         // It polls until it sees version 1 exactly.
-        assert_eq!(client.get(&world.path(&made))["version"], 1);
+        assert_eq!(client.get(&server.path(&made))["version"], 1);
         made
     };
     let made = create();
-    let path = world.path(&made);
+    let path = server.path(&made);
     // State is written from the answer: all that was planned is in it, and what was made.
     let password = value(&made, "password");
     assert!(
@@ -113,7 +113,7 @@ fn c207_terraform() {
     for host in ["db-2", "db-2"] {
         let mut next = client.get(&path);
         next["fields"][2]["value"] = json!(host);
-        let answer = client.ask("PUT", &path, Some(&go(&world, next)));
+        let answer = client.ask("PUT", &path, Some(&go(&server, next)));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let read = client.get(&path);
         assert_eq!(
@@ -133,18 +133,18 @@ fn c207_terraform() {
     let again = create();
     assert_ne!(again["id"], made["id"]);
     assert_ne!(value(&again, "password"), password);
-    assert_eq!(client.ask("DELETE", &world.path(&again), None).status, 204);
+    assert_eq!(client.ask("DELETE", &server.path(&again), None).status, 204);
 }
 
 #[test]
 fn c208_ansible() {
-    let world = world();
+    let server = server();
     let client = Client {
-        world: &world,
+        server: &server,
         agent: "op-connect-ansible/2.4.0 Python/3.12 Ansible/2.17",
     };
     let title = "ansible, by name";
-    let made = world.made(&login(title));
+    let made = server.made(&login(title));
     // item_info puts whatever it was given where ids belong. It goes on from 400 and 404 only.
     let by_name = client.ask("GET", &format!("/v1/vaults/apps/items/{}", encoded(title)), None);
     assert_eq!((by_name.status, &by_name.json()["id"]), (200, &made["id"]));
@@ -172,12 +172,12 @@ fn c208_ansible() {
         assert!(field.get("section").is_none_or(Value::is_object), "{field}");
     }
     // generic_item: nulls where there is nothing, and 404 is "nothing to do" for a deletion.
-    let sent = json!({ "title": "ansible, made", "category": "PASSWORD", "vault": { "id": world.own }, "fields": [
+    let sent = json!({ "title": "ansible, made", "category": "PASSWORD", "vault": { "id": server.own }, "fields": [
         { "label": "pw", "type": "CONCEALED", "purpose": "PASSWORD", "value": null, "generate": true,
           "recipe": { "length": 20, "characterSets": ["DIGITS"] }, "section": { "id": null } } ] });
     let made = client.ask("POST", &items, Some(&sent));
     assert_eq!(made.status, 200, "{}", made.text());
-    let path = world.path(&made.json());
+    let path = server.path(&made.json());
     assert_eq!(made.json()["fields"][0]["value"].as_str().map(str::len), Some(20));
     assert_eq!(client.ask("DELETE", &path, None).status, 204);
     assert_eq!(client.ask("DELETE", &path, None).json()["status"], 404);
@@ -185,9 +185,9 @@ fn c208_ansible() {
 
 #[test]
 fn c209_operator() {
-    let world = world();
+    let server = server();
     let client = Client {
-        world: &world,
+        server: &server,
         agent: "onepassword-operator/1.12.0",
     };
     // By names of another case: the vault's title filter always comes first.
@@ -214,17 +214,17 @@ fn c209_operator() {
     );
     assert_eq!((content.status, content.text().as_str()), (200, super::files::LETTERS));
     // The Secret's keys are labels, of fields that hold something.
-    let item = world.made(&login("operator"));
+    let item = server.made(&login("operator"));
     for (key, wanted) in [("username", "ada"), ("password", "first")] {
         assert!(titles(&item["fields"], "label").contains(&key.to_owned()), "{item}");
         assert_eq!(value(&item, key), wanted);
     }
     // Of twins it takes the oldest; which that is must not depend on the day.
-    world.made(&login("operator"));
-    let twins = client.titled(&world.items(), "operator");
+    server.made(&login("operator"));
+    let twins = client.titled(&server.items(), "operator");
     assert_eq!(twins.as_array().map(Vec::len), Some(2));
     for _ in 0..5 {
-        assert_eq!(client.titled(&world.items(), "operator"), twins);
+        assert_eq!(client.titled(&server.items(), "operator"), twins);
     }
     let times = titles(&twins, "createdAt");
     assert!(times[0] <= times[1], "{times:?}");
@@ -232,14 +232,14 @@ fn c209_operator() {
 
 #[test]
 fn c213_vault_plugin() {
-    let world = world();
+    let server = server();
     let client = Client {
-        world: &world,
+        server: &server,
         agent: "connect-sdk-go/1.5.3",
     };
     let vaults = client.titled("/v1/vaults", "apps");
     let items = format!("/v1/vaults/{}/items", vaults[0]["id"].as_str().unwrap());
-    let written = client.ask("POST", &items, Some(&go(&world, login("plugin"))));
+    let written = client.ask("POST", &items, Some(&go(&server, login("plugin"))));
     assert_eq!(written.status, 200, "{}", written.text());
     // List.
     let list = client.get(&items);
@@ -248,7 +248,7 @@ fn c213_vault_plugin() {
     let hit = client.titled(&items, "plugin");
     assert_eq!(
         (hit.as_array().map(Vec::len), &hit[0]["vault"]["id"]),
-        (Some(1), &json!(world.own))
+        (Some(1), &json!(server.own))
     );
     let read = client.get(&format!("{items}/{}", hit[0]["id"].as_str().unwrap()));
     assert_eq!(value(&read, "password"), "first");
@@ -260,7 +260,7 @@ fn c213_vault_plugin() {
         read["vault"]["id"].as_str().unwrap(),
         read["id"].as_str().unwrap()
     );
-    assert_eq!(client.ask("PUT", &path, Some(&go(&world, next))).status, 200);
+    assert_eq!(client.ask("PUT", &path, Some(&go(&server, next))).status, 200);
     let read = client.get(&path);
     assert_eq!(value(&read, "password"), "second");
     assert_eq!(field(&read, "password").unwrap()["purpose"], "PASSWORD");

@@ -4,41 +4,41 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
-use super::{encoded, login, refused, titles, world};
+use super::{encoded, login, refused, server, titles};
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 
 #[test]
 fn c058_summaries_have_no_fields() {
-    let world = world();
-    world.made(&login("listed"));
-    let list = world.get(&world.items()).json();
+    let server = server();
+    server.made(&login("listed"));
+    let list = server.get(&server.items()).json();
     for item in list.as_array().unwrap() {
-        assert_eq!(item["vault"]["id"], world.own);
+        assert_eq!(item["vault"]["id"], server.own);
         assert!(item.get("fields").is_none() && item.get("sections").is_none(), "{item}");
     }
 }
 
 #[test]
 fn c059_061_062_063_filters_find() {
-    let world = world();
+    let server = server();
     let mut tagged = login("needle in hay");
     tagged["tags"] = serde_json::json!(["tagged-063"]);
-    world.made(&tagged);
-    assert_eq!(world.found("title eq \"needle in hay\"").len(), 1);
-    assert_eq!(world.found("title co \"dle in h\""), ["needle in hay"]);
-    assert_eq!(world.found("tag eq \"tagged-063\""), ["needle in hay"]);
-    assert_eq!(world.found("title eq \"no such thing\"").len(), 0);
+    server.made(&tagged);
+    assert_eq!(server.found("title eq \"needle in hay\"").len(), 1);
+    assert_eq!(server.found("title co \"dle in h\""), ["needle in hay"]);
+    assert_eq!(server.found("tag eq \"tagged-063\""), ["needle in hay"]);
+    assert_eq!(server.found("title eq \"no such thing\"").len(), 0);
 }
 
 #[test]
 fn c060_twins_come_oldest_first() {
-    let world = world();
-    let first = world.made(&login("twin"));
+    let server = server();
+    let first = server.made(&login("twin"));
     let mut made = vec![first["id"].clone()];
     // Times are told in seconds: twins are made until one is visibly younger.
     let last = wait_until(|| {
-        let twin = world.made(&login("twin"));
+        let twin = server.made(&login("twin"));
         made.push(twin["id"].clone());
         (twin["createdAt"] != first["createdAt"]).then_some(twin)
     });
@@ -51,8 +51,8 @@ fn c060_twins_come_oldest_first() {
             .collect::<Vec<_>>()
     };
     let twins = || {
-        world
-            .get(&format!("{}?filter=title+eq+%22twin%22", world.items()))
+        server
+            .get(&format!("{}?filter=title+eq+%22twin%22", server.items()))
             .json()
     };
     let found = twins();
@@ -62,12 +62,12 @@ fn c060_twins_come_oldest_first() {
     assert!(found.len() == made.len() && made.iter().all(|id| found.contains(id)));
     assert_eq!(ids(&twins()), found);
     // So does the whole list.
-    assert!(titles(&world.get(&world.items()).json(), "createdAt").is_sorted());
+    assert!(titles(&server.get(&server.items()).json(), "createdAt").is_sorted());
 }
 
 #[test]
 fn c064_065_066_069_odd_titles_are_found() {
-    let world = world();
+    let server = server();
     for title in [
         "say \"hi\" twice",
         "back\\slash",
@@ -76,21 +76,21 @@ fn c064_065_066_069_odd_titles_are_found() {
         "🔑 Schlüssel",
         "u\u{308}ber",
     ] {
-        world.made(&login(title));
-        assert_eq!(world.found(&format!("title eq \"{title}\"")), [title]);
+        server.made(&login(title));
+        assert_eq!(server.found(&format!("title eq \"{title}\"")), [title]);
     }
 }
 
 #[test]
 fn c067_068_072_073_074_075_odd_filters_are_answered() {
-    let world = world();
-    let ask = |query: &str| world.get(&format!("{}?{query}", world.items()));
+    let server = server();
+    let ask = |query: &str| server.get(&format!("{}?{query}", server.items()));
     refused(&ask("filter=%22"), 400, "");
     refused(&ask("filter=title+eq+%22R"), 400, "");
     assert_eq!(ask("filter=").status, 200);
     assert!(ask("filter=title+eq+%22a%22&filter=title+eq+%22b%22").status < 500);
-    world.made(&login("either one"));
-    let hits = world.found("(title eq \"either one\" or title eq \"zzz\") and category eq \"LOGIN\"");
+    server.made(&login("either one"));
+    let hits = server.found("(title eq \"either one\" or title eq \"zzz\") and category eq \"LOGIN\"");
     assert_eq!(hits, ["either one"]);
     let long = encoded(&format!("title eq \"{}\"", "x".repeat(5000)));
     assert!(ask(&format!("filter={long}")).status < 500);
@@ -98,27 +98,27 @@ fn c067_068_072_073_074_075_odd_filters_are_answered() {
 
 #[test]
 fn c070_a_title_like_an_id_is_found_by_filter() {
-    let world = world();
+    let server = server();
     let title = "zyxwvutsrqponmlkjihgfedcba";
-    world.made(&login(title));
-    refused(&world.get(&format!("{}/{title}", world.items())), 404, "not found");
-    assert_eq!(world.found(&format!("title eq \"{title}\"")), [title]);
+    server.made(&login(title));
+    refused(&server.get(&format!("{}/{title}", server.items())), 404, "not found");
+    assert_eq!(server.found(&format!("title eq \"{title}\"")), [title]);
 }
 
 #[test]
 fn c071_nothing_archives_an_item_and_lists_hold_no_archived_ones() {
-    let world = world();
+    let server = server();
     let mut item = login("archived?");
     item["state"] = serde_json::json!("ARCHIVED");
-    let made = world.made(&item);
-    assert_eq!(world.send("PUT", &world.path(&made), &item).status, 200);
+    let made = server.made(&item);
+    assert_eq!(server.send("PUT", &server.path(&made), &item).status, 200);
     let patch = serde_json::json!([{ "op": "add", "path": "/state", "value": "ARCHIVED" }]);
-    refused(&world.send("PATCH", &world.path(&made), &patch), 400, "");
-    assert!(world.get(&world.path(&made)).json().get("state").is_none());
-    assert_eq!(world.found("title eq \"archived?\""), ["archived?"]);
-    assert_eq!(world.found("state eq \"ARCHIVED\"").len(), 0);
+    refused(&server.send("PATCH", &server.path(&made), &patch), 400, "");
+    assert!(server.get(&server.path(&made)).json().get("state").is_none());
+    assert_eq!(server.found("title eq \"archived?\""), ["archived?"]);
+    assert_eq!(server.found("state eq \"ARCHIVED\"").len(), 0);
     assert_eq!(
-        world.found("title eq \"archived?\" and state eq \"ACTIVE\""),
+        server.found("title eq \"archived?\" and state eq \"ACTIVE\""),
         ["archived?"]
     );
 }
@@ -127,7 +127,7 @@ fn c071_nothing_archives_an_item_and_lists_hold_no_archived_ones() {
 fn c077_a_vault_of_10_000_items_is_listed_whole() {
     const FILES: usize = 10;
     const EACH: usize = 1000;
-    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[]);
+    let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[]);
     let title = |n: usize| format!("item-{n:05}");
     for file in 0..FILES {
         let documents = (file * EACH..(file + 1) * EACH).map(|n| {
@@ -137,8 +137,8 @@ fn c077_a_vault_of_10_000_items_is_listed_whole() {
         let text = documents.collect::<Vec<_>>().join("---\n");
         fs::write(pair.path("secrets").join(format!("{file}.yaml")), text).unwrap();
     }
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("t", &["secrets=read"]);
     let vault = pair.vault(&token, "secrets");
@@ -180,8 +180,8 @@ fn c077_a_vault_of_10_000_items_is_listed_whole() {
 
 #[test]
 fn c076_078_documents_show_files_and_foreign_lists_are_refused() {
-    let world = world();
-    let list = world.get(&format!("/v1/vaults/{}/items", world.files)).json();
+    let server = server();
+    let list = server.get(&format!("/v1/vaults/{}/items", server.files)).json();
     let list = list.as_array().unwrap();
     let document = list.iter().find(|item| item["title"] == "letters.bin").unwrap();
     assert!(
@@ -191,7 +191,7 @@ fn c076_078_documents_show_files_and_foreign_lists_are_refused() {
             .starts_with("/v1/")
     );
     refused(
-        &world.get(&format!("/v1/vaults/{}/items", world.foreign)),
+        &server.get(&format!("/v1/vaults/{}/items", server.foreign)),
         403,
         "Authorization",
     );

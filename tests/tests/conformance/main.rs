@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use serde_json::{Value, json};
 use sidevault_tests::forge::Forge;
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// A running pair with a few vaults, and tokens for them.
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     /// Reads and writes all of this pair's vaults but `foreign`.
     token: String,
     reader: String,
@@ -40,25 +40,25 @@ struct World {
 
 /// The pair all tests share while any of them runs. Not a static value: those are never dropped,
 /// and the processes would outlive the tests.
-fn world() -> Arc<World> {
-    static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
+fn server() -> Arc<TestServer> {
+    static SHARED: Mutex<Weak<TestServer>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(world) = shared.upgrade() {
-        return world;
+    if let Some(server) = shared.upgrade() {
+        return server;
     }
-    let world = Arc::new(World::start());
-    *shared = Arc::downgrade(&world);
-    world
+    let server = Arc::new(TestServer::start());
+    *shared = Arc::downgrade(&server);
+    server
 }
 
-impl World {
+impl TestServer {
     fn start() -> Self {
         let names = ["apps", "others", "foreign", "Homelab"];
         let mut arguments = vec!["--dir", "{root}/secrets", "--allow-ephemeral"];
         for name in names {
             arguments.extend(["--vault", name]);
         }
-        let mut pair = Pair::prepare(
+        let mut pair = ServerPair::prepare(
             &arguments,
             &[("OP_LOG_LEVEL", "debug"), ("OP_MAX_INLINE_FILE_SIZE_KB", "1")],
         );
@@ -70,8 +70,8 @@ impl World {
         fs::write(secrets.join("empty.bin"), "").unwrap();
         fs::create_dir(secrets.join("shared")).unwrap();
         std::os::unix::fs::symlink("../letters.bin", secrets.join("shared/letters.bin")).unwrap();
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         pair.wait_linked();
         let all = pair.token(
             "all",
@@ -198,6 +198,6 @@ fn refused(reply: &Reply, status: u16, message: &str) {
 }
 
 /// Sends bytes as they are.
-fn raw(world: &World, request: Request) -> Reply {
-    exchange(world.pair.address(), &request.bytes()).unwrap()
+fn raw(server: &TestServer, request: Request) -> Reply {
+    exchange(server.pair.address(), &request.bytes()).unwrap()
 }

@@ -2,34 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{login, raw, refused, world};
+use super::{login, raw, refused, server};
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 #[test]
 fn c175_179_180_activity() {
-    let world = world();
-    world.made(&login("recorded"));
-    let refused = world
+    let server = server();
+    server.made(&login("recorded"));
+    let refused = server
         .pair
-        .ask(&world.reader, "POST", &world.items(), &login("denied").to_string());
+        .ask(&server.reader, "POST", &server.items(), &login("denied").to_string());
     assert_eq!(refused.unwrap().status, 403);
-    let list = |token: &str| world.pair.get(token, "/v1/activity?limit=200").json();
+    let list = |token: &str| server.pair.get(token, "/v1/activity?limit=200").json();
     let denied = wait_until(|| {
-        let all = list(&world.token);
+        let all = list(&server.token);
         all.as_array()?
             .iter()
             .any(|record| record["result"] == "DENY")
             .then_some(())
     });
     assert!(denied.is_some(), "no denial is shown");
-    let elsewhere = format!("/v1/vaults/{}/items", world.other);
-    assert_eq!(world.send("POST", &elsewhere, &login("elsewhere")).status, 200);
-    let of_other = |record: &Value| record["resource"]["vault"]["id"] == world.other.as_str();
-    let seen = wait_until(|| list(&world.token).as_array()?.iter().any(of_other).then_some(()));
+    let elsewhere = format!("/v1/vaults/{}/items", server.other);
+    assert_eq!(server.send("POST", &elsewhere, &login("elsewhere")).status, 200);
+    let of_other = |record: &Value| record["resource"]["vault"]["id"] == server.other.as_str();
+    let seen = wait_until(|| list(&server.token).as_array()?.iter().any(of_other).then_some(()));
     assert!(seen.is_some());
-    for record in list(&world.reader).as_array().unwrap() {
+    for record in list(&server.reader).as_array().unwrap() {
         assert!(!of_other(record), "{record}");
         for member in ["requestId", "timestamp", "action", "result"] {
             assert!(record[member].is_string(), "{record}");
@@ -41,13 +41,13 @@ fn c175_179_180_activity() {
             ["ITEM", "VAULT"].contains(&record["resource"]["type"].as_str().unwrap()),
             "{record}"
         );
-        assert_eq!(record["resource"]["vault"]["id"], world.own);
+        assert_eq!(record["resource"]["vault"]["id"], server.own);
     }
 }
 
 #[test]
 fn c175_activity_is_told_newest_first() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let items = format!("/v1/vaults/{}/items", pair.vault(&token, "apps"));
     let ask = |method: &str, target: &str, body: &str| pair.ask(&token, method, target, body).unwrap();
@@ -91,21 +91,21 @@ fn c175_activity_is_told_newest_first() {
 
 #[test]
 fn c176_177_178_pages_of_activity() {
-    let world = world();
+    let server = server();
     for _ in 0..5 {
-        world.made(&login("paged"));
+        server.made(&login("paged"));
     }
-    let some = wait_until(|| (world.get("/v1/activity").json().as_array()?.len() >= 5).then_some(()));
+    let some = wait_until(|| (server.get("/v1/activity").json().as_array()?.len() >= 5).then_some(()));
     assert!(some.is_some());
-    let page = world.get("/v1/activity?limit=2&offset=2");
+    let page = server.get("/v1/activity?limit=2&offset=2");
     assert_eq!(page.json().as_array().map(Vec::len), Some(2));
     let range = page.header("content-range").unwrap();
     let total = range.strip_prefix("3-4/").and_then(|total| total.parse::<u64>().ok());
     assert!(total.is_some_and(|total| total >= 5), "{range}");
     for query in ["limit=0", "limit=-1", "limit=abc", "limit=1000000000", "offset=-1"] {
-        assert!(world.get(&format!("/v1/activity?{query}")).status < 500, "{query}");
+        assert!(server.get(&format!("/v1/activity?{query}")).status < 500, "{query}");
     }
-    let beyond = world.get("/v1/activity?offset=1000000");
+    let beyond = server.get("/v1/activity?offset=1000000");
     assert_eq!((beyond.status, beyond.json()), (200, Value::Array(Vec::new())));
     assert!(beyond.header("content-range").is_some());
 }
@@ -113,8 +113,8 @@ fn c176_177_178_pages_of_activity() {
 #[test]
 fn c181_heartbeat() {
     // The api alone: no sync, no store, no token.
-    let mut pair = Pair::prepare(&[], &[]);
-    pair.run(Half::Api);
+    let mut pair = ServerPair::prepare(&[], &[]);
+    pair.run(Process::Api);
     let ask = |target: &str| exchange(pair.address(), &Request::new("GET", target).bytes());
     let beat = wait_until(|| ask("/heartbeat").ok()).unwrap();
     assert_eq!((beat.status, beat.text().as_str()), (200, "."));
@@ -123,7 +123,7 @@ fn c181_heartbeat() {
 
 #[test]
 fn c042_182_health_before_the_first_token() {
-    let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let health = || exchange(pair.address(), &Request::new("GET", "/health").bytes()).unwrap();
     let sync = |health: &Value| {
         let parts = health["dependencies"].as_array().unwrap();
@@ -183,12 +183,12 @@ fn checked_metrics(text: &str) -> usize {
 
 #[test]
 fn c184_metrics_are_prometheus_text_without_secrets() {
-    let world = world();
+    let server = server();
     let mut item = login("no-title-in-metrics");
     item["fields"][1]["value"] = "no-value-in-metrics".into();
-    let item = world.made(&item);
-    world.found("title eq \"no-title-in-metrics\"");
-    for address in [world.pair.address(), world.pair.sync_address()] {
+    let item = server.made(&item);
+    server.found("title eq \"no-title-in-metrics\"");
+    for address in [server.pair.address(), server.pair.sync_address()] {
         let metrics = exchange(address, &Request::new("GET", "/metrics").bytes()).unwrap();
         assert_eq!(metrics.status, 200);
         assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
@@ -199,8 +199,8 @@ fn c184_metrics_are_prometheus_text_without_secrets() {
             "no-title-in-metrics",
             "no-value-in-metrics",
             id,
-            &world.token,
-            &world.reader,
+            &server.token,
+            &server.reader,
             "letters.bin",
         ] {
             assert!(!text.contains(secret), "{secret}");
@@ -210,17 +210,17 @@ fn c184_metrics_are_prometheus_text_without_secrets() {
 
 #[test]
 fn c183_193_195_196_the_api_reads_without_sync() {
-    let mut pair = Pair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
+    let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
     // Sync first, then the api; the other order is the shared pair's.
-    pair.run(Half::Sync);
-    pair.run(Half::Api);
+    pair.run(Process::Sync);
+    pair.run(Process::Api);
     pair.wait_linked();
     let token = pair.token("t", &["apps=read,write"]);
     let vault = pair.vault(&token, "apps");
     let items = format!("/v1/vaults/{vault}/items");
     let made = pair.ask(&token, "POST", &items, &login("kept").to_string()).unwrap();
     let path = format!("{items}/{}", made.json()["id"].as_str().unwrap());
-    pair.kill(Half::Sync);
+    pair.kill(Process::Sync);
     assert_eq!(pair.get(&token, &path).status, 200);
     let health = pair.get(&token, "/health");
     assert!(matches!(health.status, 200 | 503) && health.json()["name"].is_string());
@@ -229,35 +229,35 @@ fn c183_193_195_196_the_api_reads_without_sync() {
         503,
         "",
     );
-    pair.kill(Half::Api);
-    pair.run(Half::Api);
+    pair.kill(Process::Api);
+    pair.run(Process::Api);
     let again = wait_until(|| {
         pair.ask(&token, "GET", &path, "")
             .ok()
             .filter(|reply| reply.status == 200)
     });
-    assert!(again.is_some(), "{}", pair.log(Half::Api));
+    assert!(again.is_some(), "{}", pair.log(Process::Api));
 }
 
 #[test]
 fn c201_the_log_is_json_without_secrets() {
-    let world = world();
+    let server = server();
     let mut item = login("title-that-is-logged-nowhere");
     item["fields"][1]["value"] = "value-that-is-logged-nowhere".into();
-    let made = world.made(&item);
-    world.found("title eq \"title-that-is-logged-nowhere\"");
+    let made = server.made(&item);
+    server.found("title eq \"title-that-is-logged-nowhere\"");
     item["fields"][1]["purpose"] = "value-that-is-logged-nowhere".into();
-    refused(&world.post(&item), 400, "");
-    assert_eq!(world.delete(&world.path(&made)).status, 204);
+    refused(&server.post(&item), 400, "");
+    assert_eq!(server.delete(&server.path(&made)).status, 204);
     let mark = "c201-marked-request";
     let request = Request::new("GET", "/v1/vaults")
-        .bearer(&world.token)
+        .bearer(&server.token)
         .header("X-Request-Id", mark);
-    assert_eq!(raw(&world, request).status, 200);
+    assert_eq!(raw(&server, request).status, 200);
     let inspected: Value =
-        serde_json::from_str(&world.pair.output(&["token", "inspect", "--json", &world.token])).unwrap();
+        serde_json::from_str(&server.pair.output(&["token", "inspect", "--json", &server.token])).unwrap();
     let marked = wait_until(|| {
-        let log = world.pair.log(Half::Api);
+        let log = server.pair.log(Process::Api);
         let line = log.lines().find(|line| line.contains(mark))?;
         serde_json::from_str::<Value>(line).ok()
     });
@@ -269,8 +269,8 @@ fn c201_the_log_is_json_without_secrets() {
     assert_eq!(marked["jti"], inspected["claims"]["jti"], "{marked}");
     assert_eq!((&marked["method"], &marked["status"]), (&"GET".into(), &200.into()));
     assert!(marked["route"].is_string() && marked["dur_ms"].is_number(), "{marked}");
-    for half in [Half::Api, Half::Sync] {
-        let log = world.pair.log(half);
+    for process in [Process::Api, Process::Sync] {
+        let log = server.pair.log(process);
         // The last line may still be on its way.
         let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
         assert!(!whole.is_empty());
@@ -282,7 +282,7 @@ fn c201_the_log_is_json_without_secrets() {
             if parsed["msg"] == "request" {
                 assert!(parsed["request_id"].is_string(), "{line}");
             }
-            for secret in [&world.token, &world.reader, &world.writer, "logged-nowhere"] {
+            for secret in [&server.token, &server.reader, &server.writer, "logged-nowhere"] {
                 assert!(!line.contains(secret), "{line}");
             }
         }

@@ -1,6 +1,6 @@
 //! Checks 79–91: reading items.
 
-use super::{field, login, raw, refused, value, with_field, world};
+use super::{field, login, raw, refused, server, value, with_field};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sidevault_tests::forge::now;
@@ -8,13 +8,13 @@ use sidevault_tests::wire::Request;
 
 #[test]
 fn c079_080_081_an_item_has_all_its_members() {
-    let world = world();
-    let item = world.made(&login("whole"));
+    let server = server();
+    let item = server.made(&login("whole"));
     for member in ["id", "title", "category", "createdAt", "updatedAt"] {
         assert!(item[member].is_string(), "{member}: {item}");
     }
     assert!(item["version"].is_u64() && item["fields"].is_array(), "{item}");
-    assert_eq!(item["vault"]["id"], world.own);
+    assert_eq!(item["vault"]["id"], server.own);
     for field in item["fields"].as_array().unwrap() {
         for member in ["id", "type", "label", "value"] {
             assert!(field[member].is_string(), "{member}: {field}");
@@ -25,34 +25,34 @@ fn c079_080_081_an_item_has_all_its_members() {
 
 #[test]
 fn c082_083_084_091_what_is_not_there() {
-    let world = world();
-    let item = world.made(&login("gone"));
+    let server = server();
+    let item = server.made(&login("gone"));
     let id = item["id"].as_str().unwrap();
     refused(
-        &world.get(&format!("/v1/vaults/{}/items/{id}", world.other)),
+        &server.get(&format!("/v1/vaults/{}/items/{id}", server.other)),
         404,
         "not found",
     );
     refused(
-        &world.get(&format!("{}/no-such-name", world.items())),
+        &server.get(&format!("{}/no-such-name", server.items())),
         400,
         "Invalid Item UUID",
     );
     let unknown = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
     let message = format!("item {unknown} not found");
-    refused(&world.get(&format!("{}/{unknown}", world.items())), 404, &message);
-    assert_eq!(world.delete(&world.path(&item)).status, 204);
-    refused(&world.get(&world.path(&item)), 404, &format!("item {id} not found"));
+    refused(&server.get(&format!("{}/{unknown}", server.items())), 404, &message);
+    assert_eq!(server.delete(&server.path(&item)).status, 204);
+    refused(&server.get(&server.path(&item)), 404, &format!("item {id} not found"));
 }
 
 #[test]
 fn c085_086_087_codes_of_otp_fields() {
-    let world = world();
+    let server = server();
     let shown = |seed: &str| {
         let field = json!({ "id": "otp", "type": "OTP", "label": "otp", "value": seed });
-        let path = world.path(&world.made(&with_field("otp", &field)));
+        let path = server.path(&server.made(&with_field("otp", &field)));
         let before = now();
-        let item = world.get(&path).json();
+        let item = server.get(&path).json();
         (field_code(&item), before..=now())
     };
     // RFC 6238 with the key `Hello!\xDE\xAD\xBE\xEF`, in a form for people.
@@ -84,8 +84,8 @@ fn totp<M: KeyInit + Mac>(key: &[u8], counter: u64, digits: u32) -> String {
 
 #[test]
 fn c088_089_090_dates_and_notes() {
-    let world = world();
-    let item = world.made(&json!({ "title": "dates", "category": "LOGIN", "fields": [
+    let server = server();
+    let item = server.made(&json!({ "title": "dates", "category": "LOGIN", "fields": [
         { "id": "day", "type": "DATE", "label": "day", "value": "2024-05-03" },
         { "id": "month", "type": "MONTH_YEAR", "label": "month", "value": "202405" },
         { "id": "notesPlain", "type": "STRING", "purpose": "NOTES", "label": "notesPlain", "value": "" },
@@ -98,24 +98,24 @@ fn c088_089_090_dates_and_notes() {
 /// Beyond Connect: an item is not sent again to who has it.
 #[test]
 fn a_known_version_is_not_sent_again() {
-    let world = world();
-    let path = world.path(&world.made(&login("tagged")));
+    let server = server();
+    let path = server.path(&server.made(&login("tagged")));
     let ask = |tag: &str| {
         raw(
-            &world,
+            &server,
             Request::new("GET", &path)
-                .bearer(&world.token)
+                .bearer(&server.token)
                 .header("If-None-Match", tag),
         )
     };
-    let first = world.get(&path).header("etag").unwrap().to_owned();
+    let first = server.get(&path).header("etag").unwrap().to_owned();
     let again = ask(&first);
     assert_eq!(
         (again.status, again.body.len(), again.header("etag")),
         (304, 0, Some(first.as_str()))
     );
     assert_eq!(ask("\"another\"").status, 200);
-    assert_eq!(world.send("PUT", &path, &login("tagged")).status, 200);
+    assert_eq!(server.send("PUT", &path, &login("tagged")).status, 200);
     let changed = ask(&first);
     assert_eq!((changed.status, &changed.json()["version"]), (200, &json!(2)));
     assert_ne!(changed.header("etag"), Some(first.as_str()));

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::{login, refused};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 const VAULT: [&str; 3] = ["--vault", "apps", "--allow-ephemeral"];
@@ -36,7 +36,7 @@ fn skipped(why: &str) {
 }
 
 /// A pair whose binary and directory another user can reach.
-fn reachable(pair: &Pair) -> String {
+fn reachable(pair: &ServerPair) -> String {
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = pair.path("sidevault");
     // By a process of its own: a program that another test starts meanwhile would hold a copy of ours open for writing,
@@ -59,48 +59,48 @@ fn give(path: &Path) {
 #[test]
 fn c038_198_the_first_request_after_a_start_succeeds() {
     // Long, because a busy disk may take long to make the database.
-    let mut pair = Pair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "2m")]);
+    let mut pair = ServerPair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "2m")]);
     let token = pair.token("t", &["apps=read"]);
     for _ in ["the first start", "a later start"] {
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         // Nobody listens for the first moments; the first request that is answered must succeed.
         let first = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok()).unwrap();
-        let logs = || format!("{}\n{}", pair.log(Half::Api), pair.log(Half::Sync));
+        let logs = || format!("{}\n{}", pair.log(Process::Api), pair.log(Process::Sync));
         assert_eq!(first.status, 200, "{}\n{}", first.text(), logs());
         assert_eq!(pair.get(&token, "/v1/vaults").json()[0]["name"], "apps");
-        pair.kill(Half::Api);
-        pair.kill(Half::Sync);
+        pair.kill(Process::Api);
+        pair.kill(Process::Sync);
     }
 }
 
 #[test]
 fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
-    let mut pair = Pair::start(&VAULT, &[]);
+    let mut pair = ServerPair::start(&VAULT, &[]);
     let token = pair.token("t", &["apps=read"]);
     let json = fs::read_to_string(pair.path("keys/1password-credentials.json")).unwrap();
     let once = STANDARD.encode(&json);
     let twice = STANDARD.encode(&once);
     for session in [json, once, twice] {
-        pair.kill(Half::Api);
+        pair.kill(Process::Api);
         pair.set("OP_SESSION", &session);
-        pair.run(Half::Api);
+        pair.run(Process::Api);
         let read = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok());
-        assert_eq!(read.map(|reply| reply.status), Some(200), "{}", pair.log(Half::Api));
+        assert_eq!(read.map(|reply| reply.status), Some(200), "{}", pair.log(Process::Api));
     }
     // Base64 three times is refused. The error says what OP_SESSION must be, and shows nothing of its value.
-    pair.kill(Half::Api);
+    pair.kill(Process::Api);
     let thrice = STANDARD.encode(STANDARD.encode(STANDARD.encode("{\"format\":\"x\"}")));
     pair.set("OP_SESSION", &thrice);
-    pair.run(Half::Api);
-    assert_eq!(pair.wait_ended(Half::Api).code(), Some(78));
-    let log = pair.log(Half::Api);
+    pair.run(Process::Api);
+    assert_eq!(pair.wait_ended(Process::Api).code(), Some(78));
+    let log = pair.log(Process::Api);
     assert!(log.contains("OP_SESSION") && !log.contains(&thrice[..12]), "{log}");
 }
 
 /// Has the pair run by another user if these tests are root's, who may do everything; else by the
 /// same one. Gives that user's id, or none if it can't be had.
-fn without_rights(pair: &mut Pair) -> Option<u32> {
+fn without_rights(pair: &mut ServerPair) -> Option<u32> {
     let own = fs::metadata("/proc/self").unwrap().uid();
     if own != 0 {
         return Some(own);
@@ -117,7 +117,7 @@ fn without_rights(pair: &mut Pair) -> Option<u32> {
 
 #[test]
 fn c190_credentials_of_another_user_are_named_with_their_owner() {
-    let mut pair = Pair::prepare(&VAULT, &[]);
+    let mut pair = ServerPair::prepare(&VAULT, &[]);
     let Some(uid) = without_rights(&mut pair) else { return };
     let file = pair.path("keys/1password-credentials.json");
     let made = fs::metadata(&file).unwrap();
@@ -126,10 +126,10 @@ fn c190_credentials_of_another_user_are_named_with_their_owner() {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let (owner, mode) = (made.uid(), fs::metadata(&file).unwrap().mode() & 0o7777);
-    for half in [Half::Api, Half::Sync] {
-        pair.run(half);
-        assert_eq!(pair.wait_ended(half).code(), Some(78));
-        let log = pair.log(half);
+    for process in [Process::Api, Process::Sync] {
+        pair.run(process);
+        assert_eq!(pair.wait_ended(process).code(), Some(78));
+        let log = pair.log(process);
         let file = file.display();
         for words in [
             format!("{file} cannot be read: it belongs to uid {owner} with mode {mode:04o}"),
@@ -143,7 +143,7 @@ fn c190_credentials_of_another_user_are_named_with_their_owner() {
 
 #[test]
 fn c191_an_unwritable_data_directory_is_named_with_the_uid_it_needs() {
-    let mut pair = Pair::prepare(&VAULT, &[]);
+    let mut pair = ServerPair::prepare(&VAULT, &[]);
     let Some(uid) = without_rights(&mut pair) else { return };
     let data = pair.path("data/.op/data");
     fs::create_dir_all(&data).unwrap();
@@ -151,9 +151,9 @@ fn c191_an_unwritable_data_directory_is_named_with_the_uid_it_needs() {
         give(&pair.path("keys/1password-credentials.json"));
     }
     fs::set_permissions(&data, fs::Permissions::from_mode(0o555)).unwrap();
-    pair.run(Half::Sync);
-    assert_ne!(pair.wait_ended(Half::Sync).code(), Some(0));
-    let log = pair.log(Half::Sync);
+    pair.run(Process::Sync);
+    assert_ne!(pair.wait_ended(Process::Sync).code(), Some(0));
+    let log = pair.log(Process::Sync);
     assert!(
         log.contains(&data.display().to_string()) && log.contains(&format!("must be writable by uid {uid}")),
         "{log}"
@@ -168,7 +168,7 @@ fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
     )) {
         return;
     }
-    let mut pair = Pair::prepare(&VAULT, &[]);
+    let mut pair = ServerPair::prepare(&VAULT, &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let binary = reachable(&pair);
     give(&pair.path("keys/1password-credentials.json"));
@@ -178,13 +178,13 @@ fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
     let script = format!("{locked} && ! touch \"$1\"/x 2>/dev/null && shift && exec {DROP} \"$@\"");
     let root = pair.path("").to_string_lossy().into_owned();
     pair.run_by(&["unshare", "--mount", "sh", "-c", &script, &data, &root, &binary]);
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     // The chart's probes, on both containers; its test is `curl …/health`. No client has been here.
     for address in [pair.address(), pair.sync_address()] {
         for probe in ["/heartbeat", "/health"] {
             let ready = wait_until(|| exchange(address, &Request::new("GET", probe).bytes()).ok());
-            let ready = ready.unwrap_or_else(|| panic!("{}\n{}", pair.log(Half::Api), pair.log(Half::Sync)));
+            let ready = ready.unwrap_or_else(|| panic!("{}\n{}", pair.log(Process::Api), pair.log(Process::Sync)));
             assert_eq!(ready.status, 200, "{probe}: {}", ready.text());
         }
     }
@@ -203,10 +203,10 @@ fn c194_without_bus_settings_the_halves_find_each_other() {
         skipped(&format!("something else listens on port {API}"));
         return;
     }
-    let mut pair = Pair::prepare(&VAULT, &[]);
+    let mut pair = ServerPair::prepare(&VAULT, &[]);
     pair.forget_bus();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("t", &["apps=read,write"]);
     let made = pair
@@ -217,9 +217,9 @@ fn c194_without_bus_settings_the_halves_find_each_other() {
 
 #[test]
 fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
-    let mut pair = Pair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "1s")]);
+    let mut pair = ServerPair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "1s")]);
     let token = pair.token("t", &["apps=read"]);
-    pair.run(Half::Api);
+    pair.run(Process::Api);
     for target in ["/v1/vaults", "/v1/vaults/apps", "/v1/vaults/apps/items", "/v1/activity"] {
         let reply = wait_until(|| pair.ask(&token, "GET", target, "").ok()).unwrap();
         refused(&reply, 500, "failed to initiate, review service logs for details");
@@ -228,7 +228,7 @@ fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
 
 #[test]
 fn c200_a_request_in_work_is_finished_before_the_halves_end() {
-    let mut pair = Pair::start(&VAULT, &[]);
+    let mut pair = ServerPair::start(&VAULT, &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let body = login("in work").to_string();
     let head = Request::new("POST", "/v1/vaults/apps/items")
@@ -240,18 +240,28 @@ fn c200_a_request_in_work_is_finished_before_the_halves_end() {
     // The server waits for the body, so the request is in work.
     let seen = wire.until(|bytes| bytes.ends_with(b"\r\n\r\n")).unwrap();
     assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&seen));
-    pair.terminate(Half::Api);
+    pair.terminate(Process::Api);
     // The api has stopped listening, so it has received the signal.
     let refused = wait_until(|| std::net::TcpStream::connect(pair.address()).is_err().then_some(()));
     assert!(refused.is_some(), "the api still takes connections");
     wire.send(body.as_bytes()).unwrap();
     let made = wire.reply(false).unwrap();
     assert_eq!(made.status, 200, "{}", made.text());
-    assert_eq!(pair.wait_ended(Half::Api).code(), Some(0), "{}", pair.log(Half::Api));
-    pair.terminate(Half::Sync);
-    assert_eq!(pair.wait_ended(Half::Sync).code(), Some(0), "{}", pair.log(Half::Sync));
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    assert_eq!(
+        pair.wait_ended(Process::Api).code(),
+        Some(0),
+        "{}",
+        pair.log(Process::Api)
+    );
+    pair.terminate(Process::Sync);
+    assert_eq!(
+        pair.wait_ended(Process::Sync).code(),
+        Some(0),
+        "{}",
+        pair.log(Process::Sync)
+    );
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     let kept = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps/items/in%20work", "").ok());
     assert_eq!(kept.map(|reply| reply.status), Some(200));
 }
@@ -259,12 +269,12 @@ fn c200_a_request_in_work_is_finished_before_the_halves_end() {
 #[test]
 fn c202_every_log_level_is_taken_and_junk_is_complained_about() {
     for level in ["trace", "debug", "info", "warn", "error", "ERROR", "junk"] {
-        let mut pair = Pair::prepare(&[], &[("OP_LOG_LEVEL", level)]);
-        pair.run(Half::Api);
+        let mut pair = ServerPair::prepare(&[], &[("OP_LOG_LEVEL", level)]);
+        pair.run(Process::Api);
         assert!(wait_until(|| pair.health()["name"].as_str().map(|_| ())).is_some());
         // A client's fault is told at info.
         assert_eq!(pair.get("bad", "/v1/vaults").status, 401);
-        let told = |words: &str| pair.log(Half::Api).contains(words);
+        let told = |words: &str| pair.log(Process::Api).contains(words);
         let is_told = || wait_until(|| told("\"level\":\"info\"").then_some(())).is_some();
         match level {
             "trace" | "debug" | "info" => assert!(is_told() && !told("OP_LOG_LEVEL")),
@@ -281,10 +291,10 @@ fn c202_every_log_level_is_taken_and_junk_is_complained_about() {
 
 #[test]
 fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
-    let mut pair = Pair::prepare(&VAULT, &[]);
-    pair.run(Half::Api);
+    let mut pair = ServerPair::prepare(&VAULT, &[]);
+    pair.run(Process::Api);
     let replica = pair.run_replica();
-    pair.run(Half::Sync);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("t", &["apps=read,write"]);
     let items = "/v1/vaults/apps/items";

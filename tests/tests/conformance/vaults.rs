@@ -1,20 +1,20 @@
 //! Checks 44–57: vaults.
 
-use super::{encoded, login, refused, titles, world};
+use super::{encoded, login, refused, server, titles};
 use serde_json::json;
-use sidevault_tests::pair::Pair;
+use sidevault_tests::pair::ServerPair;
 
 #[test]
 fn c044_045_a_vault_has_all_its_members() {
-    let world = world();
-    let vault = world.get(&format!("/v1/vaults/{}", world.own)).json();
+    let server = server();
+    let vault = server.get(&format!("/v1/vaults/{}", server.own)).json();
     for member in ["id", "name", "type", "createdAt", "updatedAt"] {
         assert!(vault[member].is_string(), "{member}: {vault}");
     }
     for member in ["attributeVersion", "contentVersion", "items"] {
         assert!(vault[member].is_u64(), "{member}: {vault}");
     }
-    for vault in world.get("/v1/vaults").json().as_array().unwrap() {
+    for vault in server.get("/v1/vaults").json().as_array().unwrap() {
         let kind = vault["type"].as_str().unwrap();
         assert!(
             ["USER_CREATED", "PERSONAL", "EVERYONE", "TRANSFER"].contains(&kind),
@@ -25,9 +25,9 @@ fn c044_045_a_vault_has_all_its_members() {
 
 #[test]
 fn c046_047_048_050_052_vault_filters() {
-    let world = world();
+    let server = server();
     let found = |filter: &str| {
-        let reply = world.get(&format!("/v1/vaults?filter={filter}"));
+        let reply = server.get(&format!("/v1/vaults?filter={filter}"));
         assert_eq!(reply.status, 200, "{filter}: {}", reply.text());
         titles(&reply.json(), "name")
     };
@@ -44,7 +44,7 @@ fn c046_047_048_050_052_vault_filters() {
 #[test]
 fn c051_a_name_like_an_id_is_a_name() {
     const NAME: &str = "abcdefghijklmnopqrstuvwxyz";
-    let pair = Pair::start(&["--vault", NAME, "--allow-ephemeral"], &[]);
+    let pair = ServerPair::start(&["--vault", NAME, "--allow-ephemeral"], &[]);
     // A token by that name is for that vault too.
     let token = pair.token("t", &[&format!("{NAME}=read")]);
     let reply = pair.get(&token, &format!("/v1/vaults?filter=title+eq+%22{NAME}%22"));
@@ -59,16 +59,16 @@ fn c051_a_name_like_an_id_is_a_name() {
 
 #[test]
 fn c053_054_counts_follow_writes() {
-    let world = world();
-    let vault = || world.get(&format!("/v1/vaults/{}", world.other)).json();
-    let items = format!("/v1/vaults/{}/items", world.other);
+    let server = server();
+    let vault = || server.get(&format!("/v1/vaults/{}", server.other)).json();
+    let items = format!("/v1/vaults/{}/items", server.other);
     let number = |member: &str| vault()[member].as_u64().unwrap();
     let (version, count) = (number("contentVersion"), number("items"));
-    let made = world.send("POST", &items, &login("counted")).json();
+    let made = server.send("POST", &items, &login("counted")).json();
     assert!(number("contentVersion") > version);
     assert_eq!(number("items"), count + 1);
     assert_eq!(
-        world
+        server
             .delete(&format!("{items}/{}", made["id"].as_str().unwrap()))
             .status,
         204
@@ -78,7 +78,7 @@ fn c053_054_counts_follow_writes() {
 
 #[test]
 fn c055_056_057_bad_filters_and_order() {
-    let world = world();
+    let server = server();
     for (filter, fault) in [
         ("\"", "expected an attribute"),
         ("name eq", "expected a value in double quotes"),
@@ -86,16 +86,16 @@ fn c055_056_057_bad_filters_and_order() {
         ("colour eq \"red\"", "unknown attribute"),
     ] {
         refused(
-            &world.get(&format!("/v1/vaults?filter={}", encoded(filter))),
+            &server.get(&format!("/v1/vaults?filter={}", encoded(filter))),
             400,
             fault,
         );
     }
     // Oldest first. Times are shown in seconds, so the vault that is made last must be the last one.
-    world.pair.command(&["vault", "create", "newest"]);
+    server.pair.command(&["vault", "create", "newest"]);
     let grants = ["apps", "others", "secrets", "shared", "newest"].map(|name| format!("{name}=read"));
-    let token = world.pair.token("all-vaults", &grants.each_ref().map(String::as_str));
-    let vaults = world.pair.get(&token, "/v1/vaults").json();
+    let token = server.pair.token("all-vaults", &grants.each_ref().map(String::as_str));
+    let vaults = server.pair.get(&token, "/v1/vaults").json();
     let created = titles(&vaults, "createdAt");
     assert!(created.is_sorted(), "{vaults}");
     assert_eq!(

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running};
-use sidevault_tests::pair::{Half, Pair, binary, files_below, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, binary, files_below, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 use super::documented::blocks;
@@ -16,17 +16,17 @@ use super::installed::define_one_password_item;
 use super::series::OPERATOR_METRICS;
 use super::{deploy, documents, kinds};
 
-struct World {
+struct TestServer {
     cluster: Cluster,
-    pair: Pair,
+    pair: ServerPair,
     operator: Running,
     objects: Vec<Value>,
 }
 
 /// Starts api and sync with the example's vaults, as in the example's Pod, but with other paths.
-fn pair() -> Pair {
+fn pair() -> ServerPair {
     let example = deploy("examples/anton");
-    let mut pair = Pair::prepare(&[], &[]);
+    let mut pair = ServerPair::prepare(&[], &[]);
     // A copy, because a test adds files to it.
     for (path, content) in files_below(&example.join("vaults")) {
         let copy = pair
@@ -44,13 +44,13 @@ fn pair() -> Pair {
         "SIDEVAULT_SYNC_CONFIG",
         &pair.path("sources.yaml").display().to_string(),
     );
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     pair
 }
 
-impl World {
+impl TestServer {
     fn start() -> Option<Self> {
         let cluster = Cluster::start()?;
         let pair = pair();
@@ -102,7 +102,7 @@ impl World {
                 .any(|one| one["type"] == "Ready" && one["status"] == "True")
                 .then_some(())
         });
-        let logs = self.operator.log() + &self.pair.log(Half::Sync);
+        let logs = self.operator.log() + &self.pair.log(Process::Sync);
         assert!(ready.is_some(), "{path}: {}\n{logs}", last["status"]);
     }
 
@@ -142,59 +142,59 @@ fn value(secret: &Value, key: &str) -> String {
 
 #[test]
 fn anton_runs_with_the_rights_that_it_grants() {
-    let Some(world) = World::start() else { return };
+    let Some(server) = TestServer::start() else { return };
     for (kind, plural) in [
         ("SecretStore", "secretstores"),
         ("ClusterSecretStore", "clustersecretstores"),
         ("ExternalSecret", "externalsecrets"),
     ] {
-        let objects = kinds(&world.objects, kind);
+        let objects = kinds(&server.objects, kind);
         assert!(!objects.is_empty(), "no {kind}");
         for object in objects {
-            world.ready(plural, object);
+            server.ready(plural, object);
         }
     }
     assert_eq!(
-        value(&world.secret("database", "postgres-secret"), "password"),
+        value(&server.secret("database", "postgres-secret"), "password"),
         "correct-horse-battery"
     );
-    let tokens = world.secret("monitoring", "monitoring-secrets");
+    let tokens = server.secret("monitoring", "monitoring-secrets");
     assert_eq!(value(&tokens, "cloudflare-api-token"), "cf-example-token");
     assert_eq!(value(&tokens, "docker-registry-token"), "docker-example-token");
-    let certificate = world.secret("network", "custom-tls-secret");
+    let certificate = server.secret("network", "custom-tls-secret");
     assert_eq!(certificate["type"], "kubernetes.io/tls");
     assert!(value(&certificate, "tls.crt").starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(
-        value(&world.secret("application", "api-key-secret"), "api-key"),
+        value(&server.secret("application", "api-key-secret"), "api-key"),
         "service-example-key"
     );
-    let url = value(&world.secret("application", "postgres-secret"), "database-url");
+    let url = value(&server.secret("application", "postgres-secret"), "database-url");
     assert_eq!(
         url,
         "postgresql://anton:correct-horse-battery@postgres.database.svc/homelab"
     );
     assert_eq!(
-        value(&world.secret("application", "app-config-secret"), "config.yaml"),
+        value(&server.secret("application", "app-config-secret"), "config.yaml"),
         "log: info\nfeatures: blue,green\n"
     );
     let events = "/api/v1/namespaces/database/events?fieldSelector=reason=Created";
-    let about = world.cluster.wait_for(events, |found| {
+    let about = server.cluster.wait_for(events, |found| {
         found["items"][0]["involvedObject"]["name"].as_str().map(str::to_owned)
     });
     assert_eq!(about, "postgres-credentials");
     // The API server refused no request of the operator.
-    let log = world.operator.log();
+    let log = server.operator.log();
     assert!(!log.to_lowercase().contains("forbidden"), "{log}");
 }
 
 #[test]
 fn the_secrets_have_every_key_that_the_examples_workloads_use() {
-    let Some(world) = World::start() else { return };
-    for object in kinds(&world.objects, "ExternalSecret") {
-        world.ready("externalsecrets", object);
+    let Some(server) = TestServer::start() else { return };
+    for object in kinds(&server.objects, "ExternalSecret") {
+        server.ready("externalsecrets", object);
     }
     let mut used = 0;
-    for deployment in kinds(&world.objects, "Deployment") {
+    for deployment in kinds(&server.objects, "Deployment") {
         let namespace = deployment["metadata"]["namespace"].as_str().unwrap();
         if namespace == "external-secrets" {
             continue;
@@ -204,17 +204,17 @@ fn the_secrets_have_every_key_that_the_examples_workloads_use() {
         for container in list(pod, "containers").into_iter().chain(list(pod, "initContainers")) {
             for variable in list(&container, "env") {
                 let reference = &variable["valueFrom"]["secretKeyRef"];
-                let secret = world.secret(namespace, reference["name"].as_str().unwrap());
+                let secret = server.secret(namespace, reference["name"].as_str().unwrap());
                 assert!(!value(&secret, reference["key"].as_str().unwrap()).is_empty());
                 used += 1;
             }
             for source in list(&container, "envFrom") {
-                world.secret(namespace, source["secretRef"]["name"].as_str().unwrap());
+                server.secret(namespace, source["secretRef"]["name"].as_str().unwrap());
                 used += 1;
             }
         }
         for volume in list(pod, "volumes") {
-            let secret = world.secret(namespace, volume["secret"]["secretName"].as_str().unwrap());
+            let secret = server.secret(namespace, volume["secret"]["secretName"].as_str().unwrap());
             for item in list(&volume["secret"], "items") {
                 value(&secret, item["key"].as_str().unwrap());
             }
@@ -226,9 +226,9 @@ fn the_secrets_have_every_key_that_the_examples_workloads_use() {
 
 #[test]
 fn an_external_secret_takes_over_a_secret_that_was_kept_with_sops() {
-    let Some(world) = World::start() else { return };
+    let Some(server) = TestServer::start() else { return };
     let old = "--from-literal=password=legacy-example-password";
-    world.cluster.must(&[
+    server.cluster.must(&[
         "create",
         "secret",
         "generic",
@@ -237,18 +237,18 @@ fn an_external_secret_takes_over_a_secret_that_was_kept_with_sops() {
         "application",
         old,
     ]);
-    let uid = world.secret("application", "legacy-sops-secret")["metadata"]["uid"].clone();
+    let uid = server.secret("application", "legacy-sops-secret")["metadata"]["uid"].clone();
     let legacy = deploy("examples/anton/legacy");
-    let moved = world.pair.path("vaults/applications/legacy-secret.sops.yaml");
+    let moved = server.pair.path("vaults/applications/legacy-secret.sops.yaml");
     fs::copy(legacy.join("legacy-secret.sops.yaml"), moved).unwrap();
-    world.cluster.must(&[
+    server.cluster.must(&[
         "apply",
         "-f",
         &legacy.join("external-secret.yaml").display().to_string(),
     ]);
     let manifest = documents(&fs::read_to_string(legacy.join("external-secret.yaml")).unwrap());
-    world.ready("externalsecrets", &manifest[0]);
-    let secret = world.secret("application", "legacy-sops-secret");
+    server.ready("externalsecrets", &manifest[0]);
+    let secret = server.secret("application", "legacy-sops-secret");
     assert_eq!(value(&secret, "password"), "legacy-example-password");
     assert_eq!(secret["metadata"]["uid"], uid, "the Secret was deleted and made again");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
@@ -257,14 +257,14 @@ fn an_external_secret_takes_over_a_secret_that_was_kept_with_sops() {
 /// The steps of docs/kubernetes.md, "OnePasswordItem".
 #[test]
 fn an_external_secret_takes_over_the_secret_of_a_one_password_item() {
-    let Some(world) = World::start() else { return };
-    define_one_password_item(&world.cluster);
+    let Some(server) = TestServer::start() else { return };
+    define_one_password_item(&server.cluster);
     let metadata = json!({"name": "database", "namespace": "application"});
     let mut item = json!({"apiVersion": "onepassword.com/v1", "kind": "OnePasswordItem", "metadata": metadata});
     item["metadata"]["finalizers"] = json!(["onepassword.com/finalizer.secret"]);
-    world.cluster.apply(&item.to_string());
+    server.cluster.apply(&item.to_string());
     let path = "/apis/onepassword.com/v1/namespaces/application/onepassworditems/database";
-    let item_uid = world
+    let item_uid = server
         .cluster
         .wait_for(path, |item| item["metadata"]["uid"].as_str().map(str::to_owned));
     let owner =
@@ -272,43 +272,43 @@ fn an_external_secret_takes_over_the_secret_of_a_one_password_item() {
     let mut secret =
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"username": "old"}});
     secret["metadata"]["ownerReferences"] = json!([owner]);
-    world.cluster.apply(&secret.to_string());
-    let uid = world.secret("application", "database")["metadata"]["uid"].clone();
+    server.cluster.apply(&secret.to_string());
+    let uid = server.secret("application", "database")["metadata"]["uid"].clone();
 
     let reference = json!({"name": "onepassword-cluster-store", "kind": "ClusterSecretStore"});
     let spec = json!({"secretStoreRef": reference, "dataFrom": [{"extract": {"key": "postgres-database"}}]});
     let object =
         json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata, "spec": spec});
-    world.cluster.apply(&object.to_string());
-    world.ready("externalsecrets", &object);
+    server.cluster.apply(&object.to_string());
+    server.ready("externalsecrets", &object);
     for line in blocks("docs/kubernetes.md", "OnePasswordItem").concat().lines() {
         let mut words = line.split(' ');
         assert_eq!(words.next(), Some("kubectl"));
         let words: Vec<&str> = words.map(|word| word.trim_matches('\'')).collect();
-        world.cluster.must(&words);
+        server.cluster.must(&words);
     }
     // The garbage collector removes the reference to the owner that is gone, and would delete a Secret without another.
-    let owners = world
+    let owners = server
         .cluster
         .wait_for("/api/v1/namespaces/application/secrets/database", |secret| {
             let owners = secret["metadata"]["ownerReferences"].as_array()?;
             (owners.len() == 1).then(|| owners.clone())
         });
     assert_eq!(owners[0]["kind"], "ExternalSecret");
-    let secret = world.secret("application", "database");
+    let secret = server.secret("application", "database");
     assert_eq!(secret["metadata"]["uid"], uid, "the Secret was deleted and made again");
     assert_eq!(value(&secret, "username"), "anton");
 }
 
 #[test]
 fn the_operator_exports_every_metric_of_the_alerts_and_dashboards() {
-    let Some(world) = World::start() else { return };
+    let Some(server) = TestServer::start() else { return };
     let reference = json!({"name": "onepassword-cluster-store", "kind": "ClusterSecretStore"});
     let data = json!([{"secretKey": "a", "remoteRef": {"key": "no such item"}}]);
     let object = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
         "metadata": {"name": "broken", "namespace": "application"},
         "spec": {"secretStoreRef": reference, "data": data}});
-    world.cluster.apply(&object.to_string());
+    server.cluster.apply(&object.to_string());
     let missing = |shown: &str| {
         let missing = OPERATOR_METRICS.iter().find(|series| {
             let sample = |line: &str| {
@@ -322,7 +322,7 @@ fn the_operator_exports_every_metric_of_the_alerts_and_dashboards() {
     let mut last = String::new();
     let all = wait_until(|| {
         let reply = exchange(
-            (world.cluster.address(), 8080).into(),
+            (server.cluster.address(), 8080).into(),
             &Request::new("GET", "/metrics").bytes(),
         )
         .ok()?;

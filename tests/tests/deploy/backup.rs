@@ -4,21 +4,21 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::json;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 
 use super::documented::blocks;
 
 const DOCUMENT: &str = "docs/operations.md";
 
 struct Server {
-    pair: Pair,
+    pair: ServerPair,
     token: String,
 }
 
 impl Server {
     /// A server with a local vault and the item `kept` in it.
     fn start() -> Self {
-        let pair = Pair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
+        let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
         let token = pair.token("app", &["apps=read,write"]);
         let server = Self { pair, token };
         server.create("kept");
@@ -38,9 +38,9 @@ impl Server {
         self.pair.item(&self.token, "apps", title).is_some()
     }
 
-    fn stop(&mut self, half: Half) {
-        self.pair.terminate(half);
-        self.pair.wait_ended(half);
+    fn stop(&mut self, process: Process) {
+        self.pair.terminate(process);
+        self.pair.wait_ended(process);
     }
 
     fn bash(&self, script: &str) {
@@ -65,12 +65,12 @@ fn the_documented_backup_and_restore_bring_back_the_store_while_the_api_runs() {
 
     server.bash(&online);
     server.create("later");
-    server.stop(Half::Sync);
+    server.stop(Process::Sync);
     server.bash(&format!("{data}\n{restore}"));
-    server.pair.run(Half::Sync);
+    server.pair.run(Process::Sync);
     server.pair.wait_linked();
     let restored = wait_until(|| (!server.has("later")).then_some(()));
-    assert!(restored.is_some(), "{}", server.pair.log(Half::Api));
+    assert!(restored.is_some(), "{}", server.pair.log(Process::Api));
     assert!(server.has("kept"));
     server.create("after");
 }
@@ -80,14 +80,14 @@ fn the_documented_copy_of_the_whole_data_directory_is_complete() {
     let mut server = Server::start();
     let [online, copy] = <[String; 2]>::try_from(blocks(DOCUMENT, "Backup")).unwrap();
     let data = online.lines().next().unwrap();
-    for half in [Half::Api, Half::Sync] {
-        server.stop(half);
+    for process in [Process::Api, Process::Sync] {
+        server.stop(process);
     }
     server.bash(&format!("{data}\n{copy}"));
     fs::remove_dir_all(server.pair.path("data/.op/data")).unwrap();
     server.bash(&format!("{data}\ncp -a data-backup \"$DATA\""));
-    for half in [Half::Api, Half::Sync] {
-        server.pair.run(half);
+    for process in [Process::Api, Process::Sync] {
+        server.pair.run(process);
     }
     server.pair.wait_linked();
     assert!(server.has("kept"));

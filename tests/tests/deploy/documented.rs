@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions, find_tools};
-use sidevault_tests::pair::{Half, Pair, binary};
+use sidevault_tests::pair::{Process, ServerPair, binary};
 use sidevault_tests::sops::Sops;
 
 use super::deploy;
@@ -98,8 +98,8 @@ impl Desk {
 
     /// Starts the server with the sources and keys that the commands put into the cluster. `mounted` is a path of the Pod and
     /// the directory that stands in for it.
-    fn server(&self, mounted: (&str, &Path)) -> Pair {
-        let mut pair = Pair::prepare(&[], &[]);
+    fn server(&self, mounted: (&str, &Path)) -> ServerPair {
+        let mut pair = ServerPair::prepare(&[], &[]);
         let home = "/api/v1/namespaces/external-secrets";
         let sources = self.get(&format!("{home}/configmaps/onepassword-connect-sources"));
         let sources = sources["data"]["sources.yaml"].as_str().unwrap();
@@ -123,8 +123,8 @@ impl Desk {
             fs::write(&path, content).unwrap();
             pair.set(variable, &path.display().to_string());
         }
-        pair.run(Half::Api);
-        pair.run(Half::Sync);
+        pair.run(Process::Api);
+        pair.run(Process::Sync);
         pair.wait_linked();
         pair
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running};
-use sidevault_tests::pair::{Pair, binary, wait_until};
+use sidevault_tests::pair::{ServerPair, binary, wait_until};
 
 use super::{deploy, documents, helm, kinds, rendered, values};
 
@@ -171,14 +171,14 @@ fn the_operator_knows_every_flag_that_the_chart_passes() {
 }
 
 /// A server with one item, `db`, and the operator as the chart starts it, with the rights that the chart gives it.
-struct World {
+struct TestServer {
     cluster: Cluster,
     _directory: tempfile::TempDir,
     operator: Running,
-    _pair: Pair,
+    _pair: ServerPair,
 }
 
-impl World {
+impl TestServer {
     fn start(values: &[&str]) -> Option<Self> {
         let arguments = arguments(values)?;
         let cluster = Cluster::start()?;
@@ -201,7 +201,7 @@ impl World {
 
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("db.yaml"), "password: old\n").unwrap();
-        let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
+        let pair = ServerPair::start(&["--dir", &directory.path().display().to_string()], &[]);
         cluster.apply(&manifests_of(&pair, &directory));
         let arguments = arguments
             .iter()
@@ -225,7 +225,7 @@ impl World {
 }
 
 /// A token, a store and an ExternalSecret, all of one namespace.
-fn manifests_of(pair: &Pair, directory: &tempfile::TempDir) -> String {
+fn manifests_of(pair: &ServerPair, directory: &tempfile::TempDir) -> String {
     let vault = directory.path().file_name().unwrap().to_str().unwrap();
     let token = pair.token("operator", &[&format!("{vault}=read")]);
     assert!(wait_until(|| pair.item(&token, vault, "db")).is_some(), "no item");
@@ -261,12 +261,12 @@ fn manifests_of(pair: &Pair, directory: &tempfile::TempDir) -> String {
 
 #[test]
 fn a_scoped_operator_works_with_the_rights_of_its_namespace() {
-    let Some(world) = World::start(&["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"]) else {
+    let Some(server) = TestServer::start(&["--set=operator.scopedRBAC=true", "--set=operator.leaderElect=true"]) else {
         return;
     };
     let path = format!("/api/v1/namespaces/{HOME}/secrets/db");
-    world
+    server
         .cluster
         .wait_for(&path, |secret| secret["data"]["password"].as_str().map(str::to_owned));
-    world.was_never_refused();
+    server.was_never_refused();
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 use super::{deploy, documents};
@@ -26,7 +26,7 @@ pub(super) const OPERATOR_METRICS: [&str; 10] = [
 
 #[test]
 fn the_alert_for_a_low_disk_follows_the_variable_that_sets_the_limit() {
-    let pair = Pair::start(&[], &[("SIDEVAULT_LOW_DISK_MB", "7")]);
+    let pair = ServerPair::start(&[], &[("SIDEVAULT_LOW_DISK_MB", "7")]);
     let shown = wait_until(|| {
         let reply = exchange(pair.sync_address(), &Request::new("GET", "/metrics").bytes()).ok()?;
         let text = String::from_utf8(reply.body).ok()?;
@@ -35,7 +35,7 @@ fn the_alert_for_a_low_disk_follows_the_variable_that_sets_the_limit() {
             .find_map(|line| line.strip_prefix("sidevault_store_low_disk_threshold_bytes "))?;
         (value == "7340032").then_some(())
     });
-    assert!(shown.is_some(), "{}", pair.log(Half::Sync));
+    assert!(shown.is_some(), "{}", pair.log(Process::Sync));
     let rules = fs::read_to_string(deploy("helm/sidevault/files/prometheus/rules.yaml")).unwrap();
     let expression = "expr: sidevault_store_disk_free_bytes < sidevault_store_low_disk_threshold_bytes";
     assert!(rules.contains(expression));
@@ -45,7 +45,7 @@ fn the_alert_for_a_low_disk_follows_the_variable_that_sets_the_limit() {
 fn alerts_and_dashboards_use_metrics_that_exist() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("item.yaml"), "password: p\n").unwrap();
-    let pair = Pair::start(&["--dir", &directory.path().display().to_string()], &[]);
+    let pair = ServerPair::start(&["--dir", &directory.path().display().to_string()], &[]);
     let token = pair.token("reader", &["apps=read"]);
     pair.get(&token, "/v1/vaults");
     pair.get("nonsense", "/v1/vaults");

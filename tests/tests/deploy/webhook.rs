@@ -6,7 +6,7 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sidevault_tests::cluster::{Cluster, controllers, definitions};
-use sidevault_tests::pair::{Pair, wait_until};
+use sidevault_tests::pair::{ServerPair, wait_until};
 
 use super::deploy;
 
@@ -15,7 +15,7 @@ fn external_secrets_webhook_provider_makes_the_secret_of_the_example() {
     let Some(controllers) = controllers() else { return };
     let vault = deploy("examples/anton/vaults/infrastructure").display().to_string();
     let key = deploy("examples/anton/age-key.txt").display().to_string();
-    let pair = Pair::start(&["--dir", &vault], &[("SOPS_AGE_KEY_FILE", &key)]);
+    let pair = ServerPair::start(&["--dir", &vault], &[("SOPS_AGE_KEY_FILE", &key)]);
     let token = pair.token("webhook", &["infrastructure=read"]);
 
     for controller in controllers {

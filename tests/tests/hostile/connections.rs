@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// As many as the server has places, and some.
@@ -24,9 +24,9 @@ fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
         open_files() > STRANGERS * 2,
         "this test needs more open files: ulimit -n"
     );
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read"]);
-    for (half, address) in [(Half::Api, pair.address()), (Half::Sync, pair.sync_address())] {
+    for (half, address) in [(Process::Api, pair.address()), (Process::Sync, pair.sync_address())] {
         let probe = |when: &str| {
             for path in ["/heartbeat", "/health"] {
                 let reply = exchange(address, &Request::new("GET", path).bytes());
@@ -46,7 +46,7 @@ fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
             }
         }
         probe("while all are there");
-        if half == Half::Api {
+        if half == Process::Api {
             let reply = pair.get(&token, "/v1/vaults");
             assert_eq!(reply.status, 200, "{}", reply.text());
         }
@@ -58,13 +58,13 @@ fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
 /// The operating system's limit is often lower than ours.
 #[test]
 fn running_out_of_open_files_keeps_nobody_out_either() {
-    let mut pair = Pair::prepare(&["--vault", "apps"], &[]);
+    let mut pair = ServerPair::prepare(&["--vault", "apps"], &[]);
     let binary = sidevault_tests::pair::binary();
     // Hard, so that the server can't raise it.
     let limited = format!("ulimit -n 200; exec {} \"$@\"", binary.display());
     pair.run_by(&["sh", "-c", &limited, "sidevault"]);
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let held: Vec<_> = (0..600)
         .filter_map(|_| TcpStream::connect_timeout(&pair.address(), Duration::from_secs(60)).ok())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use sidevault_tests::pair::{Half, Pair, binary};
+use sidevault_tests::pair::{Process, ServerPair, binary};
 
 /// The case that fails, as docs/api.md explains.
 const FAILS: &str = "http2/3.5: Sends invalid connection preface";
@@ -40,7 +40,7 @@ fn h2spec_passes_but_for_what_is_explained() {
     let tools = target.parent().and_then(|debug| debug.parent()).unwrap().join("tools");
     let tool = std::env::var_os("H2SPEC").map_or_else(|| tools.join("h2spec"), Into::into);
     assert!(tool.is_file(), "no h2spec at {}: tests/tools/build.sh", tool.display());
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let report = pair.path("tmp/h2spec.xml");
     let output = Command::new(tool)
         .args(["--host", "127.0.0.1", "--path", "/heartbeat", "--timeout", "5"])
@@ -55,5 +55,5 @@ fn h2spec_passes_but_for_what_is_explained() {
     failed.remove(MAY_FAIL);
     let output = String::from_utf8_lossy(&output.stdout);
     assert_eq!(failed, BTreeSet::from([FAILS.to_owned()]), "{output}");
-    assert!(!pair.log(Half::Api).contains("panicked"));
+    assert!(!pair.log(Process::Api).contains("panicked"));
 }

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sidevault_tests::forge::Forge;
-use sidevault_tests::hostile::{Case, Ground, cases};
+use sidevault_tests::hostile::{Case, HostileFixture, cases};
 use sidevault_tests::http2::{PREFACE, frame};
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Reply, Request, Wire, exchange};
 
 const CONTENT: &str = "abcdefghijklmnopqrstuvwxyz";
 
 /// Two local vaults and two of a directory; the token knows one of each.
-fn ground() -> (Pair, Ground) {
-    let mut pair = Pair::prepare(
+fn fixture() -> (ServerPair, HostileFixture) {
+    let mut pair = ServerPair::prepare(
         &[
             "--vault",
             "apps",
@@ -38,8 +38,8 @@ fn ground() -> (Pair, Ground) {
     fs::create_dir(&theirs).unwrap();
     fs::write(pair.path("secrets/letters.bin"), CONTENT).unwrap();
     fs::write(theirs.join("private.bin"), "private").unwrap();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let everything = pair.token(
         "everything",
@@ -75,7 +75,7 @@ fn ground() -> (Pair, Ground) {
     );
     let (document_id, file) = document(&own_files, "letters.bin");
     let (foreign_document, foreign_file) = document(&foreign_files, "private.bin");
-    let ground = Ground {
+    let fixture = HostileFixture {
         address: pair.address(),
         token: pair.token("owner", &["apps=read,write", "secrets=read"]),
         reader: pair.token("reader", &["apps=read"]),
@@ -93,7 +93,7 @@ fn ground() -> (Pair, Ground) {
         foreign_document,
         foreign_file,
     };
-    (pair, ground)
+    (pair, fixture)
 }
 
 fn heartbeat(address: SocketAddr) -> Result<(), String> {
@@ -105,7 +105,7 @@ fn heartbeat(address: SocketAddr) -> Result<(), String> {
 }
 
 /// What is wrong with an answer, for the report.
-fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
+fn faults(case: &Case, reply: &Reply, fixture: &HostileFixture) -> Vec<String> {
     let mut faults = Vec::new();
     if !case.statuses.contains(&reply.status) {
         faults.push(format!("status {} is not one of {:?}", reply.status, case.statuses));
@@ -140,7 +140,7 @@ fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
         faults.push("a header that was smuggled in".to_owned());
     }
     if !reply.status.to_string().starts_with('2') {
-        for secret in [&ground.token, &ground.foreign_name, &"theirs".to_owned()] {
+        for secret in [&fixture.token, &fixture.foreign_name, &"theirs".to_owned()] {
             if text.contains(secret.as_str()) {
                 faults.push(format!("the error says {secret:?}"));
             }
@@ -151,16 +151,16 @@ fn faults(case: &Case, reply: &Reply, ground: &Ground) -> Vec<String> {
 
 #[test]
 fn every_hostile_request_gets_its_answer_and_the_server_lives_on() {
-    let (pair, ground) = ground();
-    let cases = cases(&ground);
+    let (pair, fixture) = fixture();
+    let cases = cases(&fixture);
     assert!(cases.len() >= 150, "{}", cases.len());
-    let before = pair.get(&ground.token, &ground_item(&ground)).body;
+    let before = pair.get(&fixture.token, &ground_item(&fixture)).body;
     let mut failed = Vec::new();
     for case in &cases {
         let started = Instant::now();
-        let found = match exchange(ground.address, &case.request) {
+        let found = match exchange(fixture.address, &case.request) {
             Ok(reply) => {
-                let mut found = faults(case, &reply, &ground);
+                let mut found = faults(case, &reply, &fixture);
                 if !found.is_empty() {
                     found.push(format!(
                         "it was {} {}",
@@ -178,8 +178,8 @@ fn every_hostile_request_gets_its_answer_and_the_server_lives_on() {
         if !found.is_empty() {
             failed.push(format!("{}: {}", case.name, found.join("; ")));
         }
-        if let Err(error) = heartbeat(ground.address) {
-            panic!("no heartbeat after {}: {error}\n{}", case.name, pair.log(Half::Api));
+        if let Err(error) = heartbeat(fixture.address) {
+            panic!("no heartbeat after {}: {error}\n{}", case.name, pair.log(Process::Api));
         }
     }
     println!(
@@ -189,30 +189,30 @@ fn every_hostile_request_gets_its_answer_and_the_server_lives_on() {
     );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert_eq!(
-        pair.get(&ground.token, &ground_item(&ground)).body,
+        pair.get(&fixture.token, &ground_item(&fixture)).body,
         before,
         "the item was changed"
     );
     let items = pair
-        .get(&ground.token, &format!("/v1/vaults/{}/items", ground.own))
+        .get(&fixture.token, &format!("/v1/vaults/{}/items", fixture.own))
         .json();
     assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
-    for half in [Half::Api, Half::Sync] {
+    for half in [Process::Api, Process::Sync] {
         let log = pair.log(half);
-        for bad in ["panicked", "evil", "met a bug", &ground.token] {
+        for bad in ["panicked", "evil", "met a bug", &fixture.token] {
             assert!(!log.contains(bad), "{bad:?} in the log of {half:?}");
         }
     }
 }
 
-fn ground_item(ground: &Ground) -> String {
-    format!("/v1/vaults/{}/items/{}", ground.own, ground.item)
+fn ground_item(fixture: &HostileFixture) -> String {
+    format!("/v1/vaults/{}/items/{}", fixture.own, fixture.item)
 }
 
 #[test]
 fn values_of_any_text_survive_to_the_byte() {
-    let (pair, ground) = ground();
-    let path = format!("/v1/vaults/{}/items", ground.own);
+    let (pair, fixture) = fixture();
+    let path = format!("/v1/vaults/{}/items", fixture.own);
     for value in [
         "\u{0}",
         "a\r\nb\tc",
@@ -225,10 +225,10 @@ fn values_of_any_text_survive_to_the_byte() {
     ] {
         let item =
             json!({ "title": value, "category": "LOGIN", "fields": [{ "id": "f", "label": value, "value": value }] });
-        let created = pair.ask(&ground.token, "POST", &path, &item.to_string()).unwrap();
+        let created = pair.ask(&fixture.token, "POST", &path, &item.to_string()).unwrap();
         assert_eq!(created.status, 200, "{value:?}: {}", created.text());
         let id = created.json()["id"].as_str().unwrap().to_owned();
-        let read = pair.get(&ground.token, &format!("{path}/{id}")).json();
+        let read = pair.get(&fixture.token, &format!("{path}/{id}")).json();
         let field = read["fields"]
             .as_array()
             .unwrap()
@@ -241,7 +241,7 @@ fn values_of_any_text_survive_to_the_byte() {
             (&json!(value), &json!(value), &json!(value))
         );
         assert_eq!(
-            pair.ask(&ground.token, "DELETE", &format!("{path}/{id}"), "")
+            pair.ask(&fixture.token, "DELETE", &format!("{path}/{id}"), "")
                 .unwrap()
                 .status,
             204
@@ -251,13 +251,13 @@ fn values_of_any_text_survive_to_the_byte() {
 
 #[test]
 fn slow_clients_do_not_keep_others_waiting() {
-    let (_pair, ground) = ground();
-    let head = Request::new("GET", "/v1/vaults").bearer(&ground.token).bytes();
-    let post = Request::new("POST", format!("/v1/vaults/{}/items", ground.own)).bearer(&ground.token);
+    let (_pair, fixture) = fixture();
+    let head = Request::new("GET", "/v1/vaults").bearer(&fixture.token).bytes();
+    let post = Request::new("POST", format!("/v1/vaults/{}/items", fixture.own)).bearer(&fixture.token);
     let post = post.header("Content-Length", "1000").raw_body("{\"title\":").bytes();
     let mut slow = Vec::new();
     for n in 0..200 {
-        let mut wire = Wire::open(ground.address).unwrap();
+        let mut wire = Wire::open(fixture.address).unwrap();
         match n % 3 {
             0 => wire.send(&head[..head.len() / 2]).unwrap(),
             1 => wire.send(&post).unwrap(),
@@ -266,24 +266,24 @@ fn slow_clients_do_not_keep_others_waiting() {
         slow.push(wire);
     }
     for _ in 0..20 {
-        heartbeat(ground.address).unwrap();
-        let reply = exchange(ground.address, &head).unwrap();
+        heartbeat(fixture.address).unwrap();
+        let reply = exchange(fixture.address, &head).unwrap();
         assert_eq!(reply.status, 200);
     }
     // The first of them had only half a head; the rest of it makes a request.
     slow[0].send(&head[head.len() / 2..]).unwrap();
     assert_eq!(slow[0].reply(false).unwrap().status, 200);
-    // Half a body, and then nobody: no answer is needed, nor anything stored.
+    // Process a body, and then nobody: no answer is needed, nor anything stored.
     slow[1].finish();
     let _any = slow[1].reply(false);
     drop(slow);
-    heartbeat(ground.address).unwrap();
+    heartbeat(fixture.address).unwrap();
 }
 
 /// Only a few large bodies are held in memory at once, and small writes do not wait for them.
 #[test]
 fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let item = |title: &str, length: usize| {
         let value = "x".repeat(length);
@@ -325,18 +325,18 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let (_pair, ground) = ground();
-    let mut all = Request::new("GET", "/v1/vaults").bearer(&ground.token).bytes();
+    let (_pair, fixture) = fixture();
+    let mut all = Request::new("GET", "/v1/vaults").bearer(&fixture.token).bytes();
     all.extend(Request::new("GET", "/v1/vaults").bytes());
     all.extend(Request::new("GET", "/nowhere").bytes());
     all.extend(
-        Request::new("POST", format!("/v1/vaults/{}/items", ground.own))
-            .bearer(&ground.token)
+        Request::new("POST", format!("/v1/vaults/{}/items", fixture.own))
+            .bearer(&fixture.token)
             .body("[]")
             .bytes(),
     );
     all.extend(Request::new("GET", "/heartbeat").bytes());
-    let mut wire = Wire::open(ground.address).unwrap();
+    let mut wire = Wire::open(fixture.address).unwrap();
     wire.send(&all).unwrap();
     let statuses: Vec<u16> = (0..5).map(|_| wire.reply(false).unwrap().status).collect();
     assert_eq!(statuses, [200, 401, 404, 400, 200]);
@@ -345,35 +345,37 @@ fn pipelined_requests_are_answered_in_order() {
 /// A refused body must not be read as the next request.
 #[test]
 fn a_refused_body_is_no_next_request() {
-    let (_pair, ground) = ground();
+    let (_pair, fixture) = fixture();
     let inner = String::from_utf8(
-        Request::new("DELETE", ground_item(&ground))
-            .bearer(&ground.token)
+        Request::new("DELETE", ground_item(&fixture))
+            .bearer(&fixture.token)
             .bytes(),
     )
     .unwrap();
     for target in ["/nowhere", "/v1/vaults", "/heartbeat"] {
-        let mut wire = Wire::open(ground.address).unwrap();
+        let mut wire = Wire::open(fixture.address).unwrap();
         wire.send(&Request::new("POST", target).body(inner.clone()).bytes())
             .unwrap();
         assert!([401, 404, 405].contains(&wire.reply(false).unwrap().status), "{target}");
         wire.send(&Request::new("GET", "/heartbeat").bytes()).unwrap();
         // Either the connection goes on with the next request, or it is closed.
         assert!([0, 200].contains(&wire.reply(false).unwrap().status), "{target}");
-        let item = Request::new("GET", ground_item(&ground)).bearer(&ground.token).bytes();
-        assert_eq!(exchange(ground.address, &item).unwrap().status, 200, "{target}");
+        let item = Request::new("GET", ground_item(&fixture))
+            .bearer(&fixture.token)
+            .bytes();
+        assert_eq!(exchange(fixture.address, &item).unwrap().status, 200, "{target}");
     }
 }
 
 #[test]
 fn a_client_that_waits_for_100_continue_gets_it() {
-    let (_pair, ground) = ground();
+    let (_pair, fixture) = fixture();
     let body = br#"{"title":"x","category":"FOO"}"#;
-    let head = Request::new("POST", format!("/v1/vaults/{}/items", ground.own))
-        .bearer(&ground.token)
+    let head = Request::new("POST", format!("/v1/vaults/{}/items", fixture.own))
+        .bearer(&fixture.token)
         .header("Expect", "100-continue")
         .header("Content-Length", body.len().to_string());
-    let mut wire = Wire::open(ground.address).unwrap();
+    let mut wire = Wire::open(fixture.address).unwrap();
     wire.send(&head.bytes()).unwrap();
     wire.send(body).unwrap();
     let reply = wire.reply(false).unwrap();
@@ -391,8 +393,8 @@ fn heartbeat_headers() -> Vec<u8> {
 
 #[test]
 fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
-    let (_pair, ground) = ground();
-    let mut wire = Wire::open(ground.address).unwrap();
+    let (_pair, fixture) = fixture();
+    let mut wire = Wire::open(fixture.address).unwrap();
     let mut request = PREFACE.to_vec();
     request.extend(frame(4, 0, 0, &[]));
     request.extend(frame(1, 5, 1, &heartbeat_headers()));
@@ -433,7 +435,7 @@ fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
         ("10,000 settings", frame(4, 0, 0, &[]).repeat(10_000)),
     ];
     for (name, bytes) in floods {
-        let mut wire = Wire::open(ground.address).unwrap();
+        let mut wire = Wire::open(fixture.address).unwrap();
         let mut flood = PREFACE.to_vec();
         flood.extend(frame(4, 0, 0, &[]));
         flood.extend(bytes);
@@ -441,6 +443,6 @@ fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
         let _closed = wire.send(&flood);
         wire.finish();
         let _answer = wire.rest();
-        heartbeat(ground.address).unwrap_or_else(|error| panic!("after {name}: {error}"));
+        heartbeat(fixture.address).unwrap_or_else(|error| panic!("after {name}: {error}"));
     }
 }

@@ -2,7 +2,7 @@
 //! bytes that a proxy would take for a part of it. The server must either refuse the first request and close the connection, or
 //! read the whole body as a body: no byte of a body may begin a request.
 
-use sidevault_tests::pair::Pair;
+use sidevault_tests::pair::ServerPair;
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// The expected outcome.
@@ -173,7 +173,7 @@ const CASES: &[(&str, &str, Then)] = &[
 ];
 
 struct Server {
-    pair: Pair,
+    pair: ServerPair,
     token: String,
     item: String,
 }
@@ -200,7 +200,7 @@ impl Server {
 
 #[test]
 fn no_byte_of_a_body_is_the_beginning_of_a_request() {
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let made = pair
         .ask(

@@ -2,18 +2,18 @@
 
 use std::fs;
 
-use sidevault_tests::pair::{Half, Pair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 #[test]
 fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks() {
-    let mut pair = Pair::prepare(&["--dir", "{root}/secrets"], &[("SIDEVAULT_HEALTH_DETAILS", "false")]);
+    let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[("SIDEVAULT_HEALTH_DETAILS", "false")]);
     fs::write(pair.path("secrets/good.yaml"), "password: p\n").unwrap();
     fs::create_dir(pair.path("secrets/payroll")).unwrap();
     let twice = "Hunter2SecretKey: a\nHunter2SecretKey: b\n";
     fs::write(pair.path("secrets/payroll/twice.yaml"), twice).unwrap();
-    pair.run(Half::Api);
-    pair.run(Half::Sync);
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
     pair.wait_linked();
     let token = pair.token("t", &["secrets=read"]);
     let vault = pair.vault(&token, "secrets");
@@ -78,7 +78,7 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
 
 #[test]
 fn a_token_that_may_only_write_does_not_learn_which_titles_there_are() {
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let owner = pair.token("owner", &["apps=read,write"]);
     let writer = pair.token("writer", &["apps=write"]);
     let item = r#"{"title":"there","category":"LOGIN"}"#;

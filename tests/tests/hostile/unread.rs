@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use sidevault_tests::http2::{self, frames, kind};
-use sidevault_tests::pair::{Half, Pair};
+use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// The most memory the api may ever have had, without the pages of its program file: with those of a release build, about
@@ -14,14 +14,14 @@ const MOST: u64 = 80 << 20;
 /// Where those come from that take nothing.
 const HOGS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
-struct World {
-    pair: Pair,
+struct TestServer {
+    pair: ServerPair,
     token: String,
 }
 
-impl World {
+impl TestServer {
     fn new() -> Self {
-        let pair = Pair::start(&["--vault", "apps"], &[]);
+        let pair = ServerPair::start(&["--vault", "apps"], &[]);
         let token = pair.token("t", &["apps=read,write"]);
         Self { pair, token }
     }
@@ -40,8 +40,8 @@ impl World {
 
     /// The api anew: what it needed of memory until now does not count.
     fn fresh(mut self) -> Self {
-        self.pair.kill(Half::Api);
-        self.pair.run(Half::Api);
+        self.pair.kill(Process::Api);
+        self.pair.run(Process::Api);
         self.pair.wait_linked();
         self
     }
@@ -79,7 +79,7 @@ impl World {
         }
         let reply = self.pair.get(&self.token, path);
         assert_eq!(reply.status, 200, "{}", reply.text());
-        let most = self.pair.most_memory(Half::Api).unwrap();
+        let most = self.pair.most_memory(Process::Api).unwrap();
         println!("{} MiB at most", most >> 20);
         assert!(most <= MOST, "{} MiB", most >> 20);
     }
@@ -87,73 +87,73 @@ impl World {
 
 #[test]
 fn one_connection_with_many_streams_that_take_nothing() {
-    let world = World::new();
-    let path = world.item(1_000_000);
-    let world = world.fresh();
-    let hogs = world.hogs(1, 100, &path);
-    world.is_well(&path);
+    let server = TestServer::new();
+    let path = server.item(1_000_000);
+    let server = server.fresh();
+    let hogs = server.hogs(1, 100, &path);
+    server.is_well(&path);
     drop(hogs);
 }
 
 #[test]
 fn few_connections_with_the_largest_items() {
-    let world = World::new();
-    let path = world.item(3_900_000);
-    let world = world.fresh();
-    let hogs = world.hogs(3, 100, &path);
-    world.is_well(&path);
+    let server = TestServer::new();
+    let path = server.item(3_900_000);
+    let server = server.fresh();
+    let hogs = server.hogs(3, 100, &path);
+    server.is_well(&path);
     drop(hogs);
 }
 
 #[test]
 fn many_connections_with_a_long_list() {
-    let world = World::new();
+    let server = TestServer::new();
     for _ in 0..60 {
-        world.item(1);
+        server.item(1);
     }
-    let world = world.fresh();
+    let server = server.fresh();
     let path = "/v1/vaults/apps/items";
-    assert!(world.pair.get(&world.token, path).body.len() > 8 << 10, "it counts");
+    assert!(server.pair.get(&server.token, path).body.len() > 8 << 10, "it counts");
     // More than may be in work at once.
-    let hogs = world.hogs(30, 100, path);
-    world.is_well(path);
+    let hogs = server.hogs(30, 100, path);
+    server.is_well(path);
     drop(hogs);
 }
 
 #[test]
 fn clients_of_http_1_that_read_nothing() {
-    let world = World::new();
-    let path = world.item(3_900_000);
-    let world = world.fresh();
-    let request = Request::new("GET", &path).bearer(&world.token).bytes();
-    let hogs = world.hogs_of_http_1(60, &request);
-    world.is_well(&path);
+    let server = TestServer::new();
+    let path = server.item(3_900_000);
+    let server = server.fresh();
+    let request = Request::new("GET", &path).bearer(&server.token).bytes();
+    let hogs = server.hogs_of_http_1(60, &request);
+    server.is_well(&path);
     drop(hogs);
 }
 
 /// What is written is shown once, and can't be asked for again.
 #[test]
 fn writers_that_take_nothing() {
-    let world = World::new();
-    let path = world.item(3_000_000);
-    let world = world.fresh();
+    let server = TestServer::new();
+    let path = server.item(3_000_000);
+    let server = server.fresh();
     let patch = r#"[{"op":"replace","path":"/favorite","value":true}]"#;
-    let request = Request::new("PATCH", &path).bearer(&world.token).body(patch).bytes();
-    let hogs = world.hogs_of_http_1(30, &request);
-    world.is_well(&path);
+    let request = Request::new("PATCH", &path).bearer(&server.token).body(patch).bytes();
+    let hogs = server.hogs_of_http_1(30, &request);
+    server.is_well(&path);
     drop(hogs);
 }
 
 /// Whoever takes what it asked for gets all of it, however much that is at once.
 #[test]
 fn readers_that_read_get_everything() {
-    let world = World::new();
-    let path = world.item(1_000_000);
-    let world = world.fresh();
-    let whole = world.pair.get(&world.token, &path).body.len();
-    let mut reader = Wire::open(world.pair.address()).unwrap();
+    let server = TestServer::new();
+    let path = server.item(1_000_000);
+    let server = server.fresh();
+    let whole = server.pair.get(&server.token, &path).body.len();
+    let mut reader = Wire::open(server.pair.address()).unwrap();
     let window = i32::MAX.cast_unsigned();
-    http2::ask(&mut reader, &path, &world.token, 100, window).unwrap();
+    http2::ask(&mut reader, &path, &server.token, 100, window).unwrap();
     let bytes = reader.until(|seen| seen.len() > whole * 100).unwrap();
     let heads = frames(&bytes)
         .iter()
@@ -161,5 +161,5 @@ fn readers_that_read_get_everything() {
         .count();
     assert_eq!(heads, 100);
     assert!(!frames(&bytes).iter().any(|(known, _)| *known == kind::RST_STREAM));
-    world.is_well(&path);
+    server.is_well(&path);
 }

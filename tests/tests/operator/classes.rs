@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, controllers, definitions};
 use sidevault_tests::pair::wait_until;
 
-use super::world::{self, METRICS, Stage, VERSION, World};
+use super::fixture::{self, METRICS, TestCluster, TestServer, VERSION};
 
 const NAMESPACE: &str = "classes";
 /// The field managers of the two.
@@ -15,12 +15,12 @@ const OURS: &str = "sidevault-operator";
 const THEIRS: &str = "external-secrets-v0.20";
 
 /// A cluster with External Secrets' definitions, and stores of both classes.
-fn set() -> Option<Stage> {
+fn set() -> Option<TestCluster> {
     let controller = controllers()?.swap_remove(0);
     let cluster = Cluster::start()?;
     cluster.install_definitions(&definitions(&controller));
     cluster.must(&["create", "namespace", NAMESPACE]);
-    let world = World::start();
+    let world = TestServer::start();
     let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connect-token", "namespace": NAMESPACE},
         "stringData": {"token": world.token}});
     let mut objects = vec![token];
@@ -32,7 +32,7 @@ fn set() -> Option<Stage> {
         }
     }
     cluster.apply(&list(&objects));
-    Some(Stage {
+    Some(TestCluster {
         cluster,
         world,
         namespace: NAMESPACE,
@@ -44,7 +44,7 @@ fn list(objects: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
-fn manifest(stage: &Stage, name: &str, kind: &str, store: &str) -> Value {
+fn manifest(stage: &TestCluster, name: &str, kind: &str, store: &str) -> Value {
     let mut manifest = stage.manifest(name, store, "simple", "a");
     manifest["spec"]["secretStoreRef"]["kind"] = json!(kind);
     manifest["spec"]["refreshInterval"] = json!("1s");
@@ -57,7 +57,7 @@ fn each_of_two_controllers_reconciles_its_own_class() {
     let cluster = &stage.cluster;
     let controller = controllers().expect("it is there").swap_remove(0);
     let start_theirs = || cluster.run_external_secrets(&controller, &["--controller-class=theirs"]);
-    let start_ours = || world::operator(cluster, &["--controller-class=ours"]);
+    let start_ours = || fixture::operator(cluster, &["--controller-class=ours"]);
     let (mut theirs, mut ours) = (start_theirs(), start_ours());
     let names = [
         ("by-ours", "SecretStore", "ours"),
@@ -75,12 +75,12 @@ fn each_of_two_controllers_reconciles_its_own_class() {
     for (name, kind, class) in names {
         let who: BTreeSet<_> = [if class == "ours" { OURS } else { THEIRS }.to_owned()].into();
         let store = match kind {
-            "SecretStore" => world::path(NAMESPACE, "secretstores", class, VERSION),
+            "SecretStore" => fixture::path(NAMESPACE, "secretstores", class, VERSION),
             _ => format!("/apis/{VERSION}/clustersecretstores/{class}"),
         };
         let object = stage.get(name);
         // External Secrets adds its finalizer to every ExternalSecret, also to those it does not reconcile.
-        let reported: BTreeSet<_> = world::managers(&object, "status").into_iter().collect();
+        let reported: BTreeSet<_> = fixture::managers(&object, "status").into_iter().collect();
         assert_eq!(reported, who, "{name}");
         assert_eq!(writers(&object).contains(OURS), class == "ours", "{name}");
         assert_eq!(writers(&cluster.get(&store).expect("the store")), who, "{kind} {class}");
@@ -94,7 +94,7 @@ fn each_of_two_controllers_reconciles_its_own_class() {
             cluster.must(&["delete", "secret", name, "-n", NAMESPACE]);
         }
     };
-    let there = |name: &str| cluster.get(&world::secret(NAMESPACE, name)).is_some();
+    let there = |name: &str| cluster.get(&fixture::secret(NAMESPACE, name)).is_some();
     theirs.terminate();
     delete(&["by-theirs", "by-their-cluster", "by-ours", "by-our-cluster"]);
     for name in ["by-ours", "by-our-cluster"] {
@@ -169,8 +169,8 @@ fn stores_of_other_providers_are_ignored() {
     let foreign = || {
         let mut found = Vec::new();
         for path in [
-            world::path(NAMESPACE, "externalsecrets", "", VERSION),
-            world::path(NAMESPACE, "secretstores", "", VERSION),
+            fixture::path(NAMESPACE, "externalsecrets", "", VERSION),
+            fixture::path(NAMESPACE, "secretstores", "", VERSION),
             format!("/apis/{VERSION}/clustersecretstores"),
         ] {
             let list = cluster.get(&path).expect("a list");
@@ -182,7 +182,7 @@ fn stores_of_other_providers_are_ignored() {
     let before = foreign();
     assert_eq!(before.len(), objects.len());
 
-    let operator = world::operator(cluster, &["--controller-class=ours"]);
+    let operator = fixture::operator(cluster, &["--controller-class=ours"]);
     cluster.apply(&manifest(&stage, "own", "SecretStore", "ours").to_string());
     stage.wait_value("own", "1");
     // They are reconciled again when they change, without any effect.
@@ -196,7 +196,7 @@ fn stores_of_other_providers_are_ignored() {
         stage.wait_value("own", value);
     }
     let idle = wait_until(|| {
-        let depth = |name: &str| world::metric(cluster, METRICS, &format!("workqueue_depth{{name=\"{name}\""));
+        let depth = |name: &str| fixture::metric(cluster, METRICS, &format!("workqueue_depth{{name=\"{name}\""));
         (["externalsecret", "secretstore", "clustersecretstore"].map(depth) == [0.0; 3]).then_some(())
     });
     assert!(idle.is_some(), "not idle");
@@ -225,7 +225,7 @@ fn stores_of_other_providers_are_ignored() {
         .filter_map(|event| event["involvedObject"]["name"].as_str());
     let about: Vec<_> = about.filter(|name| is_foreign(name)).collect();
     assert!(about.is_empty(), "{about:?}");
-    let metrics = world::ask(cluster, METRICS, "/metrics").expect("metrics").text();
+    let metrics = fixture::ask(cluster, METRICS, "/metrics").expect("metrics").text();
     let told = metrics
         .lines()
         .filter(|line| line.contains("_status_condition{") || line.contains("_error{"));
@@ -247,7 +247,7 @@ fn stores_of_other_providers_are_ignored() {
 
 /// The field managers of an object and its subresources, without the test's own.
 fn writers(object: &Value) -> BTreeSet<String> {
-    let managers = ["", "status"].map(|subresource| world::managers(object, subresource));
+    let managers = ["", "status"].map(|subresource| fixture::managers(object, subresource));
     let managers = managers.into_iter().flatten();
     managers.filter(|manager| manager != "kubectl").collect()
 }

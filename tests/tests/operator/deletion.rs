@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use super::fixture::{self, TestCluster};
 use super::front::{forward, serve};
-use super::world::{self, Stage};
 
 /// An ExternalSecret with a deletion policy and one value.
-fn apply(stage: &Stage, name: &str, store: &str, policy: &str, item: &str) {
+fn apply(stage: &TestCluster, name: &str, store: &str, policy: &str, item: &str) {
     let mut manifest = stage.manifest(name, store, item, "a");
     manifest["spec"]["target"] = json!({"deletionPolicy": policy});
     stage.cluster.apply(&manifest.to_string());
 }
 
-fn wait_reason(stage: &Stage, name: &str, reason: &str) {
-    let path = world::path(stage.namespace, "externalsecrets", name, &stage.version);
+fn wait_reason(stage: &TestCluster, name: &str, reason: &str) {
+    let path = fixture::path(stage.namespace, "externalsecrets", name, &stage.version);
     stage.cluster.wait_for(&path, |object| {
         (object["status"]["conditions"][0]["reason"] == reason).then_some(())
     });
@@ -24,9 +24,9 @@ fn wait_reason(stage: &Stage, name: &str, reason: &str) {
 
 #[test]
 fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
-    let secret = |name: &str| world::secret(stage.namespace, name);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
+    let secret = |name: &str| fixture::secret(stage.namespace, name);
     for policy in ["Delete", "Merge", "Retain"] {
         apply(&stage, &policy.to_lowercase(), "store", policy, "fleeting");
         stage.wait_value(&policy.to_lowercase(), "f");
@@ -47,7 +47,7 @@ fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
         .wait_for(&secret("merge"), |secret| secret["data"]["v"].is_null().then_some(()));
     wait_reason(&stage, "merge", "SecretSynced");
     stage.cluster.wait_for(&secret("one-of-two"), |secret| {
-        assert_eq!(world::value(secret, "b").as_deref(), Some("2"));
+        assert_eq!(fixture::value(secret, "b").as_deref(), Some("2"));
         secret["data"]["v"].is_null().then_some(())
     });
     stage.wait_ready("one-of-two", "True");
@@ -76,7 +76,7 @@ const FAULTS: [(&str, &str); 7] = [
 
 #[test]
 fn an_unavailable_item_is_no_deleted_item() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let upstream = stage.world.pair.address();
     let fault = Arc::new(AtomicUsize::new(FAULTS.len()));
     let current = fault.clone();
@@ -106,7 +106,7 @@ fn an_unavailable_item_is_no_deleted_item() {
         Some(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
     });
     stage.add_store("faulty", front);
-    let operator = world::operator(&stage.cluster, &["--enable-flood-gate=false"]);
+    let operator = fixture::operator(&stage.cluster, &["--enable-flood-gate=false"]);
     for policy in ["Delete", "Merge"] {
         apply(&stage, &policy.to_lowercase(), "faulty", policy, "simple");
         stage.wait_value(&policy.to_lowercase(), "1");
@@ -115,7 +115,7 @@ fn an_unavailable_item_is_no_deleted_item() {
         ["delete", "merge"].map(|name| {
             let secret = stage
                 .cluster
-                .get(&world::secret(stage.namespace, name))
+                .get(&fixture::secret(stage.namespace, name))
                 .expect("the Secret stays");
             secret["metadata"]["uid"].clone()
         })

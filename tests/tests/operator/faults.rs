@@ -6,15 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
-use sidevault_tests::pair::{Half, wait_until};
+use sidevault_tests::pair::{Process, wait_until};
 
+use super::fixture::{self, TestCluster, VERSION};
 use super::front::{Gate, forward, serve};
-use super::world::{self, Stage, VERSION};
 
 #[test]
 fn watches_resume_after_the_api_server_was_down() {
-    let Some(stage) = Stage::set() else { return };
-    let mut operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let mut operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
     stage.wait_value("one", "app");
 
@@ -34,11 +34,11 @@ fn watches_resume_after_the_api_server_was_down() {
 /// a while.
 #[test]
 fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let gate = Gate::before(SocketAddr::new(cluster.address(), 6443), cluster.address());
     let through = through(&stage, &gate);
-    let mut command = world::command(cluster, world::METRICS, &[]);
+    let mut command = fixture::command(cluster, fixture::METRICS, &[]);
     let mut operator = cluster.run("operator", command.env("KUBECONFIG", through));
     for name in ["kept", "changed", "repaired", "remade", "renamed"] {
         stage.external_secret(name, "store", "simple", "a");
@@ -47,7 +47,7 @@ fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
         stage.wait_value(name, "1");
     }
     let uid = |name: &str| {
-        let secret = cluster.get(&world::secret(namespace, name)).expect("the Secret");
+        let secret = cluster.get(&fixture::secret(namespace, name)).expect("the Secret");
         secret["metadata"]["uid"].clone()
     };
     let kept = ["kept", "changed", "repaired"].map(uid);
@@ -76,8 +76,8 @@ fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
         gate.open();
 
         stage.wait_value(&fresh, "2");
-        cluster.wait_gone(&world::secret(namespace, &going));
-        cluster.wait_gone(&world::path(namespace, "externalsecrets", &going, VERSION));
+        cluster.wait_gone(&fixture::secret(namespace, &going));
+        cluster.wait_gone(&fixture::path(namespace, "externalsecrets", &going, VERSION));
         stage.wait_value("changed", value);
         stage.wait_value("repaired", "1");
         stage.wait_value("remade", "1");
@@ -86,7 +86,7 @@ fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
             0 => "renamed".to_owned(),
             _ => format!("renamed-{}", round - 1),
         };
-        cluster.wait_gone(&world::secret(namespace, &before));
+        cluster.wait_gone(&fixture::secret(namespace, &before));
         for earlier in 0..=round {
             stage.wait_value(&format!("fresh-{earlier}"), "2");
         }
@@ -101,7 +101,7 @@ fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
 }
 
 /// A kubeconfig of the administrator whose connections pass the gate.
-fn through(stage: &Stage, gate: &Gate) -> std::path::PathBuf {
+fn through(stage: &TestCluster, gate: &Gate) -> std::path::PathBuf {
     let admin = std::fs::read_to_string(stage.cluster.kubeconfig()).expect("a kubeconfig");
     let mut config: serde_json::Value = serde_json::from_str(&admin).expect("JSON");
     config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", gate.address()));
@@ -112,19 +112,19 @@ fn through(stage: &Stage, gate: &Gate) -> std::path::PathBuf {
 
 #[test]
 fn secrets_stay_while_a_connect_server_is_down() {
-    let Some(mut stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(mut stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
     stage.wait_value("one", "app");
 
-    stage.world.pair.kill(Half::Api);
+    stage.world.pair.kill(Process::Api);
     stage.force_sync("one");
     let condition = stage.wait_ready("one", "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
     // The Secret keeps its value: without the server it can't be written anew, so it must not be changed.
     stage.wait_value("one", "app");
 
-    stage.world.pair.run(Half::Api);
+    stage.world.pair.run(Process::Api);
     // The api answers reads a moment before sync accepts writes.
     stage.world.pair.wait_linked();
     stage.wait_ready("one", "True");
@@ -134,8 +134,8 @@ fn secrets_stay_while_a_connect_server_is_down() {
 
 #[test]
 fn a_wrong_token_is_reported_and_a_corrected_one_is_used() {
-    let Some(stage) = Stage::set() else { return };
-    let operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("one", "broken", "db", "username");
     let condition = stage.wait_ready("one", "False");
     assert_eq!(condition["message"], "could not get secret data from provider");
@@ -151,11 +151,11 @@ fn a_wrong_token_is_reported_and_a_corrected_one_is_used() {
 
 #[test]
 fn a_server_that_never_answers_does_not_delay_another() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     // A server that accepts connections and never answers.
     let deaf = serve(|_| None);
     stage.add_store("deaf", deaf);
-    let _operator = world::operator(&stage.cluster, &["--concurrent=2", "--enable-flood-gate=false"]);
+    let _operator = fixture::operator(&stage.cluster, &["--concurrent=2", "--enable-flood-gate=false"]);
     for number in 0..20 {
         stage.external_secret(&format!("waits-{number}"), "deaf", "db", "username");
     }
@@ -166,7 +166,7 @@ fn a_server_that_never_answers_does_not_delay_another() {
 #[test]
 fn a_slow_server_does_not_delay_another() {
     const EACH: usize = 20;
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let upstream = stage.world.pair.address();
     let slow = serve(move |request| {
         // The slow answer is the subject of the test. The test itself does not wait for it.
@@ -188,12 +188,12 @@ fn a_slow_server_does_not_delay_another() {
         }
     }
     // The ExternalSecrets of the slow server are queued first, and each store has one worker.
-    let _operator = world::operator(&stage.cluster, &["--concurrent=1"]);
+    let _operator = fixture::operator(&stage.cluster, &["--concurrent=1"]);
     for name in all("store") {
         stage.wait_value(&name, "x");
         stage.wait_ready(&name, "True");
     }
-    let made = |name: &String| stage.cluster.get(&world::secret(stage.namespace, name)).is_some();
+    let made = |name: &String| stage.cluster.get(&fixture::secret(stage.namespace, name)).is_some();
     let early = all("slow").iter().filter(|name| made(name)).count();
     assert!(early < EACH, "the slow server was not slow");
     // The slow server's ExternalSecrets are synced in the end.
@@ -203,7 +203,7 @@ fn a_slow_server_does_not_delay_another() {
 
 #[test]
 fn a_truncated_response_changes_no_secret() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let upstream = stage.world.pair.address();
     let cut = std::sync::Arc::new(AtomicBool::new(false));
     let cutting = cut.clone();
@@ -216,7 +216,7 @@ fn a_truncated_response_changes_no_secret() {
         Some(answer)
     });
     stage.add_store("proxied", proxy);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("one", "proxied", "db", "password");
     stage.wait_value("one", "grün & 'quoted'");
 
@@ -230,8 +230,8 @@ fn a_truncated_response_changes_no_secret() {
 
 #[test]
 fn write_conflicts_on_a_secret_are_retried() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("one", "store", "db", "username");
     stage.wait_value("one", "app");
     let stop = AtomicBool::new(false);
@@ -270,8 +270,8 @@ fn write_conflicts_on_a_secret_are_retried() {
 
 #[test]
 fn a_changed_file_of_a_directory_reaches_the_secret() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("rotating", "store", "rotating", "current-key");
     stage.wait_value("rotating", "rk-1");
     std::fs::write(stage.world.file("rotating.yaml"), "current-key: rk-2\n").expect("a file");
@@ -280,10 +280,10 @@ fn a_changed_file_of_a_directory_reaches_the_secret() {
 
 #[test]
 fn a_namespace_with_external_secrets_can_be_deleted() {
-    let Some(mut stage) = Stage::set() else { return };
+    let Some(mut stage) = TestCluster::set() else { return };
     stage.namespace = "doomed";
     stage.world.prepare(&stage.cluster, VERSION, "doomed");
-    let mut operator = world::operator(&stage.cluster, &[]);
+    let mut operator = fixture::operator(&stage.cluster, &[]);
     for policy in ["Retain", "Delete"] {
         let mut manifest = stage.manifest(&policy.to_lowercase(), "store", "db", "username");
         manifest["spec"]["target"] = json!({"deletionPolicy": policy});
@@ -297,8 +297,8 @@ fn a_namespace_with_external_secrets_can_be_deleted() {
 
 #[test]
 fn deletion_and_creation_policies_decide_whether_the_secret_is_deleted() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     let cases = [
         ("owner", "Owner", "Retain", false),
         ("orphan", "Orphan", "Retain", true),
@@ -328,7 +328,7 @@ fn deletion_and_creation_policies_decide_whether_the_secret_is_deleted() {
 /// `SIDEVAULT_HERD` ExternalSecrets (default 2,000) use a tenth as many items.
 #[test]
 fn many_external_secrets_share_one_read_of_an_item() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let herd: usize = std::env::var("SIDEVAULT_HERD")
         .ok()
         .and_then(|herd| herd.parse().ok())
@@ -357,13 +357,13 @@ fn many_external_secrets_share_one_read_of_an_item() {
                     );
                     stage
                         .cluster
-                        .post(&world::path("apps", "externalsecrets", "", VERSION), &manifest);
+                        .post(&fixture::path("apps", "externalsecrets", "", VERSION), &manifest);
                 }
             });
         }
     });
     let before = item_reads(&stage);
-    let operator = world::operator(&stage.cluster, &[]);
+    let operator = fixture::operator(&stage.cluster, &[]);
     let ready = || {
         let metrics = metrics(&stage)?;
         let ready = metrics.lines().filter(|line| {
@@ -386,14 +386,14 @@ fn many_external_secrets_share_one_read_of_an_item() {
     }
 }
 
-fn metrics(stage: &Stage) -> Option<String> {
+fn metrics(stage: &TestCluster) -> Option<String> {
     let address = SocketAddr::new(stage.cluster.address(), 8090);
     let request = sidevault_tests::wire::Request::new("GET", "/metrics").bytes();
     Some(sidevault_tests::wire::exchange(address, &request).ok()?.text())
 }
 
 /// How many requests for an item the server has counted.
-fn item_reads(stage: &Stage) -> u64 {
+fn item_reads(stage: &TestCluster) -> u64 {
     let metrics = stage.world.pair.get("", "/metrics").text();
     let of_items = metrics.lines().filter(|line| {
         line.starts_with("sidevault_http_requests_total")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::{binary, wait_until};
 
-use super::world::{self, METRICS, Stage, VERSION};
+use super::fixture::{self, METRICS, TestCluster, VERSION};
 
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/external-secrets-controller";
 const SECOND: u16 = METRICS + 10;
@@ -36,7 +36,7 @@ const ABSENT: [&str; 6] = [
 
 #[test]
 fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     holder(&stage.cluster, "first");
     stage.external_secret("one", "store", "simple", "a");
@@ -46,7 +46,7 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
     let waits = wait_until(|| second.log().contains("another replica holds the Lease").then_some(()));
     assert!(waits.is_some(), "{}", second.log());
     assert_eq!(
-        world::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"),
+        fixture::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"),
         0.0,
         "both work"
     );
@@ -64,16 +64,16 @@ fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 3);
     stage.wait_value("two", "4");
     stage.wait_value("three", "changed");
-    stage.cluster.wait_gone(&world::secret(stage.namespace, "one"));
+    stage.cluster.wait_gone(&fixture::secret(stage.namespace, "one"));
     assert_eq!(
-        world::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"),
+        fixture::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"),
         0.0
     );
 }
 
 #[test]
 fn a_stopped_leader_releases_its_lease_at_once() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     // So long that the second replica can't be waiting for the Lease to run out.
     let mut first = replica(&stage.cluster, "first", METRICS, "1h");
     holder(&stage.cluster, "first");
@@ -87,7 +87,7 @@ fn a_stopped_leader_releases_its_lease_at_once() {
 
 #[test]
 fn a_leader_stops_when_it_has_lost_its_lease() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     holder(&stage.cluster, "first");
     let taken = r#"{"spec":{"holderIdentity":"someone","leaseDurationSeconds":3600}}"#;
@@ -109,8 +109,8 @@ fn a_leader_stops_when_it_has_lost_its_lease() {
 /// As in External Secrets, dots and slashes of the names become underscores, and other labels are left out.
 #[test]
 fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
-    let Some(stage) = Stage::set() else { return };
-    let operator = world::operator(&stage.cluster, &["--enable-extended-metric-labels"]);
+    let Some(stage) = TestCluster::set() else { return };
+    let operator = fixture::operator(&stage.cluster, &["--enable-extended-metric-labels"]);
     let mut manifest = stage.manifest("good", "store", "db", "username");
     manifest["metadata"]["labels"] =
         json!({"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/name": "db", "team": "a"});
@@ -123,7 +123,7 @@ fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
         format!("externalsecret_status_condition{of}condition=\"Ready\",status=\"True\",{labels} 1"),
     ] {
         let is_there = || {
-            world::ask(&stage.cluster, METRICS, "/metrics")?
+            fixture::ask(&stage.cluster, METRICS, "/metrics")?
                 .text()
                 .contains(&series)
                 .then_some(())
@@ -134,12 +134,12 @@ fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
 
 #[test]
 fn probes_and_dashboards_find_health_and_metrics() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
-    let operator = world::operator(cluster, &["--log-level=debug"]);
+    let operator = fixture::operator(cluster, &["--log-level=debug"]);
     ready(cluster, METRICS);
     assert_eq!(
-        world::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status),
+        fixture::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status),
         Some(200)
     );
     stage.external_secret("good", "store", "db", "username");
@@ -147,7 +147,7 @@ fn probes_and_dashboards_find_health_and_metrics() {
     stage.wait_ready("good", "True");
     stage.wait_ready("bad", "False");
 
-    let metrics = world::ask(cluster, METRICS, "/metrics").expect("metrics").text();
+    let metrics = fixture::ask(cluster, METRICS, "/metrics").expect("metrics").text();
     let of = |name: &str| format!("{{name=\"{name}\",namespace=\"{}\"", stage.namespace);
     let condition = |name: &str, status: &str| {
         format!(
@@ -203,7 +203,7 @@ fn probes_and_dashboards_find_health_and_metrics() {
         .must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
     let series = format!("externalsecret_status_condition{}", of("good"));
     let gone = wait_until(|| {
-        let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
+        let metrics = fixture::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
     assert!(gone.is_some(), "a series of a deleted ExternalSecret stays");
@@ -213,7 +213,7 @@ fn probes_and_dashboards_find_health_and_metrics() {
         .must(&["delete", "secretstore", "broken", "-n", stage.namespace]);
     let series = format!("secretstore_status_condition{}", of("broken"));
     let gone = wait_until(|| {
-        let metrics = world::ask(cluster, METRICS, "/metrics")?.text();
+        let metrics = fixture::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
     assert!(gone.is_some(), "a series of a deleted store stays");
@@ -223,7 +223,7 @@ fn probes_and_dashboards_find_health_and_metrics() {
 #[test]
 fn all_metric_series_of_the_real_controller_exist() {
     let Some(controllers) = controllers() else { return };
-    let Some(stage) = Stage::with(&definitions(&controllers[0])) else {
+    let Some(stage) = TestCluster::with(&definitions(&controllers[0])) else {
         return;
     };
     let prepare = || {
@@ -234,7 +234,7 @@ fn all_metric_series_of_the_real_controller_exist() {
         stage.wait_ready("bad", "False");
     };
     let shapes = |port| {
-        let metrics = world::ask(&stage.cluster, port, "/metrics").expect("metrics").text();
+        let metrics = fixture::ask(&stage.cluster, port, "/metrics").expect("metrics").text();
         metrics.lines().filter_map(shape).collect::<BTreeSet<_>>()
     };
     let mut running = stage.cluster.run_external_secrets(&controllers[0], &[]);
@@ -245,7 +245,7 @@ fn all_metric_series_of_the_real_controller_exist() {
         .cluster
         .must(&["delete", "externalsecrets", "--all", "-n", stage.namespace]);
     running.terminate();
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     prepare();
     let ours = shapes(METRICS);
     assert!(theirs.len() > 30, "{theirs:#?}");
@@ -287,7 +287,7 @@ fn shape(line: &str) -> Option<String> {
 
 #[test]
 fn flags_of_external_secrets_are_accepted() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let spelled = [
         "--concurrent=1",
         "--loglevel=info",
@@ -295,7 +295,7 @@ fn flags_of_external_secrets_are_accepted() {
         "--controller-class=default",
     ];
     let flags: Vec<&str> = THEIRS.into_iter().chain(spelled).collect();
-    let operator = world::operator(&stage.cluster, &flags);
+    let operator = fixture::operator(&stage.cluster, &flags);
     stage.external_secret("one", "store", "simple", "a");
     stage.wait_value("one", "1");
     let log = operator.log();
@@ -388,7 +388,7 @@ fn an_api_server_that_can_not_be_reached_is_exit_status_6_with_its_url() {
 
 #[test]
 fn a_leader_keeps_its_lease_when_others_label_it() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let mut first = replica(&stage.cluster, "first", METRICS, "3s");
     let before = holder(&stage.cluster, "first")["spec"]["renewTime"].clone();
     let lease = ["lease", "external-secrets-controller", "-n", "default"];
@@ -405,7 +405,7 @@ fn a_leader_keeps_its_lease_when_others_label_it() {
 
 fn replica(cluster: &Cluster, name: &str, port: u16, lease: &str) -> Running {
     let lease = format!("--leader-election-lease-duration={lease}");
-    let mut command = world::command(
+    let mut command = fixture::command(
         cluster,
         port,
         &[
@@ -428,6 +428,6 @@ fn holder(cluster: &Cluster, name: &str) -> Value {
 }
 
 fn ready(cluster: &Cluster, port: u16) {
-    let ready = wait_until(|| (world::ask(cluster, port + 2, "/readyz")?.status == 200).then_some(()));
+    let ready = wait_until(|| (fixture::ask(cluster, port + 2, "/readyz")?.status == 200).then_some(()));
     assert!(ready.is_some(), "not ready");
 }

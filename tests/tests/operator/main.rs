@@ -4,6 +4,7 @@
 mod classes;
 mod deletion;
 mod faults;
+mod fixture;
 mod front;
 mod lead;
 mod parity;
@@ -15,4 +16,3 @@ mod secrecy;
 mod seed;
 mod templates;
 mod versions;
-mod world;

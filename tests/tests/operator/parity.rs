@@ -13,8 +13,8 @@ use serde_json::Value;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::wait_until;
 
-use super::world;
-use acts::{Play, Stage};
+use super::fixture;
+use acts::{Play, TestOperator};
 
 /// What the oldest release's definitions make something else of: they drop fields that came later.
 const DROPPED: [&str; 8] = [
@@ -37,7 +37,7 @@ fn secrets_and_conditions_equal_those_of_the_real_controller() {
         let definitions = definitions(&controller);
         let original = |cluster: &Cluster| original(cluster, &controller);
         if std::env::var_os("SIDEVAULT_RECORD").is_some() {
-            let Some(stage) = Stage::set(&definitions, original) else {
+            let Some(stage) = TestOperator::set(&definitions, original) else {
                 return;
             };
             record(&release, &stage.play());
@@ -45,8 +45,8 @@ fn secrets_and_conditions_equal_those_of_the_real_controller() {
         }
         // Each has a cluster and a server of its own, so neither waits for the other.
         let (theirs, ours) = std::thread::scope(|scope| {
-            let theirs = scope.spawn(|| Some(Stage::set(&definitions, original)?.play()));
-            let ours = Stage::set(&definitions, ours).map(|stage| stage.play());
+            let theirs = scope.spawn(|| Some(TestOperator::set(&definitions, original)?.play()));
+            let ours = TestOperator::set(&definitions, ours).map(|stage| stage.play());
             (theirs.join().expect("no panic"), ours)
         });
         let (Some(theirs), Some(ours)) = (theirs, ours) else {
@@ -60,7 +60,7 @@ fn secrets_and_conditions_equal_those_of_the_real_controller() {
 /// Releases that can't be had as a Go module can't be built wherever the tests run: what they made was written down.
 #[test]
 fn secrets_and_conditions_equal_the_recorded_ones_of_other_releases() {
-    let Some(stage) = Stage::set(&world::definitions(), ours) else {
+    let Some(stage) = TestOperator::set(&fixture::definitions(), ours) else {
         return;
     };
     let ours = stage.play();
@@ -89,7 +89,7 @@ fn original(cluster: &Cluster, controller: &Path) -> (Running, u16) {
 }
 
 fn ours(cluster: &Cluster) -> (Running, u16) {
-    (world::operator(cluster, &[]), world::METRICS)
+    (fixture::operator(cluster, &[]), fixture::METRICS)
 }
 
 /// One object a line, so that a recording that is made anew shows what changed.
@@ -119,7 +119,8 @@ fn secrets_of_the_real_controller_are_taken_over_unchanged() {
         .iter()
         .filter(|controller| !release(controller).contains("v0.9"))
     {
-        let Some(mut stage) = Stage::set(&definitions(controller), |cluster| original(cluster, controller)) else {
+        let Some(mut stage) = TestOperator::set(&definitions(controller), |cluster| original(cluster, controller))
+        else {
             return;
         };
         let names = stage.apply();
@@ -128,10 +129,10 @@ fn secrets_of_the_real_controller_are_taken_over_unchanged() {
         let cluster = &stage.cluster;
         let before = revisions(cluster);
 
-        let operator = world::operator(cluster, &[]);
+        let operator = fixture::operator(cluster, &[]);
         // Each is looked at once at the start; the count comes last.
         let looked_at = || {
-            let metrics = world::ask(cluster, world::METRICS, "/metrics")?.text();
+            let metrics = fixture::ask(cluster, fixture::METRICS, "/metrics")?.text();
             let counts = metrics
                 .lines()
                 .filter(|line| line.starts_with("externalsecret_sync_calls_total{"));
@@ -185,12 +186,12 @@ fn compare(release: &str, theirs: &Play, ours: &Play) -> Vec<String> {
         for key in keys {
             let (mut left, mut right) = (theirs.get(key).cloned(), ours.get(key).cloned());
             for side in [&mut left, &mut right].into_iter().flatten() {
-                world::forget_what_releases_differ_in(release, side);
+                fixture::forget_what_releases_differ_in(release, side);
                 if let (false, Some(told)) = (with_events, side.as_object_mut()) {
                     told.remove("events");
                 }
             }
-            if !world::is_later(key, release) {
+            if !fixture::is_later(key, release) {
                 let place = format!("{release}: {act}: {key}");
                 differences.extend(places(&place, left.as_ref(), right.as_ref()));
             }

@@ -5,9 +5,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{controllers, definitions};
-use sidevault_tests::pair::{Half, wait_until};
+use sidevault_tests::pair::{Process, wait_until};
 
-use super::world::{self, METRICS, Stage, VERSION};
+use super::fixture::{self, METRICS, TestCluster, VERSION};
 
 const RESTARTED: &str = "operator.1password.io/last-restarted";
 
@@ -15,7 +15,7 @@ const RESTARTED: &str = "operator.1password.io/last-restarted";
 fn force_sync_makes_a_stock_external_secrets_react_at_once() {
     let Some(controllers) = controllers() else { return };
     for controller in &controllers {
-        let Some(stage) = Stage::with(&definitions(controller)) else {
+        let Some(stage) = TestCluster::with(&definitions(controller)) else {
             return;
         };
         let theirs = stage.cluster.run_external_secrets(controller, &[]);
@@ -31,7 +31,7 @@ fn force_sync_makes_a_stock_external_secrets_react_at_once() {
         }
         // With the chart's rights, which do not include writing Secrets or statuses. A try would be logged as forbidden.
         let values = ["operator.pokeOnly=true", "operator.log.level=debug"];
-        let Some(mut command) = world::installed(&stage.cluster, &values) else {
+        let Some(mut command) = fixture::installed(&stage.cluster, &values) else {
             return;
         };
         let ours = stage.cluster.run("operator", &mut command);
@@ -51,12 +51,12 @@ fn force_sync_makes_a_stock_external_secrets_react_at_once() {
             "an ExternalSecret that does not use the item was touched"
         );
         assert!(
-            world::managers(&used, "status")
+            fixture::managers(&used, "status")
                 .iter()
                 .all(|manager| !manager.contains("sidevault")),
             "{used:#}"
         );
-        world::assert_nothing_forbidden(&ours);
+        fixture::assert_nothing_forbidden(&ours);
 
         // The deletion of an item sets the annotation once, and not with every failure after it.
         let id = stage
@@ -95,7 +95,7 @@ fn force_sync_makes_a_stock_external_secrets_react_at_once() {
 
 #[test]
 fn a_change_requeues_only_the_external_secrets_that_use_the_item() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     for (name, item, field) in [
         ("one", "simple", "a"),
         ("two", "simple2", "c"),
@@ -103,13 +103,13 @@ fn a_change_requeues_only_the_external_secrets_that_use_the_item() {
     ] {
         stage.external_secret(name, "store", item, field);
     }
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     for name in ["one", "two", "three"] {
         stage.wait_ready(name, "True");
     }
     let calls = |name: &str| {
         let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
-        world::metric(&stage.cluster, METRICS, &series)
+        fixture::metric(&stage.cluster, METRICS, &series)
     };
     // The operator's own writes come back as watch events and may cause another reconcile: wait until there are none.
     let still = wait_until(|| {
@@ -136,8 +136,8 @@ fn a_change_requeues_only_the_external_secrets_that_use_the_item() {
 
 #[test]
 fn a_missing_item_is_used_when_it_is_created() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("there", "store", "simple", "a");
     stage.wait_value("there", "1");
     stage.external_secret("absent", "store", "to-come", "password");
@@ -162,24 +162,24 @@ fn a_missing_item_is_used_when_it_is_created() {
 
 #[test]
 fn changes_during_a_connection_loss_are_caught_up() {
-    let Some(mut stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(mut stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("rotating", "store", "rotating", "current-key");
     stage.wait_value("rotating", "rk-1");
     let file = stage.world.file("rotating.yaml");
 
     // Only the api is restarted, while sync goes on: the api replays the changes that the operator has missed.
-    stage.world.pair.kill(Half::Api);
+    stage.world.pair.kill(Process::Api);
     fs::write(&file, "current-key: rk-2\n").expect("a file");
-    stage.world.pair.run(Half::Api);
+    stage.world.pair.run(Process::Api);
     stage.wait_value("rotating", "rk-2");
 
     // Both processes are restarted.
-    stage.world.pair.kill(Half::Api);
-    stage.world.pair.kill(Half::Sync);
+    stage.world.pair.kill(Process::Api);
+    stage.world.pair.kill(Process::Sync);
     fs::write(&file, "current-key: rk-3\n").expect("a file");
-    stage.world.pair.run(Half::Sync);
-    stage.world.pair.run(Half::Api);
+    stage.world.pair.run(Process::Sync);
+    stage.world.pair.run(Process::Api);
     stage.wait_value("rotating", "rk-3");
 
     // The event stream works again.
@@ -191,24 +191,24 @@ fn changes_during_a_connection_loss_are_caught_up() {
 /// and the change under test is not among its last.
 #[test]
 fn changes_while_the_store_was_rebuilt_are_caught_up() {
-    let Some(mut stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(mut stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     let mut manifest = stage.manifest("rotating", "store", "rotating", "current-key");
     manifest["spec"]["refreshInterval"] = json!("24h");
     stage.cluster.apply(&manifest.to_string());
     stage.wait_value("rotating", "rk-1");
     for (round, value) in ["rk-2", "rk-3"].into_iter().enumerate() {
         let pair = &mut stage.world.pair;
-        pair.kill(Half::Api);
-        pair.kill(Half::Sync);
+        pair.kill(Process::Api);
+        pair.kill(Process::Sync);
         pair.empty_disk();
         fs::write(stage.world.file("rotating.yaml"), format!("current-key: {value}\n")).expect("a file");
         for number in 0..40 {
             let name = format!("z-{round}-{number}.yaml");
             fs::write(stage.world.file(&name), "who: nobody\n").expect("a file");
         }
-        stage.world.pair.run(Half::Sync);
-        stage.world.pair.run(Half::Api);
+        stage.world.pair.run(Process::Sync);
+        stage.world.pair.run(Process::Api);
         stage.wait_value("rotating", value);
     }
     // The event stream works again.
@@ -218,9 +218,9 @@ fn changes_while_the_store_was_rebuilt_are_caught_up() {
 
 #[test]
 fn annotated_workloads_are_restarted_when_their_secret_changes() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
-    let _operator = world::operator(cluster, &["--restart-workloads"]);
+    let _operator = fixture::operator(cluster, &["--restart-workloads"]);
     let ask = "operator.1password.io/auto-restart";
     let mut restarting = stage.manifest("restarting", "store", "simple2", "b");
     restarting["metadata"]["annotations"] = json!({ask: "true"});
@@ -261,13 +261,14 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
     // A change of labels restarts no workload.
     let synced = stage.get("plain")["status"]["syncedResourceVersion"].clone();
     cluster.must(&["label", "externalsecret", "plain", "-n", namespace, "team=a"]);
-    cluster.wait_for(&world::secret(namespace, "plain"), |secret| {
+    cluster.wait_for(&fixture::secret(namespace, "plain"), |secret| {
         (secret["metadata"]["labels"]["team"] == "a").then_some(())
     });
     // The status is written at the end of a reconcile.
-    cluster.wait_for(&world::path(namespace, "externalsecrets", "plain", VERSION), |plain| {
-        (plain["status"]["syncedResourceVersion"] != synced).then_some(())
-    });
+    cluster.wait_for(
+        &fixture::path(namespace, "externalsecrets", "plain", VERSION),
+        |plain| (plain["status"]["syncedResourceVersion"] != synced).then_some(()),
+    );
     assert!(
         restarted().iter().all(Value::is_null),
         "restarted, though no value changed"
@@ -309,14 +310,14 @@ fn restarted_at(workload: &Value) -> Option<String> {
 }
 
 /// How many reconciles the server's events have caused.
-fn lags(stage: &Stage) -> f64 {
-    world::metric(&stage.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
+fn lags(stage: &TestCluster) -> f64 {
+    fixture::metric(&stage.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
 }
 
 /// Waits until the operator has read this many items.
-fn learned(stage: &Stage, count: f64) {
+fn learned(stage: &TestCluster, count: f64) {
     let series =
         "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";
-    let known = wait_until(|| (world::metric(&stage.cluster, METRICS, series) >= count).then_some(()));
+    let known = wait_until(|| (fixture::metric(&stage.cluster, METRICS, series) >= count).then_some(()));
     assert!(known.is_some(), "what they use is not known");
 }

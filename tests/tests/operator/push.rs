@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, controllers, definitions};
 use sidevault_tests::pair::wait_until;
 
-use super::world::{self, Stage, VERSION, World};
+use super::fixture::{self, TestCluster, TestServer, VERSION};
 
 const PUSH: &str = "external-secrets.io/v1alpha1";
 
@@ -67,7 +67,7 @@ fn cases() -> Vec<Value> {
     ]
 }
 
-fn prepare(world: &World, cluster: &Cluster) {
+fn prepare(world: &TestServer, cluster: &Cluster) {
     world.prepare(cluster, VERSION, "push");
     // With one vault, it is certain where new items are created.
     let mut store = world.store(VERSION, "SecretStore", "store", Some("push"), "push", "connect-token");
@@ -79,7 +79,7 @@ fn prepare(world: &World, cluster: &Cluster) {
 }
 
 /// Applies the cases, waits until each has a condition, and returns the conditions and the items.
-fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
+fn outcome(world: &TestServer, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
     for case in cases() {
         cluster.apply(&case.to_string());
     }
@@ -124,7 +124,7 @@ fn outcome(world: &World, cluster: &Cluster, log: impl Fn() -> String) -> BTreeM
     told
 }
 
-fn items(world: &World) -> BTreeMap<String, Value> {
+fn items(world: &TestServer) -> BTreeMap<String, Value> {
     let list = world.pair.get(&world.token, "/v1/vaults/apps/items").json();
     let titles = list.as_array().cloned().unwrap_or_default();
     let titles = titles
@@ -152,7 +152,7 @@ fn pushed_items_equal_those_of_the_real_controller() {
         }
         let Some(cluster) = Cluster::start() else { return };
         cluster.install_definitions(&definitions(&controller));
-        let world = World::start();
+        let world = TestServer::start();
         prepare(&world, &cluster);
         let mut running = cluster.run_external_secrets(&controller, &[]);
         let theirs = outcome(&world, &cluster, || running.log());
@@ -168,7 +168,7 @@ fn pushed_items_equal_those_of_the_real_controller() {
             world.pair.ask(&world.token, "DELETE", &target, "").expect("an answer");
         }
 
-        let operator = world::operator(&cluster, &[]);
+        let operator = fixture::operator(&cluster, &[]);
         let ours = outcome(&world, &cluster, || operator.log());
         let keys: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
         let different: Vec<String> = keys
@@ -189,9 +189,9 @@ fn pushed_items_equal_those_of_the_real_controller() {
 
 #[test]
 fn a_pushed_value_follows_its_secret_and_is_deleted_with_its_push_secret() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     prepare(&stage.world, &stage.cluster);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     let manifest = push(
         "going",
         &[("user", "pushed-going", "a")],
@@ -225,9 +225,9 @@ fn a_pushed_value_follows_its_secret_and_is_deleted_with_its_push_secret() {
 
 #[test]
 fn pushed_values_stay_without_a_deletion_policy() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     prepare(&stage.world, &stage.cluster);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     let manifest = push(
         "staying",
         &[("user", "pushed-staying", "a")],
@@ -244,9 +244,9 @@ fn pushed_values_stay_without_a_deletion_policy() {
     wait_until(|| items(&stage.world).contains_key("pushed-staying").then_some(())).expect("the value is pushed");
 
     let turns = || {
-        world::metric(
+        fixture::metric(
             &stage.cluster,
-            world::METRICS,
+            fixture::METRICS,
             "pushsecret_sync_calls_total{name=\"staying\"",
         )
     };
@@ -288,8 +288,8 @@ fn pushed_values_stay_without_a_deletion_policy() {
 
 #[test]
 fn a_cluster_external_secret_writes_to_the_selected_namespaces_only() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     for (name, team) in [("team-a", "yes"), ("team-b", "yes"), ("other", "no")] {
         stage.cluster.must(&["create", "namespace", name]);
         stage
@@ -364,11 +364,11 @@ fn provisioned(cluster: &Cluster) -> usize {
 
 #[test]
 fn a_new_namespace_causes_no_request_for_existing_ones() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     let namespaces: Vec<Value> = (0..40).map(|number| of_team(&format!("team-{number}"))).collect();
     cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": namespaces}).to_string());
-    let operator = world::operator(cluster, &[]);
+    let operator = fixture::operator(cluster, &[]);
     cluster.apply(&many().to_string());
     let all = |count| wait_until(|| (provisioned(cluster) == count).then_some(()));
     assert!(all(40).is_some(), "{}", operator.log());
@@ -398,7 +398,7 @@ fn gets(cluster: &Cluster) -> f64 {
 
 #[test]
 fn external_secrets_are_deleted_although_the_status_was_lost() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     for name in ["stays", "leaves"] {
         cluster.apply(&of_team(name).to_string());
@@ -408,8 +408,8 @@ fn external_secrets_are_deleted_although_the_status_was_lost() {
     let mut foreign = stage.manifest("many", "store", "simple", "a");
     foreign["metadata"]["namespace"] = json!("foreign");
     cluster.apply(&foreign.to_string());
-    let external_secret = |namespace: &str| world::path(namespace, "externalsecrets", "many", VERSION);
-    let operator = world::operator(cluster, &[]);
+    let external_secret = |namespace: &str| fixture::path(namespace, "externalsecrets", "many", VERSION);
+    let operator = fixture::operator(cluster, &[]);
     cluster.apply(&many().to_string());
     for namespace in ["leaves", "stays"] {
         cluster.wait_for(&external_secret(namespace), |_| Some(()));
@@ -427,7 +427,7 @@ fn external_secrets_are_deleted_although_the_status_was_lost() {
         "-p",
         forget,
     ]);
-    let _operator = world::operator(cluster, &[]);
+    let _operator = fixture::operator(cluster, &[]);
     cluster.wait_gone(&external_secret("leaves"));
     assert!(cluster.get(&external_secret("stays")).is_some());
     assert!(cluster.get(&external_secret("foreign")).is_some());

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use sidevault_tests::pair::wait_until;
 
+use super::fixture::{self, TestCluster, VERSION};
 use super::front::{forward, serve};
-use super::world::{self, Stage, VERSION};
 
 /// Adds a store for the same server without its event stream, like 1Password's Connect. Returns a counter of the requests for
 /// the stream.
-fn plain(stage: &Stage) -> Arc<AtomicUsize> {
+fn plain(stage: &TestCluster) -> Arc<AtomicUsize> {
     let upstream = stage.world.pair.address();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
@@ -25,7 +25,7 @@ fn plain(stage: &Stage) -> Arc<AtomicUsize> {
     asked
 }
 
-fn apply(stage: &Stage, name: &str, field: &str, spec: &Value) {
+fn apply(stage: &TestCluster, name: &str, field: &str, spec: &Value) {
     let mut manifest = stage.manifest(name, "plain", "simple", field);
     for (key, value) in spec.as_object().into_iter().flatten() {
         manifest["spec"][key] = value.clone();
@@ -35,9 +35,9 @@ fn apply(stage: &Stage, name: &str, field: &str, spec: &Value) {
 
 #[test]
 fn a_server_without_events_is_polled() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let asked = plain(&stage);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     apply(&stage, "polled", "a", &json!({"refreshInterval": "2s"}));
     stage.wait_value("polled", "1");
     for value in ["second", "third"] {
@@ -47,7 +47,7 @@ fn a_server_without_events_is_polled() {
     assert!(asked.load(Ordering::SeqCst) > 0, "the stream was not asked for");
 
     // A server without an event stream is no error.
-    let path = world::path(stage.namespace, "secretstores", "plain", VERSION);
+    let path = fixture::path(stage.namespace, "secretstores", "plain", VERSION);
     let store = stage.cluster.get(&path).expect("the store");
     for object in [&store, &stage.get("polled")] {
         let conditions = object["status"]["conditions"].as_array().expect("conditions");
@@ -72,10 +72,10 @@ fn a_server_without_events_is_polled() {
 
 #[test]
 fn a_changed_annotation_or_label_refreshes_an_external_secret() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     // Without events and with long intervals, only the edits below can cause a refresh.
     plain(&stage);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     apply(&stage, "periodic", "a", &json!({"refreshInterval": "24h"}));
     apply(&stage, "on-change", "a", &json!({"refreshPolicy": "OnChange"}));
     apply(&stage, "once", "a", &json!({"refreshPolicy": "CreatedOnce"}));
@@ -109,18 +109,18 @@ fn a_changed_annotation_or_label_refreshes_an_external_secret() {
 
 #[test]
 fn dependents_of_a_store_that_becomes_ready_are_requeued() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     plain(&stage);
-    let operator = world::operator(&stage.cluster, &[]);
+    let operator = fixture::operator(&stage.cluster, &[]);
     apply(&stage, "waiting", "a", &json!({}));
     stage.wait_value("waiting", "1");
 
-    let path = world::path(stage.namespace, "secretstores", "plain", VERSION);
+    let path = fixture::path(stage.namespace, "secretstores", "plain", VERSION);
     let add_vault = |order: Value| {
         let vaults = json!({"spec": {"provider": {"onepassword": {"vaults": {"nowhere": order}}}}});
         stage.cluster.patch(&path, &vaults);
     };
-    let metric = |words: &str| world::metric(&stage.cluster, world::METRICS, words);
+    let metric = |words: &str| fixture::metric(&stage.cluster, fixture::METRICS, words);
     let woken = || metric("sidevault_operator_event_lag_seconds_count");
     for _ in 0..2 {
         add_vault(json!(3));

@@ -4,11 +4,11 @@ use serde_json::json;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::wait_until;
 
-use super::world::{self, METRICS, Stage, VERSION};
+use super::fixture::{self, METRICS, TestCluster, VERSION};
 
 #[test]
 fn the_charts_roles_are_sufficient() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     let values = [
         "operator.leaderElect=true",
@@ -16,7 +16,7 @@ fn the_charts_roles_are_sufficient() {
         "operator.defaultStore=ClusterSecretStore/cluster-store",
         "operator.log.level=debug",
     ];
-    let Some(mut command) = world::installed(cluster, &values) else {
+    let Some(mut command) = fixture::installed(cluster, &values) else {
         return;
     };
     // Wait until this replica has the Lease.
@@ -32,8 +32,8 @@ fn the_charts_roles_are_sufficient() {
     templated["spec"]["target"] = json!({"deletionPolicy": "Delete", "template": {
         "templateFrom": [{"configMap": {"name": "templates", "items": [{"key": "conf"}]}}]}});
     cluster.apply(&templated.to_string());
-    let made = cluster.wait_for(&world::secret(stage.namespace, "templated"), |secret| {
-        world::value(secret, "conf")
+    let made = cluster.wait_for(&fixture::secret(stage.namespace, "templated"), |secret| {
+        fixture::value(secret, "conf")
     });
     assert_eq!(made, "user=app");
     stage.wait_ready("templated", "True");
@@ -54,7 +54,7 @@ fn the_charts_roles_are_sufficient() {
         stage.namespace,
         "--timeout=60s",
     ]);
-    cluster.wait_gone(&world::secret(stage.namespace, "templated"));
+    cluster.wait_gone(&fixture::secret(stage.namespace, "templated"));
 
     // Needs the right to restart the workload that uses the Secret. It uses the default store.
     let mut default = stage.manifest("default", "store", "simple", "a");
@@ -94,8 +94,8 @@ fn the_charts_roles_are_sufficient() {
     cluster.apply(&many.to_string());
     stage.wait_value("of-many", "3");
     cluster.must(&["delete", "clusterexternalsecret", "many", "--timeout=60s"]);
-    cluster.wait_gone(&world::path(stage.namespace, "externalsecrets", "of-many", VERSION));
-    cluster.wait_gone(&world::secret(stage.namespace, "of-many"));
+    cluster.wait_gone(&fixture::path(stage.namespace, "externalsecrets", "of-many", VERSION));
+    cluster.wait_gone(&fixture::secret(stage.namespace, "of-many"));
 
     // A PushSecret writes an item, and deletes it again.
     let store = json!([{"kind": "SecretStore", "name": "store"}]);
@@ -116,12 +116,12 @@ fn the_charts_roles_are_sufficient() {
     );
 
     cluster.must(&["delete", "namespace", stage.namespace, "--timeout=60s"]);
-    world::assert_nothing_forbidden(&operator);
+    fixture::assert_nothing_forbidden(&operator);
 }
 
 #[test]
 fn one_namespace_needs_no_cluster_role() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     stage.world.prepare(cluster, VERSION, "elsewhere");
     let scope = format!("operator.scopedNamespace={}", stage.namespace);
@@ -131,9 +131,9 @@ fn one_namespace_needs_no_cluster_role() {
         "operator.leaderElect=true",
         "operator.log.level=debug",
     ];
-    let Some(chart) = world::chart(&values) else { return };
+    let Some(chart) = fixture::chart(&values) else { return };
     assert!(!chart.contains("kind: ClusterRole"), "{chart}");
-    let Some(mut command) = world::installed(cluster, &values) else {
+    let Some(mut command) = fixture::installed(cluster, &values) else {
         return;
     };
     let operator = cluster.run("operator", &mut command);
@@ -154,17 +154,17 @@ fn one_namespace_needs_no_cluster_role() {
         stage.namespace,
         "--timeout=60s",
     ]);
-    cluster.wait_gone(&world::secret(stage.namespace, "one"));
+    cluster.wait_gone(&fixture::secret(stage.namespace, "one"));
 
     let untouched = cluster
-        .get(&world::path("elsewhere", "externalsecrets", "one", VERSION))
+        .get(&fixture::path("elsewhere", "externalsecrets", "one", VERSION))
         .expect("it is there");
     assert!(
         untouched["status"].is_null() && untouched["metadata"]["finalizers"].is_null(),
         "{untouched:#}"
     );
-    assert!(cluster.get(&world::secret("elsewhere", "one")).is_none());
-    world::assert_nothing_forbidden(&operator);
+    assert!(cluster.get(&fixture::secret("elsewhere", "one")).is_none());
+    fixture::assert_nothing_forbidden(&operator);
     // The API server would refuse it, too.
     let account = cluster.kubeconfig_for("external-secrets", "external-secrets");
     for what in [
@@ -182,7 +182,7 @@ fn one_namespace_needs_no_cluster_role() {
 /// As in External Secrets, a ClusterSecretStore can be used from the one namespace if the operator may list and watch it.
 #[test]
 fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     cluster.must(&["label", "namespace", stage.namespace, "team=a"]);
     let conditions = r#"{"spec": {"conditions": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}}"#;
@@ -197,7 +197,7 @@ fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
     cluster.must(&patch);
     let scope = format!("operator.scopedNamespace={}", stage.namespace);
     let values = [&scope, "operator.log.level=debug"];
-    let Some(mut command) = world::installed(cluster, &values) else {
+    let Some(mut command) = fixture::installed(cluster, &values) else {
         return;
     };
     let operator = cluster.run("operator", &mut command);
@@ -211,7 +211,7 @@ fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
     stage.force_sync("one");
     stage.wait_ready("one", "False");
     told(&stage, "one", "denied by spec.condition");
-    world::assert_nothing_forbidden(&operator);
+    fixture::assert_nothing_forbidden(&operator);
 }
 
 /// The real controller and the operator refuse the same manifests with the same messages.
@@ -220,11 +220,11 @@ fn no_manifest_reads_or_takes_over_secrets_of_others() {
     let Some(controllers) = controllers() else { return };
     let controller = &controllers[0];
     for ours in [false, true] {
-        let Some(stage) = Stage::with(&definitions(controller)) else {
+        let Some(stage) = TestCluster::with(&definitions(controller)) else {
             return;
         };
         let running = match ours {
-            true => world::operator(&stage.cluster, &[]),
+            true => fixture::operator(&stage.cluster, &[]),
             false => stage.cluster.run_external_secrets(controller, &[]),
         };
         a_token_of_another_namespace_is_not_used(&stage, &running);
@@ -233,7 +233,7 @@ fn no_manifest_reads_or_takes_over_secrets_of_others() {
     }
 }
 
-fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
+fn a_token_of_another_namespace_is_not_used(stage: &TestCluster, running: &Running) {
     let cluster = &stage.cluster;
     let _there_or_not = cluster.kubectl(&["create", "namespace", "intruder"]);
     let mut store = stage.world.store(
@@ -251,7 +251,7 @@ fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
     secret["metadata"]["namespace"] = json!("intruder");
     cluster.apply(&secret.to_string());
     let condition = |plural: &str, name: &str| {
-        cluster.wait_for(&world::path("intruder", plural, name, VERSION), |object| {
+        cluster.wait_for(&fixture::path("intruder", plural, name, VERSION), |object| {
             let condition = &object["status"]["conditions"][0];
             condition.is_object().then(|| condition.clone())
         })
@@ -267,10 +267,10 @@ fn a_token_of_another_namespace_is_not_used(stage: &Stage, running: &Running) {
         (&secret["status"], &secret["reason"]),
         (&json!("False"), &json!("SecretSyncedError"))
     );
-    assert!(cluster.get(&world::secret("intruder", "stolen")).is_none());
+    assert!(cluster.get(&fixture::secret("intruder", "stolen")).is_none());
 }
 
-fn a_secret_that_is_anothers_stays(stage: &Stage) {
+fn a_secret_that_is_anothers_stays(stage: &TestCluster) {
     let cluster = &stage.cluster;
     stage.external_secret("owner", "store", "simple", "a");
     stage.wait_value("owner", "1");
@@ -303,8 +303,8 @@ fn a_secret_that_is_anothers_stays(stage: &Stage) {
 /// `kubectl describe` shows the current error, not an earlier one.
 #[test]
 fn events_name_the_current_error() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     stage.external_secret("wrong", "store", "no-such-item", "a");
     told(&stage, "wrong", "no-such-item");
     stage.external_secret("wrong", "store", "another-item", "a");
@@ -314,9 +314,9 @@ fn events_name_the_current_error() {
 /// With the rights of External Secrets' own ClusterRole, which has events of the core group only.
 #[test]
 fn core_group_events_are_written_if_only_those_are_allowed() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
-    let Some(mut command) = world::installed(cluster, &[]) else {
+    let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
     let roles: serde_json::Value =
@@ -365,7 +365,7 @@ fn core_group_events_are_written_if_only_those_are_allowed() {
 }
 
 /// Waits for an event about a failure of an ExternalSecret whose message contains a text.
-fn told(stage: &Stage, name: &str, what: &str) {
+fn told(stage: &TestCluster, name: &str, what: &str) {
     let selector = format!("involvedObject.name={name},reason=UpdateFailed");
     let told = wait_until(|| {
         let events = stage
@@ -376,20 +376,20 @@ fn told(stage: &Stage, name: &str, what: &str) {
     assert!(told.is_some(), "no event says {what}");
 }
 
-fn a_cluster_store_says_where_it_may_be_used(stage: &Stage) {
+fn a_cluster_store_says_where_it_may_be_used(stage: &TestCluster) {
     let mut denied = stage.manifest("denied", "elsewhere-only", "simple", "a");
     denied["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
     stage.cluster.apply(&denied.to_string());
     let condition = stage.wait_ready("denied", "False");
     assert_eq!(condition["message"], "could not get secret data from provider");
     told(stage, "denied", "denied by spec.condition");
-    assert!(stage.cluster.get(&world::secret(stage.namespace, "denied")).is_none());
+    assert!(stage.cluster.get(&fixture::secret(stage.namespace, "denied")).is_none());
 }
 
 /// The operator knows every flag that the chart's Deployment can have.
 #[test]
 fn the_charts_flags_are_accepted() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let values = [
         "operator.leaderElect=true",
         "operator.leaderElectionID=mine",
@@ -404,7 +404,7 @@ fn the_charts_flags_are_accepted() {
         "operator.defaultStore=somewhere",
         "operator.autoRestart=true",
     ];
-    let Some(mut command) = world::installed(&stage.cluster, &values) else {
+    let Some(mut command) = fixture::installed(&stage.cluster, &values) else {
         return;
     };
     let operator = stage.cluster.run("operator", &mut command);
@@ -415,10 +415,10 @@ fn the_charts_flags_are_accepted() {
         .wait_for(lease, |lease| lease["spec"]["holderIdentity"].as_str().map(drop));
     let running = wait_until(|| operator.log().contains("operator is running").then_some(()));
     assert!(running.is_some(), "{}", operator.log());
-    world::assert_nothing_forbidden(&operator);
+    fixture::assert_nothing_forbidden(&operator);
 }
 
 fn ready(cluster: &Cluster, operator: &Running) {
-    let ready = wait_until(|| (world::ask(cluster, METRICS + 2, "/readyz")?.status == 200).then_some(()));
+    let ready = wait_until(|| (fixture::ask(cluster, METRICS + 2, "/readyz")?.status == 200).then_some(()));
     assert!(ready.is_some(), "{}", operator.log());
 }

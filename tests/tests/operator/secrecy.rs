@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::fixture::{self, TestCluster};
 use super::front::{forward, serve};
-use super::world::{self, Stage};
 
 /// A value that the API server quotes when it refuses a Secret with it.
 const VALUE: &str = "hunter2!S3CRET#VALUE";
@@ -18,7 +18,7 @@ fn assert_secret(told: &str) {
 
 #[test]
 fn api_server_messages_about_secrets_are_not_repeated() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let cluster = &stage.cluster;
     stage.set_field("simple", "a", VALUE);
     // A policy whose message quotes the Secret.
@@ -34,7 +34,7 @@ fn api_server_messages_about_secrets_are_not_repeated() {
             "metadata": {"name": "chatty"}, "spec": {"policyName": "chatty", "validationActions": ["Deny"]}},
     ]});
     cluster.apply(&policies.to_string());
-    let operator = world::operator(cluster, &["--log-level=debug"]);
+    let operator = fixture::operator(cluster, &["--log-level=debug"]);
     let apply = |name: &str, template: Value| {
         let mut manifest = stage.manifest(name, "store", "simple", "a");
         manifest["spec"]["target"] = json!({"template": template});
@@ -59,7 +59,7 @@ fn api_server_messages_about_secrets_are_not_repeated() {
         let name = format!("denied-{attempt}");
         stage.external_secret(&name, "store", "simple", "a");
         let condition = cluster.wait_for(
-            &world::path(stage.namespace, "externalsecrets", &name, &stage.version),
+            &fixture::path(stage.namespace, "externalsecrets", &name, &stage.version),
             |object| {
                 let condition = &object["status"]["conditions"][0];
                 condition.is_object().then(|| condition.clone())
@@ -80,12 +80,14 @@ fn api_server_messages_about_secrets_are_not_repeated() {
     stage.wait_event("as-a-key-of-a-list", "UpdateFailed", "its entry 1");
     for path in [
         format!("/api/v1/namespaces/{}/events", stage.namespace),
-        world::path(stage.namespace, "externalsecrets", "", &stage.version),
+        fixture::path(stage.namespace, "externalsecrets", "", &stage.version),
     ] {
         let told = cluster.get(&path).expect("a list").to_string();
         assert_secret(&told);
     }
-    let metrics = world::ask(cluster, world::METRICS, "/metrics").expect("metrics").text();
+    let metrics = fixture::ask(cluster, fixture::METRICS, "/metrics")
+        .expect("metrics")
+        .text();
     assert!(metrics.contains("externalsecret_sync_calls_error"), "{metrics}");
     for told in [operator.log(), metrics] {
         assert_secret(&told);
@@ -95,7 +97,7 @@ fn api_server_messages_about_secrets_are_not_repeated() {
 /// Both a server that quotes the values that it refuses, and a server that is no Connect server.
 #[test]
 fn connect_server_messages_about_values_are_not_repeated() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
     let upstream = stage.world.pair.address();
     let quoting = serve(move |request| match request.starts_with(b"POST ") {
@@ -109,7 +111,7 @@ fn connect_server_messages_about_values_are_not_repeated() {
     // An answer in the form of the API server's errors.
     let internal = serve(|_| Some(refusal(403, &json!({"kind": "Status", "code": 403, "message": VALUE}))));
     stage.add_store("internal", internal);
-    let operator = world::operator(cluster, &["--log-level=debug", "--enable-flood-gate=false"]);
+    let operator = fixture::operator(cluster, &["--log-level=debug", "--enable-flood-gate=false"]);
     let meta = |name: &str| json!({"name": name, "namespace": namespace});
     cluster.apply(
         &json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("source"), "stringData": {"v": VALUE}})
@@ -127,9 +129,9 @@ fn connect_server_messages_about_values_are_not_repeated() {
     stage.wait_event("internal", "InvalidProviderConfig", "status 403: Forbidden");
     for path in [
         format!("/api/v1/namespaces/{namespace}/events"),
-        world::path(namespace, "externalsecrets", "", &stage.version),
-        world::path(namespace, "secretstores", "", &stage.version),
-        world::path(namespace, "pushsecrets", "", "external-secrets.io/v1alpha1"),
+        fixture::path(namespace, "externalsecrets", "", &stage.version),
+        fixture::path(namespace, "secretstores", "", &stage.version),
+        fixture::path(namespace, "pushsecrets", "", "external-secrets.io/v1alpha1"),
     ] {
         assert_secret(&cluster.get(&path).expect("a list").to_string());
     }

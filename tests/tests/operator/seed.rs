@@ -11,7 +11,7 @@ use sidevault_tests::cluster::{controllers, definitions};
 
 use self::proxy::NAMES;
 use self::stack::{Stack, condition};
-use super::world::{self, VERSION};
+use super::fixture::{self, VERSION};
 
 const OPERATOR: &str = include_str!("seed/05-operator.yaml");
 const STORES: &str = include_str!("seed/10-stores.yaml");
@@ -102,7 +102,7 @@ const MADE: [Made; 4] = [
 
 #[test]
 fn the_seed_manifests_become_secrets() {
-    let Some(stack) = Stack::set(&world::definitions()) else {
+    let Some(stack) = Stack::set(&fixture::definitions()) else {
         return;
     };
     let cluster = &stack.cluster;
@@ -147,12 +147,12 @@ fn the_seed_manifests_become_secrets() {
     // The token is still the one of the manifest, which is none.
     let operator = stack.operator(&[DEFAULT_STORE]);
     let cluster_store = "/apis/external-secrets.io/v1/clustersecretstores/onepassword-cluster-store".to_owned();
-    let store = world::path("external-secrets", "secretstores", "onepassword-secret-store", VERSION);
+    let store = fixture::path("external-secrets", "secretstores", "onepassword-secret-store", VERSION);
     for path in [&cluster_store, &store] {
         assert_eq!(condition(cluster, path, "False")["reason"], "InvalidProviderConfig");
     }
     stack.taken("external-secrets", EXTERNAL_SECRETS);
-    let secret = world::path("database", "externalsecrets", "postgres-credentials", VERSION);
+    let secret = fixture::path("database", "externalsecrets", "postgres-credentials", VERSION);
     assert_eq!(condition(cluster, &secret, "False")["reason"], "SecretSyncedError");
 
     stack.put_token();
@@ -177,13 +177,13 @@ fn the_seed_manifests_become_secrets() {
     stack.made(&("default", "api-key-secret", "Opaque", &[("api-key", "key-2")]));
     // And "clean up when the ExternalSecret is deleted".
     cluster.must(&["delete", "externalsecret", "rotating-api-key", "--timeout=60s"]);
-    cluster.wait_gone(&world::secret("default", "api-key-secret"));
+    cluster.wait_gone(&fixture::secret("default", "api-key-secret"));
 }
 
 /// kubectl's own way, the API server's, and both only to see whether it would go.
 #[test]
 fn the_seed_manifests_are_accepted_by_every_way_to_apply_them() {
-    let Some(stack) = Stack::set(&world::definitions()) else {
+    let Some(stack) = Stack::set(&fixture::definitions()) else {
         return;
     };
     let monitoring = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring-stubs.yaml");
@@ -246,7 +246,7 @@ fn the_seed_manifests_are_accepted_by_every_way_to_apply_them() {
 
 #[test]
 fn an_external_secret_without_a_store_reports_that() {
-    let Some(stack) = Stack::set(&world::definitions()) else {
+    let Some(stack) = Stack::set(&fixture::definitions()) else {
         return;
     };
     stack.taken("connect", CONNECT);
@@ -255,7 +255,7 @@ fn an_external_secret_without_a_store_reports_that() {
     let _operator = stack.operator(&[]);
     stack.taken("external-secrets", EXTERNAL_SECRETS);
     stack.made(&MADE[0]);
-    let path = world::path("default", "externalsecrets", "rotating-api-key", VERSION);
+    let path = fixture::path("default", "externalsecrets", "rotating-api-key", VERSION);
     let condition = condition(&stack.cluster, &path, "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
     let told = stack.run("kubectl describe externalsecret rotating-api-key");
@@ -307,7 +307,7 @@ fn the_real_controller_makes_the_same_secrets_of_the_seed() {
     stack.made(&MADE[0]);
     stack.made(&MADE[1]);
     if names.contains(&"rotating-api-key") {
-        let path = world::path("default", "externalsecrets", "rotating-api-key", VERSION);
+        let path = fixture::path("default", "externalsecrets", "rotating-api-key", VERSION);
         assert_eq!(
             condition(cluster, &path, "False")["reason"],
             "SecretSyncedError",
@@ -316,7 +316,7 @@ fn the_real_controller_makes_the_same_secrets_of_the_seed() {
         );
     }
     let shown = |name: &str, namespace: &str| {
-        let secret = cluster.get(&world::secret(namespace, name)).expect("the Secret");
+        let secret = cluster.get(&fixture::secret(namespace, name)).expect("the Secret");
         [
             &secret["data"],
             &secret["type"],

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sidevault_tests::pair::wait_until;
 
-use super::world::{self, Stage};
+use super::fixture::{self, TestCluster};
 
 #[test]
 fn a_changed_template_is_used_at_once() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
-    let Some(mut command) = world::installed(cluster, &[]) else {
+    let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
     let operator = cluster.run("operator", &mut command);
@@ -49,15 +49,15 @@ fn a_changed_template_is_used_at_once() {
         "data": {"conf": "late={{ .u }}"}});
     cluster.apply(&late.to_string());
     wait("early", "late=app");
-    world::assert_nothing_forbidden(&operator);
+    fixture::assert_nothing_forbidden(&operator);
 }
 
 /// With the rights of an older chart, which allow to read ConfigMaps but not to list and watch them.
 #[test]
 fn a_template_without_watch_rights_is_read_at_the_next_refresh() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let (cluster, namespace) = (&stage.cluster, stage.namespace);
-    let Some(mut command) = world::installed(cluster, &[]) else {
+    let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
     let name = "sidevault-external-secrets-controller";
@@ -81,11 +81,11 @@ fn a_template_without_watch_rights_is_read_at_the_next_refresh() {
         wait_conf(&stage, name, "later=app");
     }
     assert_eq!(operator.log().matches(told).count(), 1, "{}", operator.log());
-    world::assert_nothing_forbidden(&operator);
+    fixture::assert_nothing_forbidden(&operator);
 }
 
 /// An ExternalSecret whose template is in an object of this kind and name.
-fn templated(stage: &Stage, name: &str, kind: &str, source: &str) -> Value {
+fn templated(stage: &TestCluster, name: &str, kind: &str, source: &str) -> Value {
     let mut manifest = stage.manifest(name, "store", "db", "username");
     manifest["spec"]["refreshInterval"] = json!("24h");
     manifest["spec"]["data"][0]["secretKey"] = json!("u");
@@ -94,16 +94,18 @@ fn templated(stage: &Stage, name: &str, kind: &str, source: &str) -> Value {
     manifest
 }
 
-fn wait_conf(stage: &Stage, name: &str, conf: &str) {
-    stage.cluster.wait_for(&world::secret(stage.namespace, name), |secret| {
-        (world::value(secret, "conf").as_deref() == Some(conf)).then_some(())
-    });
+fn wait_conf(stage: &TestCluster, name: &str, conf: &str) {
+    stage
+        .cluster
+        .wait_for(&fixture::secret(stage.namespace, name), |secret| {
+            (fixture::value(secret, "conf").as_deref() == Some(conf)).then_some(())
+        });
 }
 
 #[test]
 fn lost_keys_of_a_rewrite_are_reported() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     let apply = |name: &str, source: &str, target: &str, policy: &str| {
         let mut manifest = stage.manifest(name, "store", "simple", "a");
         let spec = manifest["spec"].as_object_mut().expect("a spec");
@@ -133,8 +135,8 @@ fn lost_keys_of_a_rewrite_are_reported() {
     stage.wait_ready("emptied", "True");
     // A mistake in a rewrite does not count as a deletion of the items.
     apply("kept", "^x$", "y", "Delete");
-    let secret = world::secret(stage.namespace, "kept");
-    stage.cluster.wait_for(&secret, |secret| world::value(secret, "a"));
+    let secret = fixture::secret(stage.namespace, "kept");
+    stage.cluster.wait_for(&secret, |secret| fixture::value(secret, "a"));
     apply("kept", "(.*)", "$1_key", "Delete");
     stage.wait_event("kept", "UpdateFailed", "the Secret is not deleted");
     assert!(stage.cluster.get(&secret).is_some(), "the Secret is gone");

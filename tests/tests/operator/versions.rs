@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use sidevault_tests::pair::wait_until;
 
+use super::fixture::{self, METRICS, TestCluster, VERSION};
 use super::front::{forward, serve};
-use super::world::{self, METRICS, Stage, VERSION};
 
 /// ExternalSecrets that use the item: name, whether by `dataFrom.extract` rather than `data`, and version.
 const CASES: [(&str, bool, &str); 8] = [
@@ -20,8 +20,8 @@ const CASES: [(&str, bool, &str); 8] = [
 
 #[test]
 fn a_version_number_is_fixed_and_latest_is_the_newest() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     for case in CASES {
         apply(&stage, case);
     }
@@ -37,7 +37,7 @@ fn a_version_number_is_fixed_and_latest_is_the_newest() {
                 );
                 told(&stage, name, "version 2 of item");
                 assert!(
-                    stage.cluster.get(&world::secret(stage.namespace, name)).is_none(),
+                    stage.cluster.get(&fixture::secret(stage.namespace, name)).is_none(),
                     "{name}"
                 );
             }
@@ -71,8 +71,8 @@ fn a_version_number_is_fixed_and_latest_is_the_newest() {
 
 #[test]
 fn an_invalid_version_is_an_error_and_deletes_nothing() {
-    let Some(stage) = Stage::set() else { return };
-    let _operator = world::operator(&stage.cluster, &[]);
+    let Some(stage) = TestCluster::set() else { return };
+    let _operator = fixture::operator(&stage.cluster, &[]);
     for (all, name) in [(false, "one"), (true, "all")] {
         apply(&stage, (name, all, "1"));
         stage.wait_value(name, "one");
@@ -94,9 +94,9 @@ fn an_invalid_version_is_an_error_and_deletes_nothing() {
             told(&stage, name, why);
             let secret = stage
                 .cluster
-                .get(&world::secret(stage.namespace, name))
+                .get(&fixture::secret(stage.namespace, name))
                 .expect("the Secret");
-            assert_eq!(world::value(&secret, "v").as_deref(), Some("one"), "{version}");
+            assert_eq!(fixture::value(&secret, "v").as_deref(), Some("one"), "{version}");
             // Valid again, so that the next invalid version is a change.
             apply(&stage, (name, all, "1"));
             stage.wait_ready(name, "True");
@@ -107,14 +107,14 @@ fn an_invalid_version_is_an_error_and_deletes_nothing() {
 /// 1Password's Connect ignores the version in a request and answers with the newest.
 #[test]
 fn a_server_without_history_serves_no_old_version() {
-    let Some(stage) = Stage::set() else { return };
+    let Some(stage) = TestCluster::set() else { return };
     let upstream = stage.world.pair.address();
     let plain = serve(move |request| {
         let request = String::from_utf8_lossy(request).replace("?version=", "?ignored=");
         forward(upstream, request.as_bytes())
     });
     stage.add_store("plain", plain);
-    let _operator = world::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&stage.cluster, &[]);
     apply(&stage, ("first", false, "1"));
     stage.wait_value("first", "one");
     stage.set_field("versioned", "v", "two");
@@ -126,11 +126,11 @@ fn a_server_without_history_serves_no_old_version() {
     stage.wait_value("newest", "two");
     stage.wait_ready("old", "False");
     told(&stage, "old", "another version of the item than the requested one");
-    assert!(stage.cluster.get(&world::secret(stage.namespace, "old")).is_none());
+    assert!(stage.cluster.get(&fixture::secret(stage.namespace, "old")).is_none());
 }
 
 /// Applies an ExternalSecret that uses the item `versioned`, and creates the item if it does not exist.
-fn apply(stage: &Stage, case: (&str, bool, &str)) {
+fn apply(stage: &TestCluster, case: (&str, bool, &str)) {
     let world = &stage.world;
     if world.pair.item(&world.token, "apps", "versioned").is_none() {
         let item = r#"{"title":"versioned","category":"LOGIN","fields":[{"label":"v","value":"one"}]}"#;
@@ -140,7 +140,7 @@ fn apply(stage: &Stage, case: (&str, bool, &str)) {
     stage.cluster.apply(&manifest(stage, case).to_string());
 }
 
-fn manifest(stage: &Stage, (name, all, version): (&str, bool, &str)) -> Value {
+fn manifest(stage: &TestCluster, (name, all, version): (&str, bool, &str)) -> Value {
     let mut manifest = stage.manifest(name, "store", "versioned", "v");
     // So long that no refresh comes from the interval.
     manifest["spec"]["refreshInterval"] = json!("24h");
@@ -156,8 +156,8 @@ fn manifest(stage: &Stage, (name, all, version): (&str, bool, &str)) -> Value {
 }
 
 /// Makes the operator refresh an ExternalSecret, and waits until it has done so.
-fn forced(stage: &Stage, name: &str) {
-    let path = world::path(stage.namespace, "externalsecrets", name, VERSION);
+fn forced(stage: &TestCluster, name: &str) {
+    let path = fixture::path(stage.namespace, "externalsecrets", name, VERSION);
     let synced = |object: &Value| object["status"]["syncedResourceVersion"].clone();
     let before = synced(&stage.get(name));
     let force = [
@@ -175,7 +175,7 @@ fn forced(stage: &Stage, name: &str) {
 }
 
 /// Waits for an event about an ExternalSecret whose message contains a text.
-fn told(stage: &Stage, name: &str, words: &str) {
+fn told(stage: &TestCluster, name: &str, words: &str) {
     let path = format!("/api/v1/namespaces/{}/events", stage.namespace);
     stage.cluster.wait_for(&path, |events| {
         let events = events["items"].as_array()?.iter();
@@ -187,7 +187,7 @@ fn told(stage: &Stage, name: &str, words: &str) {
 }
 
 /// How often an ExternalSecret was reconciled.
-fn reconciles(stage: &Stage, name: &str) -> f64 {
+fn reconciles(stage: &TestCluster, name: &str) -> f64 {
     let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
-    world::metric(&stage.cluster, METRICS, &series)
+    fixture::metric(&stage.cluster, METRICS, &series)
 }

@@ -8,9 +8,9 @@ use sidevault_tests::cluster::{Cluster, Running};
 use sidevault_tests::pair::wait_until;
 use sidevault_tests::wire::{Request, exchange};
 
+use super::fixture::{self, TestServer};
 use super::matrix;
 use super::snapshot::{self, Snapshot};
-use super::world::{self, World};
 
 /// Where it plays: `parity`, and those that ClusterExternalSecrets meet.
 pub(super) const NAMESPACES: [&str; 4] = ["parity", "team-a", "team-b", "team-c"];
@@ -22,22 +22,22 @@ const SILENT: [&str; 2] = ["extract-none", "find-nothing"];
 pub(super) type Play = BTreeMap<String, Snapshot>;
 
 /// A cluster and a world of its own for one operator.
-pub(super) struct Stage {
+pub(super) struct TestOperator {
     pub(super) cluster: Cluster,
-    pub(super) world: World,
+    pub(super) world: TestServer,
     pub(super) version: String,
     operator: Running,
     metrics: u16,
 }
 
-impl Stage {
+impl TestOperator {
     /// `start` starts the operator, and says at which port it serves metrics. `None` if the cluster's programs were not
     /// built.
     pub(super) fn set(definitions: &Path, start: impl FnOnce(&Cluster) -> (Running, u16)) -> Option<Self> {
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
-        let version = world::version(&cluster);
-        let world = World::start();
+        let version = fixture::version(&cluster);
+        let world = TestServer::start();
         world.prepare(&cluster, &version, "parity");
         let (operator, metrics) = start(&cluster);
         world.wait_stores(&cluster, "parity");
@@ -106,7 +106,7 @@ impl Stage {
     fn external_secrets(&self, namespace: &str) -> Vec<Value> {
         let list = self
             .cluster
-            .get(&world::path(namespace, "externalsecrets", "", &self.version));
+            .get(&fixture::path(namespace, "externalsecrets", "", &self.version));
         let list = list.unwrap_or_default();
         list["items"].as_array().cloned().unwrap_or_default()
     }
@@ -142,7 +142,7 @@ impl Stage {
     fn edit(&self, names: &[String]) {
         self.apply_text(include_str!("../edits.yaml"), &["-n", "parity"]);
         self.apply_text(include_str!("../cluster-edits.yaml"), &[]);
-        let foreign = world::path("team-c", "externalsecrets", "ces-foreign", &self.version);
+        let foreign = fixture::path("team-c", "externalsecrets", "ces-foreign", &self.version);
         self.cluster.delete(&foreign);
         self.force_sync(names, "none");
     }
@@ -185,7 +185,7 @@ impl Stage {
                 of_matrix && name.ends_with(&format!("-{drift}"))
             };
             let names: Vec<&str> = external_secrets.iter().map(name).filter(is_meant).collect();
-            for path in names.iter().map(|name| world::secret("parity", name)) {
+            for path in names.iter().map(|name| fixture::secret("parity", name)) {
                 match &patch {
                     Value::Null => self.cluster.delete(&path),
                     patch => self.cluster.patch(&path, patch),
@@ -229,7 +229,7 @@ impl Stage {
             self.cluster.patch(&format!("{path}/{}", name(cluster)), &patch);
         }
         for name in &names {
-            let path = world::path("parity", "externalsecrets", name, &self.version);
+            let path = fixture::path("parity", "externalsecrets", name, &self.version);
             self.cluster.patch(&path, &patch);
         }
         let mut missing = Vec::new();
@@ -287,7 +287,7 @@ impl Stage {
         assert!(all_gone.is_some(), "ClusterExternalSecrets stay");
         for namespace in NAMESPACES {
             self.cluster
-                .delete(&world::path(namespace, "externalsecrets", "", &self.version));
+                .delete(&fixture::path(namespace, "externalsecrets", "", &self.version));
         }
         let all_gone = wait_until(|| {
             NAMESPACES

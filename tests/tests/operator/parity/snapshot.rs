@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::Cluster;
 
 use super::acts::NAMESPACES;
-use super::world::{self, World};
+use super::fixture::{self, TestServer};
 
 /// By kind and name; what is not in the namespace `parity` has its namespace before its name.
 pub(super) type Snapshot = BTreeMap<String, Value>;
@@ -15,8 +15,8 @@ const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const FORCE_SYNC: &str = "force-sync";
 
 /// All there is now.
-pub(super) fn take(cluster: &Cluster, world: &World) -> Snapshot {
-    let version = world::version(cluster);
+pub(super) fn take(cluster: &Cluster, world: &TestServer) -> Snapshot {
+    let version = fixture::version(cluster);
     let list = |path: &str| -> Vec<Value> {
         let list = cluster.get(path).unwrap_or_default();
         list["items"].as_array().cloned().unwrap_or_default()
@@ -37,10 +37,10 @@ pub(super) fn take(cluster: &Cluster, world: &World) -> Snapshot {
             ("parity", name) => format!("{kind} {name}"),
             (_, name) => format!("{kind} {namespace}/{name}"),
         };
-        for object in list(&world::path(namespace, "secretstores", "", &version)) {
+        for object in list(&fixture::path(namespace, "secretstores", "", &version)) {
             snapshot.insert(key("SecretStore", &object), store(&object));
         }
-        let external_secrets = list(&world::path(namespace, "externalsecrets", "", &version));
+        let external_secrets = list(&fixture::path(namespace, "externalsecrets", "", &version));
         let events = events(&list(&format!("/api/v1/namespaces/{namespace}/events")), world);
         for object in &external_secrets {
             let mut told = external_secret(object);
@@ -145,7 +145,7 @@ fn secret(object: &Value, external_secrets: &[Value]) -> Value {
 }
 
 /// What was said of each ExternalSecret. How often, and in which order, is chance.
-fn events(events: &[Value], world: &World) -> BTreeMap<String, BTreeSet<[String; 3]>> {
+fn events(events: &[Value], world: &TestServer) -> BTreeMap<String, BTreeSet<[String; 3]>> {
     let mut said: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for event in events
         .iter()

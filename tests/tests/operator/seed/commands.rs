@@ -19,13 +19,13 @@ use serde_json::{Value, json};
 use sidevault_tests::cluster::Running;
 use sidevault_tests::sops::Sops;
 
-use super::super::world::{self, VERSION};
+use super::super::fixture::{self, VERSION};
 use super::stack::{Stack, condition, row};
 use super::{CONNECT, DEFAULT_STORE, EXTERNAL_SECRETS, MADE, OPERATOR, STORES};
 
 #[test]
 fn the_seed_commands_work() {
-    let Some(stack) = Stack::set(&world::definitions()) else {
+    let Some(stack) = Stack::set(&fixture::definitions()) else {
         return;
     };
     for (name, manifests) in [("operator", OPERATOR), ("connect", CONNECT), ("stores", STORES)] {
@@ -40,7 +40,7 @@ fn the_seed_commands_work() {
     for (namespace, name) in [("database", "postgres-credentials"), ("default", "rotating-api-key")] {
         condition(
             &stack.cluster,
-            &world::path(namespace, "externalsecrets", name, VERSION),
+            &fixture::path(namespace, "externalsecrets", name, VERSION),
             "True",
         );
     }
@@ -144,7 +144,7 @@ fn troubleshooting(stack: &Stack, operator: &Running) {
 }
 
 fn management(stack: &Stack) {
-    let path = world::path("database", "externalsecrets", "postgres-credentials", VERSION);
+    let path = fixture::path("database", "externalsecrets", "postgres-credentials", VERSION);
     let before = stack.cluster.get(&path).expect("it")["status"]["syncedResourceVersion"].clone();
     let said = stack.run(
         "kubectl annotate externalsecret postgres-credentials -n database \\\nforce-sync=\"$(date +%s)\" --overwrite",
@@ -204,7 +204,7 @@ fn debugging(stack: &Stack) {
     );
     let secret = stack
         .cluster
-        .get(&world::secret("database", "postgres-secret"))
+        .get(&fixture::secret("database", "postgres-secret"))
         .expect("the Secret");
     let mut shell = stack.shell("env | grep -E \"(PASSWORD|TOKEN|KEY)\"");
     shell.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
@@ -212,7 +212,7 @@ fn debugging(stack: &Stack) {
         let key = variable["valueFrom"]["secretKeyRef"]["key"].as_str().expect("a key");
         shell.env(
             variable["name"].as_str().expect("a name"),
-            world::value(&secret, key).expect("a value"),
+            fixture::value(&secret, key).expect("a value"),
         );
     }
     let output = shell.output().expect("sh runs");
@@ -222,7 +222,7 @@ fn debugging(stack: &Stack) {
 #[test]
 fn a_legacy_sops_secret_is_migrated() {
     let Some(sops) = Sops::find() else { return };
-    let Some(stack) = Stack::set(&world::definitions()) else {
+    let Some(stack) = Stack::set(&fixture::definitions()) else {
         return;
     };
     stack.taken("connect", CONNECT);
@@ -254,13 +254,13 @@ fn a_legacy_sops_secret_is_migrated() {
     stack.cluster.apply(&moved.to_string());
     condition(
         &stack.cluster,
-        &world::path("application", "externalsecrets", "legacy-sops-secret", VERSION),
+        &fixture::path("application", "externalsecrets", "legacy-sops-secret", VERSION),
         "True",
     );
     let secret = stack
         .cluster
-        .get(&world::secret("application", "legacy-sops-secret"))
+        .get(&fixture::secret("application", "legacy-sops-secret"))
         .expect("the Secret");
-    assert_eq!(world::value(&secret, "password").as_deref(), Some("old but gold"));
+    assert_eq!(fixture::value(&secret, "password").as_deref(), Some("old but gold"));
     assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "ExternalSecret");
 }

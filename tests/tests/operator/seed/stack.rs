@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running, find_tools};
-use sidevault_tests::pair::Pair;
+use sidevault_tests::pair::ServerPair;
 
-use super::super::world;
+use super::super::fixture;
 use super::proxy::Proxy;
 use super::{ITEMS, Made};
 
@@ -20,7 +20,7 @@ const FLAGS: [&str; 2] = ["--concurrent=1", "--log-level=info"];
 /// The cluster with the namespaces, and the Connect server by its names.
 pub(super) struct Stack {
     pub(super) cluster: Cluster,
-    pub(super) pair: Pair,
+    pub(super) pair: ServerPair,
     pub(super) token: String,
     pub(super) proxy: Proxy,
     pub(super) tools: String,
@@ -36,7 +36,7 @@ impl Stack {
         for namespace in NAMESPACES {
             cluster.must(&["create", "namespace", namespace]);
         }
-        let pair = Pair::start(
+        let pair = ServerPair::start(
             &[
                 "--vault",
                 "secrets",
@@ -125,7 +125,7 @@ impl Stack {
 
     pub(super) fn operator(&self, more: &[&str]) -> Running {
         let flags: Vec<&str> = FLAGS.iter().chain(more).copied().collect();
-        let mut command = world::command(&self.cluster, 8080, &flags);
+        let mut command = fixture::command(&self.cluster, 8080, &flags);
         self.cluster
             .run("operator", command.env("HTTP_PROXY", self.proxy.url()))
     }
@@ -145,9 +145,9 @@ impl Stack {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), json!(value)))
             .collect::<serde_json::Map<_, _>>();
-        self.cluster.wait_for(&world::secret(namespace, name), |secret| {
+        self.cluster.wait_for(&fixture::secret(namespace, name), |secret| {
             let data = secret["data"].as_object()?;
-            let data = data.keys().map(|key| (key.clone(), json!(world::value(secret, key))));
+            let data = data.keys().map(|key| (key.clone(), json!(fixture::value(secret, key))));
             (data.collect::<serde_json::Map<_, _>>() == wanted && secret["type"] == *type_).then_some(())
         });
     }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::cluster::{Cluster, Running, find_tools};
-use sidevault_tests::pair::{Pair, binary, wait_until};
+use sidevault_tests::pair::{ServerPair, binary, wait_until};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// Items of the local vault `apps`.
@@ -38,13 +38,13 @@ const ITEMS: &[&str] = &[
 ];
 
 /// A pair with a local vault and a directory.
-pub(crate) struct World {
-    pub(crate) pair: Pair,
+pub(crate) struct TestServer {
+    pub(crate) pair: ServerPair,
     pub(crate) token: String,
     directory: tempfile::TempDir,
 }
 
-impl World {
+impl TestServer {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let files = directory.path().join("infra");
@@ -53,7 +53,7 @@ impl World {
         fs::write(files.join("ca.pem"), "-----BEGIN CERTIFICATE-----\n\u{1}binary\u{2}\n").expect("a file");
         fs::write(files.join("rotating.yaml"), "current-key: rk-1\n").expect("a file");
         let dir = files.to_string_lossy().into_owned();
-        let pair = Pair::start(&["--vault", "apps", "--dir", &dir], &[]);
+        let pair = ServerPair::start(&["--vault", "apps", "--dir", &dir], &[]);
         let token = pair.token("operator", &["apps=read,write", "infra=read"]);
         wait_until(|| pair.item(&token, "infra", "shared")).expect("the directory is read");
         let world = Self { pair, token, directory };
@@ -206,15 +206,15 @@ fn target(item: &Value) -> String {
 }
 
 /// A cluster with our own resource definitions, the server's stores in a namespace, and our operator.
-pub(crate) struct Stage {
+pub(crate) struct TestCluster {
     pub(crate) cluster: Cluster,
-    pub(crate) world: World,
+    pub(crate) world: TestServer,
     pub(crate) namespace: &'static str,
     /// The API version that its definitions prefer.
     pub(crate) version: String,
 }
 
-impl Stage {
+impl TestCluster {
     /// `None` if the cluster's programs were not built.
     pub(crate) fn set() -> Option<Self> {
         Self::with(&definitions())
@@ -225,7 +225,7 @@ impl Stage {
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
         let version = version(&cluster);
-        let world = World::start();
+        let world = TestServer::start();
         let namespace = "apps";
         world.prepare(&cluster, &version, namespace);
         Some(Self {
