@@ -12,7 +12,7 @@ mod edge;
 mod error;
 mod event_streams;
 mod feed;
-mod json_body;
+mod request_body;
 mod limits;
 mod link;
 mod metrics;

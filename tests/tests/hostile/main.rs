@@ -323,6 +323,39 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     }
 }
 
+/// The right to write is checked before the body is read, so a token that may only read can't hold up writers.
+#[test]
+fn a_token_that_may_not_write_holds_no_permit_for_a_large_body() {
+    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let writer = pair.token("writer", &["apps=read,write"]);
+    let reader = pair.token("reader", &["apps=read"]);
+    let value = "x".repeat(100_000);
+    let large = json!({"title": "large", "category": "LOGIN", "fields": [{"label": "v", "value": value}]}).to_string();
+    let items = "/v1/vaults/apps/items";
+    let created = pair.ask(&writer, "POST", items, &large).unwrap();
+    assert_eq!(created.status, 200, "{}", created.text());
+    let item = format!("{items}/{}", created.json()["id"].as_str().unwrap());
+    for (method, path) in [("POST", items), ("PUT", &item), ("PATCH", &item)] {
+        // As many as there are permits. The bodies never come.
+        let waiting: Vec<Wire> = (0..8)
+            .map(|_| {
+                let head = Request::new(method, path).bearer(&reader);
+                let head = head.header("Expect", "100-continue");
+                let head = head.header("Content-Length", large.len().to_string());
+                let mut wire = Wire::open(pair.address()).unwrap();
+                wire.send(&head.bytes()).unwrap();
+                let answer = wire.until(|seen| seen.ends_with(b"\r\n\r\n") || seen.ends_with(b"}")).unwrap();
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                assert!(answer.starts_with("HTTP/1.1 403"), "{method}: {answer}");
+                wire
+            })
+            .collect();
+        let created = pair.ask(&writer, "POST", items, &large).unwrap();
+        assert_eq!(created.status, 200, "{method}: {}", created.text());
+        drop(waiting);
+    }
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (_pair, fixture) = fixture();

@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::caller::Caller;
 use crate::edge::{InMemory, LargeBody};
 use crate::error::ApiError;
-use crate::json_body::{JsonBody, place};
+use crate::request_body::{RequestBody, large_body_permit};
 
 use super::{json, query};
 
@@ -282,26 +282,28 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
 pub(super) async fn create(
     mut caller: Caller,
     Path(vault): Path<String>,
-    JsonBody(body, place): JsonBody,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Create).await?;
+    let (body, permit) = body.read(&caller.api).await?;
     let input = ItemInput::from_json(&body)?;
     let command = Command::CreateItem {
         vault: entry.vault.id,
         input,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Create, command, place).await
+    write(&caller, &entry, Action::Create, command, permit).await
 }
 
 pub(super) async fn replace(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body, place): JsonBody,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
+    let (body, permit) = body.read(&caller.api).await?;
     let input = ItemInput::from_json(&body)?;
     let command = Command::ReplaceItem {
         vault,
@@ -309,22 +311,23 @@ pub(super) async fn replace(
         input,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command, place).await
+    write(&caller, &entry, Action::Update, command, permit).await
 }
 
 pub(super) async fn patch(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
-    JsonBody(body, place): JsonBody,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
+    let (body, permit) = body.read(&caller.api).await?;
     let operations = patch::parse(&body)?;
-    // A small patch of a large item is a large write.
-    let place = match place {
-        Some(place) => Some(place),
-        None => place_of_item(&caller, vault, item).await?,
+    // The answer to a small patch of a large item is large.
+    let permit = match permit {
+        Some(permit) => Some(permit),
+        None => permit_for_item(&caller, vault, item).await?,
     };
     let command = Command::PatchItem {
         vault,
@@ -332,7 +335,7 @@ pub(super) async fn patch(
         operations,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command, place).await
+    write(&caller, &entry, Action::Update, command, permit).await
 }
 
 pub(super) async fn delete(
@@ -347,29 +350,29 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// If an item is as large as a large body, the place among the large bodies that its answer takes.
-pub(super) async fn place_of_item(
+/// The permit for a large body, if the item is that large: the answer will hold the item.
+async fn permit_for_item(
     caller: &Caller,
     vault: VaultId,
     item: ItemId,
 ) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    let found = caller.store().await?.item(&caller.snapshot, vault, item).await?;
-    // The item itself must not be kept while it waits.
+    let found = caller.store().await?.item(&caller.view, vault, item).await?;
+    // Drops the item before the wait, so that waiting requests hold no items in memory.
     let bytes = found.map_or(0, |item| item.json().len() as u64);
-    place(&caller.api, Some(bytes)).await
+    large_body_permit(&caller.api, Some(bytes)).await
 }
 
-/// Sends the write to sync, and answers with the item. A large answer keeps the `place` of its body until it is sent.
+/// Sends the write to sync, and answers with the item. The answer keeps the `permit` of a large body until it is sent.
 pub(super) async fn write(
     caller: &Caller,
     entry: &Arc<VaultEntry>,
     action: Action,
     command: Command,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Response, ApiError> {
     let mut response = written(caller, entry, action, command).await?;
-    if let Some(place) = place {
-        response.extensions_mut().insert(LargeBody(Arc::new(place)));
+    if let Some(permit) = permit {
+        response.extensions_mut().insert(LargeBody(Arc::new(permit)));
     }
     Ok(response)
 }

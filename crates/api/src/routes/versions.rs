@@ -10,7 +10,7 @@ use sidevault_store::Command;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::json_body::place;
+use crate::request_body::large_body_permit;
 
 use super::items::{item_id, write};
 
@@ -55,14 +55,14 @@ pub(super) async fn restore(
     // The answer is as large as that version.
     let old = caller.store().await?.item_version(vault, item, version).await?;
     let bytes = old.map_or(0, |old| old.json().len() as u64);
-    let place = place(&caller.api, Some(bytes)).await?;
+    let permit = large_body_permit(&caller.api, Some(bytes)).await?;
     let command = Command::RestoreItem {
         vault,
         item,
         version,
         by: caller.editor(),
     };
-    write(&caller, &entry, Action::Update, command, place).await
+    write(&caller, &entry, Action::Update, command, permit).await
 }
 
 pub(super) fn number(version: &str) -> Result<u32, ApiError> {
