@@ -281,7 +281,7 @@ impl Caller {
                     "the token was made by the name of a vault that was renamed or deleted since: make another token"
                 );
             }
-            self.note(Action::Read, ActivityOutcome::Deny, id, None, None, "");
+            self.record(Action::Read, Outcome::Deny, id, None, None);
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
         self.snapshot
@@ -312,7 +312,7 @@ impl Caller {
         Ok(find(self))
     }
 
-    /// Notes what was asked for, for `/v1/activity`.
+    /// Adds this request to the activity log that `/v1/activity` shows. Only the first call for a request counts.
     pub(crate) fn record(
         &self,
         action: Action,
@@ -320,19 +320,6 @@ impl Caller {
         vault: VaultId,
         item: Option<ItemId>,
         version: Option<u32>,
-    ) {
-        let user_agent = self.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
-        self.note(action, result, vault, item, version, user_agent.unwrap_or_default());
-    }
-
-    fn note(
-        &self,
-        action: Action,
-        result: ActivityOutcome,
-        vault: VaultId,
-        item: Option<ItemId>,
-        version: Option<u32>,
-        user_agent: &str,
     ) {
         if self.context.is_recorded.swap(true, Ordering::Relaxed) {
             return;
@@ -347,7 +334,7 @@ impl Caller {
                 id: issuer_id(&self.token.kid),
                 account: shortened(&self.token.name),
                 jti: shortened(&self.token.jti),
-                user_agent: shortened(user_agent),
+                user_agent: shortened(self.user_agent_for(vault)),
                 request_ip: self.context.remote.map(|ip: IpAddr| ip.to_string()).unwrap_or_default(),
             },
             resource: Resource {
@@ -361,6 +348,13 @@ impl Caller {
                 item_version: version,
             },
         });
+    }
+
+    /// The client's `User-Agent`; empty for a vault out of scope, so that no token writes its own text into that vault's
+    /// activity.
+    fn user_agent_for(&self, vault: VaultId) -> &str {
+        let user_agent = self.user_agent.as_ref().filter(|_| self.in_scope(vault));
+        user_agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default()
     }
 
     /// What becomes an item's `lastEditedBy`: the token's id, as Connect shows the integration's.

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use sidevault_model::activity::{Action, ActivityOutcome};
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
-use sidevault_store::CHUNK_BYTES;
+use sidevault_store::{CHUNK_BYTES, StoredItem};
 
 use crate::api::Api;
 use crate::caller::Caller;
@@ -24,8 +24,8 @@ use super::conditional::{Precondition, Validators};
 use super::items::{item_id, read};
 use super::query;
 
-/// How often an answer is begun anew because the file was replaced just then. A new attempt sees the newest version, so
-/// the second one nearly always succeeds.
+/// How often an item is read for one answer, when a file is replaced just then. Each attempt sees the newest version, so the
+/// second one nearly always succeeds.
 const ATTEMPTS: usize = 8;
 
 /// A file as `inline_files=true` shows it.
@@ -69,33 +69,46 @@ pub(super) async fn content(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let (vault, id) = locate(&mut caller, &vault, &item).await?;
-    for _ in 0..ATTEMPTS {
-        let found = read(&mut caller, vault, id).await?;
+    from_one_version(&mut caller, vault, id, async |caller: &Caller, found: &StoredItem| {
         let file = find(found.item()?, &name)?;
-        let whole = method == Method::HEAD;
-        if let Some(response) = send(&caller, vault, &file, found.updated_at, whole, &headers).await? {
-            caller.record(
-                Action::Read,
-                ActivityOutcome::Success,
-                vault,
-                Some(id),
-                Some(found.version),
-            );
-            return Ok(response);
+        let is_head = method == Method::HEAD;
+        send(caller, vault, &file, found.updated_at, is_head, &headers).await
+    })
+    .await
+}
+
+/// Reads the item and makes an answer of it. `answer` returns None if the content of a file was replaced since the item was
+/// read: then the item is read again, at most [`ATTEMPTS`] times.
+///
+/// # Errors
+/// Those of `answer`; 503 if a content was replaced during each attempt.
+async fn from_one_version<T>(
+    caller: &mut Caller,
+    vault: VaultId,
+    id: ItemId,
+    answer: impl AsyncFn(&Caller, &StoredItem) -> Result<Option<T>, ApiError>,
+) -> Result<T, ApiError> {
+    for _ in 0..ATTEMPTS {
+        let found = read(caller, vault, id).await?;
+        if let Some(answer) = answer(caller, &found).await? {
+            caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
+            return Ok(answer);
         }
         caller.renew().await?;
     }
-    Err(replaced())
+    Err(ApiError::unavailable(
+        "the file is replaced more often than it can be read. Try again in a moment",
+    ))
 }
 
-/// The answer to a GET, or if it is only about the `whole` to a HEAD: ranges are defined for GET alone (RFC 9110, 14.2).
-/// None if the content was replaced since the item was read.
+/// The answer to a GET or a HEAD. HEAD ignores Range, which is defined for GET alone (RFC 9110, 14.2). None if the content was
+/// replaced since the item was read.
 async fn send(
     caller: &Caller,
     vault: VaultId,
     file: &File,
     modified: Timestamp,
-    whole: bool,
+    is_head: bool,
     headers: &HeaderMap,
 ) -> Result<Option<Response>, ApiError> {
     let content = content_of(file)?;
@@ -114,7 +127,7 @@ async fn send(
         }
     }
     let range = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
-        Some(text) if !whole && validators.may_send_range(headers) => Range::parse(text, file.size),
+        Some(text) if !is_head && validators.may_send_range(headers) => Range::parse(text, file.size),
         _ => Range::Whole,
     };
     let (status, first, end) = match range {
@@ -127,7 +140,7 @@ async fn send(
             return Ok(Some(response));
         }
     };
-    let body = if whole || first == end {
+    let body = if is_head || first == end {
         Body::empty()
     } else {
         let Some(head) = read_chunk(&caller.api, vault, content, first, end).await? else {
@@ -173,10 +186,6 @@ fn content_of(file: &File) -> Result<FileId, ApiError> {
     file.content.ok_or_else(|| ApiError::not_found("file", file.id))
 }
 
-fn replaced() -> ApiError {
-    ApiError::unavailable("the file is replaced more often than it can be read. Try again in a moment")
-}
-
 /// The file that a path names: by id, or by a name that only one file has.
 fn find(item: Item, segment: &str) -> Result<File, ApiError> {
     if let Ok(id) = FileId::parse(segment)
@@ -210,22 +219,10 @@ async fn show(
 ) -> Result<Vec<Inlined>, ApiError> {
     let inline = wants_inline(uri)?;
     let (vault, id) = locate(&mut caller, vault, item).await?;
-    for _ in 0..ATTEMPTS {
-        let found = read(&mut caller, vault, id).await?;
-        let files = some(found.item()?)?;
-        if let Some(shown) = inlined(&caller, vault, files, inline).await? {
-            caller.record(
-                Action::Read,
-                ActivityOutcome::Success,
-                vault,
-                Some(id),
-                Some(found.version),
-            );
-            return Ok(shown);
-        }
-        caller.renew().await?;
-    }
-    Err(replaced())
+    from_one_version(&mut caller, vault, id, async |caller: &Caller, found: &StoredItem| {
+        inlined(caller, vault, some(found.item()?)?, inline).await
+    })
+    .await
 }
 
 /// None if a content was replaced since the item was read.
