@@ -18,6 +18,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::limits;
 
+mod closed;
+
+pub(crate) use closed::{CloseReason, ClosedConnections};
+
 /// How many connections are closed at once when there is no room: looking for them takes time.
 const ROOM: usize = 32;
 
@@ -30,6 +34,7 @@ pub(crate) struct Connections {
     requests: usize,
     room: Room,
     is_full: AtomicBool,
+    closed: ClosedConnections,
 }
 
 /// What requests use of the limits: counted once for all connections, and once for each address.
@@ -96,8 +101,8 @@ impl Table {
     }
 
     /// Closes some connections that wait for their peer: those of the addresses with the most connections first, and of
-    /// one address those that have waited longest. False if none can be closed.
-    fn make_room(&mut self, group: Option<IpAddr>) -> bool {
+    /// one address those that have waited longest. Returns how many it closed.
+    fn make_room(&mut self, group: Option<IpAddr>) -> usize {
         let now = Instant::now();
         let mut waiting: Vec<_> = self
             .open
@@ -113,7 +118,7 @@ impl Table {
         for (.., number) in &waiting {
             self.close(*number);
         }
-        !waiting.is_empty()
+        waiting.len()
     }
 }
 
@@ -122,13 +127,14 @@ impl Table {
 pub(crate) struct Busy;
 
 impl Connections {
-    /// For a listener that has at most `requests` requests in work.
-    pub(crate) fn new(requests: usize) -> Arc<Self> {
+    /// For a listener that has at most `requests` requests in work, and counts the connections that it closes in `closed`.
+    pub(crate) fn new(requests: usize, closed: ClosedConnections) -> Arc<Self> {
         Arc::new(Self {
             table: Mutex::default(),
             requests,
             room: Room::new(requests, limits::UNSENT_BYTES, limits::WAITING),
             is_full: AtomicBool::new(false),
+            closed,
         })
     }
 
@@ -142,12 +148,15 @@ impl Connections {
         let mut table = self.table();
         let of_group = table.count(group);
         let count = table.open.len();
-        let has_room = if of_group >= limits::CONNECTIONS_OF_ONE {
-            table.make_room(Some(group))
-        } else {
-            count < limits::CONNECTIONS || table.make_room(None)
-        };
         let is_full = of_group >= limits::CONNECTIONS_OF_ONE || count >= limits::CONNECTIONS;
+        let has_room = if is_full {
+            let of_this_address = (of_group >= limits::CONNECTIONS_OF_ONE).then_some(group);
+            let closed = table.make_room(of_this_address);
+            self.closed.count(CloseReason::ConnectionLimit, closed);
+            closed > 0
+        } else {
+            true
+        };
         if is_full && !self.is_full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 connections = count,
@@ -159,6 +168,7 @@ impl Connections {
             self.is_full.store(false, Ordering::Relaxed);
         }
         if !has_room {
+            self.closed.count(CloseReason::Refused, 1);
             return None;
         }
         let number = table.next;
@@ -184,7 +194,8 @@ impl Connections {
 
     /// Closes connections that wait for their peer, of any address. Called when the process has too many open files.
     pub(crate) fn make_room(&self) {
-        self.table().make_room(None);
+        let closed = self.table().make_room(None);
+        self.closed.count(CloseReason::OpenFiles, closed);
     }
 
     /// Closes the connection whose peer has not taken an answer for longest, if there is one.
@@ -198,6 +209,7 @@ impl Connections {
             .filter_map(|(number, held)| Some((held.turns().unread_since(now)?, *number)));
         if let Some((_, number)) = unread.min() {
             table.close(number);
+            self.closed.count(CloseReason::UnreadLimit, 1);
         }
     }
 
@@ -264,18 +276,33 @@ impl Place {
         self.held.closing.notified().await;
     }
 
-    /// Waits until the peer has kept the connection waiting for so long.
+    /// Waits until the peer has kept the connection waiting for so long, and counts that.
     pub(crate) async fn overdue(&self, patience: Duration) {
         loop {
             let now = Instant::now();
-            let since = self.held.turns().waits_since();
+            let (since, is_idle) = {
+                let turns = self.held.turns();
+                (turns.waits_since(), turns.open == 0)
+            };
             match since {
-                Some(since) if since + patience <= now => return,
+                Some(since) if since + patience <= now => {
+                    let reason = if is_idle {
+                        CloseReason::RequestTimeout
+                    } else {
+                        CloseReason::AnswerTimeout
+                    };
+                    return self.count_closed(reason);
+                }
                 Some(since) => sleep_until(since + patience).await,
                 // A wait that begins from now on ends later than this.
                 None => sleep_until(now + patience).await,
             }
         }
+    }
+
+    /// Counts that this connection is closed.
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
+        self.connections.closed.count(reason, 1);
     }
 
     /// Whether there is no request in work.

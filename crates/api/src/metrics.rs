@@ -16,6 +16,7 @@ use sidevault_keys::Token;
 use sidevault_model::Timestamp;
 use sidevault_store::Snapshot;
 
+use crate::connections::ClosedConnections;
 use crate::routes::Route;
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -61,6 +62,7 @@ pub(crate) struct Metrics {
     token_expiry: Family<TokenLabel, Gauge>,
     activity_dropped: Counter,
     pub(crate) event_streams: Gauge,
+    pub(crate) connections_closed: ClosedConnections,
     sync_linked: Gauge,
     items: Family<VaultLabel, Gauge>,
     sequence: Gauge,
@@ -86,6 +88,7 @@ impl Default for Metrics {
             token_expiry: Family::default(),
             activity_dropped: Counter::default(),
             event_streams: Gauge::default(),
+            connections_closed: ClosedConnections::default(),
             sync_linked: Gauge::default(),
             items: Family::default(),
             sequence: Gauge::default(),
@@ -116,6 +119,7 @@ impl Default for Metrics {
             "Open event streams",
             metrics.event_streams.clone(),
         );
+        metrics.connections_closed.register(r);
         r.register("bus_connected", "1 if sync can be reached", metrics.sync_linked.clone());
         r.register(
             "events_sequence",

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::api::Api;
-use crate::connections::{Connections, Exchange, Place};
+use crate::connections::{CloseReason, ClosedConnections, Connections, Exchange, Place};
 use crate::edge::{Edge, too_many_requests};
 use crate::limits;
 use crate::sending::Sending;
@@ -56,7 +56,8 @@ pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: Cancellati
     api.serving.store(true, Ordering::Relaxed);
     let edge = Edge::new(api.clone());
     let answer = move |request, exchange| edge.clone().answer(request, exchange);
-    accept(listener, tls, stop, limits::REQUESTS, answer).await;
+    let connections = Connections::new(limits::REQUESTS, api.metrics.connections_closed.clone());
+    accept(listener, tls, stop, connections, answer).await;
     api.drained.cancel();
 }
 
@@ -71,15 +72,20 @@ pub(crate) async fn serve_router(router: Router, listener: Listener, stop: Cance
             }
         }
     };
-    accept(listener, Tls::Off, stop, limits::STATUS_REQUESTS, answer).await;
+    let connections = Connections::new(limits::STATUS_REQUESTS, ClosedConnections::default());
+    accept(listener, Tls::Off, stop, connections, answer).await;
 }
 
-async fn accept<F, A>(listener: Listener, tls: Tls, stop: CancellationToken, requests: usize, answer: A)
-where
+async fn accept<F, A>(
+    listener: Listener,
+    tls: Tls,
+    stop: CancellationToken,
+    connections: Arc<Connections>,
+    answer: A,
+) where
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let connections = Connections::new(requests);
     let tasks = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.socket.accept()).await {
         let (stream, remote) = match accepted {
@@ -129,7 +135,10 @@ where
                     Some(Ok(Ok(Some(stream)))) => serve_stream(stream, &place, &stop, answer).await,
                     Some(Ok(Ok(None))) | None => {}
                     Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
-                    Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
+                    Some(Err(_)) => {
+                        place.count_closed(CloseReason::TlsTimeout);
+                        tracing::debug!("a TLS handshake took too long");
+                    }
                 }
             }
         }

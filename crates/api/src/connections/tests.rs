@@ -5,6 +5,11 @@ fn address(n: u32) -> IpAddr {
     IpAddr::V4(n.into())
 }
 
+/// For a listener with at most `requests` requests in work.
+fn connections(requests: usize) -> Arc<Connections> {
+    Connections::new(requests, ClosedConnections::default())
+}
+
 /// Whether the connection was told to make room.
 async fn is_closing(place: &Place) -> bool {
     futures_util::poll!(pin!(place.closing())).is_ready()
@@ -12,7 +17,7 @@ async fn is_closing(place: &Place) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn one_address_has_half_of_the_places_and_its_newcomers_take_its_own() {
-    let connections = Connections::new(1);
+    let connections = connections(1);
     let other = connections.admit(address(7)).unwrap();
     let mut places = Vec::new();
     for _ in 0..limits::CONNECTIONS_OF_ONE {
@@ -26,13 +31,14 @@ async fn one_address_has_half_of_the_places_and_its_newcomers_take_its_own() {
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
     let count = connections.table().count(address(1));
     assert_eq!(count, limits::CONNECTIONS_OF_ONE - ROOM + 1);
+    assert_eq!(connections.closed.of(CloseReason::ConnectionLimit), ROOM as u64);
     drop((places, newest, last));
     assert_eq!(connections.table().groups.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_all_places_are_taken_the_largest_holders_give_way_and_requests_in_work_never_do() {
-    let connections = Connections::new(1);
+    let connections = connections(1);
     let honest = connections.admit(address(1)).unwrap();
     let busy: Vec<Place> = (0..100).map(|_| connections.admit(address(2)).unwrap()).collect();
     let at_work: Vec<_> = busy.iter().map(Place::begin).collect();
@@ -55,12 +61,13 @@ async fn when_all_places_are_taken_the_largest_holders_give_way_and_requests_in_
 
 #[tokio::test]
 async fn a_newcomer_finds_no_place_where_all_are_served() {
-    let connections = Connections::new(1);
+    let connections = connections(1);
     let places: Vec<Place> = (0..limits::CONNECTIONS_OF_ONE)
         .map(|_| connections.admit(address(1)).unwrap())
         .collect();
     let mut exchanges: Vec<_> = places.iter().map(Place::begin).collect();
     assert!(connections.admit(address(1)).is_none());
+    assert_eq!(connections.closed.of(CloseReason::Refused), 1);
     assert!(connections.admit(address(2)).is_some());
     exchanges.pop();
     assert!(connections.admit(address(1)).is_some());
@@ -78,7 +85,7 @@ fn addresses_of_ipv6_count_by_their_network() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_to_do() {
     let minute = Duration::from_secs(60);
-    let connections = Connections::new(1);
+    let connections = connections(1);
     let place = connections.admit(address(1)).unwrap();
     let start = Instant::now();
     place.overdue(minute).await;
@@ -97,6 +104,7 @@ async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_
     exchange.waits_for_peer();
     overdue.await;
     assert_eq!(start.elapsed(), minute * 3 / 2, "it took something after half a minute");
+    assert_eq!(connections.closed.of(CloseReason::AnswerTimeout), 1);
 
     drop(exchange);
     let start = Instant::now();
@@ -106,7 +114,7 @@ async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_
 
 #[tokio::test(start_paused = true)]
 async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
-    let connections = Connections::new(3);
+    let connections = connections(3);
     let half = limits::UNSENT_BYTES / 2;
     let [hog, slow, honest] = [1, 2, 3].map(|n| connections.admit(address(n)).unwrap());
     let (unread, at_work, asked) = (hog.begin(), slow.begin(), honest.begin());
@@ -123,6 +131,7 @@ async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
     assert!(!is_closing(&hog).await);
     assert!(timeout(limits::UNREAD_GRACE, &mut afforded).await.is_err());
     assert!(is_closing(&hog).await && !is_closing(&slow).await);
+    assert_eq!(connections.closed.of(CloseReason::UnreadLimit), 1);
     drop(unread);
     afforded.await.unwrap();
 
@@ -139,7 +148,7 @@ async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
 
 #[tokio::test]
 async fn one_address_has_half_of_the_requests_and_of_the_room_at_the_most() {
-    let connections = Connections::new(4);
+    let connections = connections(4);
     let [greedy, other] = [1, 2].map(|n| connections.admit(address(n)).unwrap());
     let half = limits::UNSENT_BYTES / 2;
     let exchanges: Vec<_> = (0..3).map(|_| greedy.begin()).collect();
@@ -156,7 +165,7 @@ async fn one_address_has_half_of_the_requests_and_of_the_room_at_the_most() {
 
 #[tokio::test(start_paused = true)]
 async fn who_takes_something_of_any_answer_is_reading() {
-    let connections = Connections::new(4);
+    let connections = connections(4);
     let place = connections.admit(address(1)).unwrap();
     let exchanges = [place.begin(), place.begin()];
     let start = Instant::now();

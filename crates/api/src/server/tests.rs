@@ -10,13 +10,26 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// A server that answers every request with as many bytes.
-async fn server(tls: Tls, bytes: usize) -> (SocketAddr, CancellationToken) {
-    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let (address, stop) = (listener.local_addr(), CancellationToken::new());
-    let answer = move |_, _| async move { Ok(Response::new(Body::from(vec![b'x'; bytes]))) };
-    tokio::spawn(accept(listener, tls, stop.clone(), 4, answer));
-    (address, stop)
+/// A server that answers every request with a body of the same size.
+struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    closed: ClosedConnections,
+}
+
+impl Server {
+    async fn start(tls: Tls, bytes: usize) -> Self {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let server = Self {
+            address: listener.local_addr(),
+            stop: CancellationToken::new(),
+            closed: ClosedConnections::default(),
+        };
+        let answer = move |_, _| async move { Ok(Response::new(Body::from(vec![b'x'; bytes]))) };
+        let connections = Connections::new(4, server.closed.clone());
+        tokio::spawn(accept(listener, tls, server.stop.clone(), connections, answer));
+        server
+    }
 }
 
 /// A certificate, and a client that believes it.
@@ -54,7 +67,7 @@ async fn closed_after(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
 async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
     let stop = CancellationToken::new();
     let (with_tls, connector) = tls(&stop);
-    let (plain, secure) = (server(Tls::Off, 1).await.0, server(with_tls, 1).await.0);
+    let (plain, secure) = (Server::start(Tls::Off, 1).await, Server::start(with_tls, 1).await);
     let whole_preface = [PREFACE, SETTINGS].concat();
     let first: [&[u8]; 6] = [
         b"",
@@ -65,14 +78,14 @@ async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
         &whole_preface,
     ];
     for bytes in first {
-        let mut stream = TcpStream::connect(plain).await.unwrap();
+        let mut stream = TcpStream::connect(plain.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         tokio::time::pause();
         let took = closed_after(&mut stream).await;
         assert!(took <= limits::PEER_TIME + limits::LEAVE_TIME * 2, "{bytes:?} {took:?}");
         tokio::time::resume();
 
-        let stream = TcpStream::connect(secure).await.unwrap();
+        let stream = TcpStream::connect(secure.address).await.unwrap();
         let mut stream = connector
             .connect("localhost".try_into().unwrap(), stream)
             .await
@@ -88,23 +101,47 @@ async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
         tokio::time::resume();
     }
     // Before TLS.
-    let mut stream = TcpStream::connect(secure).await.unwrap();
+    let mut stream = TcpStream::connect(secure.address).await.unwrap();
     tokio::time::pause();
     let took = closed_after(&mut stream).await;
     assert!(took <= limits::TLS_TIME + limits::LEAVE_TIME, "{took:?}");
+    for (server, tls_timeouts) in [(plain, 0), (secure, 1)] {
+        assert_eq!(server.closed.of(CloseReason::RequestTimeout), first.len() as u64);
+        assert_eq!(server.closed.of(CloseReason::TlsTimeout), tls_timeouts);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_if_its_client_reads_nothing_of_an_answer_for_a_minute() {
+    const BYTES: usize = 64 << 20;
+    let server = Server::start(Tls::Off, BYTES).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.read_exact(&mut [0; 1024]).await.unwrap();
+    tokio::time::pause();
+    let start = Instant::now();
+    while server.closed.of(CloseReason::AnswerTimeout) == 0 {
+        assert!(start.elapsed() < limits::PEER_TIME * 2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(start.elapsed() >= limits::PEER_TIME - Duration::from_secs(1), "{:?}", start.elapsed());
+    // What the operating system has buffered still arrives.
+    let mut rest = Vec::new();
+    let _end_or_reset = timeout(limits::LEAVE_TIME * 2, stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < BYTES - 1024, "{}", rest.len());
 }
 
 #[tokio::test]
 async fn a_stop_waits_for_no_silent_connection() {
-    let (address, stop) = server(Tls::Off, 1).await;
-    let mut silent = TcpStream::connect(address).await.unwrap();
-    let mut slow = TcpStream::connect(address).await.unwrap();
+    let server = Server::start(Tls::Off, 1).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET / HTT").await.unwrap();
     // Served, and so both are accepted: in order.
-    let mut served = TcpStream::connect(address).await.unwrap();
+    let mut served = TcpStream::connect(server.address).await.unwrap();
     served.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     served.read_u8().await.unwrap();
-    stop.cancel();
+    server.stop.cancel();
     tokio::time::pause();
     for stream in [&mut silent, &mut slow, &mut served] {
         assert!(closed_after(stream).await <= limits::LEAVE_TIME * 2);

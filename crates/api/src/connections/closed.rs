@@ -1,0 +1,71 @@
+//! Why the server closed connections, counted for `/metrics`.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// Why the server closed a connection. Connections that their clients closed, or that the server closed after an answer, do
+/// not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseReason {
+    /// The client sent no whole request for [`crate::limits::PEER_TIME`].
+    RequestTimeout,
+    /// The client read nothing of an answer for [`crate::limits::PEER_TIME`].
+    AnswerTimeout,
+    /// The TLS handshake took longer than [`crate::limits::TLS_TIME`].
+    TlsTimeout,
+    /// A new connection needed its place: all connections, or all of its address, were open.
+    ConnectionLimit,
+    /// Requests or answers of others waited for memory that an answer on it held, which its client did not read.
+    UnreadLimit,
+    /// The process had too many open files to accept a further connection.
+    OpenFiles,
+    /// It was new, and none of the open connections could be closed for it.
+    Refused,
+}
+
+impl CloseReason {
+    fn label(self) -> &'static str {
+        match self {
+            Self::RequestTimeout => "request_timeout",
+            Self::AnswerTimeout => "answer_timeout",
+            Self::TlsTimeout => "tls_timeout",
+            Self::ConnectionLimit => "connection_limit",
+            Self::UnreadLimit => "unread_limit",
+            Self::OpenFiles => "open_files",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct Labels {
+    reason: &'static str,
+}
+
+/// How many connections were closed for each reason. Clones count together.
+#[derive(Clone, Default)]
+pub(crate) struct ClosedConnections(Family<Labels, Counter>);
+
+impl ClosedConnections {
+    pub(crate) fn count(&self, reason: CloseReason, connections: usize) {
+        self.labelled(reason).inc_by(connections as u64);
+    }
+
+    /// Adds the series to a registry.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Connections closed by the server, by reason";
+        registry.register("connections_closed", help, self.0.clone());
+    }
+
+    fn labelled(&self, reason: CloseReason) -> Counter {
+        let reason = reason.label();
+        self.0.get_or_create_owned(&Labels { reason })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(&self, reason: CloseReason) -> u64 {
+        self.labelled(reason).get()
+    }
+}
