@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::Recorder;
-use crate::caller::Tokens;
 use crate::error::ApiError;
 use crate::event_streams::EventStreams;
 use crate::feed::Feed;
@@ -21,6 +20,7 @@ use crate::limits;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
 use crate::revoked::Revoked;
+use crate::tokens::Tokens;
 
 /// How often the store is tried while it can't be opened.
 const OPEN_AGAIN: Duration = Duration::from_millis(50);

@@ -7,63 +7,16 @@ use std::sync::atomic::Ordering;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
-use sidevault_keys::{Token, TokenError, Verifier};
-use sidevault_model::activity::{
-    Action, ActivityOutcome, Actor, ItemRef, RecordKind, Resource, ResourceType, VaultRef,
-};
+use sidevault_keys::{Token, TokenError};
+use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
 use sidevault_store::{Notice, Reader, Snapshot, TokenRecord, VaultEntry};
 
 use crate::activity::shortened;
 use crate::api::Api;
-use crate::edge::RequestContext;
 use crate::error::ApiError;
-use crate::limits;
-
-/// Verified tokens. Checking a signature takes a hundred times as long as all else of a read, so
-/// each token is checked once; bad ones are not kept, so they can't push out good ones.
-pub(crate) struct Tokens {
-    verifier: Verifier,
-    /// By the token's SHA-256: the token itself does not stay in memory.
-    verified: Cache<[u8; 32], Arc<Token>>,
-}
-
-impl Tokens {
-    pub(crate) fn new(verifier: Verifier) -> Self {
-        Self {
-            verifier,
-            verified: Cache::new(limits::VERIFIED_TOKENS),
-        }
-    }
-
-    /// The token behind this text, and whether it was seen for the first time.
-    fn verify(&self, text: &str, now: Timestamp) -> Result<(Arc<Token>, bool), TokenError> {
-        let hash: [u8; 32] = Sha256::digest(text).into();
-        if let Some(token) = self.verified.get(&hash) {
-            return match token.expires_at {
-                Some(at) if at <= now => {
-                    self.verified.remove(&hash);
-                    Err(TokenError::Expired {
-                        name: token.name.clone(),
-                        jti: token.jti.clone(),
-                        at,
-                    })
-                }
-                _ => Ok((token, false)),
-            };
-        }
-        let token = Arc::new(self.verifier.verify(text, now)?);
-        self.verified.insert(hash, token.clone());
-        Ok((token, true))
-    }
-
-    /// Whether any token was ever verified here.
-    pub(crate) fn any(&self) -> bool {
-        !self.verified.is_empty()
-    }
-}
+use crate::request_context::RequestContext;
 
 /// Whoever sent a request with a good token, and the store as it is for this request.
 pub(crate) struct Caller {

@@ -1,7 +1,6 @@
 //! The edge of the api: what every request and every answer gets, whatever its path.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
@@ -15,78 +14,20 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
-use sidevault_keys::Token;
 use sidevault_model::CONNECT_VERSION;
-use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use crate::api::Api;
 use crate::connections::{Busy, Exchange};
 use crate::error::ApiError;
 use crate::limits;
-use crate::routes::{self, Route};
+use crate::request_context::{REQUEST_ID, RequestContext, RequestId};
+use crate::responses::{InMemory, LargeBody};
+use crate::route::Route;
+use crate::routes;
 use crate::unread::Unread;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The longest request id that is taken over from a client.
-const LONGEST_ID: usize = 64;
-
-/// What is known of a request beside the request itself.
-#[derive(Default)]
-pub(crate) struct RequestContext {
-    pub(crate) id: RequestId,
-    pub(crate) remote: Option<IpAddr>,
-    /// The token, once it is known to be good.
-    pub(crate) token: OnceLock<Arc<Token>>,
-    /// Whether the activity log knows of it: an answer that had to wait for room is produced twice.
-    pub(crate) is_recorded: AtomicBool,
-}
-
-/// A request's id: the client's, or a new UUID.
-#[derive(Default)]
-pub(crate) enum RequestId {
-    Given(HeaderValue),
-    New(uuid::Uuid),
-    #[default]
-    None,
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
-            Self::New(id) => id.fmt(f),
-            Self::None => Ok(()),
-        }
-    }
-}
-
-impl RequestId {
-    /// Taken over only if it can do no harm in a log or a header.
-    fn of(headers: &http::HeaderMap) -> Self {
-        let given = headers.get(REQUEST_ID).filter(|id| {
-            let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(byte);
-            (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)
-        });
-        match given {
-            Some(id) => Self::Given(id.clone()),
-            None => Self::New(uuid::Builder::from_random_bytes(rand::random()).into_uuid()),
-        }
-    }
-
-    fn header(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Given(id) => Some(id.clone()),
-            Self::New(id) => {
-                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)).ok()
-            }
-            Self::None => None,
-        }
-    }
-}
 
 /// The whole api as one service for hyper.
 #[derive(Clone)]
@@ -243,15 +184,6 @@ impl IntoResponse for Busy {
     }
 }
 
-/// How many bytes of an answer are in memory from the start.
-#[derive(Clone, Copy)]
-pub(crate) struct InMemory(pub(crate) usize);
-
-/// In an answer: the place among the large bodies that its request has. It is kept until the answer, which may be as large,
-/// is sent.
-#[derive(Clone)]
-pub(crate) struct LargeBody(pub(crate) Arc<OwnedSemaphorePermit>);
-
 fn in_memory(response: &Response) -> usize {
     match response.extensions().get() {
         Some(InMemory(bytes)) => *bytes,
@@ -356,16 +288,5 @@ mod tests {
             normal("http://host//v1/vaults").as_deref(),
             Some("http://host/v1/vaults")
         );
-    }
-
-    #[test]
-    fn a_request_id_that_could_break_a_log_is_replaced() {
-        let mut headers = http::HeaderMap::new();
-        headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
-        assert_eq!(RequestId::of(&headers).to_string(), "abc-1");
-        for bad in ["a b", "a\"b", "{}"] {
-            headers.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
-            assert_eq!(RequestId::of(&headers).to_string().len(), 36, "{bad}");
-        }
     }
 }

@@ -17,7 +17,7 @@ use sidevault_model::Timestamp;
 use sidevault_store::Snapshot;
 
 use crate::connections::ClosedConnections;
-use crate::routes::Route;
+use crate::route::Route;
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct Request {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 use sidevault_model::{CONNECT_VERSION, ServerHealth};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
+use crate::responses::{heartbeat_body, metrics_body};
 use crate::server::{Listener, serve_router};
 
 /// Where a process's status comes from.
@@ -44,22 +45,5 @@ async fn with_version(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(name, HeaderValue::from_static(CONNECT_VERSION));
-    response
-}
-
-pub(crate) fn heartbeat_body() -> Response {
-    text(".", "text/plain; charset=utf-8")
-}
-
-pub(crate) fn metrics_body(metrics: String) -> Response {
-    // OpenMetrics reads as the older format too, and Connect promises text/plain.
-    text(metrics, "text/plain; version=0.0.4; charset=utf-8")
-}
-
-fn text(body: impl IntoResponse, kind: &'static str) -> Response {
-    let mut response = body.into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -15,11 +15,11 @@ use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Caller;
-use crate::edge::{InMemory, LargeBody};
 use crate::error::ApiError;
 use crate::request_body::{RequestBody, large_body_permit};
+use crate::responses::{InMemory, LargeBody, json};
 
-use super::{json, query};
+use super::query;
 
 /// How many summaries are read and sent at once.
 const PAGE: u32 = 500;

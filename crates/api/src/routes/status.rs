@@ -10,7 +10,7 @@ use sidevault_model::{Dependency, DependencyStatus, ServerHealth};
 
 use crate::api::Api;
 use crate::caller::Caller;
-use crate::status::{heartbeat_body, metrics_body};
+use crate::responses::{heartbeat_body, metrics_body};
 
 pub(super) async fn heartbeat() -> Response {
     heartbeat_body()
