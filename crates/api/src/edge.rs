@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -21,9 +20,8 @@ use crate::api::Api;
 use crate::connections::{Busy, Exchange};
 use crate::error::ApiError;
 use crate::limits;
-use crate::request_context::{REQUEST_ID, RequestContext, RequestId};
+use crate::request_context::{REQUEST_ID, RequestContext};
 use crate::responses::{InMemory, LargeBody};
-use crate::route::Route;
 use crate::routes;
 use crate::unread::Unread;
 
@@ -51,19 +49,13 @@ impl Edge {
         exchange: Arc<Exchange>,
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
-        let context = Arc::new(RequestContext {
-            id: RequestId::of(request.headers()),
-            remote: Some(exchange.address()),
-            token: OnceLock::new(),
-            is_recorded: AtomicBool::new(false),
-        });
+        let context = Arc::new(RequestContext::new(request.headers(), exchange.address()));
         if let Some(uri) = normal_path(request.uri()) {
             *request.uri_mut() = uri;
         }
-        let route = Route::of(request.uri().path());
         let method = request.method().clone();
         let mut response = match admit(&request, &exchange).await {
-            Ok(()) => self.dispatch(route, context.clone(), request, &exchange).await,
+            Ok(()) => self.dispatch(context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
         };
         let headers = response.headers_mut();
@@ -73,21 +65,21 @@ impl Edge {
         }
         let took = started.elapsed();
         let status = response.status();
+        let route = context.route();
+        log(&route, &method, status, took, &context);
         self.0.api.metrics.answered(route, &method, status.as_u16(), took);
-        log(route, &method, status, took, &context);
         Ok(response)
     }
 
     /// The answer, once there is room for it.
     async fn handle(
         &self,
-        route: Route,
         context: Arc<RequestContext>,
         mut request: Request<hyper::body::Incoming>,
         exchange: &Exchange,
     ) -> Response {
         let Shared { api, router, .. } = &*self.0;
-        if let Some(response) = routes::read(route, api, &context, &request).await {
+        if let Some(response) = routes::without_router(api, &context, &request).await {
             let bytes = in_memory(&response);
             if exchange.try_to_afford(bytes) {
                 return response;
@@ -97,7 +89,7 @@ impl Edge {
             if let Err(busy) = exchange.afford(bytes).await {
                 return busy.into_response();
             }
-            let again = routes::read(route, api, &context, &request).await;
+            let again = routes::without_router(api, &context, &request).await;
             return again.unwrap_or_else(|| ApiError::internal().into_response());
         }
         request.extensions_mut().insert(context);
@@ -128,12 +120,11 @@ impl Edge {
 
     async fn dispatch(
         &self,
-        route: Route,
         context: Arc<RequestContext>,
         request: Request<hyper::body::Incoming>,
         exchange: &Exchange,
     ) -> Response {
-        let answer = self.handle(route, context, request, exchange);
+        let answer = self.handle(context, request, exchange);
         let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
         // What is in memory is answered at once: only what is not needs a timer.
         let answered = match futures_util::poll!(&mut answer) {
@@ -141,7 +132,7 @@ impl Edge {
             Poll::Pending => tokio::time::timeout(limits::ANSWER_TIME, answer).await,
         };
         match answered {
-            Ok(Ok(response)) => in_our_form(response),
+            Ok(Ok(response)) => response,
             Ok(Err(_panic)) => {
                 tracing::error!("a request met a bug: please report what was asked and the lines above");
                 ApiError::internal().into_response()
@@ -204,20 +195,6 @@ fn without_body<B>(request: &Request<B>) -> Request<Body> {
     copy
 }
 
-/// The router's own refusals are plain text: of a path that is not UTF-8 once it is decoded.
-fn in_our_form(response: Response) -> Response {
-    let plain = response
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
-    match response.status() {
-        status if status.is_client_error() && plain => {
-            ApiError::new(status, "the path can't be read: it is not UTF-8").into_response()
-        }
-        _ => response,
-    }
-}
-
 /// The path without doubled and trailing slashes, if it has any: the Go SDK doubles the first
 /// one, the JS SDK adds a last one, and neither follows a redirect for a POST.
 fn normal_path(uri: &Uri) -> Option<Uri> {
@@ -244,13 +221,13 @@ fn normal_path(uri: &Uri) -> Option<Uri> {
 
 /// One line a request. Reads that went well only at debug: there are thousands a second, and
 /// `/v1/activity` knows them. Never a path, a query or a header: titles and tokens stand there.
-fn log(route: Route, method: &http::Method, status: StatusCode, took: std::time::Duration, context: &RequestContext) {
+fn log(route: &str, method: &http::Method, status: StatusCode, took: std::time::Duration, context: &RequestContext) {
     let jti = context.token.get().map(|token| token.jti.as_str());
     let dur_ms = took.as_micros() as f64 / 1000.0;
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
-                request_id = %context.id, jti, route = route.label(), %method, status = status.as_u16(), dur_ms,
+                request_id = %context.id, jti, route, %method, status = status.as_u16(), dur_ms,
                 "request"
             )
         };

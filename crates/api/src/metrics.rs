@@ -2,9 +2,10 @@
 //! only to requests with a valid token.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use http::Method;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,18 +18,18 @@ use sidevault_model::Timestamp;
 use sidevault_store::Snapshot;
 
 use crate::connections::ClosedConnections;
-use crate::route::Route;
+use crate::route::{ITEM, ITEMS, Route};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct Request {
-    route: &'static str,
+    route: Route,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct RouteLabel {
-    route: &'static str,
+    route: Route,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -66,23 +67,36 @@ pub(crate) struct Metrics {
     sync_linked: Gauge,
     items: Family<VaultLabel, Gauge>,
     sequence: Gauge,
-    known: [Known; Route::COUNT],
+    frequent: [Frequent; 2],
 }
 
-/// A route's series that nearly every request counts in, found by their labels only once.
-#[derive(Default)]
-struct Known {
-    read: OnceLock<Counter>,
-    duration: OnceLock<Histogram>,
+/// The series of a GET that nearly all requests are and that succeeded, looked up by their labels only once.
+struct Frequent {
+    route: &'static str,
+    count: Counter,
+    duration: Histogram,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
+        let requests = Family::default();
+        let duration: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 9)));
+        let frequent = [ITEM, ITEMS].map(|route| Frequent {
+            route,
+            count: requests.get_or_create_owned(&Request {
+                route: route.into(),
+                method: "GET",
+                status: 200,
+            }),
+            duration: duration.get_or_create_owned(&RouteLabel { route: route.into() }),
+        });
         let mut metrics = Self {
             registry: Registry::with_prefix("sidevault"),
             details: Registry::with_prefix("sidevault"),
-            requests: Family::default(),
-            duration: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 9))),
+            requests,
+            duration,
+            frequent,
             auth_failures: Family::default(),
             expiries: Mutex::default(),
             token_expiry: Family::default(),
@@ -92,7 +106,6 @@ impl Default for Metrics {
             sync_linked: Gauge::default(),
             items: Family::default(),
             sequence: Gauge::default(),
-            known: Default::default(),
         };
         let r = &mut metrics.registry;
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -196,28 +209,32 @@ impl Metrics {
         self.expiries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub(crate) fn answered(&self, route: Route, method: &http::Method, status: u16, took: Duration) {
-        let known = &self.known[route as usize];
-        let counter = |method| {
-            let route = route.label();
-            self.requests.get_or_create_owned(&Request { route, method, status })
+    /// Counts a request that was answered, and how long that took.
+    pub(crate) fn answered(&self, route: Route, method: &Method, status: u16, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let frequent = self.frequent.iter().find(|frequent| frequent.route == route);
+        if let Some(frequent) = frequent.filter(|_| *method == Method::GET && status == 200) {
+            frequent.count.inc();
+            frequent.duration.observe(seconds);
+            return;
+        }
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            Method::HEAD => "HEAD",
+            // A client may send any word as the method, and each label value would be a further series.
+            _ => "other",
         };
-        match *method {
-            http::Method::GET if status == 200 => known.read.get_or_init(|| counter("GET")).inc(),
-            http::Method::GET => counter("GET").inc(),
-            http::Method::POST => counter("POST").inc(),
-            http::Method::PUT => counter("PUT").inc(),
-            http::Method::PATCH => counter("PATCH").inc(),
-            http::Method::DELETE => counter("DELETE").inc(),
-            http::Method::HEAD => counter("HEAD").inc(),
-            // A client may send any word: they must not become series of their own.
-            _ => counter("other").inc(),
+        let request = Request {
+            route: route.clone(),
+            method,
+            status,
         };
-        let duration = known.duration.get_or_init(|| {
-            let route = route.label();
-            self.duration.get_or_create_owned(&RouteLabel { route })
-        });
-        duration.observe(took.as_secs_f64());
+        self.requests.get_or_create(&request).inc();
+        self.duration.get_or_create(&RouteLabel { route }).observe(seconds);
     }
 
     pub(crate) fn auth_failed(&self, reason: &'static str) {

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sidevault_keys::Token;
+
+use crate::route::{NO_ROUTE, Route};
 
 /// The header that holds a request's id, in requests and in answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,6 +24,27 @@ pub(crate) struct RequestContext {
     pub(crate) token: OnceLock<Arc<Token>>,
     /// Whether the activity log knows of it: an answer that had to wait for room is produced twice.
     pub(crate) is_recorded: AtomicBool,
+    route: OnceLock<Route>,
+}
+
+impl RequestContext {
+    /// For a request with these headers from this address.
+    pub(crate) fn new(headers: &HeaderMap, remote: IpAddr) -> Self {
+        Self {
+            id: RequestId::of(headers),
+            remote: Some(remote),
+            ..Self::default()
+        }
+    }
+
+    /// Notes the route. Only the first call counts: an answer that had to wait for room is routed twice.
+    pub(crate) fn set_route(&self, route: Route) {
+        self.route.get_or_init(|| route);
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        self.route.get().cloned().unwrap_or(NO_ROUTE)
+    }
 }
 
 /// A request's id: the client's, or a new UUID.
@@ -45,7 +68,7 @@ impl std::fmt::Display for RequestId {
 
 impl RequestId {
     /// Taken over only if it can do no harm in a log or a header.
-    pub(crate) fn of(headers: &http::HeaderMap) -> Self {
+    fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
             let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(byte);
             (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)
@@ -75,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_request_id_that_could_break_a_log_is_replaced() {
-        let mut headers = http::HeaderMap::new();
+        let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
         assert_eq!(RequestId::of(&headers).to_string(), "abc-1");
         for bad in ["a b", "a\"b", "{}"] {

@@ -8,7 +8,7 @@ use sidevault_model::VaultId;
 use crate::caller::Caller;
 use crate::error::ApiError;
 
-use super::query;
+use super::query::query;
 
 const DEFAULT_LIMIT: u32 = 50;
 

@@ -17,7 +17,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::event_streams::StreamPlace;
 
-use super::query;
+use super::query::query;
 
 /// How often a comment is sent when nothing happens, and the token looked at again.
 const ALIVE: Duration = Duration::from_secs(15);

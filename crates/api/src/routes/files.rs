@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +21,8 @@ use crate::error::ApiError;
 
 use super::conditional::{Precondition, Validators};
 use super::items::{item_id, read};
-use super::query;
+use super::path::Path;
+use super::query::query;
 
 /// How often an item is read for one answer, when a file is replaced just then. Each attempt sees the newest version, so the
 /// second one nearly always succeeds.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -19,7 +18,8 @@ use crate::error::ApiError;
 use crate::request_body::{RequestBody, large_body_permit};
 use crate::responses::{InMemory, LargeBody, json};
 
-use super::query;
+use super::path::Path;
+use super::query::query;
 
 /// How many summaries are read and sent at once.
 const PAGE: u32 = 500;
@@ -255,9 +255,15 @@ pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Res
 }
 
 async fn version_of(caller: &Caller, vault: VaultId, id: ItemId, version: &str) -> Result<StoredItem, ApiError> {
-    let number = super::versions::number(version)?;
+    let number = version_number(version)?;
     let found = caller.store().await?.item_version(vault, id, number).await?;
     found.ok_or_else(|| ApiError::not_found(&format!("version {number} of item"), id))
+}
+
+/// A version, from a path or a query.
+pub(super) fn version_number(text: &str) -> Result<u32, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
 }
 
 /// The item that a path names: by id, or by a title that only one item has. To a token that may not read, a title is

@@ -5,33 +5,37 @@ mod conditional;
 mod events;
 mod files;
 mod items;
+mod path;
+mod query;
 mod status;
 mod vaults;
 mod versions;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header};
+use axum::{Extension, Router};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::api::Api;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::request_context::RequestContext;
-use crate::route::Route;
+use crate::route::{ITEM, ITEMS};
 
+/// All routes. Each answers HEAD as it answers GET, without the body.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/activity", get(activity::list))
         .route("/v1/events", get(events::stream))
         .route("/v1/vaults", get(vaults::list))
         .route("/v1/vaults/{vault}", get(vaults::one))
-        .route("/v1/vaults/{vault}/items", get(items::list).post(items::create))
+        .route(ITEMS, get(items::list).post(items::create))
         .route(
-            "/v1/vaults/{vault}/items/{item}",
+            ITEM,
             get(items::one)
                 .put(items::replace)
                 .patch(items::patch)
@@ -55,39 +59,52 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/metrics", get(status::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(note_route))
         .with_state(api)
 }
 
-/// The two reads that nearly all requests are, by a shorter way to the same handlers: for each
-/// request the router clones itself, the parameters of the path, and all headers.
-/// None if the request is another one.
-pub(crate) async fn read<B>(
-    route: Route,
+/// Notes which route matched, for metrics and the log.
+async fn note_route(
+    matched: Option<MatchedPath>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(matched) = matched {
+        context.set_route(matched.as_str().to_owned().into());
+    }
+    next.run(request).await
+}
+
+/// Answers the two reads that nearly all requests are, GET [`ITEMS`] and GET [`ITEM`], by the same handlers but without
+/// axum's router: for each request the router clones itself, the parameters of the path, and all headers. Returns None for
+/// any other request.
+pub(crate) async fn without_router<B>(
     api: &Arc<Api>,
     context: &Arc<RequestContext>,
     request: &http::Request<B>,
 ) -> Option<Response> {
     let (uri, headers) = (request.uri(), request.headers());
-    // What is percent-encoded is the router's to decode.
-    if request.method() != http::Method::GET || uri.path().contains('%') {
+    // Only the router decodes percent-encoding.
+    if request.method() != Method::GET || uri.path().contains('%') {
         return None;
     }
-    let mut segments = uri.path().split('/').skip(3);
-    let caller = Caller::of(api, context.clone(), headers);
-    let answer = match (route, segments.next(), segments.nth(1)) {
-        (Route::Items, Some(vault), None) => match caller.await {
-            Ok(caller) => items::show_list(caller, vault, uri).await,
-            Err(error) => Err(error),
-        },
-        (Route::Item, Some(vault), Some(item)) => match caller.await {
-            Ok(caller) => items::show(caller, vault, item, uri, headers).await,
-            Err(error) => Err(error),
-        },
-        _ => return None,
+    let mut segments = uri.path().strip_prefix("/v1/vaults/")?.split('/');
+    let vault = segments.next().filter(|vault| !vault.is_empty())?;
+    segments.next().filter(|segment| *segment == "items")?;
+    let item = segments.next();
+    if segments.next().is_some() || item == Some("") {
+        return None;
+    }
+    context.set_route(if item.is_some() { ITEM } else { ITEMS }.into());
+    let answer = match (Caller::of(api, context.clone(), headers).await, item) {
+        (Ok(caller), Some(item)) => items::show(caller, vault, item, uri, headers).await,
+        (Ok(caller), None) => items::show_list(caller, vault, uri).await,
+        (Err(error), _) => Err(error),
     };
     let mut response = answer.into_response();
     if response.status() == StatusCode::NOT_MODIFIED {
-        // As the router does; all other answers get their length from hyper.
+        // As the router does. hyper adds the length to all other answers.
         response
             .headers_mut()
             .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -99,18 +116,8 @@ async fn no_such_path() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "path not found")
 }
 
-async fn wrong_method(request: Request) -> impl IntoResponse {
-    let allowed = Route::of(request.uri().path()).methods();
-    let error = ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("method {} is not allowed here; allowed: {allowed}", request.method()),
-    );
-    ([(header::ALLOW, HeaderValue::from_static(allowed))], error)
-}
-
-/// The values of one parameter of a query, percent-decoded, `+` read as a blank as forms do.
-pub(crate) fn query<'a>(uri: &'a http::Uri, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        .filter(move |(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+/// axum adds the header `Allow`.
+async fn wrong_method(method: Method) -> ApiError {
+    let message = format!("method {method} is not allowed on this path; the header Allow lists those that are");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

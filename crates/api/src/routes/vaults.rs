@@ -1,7 +1,6 @@
 //! `GET /v1/vaults` and `GET /v1/vaults/{vault}`.
 
 use axum::Json;
-use axum::extract::Path;
 use http::Uri;
 use sidevault_model::Vault;
 use sidevault_model::activity::{Action, ActivityOutcome};
@@ -10,7 +9,8 @@ use sidevault_model::filter::{self, Attributes, Filter, Subject};
 use crate::caller::Caller;
 use crate::error::ApiError;
 
-use super::query;
+use super::path::Path;
+use super::query::query;
 
 /// The vaults in the token's scope that match the filter, oldest first, then by id.
 pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>>, ApiError> {

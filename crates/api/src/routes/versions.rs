@@ -1,7 +1,6 @@
 //! An item's history, beyond Connect: `…/versions`, and restoring one.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::response::Response;
 use serde::Serialize;
 use sidevault_model::Timestamp;
@@ -12,7 +11,8 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::request_body::large_body_permit;
 
-use super::items::{item_id, write};
+use super::items::{item_id, version_number, write};
+use super::path::Path;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +51,7 @@ pub(super) async fn restore(
     let entry = caller.editable(&vault).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
-    let version = number(&version)?;
+    let version = version_number(&version)?;
     // The answer is as large as that version.
     let old = caller.store().await?.item_version(vault, item, version).await?;
     let bytes = old.map_or(0, |old| old.json().len() as u64);
@@ -63,10 +63,4 @@ pub(super) async fn restore(
         by: caller.editor(),
     };
     write(&caller, &entry, Action::Update, command, permit).await
-}
-
-pub(super) fn number(version: &str) -> Result<u32, ApiError> {
-    version
-        .parse()
-        .map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
 }
