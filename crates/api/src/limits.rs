@@ -26,10 +26,10 @@ pub(crate) const HEAD_BYTES: usize = 128 << 10;
 
 /// How much of a request body that the handler did not read is read and dropped, so that the connection can be used again.
 /// Go's server reads as much.
-pub(crate) const UNREAD_BYTES: usize = 256 << 10;
+pub(crate) const UNREAD_BODY_BYTES: usize = 256 << 10;
 
 /// How long that may take.
-pub(crate) const UNREAD_TIME: Duration = Duration::from_secs(5);
+pub(crate) const UNREAD_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// How long a peer may keep a connection waiting: for its first request, for the end of a request's head, for the next
 /// request, or until it reads some more of an answer. It counts from the moment at which the connection was accepted.

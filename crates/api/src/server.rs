@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use crate::api::Api;
 use crate::connections::{CloseReason, ClosedConnections, Connections, Exchange, Place};
-use crate::edge::{Edge, too_many_requests};
+use crate::middleware::{Middleware, too_many_requests};
 use crate::limits;
 use crate::sending::Sending;
 use crate::tls::{self, Tls};
@@ -54,14 +54,14 @@ impl Listener {
 /// Serves the api until `stop`; then finishes what is in work, for 25 seconds at the most.
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
     api.serving.store(true, Ordering::Relaxed);
-    let edge = Edge::new(api.clone());
-    let answer = move |request, exchange| edge.clone().answer(request, exchange);
+    let middleware = Middleware::new(api.clone());
+    let answer = move |request, exchange| middleware.clone().answer(request, exchange);
     let connections = Connections::new(limits::REQUESTS, api.metrics.connections_closed.clone());
     accept(listener, tls, stop, connections, answer).await;
     api.drained.cancel();
 }
 
-/// Serves a router without the api's edge, plain: for sync's three status routes.
+/// Serves a router without the middleware: for sync's three status routes.
 pub(crate) async fn serve_router(router: Router, listener: Listener, stop: CancellationToken) {
     let answer = move |request: Request<Incoming>, exchange: Arc<Exchange>| {
         let router = router.clone();

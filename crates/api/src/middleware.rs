@@ -23,20 +23,20 @@ use crate::limits;
 use crate::request_context::{REQUEST_ID, RequestContext};
 use crate::responses::{InMemory, LargeBody};
 use crate::routes;
-use crate::unread::Unread;
+use crate::drain_on_drop::DrainOnDrop;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
 
 /// The whole api as one service for hyper.
 #[derive(Clone)]
-pub(crate) struct Edge(Arc<Shared>);
+pub(crate) struct Middleware(Arc<Shared>);
 
 struct Shared {
     api: Arc<Api>,
     router: Router,
 }
 
-impl Edge {
+impl Middleware {
     pub(crate) fn new(api: Arc<Api>) -> Self {
         let router = routes::router(api.clone());
         Self(Arc::new(Shared { api, router }))
@@ -94,7 +94,7 @@ impl Edge {
         }
         request.extensions_mut().insert(context);
         let again = request.method().is_safe().then(|| without_body(&request));
-        let request = request.map(|body| Body::new(Unread::new(body)));
+        let request = request.map(|body| Body::new(DrainOnDrop::new(body)));
         let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
         let large = response.extensions_mut().remove::<LargeBody>();
         let bytes = in_memory(&response);

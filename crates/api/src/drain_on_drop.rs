@@ -14,15 +14,15 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::limits;
 
 /// The body of a request. What is left of it when it is dropped is read and thrown away, within limits.
-pub(crate) struct Unread(Option<Incoming>);
+pub(crate) struct DrainOnDrop(Option<Incoming>);
 
-impl Unread {
+impl DrainOnDrop {
     pub(crate) fn new(body: Incoming) -> Self {
         Self(Some(body))
     }
 }
 
-impl Body for Unread {
+impl Body for DrainOnDrop {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -45,13 +45,13 @@ impl Body for Unread {
     }
 }
 
-impl Drop for Unread {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else {
             return;
         };
         let rest = async move {
-            let mut left = limits::UNREAD_BYTES;
+            let mut left = limits::UNREAD_BODY_BYTES;
             while let Some(Ok(frame)) = body.frame().await {
                 left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
                 if left == 0 {
@@ -59,6 +59,6 @@ impl Drop for Unread {
                 }
             }
         };
-        tokio::spawn(tokio::time::timeout(limits::UNREAD_TIME, rest));
+        tokio::spawn(tokio::time::timeout(limits::UNREAD_BODY_TIME, rest));
     }
 }
