@@ -1,15 +1,15 @@
-//! The places of event streams, shared among tokens.
+//! The permits of event streams, shared among tokens.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio_util::sync::CancellationToken;
 
-/// The open streams. Their number is limited: when the limit is reached, a token with fewer streams than another takes the
-/// place of the other token's newest stream. So each token gets as many streams as it wants up to an equal share, and
-/// besides what other tokens do not use.
+/// The open streams. When their limit is reached, a token may still open a stream if another token has at least two more: the
+/// newest stream of the token with the most streams is then ended. So each token gets up to an equal share of the streams, and
+/// those that other tokens do not use.
 pub(crate) struct EventStreams {
-    places: usize,
+    limit: usize,
     open: Mutex<Open>,
 }
 
@@ -26,8 +26,8 @@ struct Stream {
     displaced: CancellationToken,
 }
 
-/// A place, until this is dropped or [`StreamPlace::displaced`].
-pub(crate) struct StreamPlace {
+/// The right to keep one stream open, until this is dropped or [`Self::displaced`] returns.
+pub(crate) struct StreamPermit {
     streams: Arc<EventStreams>,
     jti: String,
     number: u64,
@@ -35,25 +35,25 @@ pub(crate) struct StreamPlace {
 }
 
 impl EventStreams {
-    pub(crate) fn new(places: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            places,
+            limit,
             open: Mutex::default(),
         })
     }
 
-    /// A place for one more stream of this token; None if it has its share already.
-    pub(crate) fn take_place(self: &Arc<Self>, jti: &str) -> Option<StreamPlace> {
+    /// A permit for one more stream of the token with the id `jti`. None if the token has its share already.
+    pub(crate) fn acquire(self: &Arc<Self>, jti: &str) -> Option<StreamPermit> {
         let mut open = self.open();
-        if open.count >= self.places {
+        if open.count >= self.limit {
             let own = open.tokens.get(jti).map_or(0, Vec::len);
             let (most, streams) = open.tokens.iter().max_by_key(|(_, streams)| streams.len())?;
-            // After the exchange the other token still has at least as many streams as this one.
+            // Afterwards the other token still has at least as many streams as this one.
             if streams.len() < own + 2 {
                 return None;
             }
-            let (most, gone) = (most.clone(), streams.last()?.number);
-            if let Some(stream) = open.remove(&most, gone) {
+            let (most, newest) = (most.clone(), streams.last()?.number);
+            if let Some(stream) = open.remove(&most, newest) {
                 stream.displaced.cancel();
             }
         }
@@ -65,7 +65,7 @@ impl EventStreams {
             number,
             displaced: displaced.clone(),
         });
-        Some(StreamPlace {
+        Some(StreamPermit {
             streams: self.clone(),
             jti: jti.to_owned(),
             number,
@@ -91,19 +91,19 @@ impl Open {
     }
 }
 
-impl StreamPlace {
-    /// Whether another token has taken this place.
+impl StreamPermit {
+    /// Whether this stream has to end because another token got its permit.
     pub(crate) fn is_displaced(&self) -> bool {
         self.displaced.is_cancelled()
     }
 
-    /// Returns once another token has taken this place.
+    /// Waits until this stream has to end because another token got its permit.
     pub(crate) async fn displaced(&self) {
         self.displaced.cancelled().await;
     }
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         // A stream that was displaced is removed already.
         let _ = self.streams.open().remove(&self.jti, self.number);
@@ -116,17 +116,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_gets_its_share_though_another_took_all() {
+    fn a_token_gets_its_share_of_the_streams_after_another_took_all() {
         let streams = EventStreams::new(8);
-        let greedy: Vec<_> = (0..8).map(|_| streams.take_place("greedy").unwrap()).collect();
-        assert!(streams.take_place("greedy").is_none());
-        let quiet: Vec<_> = (0..4).map(|_| streams.take_place("quiet").unwrap()).collect();
-        assert!(streams.take_place("quiet").is_none() && streams.take_place("greedy").is_none());
-        let displaced = |places: &[StreamPlace]| places.iter().filter(|place| place.displaced.is_cancelled()).count();
+        let greedy: Vec<_> = (0..8).map(|_| streams.acquire("greedy").unwrap()).collect();
+        assert!(streams.acquire("greedy").is_none());
+        let quiet: Vec<_> = (0..4).map(|_| streams.acquire("quiet").unwrap()).collect();
+        assert!(streams.acquire("quiet").is_none() && streams.acquire("greedy").is_none());
+        let displaced = |permits: &[StreamPermit]| permits.iter().filter(|permit| permit.displaced.is_cancelled()).count();
         assert_eq!((displaced(&greedy), displaced(&quiet)), (4, 0));
         // The oldest stay.
-        assert!(greedy[..4].iter().all(|place| !place.displaced.is_cancelled()));
-        assert!(streams.take_place("third").is_some());
+        assert!(greedy[..4].iter().all(|permit| !permit.displaced.is_cancelled()));
+        assert!(streams.acquire("third").is_some());
         drop((greedy, quiet));
         let open = streams.open();
         assert_eq!((open.count, open.tokens.len()), (0, 0));

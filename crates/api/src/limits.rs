@@ -88,7 +88,7 @@ pub(crate) const LEFT_ASIDE_GRACE: Duration = Duration::from_secs(20);
 pub(crate) const WAITING: usize = 512;
 
 /// How long a request may wait for a place in work. Above: 503.
-pub(crate) const PLACE_TIME: Duration = Duration::from_secs(10);
+pub(crate) const PERMIT_TIME: Duration = Duration::from_secs(10);
 
 /// How long an answer may wait for room. Above: 503.
 pub(crate) const ROOM_TIME: Duration = Duration::from_secs(40);

@@ -21,7 +21,7 @@ use crate::connections::{Busy, Exchange};
 use crate::error::ApiError;
 use crate::limits;
 use crate::request_context::{REQUEST_ID, RequestContext};
-use crate::responses::{InMemory, LargeBody};
+use crate::responses::{InMemory, LargeBodyPermit};
 use crate::routes;
 use crate::drain_on_drop::DrainOnDrop;
 
@@ -81,12 +81,12 @@ impl Middleware {
         let Shared { api, router, .. } = &*self.0;
         if let Some(response) = routes::without_router(api, &context, &request).await {
             let bytes = in_memory(&response);
-            if exchange.try_to_afford(bytes) {
+            if exchange.try_reserve(bytes) {
                 return response;
             }
             // An answer that waited in memory would be what the wait is to avoid.
             drop(response);
-            if let Err(busy) = exchange.afford(bytes).await {
+            if let Err(busy) = exchange.reserve(bytes).await {
                 return busy.into_response();
             }
             let again = routes::without_router(api, &context, &request).await;
@@ -96,20 +96,20 @@ impl Middleware {
         let again = request.method().is_safe().then(|| without_body(&request));
         let request = request.map(|body| Body::new(DrainOnDrop::new(body)));
         let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
-        let large = response.extensions_mut().remove::<LargeBody>();
+        let large = response.extensions_mut().remove::<LargeBodyPermit>();
         let bytes = in_memory(&response);
-        if exchange.try_to_afford(bytes) {
+        if exchange.try_reserve(bytes) {
             return response;
         }
         let Some(again) = again else {
             // A write can't be carried out again. Its place among the large bodies bounds its answer as well.
-            if let Some(LargeBody(place)) = large {
-                exchange.keep(place);
+            if let Some(LargeBodyPermit(permit)) = large {
+                exchange.keep(permit);
             }
             return response;
         };
         drop(response);
-        match exchange.afford(bytes).await {
+        match exchange.reserve(bytes).await {
             Ok(()) => {
                 let Ok(response) = Box::pin(router.clone().oneshot(again)).await;
                 response

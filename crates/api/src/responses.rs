@@ -13,7 +13,7 @@ pub(crate) struct InMemory(pub(crate) usize);
 /// In an answer: the place among the large bodies that its request has. It is kept until the answer, which may be as large,
 /// is sent.
 #[derive(Clone)]
-pub(crate) struct LargeBody(pub(crate) Arc<OwnedSemaphorePermit>);
+pub(crate) struct LargeBodyPermit(pub(crate) Arc<OwnedSemaphorePermit>);
 
 /// A JSON answer from bytes that are JSON already.
 pub(crate) fn json(body: impl Into<axum::body::Body>) -> Response {

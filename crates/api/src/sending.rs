@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::body::{Frame, SizeHint};
 
-use crate::connections::{Busy, Exchange, Taken};
+use crate::connections::{Busy, Exchange, Permits};
 use crate::limits;
 
 /// The body of an answer.
@@ -38,7 +38,7 @@ impl Sending {
         if self.rest.is_empty() {
             return None;
         }
-        self.exchange.waits_for_peer();
+        self.exchange.wait_for_client();
         let length = self.rest.len().min(limits::PIECE_BYTES);
         Some(self.rest.split_to(length))
     }
@@ -52,7 +52,7 @@ impl Sending {
         if self.room.is_none() && connections.has_room_to_send(limits::PART_BYTES) {
             return Poll::Ready(Ok(()));
         }
-        self.exchange.waits_for_us();
+        self.exchange.wait_for_server();
         let room = self
             .room
             .get_or_insert_with(|| connections.clone().room_to_send(limits::PART_BYTES).boxed());
@@ -79,7 +79,7 @@ impl hyper::body::Body for Sending {
         }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => {
-                self.exchange.waits_for_us();
+                self.exchange.wait_for_server();
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -114,7 +114,7 @@ impl hyper::body::Body for Sending {
 /// Bytes that are handed to the HTTP library, which drops them once they are sent or the connection is closed.
 struct Unsent {
     bytes: Bytes,
-    _room: Option<Taken>,
+    _permits: Option<Permits>,
     _exchange: Arc<Exchange>,
 }
 
@@ -124,7 +124,7 @@ impl Unsent {
             return bytes;
         }
         Bytes::from_owner(Self {
-            _room: exchange.room(bytes.len()),
+            _permits: exchange.take_permits(bytes.len()),
             _exchange: exchange.clone(),
             bytes,
         })

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::api::Api;
-use crate::connections::{CloseReason, ClosedConnections, Connections, Exchange, Place};
+use crate::connections::{CloseReason, ClosedConnections, ConnectionPermit, Connections, Exchange};
 use crate::middleware::{Middleware, too_many_requests};
 use crate::limits;
 use crate::sending::Sending;
@@ -92,18 +92,18 @@ async fn accept<F, A>(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                connections.make_room();
+                connections.free_descriptors();
                 tokio::time::sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
-        let Some(place) = connections.admit(remote.ip().to_canonical()) else {
-            tracing::debug!(%remote, "a connection found no place");
+        let Some(permit) = connections.admit(remote.ip().to_canonical()) else {
+            tracing::debug!(%remote, "a connection was refused: too many are open");
             continue;
         };
         tasks.spawn(serve_connection(
             stream,
-            place,
+            permit,
             tls.clone(),
             stop.clone(),
             answer.clone(),
@@ -116,7 +116,7 @@ async fn accept<F, A>(
     }
 }
 
-async fn serve_connection<F, A>(stream: TcpStream, place: Place, tls: Tls, stop: CancellationToken, answer: A)
+async fn serve_connection<F, A>(stream: TcpStream, permit: ConnectionPermit, tls: Tls, stop: CancellationToken, answer: A)
 where
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
@@ -125,18 +125,18 @@ where
     let _best_effort = stream.set_nodelay(true);
     let serving = async {
         match tls {
-            Tls::Off => serve_stream(stream, &place, &stop, answer).await,
+            Tls::Off => serve_stream(stream, &permit, &stop, answer).await,
             Tls::On(acceptor) => {
                 let handshake = tokio::time::timeout(limits::TLS_TIME, async {
                     let stream = acceptor.accept(stream).await?;
                     io::Result::Ok(tls::for_http(stream).await)
                 });
                 match stop.run_until_cancelled(handshake).await {
-                    Some(Ok(Ok(Some(stream)))) => serve_stream(stream, &place, &stop, answer).await,
+                    Some(Ok(Ok(Some(stream)))) => serve_stream(stream, &permit, &stop, answer).await,
                     Some(Ok(Ok(None))) | None => {}
                     Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
                     Some(Err(_)) => {
-                        place.count_closed(CloseReason::TlsTimeout);
+                        permit.count_closed(CloseReason::TlsTimeout);
                         tracing::debug!("a TLS handshake took too long");
                     }
                 }
@@ -145,11 +145,11 @@ where
     };
     tokio::select! {
         () = serving => {}
-        () = place.closing() => tracing::debug!("a connection was closed to make room"),
+        () = permit.closing() => tracing::debug!("a connection was closed to make room"),
     }
 }
 
-async fn serve_stream<S, F, A>(stream: S, place: &Place, stop: &CancellationToken, answer: A)
+async fn serve_stream<S, F, A>(stream: S, permit: &ConnectionPermit, stop: &CancellationToken, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
@@ -165,7 +165,7 @@ where
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     let service = service_fn(move |request| {
-        let exchange = place.begin();
+        let exchange = permit.begin();
         let answering = answer(request, exchange.clone());
         async move {
             let response = answering.await?;
@@ -176,14 +176,14 @@ where
     // hyper's own timers cover neither the first bytes, by which it tells the version, nor a peer that takes nothing.
     let is_overdue = tokio::select! {
         outcome = connection.as_mut() => return ended(outcome),
-        () = place.overdue(limits::PEER_TIME) => true,
+        () = permit.overdue(limits::PEER_TIME) => true,
         () = stop.cancelled() => false,
     };
     // HTTP/2 tells its peer before it closes, and what is in work is finished when the process stops.
     connection.as_mut().graceful_shutdown();
     let cut = async {
         tokio::time::sleep(limits::LEAVE_TIME).await;
-        while !is_overdue && !place.is_idle() {
+        while !is_overdue && !permit.is_idle() {
             tokio::time::sleep(limits::LEAVE_TIME).await;
         }
     };

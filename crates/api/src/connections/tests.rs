@@ -11,37 +11,37 @@ fn connections(requests: usize) -> Arc<Connections> {
 }
 
 /// Whether the connection was told to make room.
-async fn is_closing(place: &Place) -> bool {
-    futures_util::poll!(pin!(place.closing())).is_ready()
+async fn is_closing(permit: &ConnectionPermit) -> bool {
+    futures_util::poll!(pin!(permit.closing())).is_ready()
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_address_has_half_of_the_places_and_its_newcomers_take_its_own() {
+async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_ones() {
     let connections = connections(1);
     let other = connections.admit(address(7)).unwrap();
-    let mut places = Vec::new();
+    let mut permits = Vec::new();
     for _ in 0..limits::CONNECTIONS_OF_ONE {
-        places.push(connections.admit(address(1)).unwrap());
+        permits.push(connections.admit(address(1)).unwrap());
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     assert_eq!(connections.table().open.len(), limits::CONNECTIONS_OF_ONE + 1);
     let last = connections.admit(address(1)).unwrap();
-    let newest = places.pop().unwrap();
-    assert!(is_closing(&places[0]).await, "the one that waits longest goes first");
+    let newest = permits.pop().unwrap();
+    assert!(is_closing(&permits[0]).await, "the one that waits longest goes first");
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
     let count = connections.table().count(address(1));
-    assert_eq!(count, limits::CONNECTIONS_OF_ONE - ROOM + 1);
-    assert_eq!(connections.closed.of(CloseReason::ConnectionLimit), ROOM as u64);
-    drop((places, newest, last));
+    assert_eq!(count, limits::CONNECTIONS_OF_ONE - CLOSED_AT_ONCE + 1);
+    assert_eq!(connections.closed.of(CloseReason::ConnectionLimit), CLOSED_AT_ONCE as u64);
+    drop((permits, newest, last));
     assert_eq!(connections.table().groups.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_places_are_taken_the_largest_holders_give_way_and_requests_in_work_never_do() {
+async fn at_the_connection_limit_idle_connections_of_the_largest_holders_are_closed() {
     let connections = connections(1);
     let honest = connections.admit(address(1)).unwrap();
-    let busy: Vec<Place> = (0..100).map(|_| connections.admit(address(2)).unwrap()).collect();
-    let at_work: Vec<_> = busy.iter().map(Place::begin).collect();
+    let busy: Vec<ConnectionPermit> = (0..100).map(|_| connections.admit(address(2)).unwrap()).collect();
+    let at_work: Vec<_> = busy.iter().map(ConnectionPermit::begin).collect();
     let mut strangers = Vec::new();
     for n in 0..limits::CONNECTIONS - 101 {
         let stranger = address(1000 + n as u32 / 2);
@@ -52,20 +52,20 @@ async fn when_all_places_are_taken_the_largest_holders_give_way_and_requests_in_
     for stranger in &strangers {
         closed += usize::from(is_closing(stranger).await);
     }
-    assert_eq!(closed, ROOM);
-    for place in busy.iter().chain([&honest, &probe]) {
-        assert!(!is_closing(place).await);
+    assert_eq!(closed, CLOSED_AT_ONCE);
+    for permit in busy.iter().chain([&honest, &probe]) {
+        assert!(!is_closing(permit).await);
     }
     drop(at_work);
 }
 
 #[tokio::test]
-async fn a_newcomer_finds_no_place_where_all_are_served() {
+async fn a_new_connection_is_refused_while_all_others_have_requests_in_progress() {
     let connections = connections(1);
-    let places: Vec<Place> = (0..limits::CONNECTIONS_OF_ONE)
+    let permits: Vec<ConnectionPermit> = (0..limits::CONNECTIONS_OF_ONE)
         .map(|_| connections.admit(address(1)).unwrap())
         .collect();
-    let mut exchanges: Vec<_> = places.iter().map(Place::begin).collect();
+    let mut exchanges: Vec<_> = permits.iter().map(ConnectionPermit::begin).collect();
     assert!(connections.admit(address(1)).is_none());
     assert_eq!(connections.closed.of(CloseReason::Refused), 1);
     assert!(connections.admit(address(2)).is_some());
@@ -74,7 +74,7 @@ async fn a_newcomer_finds_no_place_where_all_are_served() {
 }
 
 #[test]
-fn addresses_of_ipv6_count_by_their_network() {
+fn ipv6_addresses_count_by_their_64_bit_prefix() {
     let of = |text: &str| group(text.parse().unwrap());
     assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2::"));
     assert_ne!(of("2001:db8:1:2::"), of("2001:db8:1:3::"));
@@ -83,98 +83,98 @@ fn addresses_of_ipv6_count_by_their_network() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_is_waited_for_as_long_as_it_may_take_from_the_last_thing_it_had_to_do() {
+async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_something() {
     let minute = Duration::from_secs(60);
     let connections = connections(1);
-    let place = connections.admit(address(1)).unwrap();
+    let permit = connections.admit(address(1)).unwrap();
     let start = Instant::now();
-    place.overdue(minute).await;
+    permit.overdue(minute).await;
     assert_eq!(start.elapsed(), minute, "it never said anything");
 
-    let exchange = place.begin();
-    let mut overdue = pin!(place.overdue(minute));
+    let exchange = permit.begin();
+    let mut overdue = pin!(permit.overdue(minute));
     assert!(
         timeout(minute * 10, &mut overdue).await.is_err(),
         "it is the server's turn"
     );
-    exchange.waits_for_peer();
+    exchange.wait_for_client();
     let start = Instant::now();
     tokio::time::sleep(minute / 2).await;
-    exchange.waits_for_us();
-    exchange.waits_for_peer();
+    exchange.wait_for_server();
+    exchange.wait_for_client();
     overdue.await;
     assert_eq!(start.elapsed(), minute * 3 / 2, "it took something after half a minute");
     assert_eq!(connections.closed.of(CloseReason::AnswerTimeout), 1);
 
     drop(exchange);
     let start = Instant::now();
-    place.overdue(minute).await;
+    permit.overdue(minute).await;
     assert_eq!(start.elapsed(), minute, "it sends no further request");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_no_answer_loses_the_connection_when_others_need_the_room() {
+async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_the_memory() {
     let connections = connections(3);
     let half = limits::UNSENT_BYTES / 2;
     let [hog, slow, honest] = [1, 2, 3].map(|n| connections.admit(address(n)).unwrap());
     let (unread, at_work, asked) = (hog.begin(), slow.begin(), honest.begin());
     for exchange in [&unread, &at_work] {
         exchange.admit().await.unwrap();
-        assert!(exchange.try_to_afford(half));
+        assert!(exchange.try_reserve(half));
     }
     asked.admit().await.unwrap();
-    unread.waits_for_peer();
-    assert!(!asked.try_to_afford(half));
-    let mut afforded = pin!(asked.afford(half * 3));
+    unread.wait_for_client();
+    assert!(!asked.try_reserve(half));
+    let mut reserved = pin!(asked.reserve(half * 3));
     // For a moment that is the way of all answers.
-    assert!(timeout(limits::UNREAD_GRACE / 2, &mut afforded).await.is_err());
+    assert!(timeout(limits::UNREAD_GRACE / 2, &mut reserved).await.is_err());
     assert!(!is_closing(&hog).await);
-    assert!(timeout(limits::UNREAD_GRACE, &mut afforded).await.is_err());
+    assert!(timeout(limits::UNREAD_GRACE, &mut reserved).await.is_err());
     assert!(is_closing(&hog).await && !is_closing(&slow).await);
     assert_eq!(connections.closed.of(CloseReason::UnreadLimit), 1);
     drop(unread);
-    afforded.await.unwrap();
+    reserved.await.unwrap();
 
     // Nobody is to be closed: then the newcomer is told to come again.
     let further = honest.begin();
     assert_eq!(further.admit().await, Ok(()));
     assert!(
-        further.try_to_afford(limits::SMALL_ANSWER_BYTES),
+        further.try_reserve(limits::SMALL_ANSWER_BYTES),
         "small answers need no room"
     );
-    assert_eq!(further.afford(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
+    assert_eq!(further.reserve(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
     assert_eq!(honest.begin().admit().await, Err(Busy));
 }
 
 #[tokio::test]
-async fn one_address_has_half_of_the_requests_and_of_the_room_at_the_most() {
+async fn one_address_gets_at_most_half_of_the_requests_and_of_the_memory() {
     let connections = connections(4);
     let [greedy, other] = [1, 2].map(|n| connections.admit(address(n)).unwrap());
     let half = limits::UNSENT_BYTES / 2;
     let exchanges: Vec<_> = (0..3).map(|_| greedy.begin()).collect();
-    assert!(exchanges[0].try_to_take(|room| &room.requests, 1).is_some());
+    assert!(exchanges[0].try_acquire(|quota| &quota.requests, 1).is_some());
     let taken: Vec<_> = exchanges
         .iter()
-        .filter_map(|exchange| exchange.try_to_take(|room| &room.requests, 1))
+        .filter_map(|exchange| exchange.try_acquire(|quota| &quota.requests, 1))
         .collect();
     assert_eq!(taken.len(), 2);
-    assert!(exchanges[0].try_to_afford(half) && !exchanges[1].try_to_afford(limits::SMALL_ANSWER_BYTES + 1));
+    assert!(exchanges[0].try_reserve(half) && !exchanges[1].try_reserve(limits::SMALL_ANSWER_BYTES + 1));
     let asked = other.begin();
-    assert!(asked.try_to_take(|room| &room.requests, 2).is_some() && asked.try_to_afford(half));
+    assert!(asked.try_acquire(|quota| &quota.requests, 2).is_some() && asked.try_reserve(half));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_something_of_any_answer_is_reading() {
+async fn a_client_that_reads_any_response_counts_as_reading() {
     let connections = connections(4);
-    let place = connections.admit(address(1)).unwrap();
-    let exchanges = [place.begin(), place.begin()];
+    let permit = connections.admit(address(1)).unwrap();
+    let exchanges = [permit.begin(), permit.begin()];
     let start = Instant::now();
-    exchanges[0].waits_for_peer();
+    exchanges[0].wait_for_client();
     let mut closed = None;
     while closed.is_none() {
-        exchanges[1].waits_for_peer();
+        exchanges[1].wait_for_client();
         tokio::time::sleep(limits::UNREAD_GRACE / 2).await;
-        closed = place.held.turns().unread_since(Instant::now());
+        closed = permit.state.progress().unread_since(Instant::now());
     }
     assert_eq!(closed, Some(start));
     assert!(start.elapsed() >= limits::LEFT_ASIDE_GRACE, "one answer is left aside");

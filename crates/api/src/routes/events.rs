@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::event_streams::StreamPlace;
+use crate::event_streams::StreamPermit;
 
 use super::query::query;
 
@@ -38,7 +38,7 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
             .map_err(|_| ApiError::bad_request("Last-Event-ID must be the number of a change"))?,
         None => caller.snapshot.sequence(),
     };
-    let place = caller.api.event_streams.take_place(&caller.token.jti).ok_or_else(|| {
+    let permit = caller.api.event_streams.acquire(&caller.token.jti).ok_or_else(|| {
         ApiError::unavailable("too many event streams are open already, and this token has its share")
     })?;
     caller.api.metrics.event_streams.inc();
@@ -49,7 +49,7 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         after,
         waiting: VecDeque::new(),
         greeted: false,
-        place,
+        permit,
     };
     let events = stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
@@ -67,7 +67,7 @@ struct Follower {
     after: i64,
     waiting: VecDeque<Event>,
     greeted: bool,
-    place: StreamPlace,
+    permit: StreamPermit,
 }
 
 impl Drop for Follower {
@@ -86,7 +86,7 @@ impl Follower {
         }
         let stopping = self.caller.api.stopping.clone();
         loop {
-            if self.place.is_displaced() {
+            if self.permit.is_displaced() {
                 return None;
             }
             if let Some(event) = self.waiting.pop_front() {
@@ -98,7 +98,7 @@ impl Follower {
             }
             tokio::select! {
                 () = stopping.cancelled() => return None,
-                () = self.place.displaced() => return None,
+                () = self.permit.displaced() => return None,
                 // Sync tells of a commit, the store is looked at regularly, and a token expires silently.
                 _ = tokio::time::timeout(ALIVE, self.sequence.changed()) => {}
             }

@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::request_body::{RequestBody, large_body_permit};
-use crate::responses::{InMemory, LargeBody, json};
+use crate::responses::{InMemory, LargeBodyPermit, json};
 
 use super::path::Path;
 use super::query::query;
@@ -378,7 +378,7 @@ pub(super) async fn write(
 ) -> Result<Response, ApiError> {
     let mut response = written(caller, entry, action, command).await?;
     if let Some(permit) = permit {
-        response.extensions_mut().insert(LargeBody(Arc::new(permit)));
+        response.extensions_mut().insert(LargeBodyPermit(Arc::new(permit)));
     }
     Ok(response)
 }
