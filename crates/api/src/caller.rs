@@ -1,6 +1,5 @@
 //! Who asks, and what they may do.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,7 +30,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let context = parts.extensions.get().cloned().unwrap_or_default();
+        // The middleware puts the context into each request.
+        let context = parts.extensions.get().cloned().ok_or_else(ApiError::internal)?;
         Self::of(api, context, &parts.headers).await
     }
 }
@@ -68,8 +68,7 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
             Ok(token)
         }
         Err(error) => {
-            let remote = context.remote.map(tracing::field::display);
-            tracing::info!(request_id = %context.id, remote, reason = %error, "a token was refused");
+            tracing::info!(request_id = %context.id, remote = %context.remote, reason = %error, "a token was refused");
             let reason = match error {
                 TokenError::Expired { .. } => "expired",
                 TokenError::Signature | TokenError::Algorithm | TokenError::UnknownKey { .. } => "signature",
@@ -81,8 +80,13 @@ fn authenticate(api: &Api, headers: &HeaderMap, context: &RequestContext) -> Res
 }
 
 fn revoked(api: &Api, token: &Token, context: &RequestContext) -> ApiError {
-    let remote = context.remote.map(tracing::field::display);
-    tracing::info!(request_id = %context.id, remote, jti = token.jti, name = token.name, "a revoked token was refused");
+    tracing::info!(
+        request_id = %context.id,
+        remote = %context.remote,
+        jti = token.jti,
+        name = token.name,
+        "a revoked token was refused"
+    );
     api.metrics.auth_failed("revoked");
     unauthorized("Invalid bearer token")
 }
@@ -288,7 +292,7 @@ impl Caller {
                 account: shortened(&self.token.name),
                 jti: shortened(&self.token.jti),
                 user_agent: shortened(self.user_agent_for(vault)),
-                request_ip: self.context.remote.map(|ip: IpAddr| ip.to_string()).unwrap_or_default(),
+                request_ip: self.context.remote.to_string(),
             },
             resource: Resource {
                 resource_type: if item.is_some() {

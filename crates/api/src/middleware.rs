@@ -1,33 +1,42 @@
-//! The edge of the api: what every request and every answer gets, whatever its path.
+//! What every request and every response gets, whatever the path: an id, limits, a time limit, metrics and a log line.
+//!
+//! `tower-http` has layers for parts of this, which do something else:
+//!
+//! * its request id takes over any text that a client sends, where [`RequestId`](crate::request_context::RequestId)
+//!   replaces a text that could forge a log line;
+//! * its time limit and its body limit answer without the JSON body that Connect's clients read, and its time limit starts a
+//!   timer for each request;
+//! * its layer for panics boxes the body of each response.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use hyper::body::Incoming;
 use sidevault_model::CONNECT_VERSION;
 use tower::ServiceExt;
 
 use crate::api::Api;
 use crate::connections::{Busy, Exchange};
+use crate::drain_on_drop::DrainOnDrop;
 use crate::error::ApiError;
 use crate::limits;
 use crate::request_context::{REQUEST_ID, RequestContext};
 use crate::responses::{InMemory, LargeBodyPermit};
 use crate::routes;
-use crate::drain_on_drop::DrainOnDrop;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
 
-/// The whole api as one service for hyper.
+/// The router with all that surrounds it, as one service for hyper.
 #[derive(Clone)]
 pub(crate) struct Middleware(Arc<Shared>);
 
@@ -42,10 +51,10 @@ impl Middleware {
         Self(Arc::new(Shared { api, router }))
     }
 
-    /// Answers a request. Never fails: what goes wrong is an answer too.
+    /// Answers a request. Never fails: errors become responses.
     pub(crate) async fn answer(
         self,
-        mut request: Request<hyper::body::Incoming>,
+        mut request: Request<Incoming>,
         exchange: Arc<Exchange>,
     ) -> Result<Response, Infallible> {
         let started = Instant::now();
@@ -55,7 +64,7 @@ impl Middleware {
         }
         let method = request.method().clone();
         let mut response = match admit(&request, &exchange).await {
-            Ok(()) => self.dispatch(context.clone(), request, &exchange).await,
+            Ok(()) => self.within_time(context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
         };
         let headers = response.headers_mut();
@@ -71,20 +80,52 @@ impl Middleware {
         Ok(response)
     }
 
-    /// The answer, once there is room for it.
-    async fn handle(
+    /// The response, or an error after [`limits::ANSWER_TIME`] or a panic.
+    async fn within_time(
         &self,
         context: Arc<RequestContext>,
-        mut request: Request<hyper::body::Incoming>,
+        request: Request<Incoming>,
         exchange: &Exchange,
     ) -> Response {
-        let Shared { api, router, .. } = &*self.0;
+        let answer = self.within_memory(context.clone(), request, exchange);
+        let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+        // A response from memory comes at once: only one that has to wait needs a timer.
+        let answered = match futures_util::poll!(&mut answer) {
+            Poll::Ready(answer) => Ok(answer),
+            Poll::Pending => tokio::time::timeout(limits::ANSWER_TIME, answer).await,
+        };
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(_panic)) => {
+                tracing::error!(
+                    request_id = %context.id,
+                    route = &*context.route(),
+                    "a request panicked: please report what was asked, and the lines before this one"
+                );
+                ApiError::internal().into_response()
+            }
+            Err(_elapsed) => ApiError::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!("no response was ready within {} seconds. Try again", limits::ANSWER_TIME.as_secs()),
+            )
+            .into_response(),
+        }
+    }
+
+    /// The response, once there is memory for it. A response for which there is none at first is dropped and produced again,
+    /// because one that waits would hold the memory that it waits for.
+    async fn within_memory(
+        &self,
+        context: Arc<RequestContext>,
+        mut request: Request<Incoming>,
+        exchange: &Exchange,
+    ) -> Response {
+        let Shared { api, router } = &*self.0;
         if let Some(response) = routes::without_router(api, &context, &request).await {
             let bytes = in_memory(&response);
             if exchange.try_reserve(bytes) {
                 return response;
             }
-            // An answer that waited in memory would be what the wait is to avoid.
             drop(response);
             if let Err(busy) = exchange.reserve(bytes).await {
                 return busy.into_response();
@@ -95,6 +136,7 @@ impl Middleware {
         request.extensions_mut().insert(context);
         let again = request.method().is_safe().then(|| without_body(&request));
         let request = request.map(|body| Body::new(DrainOnDrop::new(body)));
+        // Boxed, so that the future of the two reads above does not grow by the router's.
         let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
         let large = response.extensions_mut().remove::<LargeBodyPermit>();
         let bytes = in_memory(&response);
@@ -102,7 +144,7 @@ impl Middleware {
             return response;
         }
         let Some(again) = again else {
-            // A write can't be carried out again. Its place among the large bodies bounds its answer as well.
+            // A write can't be carried out again. The permit of its large body bounds its response as well.
             if let Some(LargeBodyPermit(permit)) = large {
                 exchange.keep(permit);
             }
@@ -117,34 +159,9 @@ impl Middleware {
             Err(busy) => busy.into_response(),
         }
     }
-
-    async fn dispatch(
-        &self,
-        context: Arc<RequestContext>,
-        request: Request<hyper::body::Incoming>,
-        exchange: &Exchange,
-    ) -> Response {
-        let answer = self.handle(context, request, exchange);
-        let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
-        // What is in memory is answered at once: only what is not needs a timer.
-        let answered = match futures_util::poll!(&mut answer) {
-            Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => tokio::time::timeout(limits::ANSWER_TIME, answer).await,
-        };
-        match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(_panic)) => {
-                tracing::error!("a request met a bug: please report what was asked and the lines above");
-                ApiError::internal().into_response()
-            }
-            Err(_elapsed) => {
-                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "no answer was found in time. Try again").into_response()
-            }
-        }
-    }
 }
 
-/// Refuses what is too large, and what comes while too much is in work.
+/// Refuses a request that is too large, or that finds too many others in progress. Such a request has no route yet.
 async fn admit<B>(request: &Request<B>, exchange: &Exchange) -> Result<(), ApiError> {
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
@@ -163,18 +180,20 @@ async fn admit<B>(request: &Request<B>, exchange: &Exchange) -> Result<(), ApiEr
     exchange.admit().await.map_err(|_busy| too_many_requests())
 }
 
-/// Says that too much is in work.
+/// 503, because [`limits::REQUESTS`] requests are in progress.
 pub(crate) fn too_many_requests() -> ApiError {
-    ApiError::unavailable("too many requests are in work already. Try again in a moment")
+    ApiError::unavailable("too many requests are in progress. Try again in a moment")
 }
 
 impl IntoResponse for Busy {
     fn into_response(self) -> Response {
-        ApiError::unavailable("too many answers wait for clients that do not take them. Try again in a moment")
+        ApiError::unavailable("too many responses wait for clients that do not read them. Try again in a moment")
             .into_response()
     }
 }
 
+/// How many bytes of a response are in memory: those of the first part, if a handler said so; else those of the whole, if
+/// its length is known.
 fn in_memory(response: &Response) -> usize {
     match response.extensions().get() {
         Some(InMemory(bytes)) => *bytes,
@@ -185,7 +204,7 @@ fn in_memory(response: &Response) -> usize {
     }
 }
 
-/// The same request, to be answered once more; one that is safe means nothing by its body (RFC 9110, 9.3.1).
+/// A copy of a request with a safe method, whose body means nothing (RFC 9110, 9.3.1).
 fn without_body<B>(request: &Request<B>) -> Request<Body> {
     let mut copy = Request::new(Body::empty());
     copy.method_mut().clone_from(request.method());
@@ -195,8 +214,8 @@ fn without_body<B>(request: &Request<B>) -> Request<Body> {
     copy
 }
 
-/// The path without doubled and trailing slashes, if it has any: the Go SDK doubles the first
-/// one, the JS SDK adds a last one, and neither follows a redirect for a POST.
+/// The URI with a path without doubled and trailing slashes, if the path has any. The Go SDK doubles the first slash, the JS
+/// SDK adds a last one, and neither follows a redirect of a POST.
 fn normal_path(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if !path.contains("//") && (path.len() == 1 || !path.ends_with('/')) {
@@ -219,9 +238,9 @@ fn normal_path(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// One line a request. Reads that went well only at debug: there are thousands a second, and
-/// `/v1/activity` knows them. Never a path, a query or a header: titles and tokens stand there.
-fn log(route: &str, method: &http::Method, status: StatusCode, took: std::time::Duration, context: &RequestContext) {
+/// Logs one line a request, a successful read only at debug: there are thousands a second, and `/v1/activity` shows them.
+/// The line never has a path, a query or a header, which hold titles and tokens.
+fn log(route: &str, method: &Method, status: StatusCode, took: Duration, context: &RequestContext) {
     let jti = context.token.get().map(|token| token.jti.as_str());
     let dur_ms = took.as_micros() as f64 / 1000.0;
     macro_rules! line {
@@ -253,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn slashes_are_folded_and_the_query_stays() {
+    fn doubled_and_trailing_slashes_are_removed_and_the_query_stays() {
         assert_eq!(normal("/v1/vaults"), None);
         assert_eq!(normal("/"), None);
         assert_eq!(

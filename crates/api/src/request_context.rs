@@ -6,23 +6,25 @@ use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sidevault_keys::Token;
+use tracing::Span;
 
 use crate::route::{NO_ROUTE, Route};
 
-/// The header that holds a request's id, in requests and in answers.
+/// The header with a request's id, in requests and in responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest request id that is taken over from a client.
-const LONGEST_ID: usize = 64;
+/// The most bytes of a request id that is taken over from a client.
+const MAX_ID_BYTES: usize = 64;
 
 /// What is known of a request beside the request itself.
-#[derive(Default)]
 pub(crate) struct RequestContext {
     pub(crate) id: RequestId,
-    pub(crate) remote: Option<IpAddr>,
-    /// The token, once it is known to be good.
+    /// The client's address.
+    pub(crate) remote: IpAddr,
+    /// The token, once its signature is checked.
     pub(crate) token: OnceLock<Arc<Token>>,
-    /// Whether the activity log knows of it: an answer that had to wait for room is produced twice.
+    /// Whether the activity log has this request. A response that had to wait for memory is produced twice, and recorded
+    /// once.
     pub(crate) is_recorded: AtomicBool,
     route: OnceLock<Route>,
 }
@@ -32,28 +34,35 @@ impl RequestContext {
     pub(crate) fn new(headers: &HeaderMap, remote: IpAddr) -> Self {
         Self {
             id: RequestId::of(headers),
-            remote: Some(remote),
-            ..Self::default()
+            remote,
+            token: OnceLock::new(),
+            is_recorded: AtomicBool::new(false),
+            route: OnceLock::new(),
         }
     }
 
-    /// Notes the route. Only the first call counts: an answer that had to wait for room is routed twice.
+    /// Sets the route. Only the first call counts: a response that had to wait for memory is routed twice.
     pub(crate) fn set_route(&self, route: Route) {
         self.route.get_or_init(|| route);
     }
 
+    /// The route; [`NO_ROUTE`] before it is set.
     pub(crate) fn route(&self) -> Route {
         self.route.get().cloned().unwrap_or(NO_ROUTE)
     }
+
+    /// The span of this request. Every line that is logged in it has the fields `request_id` and `route`.
+    pub(crate) fn span(&self) -> Span {
+        tracing::info_span!("request", request_id = %self.id, route = &*self.route())
+    }
 }
 
-/// A request's id: the client's, or a new UUID.
-#[derive(Default)]
+/// A request's id.
 pub(crate) enum RequestId {
+    /// The client's.
     Given(HeaderValue),
+    /// A random one. It becomes text only where that is needed.
     New(uuid::Uuid),
-    #[default]
-    None,
 }
 
 impl std::fmt::Display for RequestId {
@@ -61,17 +70,16 @@ impl std::fmt::Display for RequestId {
         match self {
             Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
             Self::New(id) => id.fmt(f),
-            Self::None => Ok(()),
         }
     }
 }
 
 impl RequestId {
-    /// Taken over only if it can do no harm in a log or a header.
+    /// The client's id if it is short and could not forge a log line or a header; else a new one.
     fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
             let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(byte);
-            (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(harmless)
+            (1..=MAX_ID_BYTES).contains(&id.len()) && id.as_bytes().iter().all(harmless)
         });
         match given {
             Some(id) => Self::Given(id.clone()),
@@ -79,6 +87,7 @@ impl RequestId {
         }
     }
 
+    /// For the response. None is not expected: a UUID is a valid header.
     pub(crate) fn header(&self) -> Option<HeaderValue> {
         match self {
             Self::Given(id) => Some(id.clone()),
@@ -86,7 +95,6 @@ impl RequestId {
                 let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
                 HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut text)).ok()
             }
-            Self::None => None,
         }
     }
 }
@@ -97,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_id_that_could_break_a_log_is_replaced() {
+    fn a_request_id_that_could_forge_a_log_line_is_replaced() {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_static("abc-1"));
         assert_eq!(RequestId::of(&headers).to_string(), "abc-1");

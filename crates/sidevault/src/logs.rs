@@ -6,11 +6,13 @@ use std::io::IsTerminal as _;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt as layer};
@@ -37,7 +39,10 @@ pub(crate) fn start(settings: &LogSettings) {
     let lines = layer::layer()
         .with_writer(std::io::stderr)
         .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
-        .event_format(Lines(format))
+        .fmt_fields(NoFields)
+        .event_format(Lines(format));
+    let lines = SpanFields
+        .and_then(lines)
         .with_filter(filter_fn(move |event| is_wanted(event, level)));
     // Fails only if there is a log already, which is fine too.
     let _ = tracing_subscriber::registry().with(lines).try_init();
@@ -52,6 +57,10 @@ pub(crate) fn start(settings: &LogSettings) {
 /// says itself what failed.
 fn is_wanted(event: &Metadata<'_>, level: LevelFilter) -> bool {
     let target = event.target();
+    // Our spans name the request or the object of a line, whatever the line's level.
+    if event.is_span() {
+        return target.starts_with("sidevault") && level != LevelFilter::OFF;
+    }
     let most = if target.starts_with("sidevault") {
         level
     } else if target.starts_with("kube_") {
@@ -62,6 +71,39 @@ fn is_wanted(event: &Metadata<'_>, level: LevelFilter) -> bool {
     *event.level() <= most
 }
 
+/// Keeps the fields of spans, for the lines that are logged in them.
+struct SpanFields;
+
+impl<S> Layer<S> for SpanFields
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+}
+
+/// In place of tracing's text of a span's fields, which nothing here reads.
+struct NoFields;
+
+impl<'writer> FormatFields<'writer> for NoFields {
+    fn format_fields<R: RecordFields>(&self, _: Writer<'writer>, _: R) -> fmt::Result {
+        Ok(())
+    }
+}
+
 struct Lines(LogFormat);
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -69,9 +111,14 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        for span in context.event_scope().into_iter().flatten() {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.extend(of_span);
+            }
+        }
         let meta = event.metadata();
         let now = jiff::Timestamp::now();
         match self.0 {
@@ -134,6 +181,15 @@ struct Fields {
 }
 
 impl Fields {
+    /// Adds the fields of a span. A field of the event itself, or of an inner span, hides one of the same name.
+    fn extend(&mut self, of_span: &Self) {
+        for (name, value) in &of_span.others {
+            if !self.others.iter().any(|(known, _)| known == name) {
+                self.others.push((name, value.clone()));
+            }
+        }
+    }
+
     fn add(&mut self, field: &Field, value: impl Into<Value>) {
         self.others.push((field.name(), value.into()));
     }
@@ -203,7 +259,10 @@ mod tests {
         let lines = layer::layer()
             .with_writer(move || writer.clone())
             .with_ansi(false)
-            .event_format(Lines(format))
+            .fmt_fields(NoFields)
+            .event_format(Lines(format));
+        let lines = SpanFields
+            .and_then(lines)
             .with_filter(filter_fn(|event| is_wanted(event, LevelFilter::INFO)));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), event);
         String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
@@ -239,6 +298,34 @@ mod tests {
         assert!(line["target"].as_str().unwrap().starts_with("sidevault"));
         let ts = line["ts"].as_str().unwrap();
         assert!(ts.len() == 24 && ts.ends_with('Z'), "{ts}");
+    }
+
+    #[test]
+    fn a_line_in_a_span_has_the_fields_of_the_span() {
+        let log = logged(LogFormat::Json, || {
+            let span = tracing::info_span!("outer", request_id = "r1", route = "/health", status = tracing::field::Empty);
+            span.record("status", 200_u16);
+            let _entered = span.entered();
+            let _inner = tracing::info_span!("inner", route = "/metrics").entered();
+            tracing::info!(jti = "j", "in the span");
+        });
+        let line: Value = serde_json::from_str(&log).unwrap();
+        assert_eq!((&line["request_id"], &line["jti"]), (&"r1".into(), &"j".into()));
+        assert_eq!((&line["route"], &line["status"]), (&"/metrics".into(), &200.into()));
+        let log = logged(LogFormat::Human, || {
+            let _entered = tracing::info_span!("outer", request_id = "r1").entered();
+            tracing::warn!("in the span");
+        });
+        assert!(log.contains("request_id=\"r1\""), "{log}");
+    }
+
+    #[test]
+    fn spans_of_other_crates_are_not_kept() {
+        let log = logged(LogFormat::Json, || {
+            let _entered = tracing::info_span!(target: "h2", "frame", token = "x").entered();
+            tracing::info!("in the span");
+        });
+        assert!(log.contains("in the span") && !log.contains("token"), "{log}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use sidevault_model::activity::{Action, ActivityOutcome};
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{CHUNK_BYTES, StoredItem};
+use tracing::{Instrument, Span};
 
 use crate::api::Api;
 use crate::caller::Caller;
@@ -275,9 +276,10 @@ fn chunks(
     first: u64,
     end: u64,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let span = Span::current();
     stream::unfold(first, move |at| {
         let api = api.clone();
-        async move {
+        let next = async move {
             if at >= end {
                 return None;
             }
@@ -295,7 +297,8 @@ fn chunks(
                     Some((Err(io::Error::other("the file could not be read")), end))
                 }
             }
-        }
+        };
+        next.instrument(span.clone())
     })
 }
 

@@ -12,6 +12,7 @@ use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
 use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument, Span};
 
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -142,11 +143,12 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
     };
     let head = encode(first, after.is_none());
     let Some(after) = after else { return Ok(json(head)) };
+    let (api, span) = (caller.api.clone(), Span::current());
     let tail = stream::unfold(Some(after), move |after| {
-        let caller_api = caller.api.clone();
-        async move {
+        let api = api.clone();
+        let next = async move {
             let after = after?;
-            let page = match caller_api.store().await {
+            let page = match api.store().await {
                 Ok(store) => store
                     .summaries(vault, Some(after), PAGE)
                     .await
@@ -160,7 +162,8 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
                     Some((Err(std::io::Error::other(error)), None))
                 }
             }
-        }
+        };
+        next.instrument(span.clone())
     })
     .map(move |page| page.map(|(page, last)| encode(page, last)));
     let in_memory = InMemory(head.len());

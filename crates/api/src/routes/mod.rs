@@ -11,7 +11,9 @@ mod status;
 mod vaults;
 mod versions;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
@@ -19,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use http::{HeaderValue, Method, StatusCode, header};
+use tracing::Instrument;
 
 use crate::api::Api;
 use crate::caller::Caller;
@@ -59,12 +62,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/metrics", get(status::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(note_route))
+        .layer(from_fn(in_span))
         .with_state(api)
 }
 
-/// Notes which route matched, for metrics and the log.
-async fn note_route(
+/// Sets the request's route, for metrics and the log, and runs the handler in the request's span.
+async fn in_span(
     matched: Option<MatchedPath>,
     Extension(context): Extension<Arc<RequestContext>>,
     request: Request,
@@ -73,7 +76,7 @@ async fn note_route(
     if let Some(matched) = matched {
         context.set_route(matched.as_str().to_owned().into());
     }
-    next.run(request).await
+    next.run(request).instrument(context.span()).await
 }
 
 /// Answers the two reads that nearly all requests are, GET [`ITEMS`] and GET [`ITEM`], by the same handlers but without
@@ -97,10 +100,18 @@ pub(crate) async fn without_router<B>(
         return None;
     }
     context.set_route(if item.is_some() { ITEM } else { ITEMS }.into());
-    let answer = match (Caller::of(api, context.clone(), headers).await, item) {
-        (Ok(caller), Some(item)) => items::show(caller, vault, item, uri, headers).await,
-        (Ok(caller), None) => items::show_list(caller, vault, uri).await,
-        (Err(error), _) => Err(error),
+    let mut answer = pin!(async {
+        let caller = Caller::of(api, context.clone(), headers).await?;
+        match item {
+            Some(item) => items::show(caller, vault, item, uri, headers).await,
+            None => items::show_list(caller, vault, uri).await,
+        }
+    });
+    // A response from memory comes at once. A span would cost it as much as the look-up, and the few lines that are logged
+    // on this way have the request id as a field.
+    let answer = match futures_util::poll!(&mut answer) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => answer.instrument(context.span()).await,
     };
     let mut response = answer.into_response();
     if response.status() == StatusCode::NOT_MODIFIED {
