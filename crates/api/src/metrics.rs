@@ -1,5 +1,5 @@
-//! What the api counts, for Prometheus. Vaults by id; no titles, no values. Series that name vaults or tokens are shown
-//! only to requests with a valid token.
+//! The metrics of the api, in Prometheus' format. They hold no titles and no values, and name vaults and tokens by their ids,
+//! which only requests with a valid token are shown.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 use sidevault_keys::Token;
 use sidevault_model::Timestamp;
 use sidevault_store::Snapshot;
@@ -21,7 +21,7 @@ use crate::connections::ClosedConnections;
 use crate::route::{ITEM, ITEMS, Route};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     route: Route,
     method: &'static str,
     status: u16,
@@ -33,13 +33,13 @@ struct RouteLabel {
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabel {
     reason: &'static str,
 }
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct TokenLabel {
-    /// The token's id, not its name: `sidevault token list` shows both.
+    /// The token's id. `sidevault token list` shows the names beside the ids.
     jti: String,
 }
 
@@ -50,125 +50,110 @@ struct VaultLabel {
 
 const TOKEN_EXPIRY: &str = "token_expiry_timestamp_seconds";
 
-/// The api's series, all prefixed `sidevault_`.
+/// The metrics of the api. All names start with `sidevault_`.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Series that are shown only with a valid token.
+    /// Series that name vaults or tokens.
     details: Registry,
-    requests: Family<Request, Counter>,
+    requests: Family<RequestLabels, Counter>,
     duration: Family<RouteLabel, Histogram>,
-    auth_failures: Family<Reason, Counter>,
-    /// When the tokens that were used here expire, Unix time, by their ids.
+    frequent: [Frequent; 2],
+    auth_failures: Family<ReasonLabel, Counter>,
+    /// When the tokens that were used here expire, in Unix time, by their ids.
     expiries: Mutex<BTreeMap<String, i64>>,
     token_expiry: Family<TokenLabel, Gauge>,
     activity_dropped: Counter,
     pub(crate) event_streams: Gauge,
     pub(crate) connections_closed: ClosedConnections,
-    sync_linked: Gauge,
+    sync_connected: Gauge,
     items: Family<VaultLabel, Gauge>,
     sequence: Gauge,
-    frequent: [Frequent; 2],
 }
 
-/// The series of a GET that nearly all requests are and that succeeded, looked up by their labels only once.
+/// The series of successful GETs of one of the two most frequent routes, looked up by their labels only once.
 struct Frequent {
     route: &'static str,
     count: Counter,
     duration: Histogram,
 }
 
+/// Registers a metric and returns it.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Default for Metrics {
     fn default() -> Self {
-        let requests = Family::default();
-        let duration: Family<_, _, fn() -> Histogram> =
+        let mut registry = Registry::with_prefix("sidevault");
+        let mut details = Registry::with_prefix("sidevault");
+        let (r, d) = (&mut registry, &mut details);
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The running version", version);
+        let requests = registered(r, "http_requests", "Requests that were answered", Family::default());
+        let duration: Family<RouteLabel, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 9)));
+        let help = "Time from a request's head until the head of its response";
+        r.register_with_unit("http_request_duration", help, Unit::Seconds, duration.clone());
         let frequent = [ITEM, ITEMS].map(|route| Frequent {
             route,
-            count: requests.get_or_create_owned(&Request {
+            count: requests.get_or_create_owned(&RequestLabels {
                 route: route.into(),
                 method: "GET",
                 status: 200,
             }),
             duration: duration.get_or_create_owned(&RouteLabel { route: route.into() }),
         });
-        let mut metrics = Self {
-            registry: Registry::with_prefix("sidevault"),
-            details: Registry::with_prefix("sidevault"),
+        let connections_closed = ClosedConnections::default();
+        connections_closed.register(r);
+        Self {
             requests,
             duration,
             frequent,
-            auth_failures: Family::default(),
+            auth_failures: registered(r, "auth_failures", "Requests whose token was refused", Family::default()),
             expiries: Mutex::default(),
-            token_expiry: Family::default(),
-            activity_dropped: Counter::default(),
-            event_streams: Gauge::default(),
-            connections_closed: ClosedConnections::default(),
-            sync_linked: Gauge::default(),
-            items: Family::default(),
-            sequence: Gauge::default(),
-        };
-        let r = &mut metrics.registry;
-        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        r.register("build", "What is running", version);
-        r.register("http_requests", "Requests answered", metrics.requests.clone());
-        r.register_with_unit(
-            "http_request_duration",
-            "Time until an answer began",
-            Unit::Seconds,
-            metrics.duration.clone(),
-        );
-        r.register(
-            "auth_failures",
-            "Requests refused for their token",
-            metrics.auth_failures.clone(),
-        );
-        r.register(
-            "activity_dropped",
-            "Requests missing in the activity log because there were too many",
-            metrics.activity_dropped.clone(),
-        );
-        r.register(
-            "events_subscribers",
-            "Open event streams",
-            metrics.event_streams.clone(),
-        );
-        metrics.connections_closed.register(r);
-        r.register("bus_connected", "1 if sync can be reached", metrics.sync_linked.clone());
-        r.register(
-            "events_sequence",
-            "Number of the newest change",
-            metrics.sequence.clone(),
-        );
-        let help = "When tokens that were used here expire, Unix time";
-        metrics
-            .details
-            .register(TOKEN_EXPIRY, help, metrics.token_expiry.clone());
-        metrics
-            .details
-            .register("items", "Active items of a vault", metrics.items.clone());
-        metrics
+            token_expiry: registered(
+                d,
+                TOKEN_EXPIRY,
+                "When each token that was used here expires, in Unix time",
+                Family::default(),
+            ),
+            activity_dropped: registered(
+                r,
+                "activity_dropped",
+                "Requests that are missing in the activity log because there were too many",
+                Counter::default(),
+            ),
+            event_streams: registered(r, "events_subscribers", "Open event streams", Gauge::default()),
+            connections_closed,
+            sync_connected: registered(r, "bus_connected", "1 if sync is connected, else 0", Gauge::default()),
+            items: registered(d, "items", "Active items of each vault", Family::default()),
+            sequence: registered(r, "events_sequence", "Number of the newest change", Gauge::default()),
+            registry,
+            details,
+        }
     }
 }
 
-/// What those are shown who may not know the details.
+/// The series in place of `details`, for requests that may not know the details.
 fn summary(next_expiry: Option<i64>) -> Registry {
     let mut summary = Registry::with_prefix("sidevault");
     if let Some(next) = next_expiry {
         let gauge: Gauge = Gauge::default();
         gauge.set(next);
-        let help = "When the next of the tokens that were used here expires, Unix time";
+        let help = "When the next of the tokens that were used here expires, in Unix time";
         summary.register(TOKEN_EXPIRY, help, gauge);
     }
     summary
 }
 
 impl Metrics {
-    /// In Prometheus' text format. Without the details no vault and no token can be told from it; of the tokens there is
-    /// when the next one expires, so that an alert works all the same.
-    pub(crate) fn encode(&self, snapshot: Option<&Snapshot>, linked: bool, with_details: bool) -> String {
-        self.sync_linked.set(i64::from(linked));
-        if let Some(snapshot) = snapshot {
-            self.sequence.set(snapshot.sequence());
+    /// All metrics in Prometheus' text format. Without `with_details` no series names a vault or a token; the expiry of the
+    /// next token is shown all the same, so that an alert works without a token.
+    pub(crate) fn encode(&self, view: Option<&View>, sync_is_connected: bool, with_details: bool) -> String {
+        self.sync_connected.set(i64::from(sync_is_connected));
+        if let Some(view) = view {
+            self.sequence.set(view.sequence());
             self.items.clear();
             for entry in snapshot.vaults() {
                 let vault = VaultLabel {
@@ -181,22 +166,26 @@ impl Metrics {
         }
         let next_expiry = self.set_expiries(snapshot);
         let mut text = String::new();
-        // Writing to a String does not fail.
-        let _infallible = text::encode_registry(&mut text, &self.registry)
-            .and_then(|()| match with_details {
-                true => text::encode_registry(&mut text, &self.details),
-                false => text::encode_registry(&mut text, &summary(next_expiry)),
+        // Writing to a String never fails.
+        text::encode_registry(&mut text, &self.registry)
+            .and_then(|()| {
+                if with_details {
+                    text::encode_registry(&mut text, &self.details)
+                } else {
+                    text::encode_registry(&mut text, &summary(next_expiry))
+                }
             })
-            .and_then(|()| text::encode_eof(&mut text));
+            .and_then(|()| text::encode_eof(&mut text))
+            .ok();
         text
     }
 
-    /// Brings the series of tokens up to date. Returns when the next one expires.
-    fn set_expiries(&self, snapshot: Option<&Snapshot>) -> Option<i64> {
+    /// Sets the series of tokens. Returns when the next token expires.
+    fn set_expiries(&self, view: Option<&View>) -> Option<i64> {
         let now = Timestamp::now().as_millis() / 1000;
         let mut expiries = self.expiries();
-        // A revoked token needs no alert before it expires.
-        expiries.retain(|jti, _| !snapshot.is_some_and(|snapshot| snapshot.is_revoked(jti)));
+        // Nobody has to be alerted before a revoked token expires.
+        expiries.retain(|jti, _| !view.is_some_and(|view| view.is_revoked(jti)));
         self.token_expiry.clear();
         for (jti, at) in &*expiries {
             let label = TokenLabel { jti: jti.clone() };
@@ -228,7 +217,7 @@ impl Metrics {
             // A client may send any word as the method, and each label value would be a further series.
             _ => "other",
         };
-        let request = Request {
+        let request = RequestLabels {
             route: route.clone(),
             method,
             status,
@@ -237,16 +226,19 @@ impl Metrics {
         self.duration.get_or_create(&RouteLabel { route }).observe(seconds);
     }
 
+    /// Counts a request whose token was refused.
     pub(crate) fn auth_failed(&self, reason: &'static str) {
-        self.auth_failures.get_or_create(&Reason { reason }).inc();
+        self.auth_failures.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// Notes when a token expires.
     pub(crate) fn token_seen(&self, token: &Token) {
         if let Some(at) = token.expires_at {
             self.expiries().insert(token.jti.clone(), at.as_millis() / 1000);
         }
     }
 
+    /// Counts records that the activity log lacks.
     pub(crate) fn activity_dropped(&self, count: u64) {
         self.activity_dropped.inc_by(count);
     }
