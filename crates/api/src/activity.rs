@@ -1,7 +1,7 @@
-//! The activity log's way to sync: records are collected here and handed over once a second.
+//! The activity log on its way to sync: requests are recorded here, and the records are sent to sync once a second.
 //!
-//! What is collected is bounded, and shared among tokens and kinds of record: a token that asks for more than its share
-//! loses records of its own, of that kind, and nobody else's.
+//! The records in memory are limited, and the limit is shared among tokens and kinds of record: a token with more requests
+//! than its share loses its own records of that kind, and no other token's.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,34 +15,34 @@ use sidevault_store::Notice;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
 
-/// How often the collected records are handed over (Connect 1.1.0: at most once a second).
-const EVERY: Duration = Duration::from_secs(1);
+/// How often the records are sent to sync (as in Connect 1.1.0, at most once a second).
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many records of one kind all tokens share between two hand-overs. See [`Collected::reserve`].
+/// How many records of one kind all tokens share in one interval. See [`Collected::reserve`].
 const SHARED: usize = 1024;
 
-/// The most records that are held at once, of all tokens together. A record takes about 1 kB at the most: see [`TEXT_BYTES`].
+/// The most records in memory, of all tokens together. A record takes at most about 1 kB: see [`TEXT_BYTES`].
 const MOST: usize = 16 * SHARED;
 
-/// How many records go over the bus in one message: about 300 kB at the most, far below the bus's largest message.
+/// How many records one message on the bus has: at most about 300 kB, far below the limit of a message.
 const RECORDS_A_NOTICE: usize = 256;
 
-/// The most bytes of a text in a record that a client chose (`User-Agent`) or that stands in its token (its name).
+/// The most bytes that a record keeps of a text from the client: its `User-Agent`, and its token's name and id.
 const TEXT_BYTES: usize = 256;
 
-/// The beginning of a text, as much as a record keeps of it.
+/// The beginning of a text, at most [`TEXT_BYTES`], cut between characters.
 pub(crate) fn shortened(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()
 }
 
-/// Collects what was asked of the api.
+/// Records requests, for `/v1/activity`.
 #[derive(Default)]
 pub(crate) struct Recorder {
     collected: Mutex<Collected>,
     dropped: AtomicU64,
 }
 
-/// The records since the last hand-over.
+/// The records since the last time that they were sent.
 #[derive(Default)]
 struct Collected {
     requests: Vec<ApiRequest>,
@@ -53,10 +53,10 @@ struct Collected {
 }
 
 impl Collected {
-    /// Takes a place for a record, if the token has one left.
+    /// Reserves room for a record. Returns false if the token has used its share.
     ///
-    /// With k tokens each has [`SHARED`] / k places for each kind of record, and at least one. What the first tokens
-    /// reserved before the others came is not taken back: k tokens together have at most SHARED * (1 + 1/2 + … + 1/k).
+    /// Of k tokens each may have [`SHARED`] / k records of each kind, and at least one. Records that the first tokens reserved
+    /// before the others came stay: k tokens together have at most SHARED * (1 + 1/2 + … + 1/k).
     fn reserve(&mut self, jti: &str, kind: RecordKind) -> bool {
         if self.reserved >= MOST {
             return false;
@@ -77,7 +77,7 @@ impl Collected {
 }
 
 impl Recorder {
-    /// Notes a request of the token `jti`; the record is only put together if there is room for it.
+    /// Records a request of the token with the id `jti`. `request` is called only if there is room for the record.
     pub(crate) fn record(&self, jti: &str, kind: RecordKind, request: impl FnOnce() -> ApiRequest) {
         if !self.collected().reserve(jti, kind) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -87,15 +87,15 @@ impl Recorder {
         self.collected().requests.push(request);
     }
 
-    /// Hands over once a second, for as long as it is polled.
-    pub(crate) async fn hand_over(&self, link: &SyncLink, metrics: &Metrics) {
+    /// Sends the records once a second. Never returns.
+    pub(crate) async fn run(&self, link: &SyncLink, metrics: &Metrics) {
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(SEND_INTERVAL).await;
             self.flush(link, metrics).await;
         }
     }
 
-    /// Hands over what is there. Kept for the next time while sync is away, as far as it fits.
+    /// Sends the records to sync. Without a connection they stay for the next time.
     pub(crate) async fn flush(&self, link: &SyncLink, metrics: &Metrics) {
         metrics.activity_dropped(self.dropped.swap(0, Ordering::Relaxed));
         if !link.is_up() {
@@ -109,10 +109,10 @@ impl Recorder {
         }
     }
 
-    /// Takes all that was collected, oldest first, in pieces that the bus carries.
+    /// Takes all records, oldest first, in parts that fit into one message.
     fn notices(&self) -> Vec<Vec<ApiRequest>> {
         let mut requests = std::mem::take(&mut *self.collected()).requests;
-        // Requests that were answered at the same time may have got here in any order.
+        // Requests that end at the same time are recorded in any order.
         requests.sort_by_key(|request| request.timestamp);
         let mut rest = requests.into_iter();
         std::iter::from_fn(|| {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_floods_the_log_takes_no_record_of_another() {
+    fn a_token_with_too_many_requests_loses_no_record_of_another_token() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED {
             note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
@@ -178,13 +178,13 @@ mod tests {
             note(&recorder, "quiet", Action::Read, ActivityOutcome::Success);
         }
         assert_eq!(records_of(&recorder, "quiet"), 5);
-        // The next second begins anew.
-        note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
+        // The next interval begins with empty shares.
+        note(&recorder, "flood", Action::Read, Outcome::Success);
         assert_eq!(records_of(&recorder, "flood"), 1);
     }
 
     #[test]
-    fn reads_and_refusals_take_no_record_of_a_write() {
+    fn many_reads_and_refusals_lose_no_record_of_a_write() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED {
             note(&recorder, "t", Action::Read, ActivityOutcome::Success);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_tokens_record_is_bounded() {
+    fn the_records_of_many_tokens_are_limited() {
         let recorder = Recorder::default();
         for token in 0..2 * MOST {
             note(&recorder, &token.to_string(), Action::Read, ActivityOutcome::Success);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_to_sync_is_too_large_for_the_bus() {
+    fn each_message_to_sync_fits_the_bus() {
         let recorder = Recorder::default();
         for token in 0..100 {
             for _ in 0..SHARED {

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,28 +22,28 @@ use crate::metrics::Metrics;
 use crate::revoked::Revoked;
 use crate::tokens::Tokens;
 
-/// How often the store is tried while it can't be opened.
-const OPEN_AGAIN: Duration = Duration::from_millis(50);
+/// How often the api tries to open the store.
+const OPEN_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often commits are looked for when sync does not tell of them.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often the api checks for commits that sync did not announce.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the api is told from outside.
+/// The api's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The data directory.
     pub data: PathBuf,
-    /// How long a request waits for the first sync (OP_SYNC_TIMEOUT).
+    /// How long a request waits for the database to exist, and for sync to have read its sources once (OP_SYNC_TIMEOUT).
     pub sync_timeout: Duration,
     /// The largest file that `inline_files=true` shows, in bytes (OP_MAX_INLINE_FILE_SIZE_KB).
     pub inline_file_bytes: u64,
-    /// Whether `/health` and `/metrics` show everything without a token (SIDEVAULT_HEALTH_DETAILS).
+    /// Whether `/health` and `/metrics` show details to requests without a token (SIDEVAULT_HEALTH_DETAILS).
     pub health_details: bool,
-    /// How the store is read.
+    /// How the store is opened and cached.
     pub reader: ReaderOptions,
 }
 
-/// The api: everything a request needs that is not the request's own.
+/// The state that all requests share.
 pub struct Api {
     pub(crate) config: Config,
     pub(crate) tokens: Tokens,
@@ -52,25 +52,26 @@ pub struct Api {
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) event_streams: Arc<EventStreams>,
-    /// The changes that event streams send.
+    /// The newest changes, for event streams.
     pub(crate) feed: Feed,
-    /// Places for large bodies.
+    /// Permits for large bodies.
     pub(crate) large_bodies: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
-    /// Requests are taken, or were.
+    /// Whether a listener was ever served.
     pub(crate) serving: AtomicBool,
-    /// Every request that was in work is answered.
+    /// Cancelled when the listener has ended, and all its requests with it.
     pub(crate) drained: CancellationToken,
     store: OnceLock<Reader>,
-    trouble: Mutex<Option<(Timestamp, String)>>,
+    /// Since when the store can't be read, and why.
+    store_error: Mutex<Option<(Timestamp, String)>>,
     opened: watch::Sender<bool>,
-    /// The number of the newest change that is known here.
+    /// The number of the newest change that the api has seen.
     sequence: watch::Sender<i64>,
     started: Instant,
 }
 
 impl Api {
-    /// An api with these keys, linked to sync by `link`. Nothing runs yet: see [`Api::run`].
+    /// Makes the state. Nothing runs before [`Api::run`] is called.
     pub fn new(config: Config, credentials: &Credentials, revoked: Revoked, link: Arc<SyncLink>) -> Arc<Self> {
         Arc::new(Self {
             tokens: Tokens::new(credentials.verifier()),
@@ -85,7 +86,7 @@ impl Api {
             serving: AtomicBool::new(false),
             drained: CancellationToken::new(),
             store: OnceLock::new(),
-            trouble: Mutex::default(),
+            store_error: Mutex::default(),
             opened: watch::Sender::new(false),
             sequence: watch::Sender::new(0),
             started: Instant::now(),
@@ -93,24 +94,24 @@ impl Api {
         })
     }
 
-    /// Opens the store as soon as sync has made it, then watches it and hands the activity to
-    /// sync, until the api stops.
+    /// Opens the store as soon as sync has made it. Then follows its changes, and sends the activity log to sync, until
+    /// [`Api::stop`] is called and the requests in progress have ended.
     pub async fn run(self: Arc<Self>, credentials: Arc<Credentials>) {
         let stopping = self.stopping.clone();
         stopping
             .run_until_cancelled(async {
                 let stored = async {
                     self.open(&credentials).await;
-                    tokio::join!(self.watch_store(), self.activity.hand_over(&self.link, &self.metrics));
+                    tokio::join!(self.watch_store(), self.activity.run(&self.link, &self.metrics));
                 };
                 // Sending the sequence makes event streams check their token again.
                 let listed = self.revoked.follow(|| self.sequence.send_modify(|_| {}));
                 tokio::join!(stored, listed);
             })
             .await;
-        // Requests in work still read, and what they note must not get lost by an orderly stop.
+        // Requests in progress still read the store and add to the activity log.
         if self.serving.load(Ordering::Relaxed) {
-            let _at_most = tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await;
+            tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await.ok();
         }
         self.activity.flush(&self.link, &self.metrics).await;
         if let Some(store) = self.store.get() {
@@ -119,81 +120,83 @@ impl Api {
     }
 
     async fn open(&self, credentials: &Credentials) {
-        let mut waits = false;
+        let mut is_waiting = false;
         loop {
             match Reader::open(&self.config.data, credentials.kek(), self.config.reader.clone()).await {
                 Ok(reader) => {
                     tracing::info!(path = %self.config.data.display(), "the store is open");
-                    self.note_trouble(None);
+                    self.set_store_error(None);
                     if self.store.set(reader).is_ok() {
                         self.opened.send_replace(true);
                     }
                     return;
                 }
                 Err(error @ StoreError::Missing(_)) => {
-                    if !std::mem::replace(&mut waits, true) {
-                        tracing::info!("{error}; waiting for it");
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        tracing::info!("{error}; the api waits for it");
                     }
                 }
-                Err(error) => self.note_trouble(Some(error.to_string())),
+                Err(error) => self.set_store_error(Some(error.to_string())),
             }
-            tokio::time::sleep(OPEN_AGAIN).await;
+            tokio::time::sleep(OPEN_INTERVAL).await;
         }
     }
 
     async fn watch_store(&self) {
-        let mut told = self.link.changes();
+        let mut announced = self.link.changes();
         loop {
-            let _either = tokio::time::timeout(LOOK_AGAIN, told.changed()).await;
+            // Checks the store after either: sync announced a commit, or the interval is over.
+            tokio::time::timeout(CHECK_INTERVAL, announced.changed()).await.ok();
             match self.store.get() {
-                Some(store) => match look(store).await {
+                Some(store) => match newest_change(store).await {
                     Ok(newest) => {
                         if let Err(error) = self.feed.fill(store, newest).await {
-                            tracing::warn!(%error, "the newest changes could not be read");
+                            tracing::warn!(%error, "the newest changes can't be read; event streams read them from the store");
                         }
                         self.sequence
                             .send_if_modified(|known| std::mem::replace(known, newest) != newest);
-                        self.note_trouble(None);
+                        self.set_store_error(None);
                     }
-                    Err(error) => self.note_trouble(Some(error.to_string())),
+                    Err(error) => self.set_store_error(Some(error.to_string())),
                 },
                 None => return,
             }
         }
     }
 
-    /// Records whether the store can be read, and logs when that changes.
-    fn note_trouble(&self, error: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match (&*trouble, error) {
+    /// Notes whether the store can be read, and logs when that changes.
+    fn set_store_error(&self, error: Option<String>) {
+        let mut known = self.store_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match (&*known, error) {
             (None, Some(error)) => {
                 tracing::error!(error, "the store can't be read");
-                *trouble = Some((Timestamp::now(), error));
+                *known = Some((Timestamp::now(), error));
             }
             (Some((since, _)), None) => {
                 tracing::info!(%since, "the store can be read again");
-                *trouble = None;
+                *known = None;
             }
             _ => {}
         }
     }
 
-    /// Since when the store can't be read, and why, if so.
-    pub(crate) fn trouble(&self) -> Option<(Timestamp, String)> {
-        self.trouble
+    /// Since when the store can't be read, and why. None if it can.
+    pub(crate) fn store_error(&self) -> Option<(Timestamp, String)> {
+        self.store_error
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .clone()
     }
 
-    /// The store. Waits for it if sync has not made it yet.
+    /// The store. Waits until sync has made it, for [`Config::sync_timeout`] at most.
     ///
     /// # Errors
-    /// Connect's own 500 after OP_SYNC_TIMEOUT.
+    /// 500 after that time, with the text of Connect.
     pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
+        // Boxed, because nearly no request waits, and each would be as large as one that does.
         Box::pin(self.store_when_open()).await
     }
 
@@ -214,26 +217,27 @@ impl Api {
         self.store.get()
     }
 
-    /// Whether a token is refused although its signature is good, by the store or by the list.
-    pub(crate) fn is_revoked(&self, snapshot: &Snapshot, jti: &str) -> bool {
-        snapshot.is_revoked(jti) || self.revoked.contains(jti)
+    /// Whether a token is revoked, in the store or by the revocation list.
+    pub(crate) fn is_revoked(&self, view: &View, jti: &str) -> bool {
+        view.is_revoked(jti) || self.revoked.contains(jti)
     }
 
-    /// Tells of the newest change's number.
+    /// Receives the number of the newest change.
     pub(crate) fn sequence(&self) -> watch::Receiver<i64> {
         self.sequence.subscribe()
     }
 
-    /// Waits until sync has read its sources for the first time. False if it had already, or takes too long.
-    pub(crate) async fn warmed_up(&self) -> bool {
+    /// Waits until sync has read its sources for the first time. Returns false if sync had done so before, or if
+    /// [`Config::sync_timeout`] after the start of the api sync has still not.
+    pub(crate) async fn wait_for_initial_sync(&self) -> bool {
         let deadline = self.started + self.config.sync_timeout;
-        !self.link.is_settled()
-            && Box::pin(tokio::time::timeout_at(deadline, self.link.settled()))
+        !self.link.initial_sync_is_done()
+            && Box::pin(tokio::time::timeout_at(deadline, self.link.initial_sync_done()))
                 .await
                 .is_ok()
     }
 
-    /// Tells everything that runs to come to an end.
+    /// Stops the event streams and [`Api::run`].
     pub fn stop(&self) {
         self.link.expect_end();
         self.stopping.cancel();
@@ -245,8 +249,8 @@ impl Api {
     }
 }
 
-/// The number of the newest change.
-async fn look(store: &Reader) -> Result<i64, StoreError> {
+/// The number of the newest change in the store.
+async fn newest_change(store: &Reader) -> Result<i64, StoreError> {
     store.look_for_other_files().await?;
     Ok(store.snapshot().await?.sequence())
 }

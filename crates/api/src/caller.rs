@@ -1,4 +1,4 @@
-//! Who asks, and what they may do.
+//! The token of a request, and what it may do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::error::ApiError;
 use crate::request_context::RequestContext;
 
-/// Whoever sent a request with a good token, and the store as it is for this request.
+/// A request with a valid token, and the snapshot of the store that it sees.
 pub(crate) struct Caller {
     pub(crate) api: Arc<Api>,
     pub(crate) token: Arc<Token>,
@@ -31,7 +31,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         // The middleware puts the context into each request.
-        let context = parts.extensions.get().cloned().ok_or_else(ApiError::internal)?;
+        let context = parts.extensions.get().cloned();
+        let context = context.ok_or_else(|| ApiError::internal("the request has no context"))?;
         Self::of(api, context, &parts.headers).await
     }
 }
@@ -91,8 +92,8 @@ fn revoked(api: &Api, token: &Token, context: &RequestContext) -> ApiError {
     unauthorized("Invalid bearer token")
 }
 
-/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110, 11.1). Two such
-/// headers are none: what stands before this server may have looked at the other one.
+/// The token of `Authorization: Bearer …`, with the scheme in upper or lower case (RFC 9110, 11.1). A request with two such
+/// headers counts as without a token: a proxy before this server may have checked the other one.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
@@ -107,22 +108,29 @@ fn unauthorized(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
 }
 
-/// The issuer as the UUID that Connect 1.7.1 promises for an actor's id; its key id is none.
+/// The issuer as a UUID, which Connect 1.7.1 documents as the form of an actor's id. A key id (`kid`) is none, so the UUID is
+/// computed from it.
 fn issuer_id(kid: &str) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&Sha256::digest(kid)[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-/// Makes the token known by name; nobody waits for it.
+/// Tells sync about a token that was not seen before, so that `token list` shows it. The request does not wait for that.
 fn announce(api: &Api, token: &Token) {
     let link = api.link.clone();
     let notice = Notice::TokenSeen(TokenRecord::from(token));
-    tokio::spawn(async move { link.notify(&notice).await });
+    tokio::spawn(async move {
+        // Without sync, `token list` lacks the token until it is used after a restart of the api.
+        let _is_sent = link.notify(&notice).await;
+    });
 }
 
 impl Caller {
-    /// Whoever sent a request with these headers.
+    /// Checks the token in these headers.
+    ///
+    /// # Errors
+    /// 401 if there is no token, or none that is valid; 500 if the store can't be read.
     pub(crate) async fn of(
         api: &Arc<Api>,
         context: Arc<RequestContext>,
@@ -147,28 +155,28 @@ impl Caller {
         self.api.store().await
     }
 
-    /// Takes the store as it is now.
+    /// Takes a new snapshot of the store.
     pub(crate) async fn renew(&mut self) -> Result<(), ApiError> {
         self.snapshot = self.store().await?.snapshot().await?;
         Ok(())
     }
 
-    /// What was not found may only be late: while sync reads its sources for the first time, waits until that is over,
-    /// and takes the store as it is then. Says whether anything can have come.
-    pub(crate) async fn look_again(&mut self) -> Result<bool, ApiError> {
-        let later = self.api.warmed_up().await;
-        if later {
+    /// While sync reads its sources for the first time, an item or a vault that is not found may come yet. Waits until sync has
+    /// read them, and then takes a new snapshot. Returns false if there was nothing to wait for.
+    pub(crate) async fn retry_after_initial_sync(&mut self) -> Result<bool, ApiError> {
+        let is_later = self.api.wait_for_initial_sync().await;
+        if is_later {
             self.renew().await?;
         }
-        Ok(later)
+        Ok(is_later)
     }
 
-    /// Whether a vault of the token is not there, or not yet.
+    /// Whether a vault that the token names does not exist, or does not exist yet.
     pub(crate) fn misses_vaults(&self) -> bool {
         self.token.vaults.keys().any(|id| self.snapshot.vault(*id).is_none())
     }
 
-    /// Whether a vault is in the token's scope, the vault being there or not.
+    /// Whether a vault is in the token's scope. The vault need not exist.
     fn in_scope(&self, vault: VaultId) -> bool {
         self.snapshot.access(&self.token, vault).is_some()
     }
@@ -178,12 +186,15 @@ impl Caller {
         self.snapshot.access(&self.token, vault).unwrap_or_default()
     }
 
-    /// The vaults that are in the token's scope, by id.
+    /// The vaults in the token's scope, in the order of their ids.
     pub(crate) fn vaults_in_scope(&self) -> impl Iterator<Item = &Arc<VaultEntry>> {
         self.snapshot.vaults().filter(|entry| self.in_scope(entry.vault.id))
     }
 
-    /// The vault that a path names, by id or by name, if the token may read it.
+    /// The vault with this id or name, which the token must be allowed to read.
+    ///
+    /// # Errors
+    /// Those of [`Self::vault`]; 403 without the right to read.
     pub(crate) async fn readable(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         let entry = self.vault(segment).await?;
         if self.access(entry.vault.id).read {
@@ -192,7 +203,11 @@ impl Caller {
         Err(self.deny(Action::Read, entry.vault.id, None, "read"))
     }
 
-    /// The vault that a path names, by id or by name, if the token may write to it.
+    /// The vault with this id or name, which the token must be allowed to write to. `action` goes into the activity log if it
+    /// is not.
+    ///
+    /// # Errors
+    /// Those of [`Self::vault`]; 403 without the right to write.
     pub(crate) async fn writable(&mut self, segment: &str, action: Action) -> Result<Arc<VaultEntry>, ApiError> {
         let entry = self.vault(segment).await?;
         if self.access(entry.vault.id).write {
@@ -201,8 +216,11 @@ impl Caller {
         Err(self.deny(action, entry.vault.id, None, "write"))
     }
 
-    /// The vault that a path names, if the token may write to it and read what it wrote.
-    /// Connect 1.7.1: a token that may not read must not learn what it patched.
+    /// The vault with this id or name, which the token must be allowed to write to and to read. As in Connect 1.7.1: the answer
+    /// to a PATCH shows the whole item.
+    ///
+    /// # Errors
+    /// Those of [`Self::vault`]; 403 without both rights.
     pub(crate) async fn editable(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         self.writable(segment, Action::Update).await?;
         self.readable(segment).await
@@ -213,20 +231,22 @@ impl Caller {
         ApiError::forbidden(format_args!("token does not have {right} access to vault {vault}"))
     }
 
-    /// The vault that a path names and that is in the token's scope.
+    /// The vault in the token's scope with this id or name. A text in the form of an id is taken as an id first.
     ///
-    /// A vault that is not in scope is refused the same way whether or not it exists.
+    /// # Errors
+    /// 400 for a name that no vault in scope has. 403 for an id out of scope, whether or not that vault exists. 404 if the vault
+    /// in scope does not exist.
     async fn vault(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         let Ok(id) = VaultId::parse(segment) else {
             return Box::pin(self.vault_named(segment))
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
-        if self.in_scope(id) && self.snapshot.vault(id).is_none() {
-            self.look_again().await?;
+        if self.in_scope(id) && self.view.vault(id).is_none() {
+            self.retry_after_initial_sync().await?;
         }
         if !self.in_scope(id) {
-            // A name may look like an id.
+            // A vault's name may have the form of an id.
             if let Some(named) = Box::pin(self.vault_named(segment)).await? {
                 return Ok(named);
             }
@@ -235,7 +255,7 @@ impl Caller {
                     request_id = %self.context.id,
                     jti = self.token.jti,
                     vault = %id,
-                    "the token was made by the name of a vault that was renamed or deleted since: make another token"
+                    "the token was made for a vault name, and that vault was renamed or deleted since: make a new token"
                 );
             }
             self.record(Action::Read, Outcome::Deny, id, None, None);
@@ -247,7 +267,7 @@ impl Caller {
             .ok_or_else(|| ApiError::not_found("vault", id))
     }
 
-    /// A vault in scope by name: in any case, but to the letter if one matches so.
+    /// The vault in scope with this name. Case is ignored, unless several names differ in case only: then the exact one.
     async fn vault_named(&mut self, name: &str) -> Result<Option<Arc<VaultEntry>>, ApiError> {
         let folded = filter::fold(name);
         let find = |caller: &Self| {
@@ -264,7 +284,7 @@ impl Caller {
             return Ok(Some(found));
         }
         if self.misses_vaults() {
-            self.look_again().await?;
+            self.retry_after_initial_sync().await?;
         }
         Ok(find(self))
     }

@@ -1,8 +1,8 @@
-//! A request's body, read on when nobody wants it.
+//! The rest of a request's body that no handler read.
 //!
-//! hyper closes a connection whose request was answered before all of its body arrived, as one with a token that does not
-//! hold is. A client that meanwhile sends its next request there finds the connection dead. Go's server, which Connect's
-//! clients are used to, reads on for a while; so does this.
+//! When a request is answered before its body has arrived, as one with an invalid token is, hyper closes the connection. A
+//! client that has sent its next request on that connection then gets no answer. Go's server, which Connect is built on, reads
+//! the rest of the body first, up to a limit. So does this server.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::limits;
 
-/// The body of a request. What is left of it when it is dropped is read and thrown away, within limits.
+/// The body of a request. When this is dropped, the rest of the body is read and thrown away, up to
+/// [`limits::UNREAD_BODY_BYTES`] and [`limits::UNREAD_BODY_TIME`].
 pub(crate) struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {

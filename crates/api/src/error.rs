@@ -1,24 +1,30 @@
-//! What goes wrong, and how HTTP says it. Connect's clients read `{"status", "message"}` on
-//! every path, and some search the text: words like "not found" stand only where they are meant.
+//! Errors as HTTP responses. Connect's clients read `{"status", "message"}` on every path, and some search the message for
+//! words like "not found": a message has such words only if it means them.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use sidevault_model::{ErrorBody, Invalid, InvalidFilter};
 use sidevault_store::{CommandRefusal, FailureKind, StoreError};
 
-/// An error answer.
+/// An error response.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
     message: String,
+    cause: Option<String>,
 }
 
+/// In a response: why it is a 500, for the log line of the request.
+#[derive(Clone)]
+pub(crate) struct ErrorCause(pub(crate) String);
+
 impl ApiError {
-    /// An answer with this status and these words.
+    /// A response with this status and message.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
+            cause: None,
         }
     }
 
@@ -27,27 +33,33 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// 403, with the word first that External Secrets looks for.
+    /// 403. The message begins with the word by which External Secrets recognises this error.
     pub(crate) fn forbidden(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("Authorization: {message}"))
     }
 
-    /// 404, in Connect's words.
+    /// 404, with Connect's message.
     pub(crate) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} {id} not found"))
     }
 
-    /// 503: nothing was done, and the same request may work in a moment.
+    /// 503: nothing was done, and the same request may succeed in a moment.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
-    /// 500. What really happened goes to the log.
-    pub(crate) fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Internal server error; the server's log says more",
-        )
+    /// 500. The cause is for the log; the client does not get it. It must hold no title, value or token.
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: "Internal server error. The server's log has the cause".to_owned(),
+            cause: Some(cause.into()),
+        }
+    }
+
+    /// What to log: the cause of a 500, else the message.
+    pub(crate) fn cause(&self) -> &str {
+        self.cause.as_deref().unwrap_or(&self.message)
     }
 }
 
@@ -61,14 +73,16 @@ impl IntoResponse for ApiError {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(ErrorCause(cause));
+        }
         response
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the store could not be read");
-        Self::internal()
+        Self::internal(format!("the store can't be read: {error}"))
     }
 }
 

@@ -1,11 +1,11 @@
-//! The newest changes, in memory: what is committed is read from the store once, however many event streams send it.
+//! The newest changes, in memory: a commit is read from the store once, however many event streams send it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use sidevault_store::{ChangeRecord, Reader, StoreError};
 
-/// How many changes are kept, about 200 bytes each. A stream that is further behind reads the store itself.
+/// How many changes are kept, of about 200 bytes each. A stream that is further behind reads the store itself.
 const KEPT: usize = 4096;
 
 /// The newest changes.
@@ -20,7 +20,7 @@ struct Kept {
 }
 
 impl Default for Kept {
-    /// Nothing is known.
+    /// No change is known.
     fn default() -> Self {
         Self {
             before: i64::MAX,
@@ -31,18 +31,18 @@ impl Default for Kept {
 }
 
 impl Feed {
-    /// Adds what the store has after the newest change here, up to `newest`.
+    /// Adds the changes that the store has after the newest one here, up to number `newest`.
     pub(crate) async fn fill(&self, store: &Reader, newest: i64) -> Result<(), StoreError> {
         let last = self.kept().newest;
         if last != newest {
-            // One more than is kept: if that many come, there may be still more.
+            // One more than is kept: if that many come, there may be even more.
             let added = store.changes(last, newest, None, KEPT + 1).await?;
             self.kept().add(newest, added);
         }
         Ok(())
     }
 
-    /// The first `limit` wanted changes after number `after` up to `newest`; None if some of those may not be here.
+    /// The first `limit` wanted changes after number `after` up to number `newest`. None if some of them may not be here.
     pub(crate) fn between(
         &self,
         after: i64,
@@ -51,7 +51,7 @@ impl Feed {
         wanted: impl Fn(&ChangeRecord) -> bool,
     ) -> Option<Vec<ChangeRecord>> {
         let kept = self.kept();
-        // A number between two that are here may be of a store that this one has replaced.
+        // A number between two known ones may come from a store before a restore.
         let is_known = after == kept.before || kept.changes.binary_search_by_key(&after, |change| change.seq).is_ok();
         if !is_known || newest > kept.newest {
             return None;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_gets_what_it_may_see_and_only_if_all_of_it_is_here() {
+    fn changes_are_served_only_if_all_of_them_are_known() {
         assert_eq!(seqs(&Feed::default(), 0, 0), None);
         let feed = feed();
         assert_eq!(seqs(&feed, 9, 9), Some(Vec::new()));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_from_before_a_restore_is_not_served_from_here() {
+    fn a_stream_from_before_a_restore_is_not_served() {
         let feed = feed();
         add(&feed, 10..40);
         // The backup ended at number 20, and the writer that opened it went on at 100.
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_kept_changes_are_limited() {
         let feed = feed();
         let many = KEPT as i64;
         add(&feed, 10..many);
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_another_store_is_not_told_on() {
+    fn changes_of_a_replaced_store_are_not_served() {
         let feed = feed();
         add(&feed, 10..20);
         feed.kept().add(1000, None);
         assert_eq!(seqs(&feed, 19, 1000), None);
         add(&feed, 1001..1003);
         assert_eq!(seqs(&feed, 1000, 1002), Some(vec![1002]));
-        // A store that went back.
+        // A store with lower numbers than before: a restored backup.
         add(&feed, 500..501);
         assert_eq!(seqs(&feed, 499, 500), None);
     }

@@ -1,8 +1,8 @@
-//! The 1Password Connect REST surface.
+//! 1Password Connect's REST API over HTTP.
 //!
-//! A request's path, top to bottom: `server` accepts the connection within the bounds of `connections`, `edge` gives the request its
-//! id, limits and log line, the router in `routes` picks the handler, `caller` says who asks and
-//! what they may do, and the handler reads from the store or sends a command over `link` to sync.
+//! The way of a request: `server` accepts its connection within the limits of `connections`; `middleware` gives it an id, a
+//! time limit and a log line; the router in `routes` picks the handler; `caller` checks the token and what it may do; the
+//! handler reads from the store, or sends a command to sync over `link`.
 
 mod activity;
 mod api;

@@ -1,4 +1,4 @@
-//! The api's side of the bus: commands to sync, and what sync tells.
+//! The api's connections to sync: commands to sync, and notices from sync.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -13,20 +13,20 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ApiError;
 
-/// How long a write may take.
+/// How long the api waits for sync to carry out a write. Above: 503.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
-/// The links to sync. There is one writer, so normally one link; while it is replaced, the
-/// newest counts.
+/// The connections to sync. There is one sync, so normally one connection. While a new sync replaces an old one there may be
+/// two, and the newest is used.
 pub struct SyncLink {
     peers: Mutex<Vec<Peer>>,
     health: RwLock<Option<Vec<Dependency>>>,
-    /// Grows whenever sync says that something changed.
+    /// The number of the newest change that sync announced.
     changed: watch::Sender<i64>,
-    /// Whether sync has looked at each of its sources once.
-    settled: watch::Sender<bool>,
-    /// The process is stopping: a link that ends now is no trouble.
-    ending: AtomicBool,
+    /// Whether sync has read each of its sources once.
+    initial_sync_done: watch::Sender<bool>,
+    /// Whether the process is stopping. A connection that ends then is not logged.
+    is_stopping: AtomicBool,
 }
 
 impl Default for SyncLink {
@@ -35,19 +35,19 @@ impl Default for SyncLink {
             peers: Mutex::default(),
             health: RwLock::default(),
             changed: watch::Sender::new(0),
-            settled: watch::Sender::new(false),
-            ending: AtomicBool::new(false),
+            initial_sync_done: watch::Sender::new(false),
+            is_stopping: AtomicBool::new(false),
         }
     }
 }
 
 impl SyncLink {
-    /// Takes links as they come, until their sender is gone.
+    /// Takes connections from `links` until its sender is dropped.
     pub async fn run(self: std::sync::Arc<Self>, mut links: mpsc::Receiver<Connection>) {
         while let Some(connection) = links.recv().await {
             let (peer, incoming) = peer::start(connection);
             self.peers().push(peer.clone());
-            tracing::info!("linked to sync");
+            tracing::info!("sync is connected");
             tokio::spawn(self.clone().listen(peer, incoming));
         }
     }
@@ -60,18 +60,16 @@ impl SyncLink {
                     self.changed.send_replace(sequence);
                 }
                 Ok(Notice::Health(dependencies)) => {
-                    let settled = dependencies
-                        .iter()
-                        .all(|part| part.status != DependencyStatus::Initialized);
+                    let is_done = dependencies.iter().all(|part| part.status != "INITIALIZED");
                     *self.health.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(dependencies);
-                    self.settled
-                        .send_if_modified(|was| !*was && std::mem::replace(was, settled) != settled);
+                    self.initial_sync_done
+                        .send_if_modified(|was| !*was && std::mem::replace(was, is_done) != is_done);
                 }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(
                         error = decoding_fault(&error),
-                        "sync is of another version: a notice was not understood"
+                        "a notice from sync was not understood: run the same version of api and sync"
                     );
                 }
             }
@@ -79,27 +77,29 @@ impl SyncLink {
         drop(peer);
         let mut peers = self.peers();
         peers.retain(|peer| !peer.is_closed());
-        if peers.is_empty() && !self.ending.load(Ordering::Relaxed) {
-            tracing::warn!("the link to sync is down: reads go on, writes are answered with 503");
+        if peers.is_empty() && !self.is_stopping.load(Ordering::Relaxed) {
+            tracing::warn!("sync is no longer connected: reads go on, writes are answered with 503");
         }
     }
 
-    /// Has sync carry out a write.
+    /// Sends a write to sync, and waits until sync has carried it out.
     ///
     /// # Errors
-    /// 503 if sync can't be reached; and what sync refuses.
-    pub(crate) async fn command(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
+    /// 503 if sync is not connected, or does not confirm the write within 30 s; 413 if the command is too large for the bus;
+    /// and the errors of sync.
+    pub(crate) async fn command(&self, command: &Command) -> Result<Answer, ApiError> {
         let Some(peer) = self.peer() else {
             return Err(ApiError::unavailable(
-                "sync is not running or can't be reached, so nothing can be written; reads work. Try again later",
+                "sync is not running or can't be reached, so nothing can be written. Reads work. Try again later",
             ));
         };
-        let body = Bytes::from(serde_json::to_vec(command).map_err(|_| ApiError::internal())?);
+        let body = serde_json::to_vec(command).map_err(|_| ApiError::internal("the command can't be encoded"))?;
+        let body = Bytes::from(body);
         let answer = match tokio::time::timeout(WRITE_TIME, peer.call(body)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
                 return Err(ApiError::unavailable(
-                    "the link to sync broke before the write was sent. Try again",
+                    "the connection to sync was lost before the write was sent. Try again",
                 ));
             }
             Ok(Err(CallError::TooLarge)) => {
@@ -110,24 +110,21 @@ impl SyncLink {
             }
             Ok(Err(_)) | Err(_) => {
                 return Err(ApiError::unavailable(
-                    "sync did not confirm the write in time; it may have been carried out. Read before you try again",
+                    "sync did not confirm the write in time, and may have carried it out. Read the item before you try again",
                 ));
             }
         };
         match serde_json::from_slice(&answer) {
             Ok(CommandAnswer::Refused(refusal)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
-            Err(error) => {
-                tracing::error!(
-                    error = decoding_fault(&error),
-                    "sync is of another version: its answer was not understood"
-                );
-                Err(ApiError::internal())
-            }
+            Err(error) => Err(ApiError::internal(format!(
+                "sync's answer was not understood; run the same version of api and sync: {}",
+                decoding_fault(&error)
+            ))),
         }
     }
 
-    /// Tells sync something. Lost if there is no link; says whether it was sent.
+    /// Sends a notice to sync. Returns whether it was sent; without a connection it is lost.
     pub(crate) async fn notify(&self, notice: &Notice) -> bool {
         let (Some(peer), Ok(body)) = (self.peer(), serde_json::to_vec(notice)) else {
             return false;
@@ -135,22 +132,22 @@ impl SyncLink {
         peer.notify(Bytes::from(body)).await.is_ok()
     }
 
-    /// Tells when sync has committed something.
+    /// Receives the numbers of changes that sync announces.
     pub(crate) fn changes(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
     }
 
-    /// Tells that the process is stopping.
+    /// Notes that the process is stopping, so that the end of a connection is not logged.
     pub(crate) fn expect_end(&self) {
-        self.ending.store(true, Ordering::Relaxed);
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there is a link.
+    /// Whether sync is connected.
     pub fn is_up(&self) -> bool {
         self.peer().is_some()
     }
 
-    /// What sync last said of its parts.
+    /// The state of sync's parts for `/health`, as sync last sent it. None before the first time.
     pub fn dependencies(&self) -> Option<Vec<Dependency>> {
         self.health
             .read()
@@ -158,16 +155,16 @@ impl SyncLink {
             .clone()
     }
 
-    /// Whether sync has looked at each of its sources once.
-    pub fn is_settled(&self) -> bool {
-        *self.settled.borrow()
+    /// Whether sync has read each of its sources once.
+    pub fn initial_sync_is_done(&self) -> bool {
+        *self.initial_sync_done.borrow()
     }
 
-    /// Returns once it has.
-    pub async fn settled(&self) {
-        // The sender is ours: it can't be gone.
-        let mut settled = self.settled.subscribe();
-        let _always = settled.wait_for(|settled| *settled).await;
+    /// Waits until sync has read each of its sources once.
+    pub async fn initial_sync_done(&self) {
+        let mut is_done = self.initial_sync_done.subscribe();
+        // Fails only if the sender is dropped, which `self` holds.
+        is_done.wait_for(|is_done| *is_done).await.ok();
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -90,7 +90,8 @@ impl Default for Metrics {
         let (r, d) = (&mut registry, &mut details);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The running version", version);
-        let requests = registered(r, "http_requests", "Requests that were answered", Family::default());
+        let help = "Requests that were answered";
+        let requests: Family<RequestLabels, Counter> = registered(r, "http_requests", help, Family::default());
         let duration: Family<RouteLabel, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 9)));
         let help = "Time from a request's head until the head of its response";

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 use crate::api::Api;
 use crate::connections::{Busy, Exchange};
 use crate::drain_on_drop::DrainOnDrop;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorCause};
 use crate::limits;
 use crate::request_context::{REQUEST_ID, RequestContext};
 use crate::responses::{InMemory, LargeBodyPermit};
@@ -75,7 +75,12 @@ impl Middleware {
         let took = started.elapsed();
         let status = response.status();
         let route = context.route();
-        log(&route, &method, status, took, &context);
+        let cause = if status.is_server_error() {
+            response.extensions_mut().remove()
+        } else {
+            None
+        };
+        log(&context, &route, &method, status, took, cause);
         self.0.api.metrics.answered(route, &method, status.as_u16(), took);
         Ok(response)
     }
@@ -97,12 +102,8 @@ impl Middleware {
         match answered {
             Ok(Ok(response)) => response,
             Ok(Err(_panic)) => {
-                tracing::error!(
-                    request_id = %context.id,
-                    route = &*context.route(),
-                    "a request panicked: please report what was asked, and the lines before this one"
-                );
-                ApiError::internal().into_response()
+                let cause = "the handler panicked: please report what was asked, and the lines before this one";
+                ApiError::internal(cause).into_response()
             }
             Err(_elapsed) => ApiError::new(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -131,7 +132,7 @@ impl Middleware {
                 return busy.into_response();
             }
             let again = routes::without_router(api, &context, &request).await;
-            return again.unwrap_or_else(|| ApiError::internal().into_response());
+            return again.unwrap_or_else(|| ApiError::internal("the second attempt was routed elsewhere").into_response());
         }
         request.extensions_mut().insert(context);
         let again = request.method().is_safe().then(|| without_body(&request));
@@ -240,13 +241,21 @@ fn normal_path(uri: &Uri) -> Option<Uri> {
 
 /// Logs one line a request, a successful read only at debug: there are thousands a second, and `/v1/activity` shows them.
 /// The line never has a path, a query or a header, which hold titles and tokens.
-fn log(route: &str, method: &Method, status: StatusCode, took: Duration, context: &RequestContext) {
+fn log(
+    context: &RequestContext,
+    route: &str,
+    method: &Method,
+    status: StatusCode,
+    took: Duration,
+    cause: Option<ErrorCause>,
+) {
+    let error = cause.map(|ErrorCause(cause)| cause);
     let jti = context.token.get().map(|token| token.jti.as_str());
     let dur_ms = took.as_micros() as f64 / 1000.0;
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
-                request_id = %context.id, jti, route, %method, status = status.as_u16(), dur_ms,
+                request_id = %context.id, jti, route, %method, status = status.as_u16(), dur_ms, error,
                 "request"
             )
         };

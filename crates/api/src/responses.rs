@@ -1,4 +1,4 @@
-//! Answers that several modules give, and what handlers say of their answers.
+//! Responses that several modules make, and notes of handlers on their responses for the middleware.
 
 use std::sync::Arc;
 
@@ -6,16 +6,15 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How many bytes of an answer are in memory from the start.
+/// In a response that is sent part by part: how many bytes the first part has.
 #[derive(Clone, Copy)]
 pub(crate) struct InMemory(pub(crate) usize);
 
-/// In an answer: the place among the large bodies that its request has. It is kept until the answer, which may be as large,
-/// is sent.
+/// In the response to a large body: the permit of the body. It is kept until the response, which may be as large, is sent.
 #[derive(Clone)]
 pub(crate) struct LargeBodyPermit(pub(crate) Arc<OwnedSemaphorePermit>);
 
-/// A JSON answer from bytes that are JSON already.
+/// A response with this JSON text.
 pub(crate) fn json(body: impl Into<axum::body::Body>) -> Response {
     let mut response = Response::new(body.into());
     response
@@ -24,12 +23,14 @@ pub(crate) fn json(body: impl Into<axum::body::Body>) -> Response {
     response
 }
 
+/// The response of `/heartbeat`.
 pub(crate) fn heartbeat_body() -> Response {
     text(".", "text/plain; charset=utf-8")
 }
 
+/// The response of `/metrics`.
 pub(crate) fn metrics_body(metrics: String) -> Response {
-    // OpenMetrics reads as the older format too, and Connect promises text/plain.
+    // Connect's document says text/plain, and Prometheus reads OpenMetrics under that type as well.
     text(metrics, "text/plain; version=0.0.4; charset=utf-8")
 }
 

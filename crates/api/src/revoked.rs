@@ -1,11 +1,11 @@
-//! The revocation list: a file that says which tokens are refused, beside what the store says.
+//! The revocation list: a file with the ids of revoked tokens, beside the revocations in the store.
 //!
-//! The file is read a few times a second, not watched: reading finds every kind of change, Kubernetes' swap of symbolic
-//! links and network file systems included, and costs some microseconds.
+//! The file is read a few times a second, not watched: reading notices every kind of change, also when Kubernetes swaps
+//! symbolic links and on network file systems, and takes some microseconds.
 //!
-//! No fault of the file makes a revoked token good again. Added ids are refused as soon as they are read. Removed ids are
-//! forgotten only after two reads in a row gave the same content, so that a file that is just being written is never taken
-//! for a shorter one. While the file has a fault, the ids that were read before stay refused.
+//! A faulty file never makes a revoked token valid again. Ids that are added count as soon as they are read. Ids that are
+//! removed count until two reads in a row gave the same content, so that a file that is just being written is not taken for a
+//! shorter one. While the file has a fault, all ids that were read before count.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use std::time::Duration;
 use sidevault_keys::{RevocationList, RevocationListFault};
 use sidevault_model::{Dependency, DependencyStatus};
 
-/// How often the file is read. A token that was put on the list is refused within a second.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How often the file is read. A token that is added to the list is refused within a second.
+const READ_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Where the list is.
+/// The file with the list.
 #[derive(Clone, Debug)]
 pub struct RevokedFile {
-    /// The file.
+    /// Its path.
     pub path: PathBuf,
     /// Whether the file must exist when the api starts: true if SIDEVAULT_REVOKED_FILE names it.
     pub required: bool,
 }
 
-/// The list has a fault, so it may lack tokens.
+/// The list has a fault, so it may lack ids.
 #[derive(Debug, thiserror::Error)]
 #[error("the revocation list {path}: {fault}")]
 pub struct RevokedError {
@@ -35,10 +35,10 @@ pub struct RevokedError {
     fault: RevocationListFault,
 }
 
-/// The tokens that the list refuses.
+/// The ids on the revocation list.
 #[derive(Default)]
 pub struct Revoked {
-    /// `None`: no path is configured, so there can be no list.
+    /// `None` if no path is configured.
     file: Option<RevokedFile>,
     state: RwLock<State>,
 }
@@ -47,7 +47,7 @@ pub struct Revoked {
 struct State {
     ids: Arc<HashSet<String>>,
     fault: Option<RevocationListFault>,
-    /// There is a list, or was.
+    /// Whether the file exists, or existed.
     exists: bool,
 }
 
@@ -60,8 +60,8 @@ impl Revoked {
     pub fn open(file: RevokedFile) -> Result<Self, RevokedError> {
         let mut list = RevocationList::read(&file.path);
         if list.fault.is_some() {
-            // Someone may be writing it.
-            std::thread::sleep(LOOK_AGAIN);
+            // The file may be just being written.
+            std::thread::sleep(READ_INTERVAL);
             list = RevocationList::read(&file.path);
         }
         let exists = list.fault != Some(RevocationListFault::Missing);
@@ -101,9 +101,9 @@ impl Revoked {
             Some(fault) => {
                 let part = Dependency::new("revocation list", DependencyStatus::Degraded)
                     .with_message(
-                        "it can't be read; what was read before stays in force, and the log of the api says more",
+                        "the list can't be read. Ids that were read before stay refused. The log of the api has the cause",
                     )
-                    .with_detail(format!("{fault}. What was read before stays in force: {tokens}"));
+                    .with_detail(format!("{fault}. Ids that were read before stay refused: {tokens}"));
                 Some(part)
             }
             None if state.exists => {
@@ -113,12 +113,13 @@ impl Revoked {
         }
     }
 
-    /// Reads the file again and again, for ever, and reports each change of the set of refused tokens.
+    /// Reads the file again and again, and calls `changed` after each change of the set of ids. Returns only if there is no
+    /// file.
     pub(crate) async fn follow(&self, changed: impl Fn()) {
         let Some(file) = self.file.clone() else { return };
         let (mut before, mut is_settled) = (None, false);
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(READ_INTERVAL).await;
             let path = file.path.clone();
             let Ok(list) = tokio::task::spawn_blocking(move || RevocationList::read(&path)).await else {
                 continue;
@@ -147,9 +148,9 @@ impl Revoked {
             match &fault {
                 Some(fault) => {
                     let path = path.display();
-                    tracing::error!(%path, %fault, "the revocation list can't be relied on; what was read before stays in force");
+                    tracing::error!(%path, %fault, "the revocation list has a fault; ids that were read before stay refused");
                 }
-                None => tracing::info!(path = %path.display(), "the revocation list is good again"),
+                None => tracing::info!(path = %path.display(), "the revocation list has no fault any more"),
             }
             next.fault = fault.clone();
         }
@@ -170,7 +171,7 @@ impl Revoked {
         changes
     }
 
-    // The state is only ever replaced as a whole, so it is consistent even after a panic poisoned the lock.
+    // The state is only replaced as a whole, so it is consistent even if a panic poisoned the lock.
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,12 +185,12 @@ mod tests {
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaa2";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbb2";
 
-    struct World {
+    struct TestList {
         folder: tempfile::TempDir,
         revoked: Revoked,
     }
 
-    impl World {
+    impl TestList {
         fn new(content: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("list");
@@ -198,8 +199,8 @@ mod tests {
             Self { folder, revoked }
         }
 
-        /// Whether A and B are refused, and the list is degraded, after this content was read: for the first time, or once
-        /// more.
+        /// Reads this content, for the first time or (`is_stable`) once more. Returns whether A is refused, B is refused, and
+        /// the list is degraded.
         fn after(&self, content: &str, is_stable: bool) -> (bool, bool, bool) {
             let path = self.folder.path().join("list");
             let list = RevocationList::parse(content.as_bytes());
@@ -210,43 +211,43 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_counts_at_once_and_what_is_gone_only_when_the_file_rests() {
-        let world = World::new(&format!("{A}\n"));
-        assert_eq!(world.after(&format!("{A}\n{B}\n"), false), (true, true, false));
-        // Truncated, and about to be written anew.
-        assert_eq!(world.after("", false), (true, true, false));
+    fn added_ids_count_at_once_and_removed_ids_until_two_reads_agree() {
+        let list = TestList::new(&format!("{A}\n"));
+        assert_eq!(list.after(&format!("{A}\n{B}\n"), false), (true, true, false));
+        // Truncated by a program that writes it again.
+        assert_eq!(list.after("", false), (true, true, false));
         let without_a = format!("{B}\n");
-        assert_eq!(world.after(&without_a, false), (true, true, false));
-        assert_eq!(world.after(&without_a, true), (false, true, false));
+        assert_eq!(list.after(&without_a, false), (true, true, false));
+        assert_eq!(list.after(&without_a, true), (false, true, false));
     }
 
     #[test]
-    fn a_list_with_a_fault_takes_nothing_back() {
-        let world = World::new(&format!("{A}\n"));
+    fn a_list_with_a_fault_makes_no_token_valid_again() {
+        let list = TestList::new(&format!("{A}\n"));
         let faulty = format!("{B}\nwhat\n");
-        assert_eq!(world.after(&faulty, false), (true, true, false));
-        assert_eq!(world.after(&faulty, true), (true, true, true));
+        assert_eq!(list.after(&faulty, false), (true, true, false));
+        assert_eq!(list.after(&faulty, true), (true, true, true));
         let good = format!("{A}\n");
-        assert_eq!(world.after(&good, false), (true, true, true));
-        assert_eq!(world.after(&good, true), (true, false, false));
+        assert_eq!(list.after(&good, false), (true, true, true));
+        assert_eq!(list.after(&good, true), (true, false, false));
     }
 
     #[test]
-    fn a_list_that_goes_stays_in_force() {
-        let world = World::new(&format!("{A}\n"));
-        let path = world.folder.path().join("list");
+    fn a_list_that_is_deleted_stays_in_force() {
+        let list = TestList::new(&format!("{A}\n"));
+        let path = list.folder.path().join("list");
         std::fs::remove_file(&path).unwrap();
         let gone = RevocationList::read(&path);
         for is_stable in [false, true] {
-            assert!(!world.revoked.take(&path, &gone, is_stable));
+            assert!(!list.revoked.take(&path, &gone, is_stable));
         }
-        assert!(world.revoked.contains(A));
-        let said = world.revoked.dependency().unwrap();
+        assert!(list.revoked.contains(A));
+        let said = list.revoked.dependency().unwrap();
         assert!(said.detail.unwrap().contains("does not exist"));
     }
 
     #[test]
-    fn a_bad_list_or_a_missing_one_that_is_required_lets_nothing_start() {
+    fn a_faulty_list_and_a_missing_required_list_are_errors_at_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list");
         let open = |required| {

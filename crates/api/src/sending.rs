@@ -1,4 +1,5 @@
-//! An answer's body on its way to the peer: its request stays in work, and its bytes count, until they are sent.
+//! The body of a response while it is sent: until the last byte is sent, its request is in progress, and its bytes count in
+//! [`limits::UNSENT_BYTES`].
 
 use std::io;
 use std::pin::Pin;
@@ -13,13 +14,13 @@ use hyper::body::{Frame, SizeHint};
 use crate::connections::{Busy, Exchange, Permits};
 use crate::limits;
 
-/// The body of an answer.
+/// The body of a response.
 pub(crate) struct Sending {
     body: Body,
     exchange: Arc<Exchange>,
-    /// The wait for room, of a body that is produced while it is sent.
+    /// The wait for memory, of a body that is produced while it is sent.
     room: Option<BoxFuture<'static, Result<(), Busy>>>,
-    /// What is left of the last frame.
+    /// The rest of the last frame of `body`.
     rest: Bytes,
 }
 
@@ -43,7 +44,8 @@ impl Sending {
         Some(self.rest.split_to(length))
     }
 
-    /// Waits until the next part of a body that is produced while it is sent may be. Other bodies are in memory already.
+    /// Of a body that is produced while it is sent: waits until there is memory for its next part. Other bodies are in memory
+    /// already.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Busy>> {
         if hyper::body::Body::size_hint(&self.body).exact().is_some() {
             return Poll::Ready(Ok(()));
@@ -74,7 +76,7 @@ impl hyper::body::Body for Sending {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if ready!(self.poll_room(context)).is_err() {
-            let error = io::Error::other("too many answers are not taken by their clients");
+            let error = io::Error::other("too many responses wait for clients that do not read them");
             return Poll::Ready(Some(Err(axum::Error::new(error))));
         }
         match Pin::new(&mut self.body).poll_frame(context) {
@@ -111,7 +113,7 @@ impl hyper::body::Body for Sending {
     }
 }
 
-/// Bytes that are handed to the HTTP library, which drops them once they are sent or the connection is closed.
+/// Bytes that were handed to the HTTP library, which drops them once they are sent or the connection is closed.
 struct Unsent {
     bytes: Bytes,
     _permits: Option<Permits>,
@@ -119,6 +121,7 @@ struct Unsent {
 }
 
 impl Unsent {
+    /// Bytes that hold the exchange and its permits until they are dropped.
     fn of(bytes: Bytes, exchange: &Arc<Exchange>) -> Bytes {
         if bytes.is_empty() {
             return bytes;

@@ -28,30 +28,33 @@ use crate::limits;
 use crate::sending::Sending;
 use crate::tls::{self, Tls};
 
-/// How long to wait when no connection can be accepted: mostly, too many files are open.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait after a connection could not be accepted. Mostly the process has too many open files then.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An address that is listened on.
+/// A listening socket.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
 impl Listener {
-    /// Listens on an address; port 0 takes a free one.
+    /// Listens on an address; port 0 means any free port.
+    ///
+    /// # Errors
+    /// If the address can't be listened on.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 
-    /// The address, with the port that was taken.
+    /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Serves the api until `stop`; then finishes what is in work, for 25 seconds at the most.
+/// Serves the api until `stop`. Then finishes the requests in progress, for at most 25 seconds.
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
     api.serving.store(true, Ordering::Relaxed);
     let middleware = Middleware::new(api.clone());
@@ -61,7 +64,7 @@ pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: Cancellati
     api.drained.cancel();
 }
 
-/// Serves a router without the middleware: for sync's three status routes.
+/// Serves a router without the middleware, for the status routes of sync.
 pub(crate) async fn serve_router(router: Router, listener: Listener, stop: CancellationToken) {
     let answer = move |request: Request<Incoming>, exchange: Arc<Exchange>| {
         let router = router.clone();
@@ -93,7 +96,7 @@ async fn accept<F, A>(
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 connections.free_descriptors();
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 continue;
             }
         };
@@ -112,7 +115,7 @@ async fn accept<F, A>(
     drop(listener);
     tasks.close();
     if tokio::time::timeout(limits::DRAIN_TIME, tasks.wait()).await.is_err() {
-        tracing::warn!("some requests were not finished in time and are cut off");
+        tracing::warn!("some requests did not end in time, and their connections are closed");
     }
 }
 
@@ -121,8 +124,8 @@ where
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    // Answers are written whole: waiting for more to send only delays them.
-    let _best_effort = stream.set_nodelay(true);
+    // Responses are written at once, so the kernel need not wait for more bytes. If that can't be set, they are only later.
+    stream.set_nodelay(true).ok();
     let serving = async {
         match tls {
             Tls::Off => serve_stream(stream, &permit, &stop, answer).await,
@@ -145,7 +148,7 @@ where
     };
     tokio::select! {
         () = serving => {}
-        () = permit.closing() => tracing::debug!("a connection was closed to make room"),
+        () = permit.closing() => tracing::debug!("a connection was closed to make room for others"),
     }
 }
 
@@ -173,13 +176,14 @@ where
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // hyper's own timers cover neither the first bytes, by which it tells the version, nor a peer that takes nothing.
+    // hyper's own timers do not start before the first bytes, which show the HTTP version, and do not see a client that reads
+    // nothing.
     let is_overdue = tokio::select! {
         outcome = connection.as_mut() => return ended(outcome),
         () = permit.overdue(limits::PEER_TIME) => true,
         () = stop.cancelled() => false,
     };
-    // HTTP/2 tells its peer before it closes, and what is in work is finished when the process stops.
+    // Tells an HTTP/2 client that the connection ends. When the process stops, requests in progress are finished.
     connection.as_mut().graceful_shutdown();
     let cut = async {
         tokio::time::sleep(limits::LEAVE_TIME).await;
@@ -189,10 +193,11 @@ where
     };
     tokio::select! {
         outcome = connection => ended(outcome),
-        () = cut => tracing::debug!("a connection waited too long for its client and is cut off"),
+        () = cut => tracing::debug!("a connection waited too long for its client, and is closed"),
     }
 }
 
+/// Logs why a connection ended early.
 fn ended(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");

@@ -1,4 +1,4 @@
-//! The three status routes for a process that is not the api: sync.
+//! The status routes of sync, on a port of its own.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::responses::{heartbeat_body, metrics_body};
 use crate::server::{Listener, serve_router};
 
-/// Where a process's status comes from.
+/// The status of a process.
 pub trait StatusSource: Send + Sync + 'static {
     /// The body of `/health`.
     fn health(&self) -> ServerHealth;
@@ -34,7 +34,7 @@ pub async fn status_server(source: Arc<dyn StatusSource>, listener: Listener, st
             "/metrics",
             get(async |State(source): State<Arc<dyn StatusSource>>| metrics_body(source.metrics())),
         )
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "path not found: this is sync, not the api"))
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "path not found: this is the port of sync, which serves only /heartbeat, /health and /metrics"))
         .layer(axum::middleware::map_response(with_version))
         .with_state(source);
     serve_router(router, listener, stop).await;

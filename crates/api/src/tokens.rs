@@ -9,11 +9,11 @@ use sidevault_model::Timestamp;
 
 use crate::limits;
 
-/// Verified tokens. Checking a signature takes a hundred times as long as all else of a read, so
-/// each token is checked once; bad ones are not kept, so they can't push out good ones.
+/// Tokens whose signatures were checked. A check takes a hundred times as long as the rest of a read, so each token is checked
+/// once. Refused tokens are not kept, so they can't displace valid ones.
 pub(crate) struct Tokens {
     verifier: Verifier,
-    /// By the token's SHA-256: the token itself does not stay in memory.
+    /// By the SHA-256 of the token's text, so that the text does not stay in memory.
     verified: Cache<[u8; 32], Arc<Token>>,
 }
 
@@ -25,7 +25,10 @@ impl Tokens {
         }
     }
 
-    /// The token behind this text, and whether it was seen for the first time.
+    /// The token with this text, and whether it was checked for the first time.
+    ///
+    /// # Errors
+    /// If the text is no token of this server, or the token is expired. Revocation is not checked here.
     pub(crate) fn verify(&self, text: &str, now: Timestamp) -> Result<(Arc<Token>, bool), TokenError> {
         let hash: [u8; 32] = Sha256::digest(text).into();
         if let Some(token) = self.verified.get(&hash) {
@@ -46,7 +49,7 @@ impl Tokens {
         Ok((token, true))
     }
 
-    /// Whether any token was ever verified here.
+    /// Whether a valid token was ever used.
     pub(crate) fn any(&self) -> bool {
         !self.verified.is_empty()
     }

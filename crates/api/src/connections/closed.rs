@@ -5,23 +5,22 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-/// Why the server closed a connection. Connections that their clients closed, or that the server closed after an answer, do
-/// not count.
+/// Why the server closed a connection. Connections that a client closed, or that ended after a response, do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
     /// The client sent no whole request for [`crate::limits::PEER_TIME`].
     RequestTimeout,
-    /// The client read nothing of an answer for [`crate::limits::PEER_TIME`].
+    /// The client read nothing of a response for [`crate::limits::PEER_TIME`].
     AnswerTimeout,
     /// The TLS handshake took longer than [`crate::limits::TLS_TIME`].
     TlsTimeout,
-    /// A new connection needed its place: all connections, or all of its address, were open.
+    /// A new connection came while all connections, or all of its address, were open.
     ConnectionLimit,
-    /// Requests or answers of others waited for memory that an answer on it held, which its client did not read.
+    /// Other requests or responses waited for memory, and the client left a response unread.
     UnreadLimit,
     /// The process had too many open files to accept a further connection.
     OpenFiles,
-    /// It was new, and none of the open connections could be closed for it.
+    /// The connection was new, and no open connection could be closed for it.
     Refused,
 }
 

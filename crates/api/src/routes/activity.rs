@@ -12,10 +12,10 @@ use super::query::query;
 
 const DEFAULT_LIMIT: u32 = 50;
 
-/// The most records of one answer; a larger limit is taken as this one.
+/// The most records in one response. A larger `limit` means this one.
 const LARGEST_LIMIT: u32 = 1000;
 
-/// What was asked of the vaults that the token may read, newest first.
+/// The recorded requests for vaults that the token may read, newest first.
 pub(super) async fn list(caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let limit = number(&uri, "limit")?.unwrap_or(u64::from(DEFAULT_LIMIT));
     let offset = number(&uri, "offset")?.unwrap_or(0);
@@ -29,7 +29,7 @@ pub(super) async fn list(caller: Caller, uri: Uri) -> Result<Response, ApiError>
         .filter(|id| caller.access(*id).read)
         .collect();
     let page = caller.store().await?.activity(&vaults, offset, limit).await?;
-    // Connect counts from 1 and writes no unit; a page without records has no first and last.
+    // As in Connect: counted from 1, and without a unit. A page without records has no first and last one.
     let range = match page.records.len() as u64 {
         0 => format!("*/{}", page.total),
         count => format!("{}-{}/{}", offset + 1, offset + count, page.total),
@@ -46,7 +46,7 @@ fn number(uri: &Uri, name: &'static str) -> Result<Option<u64>, ApiError> {
         .next()
         .map(|text| {
             text.parse()
-                .map_err(|_| ApiError::bad_request(format!("{name} must be a number, 0 or more")))
+                .map_err(|_| ApiError::bad_request(format!("{name} must be a whole number of at least 0")))
         })
         .transpose()
 }

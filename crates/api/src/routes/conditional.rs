@@ -1,31 +1,31 @@
-//! Conditional requests (RFC 9110, 13) about a representation with a strong entity tag.
+//! Conditional requests (RFC 9110, 13) for a representation with a strong entity tag.
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, header};
 use sidevault_model::Timestamp;
 
-/// Which version of a representation it is about.
+/// The validators of the current version of a representation.
 pub(super) struct Validators {
-    /// The entity tag with its quotes. Strong: other bytes have another tag.
+    /// The entity tag, with its quotes. It is strong: different bytes have different tags.
     tag: String,
-    /// When it last changed, in whole seconds as HTTP has them.
+    /// When the representation last changed, in whole seconds, as HTTP dates are.
     modified: SystemTime,
 }
 
-/// What a request's preconditions come to.
+/// The result of a request's preconditions.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Precondition {
-    /// The request is carried out.
+    /// The request is answered.
     Holds,
     /// 304: the client has this version.
     NotModified,
-    /// 412: the client wants another version.
+    /// 412: the client asks for another version.
     Failed,
 }
 
 impl Validators {
-    /// `tag` without quotes: letters and digits.
+    /// `tag` has no quotes, only letters and digits.
     pub(super) fn new(tag: &str, modified: Timestamp) -> Self {
         let seconds = u64::try_from(modified.as_seconds()).unwrap_or_default();
         Self {
@@ -52,7 +52,7 @@ impl Validators {
             return Precondition::Failed;
         }
         if headers.contains_key(header::IF_NONE_MATCH) {
-            // 13.1.2: by weak comparison.
+            // RFC 9110, 13.1.2, wants weak comparison.
             if tags(headers, header::IF_NONE_MATCH)
                 .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.tag)
             {
@@ -64,21 +64,22 @@ impl Validators {
         Precondition::Holds
     }
 
-    /// Whether a range may be sent of this version (RFC 9110, 13.1.5). A date does not say that it is this version: two
-    /// versions of one second have the same.
+    /// Whether `If-Range` allows a range of this version (RFC 9110, 13.1.5). A date never does: two versions may have changed in
+    /// the same second.
     pub(super) fn may_send_range(&self, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(header::IF_RANGE).iter();
         values.all(|value| value.as_bytes() == self.tag.as_bytes())
     }
 }
 
-/// The entity tags of a header. Ours have no commas; of others' it does not matter how they are cut.
+/// The entity tags in a header, split at commas. Tags of this server have no commas, so a foreign tag that is split wrongly
+/// matches none.
 fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',').map(str::trim))
 }
 
-/// A header's date; one that is not valid, or there twice, is as if it were not there.
+/// The date in a header. None if it is not valid, or if there are two such headers.
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|_| values.next().is_none())?;
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_sent_of_the_version_that_the_client_has_only() {
+    fn if_range_allows_a_range_only_with_the_current_entity_tag() {
         for (value, may) in [("\"abc\"", true), ("\"x\"", false), ("W/\"abc\"", false), (THEN, false)] {
             assert_eq!(
                 validators().may_send_range(&headers(&[("if-range", value)])),

@@ -1,4 +1,4 @@
-//! `GET /v1/events`, beyond Connect: changes as server-sent events. Ids and versions, no content.
+//! `GET /v1/events`, which Connect does not have: changes as server-sent events, with ids and versions, without content.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,14 +19,14 @@ use crate::event_streams::StreamPermit;
 
 use super::query::query;
 
-/// How often a comment is sent when nothing happens, and the token looked at again.
-const ALIVE: Duration = Duration::from_secs(15);
+/// How often a comment is sent while there are no changes, and the token is checked again.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How many changes are read at once.
+/// How many changes are read from the store at once.
 const PAGE: usize = 500;
 
-/// Changes in the vaults that the token may read, from the one after `Last-Event-ID` on; without
-/// it, from now on. An event `reset` says that some are no longer kept: read everything anew.
+/// Changes in the vaults that the token may read, after the one with the number in `Last-Event-ID`; without that header, from
+/// now on. The event `reset` means that the server lacks some of the changes: the client has to read everything again.
 pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
     let last = match headers.get("last-event-id").and_then(|value| value.to_str().ok()) {
         Some(id) => Some(id.to_owned()),
@@ -39,7 +39,7 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         None => caller.snapshot.sequence(),
     };
     let permit = caller.api.event_streams.acquire(&caller.token.jti).ok_or_else(|| {
-        ApiError::unavailable("too many event streams are open already, and this token has its share")
+        ApiError::unavailable("too many event streams are open, and this token has its share of them. Close one of its streams first")
     })?;
     caller.api.metrics.event_streams.inc();
     let sequence = caller.api.sequence();
@@ -56,11 +56,11 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         Some((Ok::<_, Infallible>(event), follower))
     });
     Ok(Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(ALIVE))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL))
         .into_response())
 }
 
-/// One open stream.
+/// An open stream.
 struct Follower {
     caller: Caller,
     sequence: watch::Receiver<i64>,
@@ -77,11 +77,11 @@ impl Drop for Follower {
 }
 
 impl Follower {
-    /// The next event. None ends the stream: the api stops, the token is no longer good, or another token has less than
-    /// its share of the streams.
+    /// The next event. None ends the stream: the api stops, the token is no longer valid, or another token has less than its
+    /// share of the streams.
     async fn next(&mut self) -> Option<Event> {
         if !std::mem::replace(&mut self.greeted, true) {
-            // Tells the client where it is, so that it can resume even if nothing ever happens.
+            // With this number a client can resume even if no change came.
             return Some(Event::default().id(self.after.to_string()));
         }
         let stopping = self.caller.api.stopping.clone();
@@ -99,25 +99,26 @@ impl Follower {
             tokio::select! {
                 () = stopping.cancelled() => return None,
                 () = self.permit.displaced() => return None,
-                // Sync tells of a commit, the store is looked at regularly, and a token expires silently.
-                _ = tokio::time::timeout(ALIVE, self.sequence.changed()) => {}
+                // The timeout, because nothing announces that a token expires.
+                _ = tokio::time::timeout(KEEP_ALIVE_INTERVAL, self.sequence.changed()) => {}
             }
         }
     }
 
+    /// Reads the next changes from the feed or the store. None ends the stream.
     async fn collect(&mut self) -> Option<()> {
         let api = self.caller.api.clone();
         let store = api.store().await.ok()?;
-        let snapshot = store.snapshot().await.ok()?;
-        // Which vaults the token opens may have changed: a vault was renamed, say.
-        self.caller.snapshot = snapshot.clone();
+        let view = store.view().await.ok()?;
+        // The vaults in the token's scope may have changed, for example by a rename.
+        self.caller.view = view.clone();
         let token = &self.caller.token;
         if api.is_revoked(&snapshot, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;
         }
-        // A number from before the store was built anew may be higher than any here.
-        if self.after > snapshot.sequence() {
-            self.reset(snapshot.sequence());
+        // The client's number is higher than any here if the store was built again since.
+        if self.after > view.sequence() {
+            self.reset(view.sequence());
             return Some(());
         }
         let newest = *self.sequence.borrow_and_update();
@@ -146,7 +147,7 @@ impl Follower {
         Some(())
     }
 
-    /// Sends `reset`, which tells the client to read everything anew, and goes on after change number `newest`.
+    /// Sends `reset`, which means that the client has to read everything again, and goes on after change number `newest`.
     fn reset(&mut self, newest: i64) {
         self.after = newest;
         let id = newest.to_string();

@@ -1,4 +1,4 @@
-//! `/v1/vaults/{vault}/items/{item}/files`: lists, details, contents.
+//! `/v1/vaults/{vault}/items/{item}/files`: the list, one file, and its content.
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::query::query;
 /// second one nearly always succeeds.
 const ATTEMPTS: usize = 8;
 
-/// A file as `inline_files=true` shows it.
+/// A file, with its content if `inline_files=true` asks for it.
 #[derive(Serialize)]
 pub(super) struct Inlined {
     #[serde(flatten)]
@@ -55,14 +55,15 @@ pub(super) async fn one(
         find(item, &file).map(|file| vec![file])
     })
     .await?;
-    shown.into_iter().next().map(Json).ok_or_else(ApiError::internal)
+    let file = shown.into_iter().next().map(Json);
+    file.ok_or_else(|| ApiError::internal("the file was not shown"))
 }
 
-/// The bytes, whole or one range of them, streamed chunk by chunk.
+/// The content, whole or one range of it, sent chunk by chunk.
 ///
-/// All that the answer says is of one version: the item, its files' sizes and the ids of their contents are of one
-/// seal. If the content was replaced before its first chunk was read, the answer is begun anew; if it is replaced
-/// later, the connection is closed, so that the client sees that the body is not whole.
+/// The whole response is of one version: the item, the sizes of its files and the ids of their contents are sealed together.
+/// If the content is replaced before its first chunk was read, the item is read again. If it is replaced later, the connection
+/// is closed, so that the client notices that the body is not whole.
 pub(super) async fn content(
     mut caller: Caller,
     Path((vault, item, name)): Path<(String, String, String)>,
@@ -176,7 +177,7 @@ fn set(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-/// The item that a path names, in a vault that the token may read.
+/// The ids of this vault and item. The token must be allowed to read the vault.
 async fn locate(caller: &mut Caller, vault: &str, item: &str) -> Result<(VaultId, ItemId), ApiError> {
     let vault = caller.readable(vault).await?.vault.id;
     let id = item_id(caller, vault, item).await?;
@@ -187,7 +188,7 @@ fn content_of(file: &File) -> Result<FileId, ApiError> {
     file.content.ok_or_else(|| ApiError::not_found("file", file.id))
 }
 
-/// The file that a path names: by id, or by a name that only one file has.
+/// The file with this id, or with this name if only one file has it.
 fn find(item: Item, segment: &str) -> Result<File, ApiError> {
     if let Ok(id) = FileId::parse(segment)
         && let Some(file) = item.files.iter().find(|file| file.id == id)
@@ -210,7 +211,7 @@ fn wants_inline(uri: &Uri) -> Result<bool, ApiError> {
     }
 }
 
-/// Some of an item's files, with their contents if the query wants them.
+/// The files of an item that `some` selects, with their contents if the query asks for them.
 async fn show(
     mut caller: Caller,
     vault: &str,
@@ -226,7 +227,7 @@ async fn show(
     .await
 }
 
-/// None if a content was replaced since the item was read.
+/// The files with their contents. None if a content was replaced since the item was read.
 async fn inlined(
     caller: &Caller,
     vault: VaultId,
@@ -248,7 +249,7 @@ async fn inlined(
     Ok(Some(shown))
 }
 
-/// All bytes of a small file. None if its content was replaced since the item was read.
+/// The content of a small file. None if it was replaced since the item was read.
 async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Vec<u8>>, ApiError> {
     if file.size > caller.api.config.inline_file_bytes {
         return Err(ApiError::new(
@@ -268,7 +269,7 @@ async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Ve
     Ok(Some(bytes))
 }
 
-/// Bytes `first` up to, not including, `end` of a content.
+/// A content from byte `first` up to, but not including, byte `end`.
 fn chunks(
     api: Arc<Api>,
     vault: VaultId,
@@ -292,8 +293,8 @@ fn chunks(
                     tracing::info!(%vault, "a file was replaced while it was sent; its connection is closed");
                     Some((Err(io::Error::other("the file was replaced")), end))
                 }
-                Err(_logged) => {
-                    tracing::error!(%vault, "a file could not be sent whole; its connection is closed");
+                Err(error) => {
+                    tracing::error!(%vault, error = error.cause(), "a file could not be sent whole; its connection is closed");
                     Some((Err(io::Error::other("the file could not be read")), end))
                 }
             }
@@ -302,40 +303,41 @@ fn chunks(
     })
 }
 
-/// What the chunk with byte `at` has of the bytes up to, not including, `end`; never nothing. None if the content is
-/// not there any more.
+/// The bytes from `at` on, up to the end of its chunk or `end`; at least one. None if the content no longer exists.
 async fn read_chunk(api: &Api, vault: VaultId, content: FileId, at: u64, end: u64) -> Result<Option<Bytes>, ApiError> {
     let size = CHUNK_BYTES as u64;
     let first = at / size * size;
-    let n = i64::try_from(at / size).map_err(|_| ApiError::internal())?;
+    let n = i64::try_from(at / size).map_err(|_| ApiError::internal("the file is too large"))?;
     let Some(chunk) = api.store().await?.chunk(vault, content, n).await? else {
         return Ok(None);
     };
     let to = chunk.len().min(usize::try_from(end - first).unwrap_or(usize::MAX));
     let from = usize::try_from(at - first).unwrap_or(usize::MAX);
     if from >= to {
-        tracing::error!(%vault, "a file is shorter than its item says");
-        return Err(ApiError::internal());
+        return Err(ApiError::internal(format!(
+            "a file in vault {vault} is shorter than its item says"
+        )));
     }
     Ok(Some(Bytes::from(chunk).slice(from..to)))
 }
 
-/// What a Range header asks for (RFC 9110, 14.2).
+/// The header Range (RFC 9110, 14.2).
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
-    /// All of it: also for several ranges, other units and nonsense, as the RFC allows.
+    /// The whole content. Also for several ranges, for other units and for invalid headers, as the RFC allows.
     Whole,
-    /// From `first` up to, not including, `end`.
+    /// From byte `first` up to, but not including, byte `end`.
     Part {
         first: u64,
         end: u64,
     },
+    /// 416: no byte of the content.
     Outside,
 }
 
 impl Range {
     fn parse(text: &str, size: u64) -> Self {
-        // Units are told apart without regard to case (14.1).
+        // RFC 9110, 14.1: units ignore case.
         let (unit, ranges) = text.split_once('=').unwrap_or_default();
         let Some((first, last)) = ranges.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes")) else {
             return Self::Whole;
@@ -367,7 +369,7 @@ impl Range {
     }
 }
 
-/// RFC 6266: an ASCII name for old clients, the true one for all others.
+/// The header Content-Disposition (RFC 6266), with an ASCII name for old clients and the exact one for all others.
 fn disposition(name: &str) -> String {
     let ascii: String = name
         .chars()
@@ -384,7 +386,7 @@ fn disposition(name: &str) -> String {
     }
     let mut encoded = String::with_capacity(name.len() * 3);
     for byte in name.bytes() {
-        // RFC 5987, attr-char.
+        // The characters of attr-char (RFC 5987, 3.2.1).
         if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
@@ -399,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_the_rfc_says() {
+    fn ranges_are_parsed_as_rfc_9110_says() {
         for (text, range) in [
             ("bytes=0-3", Range::Part { first: 0, end: 4 }),
             ("bytes=4-", Range::Part { first: 4, end: 10 }),
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_name_breaks_out_of_its_header() {
+    fn a_file_name_adds_no_header() {
         assert_eq!(disposition("tls.crt"), "attachment; filename=\"tls.crt\"");
         let hostile = disposition("a\"\r\nSet-Cookie: x/ü");
         assert!(!hostile.contains('\r') && !hostile.contains('\n'), "{hostile}");

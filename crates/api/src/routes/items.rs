@@ -22,10 +22,10 @@ use crate::responses::{InMemory, LargeBodyPermit, json};
 use super::path::Path;
 use super::query::query;
 
-/// How many summaries are read and sent at once.
+/// How many summaries are read from the store and sent at once.
 const PAGE: u32 = 500;
 
-/// What a filter looks at in a summary.
+/// The attributes of a summary that a filter compares.
 #[derive(Deserialize)]
 struct Attributed {
     id: ItemId,
@@ -69,12 +69,12 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
         )));
     }
     if entry.vault.items == 0 {
-        caller.look_again().await?;
+        caller.retry_after_initial_sync().await?;
     }
     Box::pin(stream_list(caller, id, wanted)).await
 }
 
-/// The items with this title, by the index; or the one with this id, as the op CLI asks for it.
+/// The active items with this title. If there are none, the item with this id: the op CLI looks for an id by a title filter.
 async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let found = caller
         .store()
@@ -84,24 +84,21 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
     if !found.is_empty() {
         return Ok(found);
     }
+    // Boxed, because nearly no request goes on, and each would be as large as one that does.
     Box::pin(titled_late(caller, vault, title)).await
 }
 
-/// The same when none was found at first.
+/// [`titled`], when no item was found at first.
 async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = Vec::new();
-    if caller.look_again().await? {
-        found = caller
-            .store()
-            .await?
-            .items_titled(&caller.snapshot, vault, title)
-            .await?;
+    if caller.retry_after_initial_sync().await? {
+        found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
     }
     if found.is_empty()
         && let Ok(id) = ItemId::parse(title)
         && let Some(item) = caller.store().await?.item(&caller.snapshot, vault, id).await?
     {
-        let item = Item::from_json(item.json()).map_err(|_| ApiError::internal())?;
+        let item = Item::from_json(item.json()).map_err(|_| ApiError::internal("an item in the store is not valid"))?;
         if item.state.is_none() {
             found.push(Summary {
                 id,
@@ -126,7 +123,7 @@ fn array<'a>(elements: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
     body
 }
 
-/// A whole vault's list may be large: it is sent page by page, and never stands in memory.
+/// Sends the list page by page, because the list of a whole vault may be too large for memory.
 async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<Response, ApiError> {
     let (first, after) = caller.store().await?.summaries(vault, None, PAGE).await?;
     let mut separator = "[";
@@ -149,17 +146,18 @@ async fn stream_list(caller: Caller, vault: VaultId, wanted: Filter) -> Result<R
         let next = async move {
             let after = after?;
             let page = match api.store().await {
-                Ok(store) => store
-                    .summaries(vault, Some(after), PAGE)
-                    .await
-                    .map_err(|error| error.to_string()),
-                Err(_) => Err("the store is closed".to_owned()),
+                Ok(store) => store.summaries(vault, Some(after), PAGE).await.map_err(ApiError::from),
+                Err(error) => Err(error),
             };
             match page {
                 Ok((page, next)) => Some((Ok((page, next.is_none())), next)),
                 Err(error) => {
-                    tracing::error!(error, "a list could not be finished; its connection is closed");
-                    Some((Err(std::io::Error::other(error)), None))
+                    tracing::error!(
+                        %vault,
+                        error = error.cause(),
+                        "a list of items could not be sent whole; its connection is closed"
+                    );
+                    Some((Err(std::io::Error::other("the list could not be read")), None))
                 }
             }
         };
@@ -178,7 +176,7 @@ fn matches(wanted: &Filter, summary: &Summary) -> bool {
         || serde_json::from_slice::<Attributed>(&summary.json).is_ok_and(|item| wanted.matches(&item.attributes()))
 }
 
-/// One item, or with `?version=N` as it was then.
+/// One item; with `?version=N` that version of it.
 pub(super) async fn one(
     caller: Caller,
     Path((vault, item)): Path<(String, String)>,
@@ -225,7 +223,8 @@ pub(super) async fn show(
     Ok(response)
 }
 
-/// Version and time together: a store that is built anew from its source counts from 1 again.
+/// An entity tag of version and time. The version alone is not enough: a store that is built again from its source counts from
+/// 1 again.
 fn entity_tag(item: &StoredItem) -> String {
     format!("\"{}-{:x}\"", item.version, item.updated_at.as_millis())
 }
@@ -243,14 +242,17 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         })
 }
 
-/// The item; a missing one is looked for again once sync has read its sources.
+/// The item. While sync reads its sources for the first time, waits for that before it says that the item is missing.
+///
+/// # Errors
+/// 404 if there is no such item.
 pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Result<StoredItem, ApiError> {
     let found = caller.store().await?.item(&caller.snapshot, vault, id).await?;
     if let Some(found) = found {
         return Ok(found);
     }
-    if caller.look_again().await?
-        && let Some(found) = caller.store().await?.item(&caller.snapshot, vault, id).await?
+    if caller.retry_after_initial_sync().await?
+        && let Some(found) = caller.store().await?.item(&caller.view, vault, id).await?
     {
         return Ok(found);
     }
@@ -269,8 +271,11 @@ pub(super) fn version_number(text: &str) -> Result<u32, ApiError> {
         .map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
 }
 
-/// The item that a path names: by id, or by a title that only one item has. To a token that may not read, a title is
-/// nothing but a wrong id: it must not learn which ones there are.
+/// The id of the item with this id or title. A text in the form of an id is taken as an id, never as a title. A token without
+/// the right to read can't use titles, because the answer would tell it which titles exist.
+///
+/// # Errors
+/// 400 if no item has this title, or several have it.
 pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) -> Result<ItemId, ApiError> {
     if let Ok(id) = ItemId::parse(segment) {
         return Ok(id);
@@ -282,7 +287,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
         [only] => Ok(only.id),
         [] => Err(ApiError::bad_request("Invalid Item UUID")),
         many => Err(ApiError::bad_request(format!(
-            "Invalid Item UUID: {} items have this title; ask for one of them by its id",
+            "Invalid Item UUID: {} items have this title. Use the id of one of them",
             many.len()
         ))),
     }
@@ -396,10 +401,11 @@ async fn written(
         Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
         _ => None,
     };
-    let CommandAnswer::Item { json: answer } = caller.api.link.command(&command).await? else {
-        return Err(ApiError::internal());
+    let Answer::Item { json: answer } = caller.api.link.command(&command).await? else {
+        return Err(ApiError::internal("sync answered a write without an item"));
     };
-    let item = Item::from_json(answer.get().as_bytes()).map_err(|_| ApiError::internal())?;
+    let item = Item::from_json(answer.get().as_bytes());
+    let item = item.map_err(|_| ApiError::internal("sync answered a write with an item that is not valid"))?;
     caller.record(
         action,
         ActivityOutcome::Success,
@@ -416,8 +422,8 @@ async fn written(
     Ok(json(answer.get().to_owned()))
 }
 
-/// What a token that may not read is shown of an item it wrote: only values it sent itself, so
-/// neither what was generated nor what was there before.
+/// The item for a token that may write but not read: only with values that the token sent itself. Values that were generated,
+/// or were in the item before, are removed.
 fn without_unsent(mut item: Item, sent: Option<ItemInput>) -> Item {
     let sent: Vec<String> = sent
         .map(|input| input.fields.into_iter().filter_map(|field| field.value).collect())

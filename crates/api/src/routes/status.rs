@@ -1,4 +1,4 @@
-//! `/heartbeat`, `/health` and `/metrics`: no token needed, but for what names or counts what is stored.
+//! `/heartbeat`, `/health` and `/metrics`. They need no token, except for details that name or count what is stored.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ pub(super) async fn heartbeat() -> Response {
     heartbeat_body()
 }
 
-/// 200 whenever reads can be served, a token seen or not: a fresh Pod must become ready before
-/// any client can send one. A token is welcome here too, counts as seen, and shows the details.
+/// 200 even before any token was used: a new Pod must become ready before a client can send one. A request with a valid token
+/// gets the details.
 pub(super) async fn health(State(api): State<Arc<Api>>, caller: Option<Caller>) -> Response {
     let details = api.config.health_details || caller.is_some();
     let parts = dependencies(&api).into_iter().map(|part| part.shown(details));
@@ -30,8 +30,8 @@ pub(super) async fn health(State(api): State<Arc<Api>>, caller: Option<Caller>) 
 
 fn dependencies(api: &Api) -> Vec<Dependency> {
     let sync = if !api.link.is_up() {
-        let message = "sync can't be reached: reads go on, nothing can be written";
-        Dependency::new("sync", DependencyStatus::Failed).with_message(message)
+        let message = "sync is not connected: reads go on, nothing can be written";
+        Dependency::new("sync", "FAILED").with_message(message)
     } else if api.tokens.any() {
         Dependency::new("sync", DependencyStatus::Active)
     } else {
@@ -49,8 +49,10 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
             let part = Dependency::new("sqlite", DependencyStatus::Initialized);
             dependencies.push(part.with_message("waiting for sync to make the database"));
         }
+        None => dependencies
+            .push(Dependency::new("sqlite", "INITIALIZED").with_message("the database does not exist yet; sync makes it")),
     }
-    if let Some((since, error)) = api.trouble() {
+    if let Some((since, error)) = api.store_error() {
         dependencies.retain(|part| part.service != "sqlite");
         let message = format!("the api can't read the store since {since}");
         let detail = format!("{message}: {error}");

@@ -17,7 +17,7 @@ pub(super) async fn list(mut caller: Caller, uri: Uri) -> Result<Json<Vec<Vault>
     let text = query(&uri, "filter").next().unwrap_or_default();
     let wanted = Filter::parse(&text, Subject::Vaults)?;
     let mut found = matching(&caller, &wanted);
-    if found.is_empty() && caller.misses_vaults() && caller.look_again().await? {
+    if found.is_empty() && caller.misses_vaults() && caller.retry_after_initial_sync().await? {
         found = matching(&caller, &wanted);
     }
     found.sort_by_key(|vault| (vault.created_at, vault.id));
@@ -36,7 +36,7 @@ fn matching(caller: &Caller, wanted: &Filter) -> Vec<Vault> {
     let hits: Vec<Vault> = vaults().filter(is_wanted).collect();
     let Some(title) = wanted.exact_title() else { return hits };
     if hits.is_empty() {
-        // The op CLI asks for an id in the words of a name.
+        // The op CLI looks for an id by a name filter.
         return vaults().filter(|vault| vault.id.as_str() == title).collect();
     }
     filter::prefer_exact(hits, title, |vault| &vault.name)

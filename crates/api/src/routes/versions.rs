@@ -1,4 +1,4 @@
-//! An item's history, beyond Connect: `…/versions`, and restoring one.
+//! An item's history, which Connect does not have: the list of versions, and the restore of one.
 
 use axum::Json;
 use axum::response::Response;
@@ -21,7 +21,7 @@ pub(super) struct Version {
     updated_at: Timestamp,
 }
 
-/// Newest first; the first one is the present version.
+/// The versions, newest first. The first one is the current version.
 pub(super) async fn list(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
@@ -43,7 +43,7 @@ pub(super) async fn list(
     ))
 }
 
-/// An old version's content as a new version. Needs read and write, as PATCH does.
+/// Stores an old version's content as a new version. The token needs the rights to read and to write, as for PATCH.
 pub(super) async fn restore(
     mut caller: Caller,
     Path((vault, item, version)): Path<(String, String, String)>,
@@ -52,7 +52,7 @@ pub(super) async fn restore(
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     let version = version_number(&version)?;
-    // The answer is as large as that version.
+    // The response is as large as that version.
     let old = caller.store().await?.item_version(vault, item, version).await?;
     let bytes = old.map_or(0, |old| old.json().len() as u64);
     let permit = large_body_permit(&caller.api, Some(bytes)).await?;

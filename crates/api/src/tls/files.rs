@@ -1,4 +1,4 @@
-//! Certificates from files, read again when they change.
+//! A certificate from files, which are read again when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Current, Tls, TlsError};
 
-/// How often the files are looked at. cert-manager renews weeks ahead: a minute more is nothing.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often the files are read. cert-manager renews weeks before a certificate expires, so this could be much longer.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A certificate and its key, in two PEM files.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// OP_TLS_CERT_FILE: the full chain, leaf first.
+    /// OP_TLS_CERT_FILE: the whole chain, beginning with the server's certificate.
     pub cert: PathBuf,
-    /// OP_TLS_KEY_FILE.
+    /// OP_TLS_KEY_FILE: the private key.
     pub key: PathBuf,
 }
 
 impl TlsFiles {
-    /// Reads the files, and again whenever they change, until `stop`. A changed pair that can't
-    /// be used is logged, and the one before goes on serving.
+    /// Reads the files, and reads them again whenever they change, until `stop`. If the changed files can't be used, that is
+    /// logged, and the old certificate is still served.
     ///
     /// # Errors
-    /// If the pair can't be used now.
+    /// If the files can't be used now.
     pub fn start(self, stop: CancellationToken) -> Result<Tls, TlsError> {
         let current = Arc::new(Current::default());
         let known = self.contents();
@@ -72,7 +72,7 @@ async fn follow(
     current: Arc<Current>,
     stop: CancellationToken,
 ) {
-    while stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_some() {
+    while stop.run_until_cancelled(tokio::time::sleep(READ_INTERVAL)).await.is_some() {
         let now = files.contents();
         if now == known {
             continue;
@@ -81,9 +81,9 @@ async fn follow(
         match files.load() {
             Ok(pair) => {
                 current.set(Some(Arc::new(pair)));
-                tracing::info!("the TLS certificate was read anew");
+                tracing::info!("the changed TLS certificate is served");
             }
-            Err(error) => tracing::warn!(%error, "the changed TLS certificate can't be used; the old one stays"),
+            Err(error) => tracing::warn!(%error, "the changed TLS certificate can't be used; the old one is still served"),
         }
     }
 }

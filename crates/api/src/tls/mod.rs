@@ -1,5 +1,4 @@
-//! TLS: what is offered to whom, and where the certificate comes from: `files` that an operator
-//! or a person renews, or `acme`, which fetches and renews one by itself.
+//! TLS with a certificate from `files`, which someone else renews, or from `acme`, which requests and renews one itself.
 
 mod acme;
 mod files;
@@ -21,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// The protocol in which an ACME server looks at a challenge's certificate (RFC 8737, 4).
+/// The ALPN protocol by which an ACME server validates a challenge (RFC 8737, 4).
 const ACME_ALPN: &[u8] = b"acme-tls/1";
 
 /// Whether and how connections are encrypted.
@@ -29,51 +28,51 @@ const ACME_ALPN: &[u8] = b"acme-tls/1";
 pub enum Tls {
     /// Plain HTTP.
     Off,
-    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+    /// TLS 1.2 or 1.3, with HTTP/2 or HTTP/1.1 by ALPN.
     On(TlsAcceptor),
 }
 
-/// Why there is no certificate, or none that can be used.
+/// Why there is no usable certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read, or is not PEM.
     #[error("{path}: {cause}")]
     File {
-        /// The certificate, its key, or the ACME server's authority.
+        /// The file: the certificate, its key, or the ACME server's authority.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         cause: String,
     },
-    /// The key does not belong to the certificate, or is of an unknown kind.
+    /// The key does not belong to the certificate, or its algorithm is not supported.
     #[error("the private key in {path} can't be used with the certificate: {cause}")]
     Pair {
-        /// Where the key is.
+        /// The file with the key.
         path: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         cause: rustls::Error,
     },
-    /// The folder that keeps the ACME account and certificate can't be used.
-    #[error("can't keep certificates in {path}: {cause}; the api must be able to write there")]
+    /// The directory for the ACME account and certificate can't be used.
+    #[error("can't store certificates in {path}: {cause}; the api must be able to write there")]
     Folder {
         /// `acme/…` in the data directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// The ACME server was asked to look at the domain, and did not find this server there.
+    /// The ACME server did not find this server at the domain.
     #[error(
         "the ACME server did not find this server at the domain: {0}; its DNS records must point here, and port 443 \
          there must lead to OP_HTTPS_PORT"
     )]
     Validation(String),
-    /// The ACME server can't be reached, refuses, or answers what can't be used.
-    #[error("ACME: {0}")]
+    /// The ACME server can't be reached, refuses, or sends an unusable response.
+    #[error("the ACME server gave no certificate: {0}")]
     Acme(String),
 }
 
 impl Tls {
     fn on(resolver: Arc<dyn ResolvesServerCert>, protocols: &[&[u8]]) -> Self {
-        // ring has both protocol versions: there is nothing to fail.
+        // Does not fail, because ring supports both protocol versions.
         let Ok(builder) =
             ServerConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions()
         else {
@@ -85,18 +84,18 @@ impl Tls {
     }
 }
 
-/// The connection, to serve HTTP on. An ACME server's look at a challenge ends with the handshake:
-/// nothing may be sent in that protocol (RFC 8737, 4).
+/// The connection if HTTP is to be served on it. None if the client was an ACME server that validated a challenge: that ends
+/// with the handshake, and nothing may be sent (RFC 8737, 4).
 pub(crate) async fn for_http(mut stream: TlsStream<TcpStream>) -> Option<TlsStream<TcpStream>> {
     if stream.get_ref().1.alpn_protocol() != Some(ACME_ALPN) {
         return Some(stream);
     }
-    // The other side may have seen enough and be gone.
-    let _gone = stream.shutdown().await;
+    // Fails if the ACME server has closed the connection already.
+    stream.shutdown().await.ok();
     None
 }
 
-/// The certificate being served; none before the first one is there.
+/// The certificate that is served. None before the first one is there.
 #[derive(Debug, Default)]
 struct Current(RwLock<Option<Arc<CertifiedKey>>>);
 
@@ -110,16 +109,16 @@ impl Current {
     }
 }
 
-/// Every certificate in a PEM text, in its order.
+/// All certificates in a PEM text, in the order of the text.
 ///
 /// # Errors
-/// If it is not PEM, or has none.
+/// If the text is not PEM, or has no certificate.
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     let chain = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()?;
-    match chain.is_empty() {
-        true => Err(pem::Error::NoItemsFound),
-        false => Ok(chain),
+    if chain.is_empty() {
+        return Err(pem::Error::NoItemsFound);
     }
+    Ok(chain)
 }
 
 fn pair(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, rustls::Error> {

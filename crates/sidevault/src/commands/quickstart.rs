@@ -246,7 +246,7 @@ impl Server {
         url: &str,
     ) -> Result<ready::Ready, Failure> {
         let bar = progress(arguments);
-        self.link.settled().await;
+        self.link.initial_sync_done().await;
         bar.finish_and_clear();
         self.refuse_what_cannot_be_served()?;
         let vaults = self.vaults(home.path(), keys).await?;

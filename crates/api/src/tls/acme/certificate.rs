@@ -1,4 +1,4 @@
-//! A certificate as it was issued and is kept: one PEM text with the key and the chain.
+//! A certificate as it is stored: one PEM text with the private key and the chain.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,17 +9,17 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
-/// A certificate that can be served.
+/// A usable certificate.
 #[derive(Debug)]
 pub(super) struct Certificate {
     pub(super) pair: Arc<CertifiedKey>,
     pub(super) validity: Validity,
-    /// By what the ACME server knows it (RFC 9773, 4.1). A private authority may leave out what
-    /// it is made of.
+    /// The id by which the ACME server knows it (RFC 9773, 4.1). None if the certificate lacks the extension that the id is made
+    /// of, as those of private authorities may.
     pub(super) id: Option<CertificateIdentifier<'static>>,
 }
 
-/// From when to when a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) begin: SystemTime,
@@ -27,10 +27,10 @@ pub(super) struct Validity {
 }
 
 impl Certificate {
-    /// Reads key and chain.
+    /// Reads the key and the chain.
     ///
     /// # Errors
-    /// What can't be used of it, without any of the text: that has the key.
+    /// What is wrong with the text. The error quotes nothing of the text, which has the private key.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let chain = crate::tls::certificates(text.as_bytes()).map_err(|error| format!("no certificates: {error}"))?;
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| "no private key".to_owned())?;
@@ -50,7 +50,7 @@ impl Certificate {
     }
 }
 
-/// A time in seconds since 1970; no certificate is older.
+/// A time in seconds since 1970. A negative time counts as 1970.
 pub(super) fn time(seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or_default())
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_and_chain_in_one_text_make_a_certificate_with_its_validity() {
+    fn a_pem_text_with_key_and_chain_is_read_with_its_validity() {
         let mut params = rcgen::CertificateParams::new(["vault.example.test".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 4, 1);
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_a_part_is_refused_without_telling_the_key() {
+    fn an_incomplete_text_is_refused_and_the_error_has_no_key() {
         let one = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
         let key = one.signing_key.serialize_pem();

@@ -1,8 +1,8 @@
-//! `acme/` in the data directory: what must outlive a restart, or each one would cost an account
-//! and an order, of which an ACME server allows few.
+//! `acme/` in the data directory, with the ACME account and the certificate. Without it each restart would need a new account
+//! and a new order, of which an ACME server allows few.
 //!
-//! Every ACME server has a folder of its own there, so a certificate of its test directory is
-//! never taken for one of the real.
+//! Each ACME server has a folder of its own in it, so that a certificate from a server's test environment is never served in
+//! place of a real one.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -17,12 +17,14 @@ use super::certificate::Certificate;
 
 const ACCOUNT: &str = "account.json";
 
-/// One ACME server's folder. Mode 0700, its files 0600: they hold private keys.
+/// One ACME server's folder, with mode 0700. Its files have mode 0600, because they hold private keys.
 pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes the folder if need be, and tries whether it can be written to: a certificate that
-    /// can't be kept is not asked for.
+    /// Makes the folder if it does not exist.
+    ///
+    /// # Errors
+    /// If the folder can't be written to: no certificate is requested that can't be stored.
     pub(super) fn open(data: &Path, directory: &str) -> Result<Self, TlsError> {
         let path = data.join("acme").join(name_for(directory));
         DirBuilder::new()
@@ -37,37 +39,37 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// The account, if one is kept that can be read.
+    /// The account, if a valid one is stored.
     pub(super) fn account(&self) -> Option<AccountCredentials> {
         let text = self.read(ACCOUNT)?;
         serde_json::from_str(&text)
             .inspect_err(
-                |_| tracing::warn!(path = %self.0.join(ACCOUNT).display(), "not an ACME account; a new one is made"),
+                |_| tracing::warn!(path = %self.0.join(ACCOUNT).display(), "the file is not a valid ACME account; a new account is made"),
             )
             .ok()
     }
 
-    /// Keeps the account.
+    /// Stores the account.
     pub(super) fn keep_account(&self, account: &AccountCredentials) -> io::Result<()> {
         self.write(ACCOUNT, &serde_json::to_vec(account)?)
     }
 
-    /// The server does not know the account any more.
+    /// Deletes the account, because the ACME server does not know it any more.
     pub(super) fn forget_account(&self) -> io::Result<()> {
         std::fs::remove_file(self.0.join(ACCOUNT))
     }
 
-    /// The certificate for a name, if one is kept that can be used.
+    /// The certificate for a name, if a usable one is stored.
     pub(super) fn certificate(&self, domain: &DnsName<'_>) -> Option<Certificate> {
         let name = certificate_name(domain);
         Certificate::parse(&self.read(&name)?)
             .inspect_err(|error| {
-                tracing::warn!(path = %self.0.join(&name).display(), %error, "the kept certificate can't be used; a new one is asked for");
+                tracing::warn!(path = %self.0.join(&name).display(), %error, "the stored certificate can't be used; a new one is requested");
             })
             .ok()
     }
 
-    /// Keeps key and chain; in one file, so that the two can't part.
+    /// Stores key and chain in one file, so that one is never replaced without the other.
     pub(super) fn keep_certificate(&self, domain: &DnsName<'_>, text: &str) -> io::Result<()> {
         self.write(&certificate_name(domain), text.as_bytes())
     }
@@ -77,14 +79,14 @@ impl Folder {
         std::fs::read_to_string(&path)
             .inspect_err(|error| {
                 if error.kind() != io::ErrorKind::NotFound {
-                    tracing::warn!(path = %path.display(), %error, "can't be read, and is replaced");
+                    tracing::warn!(path = %path.display(), %error, "the file can't be read, and is replaced");
                 }
             })
             .ok()
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Made with mode 0600.
+        // tempfile makes files with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -93,12 +95,12 @@ impl Folder {
     }
 }
 
-/// A DNS name has nothing in it that a file's name may not have.
+/// The file name for a domain. All characters of a DNS name are allowed in file names.
 fn certificate_name(domain: &DnsName<'_>) -> String {
     format!("{}.pem", domain.to_lowercase_owned().as_ref())
 }
 
-/// A folder's name for a directory's URL.
+/// The folder name for the URL of an ACME directory.
 fn name_for(directory: &str) -> String {
     let bare = directory.trim_start_matches("https://").trim_end_matches('/');
     bare.chars()
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_for_the_owner_only_and_is_found_again() {
+    fn stored_files_are_found_again_and_only_their_owner_may_read_them() {
         let data = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["vault.example.test".to_owned()]).unwrap();
         let text = made.signing_key.serialize_pem() + &made.cert.pem();
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_counts_as_not_there() {
+    fn damaged_files_count_as_missing() {
         let data = tempfile::tempdir().unwrap();
         let folder = Folder::open(data.path(), "https://ca.example/dir").unwrap();
         folder.write(ACCOUNT, b"{").unwrap();
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_can_not_lead_out_of_the_folder() {
+    fn no_url_leads_out_of_the_folder() {
         for url in ["https://../../etc", "https://..", "/etc", "https://a/../../b"] {
             let name = name_for(url);
             assert!(!name.contains('/') && !name.starts_with('.'), "{name}");

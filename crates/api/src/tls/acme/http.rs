@@ -1,5 +1,5 @@
-//! The way to the ACME server: trusts Mozilla's roots, built in, and asks for names without the C
-//! library, which a statically linked program can't rely on.
+//! Requests to the ACME server. They trust Mozilla's root certificates, which are compiled in, and resolve names without the C
+//! library, which does not work reliably in a statically linked program.
 
 use std::error::Error as StdError;
 use std::path::Path;
@@ -16,16 +16,16 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::TlsError;
 
-/// How long a request may take from start to end.
+/// How long a whole request may take.
 const TIME: Duration = Duration::from_secs(60);
 
 /// How long name resolution, TCP and TLS together may take.
 const CONNECT_TIME: Duration = Duration::from_secs(15);
 
-/// The longest answer that is read, in bytes: a chain of certificates has a few thousand.
+/// The longest response that is read, in bytes. A certificate chain has a few thousand.
 const ANSWER_BYTES: usize = 1 << 20;
 
-/// A client for `https` URLs only. Clones share their connections.
+/// An HTTP client for `https` URLs only. Clones share their connections.
 #[derive(Clone)]
 pub(super) struct Http(reqwest::Client);
 
@@ -63,7 +63,7 @@ fn trust(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
     let certificates = crate::tls::certificates(&text).map_err(|error| error.to_string())?;
     match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err("no usable certificate in it".to_owned()),
+        (0, _) => Err("the file has no usable certificate".to_owned()),
         _ => Ok(()),
     }
 }
@@ -76,7 +76,7 @@ impl HttpClient for Http {
         let client = self.0.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            // Nothing can fail: the body is in memory.
+            // Can't fail, because the body is in memory.
             let Ok(body) = body.collect().await;
             let request = Request::from_parts(head, body.to_bytes()).try_into().map_err(failed)?;
             let response = client.execute(request).await.map_err(failed)?;
@@ -90,7 +90,7 @@ fn failed(error: reqwest::Error) -> Error {
     Error::Other(causes(&error).into())
 }
 
-/// An error with its sources: reqwest's own text leaves out what went wrong.
+/// An error's text with those of its sources: reqwest's own text does not say what went wrong.
 fn causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

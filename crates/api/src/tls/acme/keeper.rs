@@ -1,4 +1,4 @@
-//! Keeps a certificate that is valid: fetches, renews, and tries again.
+//! Requests and renews the certificate.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,11 +13,11 @@ use super::offer::Offer;
 use super::order::{self, Failed};
 use super::{Acme, TlsError, schedule};
 
-/// How often the server is asked whether it wants a certificate renewed early; and how long a
-/// change of the clock may stay unnoticed.
+/// How often the ACME server is asked whether the certificate should be renewed early. Also how long a change of the system's
+/// clock may stay unnoticed.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
-/// The one task that asks the ACME server for anything.
+/// The task that talks to the ACME server. There is one.
 pub(super) struct Keeper {
     domain: DnsName<'static>,
     directory: String,
@@ -26,20 +26,20 @@ pub(super) struct Keeper {
     offer: Arc<Offer>,
     account: Option<Account>,
     certificate: Option<Certificate>,
-    /// No renewal before.
+    /// The earliest time of the next renewal.
     earliest: SystemTime,
-    /// Where in a window that the server suggests this process renews, from 0 to 1: picked once,
-    /// so that asking again does not pick again.
+    /// Where in the window that the ACME server suggests this process renews, from 0 to 1. Chosen once, so that asking the
+    /// server again does not change the time.
     share: f64,
 }
 
 impl Keeper {
-    /// Takes up the certificate that is kept.
+    /// Serves the stored certificate, if there is one.
     pub(super) fn new(settings: Acme, http: Http, folder: Folder, offer: Arc<Offer>) -> Self {
         let certificate = folder.certificate(&settings.domain);
         if let Some(certificate) = &certificate {
             offer.current.set(Some(certificate.pair.clone()));
-            tracing::info!(domain = settings.domain.as_ref(), "the kept certificate is served");
+            tracing::info!(domain = settings.domain.as_ref(), "the stored certificate is served");
         }
         Self {
             domain: settings.domain,
@@ -54,7 +54,7 @@ impl Keeper {
         }
     }
 
-    /// Never ends.
+    /// Never returns.
     pub(super) async fn run(mut self) {
         let mut failures = 0u32;
         loop {
@@ -69,26 +69,27 @@ impl Keeper {
                 domain = self.domain.as_ref(),
                 error = %failed.error,
                 next_attempt_seconds = pause.as_secs(),
-                "no new certificate; {}",
+                "no certificate was issued; {}",
                 match &self.certificate {
-                    Some(_) => "the old one stays",
-                    None => "HTTPS can't be served without",
+                    Some(_) => "the old one is still served",
+                    None => "HTTPS can't be served until there is one",
                 }
             );
             if failed.account_is_gone {
-                // If it is gone already, so much the better.
-                let _gone = self.folder.forget_account();
+                // Fails if the file is deleted already, or can't be: then the next attempt fails as this one did.
+                self.folder.forget_account().ok();
             }
-            // Read anew with the server's directory, which may have changed.
+            // The next attempt reads the server's directory again, which may have changed.
             self.account = None;
             tokio::time::sleep(pause).await;
         }
     }
 
+    /// Waits until a certificate has to be requested.
     async fn until_due(&mut self) {
         while let Some(validity) = self.certificate.as_ref().map(|certificate| certificate.validity) {
-            let asked = self.asked().await;
-            let due = schedule::renewal(validity, asked).max(self.earliest);
+            let suggested = self.suggested().await;
+            let due = schedule::renewal(validity, suggested).max(self.earliest);
             match due.duration_since(SystemTime::now()) {
                 Ok(wait) if !wait.is_zero() => tokio::time::sleep(wait.min(ASK_AGAIN)).await,
                 _ => return,
@@ -96,8 +97,8 @@ impl Keeper {
         }
     }
 
-    /// When the server suggests to renew (RFC 9773). Not every server does, and none must.
-    async fn asked(&mut self) -> Option<SystemTime> {
+    /// When the ACME server suggests to renew (RFC 9773). None if it suggests nothing.
+    async fn suggested(&mut self) -> Option<SystemTime> {
         let account = self.account().await.ok()?;
         let id = self.certificate.as_ref()?.id.as_ref()?;
         let (info, _) = account.renewal_info(id).await.ok()?;
@@ -113,7 +114,7 @@ impl Keeper {
         let text = order::certificate(&account, &self.domain, &self.offer).await?;
         let certificate = Certificate::parse(&text).map_err(TlsError::Acme)?;
         if let Err(error) = self.folder.keep_certificate(&self.domain, &text) {
-            tracing::warn!(%error, "the new certificate can't be kept: a restart will have to ask for another");
+            tracing::warn!(%error, "the new certificate can't be stored: after a restart another one has to be requested");
         }
         self.offer.current.set(Some(certificate.pair.clone()));
         self.earliest = schedule::earliest(certificate.validity, SystemTime::now());
@@ -122,8 +123,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// The account with the server, made if there is none. Whoever turns this on agrees to the
-    /// server's terms, as the documentation says.
+    /// The account with the ACME server. Makes one if there is none, which agrees to the server's terms; docs/configuration.md
+    /// says so.
     async fn account(&mut self) -> Result<Account, Failed> {
         if let Some(account) = &self.account {
             return Ok(account.clone());
@@ -132,15 +133,15 @@ impl Keeper {
         let account = match self.folder.account() {
             Some(kept) => builder.from_credentials(kept).await?,
             None => {
-                let wish = NewAccount {
+                let request = NewAccount {
                     contact: &[],
                     terms_of_service_agreed: true,
                     only_return_existing: false,
                 };
-                let (account, credentials) = builder.create(&wish, self.directory.clone(), None).await?;
+                let (account, credentials) = builder.create(&request, self.directory.clone(), None).await?;
                 self.folder
                     .keep_account(&credentials)
-                    .map_err(|error| TlsError::Acme(format!("the account can't be kept: {error}")))?;
+                    .map_err(|error| TlsError::Acme(format!("the account can't be stored: {error}")))?;
                 account
             }
         };

@@ -1,9 +1,9 @@
-//! A certificate from an ACME server (RFC 8555), such as Let's Encrypt: fetched, kept and renewed
-//! while the api serves.
+//! A certificate from an ACME server (RFC 8555), such as Let's Encrypt, which is requested, stored and renewed while the api
+//! serves.
 //!
-//! The server proves itself by TLS-ALPN-01 (RFC 8737) on the HTTPS port: no other port is needed.
-//! `keeper` decides when, `order` gets one certificate, `offer` answers handshakes, `folder` keeps
-//! what was got over a restart, `http` carries the requests.
+//! The challenge is TLS-ALPN-01 (RFC 8737) on the HTTPS port, so no other port is needed. `keeper` decides when to request a
+//! certificate, `order` requests one, `offer` answers TLS handshakes, `folder` stores the account and the certificate, and
+//! `http` sends the requests.
 
 mod certificate;
 mod folder;
@@ -21,16 +21,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ACME_ALPN, Tls, TlsError};
 
-/// Whom to ask for a certificate, and for which name.
+/// The ACME server to ask for a certificate, and the name to ask for.
 #[derive(Clone, Debug)]
 pub struct Acme {
-    /// The name to have a certificate for.
+    /// The name in the certificate.
     pub domain: DnsName<'static>,
-    /// The ACME server's directory, an `https` URL.
+    /// The URL of the ACME server's directory, with `https`.
     pub directory: String,
-    /// PEM file of an authority to trust for the ACME server itself, besides the public ones.
+    /// A PEM file with a certificate authority to trust for requests to the ACME server, besides the public ones.
     pub authority: Option<PathBuf>,
-    /// The data directory; account and certificate are kept in `acme/` below it.
+    /// The data directory. Account and certificate are stored in `acme/` in it.
     pub data: PathBuf,
 }
 
@@ -38,12 +38,12 @@ impl Acme {
     /// Let's Encrypt's directory.
     pub const LETS_ENCRYPT: &str = instant_acme::LetsEncrypt::Production.url();
 
-    /// Takes up the certificate that is kept, fetches one if there is none, and renews it, until
-    /// `stop`. Handshakes fail until there is one; nobody can be answered without.
+    /// Serves the stored certificate, requests one if there is none, and renews it, until `stop`. Handshakes fail until there
+    /// is a certificate.
     ///
     /// # Errors
-    /// If the folder can't be written to, or the authority's file can't be used. Whatever goes
-    /// wrong with the ACME server is logged and tried again.
+    /// If the directory can't be written to, or the authority's file can't be used. Errors of the ACME server are logged, and
+    /// the request is made again later.
     pub fn start(self, stop: CancellationToken) -> Result<Tls, TlsError> {
         let http = http::Http::new(self.authority.as_deref())?;
         let folder = folder::Folder::open(&self.data, &self.directory)?;

@@ -1,4 +1,4 @@
-//! What a handshake is offered: the certificate, or a challenge's to the ACME server.
+//! The certificate that a TLS handshake gets: the one that is served or, for the ACME server, the one of the challenge.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +12,15 @@ use rustls::sign::CertifiedKey;
 use super::{ACME_ALPN, TlsError};
 use crate::tls::Current;
 
-/// Picks a certificate for each handshake.
+/// Chooses the certificate of each handshake.
 #[derive(Debug)]
 pub(super) struct Offer {
     domain: DnsName<'static>,
-    /// What is served.
+    /// The certificate that is served.
     pub(super) current: Current,
     challenge: Current,
-    missed: AtomicBool,
+    /// Whether the log has said that there is no certificate.
+    is_reported: AtomicBool,
 }
 
 impl Offer {
@@ -28,12 +29,15 @@ impl Offer {
             domain,
             current: Current::default(),
             challenge: Current::default(),
-            missed: AtomicBool::new(false),
+            /// Whether the log has said that there is no certificate.
+    is_reported: AtomicBool::new(false),
         }
     }
 
-    /// Answers a challenge for as long as the value lives. `digest` is that of the key
-    /// authorization, SHA-256.
+    /// Answers a challenge until the returned value is dropped. `digest` is the SHA-256 of the key authorization.
+    ///
+    /// # Errors
+    /// If the certificate for the challenge can't be made.
     pub(super) fn answer(self: &Arc<Self>, digest: &[u8]) -> Result<Answering, TlsError> {
         let pair = challenge(&self.domain, digest).map_err(TlsError::Acme)?;
         self.challenge.set(Some(Arc::new(pair)));
@@ -41,7 +45,7 @@ impl Offer {
     }
 }
 
-/// A challenge is being answered.
+/// A challenge that is answered until this is dropped.
 #[must_use]
 pub(super) struct Answering(Arc<Offer>);
 
@@ -53,22 +57,22 @@ impl Drop for Answering {
 
 impl ResolvesServerCert for Offer {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // RFC 8737, 3: the ACME server offers this one protocol and no other.
+        // RFC 8737, 3: the ACME server offers exactly this protocol.
         if hello.alpn().is_some_and(|protocols| protocols.eq([ACME_ALPN])) {
             return self.challenge.get();
         }
         let current = self.current.get();
-        if current.is_none() && !self.missed.swap(true, Ordering::Relaxed) {
+        if current.is_none() && !self.is_reported.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 domain = self.domain.as_ref(),
-                "a client can't be served: there is no certificate yet"
+                "a TLS handshake failed: there is no certificate yet"
             );
         }
         current
     }
 }
 
-/// The self-signed certificate that bears the challenge's digest (RFC 8737, 3).
+/// The self-signed certificate with the challenge's digest (RFC 8737, 3).
 fn challenge(domain: &DnsName<'_>, digest: &[u8]) -> Result<CertifiedKey, String> {
     // rcgen panics on another length.
     if digest.len() != 32 {
@@ -82,7 +86,7 @@ fn challenge(domain: &DnsName<'_>, digest: &[u8]) -> Result<CertifiedKey, String
     };
     let (certificate, key) = make().map_err(|error: rcgen::Error| error.to_string())?;
     let key = ring::sign::any_supported_type(&key.into()).map_err(|error| error.to_string())?;
-    // Not `from_der`: its check that the two belong together stumbles over the critical extension.
+    // Not `from_der`, which parses the certificate and refuses its critical extension.
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
@@ -97,11 +101,11 @@ mod tests {
     use super::*;
     use crate::tls::Tls;
 
-    /// Believes every certificate: what is offered is the question here, not whether it is trusted.
+    /// Accepts every certificate: these tests look at which one is offered.
     #[derive(Debug)]
-    struct Anybody;
+    struct AcceptAny;
 
-    impl ServerCertVerifier for Anybody {
+    impl ServerCertVerifier for AcceptAny {
         fn verify_server_cert(
             &self,
             _: &CertificateDer<'_>,
@@ -136,7 +140,7 @@ mod tests {
         }
     }
 
-    /// The certificate that a client with these protocols is given, and the protocol agreed on.
+    /// The certificate that a client with these protocols gets, and the negotiated protocol.
     async fn handshake(offer: &Arc<Offer>, protocols: &[&[u8]]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let Tls::On(acceptor) = Tls::on(offer.clone(), &[b"h2", b"http/1.1", ACME_ALPN]) else {
             return None;
@@ -146,7 +150,7 @@ mod tests {
             .with_safe_default_protocol_versions()
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_custom_certificate_verifier(Arc::new(AcceptAny))
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let name = ServerName::try_from("vault.example.test").unwrap();
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_hello_for_the_challenge_alone_sees_its_certificate() {
+    async fn only_a_client_that_offers_the_acme_protocol_alone_gets_the_challenge_certificate() {
         let offer = offer();
         let served = challenge(&offer.domain, &[1; 32]).unwrap();
         let leaf = served.cert[0].to_vec();

@@ -1,4 +1,4 @@
-//! One order: from the wish for a certificate to its text.
+//! One order: from the request for a certificate to its PEM text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use rustls::pki_types::DnsName;
 use super::TlsError;
 use super::offer::{Answering, Offer};
 
-/// How long the ACME server may take over each of its steps.
+/// How the ACME server is polled, and how long it may take for each step.
 const POLL: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .timeout(Duration::from_secs(120));
 
-/// A new key and the chain for it, PEM in one text.
+/// Requests a certificate. Returns a new private key and the chain for it as one PEM text.
 pub(super) async fn certificate(account: &Account, domain: &DnsName<'_>, offer: &Arc<Offer>) -> Result<String, Failed> {
     let names = [Identifier::Dns(domain.as_ref().to_owned())];
     let mut order = account.new_order(&NewOrder::new(&names)).await?;
     let answering = answer(&mut order, offer).await?;
     let ready = order.poll_ready(&POLL).await;
     if !matches!(ready, Ok(OrderStatus::Ready)) {
-        // Why is said in the challenge; what ends the order is said in the order.
+        // The challenge has the reason; the order has only its state.
         return Err(match (refusal(&mut order).await, ready) {
-            (Some(problem), _) => TlsError::Validation(said(&problem)).into(),
+            (Some(problem), _) => TlsError::Validation(one_line(&problem)).into(),
             (None, Err(error)) => error.into(),
             (None, Ok(status)) => TlsError::Acme(format!("the order became {status:?}")).into(),
         });
@@ -36,7 +36,7 @@ pub(super) async fn certificate(account: &Account, domain: &DnsName<'_>, offer: 
     Ok(format!("{key}\n{chain}"))
 }
 
-/// Offers what proves the name, and says so to the server. `None` if it still remembers a proof.
+/// Answers the challenge, and tells the ACME server. None if the server still remembers an earlier proof.
 async fn answer(order: &mut Order, offer: &Arc<Offer>) -> Result<Option<Answering>, Failed> {
     let mut answering = None;
     let mut authorizations = order.authorizations();
@@ -54,7 +54,7 @@ async fn answer(order: &mut Order, offer: &Arc<Offer>) -> Result<Option<Answerin
     Ok(answering)
 }
 
-/// What the server met when it looked.
+/// Why the ACME server could not validate the challenge, if it says so.
 async fn refusal(order: &mut Order) -> Option<Problem> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -67,10 +67,10 @@ async fn refusal(order: &mut Order) -> Option<Problem> {
     None
 }
 
-/// Why there is no certificate, and whether the account is to blame.
+/// Why there is no certificate.
 pub(super) struct Failed {
     pub(super) error: TlsError,
-    /// The server does not know the account, or has closed it: a new one may do.
+    /// Whether the ACME server does not know the account, so that a new account may help.
     pub(super) account_is_gone: bool,
 }
 
@@ -90,14 +90,13 @@ impl From<Error> for Failed {
         };
         Self {
             account_is_gone: problem.r#type.as_deref() == Some("urn:ietf:params:acme:error:accountDoesNotExist"),
-            error: TlsError::Acme(said(problem)),
+            error: TlsError::Acme(one_line(problem)),
         }
     }
 }
 
-/// A problem in one line, as the server put it (RFC 8555, 6.7); control characters are not let
-/// into the log.
-fn said(problem: &Problem) -> String {
+/// A problem document (RFC 8555, 6.7) in one line, without control characters, which must not get into the log.
+fn one_line(problem: &Problem) -> String {
     let kind = problem.r#type.as_deref().unwrap_or_default();
     let kind = kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind);
     let detail = problem.detail.as_deref().unwrap_or("no reason is given");

@@ -1,39 +1,39 @@
-//! When to ask for a certificate: pure arithmetic over times.
+//! When to request a certificate: arithmetic on times, without a clock.
 
 use std::time::{Duration, SystemTime};
 
 use super::certificate::Validity;
 
-/// The wait after the first failure. Let's Encrypt allows five failed validations of a name an
-/// hour: with [`FACTOR`], five is what the first hour gets.
+/// The wait after the first failure. Let's Encrypt allows five failed validations of a name an hour; with [`FACTOR`] the first
+/// hour has five attempts.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How much longer each further wait is.
+/// How many times longer each further wait is.
 const FACTOR: u32 = 3;
 
 /// The longest wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3 * 3600);
 
-/// When a certificate is renewed: at two thirds of its time, which leaves the last third for what
-/// may go wrong; earlier if the server asks for it (RFC 9773), as before a mass revocation.
-pub(super) fn renewal(validity: Validity, asked: Option<SystemTime>) -> SystemTime {
+/// When a certificate is renewed: after two thirds of its validity, so that one third is left for failed attempts. Earlier if
+/// the ACME server suggests that (RFC 9773), for example before a mass revocation.
+pub(super) fn renewal(validity: Validity, suggested: Option<SystemTime>) -> SystemTime {
     let due = validity.begin + validity.length() * 2 / 3;
-    asked.map_or(due, |asked| asked.min(due))
+    suggested.map_or(due, |suggested| suggested.min(due))
 }
 
-/// The soonest a certificate is renewed that was got `now`, whatever else says so: with a clock
-/// that is wrong, each new certificate would be due at once.
+/// The earliest renewal of a certificate that was issued at `now`. Without this limit, a wrong system clock would make each new
+/// certificate due at once.
 pub(super) fn earliest(validity: Validity, now: SystemTime) -> SystemTime {
     now + validity.length() / 3
 }
 
-/// A moment in a window, by a share of it from 0 to 1.
+/// The time in a window at a share of it, from 0 (its begin) to 1 (its end).
 pub(super) fn moment(window: Validity, share: f64) -> SystemTime {
     window.begin + window.length().mul_f64(share.clamp(0.0, 1.0))
 }
 
-/// How long to wait after so many failures in a row. `jitter`, from 0 to 1, makes it up to half as
-/// long again, so that servers which failed together don't come back together.
+/// How long to wait after so many failures in a row. `jitter`, from 0 to 1, adds up to half of that, so that servers that failed
+/// together don't try again together.
 pub(super) fn pause(failures: u32, jitter: f64) -> Duration {
     let exponent = failures.saturating_sub(1);
     let pause = FIRST_PAUSE
@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_clock_renews_no_more_than_three_times_in_a_lifetime() {
+    fn with_a_wrong_clock_a_certificate_is_renewed_at_most_three_times_in_its_validity() {
         assert_eq!(earliest(ninety_days(), time(500 * DAY)), time(530 * DAY));
     }
 
     #[test]
-    fn a_window_is_used_from_end_to_end() {
+    fn a_share_of_a_window_spans_all_of_it() {
         let window = Validity {
             begin: time(10),
             end: time(20),
