@@ -5,12 +5,12 @@ fn address(n: u32) -> IpAddr {
     IpAddr::V4(n.into())
 }
 
-/// For a listener with at most `requests` requests in work.
+/// For a listener with at most `requests` requests in progress.
 fn connections(requests: usize) -> Arc<Connections> {
     Connections::new(requests, ClosedConnections::default())
 }
 
-/// Whether the connection was told to make room.
+/// Whether the connection has to be closed.
 async fn is_closing(permit: &ConnectionPermit) -> bool {
     futures_util::poll!(pin!(permit.closing())).is_ready()
 }
@@ -27,7 +27,7 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
     assert_eq!(connections.table().open.len(), limits::CONNECTIONS_OF_ONE + 1);
     let last = connections.admit(address(1)).unwrap();
     let newest = permits.pop().unwrap();
-    assert!(is_closing(&permits[0]).await, "the one that waits longest goes first");
+    assert!(is_closing(&permits[0]).await, "the one that has waited longest is closed first");
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
     let count = connections.table().count(address(1));
     assert_eq!(count, limits::CONNECTIONS_OF_ONE - CLOSED_AT_ONCE + 1);
@@ -89,13 +89,13 @@ async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_som
     let permit = connections.admit(address(1)).unwrap();
     let start = Instant::now();
     permit.overdue(minute).await;
-    assert_eq!(start.elapsed(), minute, "it never said anything");
+    assert_eq!(start.elapsed(), minute, "the client sent nothing");
 
     let exchange = permit.begin();
     let mut overdue = pin!(permit.overdue(minute));
     assert!(
         timeout(minute * 10, &mut overdue).await.is_err(),
-        "it is the server's turn"
+        "the server has to act"
     );
     exchange.wait_for_client();
     let start = Instant::now();
@@ -103,13 +103,13 @@ async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_som
     exchange.wait_for_server();
     exchange.wait_for_client();
     overdue.await;
-    assert_eq!(start.elapsed(), minute * 3 / 2, "it took something after half a minute");
+    assert_eq!(start.elapsed(), minute * 3 / 2, "the client read something after half a minute");
     assert_eq!(connections.closed.of(CloseReason::AnswerTimeout), 1);
 
     drop(exchange);
     let start = Instant::now();
     permit.overdue(minute).await;
-    assert_eq!(start.elapsed(), minute, "it sends no further request");
+    assert_eq!(start.elapsed(), minute, "the client sends no further request");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_t
     unread.wait_for_client();
     assert!(!asked.try_reserve(half));
     let mut reserved = pin!(asked.reserve(half * 3));
-    // For a moment that is the way of all answers.
+    // Every response is unread for a moment.
     assert!(timeout(limits::UNREAD_GRACE / 2, &mut reserved).await.is_err());
     assert!(!is_closing(&hog).await);
     assert!(timeout(limits::UNREAD_GRACE, &mut reserved).await.is_err());
@@ -135,12 +135,12 @@ async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_t
     drop(unread);
     reserved.await.unwrap();
 
-    // Nobody is to be closed: then the newcomer is told to come again.
+    // No connection can be closed, so further requests are refused.
     let further = honest.begin();
     assert_eq!(further.admit().await, Ok(()));
     assert!(
         further.try_reserve(limits::SMALL_ANSWER_BYTES),
-        "small answers need no room"
+        "small responses need no permits"
     );
     assert_eq!(further.reserve(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
     assert_eq!(honest.begin().admit().await, Err(Busy));
@@ -177,5 +177,5 @@ async fn a_client_that_reads_any_response_counts_as_reading() {
         closed = permit.state.progress().unread_since(Instant::now());
     }
     assert_eq!(closed, Some(start));
-    assert!(start.elapsed() >= limits::LEFT_ASIDE_GRACE, "one answer is left aside");
+    assert!(start.elapsed() >= limits::LEFT_ASIDE_GRACE, "one response is left aside");
 }

@@ -10,7 +10,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// A server that answers every request with a body of the same size.
+/// A server that answers every request with a body of the same size, and at most 4 at once.
 struct Server {
     address: SocketAddr,
     stop: CancellationToken,
@@ -32,7 +32,7 @@ impl Server {
     }
 }
 
-/// A certificate, and a client that believes it.
+/// A server's certificate, and a client that trusts it.
 fn tls(stop: &CancellationToken) -> (Tls, tokio_rustls::TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -52,19 +52,19 @@ fn tls(stop: &CancellationToken) -> (Tls, tokio_rustls::TlsConnector) {
     (files.start(stop.clone()).unwrap(), Arc::new(client).into())
 }
 
-/// How long it takes until the other side closes, by a clock that skips the time in which nothing happens.
+/// How long it takes until the server closes the connection. The clock is paused: it skips time in which nothing happens.
 async fn closed_after(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let start = Instant::now();
     let mut sink = Vec::new();
-    // Closing is closing, also by a reset.
-    let _any = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink))
+    // A reset is as good as an orderly end.
+    let _end_or_reset = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink))
         .await
         .unwrap();
     start.elapsed()
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
+async fn a_connection_without_a_whole_request_is_closed_after_a_minute() {
     let stop = CancellationToken::new();
     let (with_tls, connector) = tls(&stop);
     let (plain, secure) = (Server::start(Tls::Off, 1).await, Server::start(with_tls, 1).await);
@@ -100,7 +100,7 @@ async fn a_connection_is_closed_after_a_minute_whatever_its_first_bytes_were() {
         );
         tokio::time::resume();
     }
-    // Before TLS.
+    // Before the TLS handshake.
     let mut stream = TcpStream::connect(secure.address).await.unwrap();
     tokio::time::pause();
     let took = closed_after(&mut stream).await;
@@ -132,12 +132,12 @@ async fn a_connection_is_closed_if_its_client_reads_nothing_of_an_answer_for_a_m
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_no_silent_connection() {
+async fn a_stop_does_not_wait_for_idle_connections() {
     let server = Server::start(Tls::Off, 1).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET / HTT").await.unwrap();
-    // Served, and so both are accepted: in order.
+    // Connections are accepted in order, so the other two are accepted when this one is served.
     let mut served = TcpStream::connect(server.address).await.unwrap();
     served.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     served.read_u8().await.unwrap();

@@ -29,8 +29,7 @@ impl Offer {
             domain,
             current: Current::default(),
             challenge: Current::default(),
-            /// Whether the log has said that there is no certificate.
-    is_reported: AtomicBool::new(false),
+            is_reported: AtomicBool::new(false),
         }
     }
 
