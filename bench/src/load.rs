@@ -1,4 +1,4 @@
-//! A load generator that costs little: prepared requests on keep-alive connections.
+//! A cheap load generator: prepared requests on connections that stay open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +8,17 @@ use sidevault_model::VaultId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a run measured.
+/// The result of a run.
 pub(crate) struct Measured {
+    /// Requests per second.
     pub(crate) rate: f64,
+    /// The median time of a request.
     pub(crate) p50: Duration,
-    /// How many requests were answered.
+    /// The number of requests.
     pub(crate) count: usize,
 }
 
-/// Requests that are sent over and over.
+/// Requests to send, in random order, again and again.
 pub(crate) struct Load {
     address: SocketAddr,
     requests: Arc<Vec<Vec<u8>>>,
@@ -83,7 +85,7 @@ fn get(token: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
 }
 
-/// Reads one answer; returns its status and where its body starts in the buffer.
+/// Reads one response. Returns its status, and the offset of its body in the buffer.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
     buffer.clear();
     loop {
@@ -104,12 +106,12 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
     }
 }
 
-/// The body of one answer, whatever its status.
+/// The body of a response; empty if it is not a 200.
 pub(crate) async fn get_once(address: SocketAddr, token: &str, path: &str) -> Vec<u8> {
     try_get(address, token, path).await.unwrap_or_default()
 }
 
-/// The body, if the answer is a 200.
+/// The body of a response, if it is a 200.
 pub(crate) async fn try_get(address: SocketAddr, token: &str, path: &str) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(&get(token, path)).await.ok()?;

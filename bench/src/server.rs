@@ -1,4 +1,4 @@
-//! The servers that are measured, as processes of their own, and the stores they serve.
+//! The measured servers, each in a process of its own, and the stores they serve.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::load;
 
-/// A handler that sends `size` bytes and does nothing else.
+/// Serves `size` bytes by axum, without doing anything else.
 pub(crate) async fn bare(size: usize) {
     let body = axum::body::Bytes::from(vec![b'x'; size]);
     let router = Router::new().fallback(get(move || async move {
@@ -27,7 +27,7 @@ pub(crate) async fn bare(size: usize) {
     axum::serve(listener, router).await.unwrap();
 }
 
-/// A bare handler in a process of its own.
+/// A process with such a handler.
 pub(crate) struct Bare {
     pub(crate) address: SocketAddr,
     process: Child,
@@ -54,6 +54,7 @@ impl Bare {
 }
 
 impl Bare {
+    /// The processor time of the process so far.
     pub(crate) fn cpu(&self) -> Duration {
         self.process.id().map_or(Duration::ZERO, cpu)
     }
@@ -134,7 +135,7 @@ impl Fixture {
         self.dir.path().join(".op/data")
     }
 
-    /// Paths of `count` items, spread over all of them.
+    /// Paths of `count` items, spread evenly over all items.
     pub(crate) fn item_paths(&self, count: usize) -> Vec<String> {
         self.spread(count)
             .map(|n| format!("/v1/vaults/{}/items/{}", self.vault, self.items[n]))
@@ -176,7 +177,7 @@ fn item(vault: VaultId, n: usize) -> Item {
     Item::create(input, vault, ItemId::random(), &mut edit).unwrap()
 }
 
-/// api and sync, two processes on one data directory.
+/// api and sync as two processes on one data directory.
 pub(crate) struct Pair {
     pub(crate) address: SocketAddr,
     bus: u16,
@@ -224,7 +225,7 @@ impl Pair {
         self.api = api(fixture, self.address.port(), self.bus);
     }
 
-    /// What the api has taken of the processors so far.
+    /// The processor time of the api so far.
     pub(crate) fn api_cpu(&self) -> Duration {
         self.api.id().map_or(Duration::ZERO, cpu)
     }
@@ -247,7 +248,7 @@ async fn linked(address: SocketAddr) -> bool {
     !String::from_utf8_lossy(&health).contains("FAILED")
 }
 
-/// Processor time of all of a process's threads so far, to the nanosecond.
+/// The processor time of all threads of a process so far, to the nanosecond.
 fn cpu(pid: u32) -> Duration {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
