@@ -1,4 +1,4 @@
-"""The document as a judge: is an answer one that docs/openapi.yaml, and Connect 1.7.1, describe?"""
+"""Checks responses against docs/openapi.yaml, and against what 1Password published for Connect 1.7.1."""
 
 import copy
 import json
@@ -19,9 +19,9 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def closed(schema, composed=False):
-    """The schema without room for members it does not name: what is not documented must not be sent.
+    """The schema, changed to refuse members that it does not name: an undocumented member must not be sent.
 
-    A part of an `allOf` stays open, since it does not know its siblings; the whole is closed instead.
+    A part of an `allOf` still allows other members, which its siblings may name; the whole `allOf` refuses them.
     """
     if isinstance(schema, list):
         return [closed(part, composed) for part in schema]
@@ -38,7 +38,7 @@ def closed(schema, composed=False):
 
 
 class Schemas:
-    """The schemas of one file, which may refer to each other."""
+    """The schemas of one file, which may reference each other."""
 
     def __init__(self, name, contents):
         self.name = name
@@ -46,7 +46,7 @@ class Schemas:
         self.registry = Registry().with_resource(f"urn:{name}", resource)
 
     def problems(self, schema, value, where):
-        # A reference within the file counts from the file's root.
+        # A reference to "#/…" is relative to the whole file, not to this schema.
         schema = json.loads(json.dumps(schema).replace('"#/', f'"urn:{self.name}#/'))
         validator = Draft202012Validator(
             schema, registry=self.registry, format_checker=Draft202012Validator.FORMAT_CHECKER
@@ -74,7 +74,7 @@ class Document:
         }
 
     def follow(self, node):
-        """The node, or what it refers to."""
+        """The node, or the target if it is a reference."""
         while "$ref" in node:
             target = self.raw
             for step in node["$ref"].removeprefix("#/").split("/"):
@@ -83,12 +83,12 @@ class Document:
         return node
 
     def answers(self, operation_id):
-        """What an operation is documented to answer, by status."""
+        """The documented responses of an operation, by status."""
         _, _, operation = self.operations[operation_id]
         return {status: self.follow(answer) for status, answer in operation["responses"].items()}
 
     def problems(self, operation_id, response):
-        """Everything in a response that the document does not say."""
+        """Everything in a response that differs from the document."""
         where = f"{operation_id}, {response.status_code}"
         answers = self.answers(operation_id)
         documented = answers.get(str(response.status_code)) or answers.get(f"{response.status_code // 100}XX")
@@ -136,7 +136,7 @@ class Published:
             return self.schemas.problems(self.contents["error"], response.json(), where)
         answer = self.contents["answers"].get(f"{method.upper()} {path}")
         if answer is None or response.status_code in (206, 304):
-            return []  # Beyond Connect.
+            return []  # Connect does not have this.
         if response.status_code != answer["status"]:
             return [f"{where}: Connect answers {answer['status']}"]
         kind = response.headers.get("Content-Type", "").split(";")[0]

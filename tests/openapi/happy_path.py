@@ -1,4 +1,4 @@
-"""Asks for everything in the document once, and has both contracts judge each answer.
+"""Sends a valid request to every operation of the document, and checks each response against both contracts.
 
 Usage: happy_path.py READY, where READY is what `sidevault quickstart --json` printed. The server must have a local
 vault `apps` and a directory vault `files` with the items that run.sh makes.
@@ -18,7 +18,7 @@ PLAIN_SUCCESS = ("200", "204", "206", "304")
 
 
 class Story:
-    """A client that remembers what was asked, and whatever was wrong with an answer."""
+    """A client that collects the kinds of responses it got, and what was wrong with them."""
 
     def __init__(self, url, token):
         self.url, self.token = url, token
@@ -27,7 +27,7 @@ class Story:
         self.seen, self.wrong = set(), []
 
     def ask(self, operation_id, expected=200, names=(), token=None, **request):
-        """Asks, and judges the answer. `names` fill the path's parameters in their order."""
+        """Sends a request, and checks the response. `names` are the path's parameters in order."""
         method, path, _ = self.document.operations[operation_id]
         filled = path
         for name in names:
@@ -46,10 +46,10 @@ class Story:
         if not holds:
             self.wrong.append(otherwise)
 
-    def untold(self):
-        """Every success that is documented and was not asked for."""
+    def missing(self):
+        """The documented successful responses that no request led to."""
         return [
-            f"{operation_id}: nothing here asks for its {status}"
+            f"{operation_id}: no request led to the documented {status}"
             for operation_id in self.document.operations
             for status in self.document.answers(operation_id)
             if status in PLAIN_SUCCESS and (operation_id, status) not in self.seen
@@ -57,7 +57,7 @@ class Story:
 
 
 def rich_item(vault):
-    """One of everything that Connect 1.7.1 knows."""
+    """An item with everything that Connect 1.7.1 has."""
     return {
         "title": "Everything",
         "category": "LOGIN",
@@ -102,9 +102,9 @@ def items(story, vault):
         {"op": "add", "path": "/fields", "value": {"label": "added", "value": "x"}},
     ]
     patched = story.ask("patchItem", names=[vault, item], json=operations).json()
-    story.check(patched["version"] == 2 and patched["tags"] == ["prod"], "PATCH did not do what it was told")
+    story.check(patched["version"] == 2 and patched["tags"] == ["prod"], "PATCH did not apply its operations")
     password = next(field for field in patched["fields"] if field.get("purpose") == "PASSWORD")
-    story.check("passwordDetails" in password, "a changed password left no history")
+    story.check("passwordDetails" in password, "a changed password has no history")
     story.ask("patchItem", names=[vault, item], json=[])
 
     versions = story.ask("listVersions", names=[vault, item]).json()
@@ -112,12 +112,12 @@ def items(story, vault):
     old = story.ask("getItem", names=[vault, item], params={"version": 1}).json()
     story.check(old["title"] == "Everything" and old["version"] == 1, "?version=1 is not the first version")
     story.ask("restoreVersion", names=[vault, item, 1])
-    story.check(story.ask("getItem", names=[vault, item]).json()["title"] == "Everything", "nothing was restored")
+    story.check(story.ask("getItem", names=[vault, item]).json()["title"] == "Everything", "the first version was not restored")
 
     story.ask("listItems", names=["APPS"])
     by_title = story.ask("listItems", names=[vault], params={"filter": 'title eq "everything"'}).json()
     story.check([hit["id"] for hit in by_title] == [item], "the item is not found by its title")
-    story.check(story.ask("getItem", names=["apps", "Everything"]).json()["id"] == item, "names are no ids")
+    story.check(story.ask("getItem", names=["apps", "Everything"]).json()["id"] == item, "an item is not found by the names of vault and item")
     story.ask("deleteItem", 204, names=[vault, item])
     story.ask("getItem", 404, names=[vault, item])
     story.ask("deleteItem", 404, names=[vault, item])
@@ -141,26 +141,26 @@ def files(story, vault):
 
     story.ask("getItem", names=names[:2])
     shown = story.ask("listFiles", names=names[:2]).json()
-    story.check("content" not in shown[0], "content that nobody asked for")
+    story.check("content" not in shown[0], "content without inline_files")
     inline = {"inline_files": "true"}
     for answer in (
         story.ask("listFiles", names=names[:2], params=inline).json()[0],
         story.ask("getFile", names=names, params=inline).json(),
     ):
-        story.check(base64.b64decode(answer.get("content", "")) == whole, "the inlined content is another")
+        story.check(base64.b64decode(answer.get("content", "")) == whole, "the inlined content differs")
     story.ask("getFile", names=names)
     content = story.ask("getFileContent", names=names)
-    story.check(content.content == whole, "the content is another")
+    story.check(content.content == whole, "the content differs")
     story.ask("getFileContent", 304, names=names, headers={"If-None-Match": content.headers.get("ETag", "")})
     path = requests.get(
         story.url + shown[0]["content_path"], headers={"Authorization": f"Bearer {story.token}"}, timeout=20
     )
-    story.check(path.content == whole, "content_path leads elsewhere")
+    story.check(path.content == whole, "content_path leads to other content")
     part = story.ask("getFileContent", 206, names=names, headers={"Range": "bytes=10-19"})
-    story.check(part.content == whole[10:20], "the range is another")
+    story.check(part.content == whole[10:20], "the range differs")
     story.ask("getFileContent", 416, names=names, headers={"Range": "bytes=256-"})
     by_name = story.ask("getFileContent", names=["files", "small.bin", "small.bin"])
-    story.check(by_name.content == whole, "names are no ids for files")
+    story.check(by_name.content == whole, "a file is not found by names")
 
     too_large = [vault, large["id"], large["files"][0]["id"]]
     story.ask("listFiles", 413, names=too_large[:2], params=inline)
@@ -171,10 +171,10 @@ def files(story, vault):
 
 def activity(story):
     page = story.ask("listActivity", params={"limit": 5})
-    story.check(len(page.json()) == 5, "activity has not 5 records")
+    story.check(len(page.json()) == 5, "activity shows other than 5 records")
     story.check(page.headers.get("Content-Range", "").startswith("1-5/"), "Content-Range does not count from 1")
     behind = story.ask("listActivity", params={"offset": 10**9})
-    story.check(behind.json() == [], "records behind the end")
+    story.check(behind.json() == [], "activity has records beyond its end")
     wanted = {"action": {"READ", "CREATE", "UPDATE", "DELETE"}, "result": {"SUCCESS", "DENY"}}
     # The api hands its records to sync about once a second.
     for _ in range(100):
@@ -193,15 +193,15 @@ def events(story, vault):
         )
         kind = stream.headers.get("Content-Type", "")
         story.check(kind.split(";")[0] == "text/event-stream", f"events come as {kind}")
-        made = story.ask("createItem", names=[vault], json={"title": "Told", "category": "SERVER"}).json()
+        made = story.ask("createItem", names=[vault], json={"title": "Created", "category": "SERVER"}).json()
         for line in stream.iter_lines(chunk_size=1, decode_unicode=True):
             if line.startswith("data:") and line[5:].strip():
-                told = json.loads(line[5:])
+                event = json.loads(line[5:])
                 schema = {"$ref": "#/components/schemas/ChangeEvent"}
-                story.wrong += story.document.schemas.problems(schema, told, "streamEvents")
-                if told.get("item") == made["id"]:
+                story.wrong += story.document.schemas.problems(schema, event, "streamEvents")
+                if event.get("item") == made["id"]:
                     return
-        story.check(False, "the change was not told")
+        story.check(False, "the stream did not show the change")
 
 
 def errors(story, vault):
@@ -246,17 +246,17 @@ def main():
     files(story, vaults["files"])
     events(story, vaults["apps"])
     errors(story, vaults["apps"])
-    # What was recorded reaches the store a moment later.
+    # Records reach the store about a second later.
     for _ in range(100):
         if len(story.ask("listActivity").json()) >= 5:
             break
         time.sleep(0.1)
     activity(story)
 
-    wrong = story.wrong + story.untold()
+    wrong = story.wrong + story.missing()
     for problem in dict.fromkeys(wrong):
         print(f"  {problem}")
-    print(f"happy path: {len(story.seen)} kinds of answer judged, {len(wrong)} problems")
+    print(f"happy path: {len(story.seen)} kinds of responses checked, {len(wrong)} problems")
     return 1 if wrong else 0
 
 

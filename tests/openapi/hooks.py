@@ -1,8 +1,8 @@
-"""Leads schemathesis to what is there.
+"""Makes schemathesis use ids that exist.
 
-Text it makes up for a path names no vault and no item, so it would meet little but 400. Most of such text is replaced
-here by the ids of what run.sh has made; what is replaced hangs on the text alone, so that runs with the same seed
-differ in ids only.
+The random texts that it puts into paths name no vault and no item, so nearly all responses would be a 400. Most of these
+texts are replaced here by ids of existing items. Whether a text is replaced depends only on the text, so that two runs with
+the same seed differ only in the ids.
 """
 
 import json
@@ -31,13 +31,13 @@ def before_call(context, case, kwargs):
     ids = [str(text) for name, text in texts.items() if name != "version"]
     served = VAULTS.values() if reads else [VAULTS["apps"]]
     if str(texts["vault"]) in served and all(ID.fullmatch(text) for text in ids):
-        return  # What an earlier step has made, or has shown.
+        return  # The ids come from the response to an earlier step.
     wanted = "files" if "file" in texts or (reads and crc32(repr(ids).encode()) % 4 == 0) else "apps"
     known = {"vault": VAULTS[wanted], **SEEDS[wanted]}
     if case.operation.method.upper() == "DELETE":
-        known["item"] = "a" * 26  # What was made for all must not go.
+        known["item"] = "a" * 26  # The shared item must not be deleted.
     if case.meta is not None and case.meta.phase.name is TestPhase.STATEFUL:
-        known = {"vault": known["vault"]}  # Items come from the steps before; who swaps one breaks their chain.
+        known = {"vault": known["vault"]}  # A later step uses the item of an earlier one.
     for name, text in texts.items():
         if name in known and crc32(f"{name} {text}".encode()) % 8 != 0:
             texts[name] = known[name]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# docs/openapi.yaml against the real binary, twice: a happy path through every operation whose answers must satisfy
-# the document and what 1Password published for Connect 1.7.1, then schemathesis with data good and bad.
-# Arguments go to schemathesis. Exit 77: no Python here.
+# Checks docs/openapi.yaml against the binary: first with valid requests to every operation, whose responses must match the
+# document and what 1Password published for Connect 1.7.1; then with schemathesis, which sends valid and invalid requests.
+# Arguments go to schemathesis. Exit status 77 if there is no suitable Python.
 set -euo pipefail
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd -- "$here/../.." && pwd)
@@ -12,9 +12,9 @@ python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null 
     echo "skipped: no python3 of at least 3.10 with venv on PATH"
     exit 77
 }
-[ -x "$sidevault" ] || { echo "first: cargo build -p sidevault" >&2; exit 1; }
+[ -x "$sidevault" ] || { echo "$sidevault does not exist: run cargo build -p sidevault first" >&2; exit 1; }
 
-# The tools, in a virtual environment that is made anew when the pins change.
+# A virtual environment with the tools, made again when requirements.txt changes.
 tools=$target/openapi
 if ! cmp -s "$here/requirements.txt" "$tools/installed.txt"; then
     rm -rf "$tools"
@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE=1
 
 work=$(mktemp -d)
 server= failed=0
-stop() { # Fails if the server does not come to an end in the time it gives requests to finish.
+stop() { # Fails if the server takes longer than it may wait for requests in progress.
     [ -n "$server" ] || return 0
     local stopping=$server
     server=
@@ -69,7 +69,7 @@ start
 export SIDEVAULT_READY=$work/ready SIDEVAULT_SEEDS=$work/seeds
 "$tools/bin/python" "$here/seed.py" "$work/ready" >"$work/seeds"
 url=$(ready url)
-# Nothing it writes belongs into the tree; /v1/events never ends.
+# In a temporary directory, because schemathesis writes files. Without streamEvents, whose response never ends.
 cd "$work"
 SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here timeout 600 "$tools/bin/schemathesis" \
     --config-file "$here/schemathesis.toml" run "$root/docs/openapi.yaml" \

@@ -1,4 +1,4 @@
-"""Makes what hooks.py leads to, and writes down its ids. Usage: seed.py READY >SEEDS"""
+"""Makes an item for hooks.py, and prints the ids that hooks.py uses. Usage: seed.py READY >SEEDS"""
 
 import json
 import sys
