@@ -140,10 +140,7 @@ async fn growth(large: usize, round: Duration) {
         ("item by id", Fixture::item_paths as fn(&Fixture, usize) -> _),
         ("by title", Fixture::title_paths),
     ] {
-        for (kind, count) in [
-            ("reading 1,000 of them", 1000),
-            ("reading all of them", large),
-        ] {
+        for (kind, count) in [("reading 1,000 of them", 1000), ("reading all of them", large)] {
             let (few, many) = (paths(&small, 1000), paths(&big, count));
             let mut ratios = Vec::new();
             for _ in 0..ROUNDS {
@@ -199,7 +196,10 @@ async fn propagation(changes: usize) {
             if String::from_utf8_lossy(&answer).contains(&text) {
                 break;
             }
-            assert!(started.elapsed() < Duration::from_secs(10), "change {n} was not served within 10 seconds");
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "change {n} was not served within 10 seconds"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         took.push(started.elapsed().as_secs_f64() * 1000.0);

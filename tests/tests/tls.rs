@@ -102,7 +102,11 @@ fn a_certificate_that_changes_is_taken_up_and_a_broken_one_is_not() {
     // The key of another certificate.
     let (next, stray) = (authority.issue(NAME), authority.issue(NAME));
     install(&pair, &next.chain, &stray.key);
-    let complained = wait_until(|| pair.log(Process::Api).contains("the old one is still served").then_some(()));
+    let complained = wait_until(|| {
+        pair.log(Process::Api)
+            .contains("the old one is still served")
+            .then_some(())
+    });
     assert!(complained.is_some(), "{}", pair.log(Process::Api));
     assert_eq!(leaf(&https).as_ref(), Some(&first));
 

@@ -111,7 +111,9 @@ impl Api {
             .await;
         // Requests in progress still read the store and add to the activity log.
         if self.serving.load(Ordering::Relaxed) {
-            tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled()).await.ok();
+            tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled())
+                .await
+                .ok();
         }
         self.activity.flush(&self.link, &self.metrics).await;
         if let Some(store) = self.store.get() {

@@ -122,7 +122,8 @@ mod tests {
         assert!(streams.acquire("greedy").is_none());
         let quiet: Vec<_> = (0..4).map(|_| streams.acquire("quiet").unwrap()).collect();
         assert!(streams.acquire("quiet").is_none() && streams.acquire("greedy").is_none());
-        let displaced = |permits: &[StreamPermit]| permits.iter().filter(|permit| permit.displaced.is_cancelled()).count();
+        let displaced =
+            |permits: &[StreamPermit]| permits.iter().filter(|permit| permit.displaced.is_cancelled()).count();
         assert_eq!((displaced(&greedy), displaced(&quiet)), (4, 0));
         // The oldest stay.
         assert!(greedy[..4].iter().all(|permit| !permit.displaced.is_cancelled()));

@@ -111,7 +111,12 @@ impl Default for Metrics {
             requests,
             duration,
             frequent,
-            auth_failures: registered(r, "auth_failures", "Requests whose token was refused", Family::default()),
+            auth_failures: registered(
+                r,
+                "auth_failures",
+                "Requests whose token was refused",
+                Family::default(),
+            ),
             expiries: Mutex::default(),
             token_expiry: registered(
                 d,

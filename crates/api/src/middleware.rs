@@ -107,7 +107,10 @@ impl Middleware {
             }
             Err(_elapsed) => ApiError::new(
                 StatusCode::GATEWAY_TIMEOUT,
-                format!("no response was ready within {} seconds. Try again", limits::ANSWER_TIME.as_secs()),
+                format!(
+                    "no response was ready within {} seconds. Try again",
+                    limits::ANSWER_TIME.as_secs()
+                ),
             )
             .into_response(),
         }
@@ -132,7 +135,8 @@ impl Middleware {
                 return busy.into_response();
             }
             let again = routes::without_router(api, &context, &request).await;
-            return again.unwrap_or_else(|| ApiError::internal("the second attempt was routed elsewhere").into_response());
+            return again
+                .unwrap_or_else(|| ApiError::internal("the second attempt was routed elsewhere").into_response());
         }
         request.extensions_mut().insert(context);
         let again = request.method().is_safe().then(|| without_body(&request));

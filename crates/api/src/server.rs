@@ -23,8 +23,8 @@ use tower::ServiceExt;
 
 use crate::api::Api;
 use crate::connections::{CloseReason, ClosedConnections, ConnectionPermit, Connections, Exchange};
-use crate::middleware::{Middleware, too_many_requests};
 use crate::limits;
+use crate::middleware::{Middleware, too_many_requests};
 use crate::sending::Sending;
 use crate::tls::{self, Tls};
 
@@ -79,13 +79,8 @@ pub(crate) async fn serve_router(router: Router, listener: Listener, stop: Cance
     accept(listener, Tls::Off, stop, connections, answer).await;
 }
 
-async fn accept<F, A>(
-    listener: Listener,
-    tls: Tls,
-    stop: CancellationToken,
-    connections: Arc<Connections>,
-    answer: A,
-) where
+async fn accept<F, A>(listener: Listener, tls: Tls, stop: CancellationToken, connections: Arc<Connections>, answer: A)
+where
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
@@ -119,8 +114,13 @@ async fn accept<F, A>(
     }
 }
 
-async fn serve_connection<F, A>(stream: TcpStream, permit: ConnectionPermit, tls: Tls, stop: CancellationToken, answer: A)
-where
+async fn serve_connection<F, A>(
+    stream: TcpStream,
+    permit: ConnectionPermit,
+    tls: Tls,
+    stop: CancellationToken,
+    answer: A,
+) where
     A: Fn(Request<Incoming>, Arc<Exchange>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {

@@ -34,7 +34,12 @@ pub async fn status_server(source: Arc<dyn StatusSource>, listener: Listener, st
             "/metrics",
             get(async |State(source): State<Arc<dyn StatusSource>>| metrics_body(source.metrics())),
         )
-        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "path not found: this is the port of sync, which serves only /heartbeat, /health and /metrics"))
+        .fallback(async || {
+            ApiError::new(
+                StatusCode::NOT_FOUND,
+                "path not found: this is the port of sync, which serves only /heartbeat, /health and /metrics",
+            )
+        })
         .layer(axum::middleware::map_response(with_version))
         .with_state(source);
     serve_router(router, listener, stop).await;

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt as layer};
+use tracing_subscriber::{Layer, fmt as layer};
 
 use crate::settings::LogSettings;
 
@@ -303,7 +303,12 @@ mod tests {
     #[test]
     fn a_line_in_a_span_has_the_fields_of_the_span() {
         let log = logged(LogFormat::Json, || {
-            let span = tracing::info_span!("outer", request_id = "r1", route = "/health", status = tracing::field::Empty);
+            let span = tracing::info_span!(
+                "outer",
+                request_id = "r1",
+                route = "/health",
+                status = tracing::field::Empty
+            );
             span.record("status", 200_u16);
             let _entered = span.entered();
             let _inner = tracing::info_span!("inner", route = "/metrics").entered();

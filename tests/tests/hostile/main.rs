@@ -344,7 +344,9 @@ fn a_token_that_may_not_write_holds_no_permit_for_a_large_body() {
                 let head = head.header("Content-Length", large.len().to_string());
                 let mut wire = Wire::open(pair.address()).unwrap();
                 wire.send(&head.bytes()).unwrap();
-                let answer = wire.until(|seen| seen.ends_with(b"\r\n\r\n") || seen.ends_with(b"}")).unwrap();
+                let answer = wire
+                    .until(|seen| seen.ends_with(b"\r\n\r\n") || seen.ends_with(b"}"))
+                    .unwrap();
                 let answer = String::from_utf8_lossy(&answer).into_owned();
                 assert!(answer.starts_with("HTTP/1.1 403"), "{method}: {answer}");
                 wire

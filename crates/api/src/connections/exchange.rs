@@ -73,7 +73,9 @@ impl Exchange {
     /// # Errors
     /// If there are too few for [`limits::ROOM_TIME`], or too many requests wait for them.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<(), Busy> {
-        let permits = self.acquire(|quota| &quota.unsent, kib(bytes), limits::ROOM_TIME).await?;
+        let permits = self
+            .acquire(|quota| &quota.unsent, kib(bytes), limits::ROOM_TIME)
+            .await?;
         *self.response() = Some(permits);
         Ok(())
     }

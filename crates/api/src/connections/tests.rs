@@ -27,11 +27,17 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
     assert_eq!(connections.table().open.len(), limits::CONNECTIONS_OF_ONE + 1);
     let last = connections.admit(address(1)).unwrap();
     let newest = permits.pop().unwrap();
-    assert!(is_closing(&permits[0]).await, "the one that has waited longest is closed first");
+    assert!(
+        is_closing(&permits[0]).await,
+        "the one that has waited longest is closed first"
+    );
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
     let count = connections.table().count(address(1));
     assert_eq!(count, limits::CONNECTIONS_OF_ONE - CLOSED_AT_ONCE + 1);
-    assert_eq!(connections.closed.of(CloseReason::ConnectionLimit), CLOSED_AT_ONCE as u64);
+    assert_eq!(
+        connections.closed.of(CloseReason::ConnectionLimit),
+        CLOSED_AT_ONCE as u64
+    );
     drop((permits, newest, last));
     assert_eq!(connections.table().groups.len(), 1);
 }
@@ -103,7 +109,11 @@ async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_som
     exchange.wait_for_server();
     exchange.wait_for_client();
     overdue.await;
-    assert_eq!(start.elapsed(), minute * 3 / 2, "the client read something after half a minute");
+    assert_eq!(
+        start.elapsed(),
+        minute * 3 / 2,
+        "the client read something after half a minute"
+    );
     assert_eq!(connections.closed.of(CloseReason::AnswerTimeout), 1);
 
     drop(exchange);
@@ -177,5 +187,8 @@ async fn a_client_that_reads_any_response_counts_as_reading() {
         closed = permit.state.progress().unread_since(Instant::now());
     }
     assert_eq!(closed, Some(start));
-    assert!(start.elapsed() >= limits::LEFT_ASIDE_GRACE, "one response is left aside");
+    assert!(
+        start.elapsed() >= limits::LEFT_ASIDE_GRACE,
+        "one response is left aside"
+    );
 }

@@ -39,7 +39,9 @@ pub(super) async fn stream(caller: Caller, uri: Uri, headers: HeaderMap) -> Resu
         None => caller.snapshot.sequence(),
     };
     let permit = caller.api.event_streams.acquire(&caller.token.jti).ok_or_else(|| {
-        ApiError::unavailable("too many event streams are open, and this token has its share of them. Close one of its streams first")
+        ApiError::unavailable(
+            "too many event streams are open, and this token has its share of them. Close one of its streams first",
+        )
     })?;
     caller.api.metrics.event_streams.inc();
     let sequence = caller.api.sequence();

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
-use sidevault_model::activity::{Action, ActivityOutcome};
-use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
+use sidevault_model::activity::{Action, Outcome};
+use sidevault_model::{File, FileId, Item, Timestamp, VaultId};
 use sidevault_store::{CHUNK_BYTES, StoredItem};
 use tracing::{Instrument, Span};
 
@@ -43,7 +43,10 @@ pub(super) async fn list(
     Path((vault, item)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Json<Vec<Inlined>>, ApiError> {
-    show(caller, &vault, &item, &uri, |item| Ok(item.files)).await.map(Json)
+    let inline = wants_inline(&uri)?;
+    answer(caller, &vault, &item, &Details { file: None, inline })
+        .await
+        .map(Json)
 }
 
 pub(super) async fn one(
@@ -51,10 +54,8 @@ pub(super) async fn one(
     Path((vault, item, file)): Path<(String, String, String)>,
     uri: Uri,
 ) -> Result<Json<Inlined>, ApiError> {
-    let shown = show(caller, &vault, &item, &uri, |item| {
-        find(item, &file).map(|file| vec![file])
-    })
-    .await?;
+    let (file, inline) = (Some(&*file), wants_inline(&uri)?);
+    let shown = answer(caller, &vault, &item, &Details { file, inline }).await?;
     let file = shown.into_iter().next().map(Json);
     file.ok_or_else(|| ApiError::internal("the file was not shown"))
 }
@@ -65,34 +66,43 @@ pub(super) async fn one(
 /// If the content is replaced before its first chunk was read, the item is read again. If it is replaced later, the connection
 /// is closed, so that the client notices that the body is not whole.
 pub(super) async fn content(
-    mut caller: Caller,
-    Path((vault, item, name)): Path<(String, String, String)>,
+    caller: Caller,
+    Path((vault, item, file)): Path<(String, String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (vault, id) = locate(&mut caller, &vault, &item).await?;
-    from_one_version(&mut caller, vault, id, async |caller: &Caller, found: &StoredItem| {
-        let file = find(found.item()?, &name)?;
-        let is_head = method == Method::HEAD;
-        send(caller, vault, &file, found.updated_at, is_head, &headers).await
-    })
-    .await
+    let content = Content {
+        file: &file,
+        is_head: method == Method::HEAD,
+        headers: &headers,
+    };
+    answer(caller, &vault, &item, &content).await
 }
 
-/// Reads the item and makes an answer of it. `answer` returns None if the content of a file was replaced since the item was
-/// read: then the item is read again, at most [`ATTEMPTS`] times.
+/// A response that has to be of one version of an item.
+trait OneVersion {
+    type Answer;
+
+    /// Makes the response from this version. None if the content of a file was replaced since the item was read.
+    fn of_version(
+        &self,
+        caller: &Caller,
+        vault: VaultId,
+        found: &StoredItem,
+    ) -> impl Future<Output = Result<Option<Self::Answer>, ApiError>> + Send;
+}
+
+/// Reads the item and makes the response from it. Reads the item again if a content was replaced meanwhile, [`ATTEMPTS`]
+/// times at most.
 ///
 /// # Errors
-/// Those of `answer`; 503 if a content was replaced during each attempt.
-async fn from_one_version<T>(
-    caller: &mut Caller,
-    vault: VaultId,
-    id: ItemId,
-    answer: impl AsyncFn(&Caller, &StoredItem) -> Result<Option<T>, ApiError>,
-) -> Result<T, ApiError> {
+/// 503 if a content was replaced during each attempt.
+async fn answer<T: OneVersion>(mut caller: Caller, vault: &str, item: &str, wanted: &T) -> Result<T::Answer, ApiError> {
+    let vault = caller.readable(vault).await?.vault.id;
+    let id = item_id(&mut caller, vault, item).await?;
     for _ in 0..ATTEMPTS {
-        let found = read(caller, vault, id).await?;
-        if let Some(answer) = answer(caller, &found).await? {
+        let found = read(&mut caller, vault, id).await?;
+        if let Some(answer) = wanted.of_version(&caller, vault, &found).await? {
             caller.record(Action::Read, Outcome::Success, vault, Some(id), Some(found.version));
             return Ok(answer);
         }
@@ -101,6 +111,66 @@ async fn from_one_version<T>(
     Err(ApiError::unavailable(
         "the file is replaced more often than it can be read. Try again in a moment",
     ))
+}
+
+/// The details of one file of an item, or of all.
+struct Details<'a> {
+    /// The file's id or name. None for all files.
+    file: Option<&'a str>,
+    /// Whether to show the contents.
+    inline: bool,
+}
+
+impl OneVersion for Details<'_> {
+    type Answer = Vec<Inlined>;
+
+    async fn of_version(
+        &self,
+        caller: &Caller,
+        vault: VaultId,
+        found: &StoredItem,
+    ) -> Result<Option<Vec<Inlined>>, ApiError> {
+        let item = found.item()?;
+        let files = match self.file {
+            Some(file) => vec![find(item, file)?],
+            None => item.files,
+        };
+        let mut shown = Vec::with_capacity(files.len());
+        for file in files {
+            let content = if self.inline {
+                let Some(bytes) = whole(caller, vault, &file).await? else {
+                    return Ok(None);
+                };
+                Some(STANDARD.encode(bytes))
+            } else {
+                None
+            };
+            shown.push(Inlined { file, content });
+        }
+        Ok(Some(shown))
+    }
+}
+
+/// The content of a file.
+struct Content<'a> {
+    /// The file's id or name.
+    file: &'a str,
+    is_head: bool,
+    headers: &'a HeaderMap,
+}
+
+impl OneVersion for Content<'_> {
+    type Answer = Response;
+
+    async fn of_version(
+        &self,
+        caller: &Caller,
+        vault: VaultId,
+        found: &StoredItem,
+    ) -> Result<Option<Response>, ApiError> {
+        let file = find(found.item()?, self.file)?;
+        send(caller, vault, &file, found.updated_at, self.is_head, self.headers).await
+    }
 }
 
 /// The answer to a GET or a HEAD. HEAD ignores Range, which is defined for GET alone (RFC 9110, 14.2). None if the content was
@@ -177,13 +247,6 @@ fn set(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-/// The ids of this vault and item. The token must be allowed to read the vault.
-async fn locate(caller: &mut Caller, vault: &str, item: &str) -> Result<(VaultId, ItemId), ApiError> {
-    let vault = caller.readable(vault).await?.vault.id;
-    let id = item_id(caller, vault, item).await?;
-    Ok((vault, id))
-}
-
 fn content_of(file: &File) -> Result<FileId, ApiError> {
     file.content.ok_or_else(|| ApiError::not_found("file", file.id))
 }
@@ -209,44 +272,6 @@ fn wants_inline(uri: &Uri) -> Result<bool, ApiError> {
         Some("true" | "1") => Ok(true),
         Some(_) => Err(ApiError::bad_request("inline_files must be true or false")),
     }
-}
-
-/// The files of an item that `some` selects, with their contents if the query asks for them.
-async fn show(
-    mut caller: Caller,
-    vault: &str,
-    item: &str,
-    uri: &Uri,
-    some: impl Fn(Item) -> Result<Vec<File>, ApiError>,
-) -> Result<Vec<Inlined>, ApiError> {
-    let inline = wants_inline(uri)?;
-    let (vault, id) = locate(&mut caller, vault, item).await?;
-    from_one_version(&mut caller, vault, id, async |caller: &Caller, found: &StoredItem| {
-        inlined(caller, vault, some(found.item()?)?, inline).await
-    })
-    .await
-}
-
-/// The files with their contents. None if a content was replaced since the item was read.
-async fn inlined(
-    caller: &Caller,
-    vault: VaultId,
-    files: Vec<File>,
-    inline: bool,
-) -> Result<Option<Vec<Inlined>>, ApiError> {
-    let mut shown = Vec::with_capacity(files.len());
-    for file in files {
-        let content = if inline {
-            let Some(bytes) = whole(caller, vault, &file).await? else {
-                return Ok(None);
-            };
-            Some(STANDARD.encode(bytes))
-        } else {
-            None
-        };
-        shown.push(Inlined { file, content });
-    }
-    Ok(Some(shown))
 }
 
 /// The content of a small file. None if it was replaced since the item was read.
@@ -327,10 +352,7 @@ enum Range {
     /// The whole content. Also for several ranges, for other units and for invalid headers, as the RFC allows.
     Whole,
     /// From byte `first` up to, but not including, byte `end`.
-    Part {
-        first: u64,
-        end: u64,
-    },
+    Part { first: u64, end: u64 },
     /// 416: no byte of the content.
     Outside,
 }

@@ -49,8 +49,9 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
             let part = Dependency::new("sqlite", DependencyStatus::Initialized);
             dependencies.push(part.with_message("waiting for sync to make the database"));
         }
-        None => dependencies
-            .push(Dependency::new("sqlite", "INITIALIZED").with_message("the database does not exist yet; sync makes it")),
+        None => dependencies.push(
+            Dependency::new("sqlite", "INITIALIZED").with_message("the database does not exist yet; sync makes it"),
+        ),
     }
     if let Some((since, error)) = api.store_error() {
         dependencies.retain(|part| part.service != "sqlite");

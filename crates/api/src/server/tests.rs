@@ -124,10 +124,16 @@ async fn a_connection_is_closed_if_its_client_reads_nothing_of_an_answer_for_a_m
         assert!(start.elapsed() < limits::PEER_TIME * 2);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!(start.elapsed() >= limits::PEER_TIME - Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= limits::PEER_TIME - Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
     // What the operating system has buffered still arrives.
     let mut rest = Vec::new();
-    let _end_or_reset = timeout(limits::LEAVE_TIME * 2, stream.read_to_end(&mut rest)).await.unwrap();
+    let _end_or_reset = timeout(limits::LEAVE_TIME * 2, stream.read_to_end(&mut rest))
+        .await
+        .unwrap();
     assert!(rest.len() < BYTES - 1024, "{}", rest.len());
 }
 

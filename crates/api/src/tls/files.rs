@@ -72,7 +72,11 @@ async fn follow(
     current: Arc<Current>,
     stop: CancellationToken,
 ) {
-    while stop.run_until_cancelled(tokio::time::sleep(READ_INTERVAL)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(READ_INTERVAL))
+        .await
+        .is_some()
+    {
         let now = files.contents();
         if now == known {
             continue;
@@ -83,7 +87,9 @@ async fn follow(
                 current.set(Some(Arc::new(pair)));
                 tracing::info!("the changed TLS certificate is served");
             }
-            Err(error) => tracing::warn!(%error, "the changed TLS certificate can't be used; the old one is still served"),
+            Err(error) => {
+                tracing::warn!(%error, "the changed TLS certificate can't be used; the old one is still served")
+            }
         }
     }
 }
