@@ -32,7 +32,8 @@ pub(crate) const UNREAD_BODY_BYTES: usize = 256 << 10;
 pub(crate) const UNREAD_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// How long a client may keep a connection waiting: for its first request, for the rest of a request's head, for the next
-/// request, or until it reads more of a response. Counted from the moment at which the connection was accepted.
+/// request, or until it reads another [`PIECE_BYTES`] of a response. Counted from the moment at which the connection was
+/// accepted.
 pub(crate) const PEER_TIME: Duration = Duration::from_secs(60);
 
 /// How long a connection may stay open after the server began to close it.
@@ -40,6 +41,12 @@ pub(crate) const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a response may take to begin. Above: 504.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// How long an HTTP/2 connection may be silent before the server sends a ping.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a client may take to answer a ping. Above: its connection is closed.
+pub(crate) const PING_TIME: Duration = Duration::from_secs(20);
 
 /// How long a TLS handshake may take.
 pub(crate) const TLS_TIME: Duration = Duration::from_secs(10);
@@ -73,8 +80,8 @@ pub(crate) const SMALL_ANSWER_BYTES: usize = 8 << 10;
 /// How many bytes must be free of [`UNSENT_BYTES`] before the next part of a response that is sent part by part is produced.
 pub(crate) const PART_BYTES: usize = 64 << 10;
 
-/// The size, in bytes, of the pieces in which a response is handed to the HTTP library. After each piece the server knows
-/// whether the client reads.
+/// The size, in bytes, of the pieces in which a response is handed to the HTTP library. Each piece that is written shows that the
+/// client reads.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// When requests or responses wait for permits: how long a client may read nothing of any response before its connection is

@@ -20,8 +20,9 @@ pub(crate) struct Sending {
     exchange: Arc<Exchange>,
     /// The wait for memory, of a body that is produced while it is sent.
     room: Option<BoxFuture<'static, Result<(), Busy>>>,
-    /// The rest of the last frame of `body`.
+    /// The rest of the last frame of `body`, and its permits.
     rest: Bytes,
+    permits: Option<Arc<Permits>>,
 }
 
 impl Sending {
@@ -31,6 +32,7 @@ impl Sending {
             exchange,
             room: None,
             rest: Bytes::new(),
+            permits: None,
         }
     }
 
@@ -41,7 +43,11 @@ impl Sending {
         }
         self.exchange.wait_for_client();
         let length = self.rest.len().min(limits::PIECE_BYTES);
-        Some(self.rest.split_to(length))
+        Some(Bytes::from_owner(Piece {
+            bytes: self.rest.split_to(length),
+            _permits: self.permits.clone(),
+            exchange: self.exchange.clone(),
+        }))
     }
 
     /// Of a body that is produced while it is sent: waits until there is memory for its next part. Other bodies are in memory
@@ -87,7 +93,8 @@ impl hyper::body::Body for Sending {
             Poll::Ready(Some(Ok(frame))) => {
                 let frame = match frame.into_data() {
                     Ok(bytes) => {
-                        self.rest = Unsent::of(bytes, &self.exchange);
+                        self.permits = self.exchange.take_permits(bytes.len()).map(Arc::new);
+                        self.rest = bytes;
                         Frame::data(self.piece().unwrap_or_default())
                     }
                     Err(frame) => frame,
@@ -113,29 +120,25 @@ impl hyper::body::Body for Sending {
     }
 }
 
-/// Bytes that were handed to the HTTP library, which drops them once they are sent or the connection is closed.
-struct Unsent {
+/// Bytes that were handed to the HTTP library, which drops them once they are written to the connection, or the connection is
+/// closed.
+struct Piece {
     bytes: Bytes,
-    _permits: Option<Permits>,
-    _exchange: Arc<Exchange>,
+    _permits: Option<Arc<Permits>>,
+    exchange: Arc<Exchange>,
 }
 
-impl Unsent {
-    /// Bytes that hold the exchange and its permits until they are dropped.
-    fn of(bytes: Bytes, exchange: &Arc<Exchange>) -> Bytes {
-        if bytes.is_empty() {
-            return bytes;
-        }
-        Bytes::from_owner(Self {
-            _permits: exchange.take_permits(bytes.len()),
-            _exchange: exchange.clone(),
-            bytes,
-        })
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
-impl AsRef<[u8]> for Unsent {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+impl Drop for Piece {
+    fn drop(&mut self) {
+        // The last reference ends the exchange.
+        if Arc::strong_count(&self.exchange) > 1 {
+            self.exchange.client_has_read();
+        }
     }
 }

@@ -165,8 +165,8 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::STREAMS)
         .max_header_list_size(limits::HEAD_BYTES as u32)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .keep_alive_interval(limits::PING_INTERVAL)
+        .keep_alive_timeout(limits::PING_TIME);
     let service = service_fn(move |request| {
         let exchange = permit.begin();
         let answering = answer(request, exchange.clone());
@@ -179,7 +179,7 @@ where
     // hyper's own timers do not start before the first bytes, which show the HTTP version, and do not see a client that reads
     // nothing.
     let is_overdue = tokio::select! {
-        outcome = connection.as_mut() => return ended(outcome),
+        outcome = connection.as_mut() => return ended(outcome, permit),
         () = permit.overdue(limits::PEER_TIME) => true,
         () = stop.cancelled() => false,
     };
@@ -192,14 +192,17 @@ where
         }
     };
     tokio::select! {
-        outcome = connection => ended(outcome),
+        outcome = connection => ended(outcome, permit),
         () = cut => tracing::debug!("a connection waited too long for its client, and is closed"),
     }
 }
 
 /// Logs why a connection ended early.
-fn ended(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+fn ended(outcome: Result<(), Box<dyn std::error::Error + Send + Sync>>, permit: &ConnectionPermit) {
     if let Err(error) = outcome {
+        if error.downcast_ref().is_some_and(hyper::Error::is_timeout) {
+            permit.count_closed(CloseReason::PingTimeout);
+        }
         tracing::debug!(%error, "a connection ended early");
     }
 }

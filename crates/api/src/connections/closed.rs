@@ -12,6 +12,8 @@ pub(crate) enum CloseReason {
     RequestTimeout,
     /// The client read nothing of a response for [`crate::limits::PEER_TIME`].
     AnswerTimeout,
+    /// An HTTP/2 client did not answer a ping for [`crate::limits::PING_TIME`].
+    PingTimeout,
     /// The TLS handshake took longer than [`crate::limits::TLS_TIME`].
     TlsTimeout,
     /// A new connection came while all connections, or all of its address, were open.
@@ -29,6 +31,7 @@ impl CloseReason {
         match self {
             Self::RequestTimeout => "request_timeout",
             Self::AnswerTimeout => "answer_timeout",
+            Self::PingTimeout => "ping_timeout",
             Self::TlsTimeout => "tls_timeout",
             Self::ConnectionLimit => "connection_limit",
             Self::UnreadLimit => "unread_limit",

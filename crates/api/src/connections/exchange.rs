@@ -114,10 +114,15 @@ impl Exchange {
         let _ = self.body.set(body);
     }
 
-    /// The permits that were reserved for the response; else permits for `bytes` bytes of it, if there are enough.
+    /// The permits that were reserved for the response; else permits for `bytes` bytes of it, if they take any and there are
+    /// enough.
     pub(crate) fn take_permits(&self, bytes: usize) -> Option<Permits> {
+        let count = kib(bytes);
+        if count == 0 {
+            return None;
+        }
         let reserved = self.response().take();
-        reserved.or_else(|| self.try_acquire(|quota| &quota.unsent, kib(bytes)))
+        reserved.or_else(|| self.try_acquire(|quota| &quota.unsent, count))
     }
 
     /// All connections of the listener.
@@ -125,12 +130,17 @@ impl Exchange {
         &self.connections
     }
 
-    /// Notes that the response goes on only when the client has read what it was sent.
+    /// Notes that the response goes on only when the client reads.
     pub(crate) fn wait_for_client(&self) {
         self.connection.progress().wait_for_client(self.number);
     }
 
-    /// Notes that the client has read all that it was sent.
+    /// Notes that the client has read some of the response, or that the operating system took it for the client.
+    pub(crate) fn client_has_read(&self) {
+        self.connection.progress().client_has_read(self.number);
+    }
+
+    /// Notes that the client has read all that it was sent, so that the server has to act.
     pub(crate) fn wait_for_server(&self) {
         self.connection.progress().wait_for_server(self.number);
     }

@@ -45,7 +45,7 @@ pub(super) struct Progress {
     in_progress: usize,
     /// When the last request ended, or the connection was accepted.
     idle_since: Instant,
-    /// Responses that can't go on before the client reads, by the requests' numbers, with the time since when.
+    /// Responses that go on only when the client reads, by the requests' numbers, with the time when it last did.
     unread: BTreeMap<u64, Instant>,
     next: u64,
 }
@@ -67,9 +67,17 @@ impl Progress {
         }
     }
 
-    /// Notes that a response can't go on before the client reads what was handed to the HTTP library.
+    /// Notes that a response goes on only when the client reads what was handed to the HTTP library. The time counts from the
+    /// first such note: the library may take several pieces while the client reads nothing.
     pub(super) fn wait_for_client(&mut self, number: u64) {
-        self.unread.insert(number, Instant::now());
+        self.unread.entry(number).or_insert_with(Instant::now);
+    }
+
+    /// Notes that the client has read some of a response.
+    pub(super) fn client_has_read(&mut self, number: u64) {
+        if let Some(since) = self.unread.get_mut(&number) {
+            *since = Instant::now();
+        }
     }
 
     /// Notes that the client has read all of a response that there is so far.

@@ -179,10 +179,12 @@ async fn a_client_that_reads_any_response_counts_as_reading() {
     let permit = connections.admit(address(1)).unwrap();
     let exchanges = [permit.begin(), permit.begin()];
     let start = Instant::now();
-    exchanges[0].wait_for_client();
+    for exchange in &exchanges {
+        exchange.wait_for_client();
+    }
     let mut closed = None;
     while closed.is_none() {
-        exchanges[1].wait_for_client();
+        exchanges[1].client_has_read();
         tokio::time::sleep(limits::UNREAD_GRACE / 2).await;
         closed = permit.state.progress().unread_since(Instant::now());
     }
