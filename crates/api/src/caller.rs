@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError};
 use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
-use sidevault_store::{Notice, Reader, Snapshot, TokenRecord, VaultEntry};
+use sidevault_store::{Answer, Command, Notice, Reader, TokenRecord, VaultEntry, View};
 
 use crate::activity::shortened;
 use crate::api::Api;
@@ -153,6 +153,11 @@ impl Caller {
 
     pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
         self.api.store().await
+    }
+
+    /// Sends a write to sync, with the id of this request. See [`SyncLink::command`](crate::link::SyncLink::command).
+    pub(crate) async fn command(&self, command: &Command) -> Result<Answer, ApiError> {
+        self.api.link.command(command, &self.context.id).await
     }
 
     /// Takes a new snapshot of the store.

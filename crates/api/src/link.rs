@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
-use sidevault_model::{Dependency, DependencyStatus};
-use sidevault_store::{Command, CommandAnswer, Notice, decoding_fault};
+use sidevault_model::Dependency;
+use sidevault_store::{Answer, Command, CommandMessage, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
-use crate::ApiError;
+use crate::error::ApiError;
+use crate::request_context::RequestId;
 
 /// How long the api waits for sync to carry out a write. Above: 503.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -82,18 +83,22 @@ impl SyncLink {
         }
     }
 
-    /// Sends a write to sync, and waits until sync has carried it out.
+    /// Sends a write to sync, and waits until sync has carried it out. Sync logs it with the id of the `request`.
     ///
     /// # Errors
     /// 503 if sync is not connected, or does not confirm the write within 30 s; 413 if the command is too large for the bus;
     /// and the errors of sync.
-    pub(crate) async fn command(&self, command: &Command) -> Result<Answer, ApiError> {
+    pub(crate) async fn command(&self, command: &Command, request: &RequestId) -> Result<Answer, ApiError> {
         let Some(peer) = self.peer() else {
             return Err(ApiError::unavailable(
                 "sync is not running or can't be reached, so nothing can be written. Reads work. Try again later",
             ));
         };
-        let body = serde_json::to_vec(command).map_err(|_| ApiError::internal("the command can't be encoded"))?;
+        let message = CommandMessage {
+            request_id: Some(request.to_string()),
+            command,
+        };
+        let body = serde_json::to_vec(&message).map_err(|_| ApiError::internal("the command can't be encoded"))?;
         let body = Bytes::from(body);
         let answer = match tokio::time::timeout(WRITE_TIME, peer.call(body)).await {
             Ok(Ok(answer)) => answer,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sidevault_bus::{CallError, Connection, peer};
 use sidevault_keys::Credentials;
-use sidevault_store::{Command, CommandAnswer, StoreError};
+use sidevault_store::{Answer, Command, CommandMessage, StoreError};
 use sidevault_sync::{ADMIN_SOCKET, Offline};
 use tokio::net::UnixStream;
 
@@ -80,7 +80,11 @@ pub(crate) async fn over(
             ))
         })?;
     let (peer, _notices) = peer::start(connection);
-    let body = serde_json::to_vec(command).map_err(|error| Failure::Failed(error.to_string()))?;
+    let message = CommandMessage {
+        request_id: None,
+        command,
+    };
+    let body = serde_json::to_vec(&message).map_err(|error| Failure::Failed(error.to_string()))?;
     let answer = match tokio::time::timeout(ANSWER_TIME, peer.call(Bytes::from(body))).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(CallError::Disconnected { maybe_executed: false })) => {

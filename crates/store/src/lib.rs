@@ -10,6 +10,7 @@
 mod activity;
 mod cache;
 mod command;
+mod command_message;
 mod error;
 mod keyring;
 mod reader;
@@ -21,9 +22,8 @@ mod tokens;
 mod writer;
 
 pub use activity::Activity;
-pub use command::{
-    Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault,
-};
+pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo, decoding_fault};
+pub use command_message::CommandMessage;
 pub use error::StoreError;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use space::Space;

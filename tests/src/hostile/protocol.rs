@@ -244,19 +244,19 @@ fn methods(fixture: &HostileFixture) -> Vec<Case> {
             "POST of an item",
             fixture.ask("POST", fixture.item_path()).body("{}"),
             405,
-            "GET, HEAD, PUT, PATCH, DELETE",
+            "is not allowed on this path",
         ),
         case(
             "PUT of the items",
             fixture.ask("PUT", fixture.items()).body("{}"),
             405,
-            "GET, HEAD, POST",
+            "is not allowed on this path",
         ),
         case(
             "GET of a restore",
             fixture.ask("GET", format!("{}/versions/1/restore", fixture.item_path())),
             405,
-            "POST",
+            "is not allowed on this path",
         ),
         case(
             "DELETE of a vault",

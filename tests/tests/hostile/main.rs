@@ -132,6 +132,13 @@ fn faults(case: &Case, reply: &Reply, fixture: &HostileFixture) -> Vec<String> {
     {
         faults.push(format!("request id {:?}", reply.header("x-request-id")));
     }
+    if ours && reply.status == 405 {
+        let method = case.request.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let allow = reply.header("allow").unwrap_or_default();
+        if allow.is_empty() || allow.split(',').any(|allowed| allowed.trim().as_bytes() == method) {
+            faults.push(format!("the header Allow is {allow:?}"));
+        }
+    }
     if reply
         .headers
         .iter()

@@ -27,6 +27,17 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
+    const ALL: [Self; 8] = [
+        Self::RequestTimeout,
+        Self::AnswerTimeout,
+        Self::PingTimeout,
+        Self::TlsTimeout,
+        Self::ConnectionLimit,
+        Self::UnreadLimit,
+        Self::OpenFiles,
+        Self::Refused,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Self::RequestTimeout => "request_timeout",
@@ -55,8 +66,11 @@ impl ClosedConnections {
         self.labelled(reason).inc_by(connections as u64);
     }
 
-    /// Adds the series to a registry.
+    /// Adds the series to a registry, all of them with the value 0.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        for reason in CloseReason::ALL {
+            self.count(reason, 0);
+        }
         let help = "Connections closed by the server, by reason";
         registry.register("connections_closed", help, self.0.clone());
     }

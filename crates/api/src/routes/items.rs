@@ -359,8 +359,8 @@ pub(super) async fn delete(
     let entry = caller.writable(&vault, Action::Delete).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
-    caller.api.link.command(&Command::DeleteItem { vault, item }).await?;
-    caller.record(Action::Delete, ActivityOutcome::Success, vault, Some(item), None);
+    caller.command(&Command::DeleteItem { vault, item }).await?;
+    caller.record(Action::Delete, Outcome::Success, vault, Some(item), None);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -401,7 +401,7 @@ async fn written(
         Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
         _ => None,
     };
-    let Answer::Item { json: answer } = caller.api.link.command(&command).await? else {
+    let Answer::Item { json: answer } = caller.command(&command).await? else {
         return Err(ApiError::internal("sync answered a write without an item"));
     };
     let item = Item::from_json(answer.get().as_bytes());
