@@ -19,20 +19,20 @@ use crate::metrics::Metrics;
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many records of one kind all tokens share in one interval. See [`Collected::reserve`].
-const SHARED: usize = 1024;
+const SHARED_RECORDS: usize = 1024;
 
-/// The most records in memory, of all tokens together. A record takes at most about 1 kB: see [`TEXT_BYTES`].
-const MOST: usize = 16 * SHARED;
+/// The most records in memory, of all tokens together. A record takes at most about 1 kB: see [`MAX_TEXT_BYTES`].
+const MAX_RECORDS: usize = 16 * SHARED_RECORDS;
 
 /// How many records one message on the bus has: at most about 300 kB, far below the limit of a message.
-const RECORDS_A_NOTICE: usize = 256;
+const RECORDS_PER_NOTICE: usize = 256;
 
 /// The most bytes that a record keeps of a text from the client: its `User-Agent`, and its token's name and id.
-const TEXT_BYTES: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
-/// The beginning of a text, at most [`TEXT_BYTES`], cut between characters.
+/// The beginning of a text, at most [`MAX_TEXT_BYTES`], cut between characters.
 pub(crate) fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(TEXT_BYTES)].to_owned()
+    text[..text.floor_char_boundary(MAX_TEXT_BYTES)].to_owned()
 }
 
 /// Records requests, for `/v1/activity`.
@@ -55,16 +55,16 @@ struct Collected {
 impl Collected {
     /// Reserves room for a record. Returns false if the token has used its share.
     ///
-    /// Of k tokens each may have [`SHARED`] / k records of each kind, and at least one. Records that the first tokens reserved
-    /// before the others came stay: k tokens together have at most SHARED * (1 + 1/2 + … + 1/k).
+    /// Of k tokens each may have [`SHARED_RECORDS`] / k records of each kind, and at least one. Records that the first tokens reserved
+    /// before the others came stay: k tokens together have at most SHARED_RECORDS * (1 + 1/2 + … + 1/k).
     fn reserve(&mut self, jti: &str, kind: RecordKind) -> bool {
-        if self.reserved >= MOST {
+        if self.reserved >= MAX_RECORDS {
             return false;
         }
         if !self.tokens.contains_key(jti) {
             self.tokens.insert(jti.to_owned(), Default::default());
         }
-        let share = (SHARED / self.tokens.len()).max(1);
+        let share = (SHARED_RECORDS / self.tokens.len()).max(1);
         match self.tokens.get_mut(jti).map(|token| &mut token[kind as usize]) {
             Some(taken) if *taken < share => {
                 *taken += 1;
@@ -116,7 +116,7 @@ impl Recorder {
         requests.sort_by_key(|request| request.timestamp);
         let mut rest = requests.into_iter();
         std::iter::from_fn(|| {
-            let notice: Vec<_> = rest.by_ref().take(RECORDS_A_NOTICE).collect();
+            let notice: Vec<_> = rest.by_ref().take(RECORDS_PER_NOTICE).collect();
             (!notice.is_empty()).then_some(notice)
         })
         .collect()
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn a_token_with_too_many_requests_loses_no_record_of_another_token() {
         let recorder = Recorder::default();
-        for _ in 0..10 * SHARED {
-            note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
-            note(&recorder, "flood", Action::Read, ActivityOutcome::Deny);
+        for _ in 0..10 * SHARED_RECORDS {
+            note(&recorder, "flood", Action::Read, Outcome::Success);
+            note(&recorder, "flood", Action::Read, Outcome::Deny);
         }
         for _ in 0..5 {
             note(&recorder, "quiet", Action::Read, ActivityOutcome::Success);
@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn many_reads_and_refusals_lose_no_record_of_a_write() {
         let recorder = Recorder::default();
-        for _ in 0..10 * SHARED {
-            note(&recorder, "t", Action::Read, ActivityOutcome::Success);
-            note(&recorder, "t", Action::Update, ActivityOutcome::Deny);
+        for _ in 0..10 * SHARED_RECORDS {
+            note(&recorder, "t", Action::Read, Outcome::Success);
+            note(&recorder, "t", Action::Update, Outcome::Deny);
         }
         note(&recorder, "t", Action::Update, ActivityOutcome::Success);
         let notices = recorder.notices();
@@ -199,18 +199,18 @@ mod tests {
     #[test]
     fn the_records_of_many_tokens_are_limited() {
         let recorder = Recorder::default();
-        for token in 0..2 * MOST {
-            note(&recorder, &token.to_string(), Action::Read, ActivityOutcome::Success);
+        for token in 0..2 * MAX_RECORDS {
+            note(&recorder, &token.to_string(), Action::Read, Outcome::Success);
         }
-        assert!(recorder.notices().iter().map(Vec::len).sum::<usize>() <= MOST);
+        assert!(recorder.notices().iter().map(Vec::len).sum::<usize>() <= MAX_RECORDS);
     }
 
     #[test]
     fn each_message_to_sync_fits_the_bus() {
         let recorder = Recorder::default();
         for token in 0..100 {
-            for _ in 0..SHARED {
-                note(&recorder, &format!("{token:064}"), Action::Read, ActivityOutcome::Deny);
+            for _ in 0..SHARED_RECORDS {
+                note(&recorder, &format!("{token:064}"), Action::Read, Outcome::Deny);
             }
         }
         let notices = recorder.notices();
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_text_is_cut_between_characters() {
         assert_eq!(shortened("curl/8.0"), "curl/8.0");
-        assert_eq!(shortened(&"ü".repeat(200)).len(), TEXT_BYTES);
-        assert_eq!(shortened(&format!("x{}", "ü".repeat(200))).len(), TEXT_BYTES - 1);
+        assert_eq!(shortened(&"ü".repeat(200)).len(), MAX_TEXT_BYTES);
+        assert_eq!(shortened(&format!("x{}", "ü".repeat(200))).len(), MAX_TEXT_BYTES - 1);
     }
 }

@@ -79,9 +79,9 @@ impl Api {
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
-            event_streams: EventStreams::new(limits::EVENT_STREAMS),
+            event_streams: EventStreams::new(limits::MAX_EVENT_STREAMS),
             feed: Feed::default(),
-            large_bodies: Arc::new(Semaphore::new(limits::LARGE_BODIES)),
+            large_bodies: Arc::new(Semaphore::new(limits::MAX_LARGE_BODIES)),
             stopping: CancellationToken::new(),
             serving: AtomicBool::new(false),
             drained: CancellationToken::new(),
@@ -111,7 +111,7 @@ impl Api {
             .await;
         // Requests in progress still read the store and add to the activity log.
         if self.serving.load(Ordering::Relaxed) {
-            tokio::time::timeout(limits::DRAIN_TIME, self.drained.cancelled())
+            tokio::time::timeout(limits::SHUTDOWN_TIMEOUT, self.drained.cancelled())
                 .await
                 .ok();
         }

@@ -137,7 +137,7 @@ impl Connections {
         Arc::new(Self {
             table: Mutex::default(),
             requests,
-            quota: Quota::new(requests, limits::UNSENT_BYTES, limits::WAITING),
+            quota: Quota::new(requests, limits::MAX_UNSENT_BYTES, limits::MAX_WAITING),
             is_full: AtomicBool::new(false),
             closed,
         })
@@ -154,9 +154,9 @@ impl Connections {
         let mut table = self.table();
         let of_group = table.count(group);
         let count = table.open.len();
-        let is_full = of_group >= limits::CONNECTIONS_OF_ONE || count >= limits::CONNECTIONS;
+        let is_full = of_group >= limits::MAX_CONNECTIONS_PER_ADDRESS || count >= limits::MAX_CONNECTIONS;
         let has_room = if is_full {
-            let only_this_group = (of_group >= limits::CONNECTIONS_OF_ONE).then_some(group);
+            let only_this_group = (of_group >= limits::MAX_CONNECTIONS_PER_ADDRESS).then_some(group);
             let closed = table.make_room(only_this_group);
             self.closed.count(CloseReason::ConnectionLimit, closed);
             closed > 0
@@ -170,7 +170,7 @@ impl Connections {
                 %address,
                 "there are too many connections: the server closes those that wait for their clients"
             );
-        } else if count < limits::CONNECTIONS_OF_ONE / 2 {
+        } else if count < limits::MAX_CONNECTIONS_PER_ADDRESS / 2 {
             self.is_full.store(false, Ordering::Relaxed);
         }
         if !has_room {
@@ -183,8 +183,8 @@ impl Connections {
             connections: 0,
             quota: Arc::new(Quota::new(
                 self.requests.div_ceil(2),
-                limits::UNSENT_BYTES / 2,
-                limits::WAITING / 2,
+                limits::MAX_UNSENT_BYTES / 2,
+                limits::MAX_WAITING / 2,
             )),
         });
         entry.connections += 1;
@@ -240,9 +240,9 @@ impl Connections {
     /// Waits until there is memory for `bytes` more bytes of responses.
     ///
     /// # Errors
-    /// If there is none for [`limits::ROOM_TIME`].
+    /// If there is none for [`limits::MEMORY_TIMEOUT`].
     pub(crate) async fn room_to_send(self: Arc<Self>, bytes: usize) -> Result<(), Busy> {
-        let deadline = Instant::now() + limits::ROOM_TIME;
+        let deadline = Instant::now() + limits::MEMORY_TIMEOUT;
         self.acquire(&self.quota.unsent, kib(bytes), deadline, None)
             .await
             .map(drop)
@@ -267,8 +267,8 @@ fn group(address: IpAddr) -> IpAddr {
 /// all.
 fn kib(bytes: usize) -> u32 {
     match bytes {
-        0..=limits::SMALL_ANSWER_BYTES => 0,
-        bytes => u32::try_from(bytes.min(limits::UNSENT_BYTES / 2).div_ceil(1 << 10)).unwrap_or(u32::MAX),
+        0..=limits::SMALL_RESPONSE_BYTES => 0,
+        bytes => u32::try_from(bytes.min(limits::MAX_UNSENT_BYTES / 2).div_ceil(1 << 10)).unwrap_or(u32::MAX),
     }
 }
 
@@ -299,7 +299,7 @@ impl ConnectionPermit {
                     let reason = if is_idle {
                         CloseReason::RequestTimeout
                     } else {
-                        CloseReason::AnswerTimeout
+                        CloseReason::ResponseTimeout
                     };
                     return self.count_closed(reason);
                 }

@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::limits;
 
 /// The body of a request. When this is dropped, the rest of the body is read and thrown away, up to
-/// [`limits::UNREAD_BODY_BYTES`] and [`limits::UNREAD_BODY_TIME`].
+/// [`limits::MAX_UNREAD_BODY_BYTES`] and [`limits::UNREAD_BODY_TIMEOUT`].
 pub(crate) struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {
@@ -52,7 +52,7 @@ impl Drop for DrainOnDrop {
             return;
         };
         let rest = async move {
-            let mut left = limits::UNREAD_BODY_BYTES;
+            let mut left = limits::MAX_UNREAD_BODY_BYTES;
             while let Some(Ok(frame)) = body.frame().await {
                 left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
                 if left == 0 {
@@ -60,6 +60,6 @@ impl Drop for DrainOnDrop {
                 }
             }
         };
-        tokio::spawn(tokio::time::timeout(limits::UNREAD_BODY_TIME, rest));
+        tokio::spawn(tokio::time::timeout(limits::UNREAD_BODY_TIMEOUT, rest));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use sidevault_store::{ChangeRecord, Reader, StoreError};
 
 /// How many changes are kept, of about 200 bytes each. A stream that is further behind reads the store itself.
-const KEPT: usize = 4096;
+const MAX_CHANGES: usize = 4096;
 
 /// The newest changes.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Feed {
         let last = self.kept().newest;
         if last != newest {
             // One more than is kept: if that many come, there may be even more.
-            let added = store.changes(last, newest, None, KEPT + 1).await?;
+            let added = store.changes(last, newest, None, MAX_CHANGES + 1).await?;
             self.kept().add(newest, added);
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Kept {
     /// Adds the changes after the newest one. If `None` or too many are given, there may be a gap after the kept changes (as
     /// after a restore): then those are dropped, and streams that need them read the store themselves.
     fn add(&mut self, newest: i64, added: Option<Vec<ChangeRecord>>) {
-        match added.filter(|added| added.len() <= KEPT && self.newest < newest) {
+        match added.filter(|added| added.len() <= MAX_CHANGES && self.newest < newest) {
             Some(added) => self.changes.extend(added),
             None => {
                 self.changes.clear();
@@ -78,7 +78,7 @@ impl Kept {
             }
         }
         self.newest = newest;
-        let over = self.changes.len().saturating_sub(KEPT);
+        let over = self.changes.len().saturating_sub(MAX_CHANGES);
         if let Some(last) = self.changes.drain(..over).next_back() {
             self.before = last.seq;
         }
@@ -147,10 +147,10 @@ mod tests {
     #[test]
     fn the_kept_changes_are_limited() {
         let feed = feed();
-        let many = KEPT as i64;
+        let many = MAX_CHANGES as i64;
         add(&feed, 10..many);
         add(&feed, many..many + 100);
-        assert_eq!(feed.kept().changes.len(), KEPT);
+        assert_eq!(feed.kept().changes.len(), MAX_CHANGES);
         assert_eq!(seqs(&feed, 98, many + 99), None);
         assert_eq!(seqs(&feed, 99, many + 99), Some(vec![100, 102, 104, 106]));
     }

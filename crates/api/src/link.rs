@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::request_context::RequestId;
 
 /// How long the api waits for sync to carry out a write. Above: 503.
-const WRITE_TIME: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connections to sync. There is one sync, so normally one connection. While a new sync replaces an old one there may be
 /// two, and the newest is used.
@@ -100,7 +100,7 @@ impl SyncLink {
         };
         let body = serde_json::to_vec(&message).map_err(|_| ApiError::internal("the command can't be encoded"))?;
         let body = Bytes::from(body);
-        let answer = match tokio::time::timeout(WRITE_TIME, peer.call(body)).await {
+        let answer = match tokio::time::timeout(WRITE_TIMEOUT, peer.call(body)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
                 return Err(ApiError::unavailable(

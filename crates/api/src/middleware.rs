@@ -85,7 +85,7 @@ impl Middleware {
         Ok(response)
     }
 
-    /// The response, or an error after [`limits::ANSWER_TIME`] or a panic.
+    /// The response, or an error after [`limits::RESPONSE_TIMEOUT`] or a panic.
     async fn within_time(
         &self,
         context: Arc<RequestContext>,
@@ -97,7 +97,7 @@ impl Middleware {
         // A response from memory comes at once: only one that has to wait needs a timer.
         let answered = match futures_util::poll!(&mut answer) {
             Poll::Ready(answer) => Ok(answer),
-            Poll::Pending => tokio::time::timeout(limits::ANSWER_TIME, answer).await,
+            Poll::Pending => tokio::time::timeout(limits::RESPONSE_TIMEOUT, answer).await,
         };
         match answered {
             Ok(Ok(response)) => response,
@@ -109,7 +109,7 @@ impl Middleware {
                 StatusCode::GATEWAY_TIMEOUT,
                 format!(
                     "no response was ready within {} seconds. Try again",
-                    limits::ANSWER_TIME.as_secs()
+                    limits::RESPONSE_TIMEOUT.as_secs()
                 ),
             )
             .into_response(),
@@ -169,8 +169,8 @@ impl Middleware {
 /// Refuses a request that is too large, or that finds too many others in progress. Such a request has no route yet.
 async fn admit<B>(request: &Request<B>, exchange: &Exchange) -> Result<(), ApiError> {
     let uri = request.uri();
-    if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES {
-        let message = format!("the path and query are longer than {} bytes", limits::URI_BYTES);
+    if uri.path().len() + uri.query().map_or(0, str::len) > limits::MAX_URI_BYTES {
+        let message = format!("the path and query are longer than {} bytes", limits::MAX_URI_BYTES);
         return Err(ApiError::new(StatusCode::URI_TOO_LONG, message));
     }
     let head: usize = request
@@ -178,14 +178,14 @@ async fn admit<B>(request: &Request<B>, exchange: &Exchange) -> Result<(), ApiEr
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
-    if head > limits::HEADER_BYTES {
-        let message = format!("the headers are longer than {} bytes", limits::HEADER_BYTES);
+    if head > limits::MAX_HEADER_BYTES {
+        let message = format!("the headers are longer than {} bytes", limits::MAX_HEADER_BYTES);
         return Err(ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
     }
     exchange.admit().await.map_err(|_busy| too_many_requests())
 }
 
-/// 503, because [`limits::REQUESTS`] requests are in progress.
+/// 503, because [`limits::MAX_REQUESTS`] requests are in progress.
 pub(crate) fn too_many_requests() -> ApiError {
     ApiError::unavailable("too many requests are in progress. Try again in a moment")
 }

@@ -28,29 +28,32 @@ impl RequestBody {
     /// which may be as large, is sent.
     ///
     /// # Errors
-    /// 413 for more than [`limits::BODY_BYTES`], 408 after [`limits::BODY_TIME`], 400 if the client sends less than it
+    /// 413 for more than [`limits::MAX_BODY_BYTES`], 408 after [`limits::BODY_TIMEOUT`], 400 if the client sends less than it
     /// announced, 503 if [`large_body_permit`] finds no permit.
     pub(crate) async fn read(self, api: &Api) -> Result<(Bytes, Option<OwnedSemaphorePermit>), ApiError> {
         let too_large = || {
             let message = format!(
                 "the body is larger than {} bytes, the most an item may have",
-                limits::BODY_BYTES
+                limits::MAX_BODY_BYTES
             );
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
         };
         // A body with a larger Content-Length is refused before it arrives.
-        if self.0.size_hint().lower() > limits::BODY_BYTES as u64 {
+        if self.0.size_hint().lower() > limits::MAX_BODY_BYTES as u64 {
             return Err(too_large());
         }
         let permit = large_body_permit(api, self.0.size_hint().upper()).await?;
-        let body = Limited::new(self.0, limits::BODY_BYTES).collect();
-        match tokio::time::timeout(limits::BODY_TIME, body).await {
+        let body = Limited::new(self.0, limits::MAX_BODY_BYTES).collect();
+        match tokio::time::timeout(limits::BODY_TIMEOUT, body).await {
             Ok(Ok(body)) => Ok((body.to_bytes(), permit)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(ApiError::bad_request("the body did not arrive whole")),
             Err(_) => Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not arrive within {} seconds", limits::BODY_TIME.as_secs()),
+                format!(
+                    "the body did not arrive within {} seconds",
+                    limits::BODY_TIMEOUT.as_secs()
+                ),
             )),
         }
     }
@@ -60,18 +63,18 @@ impl RequestBody {
 /// is not announced (`bytes` is None) counts as large.
 ///
 /// # Errors
-/// 503 if all [`limits::LARGE_BODIES`] permits are in use for [`limits::BODY_TIME`].
+/// 503 if all [`limits::MAX_LARGE_BODIES`] permits are in use for [`limits::BODY_TIMEOUT`].
 pub(crate) async fn large_body_permit(api: &Api, bytes: Option<u64>) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    if bytes.is_some_and(|bytes| bytes <= limits::SMALL_BODY_BYTES as u64) {
+    if bytes.is_some_and(|bytes| bytes <= limits::MAX_SMALL_BODY_BYTES as u64) {
         return Ok(None);
     }
     let permit = api.large_bodies.clone().acquire_owned();
-    match tokio::time::timeout(limits::BODY_TIME, permit).await {
+    match tokio::time::timeout(limits::BODY_TIMEOUT, permit).await {
         Ok(Ok(permit)) => Ok(Some(permit)),
         _ => Err(ApiError::unavailable(format!(
             "the server is handling {} bodies of more than {} bytes, the most it handles at once. Try again later",
-            limits::LARGE_BODIES,
-            limits::SMALL_BODY_BYTES
+            limits::MAX_LARGE_BODIES,
+            limits::MAX_SMALL_BODY_BYTES
         ))),
     }
 }

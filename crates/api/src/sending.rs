@@ -1,5 +1,5 @@
 //! The body of a response while it is sent: until the last byte is sent, its request is in progress, and its bytes count in
-//! [`limits::UNSENT_BYTES`].
+//! [`limits::MAX_UNSENT_BYTES`].
 
 use std::io;
 use std::pin::Pin;

@@ -59,7 +59,7 @@ pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: Cancellati
     api.serving.store(true, Ordering::Relaxed);
     let middleware = Middleware::new(api.clone());
     let answer = move |request, exchange| middleware.clone().answer(request, exchange);
-    let connections = Connections::new(limits::REQUESTS, api.metrics.connections_closed.clone());
+    let connections = Connections::new(limits::MAX_REQUESTS, api.metrics.connections_closed.clone());
     accept(listener, tls, stop, connections, answer).await;
     api.drained.cancel();
 }
@@ -75,7 +75,7 @@ pub(crate) async fn serve_router(router: Router, listener: Listener, stop: Cance
             }
         }
     };
-    let connections = Connections::new(limits::STATUS_REQUESTS, ClosedConnections::default());
+    let connections = Connections::new(limits::MAX_STATUS_REQUESTS, ClosedConnections::default());
     accept(listener, Tls::Off, stop, connections, answer).await;
 }
 
@@ -109,7 +109,10 @@ where
     }
     drop(listener);
     tasks.close();
-    if tokio::time::timeout(limits::DRAIN_TIME, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(limits::SHUTDOWN_TIMEOUT, tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests did not end in time, and their connections are closed");
     }
 }
@@ -130,7 +133,7 @@ async fn serve_connection<F, A>(
         match tls {
             Tls::Off => serve_stream(stream, &permit, &stop, answer).await,
             Tls::On(acceptor) => {
-                let handshake = tokio::time::timeout(limits::TLS_TIME, async {
+                let handshake = tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, async {
                     let stream = acceptor.accept(stream).await?;
                     io::Result::Ok(tls::for_http(stream).await)
                 });
@@ -159,14 +162,14 @@ where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(limits::HEAD_BYTES);
+    builder.http1().max_buf_size(limits::MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::STREAMS)
-        .max_header_list_size(limits::HEAD_BYTES as u32)
+        .max_concurrent_streams(limits::MAX_HTTP2_STREAMS)
+        .max_header_list_size(limits::MAX_HEAD_BYTES as u32)
         .keep_alive_interval(limits::PING_INTERVAL)
-        .keep_alive_timeout(limits::PING_TIME);
+        .keep_alive_timeout(limits::PING_TIMEOUT);
     let service = service_fn(move |request| {
         let exchange = permit.begin();
         let answering = answer(request, exchange.clone());
@@ -180,15 +183,15 @@ where
     // nothing.
     let is_overdue = tokio::select! {
         outcome = connection.as_mut() => return ended(outcome, permit),
-        () = permit.overdue(limits::PEER_TIME) => true,
+        () = permit.overdue(limits::CLIENT_TIMEOUT) => true,
         () = stop.cancelled() => false,
     };
     // Tells an HTTP/2 client that the connection ends. When the process stops, requests in progress are finished.
     connection.as_mut().graceful_shutdown();
     let cut = async {
-        tokio::time::sleep(limits::LEAVE_TIME).await;
+        tokio::time::sleep(limits::CLOSE_TIMEOUT).await;
         while !is_overdue && !permit.is_idle() {
-            tokio::time::sleep(limits::LEAVE_TIME).await;
+            tokio::time::sleep(limits::CLOSE_TIMEOUT).await;
         }
     };
     tokio::select! {

@@ -21,7 +21,7 @@ impl Tokens {
     pub(crate) fn new(verifier: Verifier) -> Self {
         Self {
             verifier,
-            verified: Cache::new(limits::VERIFIED_TOKENS),
+            verified: Cache::new(limits::MAX_VERIFIED_TOKENS),
         }
     }
 

@@ -8,13 +8,13 @@ use prometheus_client::registry::Registry;
 /// Why the server closed a connection. Connections that a client closed, or that ended after a response, do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The client sent no whole request for [`crate::limits::PEER_TIME`].
+    /// The client sent no whole request for [`crate::limits::CLIENT_TIMEOUT`].
     RequestTimeout,
-    /// The client read nothing of a response for [`crate::limits::PEER_TIME`].
-    AnswerTimeout,
-    /// An HTTP/2 client did not answer a ping for [`crate::limits::PING_TIME`].
+    /// The client read nothing of a response for [`crate::limits::CLIENT_TIMEOUT`].
+    ResponseTimeout,
+    /// An HTTP/2 client did not answer a ping for [`crate::limits::PING_TIMEOUT`].
     PingTimeout,
-    /// The TLS handshake took longer than [`crate::limits::TLS_TIME`].
+    /// The TLS handshake took longer than [`crate::limits::TLS_HANDSHAKE_TIMEOUT`].
     TlsTimeout,
     /// A new connection came while all connections, or all of its address, were open.
     ConnectionLimit,
@@ -29,7 +29,7 @@ pub(crate) enum CloseReason {
 impl CloseReason {
     const ALL: [Self; 8] = [
         Self::RequestTimeout,
-        Self::AnswerTimeout,
+        Self::ResponseTimeout,
         Self::PingTimeout,
         Self::TlsTimeout,
         Self::ConnectionLimit,
@@ -41,7 +41,7 @@ impl CloseReason {
     fn label(self) -> &'static str {
         match self {
             Self::RequestTimeout => "request_timeout",
-            Self::AnswerTimeout => "answer_timeout",
+            Self::ResponseTimeout => "response_timeout",
             Self::PingTimeout => "ping_timeout",
             Self::TlsTimeout => "tls_timeout",
             Self::ConnectionLimit => "connection_limit",

@@ -47,11 +47,11 @@ impl Exchange {
     /// Takes the permit to be in progress.
     ///
     /// # Errors
-    /// If there is none for [`limits::PERMIT_TIME`], or too many requests wait for one.
+    /// If there is none for [`limits::PERMIT_TIMEOUT`], or too many requests wait for one.
     pub(crate) async fn admit(&self) -> Result<(), Busy> {
         let permits = match self.try_acquire(|quota| &quota.requests, 1) {
             Some(permits) => permits,
-            None => self.acquire(|quota| &quota.requests, 1, limits::PERMIT_TIME).await?,
+            None => self.acquire(|quota| &quota.requests, 1, limits::PERMIT_TIMEOUT).await?,
         };
         // Each request is admitted once, so nothing is set yet.
         let _ = self.request.set(permits);
@@ -71,10 +71,10 @@ impl Exchange {
     /// Waits for permits for a response of `bytes` bytes.
     ///
     /// # Errors
-    /// If there are too few for [`limits::ROOM_TIME`], or too many requests wait for them.
+    /// If there are too few for [`limits::MEMORY_TIMEOUT`], or too many requests wait for them.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<(), Busy> {
         let permits = self
-            .acquire(|quota| &quota.unsent, kib(bytes), limits::ROOM_TIME)
+            .acquire(|quota| &quota.unsent, kib(bytes), limits::MEMORY_TIMEOUT)
             .await?;
         *self.response() = Some(permits);
         Ok(())

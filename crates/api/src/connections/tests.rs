@@ -20,11 +20,11 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
     let connections = connections(1);
     let other = connections.admit(address(7)).unwrap();
     let mut permits = Vec::new();
-    for _ in 0..limits::CONNECTIONS_OF_ONE {
+    for _ in 0..limits::MAX_CONNECTIONS_PER_ADDRESS {
         permits.push(connections.admit(address(1)).unwrap());
         tokio::time::advance(Duration::from_millis(1)).await;
     }
-    assert_eq!(connections.table().open.len(), limits::CONNECTIONS_OF_ONE + 1);
+    assert_eq!(connections.table().open.len(), limits::MAX_CONNECTIONS_PER_ADDRESS + 1);
     let last = connections.admit(address(1)).unwrap();
     let newest = permits.pop().unwrap();
     assert!(
@@ -33,7 +33,7 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
     );
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
     let count = connections.table().count(address(1));
-    assert_eq!(count, limits::CONNECTIONS_OF_ONE - CLOSED_AT_ONCE + 1);
+    assert_eq!(count, limits::MAX_CONNECTIONS_PER_ADDRESS - CLOSED_AT_ONCE + 1);
     assert_eq!(
         connections.closed.of(CloseReason::ConnectionLimit),
         CLOSED_AT_ONCE as u64
@@ -49,7 +49,7 @@ async fn at_the_connection_limit_idle_connections_of_the_largest_holders_are_clo
     let busy: Vec<ConnectionPermit> = (0..100).map(|_| connections.admit(address(2)).unwrap()).collect();
     let at_work: Vec<_> = busy.iter().map(ConnectionPermit::begin).collect();
     let mut strangers = Vec::new();
-    for n in 0..limits::CONNECTIONS - 101 {
+    for n in 0..limits::MAX_CONNECTIONS - 101 {
         let stranger = address(1000 + n as u32 / 2);
         strangers.push(connections.admit(stranger).unwrap());
     }
@@ -68,7 +68,7 @@ async fn at_the_connection_limit_idle_connections_of_the_largest_holders_are_clo
 #[tokio::test]
 async fn a_new_connection_is_refused_while_all_others_have_requests_in_progress() {
     let connections = connections(1);
-    let permits: Vec<ConnectionPermit> = (0..limits::CONNECTIONS_OF_ONE)
+    let permits: Vec<ConnectionPermit> = (0..limits::MAX_CONNECTIONS_PER_ADDRESS)
         .map(|_| connections.admit(address(1)).unwrap())
         .collect();
     let mut exchanges: Vec<_> = permits.iter().map(ConnectionPermit::begin).collect();
@@ -114,7 +114,7 @@ async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_som
         minute * 3 / 2,
         "the client read something after half a minute"
     );
-    assert_eq!(connections.closed.of(CloseReason::AnswerTimeout), 1);
+    assert_eq!(connections.closed.of(CloseReason::ResponseTimeout), 1);
 
     drop(exchange);
     let start = Instant::now();
@@ -125,7 +125,7 @@ async fn a_connection_is_overdue_a_minute_after_the_client_last_sent_or_read_som
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_the_memory() {
     let connections = connections(3);
-    let half = limits::UNSENT_BYTES / 2;
+    let half = limits::MAX_UNSENT_BYTES / 2;
     let [hog, slow, honest] = [1, 2, 3].map(|n| connections.admit(address(n)).unwrap());
     let (unread, at_work, asked) = (hog.begin(), slow.begin(), honest.begin());
     for exchange in [&unread, &at_work] {
@@ -149,10 +149,10 @@ async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_t
     let further = honest.begin();
     assert_eq!(further.admit().await, Ok(()));
     assert!(
-        further.try_reserve(limits::SMALL_ANSWER_BYTES),
+        further.try_reserve(limits::SMALL_RESPONSE_BYTES),
         "small responses need no permits"
     );
-    assert_eq!(further.reserve(limits::SMALL_ANSWER_BYTES + 1).await, Err(Busy));
+    assert_eq!(further.reserve(limits::SMALL_RESPONSE_BYTES + 1).await, Err(Busy));
     assert_eq!(honest.begin().admit().await, Err(Busy));
 }
 
@@ -160,7 +160,7 @@ async fn a_client_that_reads_no_response_loses_its_connection_when_others_need_t
 async fn one_address_gets_at_most_half_of_the_requests_and_of_the_memory() {
     let connections = connections(4);
     let [greedy, other] = [1, 2].map(|n| connections.admit(address(n)).unwrap());
-    let half = limits::UNSENT_BYTES / 2;
+    let half = limits::MAX_UNSENT_BYTES / 2;
     let exchanges: Vec<_> = (0..3).map(|_| greedy.begin()).collect();
     assert!(exchanges[0].try_acquire(|quota| &quota.requests, 1).is_some());
     let taken: Vec<_> = exchanges
@@ -168,7 +168,7 @@ async fn one_address_gets_at_most_half_of_the_requests_and_of_the_memory() {
         .filter_map(|exchange| exchange.try_acquire(|quota| &quota.requests, 1))
         .collect();
     assert_eq!(taken.len(), 2);
-    assert!(exchanges[0].try_reserve(half) && !exchanges[1].try_reserve(limits::SMALL_ANSWER_BYTES + 1));
+    assert!(exchanges[0].try_reserve(half) && !exchanges[1].try_reserve(limits::SMALL_RESPONSE_BYTES + 1));
     let asked = other.begin();
     assert!(asked.try_acquire(|quota| &quota.requests, 2).is_some() && asked.try_reserve(half));
 }

@@ -57,7 +57,7 @@ async fn closed_after(stream: &mut (impl AsyncRead + Unpin)) -> Duration {
     let start = Instant::now();
     let mut sink = Vec::new();
     // A reset is as good as an orderly end.
-    let _end_or_reset = timeout(limits::PEER_TIME * 10, stream.read_to_end(&mut sink))
+    let _end_or_reset = timeout(limits::CLIENT_TIMEOUT * 10, stream.read_to_end(&mut sink))
         .await
         .unwrap();
     start.elapsed()
@@ -82,7 +82,10 @@ async fn a_connection_without_a_whole_request_is_closed_after_a_minute() {
         stream.write_all(bytes).await.unwrap();
         tokio::time::pause();
         let took = closed_after(&mut stream).await;
-        assert!(took <= limits::PEER_TIME + limits::LEAVE_TIME * 2, "{bytes:?} {took:?}");
+        assert!(
+            took <= limits::CLIENT_TIMEOUT + limits::CLOSE_TIMEOUT * 2,
+            "{bytes:?} {took:?}"
+        );
         tokio::time::resume();
 
         let stream = TcpStream::connect(secure.address).await.unwrap();
@@ -95,7 +98,7 @@ async fn a_connection_without_a_whole_request_is_closed_after_a_minute() {
         tokio::time::pause();
         let took = closed_after(&mut stream).await;
         assert!(
-            took <= limits::PEER_TIME + limits::LEAVE_TIME * 2,
+            took <= limits::CLIENT_TIMEOUT + limits::CLOSE_TIMEOUT * 2,
             "TLS {bytes:?} {took:?}"
         );
         tokio::time::resume();
@@ -104,7 +107,10 @@ async fn a_connection_without_a_whole_request_is_closed_after_a_minute() {
     let mut stream = TcpStream::connect(secure.address).await.unwrap();
     tokio::time::pause();
     let took = closed_after(&mut stream).await;
-    assert!(took <= limits::TLS_TIME + limits::LEAVE_TIME, "{took:?}");
+    assert!(
+        took <= limits::TLS_HANDSHAKE_TIMEOUT + limits::CLOSE_TIMEOUT,
+        "{took:?}"
+    );
     for (server, tls_timeouts) in [(plain, 0), (secure, 1)] {
         // An HTTP/2 client that does not answer pings is noticed by that.
         assert_eq!(server.closed.of(CloseReason::PingTimeout), 1);
@@ -134,12 +140,12 @@ async fn a_connection_is_closed_if_its_client_reads_nothing_of_an_answer_for_a_m
         client.read_exact(&mut vec![0; READ]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(50)).await;
     }
-    assert_eq!(closed.of(CloseReason::AnswerTimeout), 0);
+    assert_eq!(closed.of(CloseReason::ResponseTimeout), 0);
     client.read_exact(&mut vec![0; READ]).await.unwrap();
     let start = Instant::now();
     serving.await.unwrap();
-    assert_eq!(start.elapsed(), limits::PEER_TIME + limits::LEAVE_TIME);
-    assert_eq!(closed.of(CloseReason::AnswerTimeout), 1);
+    assert_eq!(start.elapsed(), limits::CLIENT_TIMEOUT + limits::CLOSE_TIMEOUT);
+    assert_eq!(closed.of(CloseReason::ResponseTimeout), 1);
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.len() <= BUFFER, "{}", rest.len());
@@ -158,6 +164,6 @@ async fn a_stop_does_not_wait_for_idle_connections() {
     server.stop.cancel();
     tokio::time::pause();
     for stream in [&mut silent, &mut slow, &mut served] {
-        assert!(closed_after(stream).await <= limits::LEAVE_TIME * 2);
+        assert!(closed_after(stream).await <= limits::CLOSE_TIMEOUT * 2);
     }
 }

@@ -17,13 +17,13 @@ use rustls::{ClientConfig, RootCertStore};
 use super::TlsError;
 
 /// How long a whole request may take.
-const TIME: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long name resolution, TCP and TLS together may take.
-const CONNECT_TIME: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest response that is read, in bytes. A certificate chain has a few thousand.
-const ANSWER_BYTES: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// An HTTP client for `https` URLs only. Clones share their connections.
 #[derive(Clone)]
@@ -49,8 +49,8 @@ impl Http {
             .with_no_client_auth();
         let client = reqwest::Client::builder()
             .https_only(true)
-            .timeout(TIME)
-            .connect_timeout(CONNECT_TIME)
+            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .dns_resolver(Arc::new(sidevault_dns::Lookup))
             .tls_backend_preconfigured(tls)
             .build()
@@ -80,7 +80,7 @@ impl HttpClient for Http {
             let Ok(body) = body.collect().await;
             let request = Request::from_parts(head, body.to_bytes()).try_into().map_err(failed)?;
             let response = client.execute(request).await.map_err(failed)?;
-            let response = http::Response::from(response).map(|body| Limited::new(body, ANSWER_BYTES));
+            let response = http::Response::from(response).map(|body| Limited::new(body, MAX_RESPONSE_BYTES));
             Ok(BytesResponse::from(response))
         })
     }
