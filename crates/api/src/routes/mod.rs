@@ -81,7 +81,7 @@ async fn in_span(
 
 /// Answers the two reads that nearly all requests are, GET [`ITEMS`] and GET [`ITEM`], by the same handlers but without
 /// axum's router: for each request the router clones itself, the parameters of the path, and all headers. Returns None for
-/// any other request.
+/// any other request. `bench/` measures what that saves.
 pub(crate) async fn without_router<B>(
     api: &Arc<Api>,
     context: &Arc<RequestContext>,
