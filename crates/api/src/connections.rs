@@ -201,7 +201,7 @@ impl Connections {
     /// Closes connections that wait for their clients, because the process has too many open files to accept another one.
     pub(crate) fn free_descriptors(&self) {
         let closed = self.table().make_room(None);
-        self.closed.count(CloseReason::OpenFiles, closed);
+        self.closed.count(CloseReason::DescriptorLimit, closed);
     }
 
     /// Closes the connection whose client has left a response unread for longest, if there is one.

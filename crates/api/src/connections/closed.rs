@@ -21,7 +21,7 @@ pub(crate) enum CloseReason {
     /// Other requests or responses waited for memory, and the client left a response unread.
     UnreadLimit,
     /// The process had too many open files to accept a further connection.
-    OpenFiles,
+    DescriptorLimit,
     /// The connection was new, and no open connection could be closed for it.
     Refused,
 }
@@ -34,7 +34,7 @@ impl CloseReason {
         Self::TlsTimeout,
         Self::ConnectionLimit,
         Self::UnreadLimit,
-        Self::OpenFiles,
+        Self::DescriptorLimit,
         Self::Refused,
     ];
 
@@ -46,7 +46,7 @@ impl CloseReason {
             Self::TlsTimeout => "tls_timeout",
             Self::ConnectionLimit => "connection_limit",
             Self::UnreadLimit => "unread_limit",
-            Self::OpenFiles => "open_files",
+            Self::DescriptorLimit => "descriptor_limit",
             Self::Refused => "refused",
         }
     }
