@@ -136,3 +136,30 @@ fn a_connection_outlives_a_refusal_that_came_before_the_body() {
         .expect("sent");
     assert_eq!(wire.reply(false).expect("an answer on the same connection").status, 200);
 }
+
+#[test]
+fn the_logs_of_api_and_sync_name_a_write_by_its_request_id() {
+    let pair = Pair::start(&["--vault", "apps"], &[("OP_LOG_LEVEL", "debug")]);
+    let token = pair.token("writer", &["apps=read,write"]);
+    let request = Request::new("POST", "/v1/vaults/apps/items")
+        .bearer(&token)
+        .header("X-Request-Id", "deploy-42")
+        .body(ITEM);
+    let created = exchange(pair.address(), &request.bytes()).expect("a response");
+    assert_eq!(
+        (created.status, created.header("x-request-id")),
+        (200, Some("deploy-42"))
+    );
+    for half in [Half::Api, Half::Sync] {
+        let line = wait_until(|| {
+            let log = pair.log(half);
+            let line = log.lines().find(|line| line.contains("\"request_id\":\"deploy-42\""))?;
+            serde_json::from_str::<Value>(line).ok()
+        });
+        assert!(line.is_some(), "{half:?}: {}", pair.log(half));
+        assert!(
+            !pair.log(half).contains("kept"),
+            "the log of {half:?} has the item's title"
+        );
+    }
+}
