@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sidevault_model::activity::{Action, Outcome};
 use sidevault_model::{File, FileId, Item, Timestamp, VaultId};
@@ -391,6 +392,21 @@ impl Range {
     }
 }
 
+/// All ASCII characters but those of `attr-char` (RFC 5987, 3.2.1).
+const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
 /// The header Content-Disposition (RFC 6266), with an ASCII name for old clients and the exact one for all others.
 fn disposition(name: &str) -> String {
     let ascii: String = name
@@ -406,15 +422,7 @@ fn disposition(name: &str) -> String {
     if ascii == name {
         return format!("attachment; filename=\"{ascii}\"");
     }
-    let mut encoded = String::with_capacity(name.len() * 3);
-    for byte in name.bytes() {
-        // The characters of attr-char (RFC 5987, 3.2.1).
-        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    let encoded = utf8_percent_encode(name, NOT_ATTR_CHAR);
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
