@@ -171,15 +171,15 @@ mod tests {
     fn a_token_with_too_many_requests_loses_no_record_of_another_token() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED_RECORDS {
-            note(&recorder, "flood", Action::Read, Outcome::Success);
-            note(&recorder, "flood", Action::Read, Outcome::Deny);
+            note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
+            note(&recorder, "flood", Action::Read, ActivityOutcome::Deny);
         }
         for _ in 0..5 {
             note(&recorder, "quiet", Action::Read, ActivityOutcome::Success);
         }
         assert_eq!(records_of(&recorder, "quiet"), 5);
         // The next interval begins with empty shares.
-        note(&recorder, "flood", Action::Read, Outcome::Success);
+        note(&recorder, "flood", Action::Read, ActivityOutcome::Success);
         assert_eq!(records_of(&recorder, "flood"), 1);
     }
 
@@ -187,8 +187,8 @@ mod tests {
     fn many_reads_and_refusals_lose_no_record_of_a_write() {
         let recorder = Recorder::default();
         for _ in 0..10 * SHARED_RECORDS {
-            note(&recorder, "t", Action::Read, Outcome::Success);
-            note(&recorder, "t", Action::Update, Outcome::Deny);
+            note(&recorder, "t", Action::Read, ActivityOutcome::Success);
+            note(&recorder, "t", Action::Update, ActivityOutcome::Deny);
         }
         note(&recorder, "t", Action::Update, ActivityOutcome::Success);
         let notices = recorder.notices();
@@ -200,7 +200,7 @@ mod tests {
     fn the_records_of_many_tokens_are_limited() {
         let recorder = Recorder::default();
         for token in 0..2 * MAX_RECORDS {
-            note(&recorder, &token.to_string(), Action::Read, Outcome::Success);
+            note(&recorder, &token.to_string(), Action::Read, ActivityOutcome::Success);
         }
         assert!(recorder.notices().iter().map(Vec::len).sum::<usize>() <= MAX_RECORDS);
     }
@@ -210,7 +210,7 @@ mod tests {
         let recorder = Recorder::default();
         for token in 0..100 {
             for _ in 0..SHARED_RECORDS {
-                note(&recorder, &format!("{token:064}"), Action::Read, Outcome::Deny);
+                note(&recorder, &format!("{token:064}"), Action::Read, ActivityOutcome::Deny);
             }
         }
         let notices = recorder.notices();

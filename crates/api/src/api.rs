@@ -220,8 +220,8 @@ impl Api {
     }
 
     /// Whether a token is revoked, in the store or by the revocation list.
-    pub(crate) fn is_revoked(&self, view: &View, jti: &str) -> bool {
-        view.is_revoked(jti) || self.revoked.contains(jti)
+    pub(crate) fn is_revoked(&self, snapshot: &Snapshot, jti: &str) -> bool {
+        snapshot.is_revoked(jti) || self.revoked.contains(jti)
     }
 
     /// Receives the number of the newest change.

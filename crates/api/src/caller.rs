@@ -8,9 +8,11 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError};
-use sidevault_model::activity::{Action, Actor, ItemRef, Outcome, RecordKind, Resource, ResourceType, VaultRef};
+use sidevault_model::activity::{
+    Action, ActivityOutcome, Actor, ItemRef, RecordKind, Resource, ResourceType, VaultRef,
+};
 use sidevault_model::{Access, ApiRequest, ItemId, Timestamp, VaultId, filter};
-use sidevault_store::{Answer, Command, Notice, Reader, TokenRecord, VaultEntry, View};
+use sidevault_store::{Command, CommandAnswer, Notice, Reader, Snapshot, TokenRecord, VaultEntry};
 
 use crate::activity::shortened;
 use crate::api::Api;
@@ -156,7 +158,7 @@ impl Caller {
     }
 
     /// Sends a write to sync, with the id of this request. See [`SyncLink::command`](crate::link::SyncLink::command).
-    pub(crate) async fn command(&self, command: &Command) -> Result<Answer, ApiError> {
+    pub(crate) async fn command(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
         self.api.link.command(command, &self.context.id).await
     }
 
@@ -247,7 +249,7 @@ impl Caller {
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
-        if self.in_scope(id) && self.view.vault(id).is_none() {
+        if self.in_scope(id) && self.snapshot.vault(id).is_none() {
             self.retry_after_initial_sync().await?;
         }
         if !self.in_scope(id) {
@@ -263,7 +265,7 @@ impl Caller {
                     "the token was made for a vault name, and that vault was renamed or deleted since: make a new token"
                 );
             }
-            self.record(Action::Read, Outcome::Deny, id, None, None);
+            self.record(Action::Read, ActivityOutcome::Deny, id, None, None);
             return Err(ApiError::forbidden(format_args!("vault {id} is not in scope")));
         }
         self.snapshot

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
-use sidevault_model::Dependency;
-use sidevault_store::{Answer, Command, CommandMessage, Notice, decoding_fault};
+use sidevault_model::{Dependency, DependencyStatus};
+use sidevault_store::{Command, CommandAnswer, CommandMessage, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::error::ApiError;
@@ -61,7 +61,9 @@ impl SyncLink {
                     self.changed.send_replace(sequence);
                 }
                 Ok(Notice::Health(dependencies)) => {
-                    let is_done = dependencies.iter().all(|part| part.status != "INITIALIZED");
+                    let is_done = dependencies
+                        .iter()
+                        .all(|part| part.status != DependencyStatus::Initialized);
                     *self.health.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(dependencies);
                     self.initial_sync_done
                         .send_if_modified(|was| !*was && std::mem::replace(was, is_done) != is_done);
@@ -88,7 +90,7 @@ impl SyncLink {
     /// # Errors
     /// 503 if sync is not connected, or does not confirm the write within 30 s; 413 if the command is too large for the bus;
     /// and the errors of sync.
-    pub(crate) async fn command(&self, command: &Command, request: &RequestId) -> Result<Answer, ApiError> {
+    pub(crate) async fn command(&self, command: &Command, request: &RequestId) -> Result<CommandAnswer, ApiError> {
         let Some(peer) = self.peer() else {
             return Err(ApiError::unavailable(
                 "sync is not running or can't be reached, so nothing can be written. Reads work. Try again later",

@@ -156,10 +156,10 @@ fn summary(next_expiry: Option<i64>) -> Registry {
 impl Metrics {
     /// All metrics in Prometheus' text format. Without `with_details` no series names a vault or a token; the expiry of the
     /// next token is shown all the same, so that an alert works without a token.
-    pub(crate) fn encode(&self, view: Option<&View>, sync_is_connected: bool, with_details: bool) -> String {
+    pub(crate) fn encode(&self, snapshot: Option<&Snapshot>, sync_is_connected: bool, with_details: bool) -> String {
         self.sync_connected.set(i64::from(sync_is_connected));
-        if let Some(view) = view {
-            self.sequence.set(view.sequence());
+        if let Some(snapshot) = snapshot {
+            self.sequence.set(snapshot.sequence());
             self.items.clear();
             for entry in snapshot.vaults() {
                 let vault = VaultLabel {
@@ -187,11 +187,11 @@ impl Metrics {
     }
 
     /// Sets the series of tokens. Returns when the next token expires.
-    fn set_expiries(&self, view: Option<&View>) -> Option<i64> {
+    fn set_expiries(&self, snapshot: Option<&Snapshot>) -> Option<i64> {
         let now = Timestamp::now().as_millis() / 1000;
         let mut expiries = self.expiries();
         // Nobody has to be alerted before a revoked token expires.
-        expiries.retain(|jti, _| !view.is_some_and(|view| view.is_revoked(jti)));
+        expiries.retain(|jti, _| !snapshot.is_some_and(|snapshot| snapshot.is_revoked(jti)));
         self.token_expiry.clear();
         for (jti, at) in &*expiries {
             let label = TokenLabel { jti: jti.clone() };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sidevault_bus::{CallError, Connection, peer};
 use sidevault_keys::Credentials;
-use sidevault_store::{Answer, Command, CommandMessage, StoreError};
+use sidevault_store::{Command, CommandAnswer, CommandMessage, StoreError};
 use sidevault_sync::{ADMIN_SOCKET, Offline};
 use tokio::net::UnixStream;
 

@@ -22,7 +22,9 @@ mod tokens;
 mod writer;
 
 pub use activity::Activity;
-pub use command::{Answer, Command, FailureKind, Notice, PatchOperation, Refusal, VaultInfo, decoding_fault};
+pub use command::{
+    Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault,
+};
 pub use command_message::CommandMessage;
 pub use error::StoreError;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, Incoming, Peer};
-use sidevault_store::{Answer, Command, CommandMessage, FailureKind, Notice, Refusal, decoding_fault};
+use sidevault_store::{Command, CommandAnswer, CommandMessage, CommandRefusal, FailureKind, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
@@ -106,12 +106,13 @@ impl Drop for CountedLink {
 async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
     let answer = match serde_json::from_slice::<CommandMessage<Command>>(body) {
         Ok(CommandMessage { request_id, command }) => {
-            let answer = queue
-                .command(command)
-                .await
-                .unwrap_or_else(|closed| Answer::Refused(Refusal::new(FailureKind::Internal, closed.to_string())));
+            let answer = queue.command(command).await.unwrap_or_else(|closed| {
+                CommandAnswer::Refused(CommandRefusal::new(FailureKind::Internal, closed.to_string()))
+            });
             match &answer {
-                Answer::Refused(refusal) => tracing::info!(request_id, kind = ?refusal.kind, "a write was refused"),
+                CommandAnswer::Refused(refusal) => {
+                    tracing::info!(request_id, kind = ?refusal.kind, "a write was refused")
+                }
                 _ => tracing::debug!(request_id, "a write was carried out"),
             }
             answer

@@ -111,16 +111,16 @@ impl Follower {
     async fn collect(&mut self) -> Option<()> {
         let api = self.caller.api.clone();
         let store = api.store().await.ok()?;
-        let view = store.view().await.ok()?;
+        let snapshot = store.snapshot().await.ok()?;
         // The vaults in the token's scope may have changed, for example by a rename.
-        self.caller.view = view.clone();
+        self.caller.snapshot = snapshot.clone();
         let token = &self.caller.token;
         if api.is_revoked(&snapshot, &token.jti) || token.expires_at.is_some_and(|at| at <= Timestamp::now()) {
             return None;
         }
         // The client's number is higher than any here if the store was built again since.
-        if self.after > view.sequence() {
-            self.reset(view.sequence());
+        if self.after > snapshot.sequence() {
+            self.reset(snapshot.sequence());
             return Some(());
         }
         let newest = *self.sequence.borrow_and_update();

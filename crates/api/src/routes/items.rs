@@ -92,7 +92,11 @@ async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<
 async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = Vec::new();
     if caller.retry_after_initial_sync().await? {
-        found = caller.store().await?.items_titled(&caller.view, vault, title).await?;
+        found = caller
+            .store()
+            .await?
+            .items_titled(&caller.snapshot, vault, title)
+            .await?;
     }
     if found.is_empty()
         && let Ok(id) = ItemId::parse(title)
@@ -252,7 +256,7 @@ pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Res
         return Ok(found);
     }
     if caller.retry_after_initial_sync().await?
-        && let Some(found) = caller.store().await?.item(&caller.view, vault, id).await?
+        && let Some(found) = caller.store().await?.item(&caller.snapshot, vault, id).await?
     {
         return Ok(found);
     }
@@ -360,7 +364,7 @@ pub(super) async fn delete(
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     caller.command(&Command::DeleteItem { vault, item }).await?;
-    caller.record(Action::Delete, Outcome::Success, vault, Some(item), None);
+    caller.record(Action::Delete, ActivityOutcome::Success, vault, Some(item), None);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -370,7 +374,7 @@ async fn permit_for_item(
     vault: VaultId,
     item: ItemId,
 ) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-    let found = caller.store().await?.item(&caller.view, vault, item).await?;
+    let found = caller.store().await?.item(&caller.snapshot, vault, item).await?;
     // Drops the item before the wait, so that waiting requests hold no items in memory.
     let bytes = found.map_or(0, |item| item.json().len() as u64);
     large_body_permit(&caller.api, Some(bytes)).await
@@ -401,7 +405,7 @@ async fn written(
         Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
         _ => None,
     };
-    let Answer::Item { json: answer } = caller.command(&command).await? else {
+    let CommandAnswer::Item { json: answer } = caller.command(&command).await? else {
         return Err(ApiError::internal("sync answered a write without an item"));
     };
     let item = Item::from_json(answer.get().as_bytes());

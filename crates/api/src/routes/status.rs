@@ -31,7 +31,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>, caller: Option<Caller>) 
 fn dependencies(api: &Api) -> Vec<Dependency> {
     let sync = if !api.link.is_up() {
         let message = "sync is not connected: reads go on, nothing can be written";
-        Dependency::new("sync", "FAILED").with_message(message)
+        Dependency::new("sync", DependencyStatus::Failed).with_message(message)
     } else if api.tokens.any() {
         Dependency::new("sync", DependencyStatus::Active)
     } else {
@@ -42,15 +42,13 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
     match api.link.dependencies() {
         Some(parts) => dependencies.extend(parts),
         None if api.open_store().is_some() => {
-            let part = Dependency::new("sqlite", DependencyStatus::Active);
-            dependencies.push(part.with_message("Connected to ./1password.sqlite"));
-        }
-        None => {
-            let part = Dependency::new("sqlite", DependencyStatus::Initialized);
-            dependencies.push(part.with_message("waiting for sync to make the database"));
+            dependencies.push(
+                Dependency::new("sqlite", DependencyStatus::Active).with_message("Connected to ./1password.sqlite"),
+            );
         }
         None => dependencies.push(
-            Dependency::new("sqlite", "INITIALIZED").with_message("the database does not exist yet; sync makes it"),
+            Dependency::new("sqlite", DependencyStatus::Initialized)
+                .with_message("the database does not exist yet; sync makes it"),
         ),
     }
     if let Some((since, error)) = api.store_error() {
