@@ -139,7 +139,7 @@ fn a_connection_outlives_a_refusal_that_came_before_the_body() {
 
 #[test]
 fn the_logs_of_api_and_sync_name_a_write_by_its_request_id() {
-    let pair = Pair::start(&["--vault", "apps"], &[("OP_LOG_LEVEL", "debug")]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[("OP_LOG_LEVEL", "debug")]);
     let token = pair.token("writer", &["apps=read,write"]);
     let request = Request::new("POST", "/v1/vaults/apps/items")
         .bearer(&token)
@@ -150,7 +150,7 @@ fn the_logs_of_api_and_sync_name_a_write_by_its_request_id() {
         (created.status, created.header("x-request-id")),
         (200, Some("deploy-42"))
     );
-    for half in [Half::Api, Half::Sync] {
+    for half in [Process::Api, Process::Sync] {
         let line = wait_until(|| {
             let log = pair.log(half);
             let line = log.lines().find(|line| line.contains("\"request_id\":\"deploy-42\""))?;

@@ -292,7 +292,10 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
     ]);
     let heard = wait_until(|| {
         stage.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
-        cluster.get(&path("daemonsets", "says-nothing")).as_ref().and_then(restarted_at)
+        cluster
+            .get(&path("daemonsets", "says-nothing"))
+            .as_ref()
+            .and_then(restarted_at)
     });
     assert!(heard.is_some(), "the namespace's word counts");
     assert_eq!(restarted()[0], asks, "a workload that says no was restarted");
