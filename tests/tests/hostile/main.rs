@@ -333,7 +333,7 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
 /// The right to write is checked before the body is read, so a token that may only read can't hold up writers.
 #[test]
 fn a_token_that_may_not_write_holds_no_permit_for_a_large_body() {
-    let pair = Pair::start(&["--vault", "apps"], &[]);
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let writer = pair.token("writer", &["apps=read,write"]);
     let reader = pair.token("reader", &["apps=read"]);
     let value = "x".repeat(100_000);
