@@ -1,5 +1,5 @@
-//! An administrator's command to the one that writes: over sync's socket if it runs, else by
-//! opening the store for the time of the command.
+//! Sends an administrator's command to the store's writer: over the socket of a running sync, else by opening the store for
+//! the time of the command.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -14,28 +14,31 @@ use tokio::net::UnixStream;
 use crate::exit::Failure;
 use crate::installation::Installation;
 
-/// How long a writer that can't be asked may take to end, or to listen.
+/// How long the command waits for a writer that holds the store and does not listen on its socket: a sync that starts or
+/// stops, or another command.
 const OTHERS_TIME: Duration = Duration::from_secs(10);
-/// How long before it is tried again.
+/// The time between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long sync may take to answer.
+/// How long sync may take to answer a command.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
-/// Has the command carried out. What is refused is a [`Failure`].
+/// Carries out the command.
+///
+/// # Errors
+/// A refusal by the writer, or the reason why no writer can be reached.
 pub(crate) async fn command(
     installation: &Installation,
     credentials: &Credentials,
     command: Command,
 ) -> Result<CommandAnswer, Failure> {
-    let patience = Instant::now() + OTHERS_TIME;
+    let deadline = Instant::now() + OTHERS_TIME;
     let answer = loop {
         if let Some(stream) = connect(installation).await? {
             break over(stream, credentials, &command).await?;
         }
         match Offline::open(&installation.data, credentials).await {
             Ok(store) => break store.command(command).await?,
-            // A sync that starts or stops, or another command.
-            Err(StoreError::Locked(_)) if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::Locked(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             Err(StoreError::Locked(path)) => {
                 return Err(Failure::Conflict(format!(
                     "another process writes to {} but offers no socket {ADMIN_SOCKET} there: run this command where \
@@ -52,7 +55,7 @@ pub(crate) async fn command(
     }
 }
 
-/// Sync's socket; `None` if nobody listens.
+/// Connects to sync's socket; `None` if no process listens on it.
 pub(crate) async fn connect(installation: &Installation) -> Result<Option<UnixStream>, Failure> {
     let path = installation.data.join(ADMIN_SOCKET);
     match UnixStream::connect(&path).await {
@@ -66,7 +69,7 @@ pub(crate) async fn connect(installation: &Installation) -> Result<Option<UnixSt
     }
 }
 
-/// Asks the sync behind the socket.
+/// Sends the command over the socket.
 pub(crate) async fn over(
     stream: UnixStream,
     credentials: &Credentials,
@@ -88,7 +91,9 @@ pub(crate) async fn over(
     let answer = match tokio::time::timeout(ANSWER_TIME, peer.call(Bytes::from(body))).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
-            return Err(Failure::Unreachable("sync went away; nothing was done".to_owned()));
+            return Err(Failure::Unreachable(
+                "sync ended before it received the command; nothing was done".to_owned(),
+            ));
         }
         Ok(Err(error)) => return Err(Failure::Unreachable(format!("sync: {error}"))),
         Err(_) => {

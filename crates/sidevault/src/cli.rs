@@ -1,20 +1,29 @@
 //! The command line.
 
+#[cfg(feature = "server")]
 mod administration;
+#[cfg(feature = "server")]
 mod items;
+#[cfg(feature = "operator")]
 mod operator;
+#[cfg(feature = "server")]
+mod server;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::exit::EXIT_STATUS;
+use crate::exit::exit_status_help;
 
+#[cfg(feature = "server")]
 pub(crate) use administration::{Doctor, Place, Token, TokenCreate, Vault};
-pub(crate) use items::{Item, ItemCreate, ItemEdit};
+#[cfg(feature = "server")]
+pub(crate) use items::{Item, ItemCreate, ItemEdit, ItemList};
+#[cfg(feature = "operator")]
 pub(crate) use operator::{Operator, without_ignored};
+#[cfg(feature = "server")]
+pub(crate) use server::{Init, Quickstart, Sync};
 
 /// A self-hosted server that speaks the 1Password Connect API.
 #[derive(Debug, Parser)]
@@ -22,7 +31,7 @@ pub(crate) use operator::{Operator, without_ignored};
     name = "sidevault",
     version,
     arg_required_else_help = true,
-    after_long_help = EXIT_STATUS,
+    after_long_help = exit_status_help(),
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -30,12 +39,18 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run api and sync in one process, with a token ready to use
+    ///
+    /// The first run makes keys, a store, a token and a sample item, and prints where they are and how to read the item.
+    /// A later run continues with them.
+    #[cfg(feature = "server")]
+    #[command(after_help = QUICKSTART_EXAMPLES)]
     Quickstart(Quickstart),
     /// Make the keys of a new server: 1password-credentials.json and issuer.json
+    #[cfg(feature = "server")]
     Init(Init),
     /// Run the api: serves reads, sends writes to sync
     ///
@@ -43,114 +58,77 @@ pub(crate) enum Command {
     /// OP_LOG_LEVEL, OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT (10s), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE,
     /// OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN, OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME (/home/opuser); and by
     /// SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE, SIDEVAULT_PASSPHRASE_FILE and SIDEVAULT_LOG_FORMAT=json|human.
+    #[cfg(feature = "server")]
     #[command(version)]
     Api,
-    /// Run sync: reads the sources, and is the only one that writes
+    /// Run sync: reads the sources, and is the only process that writes
     ///
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8081), OP_LOG_LEVEL, OP_BUS_PORT,
     /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME (/home/opuser); by SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE
-    /// and SIDEVAULT_LOG_FORMAT=json|human; and by SOPS' own SOPS_AGE_KEY and SOPS_AGE_KEY_FILE, keys for the files.
+    /// and SIDEVAULT_LOG_FORMAT=json|human; and by SOPS' own SOPS_AGE_KEY and SOPS_AGE_KEY_FILE, which hold or name the
+    /// keys that open the files.
+    #[cfg(feature = "server")]
     #[command(version)]
     Sync(Sync),
     /// Run the operator: external-secrets.io resources become Kubernetes Secrets
     ///
-    /// A drop-in for External Secrets' onepassword provider. The API server is the one of KUBECONFIG, or the one of the
-    /// Pod it runs in.
+    /// A drop-in for External Secrets' onepassword provider. The operator connects to the API server that KUBECONFIG names,
+    /// in a Pod to the Pod's own.
+    #[cfg(feature = "operator")]
     #[command(version)]
     Operator(Box<Operator>),
     /// Make, list, revoke and read access tokens
+    #[cfg(feature = "server")]
     #[command(subcommand)]
     Token(Token),
     /// Make, list, rename and delete local vaults
+    #[cfg(feature = "server")]
     #[command(subcommand)]
     Vault(Vault),
     /// Read and change items through a Connect server
     ///
-    /// The server and the token are OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file SIDEVAULT_TOKEN_FILE names);
-    /// without them, those of the last `sidevault quickstart` that had no --data.
+    /// OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file that SIDEVAULT_TOKEN_FILE names) choose the server and the token.
+    /// Without these variables, the commands ask the last `sidevault quickstart` that ran without --data and --ephemeral.
+    #[cfg(feature = "server")]
     #[command(subcommand)]
     Item(Item),
-    /// Look for what is wrong, and say how to put it right
+    /// Find out what is wrong with a server, and what to do about it
+    ///
+    /// Looks at keys, data directory, store, tokens, ports, api and sync. Ends with exit status 7 if there is a fault; a
+    /// source with files that can't be served is one, a warning is none.
+    #[cfg(feature = "server")]
     Doctor(Doctor),
     /// Print a shell's completion script
+    #[command(after_help = COMPLETION_EXAMPLES)]
     Completion {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
-    /// Print the manual page, or write all of them
+    /// Print the manual page, or write the pages of all commands
+    #[command(after_help = "Example: sidevault man | man -l -")]
     Man {
-        /// Write one page a command into this directory
+        /// Write one page for each command into this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
 }
 
-/// Arguments of `quickstart`.
-#[derive(Debug, Args)]
-pub(crate) struct Quickstart {
-    /// Serve the files in this directory; may be given more than once
-    #[arg(long = "dir", value_name = "PATH")]
-    pub(crate) dirs: Vec<PathBuf>,
-    /// Have a local vault with this name; may be given more than once
-    #[arg(long = "vault", value_name = "NAME")]
-    pub(crate) vaults: Vec<String>,
-    /// Where keys and data are kept [default: ~/.local/share/sidevault]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// The port to listen on; 0 takes a free one
-    #[arg(long, default_value_t = 8080)]
-    pub(crate) port: u16,
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    pub(crate) bind: IpAddr,
-    /// Keep nothing: keys and data go when the process ends
-    #[arg(long, conflicts_with = "data")]
-    pub(crate) ephemeral: bool,
-    /// Use the published development keys, so that token and vault ids are the same in every run; implies --ephemeral
-    #[arg(long, conflicts_with = "data")]
-    pub(crate) dev_token: bool,
-    /// A file of age keys for the files in --dir
-    #[arg(long, value_name = "FILE")]
-    pub(crate) age_key_file: Option<PathBuf>,
-    /// Print one line of JSON instead of words
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the token to this file too; `-` prints nothing but the token
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_out: Option<PathBuf>,
-}
+#[cfg(feature = "server")]
+const QUICKSTART_EXAMPLES: &str = "\
+Examples:
+  sidevault quickstart
+  sidevault quickstart --dir secrets --age-key-file age-key.txt
+  sidevault quickstart --dir git=secrets      # the vault of the files at the top is named git
+  sidevault quickstart --ephemeral --json     # for scripts; docs/ci-mode.md";
 
-/// Arguments of `init`.
-#[derive(Debug, Args)]
-pub(crate) struct Init {
-    /// Where the two files go
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub(crate) out: PathBuf,
-    /// Lock the credentials with the passphrase in this file
-    #[arg(long, value_name = "FILE", env = "SIDEVAULT_PASSPHRASE_FILE")]
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-/// Arguments of `sync`.
-#[derive(Debug, Args)]
-pub(crate) struct Sync {
-    /// Serve the files in this directory; may be given more than once
-    #[arg(long = "dir", value_name = "PATH")]
-    pub(crate) dirs: Vec<PathBuf>,
-    /// The sources file [default: what SIDEVAULT_SYNC_CONFIG names]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Have a local vault with this name; may be given more than once
-    #[arg(long = "vault", value_name = "NAME")]
-    pub(crate) vaults: Vec<String>,
-    /// Make local vaults even where the disk goes with the Pod
-    #[arg(long)]
-    pub(crate) allow_ephemeral: bool,
-}
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  sidevault completion bash > /etc/bash_completion.d/sidevault
+  sidevault completion zsh > \"${fpath[1]}/_sidevault\"
+  sidevault completion fish > ~/.config/fish/completions/sidevault.fish";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use clap::CommandFactory as _;
 
     use super::*;
@@ -158,19 +136,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_token_that_never_expires_can_be_asked_for() {
-        let expires = |when: &[&str]| {
-            let words = ["sidevault", "token", "create", "x", "--vault", "a=read"];
-            match Cli::try_parse_from(words.iter().chain(when)).unwrap().command {
-                Command::Token(Token::Create(create)) => create.expires,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(expires(&[]), None);
-        assert_eq!(expires(&["--expires", "never"]), None);
-        assert_eq!(expires(&["--expires", "1d"]).unwrap().as_secs(), 86400);
     }
 }

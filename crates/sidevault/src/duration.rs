@@ -1,8 +1,8 @@
-//! Durations as people write them: Go's form, which Connect's variables have, and days and weeks.
+//! Durations in Go's form (`1m30s`), which Connect's variables and External Secrets' flags have, and in days and weeks.
 
 use std::time::Duration;
 
-/// A text that is no duration; says so without repeating more than a person typed.
+/// A text that is no duration. The message quotes its first 40 characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is no duration: write a number and a unit, such as 10s, 1m30s, 12h or 90d")]
 pub(crate) struct InvalidDuration(String);
@@ -20,6 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, InvalidDuration> {
 }
 
 /// Reads when something expires: `never`, or how long from now.
+#[cfg(feature = "server")]
 pub(crate) fn parse_expiry(text: &str) -> Result<Option<Duration>, InvalidDuration> {
     match text.trim() {
         "never" => Ok(None),
@@ -36,7 +37,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_judged_without_a_panic(text: String) {
+        fn any_text_is_parsed_without_a_panic(text: String) {
             let _ = parse(&text);
         }
 
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn gos_durations_are_read() {
+    fn durations_in_gos_form_are_read() {
         for (text, seconds) in [
             ("10s", 10.0),
             ("1m30s", 90.0),
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "10",
@@ -84,8 +85,9 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "server")]
     #[test]
-    fn never_is_an_expiry_only() {
+    fn never_is_an_expiry_and_no_duration() {
         assert_eq!(parse_expiry("never").unwrap(), None);
         assert_eq!(parse_expiry("1h").unwrap(), Some(Duration::from_secs(3600)));
         assert!(parse_expiry("soon").is_err());

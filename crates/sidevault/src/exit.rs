@@ -2,43 +2,42 @@
 
 use std::process::ExitCode;
 
-use sidevault_client::ClientError;
-use sidevault_keys::{CredentialsError, IssueError};
-use sidevault_store::{CommandRefusal, FailureKind, StoreError};
-use sidevault_sync::{ConfigError, SyncError};
+/// The status that shells give for a process that SIGINT ended.
+pub(crate) const EXIT_INTERRUPTED: i32 = 130;
 
-/// Why a command did not do what it was asked. The message says what, why and what next, and
-/// holds no secret.
+/// Why a command failed. The message says what failed, why, and what to do next, and holds no secret.
+// The operator alone fails in fewer ways.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Anything that fits nowhere else.
+    /// Any failure that fits nowhere else.
     #[error("{0}")]
     Failed(String),
-    /// The command line asks for something that makes no sense.
+    /// The arguments make no sense.
     #[error("{0}")]
     Usage(String),
-    /// A vault, item, token or store isn't there.
+    /// A vault, item, field, token or store does not exist.
     #[error("{0}")]
     NotFound(String),
     /// The token is not accepted, or lacks the right.
     #[error("{0}")]
     Denied(String),
-    /// Something is there already, or was changed by someone else.
+    /// A name is taken or names several things, or someone else changed what was to be changed.
     #[error("{0}")]
     Conflict(String),
-    /// The server can't be reached. Worth another try.
+    /// The server can't be reached, so that another try later may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// `doctor` found something; it said what.
+    /// `doctor` found a fault, and has printed it.
     #[error("{0}")]
     Found(String),
-    /// Data is damaged, or was sealed with other keys.
+    /// Data is damaged, or was encrypted with other keys.
     #[error("{0}")]
     Integrity(String),
     /// A setting or a file that configures the program is wrong.
     #[error("{0}")]
     Config(String),
-    /// Whoever read the output has stopped reading; that is fine (`| head`).
+    /// The reader of the output has closed the pipe, as `| head` does: no failure.
     #[error("nobody reads the output")]
     Unread,
 }
@@ -61,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// Says it on stderr and gives the exit status.
+    /// Prints the message on stderr, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::Unread => {}
@@ -71,20 +70,29 @@ impl Failure {
     }
 }
 
-/// What the manual says of the exit status.
-pub(crate) const EXIT_STATUS: &str = "\
-Exit status:
-  0    done
-  1    failed
-  2    wrong usage
-  3    not found
-  4    denied (401, 403)
-  5    conflict: it exists already, or someone else writes
-  6    unreachable: try again later
-  7    doctor found something
-  8    damaged data, or the wrong keys
-  78   wrong configuration
-  130  interrupted";
+/// Each exit status and its meaning, for `--help` and the manual page.
+pub(crate) const EXIT_STATUS: [(&str, &str); 11] = [
+    ("0", "done"),
+    ("1", "failed"),
+    ("2", "wrong usage"),
+    ("3", "not found"),
+    ("4", "denied (401, 403)"),
+    (
+        "5",
+        "conflict: it exists already, several things have the name, or someone else writes",
+    ),
+    ("6", "unreachable: try again later"),
+    ("7", "doctor found a fault"),
+    ("8", "damaged data, or the wrong keys"),
+    ("78", "wrong configuration"),
+    ("130", "interrupted"),
+];
+
+/// [`EXIT_STATUS`] as `sidevault --help` ends with it.
+pub(crate) fn exit_status_help() -> String {
+    let lines = EXIT_STATUS.map(|(status, meaning)| format!("  {status:<4} {meaning}"));
+    format!("Exit status:\n{}", lines.join("\n"))
+}
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
@@ -95,87 +103,6 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-impl From<CredentialsError> for Failure {
-    fn from(error: CredentialsError) -> Self {
-        let message = error.to_string();
-        match error {
-            CredentialsError::AlreadyExists { .. } => Self::Conflict(message),
-            CredentialsError::WrongPassphrase => Self::Integrity(message),
-            _ => Self::Config(message),
-        }
-    }
-}
-
-impl From<IssueError> for Failure {
-    fn from(error: IssueError) -> Self {
-        let message = error.to_string();
-        match error {
-            IssueError::Signing => Self::Failed(message),
-            _ => Self::Usage(message),
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        let message = error.to_string();
-        match error {
-            StoreError::Missing(_) | StoreError::Empty(_) => Self::NotFound(message),
-            StoreError::Locked(_) => Self::Conflict(message),
-            StoreError::WrongKeys(_) | StoreError::Corrupt { .. } => Self::Integrity(message),
-            StoreError::Directory { .. } | StoreError::Newer(_) => Self::Config(message),
-            StoreError::LogNotRead(_)
-            | StoreError::Full
-            | StoreError::Unusable(_)
-            | StoreError::Sql(_)
-            | StoreError::Migrate(_)
-            | StoreError::Io { .. } => Self::Failed(message),
-        }
-    }
-}
-
-impl From<SyncError> for Failure {
-    fn from(error: SyncError) -> Self {
-        match error {
-            SyncError::Store(error) => error.into(),
-            SyncError::Stopped => Self::Failed(error.to_string()),
-            error => Self::Config(error.to_string()),
-        }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error.to_string())
-    }
-}
-
-impl From<CommandRefusal> for Failure {
-    fn from(refusal: CommandRefusal) -> Self {
-        match refusal.kind {
-            FailureKind::Invalid => Self::Usage(refusal.message),
-            FailureKind::NotFound => Self::NotFound(refusal.message),
-            FailureKind::ReadOnly => Self::Denied(refusal.message),
-            FailureKind::Exists => Self::Conflict(refusal.message),
-            FailureKind::Ephemeral => Self::Config(refusal.message),
-            FailureKind::Unavailable => Self::Unreachable(refusal.message),
-            FailureKind::Internal => Self::Failed(refusal.message),
-        }
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        let message = error.to_string();
-        match &error {
-            error if error.is_not_found() => Self::NotFound(message),
-            error if error.is_denied() => Self::Denied(message),
-            error if error.is_conflict() => Self::Conflict(message),
-            error if error.is_unreachable() || error.status() == Some(503) => Self::Unreachable(message),
-            ClientError::Config(_) | ClientError::Ambiguous { .. } | ClientError::Status { status: 400, .. } => {
-                Self::Usage(message)
-            }
-            _ => Self::Failed(message),
-        }
-    }
-}
+/// The failures of crates that only the feature `server` needs.
+#[cfg(feature = "server")]
+mod server;

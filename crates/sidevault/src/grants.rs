@@ -1,31 +1,40 @@
-//! `vault=rights`, as `token create` takes it.
+//! `--vault NAME=RIGHTS` of `token create`.
 
 use std::str::FromStr;
 
 use sidevault_model::Access;
 
-/// A vault and what a token may do in it.
+/// A vault and a token's rights in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
-    /// A name or an id.
+    /// The vault's name or id.
     pub(crate) vault: String,
     pub(crate) access: Access,
 }
 
+/// Why a text is no grant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidGrant {
+    #[error("write the vault's name, `=`, and read, write or read,write: --vault secrets=read")]
+    NoRights,
+    #[error("the vault's name is missing in front of `=`")]
+    NoVault,
+    #[error("{0}")]
+    Rights(String),
+}
+
 impl FromStr for Grant {
-    type Err = String;
+    type Err = InvalidGrant;
 
     /// The last `=` splits: a vault's name may hold one, rights do not.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (vault, rights) = text
-            .rsplit_once('=')
-            .ok_or("write the vault's name, `=`, and read, write or read,write: --vault secrets=read")?;
+    fn from_str(text: &str) -> Result<Self, InvalidGrant> {
+        let (vault, rights) = text.rsplit_once('=').ok_or(InvalidGrant::NoRights)?;
         if vault.trim().is_empty() {
-            return Err("the vault's name is missing in front of `=`".to_owned());
+            return Err(InvalidGrant::NoVault);
         }
         Ok(Self {
             vault: vault.to_owned(),
-            access: Access::parse(rights).map_err(|invalid| invalid.to_string())?,
+            access: Access::parse(rights).map_err(|invalid| InvalidGrant::Rights(invalid.to_string()))?,
         })
     }
 }

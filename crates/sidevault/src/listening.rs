@@ -1,4 +1,4 @@
-//! Listening on every address of the machine, whichever protocols it has.
+//! Opening the ports on which the servers listen.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 /// Listens on `[::]`, which takes IPv4 too; on `0.0.0.0` where there is no IPv6.
 ///
 /// # Errors
-/// Names `variable`, which sets the port.
+/// If the port can't be opened. The message names `variable`, which sets the port.
 pub(crate) async fn everywhere(port: u16, variable: &str) -> Result<Listener, Failure> {
     let address = (Ipv6Addr::UNSPECIFIED, port).into();
     let listener = match Listener::bind(address).await {
@@ -25,12 +25,15 @@ pub(crate) async fn everywhere(port: u16, variable: &str) -> Result<Listener, Fa
 }
 
 /// Listens on one address.
+///
+/// # Errors
+/// If the port can't be opened. The message names `argument`, which sets it.
 pub(crate) async fn on(address: SocketAddr, argument: &str) -> Result<Listener, Failure> {
     Listener::bind(address).await.map_err(|error| {
         let next = match error.kind() {
             io::ErrorKind::AddrInUse => format!("; something listens there already: choose another {argument}"),
             _ => String::new(),
         };
-        Failure::Failed(format!("can't listen on {address}: {error}{next}"))
+        Failure::Config(format!("can't listen on {address}: {error}{next}"))
     })
 }

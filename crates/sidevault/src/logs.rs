@@ -17,24 +17,64 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt as layer};
 
-use crate::settings::LogSettings;
+use crate::environment::Environment;
 
-/// How a line looks.
+/// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// One object: `ts`, `level`, `msg`, `target`, and the event's own fields beside them.
     Json,
-    /// For eyes.
+    /// Time, level, message and fields, for people.
     Human,
 }
 
-/// Starts the log, then says what was wrong with its own settings.
+/// How the log is written.
+pub(crate) struct LogSettings {
+    pub(crate) level: LevelFilter,
+    /// `None`: human on a terminal, JSON elsewhere.
+    pub(crate) format: Option<LogFormat>,
+    /// What is wrong with the variables, logged once the log works.
+    complaints: Vec<String>,
+}
+
+impl LogSettings {
+    /// Reads OP_LOG_LEVEL and SIDEVAULT_LOG_FORMAT. A wrong value is no error: the default is used, and logged.
+    pub(crate) fn read(environment: &Environment, default: LevelFilter) -> Self {
+        let mut complaints = Vec::new();
+        let level = match environment.get("OP_LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
+            None => default,
+            Some("trace") => LevelFilter::TRACE,
+            Some("debug") => LevelFilter::DEBUG,
+            Some("info") => LevelFilter::INFO,
+            Some("warn" | "warning") => LevelFilter::WARN,
+            Some("error") => LevelFilter::ERROR,
+            Some(_) => {
+                complaints.push("OP_LOG_LEVEL is none of trace, debug, info, warn, error: info is used".to_owned());
+                LevelFilter::INFO
+            }
+        };
+        let format = match environment.get("SIDEVAULT_LOG_FORMAT") {
+            None => None,
+            Some("json") => Some(LogFormat::Json),
+            Some("human") => Some(LogFormat::Human),
+            Some(_) => {
+                complaints.push("SIDEVAULT_LOG_FORMAT is neither json nor human, and is ignored".to_owned());
+                None
+            }
+        };
+        Self {
+            level,
+            format,
+            complaints,
+        }
+    }
+}
+
+/// Starts the log, then logs what is wrong with its settings.
 pub(crate) fn start(settings: &LogSettings) {
     let terminal = std::io::stderr().is_terminal();
-    let format = settings.format.unwrap_or(match terminal {
-        true => LogFormat::Human,
-        false => LogFormat::Json,
-    });
+    let usual = if terminal { LogFormat::Human } else { LogFormat::Json };
+    let format = settings.format.unwrap_or(usual);
     let level = settings.level;
     let lines = layer::layer()
         .with_writer(std::io::stderr)
@@ -44,17 +84,16 @@ pub(crate) fn start(settings: &LogSettings) {
     let lines = SpanFields
         .and_then(lines)
         .with_filter(filter_fn(move |event| is_wanted(event, level)));
-    // Fails only if there is a log already, which is fine too.
+    // Fails only if a log was started before; that one then serves.
     let _ = tracing_subscriber::registry().with(lines).try_init();
     for complaint in &settings.complaints {
         tracing::warn!("{complaint}");
     }
 }
 
-/// Other people's code may log headers and statements when it is asked for details. Those hold
-/// tokens and titles; so it is heard only when something is wrong. The Kubernetes client is not heard
-/// even then: it logs the whole of an answer that it can't read, which may be a Secret. The operator
-/// says itself what failed.
+/// Whether an event is logged. At the levels info and below, other crates may log headers and SQL statements, which hold
+/// tokens and titles: only their warnings and errors are logged. Of the Kubernetes client (`kube_…`) nothing is logged: it
+/// logs the whole of an answer that it can't parse, which may be a Secret. The operator logs its own errors.
 fn is_wanted(event: &Metadata<'_>, level: LevelFilter) -> bool {
     let target = event.target();
     // Our spans name the request or the object of a line, whatever the line's level.
@@ -151,11 +190,8 @@ fn human_line(writer: &mut Writer<'_>, meta: &Metadata<'_>, now: jiff::Timestamp
     let level = word(*meta.level());
     write!(writer, "{} {colour}{level:<5}{plain} ", now.strftime("%H:%M:%S%.3f"))?;
     for c in fields.message.chars() {
-        // A message may quote a file's name: no escape sequence gets from there to a terminal.
-        match c.is_control() {
-            true => writer.write_char('\u{fffd}')?,
-            false => writer.write_char(c)?,
-        }
+        // A message may quote a file's name, which may hold escape sequences.
+        writer.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
     }
     for (name, value) in &fields.others {
         write!(writer, " {name}={value}")?;
@@ -198,7 +234,7 @@ impl Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
-            // A String takes everything.
+            // Writing to a String never fails.
             "message" => drop(write!(self.message, "{value:?}")),
             _ => self.add(field, format!("{value:?}")),
         }
@@ -269,13 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn the_kubernetes_client_is_not_heard() {
+    fn nothing_of_the_kubernetes_client_is_logged() {
         let text = r#"{"kind":"Secret","data":{"v":7}}"#;
         let log = logged(LogFormat::Json, || {
             tracing::warn!(target: "kube_client::client", "{text}, invalid type");
-            tracing::warn!(target: "hyper", "heard");
+            tracing::warn!(target: "hyper", "broken");
         });
-        assert!(log.contains("heard") && !log.contains("Secret"), "{log}");
+        assert!(log.contains("broken") && !log.contains("Secret"), "{log}");
     }
 
     #[test]
@@ -334,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_heard_only_when_something_is_wrong() {
+    fn of_other_crates_only_warnings_and_errors_are_logged() {
         let lines = logged(LogFormat::Json, || {
             tracing::info!(target: "h2::codec", "authorization: Bearer x");
             tracing::warn!(target: "h2::codec", "broken");
@@ -345,9 +381,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_holds_no_escape_sequence_of_others() {
+    fn a_human_line_holds_no_escape_sequences() {
         let line = logged(LogFormat::Human, || tracing::warn!(file = "\x1b[2Jx", "bad \x1b[2J"));
         assert!(!line.contains('\x1b'), "{line}");
         assert!(line.contains("warn"));
+    }
+
+    #[test]
+    fn an_invalid_log_level_means_info_and_is_reported() {
+        let junk = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "loud")]), LevelFilter::WARN);
+        assert_eq!((junk.level, junk.complaints.len()), (LevelFilter::INFO, 1));
+        let good = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "Debug")]), LevelFilter::INFO);
+        assert_eq!((good.level, good.complaints.len()), (LevelFilter::DEBUG, 0));
     }
 }

@@ -1,21 +1,31 @@
 //! Sidevault: a self-hosted server that speaks the 1Password Connect API, in one binary.
 //!
-//! This crate wires the others together and holds no business rules: `cli` says what can be
-//! asked, `commands` has one module a command, `settings` reads the daemons' environment.
+//! This crate connects the other crates and holds no business rules: `cli` declares the command line, `commands` has one
+//! module a command, `settings` reads the daemons' environment. The features `server` and `operator` choose which
+//! commands are built.
 
+#[cfg(feature = "server")]
 mod admin;
 mod cli;
 mod commands;
 mod duration;
 mod environment;
 mod exit;
+#[cfg(feature = "server")]
 mod fields;
+#[cfg(feature = "server")]
 mod grants;
+#[cfg(feature = "server")]
+mod input;
+#[cfg(feature = "server")]
 mod installation;
+#[cfg(feature = "server")]
 mod listening;
 mod logs;
+#[cfg(feature = "server")]
 mod output;
 mod roles;
+#[cfg(feature = "server")]
 mod settings;
 mod signals;
 
@@ -25,22 +35,26 @@ use std::time::Duration;
 use clap::Parser as _;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::{Cli, Command, without_ignored};
+use crate::cli::{Cli, Command};
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::settings::{LogSettings, unknown_variables};
+use crate::logs::LogSettings;
 
 /// How long the process waits for blocking system calls when all else has ended. A read from a file system that does not
 /// answer can't be interrupted, and would keep the process from ending.
 const UNFINISHED_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let (arguments, ignored) = without_ignored(roles::arguments(std::env::args_os()));
+    let arguments = roles::arguments(std::env::args_os());
+    #[cfg(feature = "operator")]
+    let (arguments, ignored) = cli::without_ignored(arguments);
+    #[cfg(not(feature = "operator"))]
+    let ignored: Vec<&str> = Vec::new();
     let cli = Cli::parse_from(arguments);
-    let daemon = matches!(cli.command, Command::Api | Command::Sync(_) | Command::Operator(_));
+    let daemon = is_daemon(&cli.command);
     match run(cli.command, daemon, &ignored, &Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
-        // What ends a daemon belongs into its log, in the log's format.
+        // The reason why a daemon ended belongs into its log, in the log's format.
         Err(failure) if daemon => {
             tracing::error!("{failure}");
             ExitCode::from(failure.code())
@@ -49,12 +63,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether the command runs until a signal ends it, as `api`, `sync` and `operator` do in containers.
+fn is_daemon(command: &Command) -> bool {
+    match command {
+        #[cfg(feature = "server")]
+        Command::Api | Command::Sync(_) => true,
+        #[cfg(feature = "operator")]
+        Command::Operator(_) => true,
+        _ => false,
+    }
+}
+
 fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environment) -> Result<(), Failure> {
-    let level = match daemon {
-        true => LevelFilter::INFO,
-        false => LevelFilter::WARN,
-    };
+    let level = if daemon { LevelFilter::INFO } else { LevelFilter::WARN };
+    #[cfg_attr(not(feature = "operator"), allow(unused_mut))]
     let mut log = LogSettings::read(environment, level);
+    #[cfg(feature = "operator")]
     if let Command::Operator(arguments) = &command
         && let Some(level) = arguments.log_level
     {
@@ -67,17 +91,18 @@ fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environme
             ignored.join(", --")
         );
     }
-    // Every command but three handles keys; core dumps help nobody with those either.
+    // Nearly every command handles keys or secrets, which a core dump would write to disk.
     if let Err(error) = sidevault_keys::harden_process() {
         tracing::warn!(%error, "core dumps could not be turned off");
     }
-    if daemon && let Some(complaint) = unknown_variables(environment) {
-        tracing::warn!("{complaint}");
+    if daemon && let Some(warning) = environment.unknown_variables() {
+        tracing::warn!("{warning}");
     }
     match command {
+        #[cfg(feature = "server")]
         Command::Init(arguments) => commands::init::run(&arguments),
-        Command::Completion { shell } => commands::completion::completion(shell),
-        Command::Man { out } => commands::completion::man(out.as_deref()),
+        Command::Completion { shell } => commands::completion::run(shell),
+        Command::Man { out } => commands::man::run(out.as_deref()),
         command => {
             let runtime = runtime()?;
             let outcome = runtime.block_on(run_async(command, environment));
@@ -87,17 +112,27 @@ fn run(command: Command, daemon: bool, ignored: &[&str], environment: &Environme
     }
 }
 
+#[cfg_attr(not(feature = "server"), allow(unused_variables))]
 async fn run_async(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
+        #[cfg(feature = "server")]
         Command::Quickstart(arguments) => commands::quickstart::run(arguments, environment).await,
+        #[cfg(feature = "server")]
         Command::Api => commands::api::run(environment).await,
+        #[cfg(feature = "server")]
         Command::Sync(arguments) => commands::sync::run(arguments, environment).await,
+        #[cfg(feature = "operator")]
         Command::Operator(arguments) => commands::operator::run(*arguments).await,
+        #[cfg(feature = "server")]
         Command::Token(command) => commands::token::run(command, environment).await,
+        #[cfg(feature = "server")]
         Command::Vault(command) => commands::vault::run(command, environment).await,
+        #[cfg(feature = "server")]
         Command::Item(command) => commands::item::run(command, environment).await,
+        #[cfg(feature = "server")]
         Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,
-        Command::Init(_) | Command::Completion { .. } | Command::Man { .. } => Ok(()),
+        // `run` has carried out the others.
+        _ => Ok(()),
     }
 }
 
@@ -105,5 +140,5 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("no runtime: {error}")))
+        .map_err(|error| Failure::Failed(format!("the asynchronous runtime can't be started: {error}")))
 }

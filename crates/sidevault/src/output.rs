@@ -1,4 +1,4 @@
-//! What a command prints on stdout: lines, tables for people, JSON for programs.
+//! What commands print on stdout: lines and tables for people, JSON for programs.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-/// Prints a line. That nobody reads it any more is [`Failure::Unread`].
+/// Prints a line.
+///
+/// # Errors
+/// [`Failure::Unread`] if the reader has closed the pipe.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -19,16 +22,37 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?)
 }
 
-/// Whether to use colours on stdout (see no-color.org).
+/// Whether stdout is a terminal and colours are not turned off (see no-color.org).
 pub(crate) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text with a colour or weight (an SGR code), where that is wanted.
+/// Text with a colour or weight (an SGR code) on a terminal; plain text elsewhere.
 pub(crate) fn styled(text: &str, code: &str) -> String {
-    match colours() {
-        true => format!("\x1b[{code}m{text}\x1b[0m"),
-        false => text.to_owned(),
+    if colours() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What to type to run this binary again: the path it was started by, or `sidevault` if it is on the PATH.
+pub(crate) fn program() -> String {
+    let started_by = std::env::args().next().unwrap_or_default();
+    if started_by.contains('/') {
+        started_by
+    } else {
+        "sidevault".to_owned()
+    }
+}
+
+/// A text as one word of a shell command.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 
@@ -78,7 +102,7 @@ fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String
     cells.join("  ").trim_end().to_owned()
 }
 
-/// One line, without what could drive a terminal: a title may hold anything.
+/// The text as one line without control characters: a title may hold escape sequences that a terminal obeys.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -94,12 +118,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_one_harmless_line() {
+    fn printable_text_is_one_line_without_escape_sequences() {
         assert_eq!(printable("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn cells_are_padded_to_their_column() {
         assert_eq!(aligned(["a", "ü", ""].into_iter(), &[3, 2, 1]), "a    ü");
+    }
+
+    #[test]
+    fn a_shell_word_is_quoted_if_it_has_to_be() {
+        assert_eq!(shell_word("/home/a/.local"), "/home/a/.local");
+        assert_eq!(shell_word("My Vault's"), "'My Vault'\\''s'");
     }
 }

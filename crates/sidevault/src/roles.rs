@@ -1,10 +1,10 @@
-//! The name the program was called by may say which part it is: container images of api, sync
-//! and operator differ in nothing else, and neither 1Password's chart nor its examples pass a command.
+//! The program's name may choose the command. The container images of api, sync and operator hold the same program under
+//! another name, because neither 1Password's chart nor its examples pass a command.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// The sub-command a program name stands for.
+/// The command that a program name stands for.
 fn role(program: &OsStr) -> Option<&'static str> {
     match Path::new(program).file_name()?.to_str()? {
         "sidevault-api" => Some("api"),
@@ -14,8 +14,8 @@ fn role(program: &OsStr) -> Option<&'static str> {
     }
 }
 
-/// The command line with the role in it, if the program's name says one. A role that is spelled
-/// out, as in `sidevault-api api`, is not doubled.
+/// The command line, with the command that the program's name stands for inserted. A command that is there already, as in
+/// `sidevault-api api`, is not inserted again.
 pub(crate) fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = given.into_iter().collect();
     let Some(role) = arguments.first().and_then(|program| role(program)) else {
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_a_role_is_a_sub_command() {
+    fn the_programs_name_chooses_the_command() {
         assert_eq!(read(&["/usr/bin/sidevault-api"])[1..], ["api"]);
         assert_eq!(
             read(&["sidevault-sync", "--dir", "/git"])[1..],
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_name_changes_nothing() {
+    fn other_program_names_insert_no_command() {
         assert_eq!(read(&["sidevault", "api"])[1..], ["api"]);
         assert_eq!(read(&["/sidevault-api/sidevault", "token"])[1..], ["token"]);
         assert!(read(&[]).is_empty());

@@ -1,5 +1,5 @@
-//! What the daemons are told by their environment. The variables are Connect's own
-//! (`docs/configuration.md` of 1Password/connect); what is new here is called `SIDEVAULT_*`.
+//! The daemons' settings, read from environment variables. The variables are Connect's own
+//! (`docs/configuration.md` of 1Password/connect); ours are called `SIDEVAULT_*`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,15 +7,13 @@ use std::time::Duration;
 use sidevault_api::{Acme, DnsName, RevokedFile};
 use sidevault_keys::RevocationList;
 use sidevault_sync::LowDisk;
-use tracing::level_filters::LevelFilter;
 
 use crate::duration;
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::logs::LogFormat;
 
-/// Where the credentials are if nobody says otherwise. It does not hang on `$HOME`: in a
-/// container that is often `/`.
+/// Where the credentials are unless OP_SESSION is set. The path does not depend on `$HOME`, which is often `/` in a
+/// container.
 pub(crate) const DEFAULT_SESSION: &str = "/home/opuser/.op/1password-credentials.json";
 
 /// Where `.op/data` is if `XDG_DATA_HOME` is not set.
@@ -24,7 +22,7 @@ const DEFAULT_HOME: &str = "/home/opuser";
 /// The api's bus port: the one the deployment examples of Connect use.
 pub(crate) const API_BUS_PORT: u16 = 11220;
 
-/// Which half of a server.
+/// One of the two processes of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Api,
@@ -39,15 +37,15 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
-    /// Where the bus listens, if it does.
+    /// The port on which the bus listens; `None`: it does not listen.
     pub(crate) bus_port: Option<u16>,
-    /// Whom the bus dials, as `host:port`.
+    /// The peers that the bus dials, as `host:port`.
     pub(crate) bus_peers: Vec<String>,
     pub(crate) sync_timeout: Duration,
     pub(crate) inline_file_bytes: u64,
     pub(crate) tls: TlsSetting,
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// SIDEVAULT_REVOKED_FILE, or beside the credentials.
+    /// The revocation list: SIDEVAULT_REVOKED_FILE, else the file beside the credentials.
     pub(crate) revoked: Option<RevokedFile>,
     pub(crate) sync_config: Option<PathBuf>,
     pub(crate) low_disk: LowDisk,
@@ -76,7 +74,7 @@ impl Settings {
     /// Reads the settings for a role.
     ///
     /// # Errors
-    /// A value that can't be what it should; it names the variable.
+    /// A value that is not valid; the message names the variable.
     pub(crate) fn read(environment: &Environment, role: Role) -> Result<Self, Failure> {
         let (http_port, bus_port, bus_peers) = match role {
             Role::Api => (8080, Some(API_BUS_PORT), Vec::new()),
@@ -158,81 +156,6 @@ pub(crate) fn data_directory(environment: &Environment) -> PathBuf {
     PathBuf::from(environment.get("XDG_DATA_HOME").unwrap_or(DEFAULT_HOME)).join(".op/data")
 }
 
-/// How the log is written.
-pub(crate) struct LogSettings {
-    pub(crate) level: LevelFilter,
-    pub(crate) format: Option<LogFormat>,
-    /// What is to be said about the settings once there is a log.
-    pub(crate) complaints: Vec<String>,
-}
-
-impl LogSettings {
-    /// Never fails: a log that can't be set up as asked is still a log.
-    pub(crate) fn read(environment: &Environment, default: LevelFilter) -> Self {
-        let mut complaints = Vec::new();
-        let level = match environment.get("OP_LOG_LEVEL").map(str::to_ascii_lowercase).as_deref() {
-            None => default,
-            Some("trace") => LevelFilter::TRACE,
-            Some("debug") => LevelFilter::DEBUG,
-            Some("info") => LevelFilter::INFO,
-            Some("warn" | "warning") => LevelFilter::WARN,
-            Some("error") => LevelFilter::ERROR,
-            Some(_) => {
-                complaints.push("OP_LOG_LEVEL is none of trace, debug, info, warn, error: info is used".to_owned());
-                LevelFilter::INFO
-            }
-        };
-        let format = match environment.get("SIDEVAULT_LOG_FORMAT") {
-            None => None,
-            Some("json") => Some(LogFormat::Json),
-            Some("human") => Some(LogFormat::Human),
-            Some(_) => {
-                complaints.push("SIDEVAULT_LOG_FORMAT is neither json nor human, and is ignored".to_owned());
-                None
-            }
-        };
-        Self {
-            level,
-            format,
-            complaints,
-        }
-    }
-}
-
-/// Connect's variables, and the ones its clients read.
-const KNOWN: [&str; 20] = [
-    "OP_SESSION",
-    "OP_HTTP_PORT",
-    "OP_HTTPS_PORT",
-    "OP_LOG_LEVEL",
-    "OP_BUS_PORT",
-    "OP_BUS_PEERS",
-    "OP_SYNC_TIMEOUT",
-    "OP_TLS_CERT_FILE",
-    "OP_TLS_KEY_FILE",
-    "OP_TLS_USE_LETSENCRYPT",
-    "OP_TLS_DOMAIN",
-    "OP_MAX_INLINE_FILE_SIZE_KB",
-    "OP_PROFILER_OUTPUT_DIR",
-    "OP_PROFILER_INTERVAL",
-    "OP_PROFILER_KEEP_LAST",
-    "OP_CONNECT_HOST",
-    "OP_CONNECT_TOKEN",
-    "OP_VAULT",
-    "OP_ACCOUNT",
-    "OP_SERVICE_ACCOUNT_TOKEN",
-];
-
-/// The variables that look like Connect's and are none, in one sentence. A Kubernetes Service
-/// named `op-…` sets some; so it is a warning.
-pub(crate) fn unknown_variables(environment: &Environment) -> Option<String> {
-    let unknown: Vec<&str> = environment
-        .names()
-        .filter(|name| name.starts_with("OP_") && !KNOWN.contains(name))
-        .collect();
-    (!unknown.is_empty()).then(|| format!("these variables are not known and are ignored: {}", unknown.join(", ")))
-}
-
 fn port(environment: &Environment, name: &str) -> Result<Option<u16>, Failure> {
     environment
         .get(name)
@@ -245,7 +168,7 @@ fn number<T: std::str::FromStr>(name: &str, text: &str, what: &str) -> Result<T,
         .map_err(|_| Failure::Config(format!("{name}: \"{}\" is not {what}", shortened(text))))
 }
 
-/// Enough of a wrong value to recognize it by.
+/// The first 40 characters of a wrong value: enough to recognise it.
 fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -325,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn with_nothing_set_the_two_halves_find_each_other() {
+    fn without_variables_api_and_sync_use_matching_ports() {
         let none = Environment::default();
         let api = Settings::read(&none, Role::Api).unwrap();
         let sync = Settings::read(&none, Role::Sync).unwrap();
@@ -359,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_charts_values_are_taken() {
+    fn variables_as_the_helm_chart_sets_them_are_read() {
         let environment = Environment::from([
             ("OP_BUS_PORT", "11221"),
             ("OP_BUS_PEERS", "localhost:11220, [::1]:11222,"),
@@ -376,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_names_its_variable() {
+    fn an_error_names_the_variable() {
         for (name, value) in [
             ("OP_HTTP_PORT", "80a"),
             ("OP_BUS_PORT", "70000"),
@@ -420,20 +343,5 @@ mod tests {
         assert_eq!((directory.as_str(), authority), (Acme::LETS_ENCRYPT, None));
         let failure = tls("http://ca.internal/dir").unwrap_err();
         assert!(failure.to_string().contains("SIDEVAULT_ACME_DIRECTORY"), "{failure}");
-    }
-
-    #[test]
-    fn a_junk_log_level_means_info_and_is_complained_about() {
-        let junk = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "loud")]), LevelFilter::WARN);
-        assert_eq!((junk.level, junk.complaints.len()), (LevelFilter::INFO, 1));
-        let good = LogSettings::read(&Environment::from([("OP_LOG_LEVEL", "Debug")]), LevelFilter::INFO);
-        assert_eq!((good.level, good.complaints.len()), (LevelFilter::DEBUG, 0));
-    }
-
-    #[test]
-    fn unknown_variables_are_named_once() {
-        let environment = Environment::from([("OP_HTTP_PROT", "1"), ("OP_SESSION", "x"), ("OPAL", "y")]);
-        let complaint = unknown_variables(&environment).unwrap();
-        assert!(complaint.ends_with(": OP_HTTP_PROT"), "{complaint}");
     }
 }

@@ -1,43 +1,32 @@
-//! When to stop.
+//! SIGTERM and SIGINT end the process in order.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::Failure;
+use crate::exit::{EXIT_INTERRUPTED, Failure};
 
-/// SIGTERM and SIGINT, caught from the moment this is made.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(crate) fn catch() -> Result<Self, Failure> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// A token that the first signal cancels. A second one does not wait for anything.
-    pub(crate) fn into_token(mut self) -> CancellationToken {
-        let stop = CancellationToken::new();
-        let stopping = stop.clone();
-        tokio::spawn(async move {
-            self.next().await;
-            tracing::info!("stopping");
-            stopping.cancel();
-            self.next().await;
-            // The status shells give for a process that SIGINT ended.
-            std::process::exit(130);
-        });
-        stop
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
+/// Catches SIGTERM and SIGINT from now on. Returns a token that the first signal cancels; a second signal ends the process
+/// at once, with exit status 130.
+///
+/// # Errors
+/// If the system does not let the process catch signals.
+pub(crate) fn stop_token() -> Result<CancellationToken, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!("stopping");
+        stopping.cancel();
+        next().await;
+        std::process::exit(EXIT_INTERRUPTED);
+    });
+    Ok(stop)
 }

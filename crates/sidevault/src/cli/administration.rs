@@ -1,4 +1,4 @@
-//! What an administrator asks of their own server: tokens, vaults, and what is wrong.
+//! The arguments of commands for a server's administrator: `token`, `vault`, `doctor`.
 
 use std::path::PathBuf;
 
@@ -7,30 +7,28 @@ use clap::{Args, Subcommand};
 use crate::duration::parse_expiry;
 use crate::grants::Grant;
 
-/// Where a server's data and keys are, for commands to an administrator's own server.
+/// Where a server's data and keys are.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Place {
-    /// The data directory [default: the daemons', or quickstart's if only that one is there]
+    /// The data directory [default: the daemons' ($XDG_DATA_HOME/.op/data), or quickstart's if only that one exists]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// The credentials: a path, JSON or base64 [default: OP_SESSION, or 1password-credentials.json in the data
-    /// directory]
+    /// directory, or in the current one]
     #[arg(long, value_name = "FILE")]
     pub(crate) session: Option<String>,
 }
 
-/// What to do with tokens.
+/// The commands of `token`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
     /// Make a token and print it
     ///
-    /// Neither the server nor the vault needs to exist yet: a vault's id is computed from its name. Without a store to look
-    /// into, the token opens the first vault of that name.
-    #[command(
-        after_help = "Example: sidevault token create eso --vault secrets=read --vault apps=read,write --expires 90d"
-    )]
+    /// Neither the server nor the vault needs to exist yet: a vault's id is computed from its name. If the store can't be
+    /// read here, the token opens the first vault of that name.
+    #[command(after_help = TOKEN_EXAMPLES)]
     Create(TokenCreate),
-    /// List the tokens the server knows
+    /// List the tokens that the store knows
     List {
         #[command(flatten)]
         place: Place,
@@ -46,7 +44,7 @@ pub(crate) enum Token {
         /// The tokens' names or ids (jti)
         #[arg(required = true, value_name = "TOKEN")]
         tokens: Vec<String>,
-        /// Add the tokens to this revocation list instead of asking the server; a missing file is made
+        /// Add the tokens to this revocation list instead of the store; a missing file is made
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
         #[command(flatten)]
@@ -60,7 +58,7 @@ pub(crate) enum Token {
         #[command(flatten)]
         place: Place,
     },
-    /// Show what a token says, and whether the server would believe it
+    /// Show what a token grants, and whether the server would accept it
     Inspect {
         /// The token; `-`, or nothing, reads it from standard input
         token: Option<String>,
@@ -72,38 +70,49 @@ pub(crate) enum Token {
     },
 }
 
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  sidevault token create ci --vault secrets=read --expires 90d
+  sidevault token create eso --vault secrets=read --vault apps=read,write --issuer keys/issuer.json --out keys/token";
+
 /// Arguments of `token create`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenCreate {
-    /// What to call it, in logs and lists
+    /// The token's name, in logs and lists
     pub(crate) name: String,
-    /// A vault and what the token may do in it: read, write, or read,write; may be given more than once
+    /// A vault and the token's rights in it: read, write, or read,write; may be given more than once
     #[arg(long = "vault", value_name = "NAME=RIGHTS", required = true)]
     pub(crate) grants: Vec<Grant>,
-    /// When it expires: 12h, 90d, never
+    /// When the token expires: 12h, 90d, never
     #[arg(long, default_value = "never", value_parser = parse_expiry, value_name = "WHEN")]
     pub(crate) expires: ExpiresIn,
     /// The issuer file [default: ./issuer.json, or the data directory's]
     #[arg(long, value_name = "FILE")]
     pub(crate) issuer: Option<PathBuf>,
+    /// Write the token to this new file, readable for you only, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Look for no server on this machine: the token is for a server elsewhere
+    #[arg(long, conflicts_with_all = ["data", "session"])]
+    pub(crate) offline: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }
 
-/// `None`: never. The alias keeps clap from reading `Option` as "may be left out".
+/// `None`: never. The alias keeps clap from reading `Option` as an argument that may be left out.
 pub(crate) type ExpiresIn = std::option::Option<std::time::Duration>;
 
-/// What to do with vaults.
+/// The commands of `vault`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Vault {
     /// Make a local vault
     Create {
-        /// Its name
+        /// The vault's name
         name: String,
-        /// What it is for
+        /// What the vault is for
         #[arg(long)]
         description: Option<String>,
-        /// Even where the disk goes with the Pod
+        /// Make the vault even on a disk that is lost with the Pod
         #[arg(long)]
         allow_ephemeral: bool,
         #[command(flatten)]
@@ -119,18 +128,20 @@ pub(crate) enum Vault {
     },
     /// Give a local vault another name; its id stays
     Rename {
-        /// Its name or id
+        /// The vault's name or id
         old: String,
-        /// The name it gets
+        /// The new name
         new: String,
         #[command(flatten)]
         place: Place,
     },
     /// Delete a local vault and everything in it, for good
+    ///
+    /// Asks for confirmation on a terminal; elsewhere --yes is needed.
     Delete {
-        /// Its name or id
+        /// The vault's name or id
         name: String,
-        /// Yes, really
+        /// Delete without asking
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -146,4 +157,27 @@ pub(crate) struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn a_token_that_never_expires_can_be_asked_for() {
+        let expires = |when: &[&str]| {
+            let words = ["sidevault", "token", "create", "x", "--vault", "a=read"];
+            match Cli::try_parse_from(words.iter().chain(when)).unwrap().command {
+                Command::Token(Token::Create(create)) => create.expires,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(expires(&[]), None);
+        assert_eq!(expires(&["--expires", "never"]), None);
+        assert_eq!(expires(&["--expires", "1d"]).unwrap().as_secs(), 86400);
+    }
 }

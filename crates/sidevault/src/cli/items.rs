@@ -1,12 +1,12 @@
-//! What is asked of items, of any server.
+//! The arguments of `item`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::fields::FieldArgument;
+use crate::fields::FieldText;
 
-/// Which vault, by name or id.
+/// The vault that the item is in.
 #[derive(Debug, Args)]
 pub(crate) struct InVault {
     /// The vault's name or id
@@ -14,30 +14,24 @@ pub(crate) struct InVault {
     pub(crate) vault: String,
 }
 
-/// What to do with items.
+/// The commands of `item`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Item {
     /// List a vault's items
-    List {
-        #[command(flatten)]
-        vault: InVault,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(ItemList),
     /// Show an item, or one of its fields
     Get {
-        /// Its title or id
+        /// The item's title or id
         item: String,
         #[command(flatten)]
         vault: InVault,
-        /// Print this field's value and nothing else
+        /// Print the value of this field and nothing else: LABEL or SECTION.LABEL
         #[arg(long, value_name = "LABEL", conflicts_with = "json")]
         field: Option<String>,
         /// Show concealed values too
         #[arg(long)]
         reveal: bool,
-        /// As it was in this version
+        /// Show the item as it was in this version
         #[arg(long, value_name = "N")]
         version: Option<u32>,
         /// Print JSON, with every value
@@ -49,15 +43,20 @@ pub(crate) enum Item {
     /// Change an item
     Edit(ItemEdit),
     /// Delete an item with its history, for good
+    ///
+    /// Asks for confirmation on a terminal; elsewhere --yes is needed.
     Delete {
-        /// Its title or id
+        /// The item's title or id
         item: String,
         #[command(flatten)]
         vault: InVault,
+        /// Delete without asking
+        #[arg(long)]
+        yes: bool,
     },
     /// List an item's versions
     History {
-        /// Its title or id
+        /// The item's title or id
         item: String,
         #[command(flatten)]
         vault: InVault,
@@ -67,7 +66,7 @@ pub(crate) enum Item {
     },
     /// Make a new version with the content of an earlier one
     Restore {
-        /// Its title or id
+        /// The item's title or id
         item: String,
         #[command(flatten)]
         vault: InVault,
@@ -77,15 +76,39 @@ pub(crate) enum Item {
     },
 }
 
-/// What the manual says of `--field`.
+/// The syntax of `--field`, for `--help` and the manual page.
 const FIELD_HELP: &str = "\
 Fields:
-  label=value                    text; username, password and notesPlain are what they say
-  label[type]=value              string, concealed, email, url, otp, date, month_year, phone, ...
-  label[generate]=               a new value of 32 characters
-  label[generate]=letters,digits,20   by this recipe: letters, digits, symbols, a length
-  label[delete]=                 edit only: takes the field away
-Values on the command line can be seen by other users of this machine; --from-file can't.";
+  label=value              text; username, password and notesPlain get their purpose
+  section.label=value      a field in a section; a dot in a name is written \\.
+  label=-                  the value is read from standard input; on a terminal it is not shown
+  label=@file              the value is the file's content; a value that begins with @: \\@
+  label[type]=value        string, concealed, email, url, otp, date, month_year, phone, ...
+  label[generate]=         a new value of 32 characters
+  label[generate]=letters,digits,20
+                           by this recipe: letters, digits, symbols, a length
+  label[delete]=           edit only: removes the field
+Other users of this machine can see values on the command line. They can't see those of `-`,
+`@file` and --from-file.";
+
+/// Arguments of `item list`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: sidevault item list --vault secrets --filter 'title sw \"db-\" and not tag eq \"old\"'"
+)]
+pub(crate) struct ItemList {
+    #[command(flatten)]
+    pub(crate) vault: InVault,
+    /// Only items that have this tag; may be given more than once: items that have all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Only items that this filter selects, as in the REST API's `filter`
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Arguments of `item create`.
 #[derive(Debug, Args)]
@@ -93,10 +116,10 @@ Values on the command line can be seen by other users of this machine; --from-fi
 pub(crate) struct ItemCreate {
     #[command(flatten)]
     pub(crate) vault: InVault,
-    /// Its title
+    /// The item's title
     #[arg(long, required_unless_present = "from_file")]
     pub(crate) title: Option<String>,
-    /// What it is: LOGIN, PASSWORD, API_CREDENTIAL, DATABASE, SERVER, SECURE_NOTE, ... [default: LOGIN]
+    /// The item's category: LOGIN, PASSWORD, API_CREDENTIAL, DATABASE, SERVER, SECURE_NOTE, ... [default: LOGIN]
     #[arg(long)]
     pub(crate) category: Option<String>,
     /// A tag; may be given more than once
@@ -107,8 +130,9 @@ pub(crate) struct ItemCreate {
     pub(crate) urls: Vec<String>,
     /// A field; may be given more than once
     #[arg(long = "field", value_name = "LABEL=VALUE")]
-    pub(crate) fields: Vec<FieldArgument>,
-    /// An item as JSON, to which the other arguments add; `-` is standard input
+    pub(crate) fields: Vec<FieldText>,
+    /// An item as JSON, to which the other arguments add; `-` reads it from standard input. The JSON of `op item get
+    /// --format json` is understood, too
     #[arg(long, value_name = "FILE")]
     pub(crate) from_file: Option<PathBuf>,
     /// Print the new item as JSON
@@ -120,21 +144,27 @@ pub(crate) struct ItemCreate {
 #[derive(Debug, Args)]
 #[command(after_help = FIELD_HELP)]
 pub(crate) struct ItemEdit {
-    /// Its title or id
+    /// The item's title or id
     pub(crate) item: String,
     #[command(flatten)]
     pub(crate) vault: InVault,
-    /// Its new title
+    /// The new title
     #[arg(long)]
     pub(crate) title: Option<String>,
-    /// A tag it has then; may be given more than once and replaces all tags
+    /// The new category: LOGIN, PASSWORD, API_CREDENTIAL, DATABASE, SERVER, SECURE_NOTE, ...
+    #[arg(long)]
+    pub(crate) category: Option<String>,
+    /// A tag; may be given more than once. These tags replace all earlier ones
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
+    /// A web address; may be given more than once. These addresses replace all earlier ones
+    #[arg(long = "url", value_name = "URL")]
+    pub(crate) urls: Vec<String>,
     /// A field to change or add; may be given more than once
     #[arg(long = "field", value_name = "LABEL=VALUE")]
-    pub(crate) fields: Vec<FieldArgument>,
-    /// An item as JSON that replaces everything but the files; `-` is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["title", "tags", "fields"])]
+    pub(crate) fields: Vec<FieldText>,
+    /// An item as JSON that replaces everything but the files; `-` reads it from standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["title", "category", "tags", "urls", "fields"])]
     pub(crate) from_file: Option<PathBuf>,
     /// Print the item as JSON
     #[arg(long)]

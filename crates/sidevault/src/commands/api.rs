@@ -1,4 +1,4 @@
-//! `sidevault api`: one half of a server.
+//! `sidevault api`: serves the REST API.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::exit::Failure;
 use crate::installation::load_credentials;
 use crate::listening;
 use crate::settings::{Role, Settings, TlsSetting};
-use crate::signals::Signals;
+use crate::signals::stop_token;
 
-/// Serves until a signal says stop, then finishes what is in work.
+/// Serves until a signal says stop, then finishes the requests that it has begun.
 pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     let settings = Settings::read(environment, Role::Api)?;
-    let stop = Signals::catch()?.into_token();
+    let stop = stop_token()?;
     let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
     let credentials = Arc::new(credentials);
     let revoked = revoked(settings.revoked)?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     serve_until(api, listener, tls, stop).await;
     running
         .await
-        .map_err(|error| Failure::Failed(format!("the api ended badly: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("the api's task failed: {error}")))?;
     tracing::info!("api has stopped");
     Ok(())
 }
@@ -75,16 +75,17 @@ pub(crate) fn revoked(file: Option<RevokedFile>) -> Result<Revoked, Failure> {
     })
 }
 
-/// Serves until `stop`, then lets the api's own tasks come to their end too.
+/// Serves until `stop`, then ends the api's event streams and waits for its tasks.
 pub(crate) async fn serve_until(api: Arc<Api>, listener: sidevault_api::Listener, tls: Tls, stop: CancellationToken) {
-    // Event streams never end by themselves: the api has to end them, or draining would wait.
+    // Event streams never end by themselves: unless the api ends them, draining would wait for ever.
     let (ending, stopping) = (api.clone(), stop.clone());
     let ender = tokio::spawn(async move {
         stopping.cancelled().await;
         ending.stop();
     });
     serve(api, listener, tls, stop).await;
-    let _done = ender.await;
+    // The task can't fail: it only waits and calls `stop`.
+    let _ = ender.await;
 }
 
 fn tls(setting: TlsSetting, data: &Path, stop: &CancellationToken) -> Result<Tls, Failure> {

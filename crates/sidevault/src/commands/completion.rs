@@ -1,7 +1,6 @@
-//! `sidevault completion` and `sidevault man`: made from the command line's own description.
+//! `sidevault completion`: a shell's completion script, generated from the command line's declaration.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -9,23 +8,9 @@ use clap_complete::Shell;
 use crate::cli::Cli;
 use crate::exit::Failure;
 
-/// Prints a shell's completion script.
-pub(crate) fn completion(shell: Shell) -> Result<(), Failure> {
+/// Prints the script.
+pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "sidevault", &mut script);
     Ok(std::io::stdout().lock().write_all(&script)?)
-}
-
-/// Prints the manual page, or writes one for each command.
-pub(crate) fn man(out: Option<&Path>) -> Result<(), Failure> {
-    match out {
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            Ok(std::io::stdout().lock().write_all(&page)?)
-        }
-        Some(dir) => std::fs::create_dir_all(dir)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-            .map_err(|error| Failure::Failed(format!("{}: {error}", dir.display()))),
-    }
 }

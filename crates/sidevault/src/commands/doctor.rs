@@ -1,4 +1,4 @@
-//! `sidevault doctor`: looks at everything that usually goes wrong, and says what to do.
+//! `sidevault doctor`: checks what usually goes wrong with a server, and says what to do about it.
 
 mod keys;
 mod local;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use crate::cli;
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::installation::Installation;
+use crate::installation::{Deployment, Installation, quickstart_directory};
 use crate::output;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
@@ -21,19 +21,19 @@ enum Level {
     Fail,
 }
 
-/// One check.
+/// The result of one check, for people.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
     level: Level,
-    /// What was seen, and why it is as it is.
+    /// What the check saw.
     cause: String,
-    /// One command, or one thing to do.
+    /// What to do: a command, or a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
@@ -64,19 +64,85 @@ impl Findings {
     }
 }
 
+/// What to type to start a server, and where its log is.
+struct Advice {
+    deployment: Deployment,
+    /// ` --data DIR`, if the data directory is not quickstart's usual one.
+    data_argument: String,
+}
+
+impl Advice {
+    fn new(installation: &Installation, environment: &Environment) -> Self {
+        let data = &installation.data;
+        let is_usual = *data == quickstart_directory(environment);
+        Self {
+            deployment: installation.deployment(),
+            data_argument: if is_usual {
+                String::new()
+            } else {
+                format!(" --data {}", data.display())
+            },
+        }
+    }
+
+    fn start(&self, process: &str) -> String {
+        match self.deployment {
+            Deployment::Quickstart => format!("sidevault quickstart{}", self.data_argument),
+            Deployment::Pair => format!("sidevault {process}"),
+            Deployment::Kubernetes => format!("kubectl logs POD -c connect-{process}, and kubectl describe pod POD"),
+        }
+    }
+
+    fn start_api(&self) -> String {
+        self.start("api")
+    }
+
+    fn start_sync(&self) -> String {
+        self.start("sync")
+    }
+
+    /// The log of sync.
+    fn log(&self) -> &'static str {
+        match self.deployment {
+            Deployment::Quickstart => "see the output of quickstart",
+            Deployment::Pair => "see the log of sync",
+            Deployment::Kubernetes => "kubectl logs POD -c connect-sync",
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: &cli::Doctor, environment: &Environment) -> Result<(), Failure> {
     let installation = Installation::find(&arguments.place, environment);
+    let advice = Advice::new(&installation, environment);
     let mut findings = Findings::default();
+    let is_here = installation.data.exists() || installation.has_keys();
+    let names_a_server = environment.get("OP_CONNECT_HOST").is_some();
+    if !is_here && !names_a_server {
+        findings.fail(
+            "server",
+            format!(
+                "there is no server on this machine: no keys, and no data directory {}",
+                installation.data.display()
+            ),
+            "sidevault quickstart makes one. For a server elsewhere: export OP_CONNECT_HOST=... OP_CONNECT_TOKEN=...",
+        );
+        return report(&findings, arguments.json);
+    }
+    let api_is_up = remote::api(&mut findings, environment, &installation, &advice).await;
+    if !is_here {
+        return report(&findings, arguments.json);
+    }
     let credentials = keys::check(&mut findings, &installation);
     local::directory(&mut findings, environment, &installation);
-    let mut api_is_up = false;
-    remote::api(&mut findings, environment, &installation, &mut api_is_up).await;
     if let Some(credentials) = &credentials {
-        local::store(&mut findings, &installation, credentials).await;
+        local::store(&mut findings, &installation, credentials, &advice).await;
         keys::own_token(&mut findings, environment, &installation, credentials);
     }
-    let sync_is_up = local::sync(&mut findings, &installation, credentials.as_ref()).await;
-    local::ports(&mut findings, environment, api_is_up, sync_is_up).await;
+    let sync_is_up = local::sync(&mut findings, &installation, credentials.as_ref(), &advice).await;
+    // Quickstart's port is an argument, and it opens no other one.
+    if advice.deployment != Deployment::Quickstart {
+        local::ports(&mut findings, environment, api_is_up, sync_is_up).await;
+    }
     report(&findings, arguments.json)
 }
 
@@ -96,7 +162,7 @@ fn report(findings: &Findings, json: bool) -> Result<(), Failure> {
                 output::printable(&finding.cause)
             ))?;
             if let Some(fix) = &finding.fix {
-                output::line(&format!("      {:<12} -> {fix}", ""))?;
+                output::line(&format!("      {:<12} -> {}", "", output::printable(fix)))?;
             }
         }
     }

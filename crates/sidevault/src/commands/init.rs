@@ -1,7 +1,7 @@
 //! `sidevault init`: the keys of a new server.
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sidevault_keys::{Credentials, Passphrase, write_new};
 
@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE};
 use crate::output;
 
-/// Writes both files, or none.
+/// Makes both files, or none.
 pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
     let passphrase = arguments
         .passphrase_file
@@ -22,35 +22,42 @@ pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
     let (credentials, issuer) = (arguments.out.join(CREDENTIALS_FILE), arguments.out.join(ISSUER_FILE));
     let (credentials, issuer) = (credentials.display(), issuer.display());
     output::line(&format!(
-        "Wrote {credentials} (for the server) and {issuer} (for you: whoever has it can read everything \
-         through the server. Keep it off the server, and keep a copy of both).
+        "Wrote {credentials} (for the server) and {issuer} (for you: it signs tokens, so its owner can read everything \
+         through the server. Keep it off the server, and keep a copy of both files).
 
-Next:
+In Kubernetes:
   kubectl create secret generic op-credentials --from-file={CREDENTIALS_FILE}={credentials}
-  sidevault token create my-app --issuer {issuer} --vault secrets=read
-or, on this machine:
-  export OP_SESSION={credentials} XDG_DATA_HOME=$PWD/data
+  sidevault token create my-app --vault secrets=read --expires 90d --issuer {issuer} --out my-app.token
+On this machine:
+  export OP_SESSION={absolute} XDG_DATA_HOME=$PWD/data
+  sidevault api &
   sidevault sync --vault secrets &
-  sidevault api"
+  sidevault token create my-app --vault secrets=read --expires 90d --issuer {issuer}",
+        absolute = absolute(&arguments.out.join(CREDENTIALS_FILE)).display(),
     ))
 }
 
-/// Makes a directory that only its owner can look into. One that is there stays as it is.
+/// The path from the root, so that it is still right in another directory.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Makes a directory with mode 0700. A directory that exists keeps its mode.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
-/// Makes a pair of files in `dir`.
+/// Writes new keys into two files in `dir`.
 pub(crate) fn write_keys(dir: &Path, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
     let (credentials, issuer) = Credentials::generate();
-    // The issuer first: without it the other file is of no use, and the other way round it is.
+    // The issuer's file first: if the second file can't be written, the first is removed again.
     let (server, own) = (dir.join(CREDENTIALS_FILE), dir.join(ISSUER_FILE));
     if server.symlink_metadata().is_ok() {
         return Err(sidevault_keys::CredentialsError::AlreadyExists { path: server }.into());
     }
     write_new(&own, issuer.to_json().as_bytes())?;
     write_new(&server, credentials.to_json(passphrase).as_bytes()).inspect_err(|_| {
-        // Best effort: half a pair would only be in the way of the next try.
+        // Best effort: a file without the other one would stop the next try.
         let _ = std::fs::remove_file(&own);
     })?;
     Ok(())
@@ -64,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_for_keys_is_the_owners_and_another_is_left_alone() {
+    fn a_new_directory_has_mode_0700_and_an_existing_one_keeps_its_mode() {
         let dir = tempfile::tempdir().unwrap();
         let keys = dir.path().join("new/keys");
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;

@@ -9,23 +9,25 @@ pub(crate) use server::{DEFAULT_HOST, host, token};
 use std::io::Read as _;
 use std::path::Path;
 
-use sidevault_client::Client;
-use sidevault_model::{Item, ItemInput, UrlInput, VaultId};
+use sidevault_client::Filter;
+use sidevault_model::{Item, ItemInput, Section, SectionInput, UrlInput};
 
-use crate::cli::{self, ItemCreate};
+use crate::cli::{self, ItemCreate, ItemList};
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::fields::Content;
+use crate::fields::{self, Content, FieldArgument};
+use crate::input;
 use crate::output::{self, Table};
+use server::Server;
 
-/// The largest item that is read from a file: more than any server takes.
+/// The largest item that is read from a file or from standard input, in bytes: more than any server takes.
 const MAX_ITEM_BYTES: u64 = 32 << 20;
 
 /// Runs one of the sub-commands.
 pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result<(), Failure> {
-    let client = server::connect(environment)?;
+    let server = Server::connect(environment)?;
     match command {
-        cli::Item::List { vault, json } => list(&client, &vault.vault, json).await,
+        cli::Item::List(arguments) => list(&server, arguments).await,
         cli::Item::Get {
             item,
             vault,
@@ -34,27 +36,37 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
             version,
             json,
         } => {
-            let mut found = client.resolve(&vault.vault, &item).await?;
+            let mut found = server.item(&vault.vault, &item).await?;
             if let Some(version) = version {
-                found = client.item_version(found.vault, found.id, version).await?;
+                let earlier = server.client.item_version(found.vault, found.id, version).await;
+                found = earlier.map_err(|error| server.failure(error))?;
             }
             match (field, json) {
-                (Some(label), _) => show::field(&found, &label),
+                (Some(name), _) => show::field(&found, &name),
                 (None, true) => output::json(&found),
-                (None, false) => show::item(&found, reveal),
+                (None, false) => show::item(&found, &server.vault_for_people(found.vault).await, reveal),
             }
         }
-        cli::Item::Create(arguments) => create(&client, arguments).await,
-        cli::Item::Edit(arguments) => edit::run(&client, arguments).await,
-        cli::Item::Delete { item, vault } => {
-            let found = client.resolve(&vault.vault, &item).await?;
-            client.delete_item(found.vault, found.id).await?;
-            output::line(&format!("deleted {} {}", found.id, output::printable(&found.title)))
+        cli::Item::Create(arguments) => create(&server, arguments).await,
+        cli::Item::Edit(arguments) => edit::run(&server, arguments).await,
+        cli::Item::Delete { item, vault, yes } => {
+            let found = server.item(&vault.vault, &item).await?;
+            let title = output::printable(&found.title);
+            if !yes {
+                input::confirm(&format!(
+                    "This deletes the item \"{title}\" ({}) with its history for good.",
+                    found.id
+                ))?;
+            }
+            let deleted = server.client.delete_item(found.vault, found.id).await;
+            deleted.map_err(|error| server.failure(error))?;
+            output::line(&format!("deleted {} {title}", found.id))
         }
-        cli::Item::History { item, vault, json } => history(&client, &vault.vault, &item, json).await,
+        cli::Item::History { item, vault, json } => history(&server, &vault.vault, &item, json).await,
         cli::Item::Restore { item, vault, version } => {
-            let found = client.resolve(&vault.vault, &item).await?;
-            client.restore(found.vault, found.id, version).await?;
+            let found = server.item(&vault.vault, &item).await?;
+            let restored = server.client.restore(found.vault, found.id, version).await;
+            restored.map_err(|error| server.failure(error))?;
             output::line(&format!(
                 "restored {} {}: version {} has the content of version {version}",
                 found.id,
@@ -65,18 +77,31 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
     }
 }
 
-async fn list(client: &Client, vault: &str, json: bool) -> Result<(), Failure> {
-    let vault = vault_id(client, vault).await?;
-    let items = client.items(vault, None).await?;
-    if json {
+async fn list(server: &Server, arguments: ItemList) -> Result<(), Failure> {
+    let vault = server.vault(&arguments.vault.vault).await?;
+    let tags = arguments.tags.iter().map(|tag| Filter::tag(tag).as_str().to_owned());
+    let mut conditions: Vec<String> = tags.collect();
+    if let Some(filter) = arguments.filter {
+        // Not every Connect server knows parentheses, so they are only there if something is combined.
+        conditions.push(if conditions.is_empty() {
+            filter
+        } else {
+            format!("({filter})")
+        });
+    }
+    let filter = (!conditions.is_empty()).then(|| Filter::raw(conditions.join(" and ")));
+    let items = server.client.items(vault, filter.as_ref()).await;
+    let items = items.map_err(|error| server.failure(error))?;
+    if arguments.json {
         return output::json(&items);
     }
-    let mut table = Table::new(["ID", "TITLE", "CATEGORY", "VERSION", "UPDATED"]);
+    let mut table = Table::new(["ID", "TITLE", "CATEGORY", "TAGS", "VERSION", "UPDATED"]);
     for item in items {
         table.row([
             item.id.to_string(),
             item.title.clone(),
             item.category.to_string(),
+            item.tags.join(", "),
             item.version.to_string(),
             item.updated_at.to_string(),
         ]);
@@ -84,9 +109,10 @@ async fn list(client: &Client, vault: &str, json: bool) -> Result<(), Failure> {
     table.print()
 }
 
-async fn history(client: &Client, vault: &str, item: &str, json: bool) -> Result<(), Failure> {
-    let found = client.resolve(vault, item).await?;
-    let versions = client.versions(found.vault, found.id).await?;
+async fn history(server: &Server, vault: &str, item: &str, json: bool) -> Result<(), Failure> {
+    let found = server.item(vault, item).await?;
+    let versions = server.client.versions(found.vault, found.id).await;
+    let versions = versions.map_err(|error| server.failure(error))?;
     if json {
         return output::json(&versions);
     }
@@ -97,22 +123,15 @@ async fn history(client: &Client, vault: &str, item: &str, json: bool) -> Result
     table.print()
 }
 
-/// An id is taken as it is: a token that may only write can't look it up.
-async fn vault_id(client: &Client, vault: &str) -> Result<VaultId, Failure> {
-    match VaultId::parse(vault) {
-        Ok(id) => Ok(id),
-        Err(_) => Ok(client.vault_by_name(vault).await?.id),
-    }
-}
-
-async fn create(client: &Client, arguments: ItemCreate) -> Result<(), Failure> {
+async fn create(server: &Server, arguments: ItemCreate) -> Result<(), Failure> {
     let mut input = match &arguments.from_file {
         Some(path) => read_item(path)?,
         None => ItemInput::default(),
     };
-    if arguments.fields.iter().any(|field| field.content == Content::Deleted) {
+    let fields = fields::read(&arguments.fields, is_stdin(arguments.from_file.as_deref()))?;
+    if fields.iter().any(|field| field.content == Content::Deleted) {
         return Err(Failure::Usage(
-            "[delete] is for `item edit`: a new item has nothing to take away".to_owned(),
+            "[delete] is for `item edit`: a new item has no field to remove".to_owned(),
         ));
     }
     input.title = arguments.title.or(input.title);
@@ -122,37 +141,90 @@ async fn create(client: &Client, arguments: ItemCreate) -> Result<(), Failure> {
         .or(input.category);
     input.category.get_or_insert_with(|| "LOGIN".to_owned());
     input.tags.extend(arguments.tags);
-    for href in arguments.urls {
-        input.urls.push(UrlInput {
-            primary: input.urls.is_empty(),
-            href,
-            label: None,
-        });
+    input.urls.extend(urls(arguments.urls, input.urls.is_empty()));
+    for field in &fields {
+        let section = section_for(field, &mut input.sections);
+        input.fields.push(field.to_input(section));
     }
-    input
-        .fields
-        .extend(arguments.fields.iter().map(|field| field.to_input()));
-    let vault = vault_id(client, &arguments.vault.vault).await?;
+    let vault = server.vault(&arguments.vault.vault).await?;
     // The file may come from another vault or another server.
     input.vault = Some(vault.to_string());
     input.id = None;
-    written(&client.create_item(vault, &input).await?, "created", arguments.json)
+    let title = input.title.as_deref().unwrap_or_default();
+    let namesakes = if title.is_empty() {
+        Vec::new()
+    } else {
+        server.ids_with_title(vault, title).await
+    };
+    let made = server.client.create_item(vault, &input).await;
+    let made = made.map_err(|error| server.failure(error))?;
+    if !namesakes.is_empty() {
+        eprintln!(
+            "note: the vault has another item with the title \"{}\" ({}): from now on, name each of them by its id",
+            output::printable(title),
+            namesakes.join(", ")
+        );
+    }
+    written(&made, "created", arguments.json)
 }
 
-/// Says what was done to an item.
-fn written(item: &Item, what: &str, json: bool) -> Result<(), Failure> {
-    match json {
-        true => output::json(item),
-        false => output::line(&format!("{what} {} {}", item.id, output::printable(&item.title))),
+/// Addresses as a request holds them. `first_is_primary`: the item has no other address.
+fn urls(hrefs: Vec<String>, first_is_primary: bool) -> impl Iterator<Item = UrlInput> {
+    hrefs.into_iter().enumerate().map(move |(index, href)| UrlInput {
+        primary: first_is_primary && index == 0,
+        href,
+        label: None,
+    })
+}
+
+/// The section that a field of a new item names. A section that the item does not have yet is declared.
+fn section_for(field: &FieldArgument, sections: &mut Vec<SectionInput>) -> Option<SectionInput> {
+    let label = field.name.section.as_ref()?;
+    if let Some(known) = sections.iter().find(|section| section.label.as_ref() == Some(label)) {
+        return Some(known.clone());
+    }
+    let section = new_section(label);
+    sections.push(section.clone());
+    Some(section)
+}
+
+/// A section with an id of its own: other Connect servers don't make one.
+fn new_section(label: &str) -> SectionInput {
+    SectionInput {
+        id: Some(format!("section-{:016x}", rand::random::<u64>())),
+        label: Some(label.to_owned()),
     }
 }
 
+/// The label of a field's section, empty for a field outside any section.
+fn section_label<'a>(sections: &'a [Section], id: Option<&str>) -> &'a str {
+    let section = sections.iter().find(|section| Some(section.id.as_str()) == id);
+    section.map_or("", |section| section.label.as_str())
+}
+
+/// Prints the changed item: one line, or JSON.
+fn written(item: &Item, what: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        output::json(item)
+    } else {
+        output::line(&format!("{what} {} {}", item.id, output::printable(&item.title)))
+    }
+}
+
+/// Whether `--from-file` reads standard input.
+fn is_stdin(path: Option<&Path>) -> bool {
+    path.is_some_and(|path| path.as_os_str() == "-")
+}
+
 fn read_item(path: &Path) -> Result<ItemInput, Failure> {
-    let mut bytes = Vec::new();
-    let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().take(MAX_ITEM_BYTES).read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|file| file.take(MAX_ITEM_BYTES).read_to_end(&mut bytes)),
+    let read = if is_stdin(Some(path)) {
+        input::all_of_stdin("an item as JSON", MAX_ITEM_BYTES)
+    } else {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path);
+        file.and_then(|file| file.take(MAX_ITEM_BYTES).read_to_end(&mut bytes))
+            .map(|_| bytes)
     };
-    read.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+    let bytes = read.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     ItemInput::from_json(&bytes).map_err(|invalid| Failure::Usage(format!("{}: {invalid}", path.display())))
 }

@@ -1,12 +1,22 @@
-//! One module a command.
+//! One module for each command.
 
+#[cfg(feature = "server")]
 pub(crate) mod api;
 pub(crate) mod completion;
+#[cfg(feature = "server")]
 pub(crate) mod doctor;
+#[cfg(feature = "server")]
 pub(crate) mod init;
+#[cfg(feature = "server")]
 pub(crate) mod item;
+pub(crate) mod man;
+#[cfg(feature = "operator")]
 pub(crate) mod operator;
+#[cfg(feature = "server")]
 pub(crate) mod quickstart;
+#[cfg(feature = "server")]
 pub(crate) mod sync;
+#[cfg(feature = "server")]
 pub(crate) mod token;
+#[cfg(feature = "server")]
 pub(crate) mod vault;

@@ -4,14 +4,14 @@ use sidevault_operator::{Election, OperatorError, Options};
 
 use crate::cli::Operator;
 use crate::exit::Failure;
-use crate::signals::Signals;
+use crate::signals::stop_token;
 
-/// Where a Pod finds its namespace.
+/// The file in a Pod that holds the Pod's namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-/// Runs until a signal says stop, then finishes what is in work.
+/// Runs until a signal says stop, then finishes the reconciles that it has begun.
 pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
-    let stop = Signals::catch()?.into_token();
+    let stop = stop_token()?;
     let leader_election = arguments.enable_leader_election.then(|| Election {
         name: arguments.leader_election_id.clone(),
         namespace: arguments
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Operator) -> Result<(), Failure> {
 }
 
 fn own_namespace() -> String {
-    let told = std::env::var("POD_NAMESPACE")
+    let variable = std::env::var("POD_NAMESPACE")
         .ok()
         .filter(|namespace| !namespace.is_empty());
     let file = || {
@@ -63,10 +63,11 @@ fn own_namespace() -> String {
             .ok()
             .map(|namespace| namespace.trim().to_owned())
     };
-    told.or_else(file).unwrap_or_else(|| "default".to_owned())
+    variable.or_else(file).unwrap_or_else(|| "default".to_owned())
 }
 
-/// The Pod's name where there is one, and something of its own: a container that is restarted is another.
+/// The identity for leader election: the Pod's name, and a random number, so that a restarted container is another
+/// candidate.
 fn identity() -> String {
     let host = std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))

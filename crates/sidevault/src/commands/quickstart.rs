@@ -10,61 +10,64 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
 use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
+use sidevault_keys::{Credentials, Issuer};
+use sidevault_model::filter::fold;
 use sidevault_model::{Dependency, DependencyStatus};
-use sidevault_store::{Reader, ReaderOptions, VaultEntry};
-use sidevault_sync::{Config, DirectorySource, LowDisk, Options, Running, SyncError, start};
+use sidevault_store::{DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry};
+use sidevault_sync::{Config, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
 use crate::cli;
 use crate::commands::api::{revoked, serve_until};
 use crate::commands::sync::add_directory;
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::installation::{CREDENTIALS_FILE, URL_FILE, quickstart_directory};
+use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE, Installation, TOKEN_FILE, URL_FILE, quickstart_directory};
 use crate::listening;
 use crate::settings::{health_details, low_disk, revoked_file};
-use crate::signals::Signals;
+use crate::signals::stop_token;
 use keys::Keys;
 
-/// The vault that is made if nothing else is asked for.
+/// The vault that is made unless the arguments name vaults or directories.
 const DEFAULT_VAULT: &str = "secrets";
 
-/// The vaults of a development server if nothing else is asked for.
+/// The vaults of a server with the published keys, unless the arguments name vaults or directories.
 const DEV_VAULTS: [&str; 2] = [DEFAULT_VAULT, "apps"];
 
 /// Serves until a signal says stop.
 pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -> Result<(), Failure> {
-    let stop = Signals::catch()?.into_token();
+    if arguments.json && arguments.token_out.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::Usage(
+            "--token-out - prints the token and nothing else, and --json prints a line that holds the token: use one of them"
+                .to_owned(),
+        ));
+    }
+    let stop = stop_token()?;
     let home = Home::open(&arguments, environment)?;
     let config = sources(&arguments)?;
     // Before anything is written: a port that is taken is the most common mishap.
     let listener = listening::on(SocketAddr::new(arguments.bind, arguments.port), "--port").await?;
     let url = url(listener.local_addr());
-    let keys = match arguments.dev_token {
-        true => keys::published(),
-        false => keys::load_or_make(home.path(), environment)?,
-    };
-    if arguments.dev_token {
+    let keys = if arguments.dev_token {
         eprintln!("{}", ready::DEV_BANNER);
-    }
-    let locals = config.local_vaults.clone();
-    let low_disk = low_disk(environment)?;
+        keys::published()
+    } else {
+        keys::load_or_make(home.path(), environment)?
+    };
+    refuse_taken_names(home.path(), &keys.credentials, &arguments).await?;
     let credentials = home.path().join(CREDENTIALS_FILE);
-    let revoked = revoked(revoked_file(environment, &credentials.to_string_lossy()))?;
-    let server = Server::start(
-        home.path(),
-        &keys,
-        config,
-        low_disk,
-        revoked,
-        health_details(environment)?,
-        arguments.directories_only(),
-    )
-    .await?;
+    let settings = ServerSettings {
+        low_disk: low_disk(environment)?,
+        revoked: revoked(revoked_file(environment, &credentials.to_string_lossy()))?,
+        health_details: health_details(environment)?,
+    };
+    let locals = config.local_vaults.clone();
+    let started = Server::start(home.path(), &keys, config, settings).await;
+    let server = started.map_err(|error| not_started(error, home.path(), &arguments))?;
     let outcome = stop
         .run_until_cancelled(server.prepare(&arguments, &home, &keys, &locals, &url))
         .await;
@@ -82,12 +85,37 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
     }
     serve_until(server.api.clone(), listener, Tls::Off, stop).await;
     server.stop().await;
+    // A temporary directory is deleted only now.
     drop(home);
     Ok(())
 }
 
+/// Makes a new quickstart token if `installation` is quickstart's and its token does not cover all vaults, so that a new
+/// vault can be read at once.
+pub(crate) async fn renew_token(installation: &Installation, credentials: &Credentials) -> Result<(), Failure> {
+    let data = &installation.data;
+    let path = data.join(TOKEN_FILE);
+    let Ok(issuer) = Issuer::load(&data.join(ISSUER_FILE)) else {
+        return Ok(());
+    };
+    if !path.exists() {
+        return Ok(());
+    }
+    let token = token::kept(data, credentials, &issuer, &vaults(data, credentials).await?)?;
+    if token.is_new {
+        admin::command(installation, credentials, token.registration()).await?;
+        eprintln!(
+            "note: {} has a new token, which covers this vault, too. A shell that exported the old one: export \
+             OP_CONNECT_TOKEN=\"$(cat {})\"",
+            path.display(),
+            crate::output::shell_word(&path.to_string_lossy())
+        );
+    }
+    Ok(())
+}
+
 impl cli::Quickstart {
-    /// What is served are files only; then no local vault is made, and the disk does not matter.
+    /// Whether only directories are served. Then no local vault is made, and the disk may be lost with a Pod.
     fn directories_only(&self) -> bool {
         self.vaults.is_empty() && !self.dirs.is_empty()
     }
@@ -97,9 +125,20 @@ impl cli::Quickstart {
     }
 }
 
-/// The data directory. A temporary one goes when this does.
+/// Whether keys and data outlive the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifetime {
+    /// They are in quickstart's own directory, where `sidevault item` finds address and token.
+    Default,
+    /// They are in the directory that `--data` names.
+    Named,
+    /// They are deleted with the process.
+    Ephemeral,
+}
+
+/// The data directory. A temporary one is deleted when this is dropped.
 enum Home {
-    Kept(PathBuf),
+    Kept { path: PathBuf, lifetime: Lifetime },
     Temporary(TempDir),
 }
 
@@ -109,9 +148,9 @@ impl Home {
             let dir = tempfile::Builder::new().prefix("sidevault-").tempdir()?;
             return Ok(Self::Temporary(dir));
         }
-        let path = match &arguments.data {
-            Some(path) => path.clone(),
-            None => quickstart_directory(environment),
+        let (path, lifetime) = match &arguments.data {
+            Some(path) => (path.clone(), Lifetime::Named),
+            None => (quickstart_directory(environment), Lifetime::Default),
         };
         let made = std::fs::create_dir_all(&path).and_then(|()| {
             use std::os::unix::fs::PermissionsExt as _;
@@ -123,13 +162,20 @@ impl Home {
                 path.display()
             ))
         })?;
-        Ok(Self::Kept(path))
+        Ok(Self::Kept { path, lifetime })
     }
 
     fn path(&self) -> &Path {
         match self {
-            Self::Kept(path) => path,
+            Self::Kept { path, .. } => path,
             Self::Temporary(dir) => dir.path(),
+        }
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        match self {
+            Self::Kept { lifetime, .. } => *lifetime,
+            Self::Temporary(_) => Lifetime::Ephemeral,
         }
     }
 }
@@ -140,27 +186,87 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
         local_vaults: arguments.vaults.clone(),
         ..Config::default()
     };
-    for path in &arguments.dirs {
-        if !path.is_dir() {
+    for directory in &arguments.dirs {
+        if !directory.path.is_dir() {
             return Err(Failure::Config(format!(
                 "--dir {}: there is no such directory",
-                path.display()
+                directory.path.display()
             )));
         }
-        let mut source = DirectorySource::new(path);
-        source.age_key_file.clone_from(&arguments.age_key_file);
-        add_directory(&mut config, source)?;
+        add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
     }
     if config.local_vaults.is_empty() && config.directories.is_empty() {
-        config.local_vaults = match arguments.dev_token {
-            true => DEV_VAULTS.map(str::to_owned).into(),
-            false => vec![DEFAULT_VAULT.to_owned()],
+        config.local_vaults = if arguments.dev_token {
+            DEV_VAULTS.map(str::to_owned).into()
+        } else {
+            vec![DEFAULT_VAULT.to_owned()]
         };
     }
     Ok(config)
 }
 
-/// What to put in front of `/v1`.
+/// Refuses a directory whose files at the top would form a vault with the name of a local vault. Serving would answer with
+/// the local vault's items.
+async fn refuse_taken_names(
+    data: &Path,
+    credentials: &Credentials,
+    arguments: &cli::Quickstart,
+) -> Result<(), Failure> {
+    if arguments.dirs.is_empty() || !data.join(DATABASE_FILE).exists() {
+        return Ok(());
+    }
+    // A store that can't be read is reported when the server starts.
+    let vaults = vaults(data, credentials).await.unwrap_or_default();
+    for directory in &arguments.dirs {
+        let name = directory.source(None).name;
+        let is_taken =
+            |entry: &&Arc<VaultEntry>| entry.source == LOCAL_SOURCE && fold(&entry.vault.name) == fold(&name);
+        if let Some(taken) = vaults.iter().find(is_taken)
+            && has_files_at_top(&directory.path)
+        {
+            let (path, vault) = (directory.path.display(), &taken.vault.name);
+            return Err(Failure::Config(format!(
+                "--dir {path}: vault \"{vault}\" is a local vault in {} already. Give the directory's vault another name: \
+                 --dir {name}-files={path}. Or keep this server's vaults apart: --data DIR",
+                data.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory holds files that sync serves: hidden files are none.
+fn has_files_at_top(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        !is_hidden && entry.path().is_file()
+    })
+}
+
+fn not_started(error: SyncError, data: &Path, arguments: &cli::Quickstart) -> Failure {
+    match error {
+        SyncError::Ephemeral { vault, disk } if !arguments.directories_only() => Failure::Config(format!(
+            "won't keep the vault \"{vault}\" in {}: that is on {disk}, and the vault would be lost with it. Choose a disk \
+             that stays with --data (in a container: mount a volume), or say --ephemeral to try things out",
+            data.display()
+        )),
+        error => error.into(),
+    }
+}
+
+async fn vaults(data: &Path, credentials: &Credentials) -> Result<Vec<Arc<VaultEntry>>, Failure> {
+    let options = ReaderOptions {
+        connections: 1,
+        ..ReaderOptions::default()
+    };
+    let reader = Reader::open(data, credentials.kek(), options).await?;
+    let vaults = reader.snapshot().await?.vaults().cloned().collect();
+    reader.close().await;
+    Ok(vaults)
+}
+
+/// The URL that clients use, without `/v1`.
 fn url(address: SocketAddr) -> String {
     match address.ip() {
         ip if ip.is_loopback() || ip.is_unspecified() => format!("http://localhost:{}", address.port()),
@@ -168,7 +274,14 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
-/// Both halves, linked in memory.
+/// Settings that come from the environment.
+struct ServerSettings {
+    low_disk: LowDisk,
+    revoked: Revoked,
+    health_details: bool,
+}
+
+/// An api and a sync, linked in memory.
 struct Server {
     api: Arc<Api>,
     link: Arc<SyncLink>,
@@ -178,46 +291,30 @@ struct Server {
 }
 
 impl Server {
-    async fn start(
-        data: &Path,
-        keys: &Keys,
-        config: Config,
-        low_disk: LowDisk,
-        revoked: Revoked,
-        health_details: bool,
-        directories_only: bool,
-    ) -> Result<Self, Failure> {
+    async fn start(data: &Path, keys: &Keys, config: Config, settings: ServerSettings) -> Result<Self, SyncError> {
         let (api_end, sync_end) = sidevault_bus::in_memory();
         let ((to_api, api_links), (to_sync, sync_links)) = (mpsc::channel(1), mpsc::channel(1));
-        // There is room for one, and it is the only one there will ever be.
-        let _sent = (to_api.try_send(api_end), to_sync.try_send(sync_end));
+        // Both channels are empty and have room for one connection.
+        let _ = (to_api.try_send(api_end), to_sync.try_send(sync_end));
         let options = Options {
             dir: data.to_owned(),
             credentials: keys.credentials.clone(),
             config,
-            low_disk,
+            low_disk: settings.low_disk,
             links: sync_links,
         };
-        let sync = start(options).await.map_err(|error| match error {
-            SyncError::Ephemeral { vault, disk } if !directories_only => Failure::Config(format!(
-                "won't keep the vault \"{vault}\" in {}: that is on {disk}, and what you store there would be gone \
-                 with it. Choose a disk that stays with --data (in a container: mount a volume), or say --ephemeral \
-                 to try things out",
-                data.display()
-            )),
-            error => error.into(),
-        })?;
+        let sync = start(options).await?;
         let link = Arc::new(SyncLink::default());
         let api = Api::new(
             ApiConfig {
                 data: data.to_owned(),
                 sync_timeout: Duration::from_secs(10),
                 inline_file_bytes: 100 * 1024,
-                health_details,
+                health_details: settings.health_details,
                 reader: ReaderOptions::default(),
             },
             &keys.credentials,
-            revoked,
+            settings.revoked,
             link.clone(),
         );
         let stop_links = CancellationToken::new();
@@ -236,7 +333,7 @@ impl Server {
         })
     }
 
-    /// Waits until the sources are read, and has a token and a sample ready.
+    /// Waits until the sources are read, then makes the token and, on the first start, the sample item.
     async fn prepare(
         &self,
         arguments: &cli::Quickstart,
@@ -245,36 +342,41 @@ impl Server {
         locals: &[String],
         url: &str,
     ) -> Result<ready::Ready, Failure> {
-        let bar = progress(arguments);
+        // Reading a tree for the first time may take a while.
+        if !arguments.dirs.is_empty() && !arguments.json && std::io::stderr().is_terminal() {
+            eprintln!("Reading the directories ...");
+        }
         self.link.initial_sync_done().await;
-        bar.finish_and_clear();
-        self.refuse_what_cannot_be_served()?;
-        let vaults = self.vaults(home.path(), keys).await?;
-        let token = match arguments.dev_token {
-            true => token::published(keys, &vaults)?,
-            false => token::kept(home.path(), keys, &vaults)?,
+        self.refuse_failed_sources()?;
+        let vaults = vaults(home.path(), &keys.credentials).await?;
+        let token = if arguments.dev_token {
+            token::published(keys, &vaults)?
+        } else {
+            token::kept(home.path(), &keys.credentials, &keys.issuer, &vaults)?
         };
         let sync = &self.sync.queue;
         sync.command(token.registration())
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
-        // Who named vaults wants them as they are, empty.
-        if keys.are_new
-            && arguments.vaults.is_empty()
-            && let Some(vault) = ready::vault_for_sample(&vaults, locals)
-        {
-            ready::add_sample(sync, vault, &token.jti).await?;
+        let mut sample = None;
+        // Vaults that the arguments name stay empty.
+        if keys.are_new && arguments.vaults.is_empty() {
+            sample = ready::vault_for_sample(&vaults, locals);
         }
-        if matches!(home, Home::Kept(_)) {
+        if let Some(vault) = sample {
+            ready::add_sample(sync, vault, &token.jti, arguments.dev_token).await?;
+        }
+        if home.lifetime() != Lifetime::Ephemeral {
             std::fs::write(home.path().join(URL_FILE), url)?;
         }
-        Ok(ready::Ready::new(url, &token, &vaults, home))
+        let data = (home.path(), home.lifetime());
+        Ok(ready::Ready::new(url, &token, &vaults, data, keys.are_new, sample))
     }
 
-    /// Going on would answer for a directory with what a vault of the same name holds.
-    fn refuse_what_cannot_be_served(&self) -> Result<(), Failure> {
+    /// Refuses a source that can't be served at all: a vault of the same name would answer in its place. A store that can't
+    /// be written is served all the same, and `/health` says so.
+    fn refuse_failed_sources(&self) -> Result<(), Failure> {
         let parts = self.link.dependencies().unwrap_or_default();
-        // A store that can't be written is served all the same: `/health` says so.
         let failed = parts
             .into_iter()
             .find(|part| part.status == DependencyStatus::Failed && part.service != "sqlite");
@@ -287,36 +389,15 @@ impl Server {
         })
     }
 
-    async fn vaults(&self, data: &Path, keys: &Keys) -> Result<Vec<Arc<VaultEntry>>, Failure> {
-        let options = ReaderOptions {
-            connections: 1,
-            ..ReaderOptions::default()
-        };
-        let reader = Reader::open(data, keys.credentials.kek(), options).await?;
-        let vaults = reader.snapshot().await?.vaults().cloned().collect();
-        reader.close().await;
-        Ok(vaults)
-    }
-
-    /// The api first: what it noted last goes to sync over the link.
+    /// Stops the api first, which sends its last activity records to sync over the link; then sync.
     async fn stop(self) {
         self.api.stop();
         if let Err(error) = self.api_task.await {
-            tracing::error!(%error, "the api ended badly");
+            tracing::error!(%error, "the api's task failed");
         }
         self.sync.stop().await;
         self.stop_links.cancel();
     }
-}
-
-/// Reading a tree for the first time may take a while; a person is told that it goes on.
-fn progress(arguments: &cli::Quickstart) -> ProgressBar {
-    if arguments.dirs.is_empty() || arguments.json || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_message("reading the directories");
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 #[cfg(test)]
@@ -324,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_local_address_is_called_localhost() {
+    fn the_url_of_a_loopback_address_says_localhost() {
         assert_eq!(url(([127, 0, 0, 1], 8080).into()), "http://localhost:8080");
         assert_eq!(url(([0, 0, 0, 0], 1).into()), "http://localhost:1");
         assert_eq!(url(([10, 0, 0, 7], 80).into()), "http://10.0.0.7:80");

@@ -1,4 +1,4 @@
-//! `sidevault sync`: the other half, the only one that writes.
+//! `sidevault sync`: reads the sources, and is the only process that writes the store.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::exit::Failure;
 use crate::installation::load_credentials;
 use crate::listening;
 use crate::settings::{Role, Settings};
-use crate::signals::Signals;
+use crate::signals::stop_token;
 
-/// Syncs until a signal says stop, then finishes what is in work.
+/// Syncs until a signal says stop, then finishes the commands that it has begun.
 pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Result<(), Failure> {
     let settings = Settings::read(environment, Role::Sync)?;
-    let stop = Signals::catch()?.into_token();
+    let stop = stop_token()?;
     let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
     let mut config = match arguments.config.or(settings.sync_config) {
         Some(path) => Config::load(&path)?,
@@ -27,9 +27,9 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     };
     config.local_vaults.extend(arguments.vaults);
     config.allow_ephemeral |= arguments.allow_ephemeral;
-    for path in arguments.dirs {
-        // It need not be there yet: git-sync may still be at work in the container beside this one.
-        add_directory(&mut config, DirectorySource::new(path))?;
+    for directory in &arguments.dirs {
+        // The directory may still be missing: git-sync makes it, in a container beside this one.
+        add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
     }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
     let options = mesh::Options {
@@ -65,13 +65,14 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     Ok(())
 }
 
-/// Adds a directory, unless its name is taken: names are what vaults belong to.
+/// Adds a directory, unless another source has its name: the store records a vault's source by name.
 pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Result<(), Failure> {
     let path = source.path.display();
     let taken = config.directories.iter().any(|other| other.name == source.name);
     if taken || source.name == sidevault_store::LOCAL_SOURCE {
         return Err(Failure::Config(format!(
-            "--dir {path}: the name \"{}\" is taken; give this directory another one, or a `name` in the sources file",
+            "--dir {path}: another source has the name \"{0}\". Give this directory another name: --dir {0}-files={path} (in \
+             the sources file: `name`)",
             source.name
         )));
     }
@@ -82,7 +83,7 @@ pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Res
 struct SyncStatus {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
-    /// Whether anybody may read the details; sync knows no tokens.
+    /// Whether every request gets the details; sync can't check tokens.
     details: bool,
 }
 

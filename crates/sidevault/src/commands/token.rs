@@ -1,4 +1,4 @@
-//! `sidevault token`: access tokens, made without asking a server.
+//! `sidevault token`: access tokens.
 
 mod create;
 mod inspect;
@@ -78,13 +78,14 @@ async fn list(place: &Place, json: bool, environment: &Environment) -> Result<()
     table.print()
 }
 
-/// `secrets=read apps=read,write`, by name where the token opens a vault.
+/// A token's rights, `secrets=read apps=read,write`: vaults that it opens by name, others by id.
 fn rights(token: &TokenRecord, names: &[vault::Row], snapshot: &Snapshot) -> String {
-    let words = token.vaults.iter().map(
-        |(id, access)| match token.by_name.contains(id) && snapshot.is_retired(*id) {
-            true => format!("{id}={access} (no vault any more)"),
-            false => format!("{}={access}", vault::name_of(names, *id)),
-        },
-    );
+    let words = token.vaults.iter().map(|(id, access)| {
+        if token.by_name.contains(id) && snapshot.is_retired(*id) {
+            format!("{id}={access} (no vault any more)")
+        } else {
+            format!("{}={access}", vault::name_of(names, *id))
+        }
+    });
     words.collect::<Vec<String>>().join(" ")
 }

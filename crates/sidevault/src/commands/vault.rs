@@ -8,13 +8,15 @@ use sidevault_store::{Command, CommandAnswer, LOCAL_SOURCE, Snapshot, TokenRecor
 
 use crate::admin;
 use crate::cli::{self, Place};
+use crate::commands::quickstart;
 use crate::commands::token::tokens;
 use crate::environment::Environment;
 use crate::exit::Failure;
+use crate::input;
 use crate::installation::Installation;
 use crate::output::{self, Table};
 
-/// A vault as `vault list` shows it.
+/// A vault, as `vault list` shows it.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Row {
@@ -51,11 +53,12 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
                 && info.id != credentials.id_key().vault(&fold(&info.name))
             {
                 eprintln!(
-                    "note: a vault of this name was renamed or deleted before; tokens made by the name without looking into \
-                     this store don't open the new one"
+                    "note: a vault of this name was renamed or deleted before; tokens made by the name without reading this \
+                     store don't open the new vault"
                 );
             }
-            done("created", answer)
+            done("created", answer)?;
+            quickstart::renew_token(&installation, &credentials).await
         }
         cli::Vault::List { place, json } => {
             let (installation, credentials) = open(&place)?;
@@ -73,7 +76,8 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
             let answer = admin::command(&installation, &credentials, command).await?;
             if let (true, Some(tokens)) = (renames, by_name) {
                 eprintln!(
-                    "note: made by the old name, and so good for no vault now: {tokens}. Make new ones in their place"
+                    "note: these tokens were made by the old name and open no vault now: {tokens}. Make new ones in their \
+                     place"
                 );
             }
             done("renamed", answer)
@@ -85,18 +89,18 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
                 token.vaults.contains_key(&vault.id)
             })
             .await?;
-            let tokens = tokens.map(|tokens| {
-                format!("tokens that name it, which will open no later vault of this name either: {tokens}")
-            });
-            if !yes {
-                let tokens = tokens.map(|tokens| format!(" ({tokens})")).unwrap_or_default();
-                return Err(Failure::Usage(format!(
-                    "this deletes the vault with its {} items and their history for good{tokens}: say --yes if you want that",
-                    vault.items
-                )));
-            }
             if let Some(tokens) = tokens {
-                eprintln!("note: {tokens}");
+                eprintln!(
+                    "note: these tokens grant rights in the vault, and will open no later vault of this name: {tokens}"
+                );
+            }
+            if !yes {
+                input::confirm(&format!(
+                    "This deletes the vault \"{}\" ({}) with its {} items and their history for good.",
+                    output::printable(&vault.name),
+                    vault.id,
+                    vault.items
+                ))?;
             }
             let command = Command::DeleteVault { vault: vault.id };
             admin::command(&installation, &credentials, command).await?;
@@ -105,18 +109,19 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
     }
 }
 
-/// The good tokens of which something is so, in a few words; tokens that were never used may be unknown.
+/// The tokens that are neither revoked nor expired and fulfil a condition, at most ten of them by name, for a message. The
+/// store does not know every token that was never used.
 async fn tokens_with(
     installation: &Installation,
     credentials: &Credentials,
-    is_so: impl Fn(&TokenRecord) -> bool,
+    condition: impl Fn(&TokenRecord) -> bool,
 ) -> Result<Option<String>, Failure> {
     const SHOWN: usize = 10;
     let now = Timestamp::now();
     let tokens = tokens(installation, credentials).await?;
     let tokens: Vec<String> = tokens
         .iter()
-        .filter(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now) && is_so(token))
+        .filter(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now) && condition(token))
         .map(|token| format!("\"{}\" ({})", output::printable(&token.name), token.jti))
         .collect();
     let more = match tokens.len().saturating_sub(SHOWN) {
@@ -165,11 +170,16 @@ async fn find(installation: &Installation, credentials: &Credentials, wanted: &s
     let folded = fold(wanted);
     let named: Vec<Row> = rows.into_iter().filter(|row| fold(&row.name) == folded).collect();
     let mut named = prefer_exact(named, wanted, |row| &row.name);
-    match (named.pop(), named.is_empty()) {
-        (Some(row), true) => Ok(row),
-        (Some(_), false) => Err(Failure::Conflict(
-            "several vaults have this name: say which by its id (sidevault vault list)".to_owned(),
-        )),
+    match (named.pop(), named.as_slice()) {
+        (Some(row), []) => Ok(row),
+        (Some(last), others) => {
+            let ids: Vec<String> = others.iter().chain([&last]).map(|row| row.id.to_string()).collect();
+            Err(Failure::Conflict(format!(
+                "several vaults are named \"{}\": use the id of one of them ({})",
+                output::printable(wanted),
+                ids.join(", ")
+            )))
+        }
         (None, _) => Err(Failure::NotFound(format!(
             "vault \"{}\" not found in {} (sidevault vault list shows all)",
             output::printable(wanted),

@@ -1,4 +1,4 @@
-//! The credentials file, and the token at hand.
+//! Checks of the credentials file and of tokens.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,13 +9,12 @@ use sidevault_model::Timestamp;
 use super::Findings;
 use crate::commands::item::token;
 use crate::environment::Environment;
-use crate::exit::Failure;
 use crate::installation::Installation;
 
-/// Tokens that expire within so many milliseconds are worth a word.
+/// A token that expires within so many milliseconds (14 days) is a warning.
 const SOON: i64 = 14 * 24 * 3600 * 1000;
 
-/// Whether a server could use the credentials; and the credentials.
+/// Checks whether a server could use the credentials, and returns them.
 pub(super) fn check(findings: &mut Findings, installation: &Installation) -> Option<Credentials> {
     let session = installation.session();
     let path = Path::new(&session);
@@ -25,10 +24,11 @@ pub(super) fn check(findings: &mut Findings, installation: &Installation) -> Opt
     }
     match installation.credentials() {
         Ok(credentials) => {
-            // The content itself may stand in OP_SESSION: then it must not be shown.
-            let place = match is_file {
-                true => session,
-                false => "OP_SESSION holds them".to_owned(),
+            // OP_SESSION may hold the keys themselves, which must not be shown.
+            let place = if is_file {
+                session
+            } else {
+                "OP_SESSION holds them".to_owned()
             };
             findings.ok(
                 "credentials",
@@ -37,20 +37,24 @@ pub(super) fn check(findings: &mut Findings, installation: &Installation) -> Opt
             Some(credentials)
         }
         Err(failure) => {
-            findings.fail("credentials", failure.to_string(), fix(&failure));
+            findings.fail("credentials", failure.to_string(), fix(installation));
             None
         }
     }
 }
 
-fn fix(failure: &Failure) -> &'static str {
-    let text = failure.to_string();
-    match failure {
-        Failure::Integrity(_) => "put the right passphrase into the file SIDEVAULT_PASSPHRASE_FILE names",
-        _ if text == CredentialsError::PassphraseNeeded.to_string() => {
+fn fix(installation: &Installation) -> &'static str {
+    if !installation.has_keys() {
+        return "export OP_SESSION=/path/to/1password-credentials.json";
+    }
+    match installation.fault() {
+        Some(CredentialsError::WrongPassphrase) => {
+            "put the right passphrase into the file SIDEVAULT_PASSPHRASE_FILE names"
+        }
+        Some(CredentialsError::PassphraseNeeded | CredentialsError::PassphraseFileMissing { .. }) => {
             "export SIDEVAULT_PASSPHRASE_FILE=/path/to/passphrase"
         }
-        _ if text.contains("does not exist") => "sidevault init, or OP_SESSION=/path/to/1password-credentials.json",
+        Some(CredentialsError::Missing { .. }) => "export OP_SESSION=/path/to/1password-credentials.json",
         _ => "copy the file again from where `sidevault init` wrote it",
     }
 }
@@ -74,14 +78,14 @@ fn mode(findings: &mut Findings, path: &Path) {
     }
 }
 
-/// The token that clients on this machine would send.
+/// Checks the token that `sidevault item` would send.
 pub(super) fn own_token(
     findings: &mut Findings,
     environment: &Environment,
     installation: &Installation,
     credentials: &Credentials,
 ) {
-    let Ok(jwt) = token(environment, &installation.data) else {
+    let Ok((jwt, source)) = token(environment, &installation.data) else {
         return;
     };
     let now = Timestamp::now();
@@ -92,7 +96,7 @@ pub(super) fn own_token(
                 format!("\"{}\" expires at {at}", token.name),
                 "sidevault token create NAME --vault VAULT=RIGHTS --expires 90d",
             ),
-            _ => findings.ok("token", format!("\"{}\" is accepted", token.name)),
+            _ => findings.ok("token", format!("\"{}\" in {source} is accepted", token.name)),
         },
         Err(error @ TokenError::NotYetValid { .. }) => findings.fail(
             "token",
@@ -101,13 +105,13 @@ pub(super) fn own_token(
         ),
         Err(error) => findings.fail(
             "token",
-            error.to_string(),
+            format!("{source}: {error}"),
             "sidevault token create NAME --vault VAULT=RIGHTS, and set OP_CONNECT_TOKEN to it",
         ),
     }
 }
 
-/// Tokens the server knows, and whether the clock fits them.
+/// Checks the tokens that the store knows, and whether this machine's clock is later than all of them.
 pub(super) fn known_tokens(findings: &mut Findings, tokens: &[sidevault_store::TokenRecord]) {
     let now = Timestamp::now();
     let live = || tokens.iter().filter(|token| token.revoked_at.is_none());
@@ -118,16 +122,17 @@ pub(super) fn known_tokens(findings: &mut Findings, tokens: &[sidevault_store::T
             (0..SOON).contains(&left).then(|| format!("\"{}\" ({at})", token.name))
         })
         .collect();
-    match ending.is_empty() {
-        true => findings.ok(
+    if ending.is_empty() {
+        findings.ok(
             "tokens",
             format!("{} known, none expires within 14 days", live().count()),
-        ),
-        false => findings.warn(
+        );
+    } else {
+        findings.warn(
             "tokens",
             format!("expire within 14 days: {}", ending.join(", ")),
             "sidevault token create NAME --vault VAULT=RIGHTS --expires 90d",
-        ),
+        );
     }
     let newest = live().map(|token| token.issued_at).max();
     match newest.filter(|at| at.as_millis() > now.as_millis() + 60_000) {

@@ -1,4 +1,4 @@
-//! The data directory, the store in it, sync, and the ports.
+//! Checks of the data directory, the store in it, sync, and the ports.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -6,15 +6,16 @@ use sidevault_keys::Credentials;
 use sidevault_store::{Command, CommandAnswer, Reader, Space};
 use sidevault_sync::disk_of;
 
-use super::{Findings, keys};
+use super::{Advice, Findings, keys};
 use crate::admin;
 use crate::commands::vault;
 use crate::environment::Environment;
+use crate::exit::Failure;
 use crate::installation::Installation;
 use crate::listening;
 use crate::settings::{Role, Settings, low_disk};
 
-/// Whether the data directory can be used, and whether it stays.
+/// Checks whether the data directory can be used, has room, and outlives a Pod.
 pub(super) fn directory(findings: &mut Findings, environment: &Environment, installation: &Installation) {
     let dir = &installation.data;
     let shown = dir.display();
@@ -24,7 +25,7 @@ pub(super) fn directory(findings: &mut Findings, environment: &Environment, inst
         Ok(_) => {
             findings.fail(
                 "data",
-                format!("{shown} is no directory"),
+                format!("{shown} is not a directory"),
                 "name another one: XDG_DATA_HOME or --data",
             );
             return;
@@ -42,7 +43,7 @@ pub(super) fn directory(findings: &mut Findings, environment: &Environment, inst
     if metadata.mode() & 0o007 != 0 {
         findings.warn(
             "data",
-            format!("every user of this machine can look into {shown}, or more"),
+            format!("every user of this machine may read or list {shown}"),
             format!("chmod o-rwx {shown}"),
         );
     }
@@ -59,29 +60,36 @@ pub(super) fn directory(findings: &mut Findings, environment: &Environment, inst
         ),
     }
     if let (Some(space), Ok(low_disk)) = (Space::of(dir), low_disk(environment)) {
-        match low_disk.is_low(space) {
-            true => findings.warn("space", low_disk.warning(space), format!("make room: df -h {shown}")),
-            false => findings.ok("space", format!("{} MB are free", space.free >> 20)),
+        if low_disk.is_low(space) {
+            findings.warn("space", low_disk.warning(space), format!("make room: df -h {shown}"));
+        } else {
+            findings.ok("space", format!("{} MB are free", space.free >> 20));
         }
     }
     let disk = disk_of(dir);
-    match disk.is_ephemeral() {
-        false => findings.ok("disk", format!("{shown} is on {disk}")),
-        true => findings.warn(
+    if disk.is_ephemeral() {
+        findings.warn(
             "disk",
-            format!("{shown} is on {disk}: fine for directories, fatal for local vaults"),
+            format!("{shown} is on {disk}, and lost with it: directory vaults are read again, local vaults are gone"),
             "mount a persistent volume there",
-        ),
+        );
+    } else {
+        findings.ok("disk", format!("{shown} is on {disk}"));
     }
 }
 
-/// Whether the store opens with these keys and is sound; and what is in it.
-pub(super) async fn store(findings: &mut Findings, installation: &Installation, credentials: &Credentials) {
+/// Checks whether the store opens with these keys and is sound.
+pub(super) async fn store(
+    findings: &mut Findings,
+    installation: &Installation,
+    credentials: &Credentials,
+    advice: &Advice,
+) {
     if !installation.has_store() {
         findings.warn(
             "store",
             format!("no store in {} yet", installation.data.display()),
-            "start `sidevault sync` or `sidevault quickstart` once: it makes it",
+            advice.start_sync(),
         );
         return;
     }
@@ -94,11 +102,11 @@ pub(super) async fn store(findings: &mut Findings, installation: &Installation, 
             );
         }
         Err(failure) => {
-            findings.fail(
-                "store",
-                failure.to_string(),
-                "use the credentials file this store was made with",
-            );
+            let fix = match failure {
+                Failure::Integrity(_) => "export OP_SESSION=FILE, the credentials file that this store was made with",
+                _ => "restore the store from a backup (docs/operations.md)",
+            };
+            findings.fail("store", failure.to_string(), fix);
             return;
         }
     }
@@ -112,7 +120,7 @@ pub(super) async fn store(findings: &mut Findings, installation: &Installation, 
     }
 }
 
-/// SQLite's own check, while sync is at work too.
+/// Has SQLite check the database. A running sync does not disturb it.
 async fn sound(findings: &mut Findings, reader: &Reader) {
     let check = "integrity";
     match reader.quick_check().await {
@@ -122,11 +130,12 @@ async fn sound(findings: &mut Findings, reader: &Reader) {
     }
 }
 
-/// Whether sync runs and answers.
+/// Checks whether sync runs and answers. Returns whether it runs.
 pub(super) async fn sync(
     findings: &mut Findings,
     installation: &Installation,
     credentials: Option<&Credentials>,
+    advice: &Advice,
 ) -> bool {
     let stream = match admin::connect(installation).await {
         Ok(Some(stream)) => stream,
@@ -134,10 +143,10 @@ pub(super) async fn sync(
             findings.warn(
                 "sync",
                 format!(
-                    "no sync works on {}: nothing can be written",
+                    "no sync runs on {}: the api can't write, and changes of files are not seen",
                     installation.data.display()
                 ),
-                "sidevault sync",
+                advice.start_sync(),
             );
             return false;
         }
@@ -152,15 +161,19 @@ pub(super) async fn sync(
         Ok(CommandAnswer::Refused(refusal)) => findings.fail(
             "sync",
             format!("runs, but {}", refusal.message),
-            format!("df -h {}, and see sync's log", installation.data.display()),
+            format!("df -h {}, and {}", installation.data.display(), advice.log()),
         ),
-        Ok(_) => findings.fail("sync", "answers oddly: it is of another version", "restart sync"),
+        Ok(_) => findings.fail(
+            "sync",
+            "is of another version: its answer is not understood",
+            "restart sync",
+        ),
         Err(failure) => findings.fail("sync", failure.to_string(), "restart sync with this credentials file"),
     }
     true
 }
 
-/// Whether the daemons' ports are free, where no daemon has them.
+/// Checks whether the ports of api and sync are free, unless the process runs.
 pub(super) async fn ports(findings: &mut Findings, environment: &Environment, api_is_up: bool, sync_is_up: bool) {
     let mut wanted = Vec::new();
     for (role, is_up) in [(Role::Api, api_is_up), (Role::Sync, sync_is_up)] {

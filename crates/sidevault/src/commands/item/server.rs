@@ -1,17 +1,21 @@
-//! Which server, and with which token.
+//! The server and the token that `sidevault item` uses, and errors that name them.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use sidevault_client::{Client, ClientBuilder};
+use sidevault_client::{Client, ClientBuilder, ClientError, Filter, Kind};
+use sidevault_model::filter::fold;
+use sidevault_model::{Item, VaultId};
 
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{TOKEN_FILE, URL_FILE, quickstart_directory};
+use crate::output::printable;
 
-/// The address if nobody says otherwise and quickstart never ran.
+/// The address of a server that runs with the default port on this machine.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:8080";
 
-/// The server's address: OP_CONNECT_HOST, else where a quickstart on this data directory listened last.
+/// The server's address: OP_CONNECT_HOST, else the address on which a quickstart with this data directory listened last.
 pub(crate) fn host(environment: &Environment, data: &Path) -> Option<String> {
     let noted = || std::fs::read_to_string(data.join(URL_FILE)).ok();
     match environment.get("OP_CONNECT_HOST") {
@@ -20,30 +24,162 @@ pub(crate) fn host(environment: &Environment, data: &Path) -> Option<String> {
     }
 }
 
-/// The token: OP_CONNECT_TOKEN, else in the file SIDEVAULT_TOKEN_FILE names, else that of a quickstart on this data
-/// directory.
-pub(crate) fn token(environment: &Environment, data: &Path) -> Result<String, Failure> {
-    if let Some(token) = environment.get("OP_CONNECT_TOKEN") {
-        return Ok(token.to_owned());
-    }
-    if let Some(path) = environment.get("SIDEVAULT_TOKEN_FILE") {
-        return std::fs::read_to_string(Path::new(path))
-            .map_err(|error| Failure::Usage(format!("SIDEVAULT_TOKEN_FILE ({path}): {error}")));
-    }
-    std::fs::read_to_string(data.join(TOKEN_FILE)).map_err(|_| {
-        Failure::Usage(
-            "no token: set OP_CONNECT_TOKEN (sidevault token create makes one), or run sidevault quickstart".to_owned(),
-        )
-    })
+/// Where a token was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenSource {
+    /// OP_CONNECT_TOKEN.
+    Variable,
+    /// The file that SIDEVAULT_TOKEN_FILE names.
+    File(PathBuf),
+    /// The token file of a quickstart.
+    Quickstart(PathBuf),
 }
 
-/// A client for it.
-pub(crate) fn connect(environment: &Environment) -> Result<Client, Failure> {
-    let data = quickstart_directory(environment);
-    let host = host(environment, &data).unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let builder = ClientBuilder::new(host, token(environment, &data)?)
-        .user_agent(concat!("sidevault/", env!("CARGO_PKG_VERSION")));
-    Ok(builder.build()?)
+impl fmt::Display for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable => f.write_str("OP_CONNECT_TOKEN"),
+            Self::File(path) => write!(f, "SIDEVAULT_TOKEN_FILE ({})", path.display()),
+            Self::Quickstart(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The token: OP_CONNECT_TOKEN, else the content of the file that SIDEVAULT_TOKEN_FILE names, else the token of a
+/// quickstart with this data directory.
+pub(crate) fn token(environment: &Environment, data: &Path) -> Result<(String, TokenSource), Failure> {
+    if let Some(token) = environment.get("OP_CONNECT_TOKEN") {
+        return Ok((token.to_owned(), TokenSource::Variable));
+    }
+    if let Some(path) = environment.get("SIDEVAULT_TOKEN_FILE") {
+        let token = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("SIDEVAULT_TOKEN_FILE ({path}): {error}")))?;
+        return Ok((token, TokenSource::File(path.into())));
+    }
+    let path = data.join(TOKEN_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(token) => Ok((token, TokenSource::Quickstart(path))),
+        Err(_) => Err(Failure::Usage(
+            "no token: set OP_CONNECT_TOKEN (sidevault token create makes one), or run sidevault quickstart".to_owned(),
+        )),
+    }
+}
+
+/// A Connect server, as the environment names it.
+pub(super) struct Server {
+    pub(super) client: Client,
+    host: String,
+    token: TokenSource,
+}
+
+impl Server {
+    pub(super) fn connect(environment: &Environment) -> Result<Self, Failure> {
+        let data = quickstart_directory(environment);
+        let named = environment.get("OP_CONNECT_HOST").is_some();
+        let host = host(environment, &data).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let (jwt, token) = token(environment, &data)?;
+        let client = ClientBuilder::new(host.clone(), jwt)
+            .user_agent(concat!("sidevault/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| match (error, named) {
+                (ClientError::Config(why), true) => Failure::Usage(format!("OP_CONNECT_HOST: {why}")),
+                (error, _) => error.into(),
+            })?;
+        Ok(Self { client, host, token })
+    }
+
+    /// The error, with the server, and with the token if it is refused.
+    pub(super) fn failure(&self, error: ClientError) -> Failure {
+        let (host, token) = (&self.host, &self.token);
+        let what = error.to_string();
+        let is_refused = error.status() == Some(401);
+        match Failure::from(error) {
+            Failure::Denied(_) if is_refused => Failure::Denied(format!(
+                "{host} does not accept the token in {token} ({what}). Set OP_CONNECT_TOKEN to a token of this server, or \
+                 OP_CONNECT_HOST to the token's server; `sidevault token inspect` shows what a token grants"
+            )),
+            Failure::Denied(_) => Failure::Denied(format!("{what} (token in {token}, server {host})")),
+            Failure::Unreachable(_) if !what.contains(host.as_str()) => Failure::Unreachable(format!("{host}: {what}")),
+            failure => failure,
+        }
+    }
+
+    /// The vault's id. An id is taken as it is, without asking the server: a token that may only write can't look it up.
+    pub(super) async fn vault(&self, vault: &str) -> Result<VaultId, Failure> {
+        if let Ok(id) = VaultId::parse(vault) {
+            return Ok(id);
+        }
+        match self.client.vault_by_name(vault).await {
+            Ok(found) => Ok(found.id),
+            Err(error) => Err(self.not_found(error, vault, "").await),
+        }
+    }
+
+    /// The item with this title or id, in the vault with this name or id.
+    pub(super) async fn item(&self, vault: &str, item: &str) -> Result<Item, Failure> {
+        match self.client.resolve(vault, item).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.not_found(error, vault, item).await),
+        }
+    }
+
+    /// A vault's name for people: its id, if the token can't read the name.
+    pub(super) async fn vault_for_people(&self, id: VaultId) -> String {
+        match self.client.vault(id).await {
+            Ok(vault) => format!("{} ({id})", printable(&vault.name)),
+            Err(_) => id.to_string(),
+        }
+    }
+
+    /// The ids of a vault's items with this title. Empty if the token may not read them.
+    pub(super) async fn ids_with_title(&self, vault: VaultId, title: &str) -> Vec<String> {
+        let items = self.client.items(vault, Some(&Filter::title(title))).await;
+        let folded = fold(title);
+        let same = items.unwrap_or_default().into_iter();
+        same.filter(|item| fold(&item.title) == folded)
+            .map(|item| item.id.to_string())
+            .collect()
+    }
+
+    async fn ids_of_vaults(&self, name: &str) -> Vec<String> {
+        let vaults = self.client.vaults(Some(&Filter::name(name))).await;
+        let folded = fold(name);
+        let same = vaults.unwrap_or_default().into_iter();
+        same.filter(|vault| fold(&vault.name) == folded)
+            .map(|vault| vault.id.to_string())
+            .collect()
+    }
+
+    /// A failed look-up, with what was looked for, where, and the ids of several hits.
+    async fn not_found(&self, error: ClientError, vault: &str, item: &str) -> Failure {
+        let (host, shown_vault, shown_item) = (&self.host, printable(vault), printable(item));
+        match error {
+            ClientError::NoMatch(Kind::Vault) => Failure::NotFound(format!(
+                "vault \"{shown_vault}\" not found at {host}: the token in {} may read no vault of this name",
+                self.token
+            )),
+            ClientError::NoMatch(Kind::Item) => Failure::NotFound(format!(
+                "item \"{shown_item}\" not found in vault \"{shown_vault}\" at {host} (sidevault item list --vault \
+                 \"{shown_vault}\" shows all)"
+            )),
+            ClientError::Ambiguous { what: Kind::Vault, .. } => Failure::Conflict(format!(
+                "several vaults at {host} are named \"{shown_vault}\": use the id of one of them ({})",
+                self.ids_of_vaults(vault).await.join(", ")
+            )),
+            ClientError::Ambiguous { what: Kind::Item, .. } => {
+                let ids = match self.client.resolve_vault(vault).await {
+                    Ok(vault) => self.ids_with_title(vault.id, item).await,
+                    Err(_) => Vec::new(),
+                };
+                Failure::Conflict(format!(
+                    "several items of vault \"{shown_vault}\" have the title \"{shown_item}\": use the id of one of them \
+                     ({})",
+                    ids.join(", ")
+                ))
+            }
+            error => self.failure(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_variables_the_last_quickstart_is_meant() {
+    fn without_variables_the_last_quickstart_is_asked() {
         let root = tempfile::tempdir().unwrap();
         let data = root.path().join("sidevault");
         let environment = Environment::from([("XDG_DATA_HOME", root.path().to_str().unwrap())]);
@@ -62,6 +198,10 @@ mod tests {
         std::fs::write(data.join(URL_FILE), "http://localhost:9").unwrap();
         std::fs::write(data.join(TOKEN_FILE), "t\n").unwrap();
         assert_eq!(host(&environment, &data).unwrap(), "http://localhost:9");
-        assert_eq!(token(&environment, &data).unwrap().trim(), "t");
+        let (jwt, from) = token(&environment, &data).unwrap();
+        assert_eq!(
+            (jwt.trim(), from),
+            ("t", TokenSource::Quickstart(data.join(TOKEN_FILE)))
+        );
     }
 }

@@ -1,19 +1,21 @@
-//! An item for eyes.
+//! Prints an item, or one of its fields, for people.
 
 use sidevault_model::filter::fold;
 use sidevault_model::{Field, FieldType, Item, Purpose};
 
+use super::section_label;
 use crate::exit::Failure;
+use crate::fields::FieldName;
 use crate::output::{self, Table};
 
-/// Stands for a value that is not shown. Always as long: the length is nobody's business either.
+/// Stands for a concealed value. It has the same length for every value, so that it does not tell the value's length.
 const CONCEALED: &str = "********";
 
-/// Prints the whole item; concealed values only if asked to.
-pub(super) fn item(item: &Item, reveal: bool) -> Result<(), Failure> {
+/// Prints the whole item; concealed values only with `reveal`. `vault` is the vault's name and id.
+pub(super) fn item(item: &Item, vault: &str, reveal: bool) -> Result<(), Failure> {
     output::line(&format!("id        {}", item.id))?;
     output::line(&format!("title     {}", output::printable(&item.title)))?;
-    output::line(&format!("vault     {}", item.vault))?;
+    output::line(&format!("vault     {vault}"))?;
     output::line(&format!("category  {}", item.category))?;
     output::line(&format!("version   {}", item.version))?;
     output::line(&format!("updated   {}", item.updated_at))?;
@@ -29,12 +31,13 @@ pub(super) fn item(item: &Item, reveal: bool) -> Result<(), Failure> {
     output::line("")?;
     let mut table = Table::new(["SECTION", "FIELD", "TYPE", "VALUE"]);
     for field in &item.fields {
-        let value = match field.value.is_empty() || reveal || !is_concealed(field) {
-            true => field.value.as_str(),
-            false => CONCEALED,
+        let value = if is_concealed(field) && !reveal && !field.value.is_empty() {
+            CONCEALED
+        } else {
+            &field.value
         };
         table.row([
-            section(item, field).to_owned(),
+            section_of(item, field).to_owned(),
             field.label.clone(),
             field.field_type.to_string(),
             value.to_owned(),
@@ -53,45 +56,73 @@ fn is_concealed(field: &Field) -> bool {
     hidden.contains(&field.field_type) || field.purpose == Some(Purpose::Password)
 }
 
-fn section<'a>(item: &'a Item, field: &Field) -> &'a str {
-    let Some(section) = &field.section else { return "" };
-    item.sections
-        .iter()
-        .find(|declared| declared.id == section.id)
-        .map_or("", |declared| declared.label.as_str())
+fn section_of<'a>(item: &'a Item, field: &Field) -> &'a str {
+    let id = field.section.as_ref().map(|section| section.id.as_str());
+    section_label(&item.sections, id)
 }
 
-/// Prints one value as it is, and nothing else.
-pub(super) fn field(item: &Item, label: &str) -> Result<(), Failure> {
-    output::line(&find(item, label)?.value)
+/// Prints the value of the field with this name as it is, and nothing else.
+pub(super) fn field(item: &Item, name: &str) -> Result<(), Failure> {
+    output::line(&find(item, &FieldName::parse(name))?.value)
 }
 
-/// The one field with this label, in whatever case, or id.
-pub(super) fn find<'a>(item: &'a Item, label: &str) -> Result<&'a Field, Failure> {
-    let exact = item
-        .fields
-        .iter()
-        .filter(|field| field.label == label)
-        .collect::<Vec<_>>();
-    let by_id = || item.fields.iter().filter(|field| field.id == label).collect::<Vec<_>>();
-    let folded = || {
-        let wanted = fold(label);
-        item.fields
-            .iter()
-            .filter(|field| fold(&field.label) == wanted)
-            .collect::<Vec<_>>()
-    };
-    let found = [exact, by_id(), folded()].into_iter().find(|found| !found.is_empty());
+/// The only field that fits best: one with this label, in this case; else the field with this id; else a label in
+/// another case; else a section and a label.
+pub(super) fn find<'a>(item: &'a Item, name: &FieldName) -> Result<&'a Field, Failure> {
+    let (whole, folded) = (name.whole.as_str(), fold(&name.whole));
+    let section = name.section.as_deref().map(fold);
+    let label = fold(&name.label);
+    let rules: [&dyn Fn(&Field) -> bool; 4] = [
+        &|field| field.label == whole,
+        &|field| field.id == whole,
+        &|field| fold(&field.label) == folded,
+        &|field| {
+            let found = section.as_deref();
+            fold(&field.label) == label && found.is_some_and(|found| fold(section_of(item, field)) == found)
+        },
+    ];
+    let fitting =
+        |rule: &&dyn Fn(&Field) -> bool| -> Vec<&'a Field> { item.fields.iter().filter(|field| rule(field)).collect() };
+    let found = rules.iter().map(fitting).find(|found| !found.is_empty());
+    let shown = output::printable(whole);
     match found.as_deref() {
         Some([field]) => Ok(field),
-        Some(_) => Err(Failure::Conflict(
-            "several fields have this label: say which by its id (sidevault item get --json)".to_owned(),
-        )),
+        Some(several) => {
+            let ids: Vec<String> = several.iter().map(|field| output::printable(&field.id)).collect();
+            Err(Failure::Conflict(format!(
+                "several fields of item {} are named \"{shown}\": use SECTION.LABEL, or the id of one of them ({})",
+                item.id,
+                ids.join(", ")
+            )))
+        }
         None => Err(Failure::NotFound(format!(
-            "field \"{}\" not found in item {}",
-            output::printable(label),
-            item.id
+            "field \"{shown}\" not found in item {} \"{}\"; it has {}",
+            item.id,
+            output::printable(&item.title),
+            labels(item)
         ))),
+    }
+}
+
+/// The labels of an item's fields, the first 20, for a message.
+fn labels(item: &Item) -> String {
+    const SHOWN: usize = 20;
+    let mut labels: Vec<String> = item
+        .fields
+        .iter()
+        .take(SHOWN)
+        .map(|field| match section_of(item, field) {
+            "" => output::printable(&field.label),
+            section => output::printable(&format!("{section}.{}", field.label)),
+        })
+        .collect();
+    match item.fields.len() {
+        0 => "no fields".to_owned(),
+        all if all > SHOWN => {
+            labels.push(format!("and {} more", all - SHOWN));
+            labels.join(", ")
+        }
+        _ => labels.join(", "),
     }
 }
 
@@ -119,13 +150,37 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn found(item: &Item, name: &str) -> Result<String, u8> {
+        find(item, &FieldName::parse(name))
+            .map(|field| field.id.clone())
+            .map_err(|failure| failure.code())
+    }
+
     #[test]
     fn a_label_is_preferred_to_an_id_and_the_exact_case_to_another() {
         let item = item(&[("1", "Host"), ("2", "host"), ("host", "x"), ("3", "Port")]);
-        assert_eq!(find(&item, "host").unwrap().id, "2");
-        assert_eq!(find(&item, "3").unwrap().id, "3");
-        assert_eq!(find(&item, "PORT").unwrap().id, "3");
-        assert_eq!(find(&item, "HOST").unwrap_err().code(), 5);
-        assert_eq!(find(&item, "none").unwrap_err().code(), 3);
+        assert_eq!(found(&item, "host").unwrap(), "2");
+        assert_eq!(found(&item, "3").unwrap(), "3");
+        assert_eq!(found(&item, "PORT").unwrap(), "3");
+        assert_eq!(found(&item, "HOST"), Err(5));
+        assert_eq!(found(&item, "none"), Err(3));
+    }
+
+    #[test]
+    fn a_field_is_found_by_section_and_label_and_a_label_may_hold_a_dot() {
+        let mut item = item(&[("1", "host"), ("2", "host"), ("3", "tls.crt")]);
+        item.sections = serde_json::from_value(serde_json::json!([{"id": "s", "label": "Replica"}])).unwrap();
+        item.fields[1].section = serde_json::from_value(serde_json::json!({"id": "s"})).unwrap();
+        assert_eq!(found(&item, "replica.HOST").unwrap(), "2");
+        assert_eq!(found(&item, "tls.crt").unwrap(), "3");
+        assert_eq!(found(&item, "tls\\.crt").unwrap(), "3");
+        assert_eq!(found(&item, "primary.host"), Err(3));
+    }
+
+    #[test]
+    fn several_hits_are_named_by_their_ids() {
+        let item = item(&[("a1", "host"), ("b2", "host")]);
+        let message = find(&item, &FieldName::parse("host")).unwrap_err().to_string();
+        assert!(message.contains("a1, b2"), "{message}");
     }
 }

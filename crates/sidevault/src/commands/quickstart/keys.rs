@@ -1,4 +1,4 @@
-//! Whose keys quickstart uses: its own, made once; or the published ones.
+//! The keys that quickstart uses: its own, made on the first start; or the published ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE, load_credentials};
 
-/// The seed of the published development keys. Everybody knows it: that is its purpose.
+/// The seed of the development keys, which are published so that tests can rely on them.
 const DEV_SEED: &[u8; 32] = b"sidevault: for development only!";
 
 pub(super) struct Keys {
     pub(super) credentials: Arc<Credentials>,
     pub(super) issuer: Issuer,
-    /// This is the first start.
+    /// Whether the keys were made now, on the first start.
     pub(super) are_new: bool,
 }
 
@@ -29,9 +29,9 @@ pub(super) fn published() -> Keys {
 }
 
 pub(super) fn load_or_make(data: &Path, environment: &Environment) -> Result<Keys, Failure> {
-    let (server, own) = (data.join(CREDENTIALS_FILE), data.join(ISSUER_FILE));
+    let (credentials, issuer) = (data.join(CREDENTIALS_FILE), data.join(ISSUER_FILE));
     let passphrase_file = environment.get("SIDEVAULT_PASSPHRASE_FILE").map(Path::new);
-    let are_new = !server.exists();
+    let are_new = !credentials.exists();
     if are_new {
         if data.join(sidevault_store::DATABASE_FILE).exists() {
             return Err(Failure::Config(format!(
@@ -42,8 +42,8 @@ pub(super) fn load_or_make(data: &Path, environment: &Environment) -> Result<Key
         write_keys(data, passphrase_file.map(Passphrase::from_file).transpose()?.as_ref())?;
     }
     Ok(Keys {
-        credentials: Arc::new(load_credentials(&server.to_string_lossy(), passphrase_file)?),
-        issuer: Issuer::load(&own)?,
+        credentials: Arc::new(load_credentials(&credentials.to_string_lossy(), passphrase_file)?),
+        issuer: Issuer::load(&issuer)?,
         are_new,
     })
 }

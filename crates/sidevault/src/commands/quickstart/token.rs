@@ -1,10 +1,10 @@
-//! Quickstart's token: for all its vaults, kept and used again.
+//! Quickstart's token: it covers all vaults, and later runs use it again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use sidevault_keys::{IssueError, Token, TokenSpec, write_new};
+use sidevault_keys::{Credentials, IssueError, Issuer, Token, TokenSpec, write_new};
 use sidevault_model::{Access, Timestamp, VaultId};
 use sidevault_store::{Command, LOCAL_SOURCE, TokenRecord, VaultEntry};
 use zeroize::Zeroizing;
@@ -16,32 +16,35 @@ use crate::installation::TOKEN_FILE;
 /// When the published token was "issued": it must not change from run to run.
 const DEV_ISSUED: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 
-/// Its id; equal specifications give equal tokens.
+/// The published token's id. Tokens with equal claims are equal texts.
 const DEV_JTI: &str = "sidevaultdevelopmenttoken0";
 
-/// A token and what it says.
+/// A token, and how the store lists it.
 pub(super) struct Issued {
     pub(super) jwt: Zeroizing<String>,
     pub(super) jti: String,
+    /// Whether this token was made now.
+    pub(super) is_new: bool,
     record: TokenRecord,
 }
 
 impl Issued {
-    fn new((jwt, token): (Zeroizing<String>, Token)) -> Self {
+    fn new((jwt, token): (Zeroizing<String>, Token), is_new: bool) -> Self {
         Self {
             jwt,
             jti: token.jti.clone(),
+            is_new,
             record: TokenRecord::from(&token),
         }
     }
 
-    /// Makes the token known by name.
+    /// The command that registers the token's name in the store.
     pub(super) fn registration(&self) -> Command {
         Command::RegisterToken(self.record.clone())
     }
 }
 
-/// The published token. It grants everything: nothing here is worth protecting.
+/// The published token. It grants all rights in all vaults: there is nothing to protect in them.
 pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
     let vaults = vaults
         .iter()
@@ -53,19 +56,24 @@ pub(super) fn published(keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issue
         jti: Some(DEV_JTI.to_owned()),
         ..TokenSpec::default()
     };
-    Ok(Issued::new(keys.issuer.issue(&spec, DEV_ISSUED)?))
+    Ok(Issued::new(keys.issuer.issue(&spec, DEV_ISSUED)?, true))
 }
 
-/// The token of the last run if it is good for all vaults there are, else a new one.
-pub(super) fn kept(data: &Path, keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Result<Issued, Failure> {
+/// The token in the data directory if it is valid and covers all vaults, else a new one, which replaces it there.
+pub(super) fn kept(
+    data: &Path,
+    credentials: &Credentials,
+    issuer: &Issuer,
+    vaults: &[Arc<VaultEntry>],
+) -> Result<Issued, Failure> {
     let wanted: BTreeMap<VaultId, Access> = vaults.iter().map(|entry| (entry.vault.id, access(entry))).collect();
     let path = data.join(TOKEN_FILE);
     if let Ok(jwt) = std::fs::read_to_string(&path) {
         let jwt = Zeroizing::new(jwt.trim().to_owned());
-        if let Ok(token) = keys.credentials.verifier().verify(&jwt, Timestamp::now())
+        if let Ok(token) = credentials.verifier().verify(&jwt, Timestamp::now())
             && covers(&token, &wanted)
         {
-            return Ok(Issued::new((jwt, token)));
+            return Ok(Issued::new((jwt, token), false));
         }
     }
     let spec = TokenSpec {
@@ -73,21 +81,18 @@ pub(super) fn kept(data: &Path, keys: &Keys, vaults: &[Arc<VaultEntry>]) -> Resu
         vaults: wanted,
         ..TokenSpec::default()
     };
-    let issued = keys
-        .issuer
-        .issue(&spec, Timestamp::now())
-        .map_err(|error| match error {
-            IssueError::TooManyVaults(count) => Failure::Config(format!(
-                "a token can't hold rights on {count} vaults: serve fewer directories"
-            )),
-            error => error.into(),
-        })?;
-    let issued = Issued::new(issued);
+    let issued = issuer.issue(&spec, Timestamp::now()).map_err(|error| match error {
+        IssueError::TooManyVaults(count) => Failure::Config(format!(
+            "a token can't hold rights on {count} vaults: serve fewer directories"
+        )),
+        error => error.into(),
+    })?;
+    let issued = Issued::new(issued, true);
     replace(&path, &issued.jwt)?;
     Ok(issued)
 }
 
-/// A directory's truth is the directory.
+/// The rights in a vault: REST writes to local vaults only, a directory vault follows its files.
 fn access(entry: &VaultEntry) -> Access {
     match entry.source.as_str() {
         LOCAL_SOURCE => Access::READ_WRITE,
@@ -102,10 +107,10 @@ fn covers(token: &Token, wanted: &BTreeMap<VaultId, Access>) -> bool {
     })
 }
 
-/// Readable for nobody else at any moment, and never half-written.
+/// Writes the token file. No other user can read it at any moment, and it is never half-written.
 fn replace(path: &Path, jwt: &str) -> Result<(), Failure> {
     let fresh = path.with_extension("token.new");
-    // Left behind by a run that was killed right here.
+    // A run that was killed between the two steps leaves this file behind.
     let _ = std::fs::remove_file(&fresh);
     write_new(&fresh, format!("{jwt}\n").as_bytes())?;
     Ok(std::fs::rename(&fresh, path)?)

@@ -1,27 +1,38 @@
-//! `sidevault token create`: works beside the server's store, and also where there is only the issuer's file.
+//! `sidevault token create`: works beside the server's store, and also where only the issuer's file is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 
-use sidevault_keys::{Credentials, Issuer, Token, TokenSpec};
+use sidevault_keys::{Credentials, CredentialsError, Issuer, Token, TokenSpec, write_new};
 use sidevault_model::filter::fold;
 use sidevault_model::{Access, Timestamp, VaultId};
-use sidevault_store::{Command, DATABASE_FILE, Snapshot, TokenRecord};
+use sidevault_store::{Command, Snapshot, TokenRecord};
 
 use crate::admin;
-use crate::cli::{Place, TokenCreate};
+use crate::cli::TokenCreate;
 use crate::commands::vault;
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::grants::Grant;
-use crate::installation::Installation;
+use crate::installation::{Installation, ServerOf};
 use crate::output::printable;
 
-/// Prints the token, and nothing else, on stdout, so that it can be piped.
+/// Prints the token, and nothing else, on stdout, so that it can be piped; or writes it to `--out`.
 pub(super) async fn run(arguments: TokenCreate, environment: &Environment) -> Result<(), Failure> {
+    if let Some(path) = &arguments.out
+        && path.symlink_metadata().is_ok()
+    {
+        return Err(exists(path));
+    }
     let installation = Installation::find(&arguments.place, environment);
-    let issuer = Issuer::load(&installation.issuer_file(arguments.issuer.as_deref())?)?;
-    let server = server_of(&issuer, &installation, &arguments.place, environment)?;
+    let issuer_file = installation.issuer_file(arguments.issuer.as_deref())?;
+    let issuer = Issuer::load(&issuer_file)?;
+    let server = if arguments.offline {
+        None
+    } else {
+        server_of(&issuer, &issuer_file, &installation)?
+    };
     let known = match &server {
         Some(credentials) if installation.has_store() => look(&installation, credentials).await,
         _ => None,
@@ -50,52 +61,51 @@ pub(super) async fn run(arguments: TokenCreate, environment: &Environment) -> Re
         jti: None,
     };
     let (jwt, token) = issuer.issue(&spec, now)?;
-    if let Some(credentials) = server {
-        let same_name = |other: &TokenRecord| other.name == token.name && other.revoked_at.is_none();
-        if known.is_some_and(|known| known.tokens.iter().any(same_name)) {
-            eprintln!(
-                "note: another token is named \"{}\", too: each of them is revoked by its jti",
-                printable(&token.name)
-            );
-        }
-        register(&installation, &credentials, &token).await;
+    match (&server, &known) {
+        (Some(credentials), Some(known)) => register(&installation, credentials, &token, known).await,
+        _ => eprintln!(
+            "note: the store of the token's server is not in {}, so its name is not registered: until the token is used, \
+             `token list` does not show it, and it is revoked by its jti ({})",
+            installation.data.display(),
+            token.jti
+        ),
     }
     eprintln!("{}", described(&token, &names));
-    crate::output::line(&jwt)
+    match &arguments.out {
+        None => crate::output::line(&jwt),
+        Some(path) => {
+            write_new(path, format!("{}\n", *jwt).as_bytes()).map_err(|error| match error {
+                CredentialsError::AlreadyExists { path } => exists(&path),
+                error => error.into(),
+            })?;
+            crate::output::line(&format!("wrote the token to {}", path.display()))
+        }
+    }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::Conflict(format!(
+        "{} exists already, and no file is overwritten: remove it, or name another file with --out",
+        path.display()
+    ))
 }
 
 /// The keys of the server that will accept this issuer's tokens, if they are here.
 ///
-/// Keys that were found and not named may belong to another server: then they don't matter.
-fn server_of(
-    issuer: &Issuer,
-    installation: &Installation,
-    place: &Place,
-    environment: &Environment,
-) -> Result<Option<Credentials>, Failure> {
-    let credentials = match installation.credentials() {
-        Ok(credentials) => credentials,
-        Err(failure) if place.session.is_some() => {
-            eprintln!("note: {failure}");
-            return Ok(None);
-        }
-        Err(_) => return Ok(None),
-    };
-    if credentials.verifier().key_ids().any(|kid| kid == issuer.kid()) {
-        return Ok(Some(credentials));
+/// # Errors
+/// If the keys here are those of a server that does not accept this issuer's tokens.
+fn server_of(issuer: &Issuer, issuer_file: &Path, installation: &Installation) -> Result<Option<Credentials>, Failure> {
+    match installation.server_of(issuer, issuer_file)? {
+        ServerOf::Issuer(credentials) => Ok(Some(credentials)),
+        ServerOf::Unknown => Ok(None),
+        ServerOf::Another => Err(Failure::Config(format!(
+            "the server of {} does not accept tokens of {}, so no token was made. Name the issuer.json that was made with \
+             that server's credentials (--issuer), or the credentials of the token's server (--session); if the token's \
+             server is on another machine, say --offline",
+            installation.session_for_people(),
+            issuer_file.display()
+        ))),
     }
-    let what = format!(
-        "the server of {} does not accept this issuer's tokens",
-        installation.session_for_people()
-    );
-    if place.session.is_some() || place.data.is_some() || environment.get("OP_SESSION").is_some() {
-        return Err(Failure::Config(format!(
-            "{what}: name the issuer.json that was made with it (--issuer), or the credentials of the server that the \
-             token is for (--session)"
-        )));
-    }
-    eprintln!("note: {what}; another server may");
-    Ok(None)
 }
 
 /// The vaults, tokens and retired ids of the store, if this machine has it.
@@ -105,6 +115,7 @@ struct Known {
     snapshot: std::sync::Arc<Snapshot>,
 }
 
+/// The store's content; `None` if the store is another server's.
 async fn look(installation: &Installation, credentials: &Credentials) -> Option<Known> {
     let looked = async {
         let reader = installation.reader(credentials).await?;
@@ -117,22 +128,26 @@ async fn look(installation: &Installation, credentials: &Credentials) -> Option<
             snapshot,
         })
     };
-    looked
-        .await
-        .inspect_err(|failure| eprintln!("note: the store can't be read ({failure})"))
-        .ok()
+    match looked.await {
+        Ok(known) => Some(known),
+        Err(Failure::Integrity(_)) => None,
+        Err(failure) => {
+            eprintln!("note: the store can't be read ({failure})");
+            None
+        }
+    }
 }
 
 /// The vault that a grant means.
 struct Meant {
     id: VaultId,
-    /// What the maker calls it.
+    /// The vault's name in the store, or as the arguments have it.
     name: String,
     /// See [`Token::by_name`].
     by_name: bool,
 }
 
-/// A vault's name comes first, for it may look like an id; then its id; then a name that no vault has yet.
+/// Finds the vault: by its name, which may look like an id; else by its id; else as a name that no vault has yet.
 fn resolve(grant: &Grant, known: Option<&Known>, issuer: &Issuer) -> Result<Meant, Failure> {
     let folded = fold(&grant.vault);
     let shown = printable(&grant.vault);
@@ -158,25 +173,27 @@ fn resolve(grant: &Grant, known: Option<&Known>, issuer: &Issuer) -> Result<Mean
             });
         }
         ([], Err(_)) => issuer.id_key().vault(&folded),
-        _ => {
+        (several, _) => {
+            let ids: Vec<String> = several.iter().map(|row| row.id.to_string()).collect();
             return Err(Failure::Conflict(format!(
-                "several vaults are named \"{shown}\": say which by its id (sidevault vault list)"
+                "several vaults are named \"{shown}\": use the id of one of them ({})",
+                ids.join(", ")
             )));
         }
     };
     match known {
         Some(known) if known.snapshot.is_retired(id) => {
             return Err(Failure::NotFound(format!(
-                "there is no vault \"{shown}\", and one of this name was renamed or deleted: so a token can't be made by \
-                 the name alone. Make the vault first, or name the other one (sidevault vault list)"
+                "there is no vault \"{shown}\", and a vault of this name was renamed or deleted, so that the name alone does not \
+                 tell which vault the token opens. Make the vault first, or use another vault's name (sidevault vault list)"
             )));
         }
         Some(_) => {
             eprintln!("note: there is no vault \"{shown}\" yet; the token is good for the first one of this name")
         }
         None => eprintln!(
-            "note: no store to look into, so \"{shown}\" is the first vault of this name; the token opens nothing if that \
-             one is, or was, renamed or deleted"
+            "note: the store can't be asked for \"{shown}\", so the token is for the first vault of this name; it opens nothing if \
+             that vault is, or was, renamed or deleted"
         ),
     }
     Ok(Meant {
@@ -196,21 +213,21 @@ fn later(now: Timestamp, after: std::time::Duration) -> Result<Timestamp, Failur
 }
 
 /// Registers the token's name in the store. A token whose name is not registered works all the same.
-async fn register(installation: &Installation, credentials: &Credentials, token: &Token) {
-    let until = format!(
-        "until it is used, it is not listed, and is revoked by its jti ({})",
-        token.jti
-    );
-    if !installation.has_store() {
+async fn register(installation: &Installation, credentials: &Credentials, token: &Token, known: &Known) {
+    let is_namesake = |other: &TokenRecord| other.name == token.name && other.revoked_at.is_none();
+    if known.tokens.iter().any(is_namesake) {
         eprintln!(
-            "note: there is no {DATABASE_FILE} in {} yet: {until}",
-            installation.data.display()
+            "note: another token is named \"{}\", too: each of them is revoked by its jti",
+            printable(&token.name)
         );
-        return;
     }
     let command = Command::RegisterToken(TokenRecord::from(token));
     if let Err(failure) = admin::command(installation, credentials, command).await {
-        eprintln!("note: the store did not take down the token's name ({failure}): {until}");
+        eprintln!(
+            "note: the token's name could not be registered ({failure}): until the token is used, `token list` does not show \
+             it, and it is revoked by its jti ({})",
+            token.jti
+        );
     }
 }
 
@@ -219,9 +236,10 @@ fn described(token: &Token, names: &BTreeMap<VaultId, String>) -> String {
     for (vault, access) in &token.vaults {
         let name = names.get(vault).map(|name| printable(name)).unwrap_or_default();
         // Writing to a String never fails.
-        let _ = match name == vault.as_str() {
-            true => write!(text, ", vault {vault} {access}"),
-            false => write!(text, ", vault \"{name}\" ({vault}) {access}"),
+        let _ = if name == vault.as_str() {
+            write!(text, ", vault {vault} {access}")
+        } else {
+            write!(text, ", vault \"{name}\" ({vault}) {access}")
         };
     }
     match token.expires_at {

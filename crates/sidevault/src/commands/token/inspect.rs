@@ -1,6 +1,7 @@
-//! `sidevault token inspect`: what a token says, believed or not. Asks no server; looks into its store if that is here.
+//! `sidevault token inspect`: shows a token's claims, also of a token that the server would refuse. Asks no server; reads the
+//! server's store if that is on this machine.
 
-use std::io::Read as _;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,16 +16,36 @@ use sidevault_store::Snapshot;
 use crate::cli::Place;
 use crate::environment::Environment;
 use crate::exit::Failure;
+use crate::input;
 use crate::installation::Installation;
 use crate::output;
 
-/// What the token says, and what a server with the keys at hand would make of it.
+/// Whether a server with the keys on this machine would accept the token.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Valid,
+    /// There are no keys to check the signature with.
+    Unchecked,
+    Refused,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Valid => "valid",
+            Self::Unchecked => "unchecked",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// A token's content, and the verdict on it.
 #[derive(Serialize)]
 struct Report {
     header: Value,
     claims: Value,
-    /// `valid`, `unchecked`, or `refused`.
-    verdict: &'static str,
+    verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     vaults: Vec<Vault>,
@@ -35,11 +56,11 @@ struct Report {
 #[serde(rename_all = "camelCase")]
 struct Vault {
     id: String,
-    /// The vault's name, if the store can be read and has the vault, and the token opens it.
+    /// The vault's name, if the store can be read, has the vault, and the token opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     access: Access,
-    /// Made by the vault's name, without looking into the store.
+    /// Whether the grant was made by the vault's name, without reading the store.
     by_name: bool,
     /// Whether the grant was made by a name whose id is retired: it opens nothing.
     retired: bool,
@@ -66,33 +87,19 @@ pub(crate) async fn run(
     };
     let (verdict, reason) = match credentials {
         Ok(credentials) => match credentials.verifier().verify(jwt, Timestamp::now()) {
-            Ok(token) => match snapshot.as_ref().map(|snapshot| snapshot.is_revoked(&token.jti)) {
-                _ if let Some(path) = listed(&installation, &token.jti) => (
-                    "refused",
-                    Some(format!("it is on the revocation list {}", path.display())),
-                ),
-                Some(false) => ("valid", None),
-                Some(true) => ("refused", Some("it was revoked".to_owned())),
-                None => (
-                    "valid",
-                    Some(
-                        "whether it was revoked is not known here (--data names the server's data directory)"
-                            .to_owned(),
-                    ),
-                ),
-            },
+            Ok(token) => accepted(&installation, &token.jti, snapshot.as_deref()),
             Err(error) => {
                 let keys = match (&place.session, environment.get("OP_SESSION")) {
-                    (None, None) => format!(" (looked at with {}; --session names others)", installation.session()),
+                    (None, None) => format!(" (checked with {}; --session names others)", installation.session()),
                     _ => String::new(),
                 };
-                ("refused", Some(format!("{error}{keys}")))
+                (Verdict::Refused, Some(format!("{error}{keys}")))
             }
         },
         Err(failure) if place.session.is_some() => return Err(failure),
         Err(_) => (
-            "unchecked",
-            Some("no credentials at hand to check the signature with (--session)".to_owned()),
+            Verdict::Unchecked,
+            Some("there are no credentials here to check the signature with (--session)".to_owned()),
         ),
     };
     let report = Report {
@@ -102,16 +109,33 @@ pub(crate) async fn run(
         verdict,
         reason,
     };
-    match json {
-        true => output::json(&report)?,
-        false => show(&report)?,
+    if json {
+        output::json(&report)?;
+    } else {
+        show(&report)?;
     }
     match report.verdict {
-        "refused" => Err(Failure::Denied(format!(
+        Verdict::Refused => Err(Failure::Denied(format!(
             "the server would refuse this token: {}",
             report.reason.unwrap_or_default()
         ))),
-        _ => Ok(()),
+        Verdict::Valid | Verdict::Unchecked => Ok(()),
+    }
+}
+
+/// The verdict on a token with a good signature: refused if it was revoked.
+fn accepted(installation: &Installation, jti: &str, snapshot: Option<&Snapshot>) -> (Verdict, Option<String>) {
+    if let Some(path) = listed(installation, jti) {
+        let reason = format!("it is on the revocation list {}", path.display());
+        return (Verdict::Refused, Some(reason));
+    }
+    match snapshot.map(|snapshot| snapshot.is_revoked(jti)) {
+        Some(false) => (Verdict::Valid, None),
+        Some(true) => (Verdict::Refused, Some("it was revoked".to_owned())),
+        None => (
+            Verdict::Valid,
+            Some("whether it was revoked is not known here (--data names the server's data directory)".to_owned()),
+        ),
     }
 }
 
@@ -152,17 +176,14 @@ fn vaults(claims: &Value, snapshot: Option<&Snapshot>) -> Vec<Vault> {
 }
 
 fn read_stdin() -> Result<String, Failure> {
-    let mut text = String::new();
-    // A token is short; whatever is piped in by mistake need not be read to its end.
-    std::io::stdin()
-        .take(4 * MAX_TOKEN_LEN as u64)
-        .read_to_string(&mut text)?;
-    Ok(text)
+    // A token is short; more is not read.
+    let bytes = input::all_of_stdin("a token", 4 * MAX_TOKEN_LEN as u64)?;
+    String::from_utf8(bytes).map_err(|_| Failure::Usage("standard input holds no token: it is not text".to_owned()))
 }
 
-/// Header and claims, unchecked.
+/// A token's header and claims. The signature is not checked.
 pub(super) fn parts(jwt: &str) -> Result<(Value, Value), Failure> {
-    let malformed = || Failure::Usage(format!("that is no token: {}", TokenError::Malformed));
+    let malformed = || Failure::Usage(format!("this is no token: {}", TokenError::Malformed));
     let mut parts = jwt.split('.');
     let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(malformed());
@@ -194,7 +215,7 @@ fn show(report: &Report) -> Result<(), Failure> {
             None => vault.id.clone(),
         };
         let how = match (vault.by_name, vault.retired) {
-            (_, true) => ", by name: opens nothing, for the vault of this name was renamed or deleted",
+            (_, true) => ", by name: opens nothing, since the vault of this name was renamed or deleted",
             (true, false) => ", by name",
             (false, false) => "",
         };
@@ -202,7 +223,7 @@ fn show(report: &Report) -> Result<(), Failure> {
     }
     let verdict = match &report.reason {
         Some(reason) => format!("{}: {reason}", report.verdict),
-        None => report.verdict.to_owned(),
+        None => report.verdict.to_string(),
     };
     output::line(&format!("verdict  {verdict}"))
 }

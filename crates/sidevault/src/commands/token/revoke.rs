@@ -16,10 +16,10 @@ use crate::output::{self, printable};
 const LIST_HINT: &str = "sidevault token revoke JTI --file PATH, where PATH is the api's SIDEVAULT_REVOKED_FILE, or \
                          revoked-tokens beside its credentials";
 
-/// A token that is to be refused.
+/// A token to revoke.
 struct Target {
     jti: String,
-    /// Empty if it is not known.
+    /// Empty if the name is not known.
     name: String,
     expires_at: Option<Timestamp>,
 }
@@ -55,14 +55,14 @@ pub(super) async fn in_store(wanted: &[String], installation: &Installation) -> 
     let disk = disk_of(&installation.data);
     if disk.is_ephemeral() {
         eprintln!(
-            "note: {} is on {disk}, and what was revoked is forgotten with it. The revocation list outlives it: {LIST_HINT}",
+            "note: {} is on {disk}, and revocations are lost with it. A revocation list outlives it: {LIST_HINT}",
             installation.data.display()
         );
     }
     Ok(())
 }
 
-/// Puts tokens on a list. The store is only looked into for their names, if it is at hand.
+/// Adds tokens to a revocation list. The store, if it is on this machine, is read for their names only.
 pub(super) async fn on_list(wanted: &[String], path: &Path, installation: &Installation) -> Result<(), Failure> {
     let known = match installation.credentials() {
         Ok(credentials) if installation.has_store() => tokens(installation, &credentials).await.ok(),
@@ -132,7 +132,7 @@ fn find(wanted: &str, known: Option<&[TokenRecord]>) -> Result<Target, Failure> 
         .find(|token| Some(&token.jti) == jti.as_ref());
     match (by_id, by_name.as_slice(), jti) {
         (Some(token), ..) | (None, &[token], _) => Ok(token.into()),
-        // A token that was never used or listed is known by its id only.
+        // Of a token that was never used or registered, the store does not know the name.
         (None, [], Some(jti)) => Ok(Target {
             jti,
             name: String::new(),
@@ -142,7 +142,8 @@ fn find(wanted: &str, known: Option<&[TokenRecord]>) -> Result<Target, Failure> 
         (None, several, _) => {
             let ids: Vec<&str> = several.iter().map(|token| token.jti.as_str()).collect();
             Err(Failure::Conflict(format!(
-                "several tokens have this name: revoke each by its jti ({})",
+                "several tokens are named \"{}\": revoke each of them by its jti ({})",
+                printable(wanted),
                 ids.join(", ")
             )))
         }
@@ -150,20 +151,22 @@ fn find(wanted: &str, known: Option<&[TokenRecord]>) -> Result<Target, Failure> 
 }
 
 fn unknown(wanted: &str, has_store: bool) -> Failure {
-    // Someone may have taken the token itself for its name: then it must not be shown.
+    // If the argument is a token instead of a token's name, the message must not show it.
     if let Ok((_, claims)) = inspect::parts(wanted) {
         let jti = claims["jti"].as_str().and_then(canonical_jti).unwrap_or_default();
-        return Failure::Usage(format!("that is a token: revoke it by its jti, {jti}"));
+        return Failure::Usage(format!("this is a token, not its name: revoke it by its jti, {jti}"));
     }
     let wanted = printable(wanted);
-    Failure::NotFound(match has_store {
-        true => format!(
-            "token \"{wanted}\" not found: a token is known by name once it was used, or if the store could be written \
-             when it was made (sidevault token list). Revoke it by its jti, which `sidevault token inspect TOKEN` shows"
-        ),
-        false => format!(
-            "no store here that could know a token by the name \"{wanted}\": say its jti, which \
+    Failure::NotFound(if has_store {
+        format!(
+            "token \"{wanted}\" not found: the store knows a token's name once the token was used, or if the store could be \
+             written when the token was made (sidevault token list). Revoke it by its jti, which `sidevault token inspect \
+             TOKEN` shows"
+        )
+    } else {
+        format!(
+            "token \"{wanted}\" not found: there is no store here that knows tokens' names. Revoke it by its jti, which \
              `sidevault token inspect TOKEN` shows"
-        ),
+        )
     })
 }

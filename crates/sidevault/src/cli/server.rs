@@ -1,0 +1,154 @@
+//! The arguments of `quickstart`, `init` and `sync`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use clap::Args;
+use sidevault_sync::DirectorySource;
+
+/// Arguments of `quickstart`.
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// Serve the files in this directory; may be given more than once. NAME is the vault of the files at the top of the
+    /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
+    #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
+    pub(crate) dirs: Vec<Directory>,
+    /// Have a local vault with this name; may be given more than once
+    #[arg(long = "vault", value_name = "NAME")]
+    pub(crate) vaults: Vec<String>,
+    /// Where keys and data are kept [default: ~/.local/share/sidevault]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The IP address to listen on, or localhost
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS", value_parser = bind_address)]
+    pub(crate) bind: IpAddr,
+    /// Keep nothing: keys and data are deleted when the process ends
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) ephemeral: bool,
+    /// Use the published development keys, so that token, vault ids and the sample item's password are the same in every
+    /// run; implies --ephemeral
+    #[arg(long, conflicts_with = "data")]
+    pub(crate) dev_token: bool,
+    /// A file of age keys that open the files in --dir
+    #[arg(long, value_name = "FILE")]
+    pub(crate) age_key_file: Option<PathBuf>,
+    /// Print one line of JSON instead of words
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the token to this file, too; `-` prints the token and nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_out: Option<PathBuf>,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The directory for the two files
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Lock the credentials with the passphrase in this file
+    #[arg(long, value_name = "FILE", env = "SIDEVAULT_PASSPHRASE_FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// Arguments of `sync`.
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// Serve the files in this directory; may be given more than once. NAME is the vault of the files at the top of the
+    /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
+    #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
+    pub(crate) dirs: Vec<Directory>,
+    /// A file of age keys that open the files in --dir, besides SOPS_AGE_KEY and SOPS_AGE_KEY_FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) age_key_file: Option<PathBuf>,
+    /// The sources file [default: the file that SIDEVAULT_SYNC_CONFIG names]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Have a local vault with this name; may be given more than once
+    #[arg(long = "vault", value_name = "NAME")]
+    pub(crate) vaults: Vec<String>,
+    /// Make local vaults even on a disk that is lost with the Pod
+    #[arg(long)]
+    pub(crate) allow_ephemeral: bool,
+}
+
+/// The value of `--dir`: `PATH` or `NAME=PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) name: Option<String>,
+    pub(crate) path: PathBuf,
+}
+
+impl Directory {
+    /// The directory as a source of sync.
+    pub(crate) fn source(&self, age_key_file: Option<&PathBuf>) -> DirectorySource {
+        let mut source = DirectorySource::new(&self.path);
+        if let Some(name) = &self.name {
+            source.name.clone_from(name);
+        }
+        source.age_key_file = age_key_file.cloned();
+        source
+    }
+}
+
+/// Reads `[NAME=]PATH`. A path that exists is taken whole, so that a directory may have `=` in its name.
+fn directory(text: &str) -> Result<Directory, &'static str> {
+    let whole = || Directory {
+        name: None,
+        path: PathBuf::from(text),
+    };
+    match text.split_once('=') {
+        Some((name, path)) if !name.contains('/') && !PathBuf::from(text).is_dir() => {
+            if name.trim().is_empty() || path.is_empty() {
+                return Err("write a path, or the vault's name, `=` and the path: --dir git=./secrets");
+            }
+            Ok(Directory {
+                name: Some(name.to_owned()),
+                path: PathBuf::from(path),
+            })
+        }
+        _ => Ok(whole()),
+    }
+}
+
+fn bind_address(text: &str) -> Result<IpAddr, &'static str> {
+    match text {
+        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        text => text
+            .parse()
+            .map_err(|_| "write an IP address of this machine, 0.0.0.0 for all of them, or localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_directory_may_have_a_name_of_its_own() {
+        let parsed = directory("git=./secrets").unwrap();
+        assert_eq!(
+            (parsed.name.as_deref(), parsed.path),
+            (Some("git"), PathBuf::from("./secrets"))
+        );
+        for whole in ["secrets", "./a=b", "/srv/a=b"] {
+            assert_eq!(directory(whole).unwrap().path, PathBuf::from(whole));
+        }
+        assert!(directory("=secrets").is_err() && directory("git=").is_err());
+        let root = tempfile::tempdir().unwrap();
+        let odd = root.path().join("a=b");
+        std::fs::create_dir(&odd).unwrap();
+        assert_eq!(directory(odd.to_str().unwrap()).unwrap().path, odd);
+    }
+
+    #[test]
+    fn localhost_is_an_address_to_listen_on() {
+        assert_eq!(bind_address("localhost").unwrap(), Ipv4Addr::LOCALHOST);
+        assert_eq!(bind_address("::1").unwrap(), std::net::Ipv6Addr::LOCALHOST);
+        assert!(bind_address("example.com").is_err());
+    }
+}
