@@ -1,13 +1,15 @@
-//! Commands that people type: `quickstart`, and `doctor`, which must ask the server that is meant.
+//! Commands that people type, and what they read: `quickstart`, `item`, `vault`, `token`, and `doctor`, which must ask the
+//! server that is meant.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use sidevault_tests::pair::binary;
+use sidevault_tests::pair::{binary, wait_until};
 
 /// `quickstart` on a free port, until this is dropped.
 struct Quickstart {
@@ -20,33 +22,106 @@ fn sidevault(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     let path = std::env::var_os("PATH").unwrap_or_default();
     command.args(arguments).env_clear().env("PATH", path);
-    command.env("XDG_DATA_HOME", home);
+    command.env("XDG_DATA_HOME", home).current_dir(home);
     command
 }
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    sidevault(home, arguments).output().expect("the binary runs")
+/// A finished command.
+struct Done {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Done {
+    sidevault(home, arguments).output().expect("the binary runs").into()
+}
+
+/// A command that must succeed: its output.
+fn succeed(home: &Path, arguments: &[&str]) -> String {
+    let done = run(home, arguments);
+    assert_eq!(done.code, Some(0), "{arguments:?}: {}", done.err);
+    done.out
+}
+
+/// A command that must fail with this exit status: its error.
+fn fail(home: &Path, code: i32, arguments: &[&str]) -> String {
+    let done = run(home, arguments);
+    assert_eq!(done.code, Some(code), "{arguments:?}: {}{}", done.out, done.err);
+    done.err
+}
+
+fn with_input(home: &Path, arguments: &[&str], input: &str) -> Done {
+    let mut command = sidevault(home, arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("its input");
+    stdin.write_all(input.as_bytes()).expect("input is read");
+    drop(stdin);
+    child.wait_with_output().expect("the binary ends").into()
 }
 
 impl Quickstart {
     fn start(home: &Path, arguments: &[&str]) -> Self {
-        let always = ["quickstart", "--json", "--port=0"];
-        let mut command = sidevault(home, &[&always, arguments].concat());
+        Self::with_token(home, arguments).0
+    }
+
+    /// Starts it with `--json`; also returns the token.
+    fn with_token(home: &Path, arguments: &[&str]) -> (Self, String) {
+        let (mut server, line) = Self::spawn(home, &[&["--json"], arguments].concat(), |_| true);
+        let ready: Value = serde_json::from_str(&line).expect("a line of JSON");
+        server.url = ready["url"].as_str().expect("the address").to_owned();
+        (server, ready["token"].as_str().expect("the token").to_owned())
+    }
+
+    /// Starts it, and reads what it prints for a person until it waits for Ctrl-C.
+    fn words(home: &Path, arguments: &[&str]) -> (Self, String) {
+        let (mut server, words) = Self::spawn(home, arguments, |line| line.contains("Ctrl-C"));
+        let url = words.split_whitespace().find(|word| word.starts_with("http://"));
+        server.url = url.expect("the address").to_owned();
+        (server, words)
+    }
+
+    /// Starts it, and reads its output up to a line.
+    fn spawn(home: &Path, arguments: &[&str], is_last: impl Fn(&str) -> bool) -> (Self, String) {
+        let mut command = sidevault(home, &[&["quickstart", "--port=0"], arguments].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the binary runs");
-        let stdout = child.stdout.take().expect("its output");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let ready: Value = serde_json::from_str(&line).expect("a line of JSON");
-        let url = ready["url"].as_str().expect("the address").to_owned();
-        Self { child, url }
+        let stdout = BufReader::new(child.stdout.take().expect("its output"));
+        let server = Self {
+            child,
+            url: String::new(),
+        };
+        let mut text = String::new();
+        for line in stdout.lines() {
+            let line = line.expect("text");
+            text = text + &line + "\n";
+            if is_last(&line) {
+                break;
+            }
+        }
+        (server, text)
     }
 }
 
 impl Drop for Quickstart {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        // A process that has ended already can't be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -58,24 +133,318 @@ fn secrets(below: &Path) -> String {
     directory.to_string_lossy().into_owned()
 }
 
+#[test]
+fn quickstart_says_what_it_made_and_how_to_read_it_and_a_second_run_continues() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let (first, words) = Quickstart::words(home, &[]);
+    let data = home.join("sidevault");
+    for part in ["Made in", &*data.to_string_lossy(), "quickstart.token", "rm -r"] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(!words.contains('\x1b'), "colours in a pipe: {words}");
+    // The commands work as they are printed.
+    let commands: Vec<&str> = words
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.contains(" item ") || line.starts_with("curl ") || line.starts_with("export "))
+        .collect();
+    assert_eq!(commands.len(), 4, "{words}");
+    let script = format!("set -e\n{}\n", commands.join("\n"));
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(home).env("XDG_DATA_HOME", home);
+    let done = Done::from(bash.output().expect("bash runs"));
+    assert_eq!(done.code, Some(0), "{script}{}", done.err);
+    assert_eq!(done.out.matches("postgres-database").count(), 3, "{}", done.out);
+    let password = succeed(
+        home,
+        &[
+            "item",
+            "get",
+            "postgres-database",
+            "--vault=secrets",
+            "--field=password",
+        ],
+    );
+    drop(first);
+
+    let (_second, words) = Quickstart::words(home, &[]);
+    assert!(words.contains("Continues with"), "{words}");
+    let again = succeed(
+        home,
+        &[
+            "item",
+            "get",
+            "postgres-database",
+            "--vault=secrets",
+            "--field=password",
+        ],
+    );
+    assert_eq!(again, password);
+}
+
 /// Otherwise the server would answer with another vault's items.
 #[test]
-fn a_directory_whose_vault_is_taken_is_refused() {
+fn a_directory_whose_vault_is_taken_is_refused_and_the_error_says_what_to_type() {
     let home = tempfile::tempdir().expect("a directory");
     let directory = secrets(home.path());
     drop(Quickstart::start(home.path(), &[]));
 
     let refused = run(home.path(), &["quickstart", "--port=0", "--dir", &directory]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(78), "{said}");
+    let said = refused.err;
+    assert_eq!(refused.code, Some(78), "{said}");
+    let renamed = format!("secrets-files={directory}");
     assert!(
-        said.contains("vault \"secrets\" belongs to \"local\"") && said.contains("--data DIR"),
+        said.contains("vault \"secrets\" is a local vault") && said.contains(&renamed) && said.contains("--data DIR"),
         "{said}"
     );
-    assert!(refused.stdout.is_empty(), "a token of a server that does not run");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(refused.out.is_empty(), "a token of a server that does not run");
 
     let other = home.path().join("other").to_string_lossy().into_owned();
-    Quickstart::start(home.path(), &["--data", &other, "--dir", &directory]);
+    drop(Quickstart::start(home.path(), &["--data", &other, "--dir", &directory]));
+    let _server = Quickstart::start(home.path(), &["--dir", &renamed]);
+    let list = succeed(home.path(), &["item", "list", "--vault", "secrets-files"]);
+    assert!(list.contains(" db "), "{list}");
+    succeed(home.path(), &["item", "get", "postgres-database", "--vault", "secrets"]);
+}
+
+#[test]
+fn json_and_a_bare_token_exclude_each_other_and_localhost_can_be_listened_on() {
+    let home = tempfile::tempdir().expect("a directory");
+    let said = fail(
+        home.path(),
+        2,
+        &["quickstart", "--json", "--token-out", "-", "--ephemeral"],
+    );
+    assert!(said.contains("--json") && said.contains("--token-out"), "{said}");
+    let server = Quickstart::start(home.path(), &["--ephemeral", "--bind", "localhost"]);
+    assert!(server.url.starts_with("http://localhost:"), "{}", server.url);
+}
+
+#[test]
+fn the_sample_of_the_development_server_is_the_same_in_every_run() {
+    let home = tempfile::tempdir().expect("a directory");
+    let passwords: Vec<String> = (0..2)
+        .map(|_| {
+            let (server, token) = Quickstart::with_token(home.path(), &["--dev-token"]);
+            let mut get = sidevault(
+                home.path(),
+                &[
+                    "item",
+                    "get",
+                    "postgres-database",
+                    "--vault=secrets",
+                    "--field=password",
+                ],
+            );
+            get.env("OP_CONNECT_HOST", &server.url).env("OP_CONNECT_TOKEN", token);
+            let done = Done::from(get.output().expect("the binary runs"));
+            assert_eq!(done.code, Some(0), "{}", done.err);
+            done.out
+        })
+        .collect();
+    assert_eq!(passwords[0], passwords[1]);
+}
+
+#[test]
+fn a_vault_made_under_a_running_quickstart_is_readable_at_once() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let _server = Quickstart::start(home, &[]);
+    let made = run(home, &["vault", "create", "apps"]);
+    assert!(made.err.contains("quickstart.token has a new token"), "{}", made.err);
+    succeed(
+        home,
+        &["item", "create", "--vault=apps", "--title=hello", "--field=word=world"],
+    );
+    assert_eq!(
+        succeed(home, &["item", "get", "hello", "--vault=apps", "--field=word"]),
+        "world\n"
+    );
+}
+
+#[test]
+fn an_item_is_made_changed_and_read_field_by_field() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let _server = Quickstart::start(home, &["--vault", "apps"]);
+    fs::write(home.join("cert.pem"), "-----BEGIN-----\n").expect("a file");
+    let create = [
+        "item",
+        "create",
+        "--vault=apps",
+        "--title=db",
+        "--tag=prod",
+        "--field=username=app",
+        "--field=password=-",
+        "--field=replica.host=db2",
+        "--field=cert=@cert.pem",
+    ];
+    let made = with_input(home, &create, "s3cret\n");
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    let field = |name: &str| succeed(home, &["item", "get", "db", "--vault=apps", "--field", name]);
+    assert_eq!(field("password"), "s3cret\n");
+    assert_eq!(field("replica.host"), "db2\n");
+    assert_eq!(field("cert"), "-----BEGIN-----\n\n");
+
+    let edit = [
+        "item",
+        "edit",
+        "db",
+        "--vault=apps",
+        "--json",
+        "--field=replica.host=db3",
+        "--field=primary.host=db1",
+        "--url=https://db.example.com",
+        "--category=database",
+    ];
+    let edited: Value = serde_json::from_str(&succeed(home, &edit)).expect("JSON");
+    assert_eq!(edited["version"], 2, "the version after the change");
+    assert_eq!(edited["category"], "DATABASE");
+    assert_eq!(edited["urls"][0]["href"], "https://db.example.com");
+    assert_eq!(
+        (field("replica.host"), field("primary.host")),
+        ("db3\n".into(), "db1\n".into())
+    );
+
+    succeed(home, &["item", "create", "--vault=apps", "--title=other"]);
+    let tagged = succeed(home, &["item", "list", "--vault=apps", "--tag=prod"]);
+    assert!(tagged.contains(" db ") && !tagged.contains("other"), "{tagged}");
+    let filtered = succeed(home, &["item", "list", "--vault=apps", "--filter", "title sw \"oth\""]);
+    assert!(!filtered.contains(" db ") && filtered.contains("other"), "{filtered}");
+    let shown = succeed(home, &["item", "get", "db", "--vault=apps"]);
+    assert!(
+        shown.contains("vault     apps (") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_error_names_what_was_looked_for_and_where_and_no_secret() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let server = Quickstart::start(home, &["--vault", "apps"]);
+    let said = fail(home, 3, &["item", "get", "nope", "--vault=apps"]);
+    assert!(
+        ["\"nope\"", "\"apps\"", &server.url]
+            .iter()
+            .all(|part| said.contains(part)),
+        "{said}"
+    );
+    let said = fail(home, 3, &["item", "get", "x", "--vault=nowhere"]);
+    assert!(said.contains("\"nowhere\"") && said.contains(&server.url), "{said}");
+    let said = fail(
+        home,
+        2,
+        &[
+            "item",
+            "create",
+            "--vault=apps",
+            "--title=x",
+            "--field",
+            "x[typo]=s3cret",
+        ],
+    );
+    assert!(said.contains("x[typo]") && !said.contains("s3cret"), "{said}");
+
+    // Two items of one title: the second is made with a warning, and the title alone names neither.
+    let ids: Vec<String> = (0..2)
+        .map(|_| {
+            let made = run(home, &["item", "create", "--vault=apps", "--title=twin"]);
+            let id = made.out.split(' ').nth(1).expect("its id").to_owned();
+            assert_eq!(made.code, Some(0), "{}", made.err);
+            id
+        })
+        .collect();
+    let third = run(home, &["item", "create", "--vault=apps", "--title=Twin"]);
+    assert!(ids.iter().all(|id| third.err.contains(id)), "{}", third.err);
+    let said = fail(home, 5, &["item", "get", "twin", "--vault=apps"]);
+    assert!(ids.iter().all(|id| said.contains(id)), "{said}");
+
+    let mut other = sidevault(home, &["item", "list", "--vault=apps"]);
+    other.env("OP_CONNECT_TOKEN", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
+    let done = Done::from(other.output().expect("the binary runs"));
+    assert_eq!(done.code, Some(4), "{}", done.err);
+    assert!(
+        done.err.contains("OP_CONNECT_TOKEN") && done.err.contains(&server.url),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn deleting_needs_a_yes_where_there_is_no_terminal() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let _server = Quickstart::start(home, &["--vault", "apps"]);
+    succeed(home, &["item", "create", "--vault=apps", "--title=db"]);
+    let item = ["item", "delete", "db", "--vault=apps"];
+    let vault = ["vault", "delete", "apps"];
+    for command in [&item[..], &vault] {
+        let said = fail(home, 2, command);
+        assert!(said.contains("for good") && said.contains("--yes"), "{said}");
+        succeed(home, &[command, &["--yes"]].concat());
+    }
+}
+
+#[test]
+fn a_token_is_written_to_a_new_private_file() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    succeed(home, &["init", "--out", "keys"]);
+    let create = [
+        "token",
+        "create",
+        "ci",
+        "--vault=apps=read",
+        "--issuer=keys/issuer.json",
+        "--out=keys/token",
+    ];
+    assert!(!succeed(home, &create).contains("eyJ"), "the token is not printed, too");
+    let mode = fs::metadata(home.join("keys/token"))
+        .expect("the file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = fs::read_to_string(home.join("keys/token")).expect("the token");
+    fail(home, 5, &create);
+    assert_eq!(fs::read_to_string(home.join("keys/token")).expect("the token"), token);
+    // What `init` wrote is not where the other commands look: they say what to type.
+    let said = fail(home, 78, &["token", "list"]);
+    assert!(said.contains("--session keys/1password-credentials.json"), "{said}");
+}
+
+#[test]
+fn a_token_for_another_server_is_made_only_with_offline() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    drop(Quickstart::start(home, &[]));
+    succeed(home, &["init", "--out", "keys"]);
+    let create = [
+        "token",
+        "create",
+        "ci",
+        "--vault=apps=read",
+        "--issuer=keys/issuer.json",
+    ];
+    // The credentials beside the issuer are its server's.
+    assert!(succeed(home, &create).starts_with("eyJ"));
+    fs::remove_file(home.join("keys/1password-credentials.json")).expect("a file");
+    let refused = run(home, &create);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(78), ""), "{}", refused.err);
+    assert!(refused.err.contains("--offline"), "{}", refused.err);
+    assert!(succeed(home, &[&create[..], &["--offline"]].concat()).starts_with("eyJ"));
+}
+
+#[test]
+fn a_missing_passphrase_file_is_called_one() {
+    let home = tempfile::tempdir().expect("a directory");
+    let said = fail(home.path(), 78, &["init", "--passphrase-file", "/nonexist"]);
+    assert!(
+        said.contains("no passphrase file at /nonexist") && !said.contains("sidevault init"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -88,8 +457,7 @@ fn doctor_looks_at_the_server_of_the_data_directory_that_is_named() {
         (&["doctor", "--data", &data][..], &second.url, &first.url),
         (&["doctor"][..], &first.url, &second.url),
     ] {
-        let output = run(home.path(), arguments);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = run(home.path(), arguments).out;
         assert!(said.contains(url.as_str()) && !said.contains(other.as_str()), "{said}");
         let of = |check: &str| {
             said.lines()
@@ -100,4 +468,48 @@ fn doctor_looks_at_the_server_of_the_data_directory_that_is_named() {
         assert!(of(" api ").starts_with("ok"), "{said}");
         assert!(of(" token ").starts_with("ok"), "{said}");
     }
+}
+
+#[test]
+fn doctor_advises_what_fits_the_server_on_the_machine() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let nothing = run(home, &["doctor"]);
+    assert_eq!(nothing.code, Some(7), "{}", nothing.out);
+    assert!(
+        nothing.out.contains("sidevault quickstart") && nothing.out.lines().count() == 2,
+        "{}",
+        nothing.out
+    );
+
+    drop(Quickstart::start(home, &[]));
+    let stopped = run(home, &["doctor"]);
+    assert_eq!(stopped.code, Some(7), "{}", stopped.out);
+    assert!(stopped.out.contains("-> sidevault quickstart\n"), "{}", stopped.out);
+    assert!(
+        !stopped.out.contains("opuser") && !stopped.out.contains("sidevault api"),
+        "{}",
+        stopped.out
+    );
+}
+
+#[test]
+fn doctor_finds_a_source_with_files_that_no_key_opens() {
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = secrets(home.path());
+    fs::write(
+        Path::new(&directory).join("sealed.yaml"),
+        "password: ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]\n",
+    )
+    .expect("a file");
+    let _server = Quickstart::start(home.path(), &["--dir", &directory]);
+    let said = wait_until(|| {
+        let done = run(home.path(), &["doctor"]);
+        (done.code == Some(7)).then_some(done.out)
+    });
+    let said = said.expect("a degraded source is a fault");
+    assert!(
+        said.contains("DEGRADED") && said.contains("SOPS_AGE_KEY_FILE"),
+        "{said}"
+    );
 }
