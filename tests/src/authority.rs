@@ -1,6 +1,4 @@
 //! A certificate authority: a root that clients trust, an intermediate certificate, and leaf certificates.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 

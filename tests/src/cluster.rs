@@ -1,7 +1,5 @@
 //! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as `tests/cluster/build.sh` builds
 //! them. There are no nodes: objects are stored, checked, watched, authorised and garbage-collected, and no Pod runs.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 mod certificates;
 mod external_secrets;

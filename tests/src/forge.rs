@@ -1,6 +1,4 @@
 //! Forged tokens: not issued, or with claims that `sidevault token create` would refuse.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

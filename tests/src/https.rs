@@ -1,6 +1,4 @@
 //! An HTTPS client that trusts one certificate authority only.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

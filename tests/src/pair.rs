@@ -1,6 +1,4 @@
 //! `ServerPair`: api and sync as two processes that share a data directory, as in a Pod. A test can kill and restart each of them.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::ffi::OsString;
 use std::fs::{self, File};

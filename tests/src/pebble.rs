@@ -1,6 +1,4 @@
 //! Pebble, Let's Encrypt's ACME server for tests, with its DNS server, as `tests/tools/build.sh` builds them.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -1,6 +1,4 @@
 //! The real `sops` and `age-keygen`, as `tests/tools/build.sh` builds them.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::fs;
 use std::io::Write as _;

@@ -1,6 +1,5 @@
 //! No secret is readable on the disk: in the database, its write-ahead log or any other file, in the log or in the metrics, while
 //! the server runs and after it was killed.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
 //! The control plane that the operator's tests use, and the real External Secrets controller on it with this server.
-#![allow(clippy::expect_used, missing_docs)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

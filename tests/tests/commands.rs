@@ -1,6 +1,5 @@
 //! Commands that people type, and what they read: `quickstart`, `item`, `vault`, `token`, and `doctor`, which must ask the
 //! server that is meant.
-#![allow(clippy::expect_used, missing_docs)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -4,7 +4,6 @@
 //! The definitions of older releases come with the controllers that `tests/cluster/build.sh` builds. v2.9.0 can't be had as a Go
 //! module, so `deploy/external-secrets-2.9.0.json` records its definitions, without descriptions. To record them again:
 //! `EXTERNAL_SECRETS=<its source> cargo test --test crds -- --ignored`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! A directory of SOPS files, as in a GitOps repository, becomes vaults. Tests with the real `sops` and `age`.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

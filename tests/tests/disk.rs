@@ -1,5 +1,4 @@
 //! A disk that is full, nearly full or failing: what is still written, what `/health` says, and that no restart is needed.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};

@@ -1,5 +1,4 @@
 //! `/v1/events`: which events a client gets when it resumes.
-#![allow(clippy::expect_used, missing_docs)]
 
 use std::fs;
 

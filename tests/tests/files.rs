@@ -1,5 +1,4 @@
 //! Files that are replaced while clients read them: each answer is of one version.
-#![allow(clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,4 @@
 //! Both processes are killed again and again while clients write. Every acknowledged write must survive.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,6 +1,5 @@
 //! Tokens that are revoked, processes that are away: what the survivors still do; and commands beside
 //! a sync at work.
-#![allow(clippy::expect_used, missing_docs)]
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::{Process, ServerPair, wait_until};

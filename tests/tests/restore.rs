@@ -1,5 +1,4 @@
 //! A backup that is put back while the api runs: nothing old is served, and nothing that was revoked is good again.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::fs;
 use std::path::PathBuf;

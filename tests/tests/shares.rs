@@ -1,5 +1,4 @@
 //! One token can't take the resources of others: activity records, space of the activity log, and event streams.
-#![allow(clippy::expect_used, missing_docs)]
 
 use serde_json::Value;
 use sidevault_tests::pair::{ServerPair, files_below, wait_until};

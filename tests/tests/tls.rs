@@ -1,5 +1,4 @@
 //! HTTPS: certificates from files and from an ACME server, as clients see them.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::io::{Read as _, Write as _};

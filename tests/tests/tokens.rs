@@ -1,5 +1,4 @@
 //! What a token opens, whatever becomes of the vaults.
-#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

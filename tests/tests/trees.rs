@@ -1,6 +1,5 @@
 //! Trees with hostile content, with errors, and with names in several spellings. Nothing outside of the tree is served, no
 //! item is deleted because of an error, and an item without a change keeps its version.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

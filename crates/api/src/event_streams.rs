@@ -112,7 +112,6 @@ impl Drop for StreamPermit {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -277,7 +277,6 @@ fn log(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn normal(uri: &str) -> Option<String> {

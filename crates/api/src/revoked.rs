@@ -179,7 +179,6 @@ impl Revoked {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaa2";

@@ -60,7 +60,6 @@ pub(crate) fn parse(mut frame: Bytes) -> Result<(Kind, Bytes), LinkError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 

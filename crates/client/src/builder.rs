@@ -184,7 +184,6 @@ impl fmt::Debug for ClientBuilder {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn from(variables: &[(&str, &str)]) -> Result<ClientBuilder, ClientError> {

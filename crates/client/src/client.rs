@@ -61,7 +61,6 @@ impl fmt::Debug for Client {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::{file_id, item_id, vault_id};
 

@@ -50,7 +50,6 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use sidevault_model::DependencyStatus;
 
     use crate::testing::*;

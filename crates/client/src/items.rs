@@ -93,7 +93,6 @@ pub(crate) fn written(body: &[u8]) -> Result<Item, ClientError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::*;
     use serde_json::{Value, json};

@@ -111,7 +111,6 @@ fn unless_unknown<T>(by_name: Result<T, ClientError>, by_id: ClientError) -> Res
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::*;
 

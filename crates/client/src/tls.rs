@@ -52,7 +52,6 @@ fn add(roots: &mut RootCertStore, bundle: &[u8], what: &str) -> Result<(), Clien
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::Client;
     use bytes::Bytes;

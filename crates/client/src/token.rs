@@ -55,7 +55,6 @@ impl fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -167,7 +167,6 @@ fn quoted(names: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn url() -> Url {

@@ -119,7 +119,6 @@ impl reqwest::dns::Resolve for Lookup {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use hickory_resolver::net::NoRecords;
     use hickory_resolver::proto::op::Query;
 

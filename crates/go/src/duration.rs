@@ -142,7 +142,6 @@ pub fn in_units(nanos: i64, unit: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The expected values are the output of Go 1.26.

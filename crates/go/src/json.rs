@@ -95,7 +95,6 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], escape_html: bool) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The expected values are the output of Go 1.26.

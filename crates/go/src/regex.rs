@@ -207,7 +207,6 @@ fn reference(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The expected values are the output of Go 1.26.

@@ -202,7 +202,6 @@ pub(crate) fn to_secret_json(file: &impl serde::Serialize) -> Zeroizing<String> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;

@@ -53,7 +53,6 @@ fn expand(salt: Option<&[u8]>, input: &[u8], info: &[u8], output: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use data_encoding::HEXLOWER;
 

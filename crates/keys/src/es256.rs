@@ -75,7 +75,6 @@ impl JwtVerifier for Es256Verifier {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use data_encoding::HEXUPPER;
     use jsonwebtoken::crypto::verify;

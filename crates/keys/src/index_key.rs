@@ -54,7 +54,6 @@ pub(crate) fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use data_encoding::HEXLOWER;
 

@@ -224,7 +224,6 @@ fn as_private_key(scalar: &Secret) -> Option<SecretKey> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{Credentials, write_new};
 

@@ -85,7 +85,6 @@ fn associated(kind: &str, context: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn kek() -> KeyEncryptionKey {

@@ -184,7 +184,6 @@ impl Cost {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn passphrase(text: &str) -> Passphrase {

@@ -187,7 +187,6 @@ fn with_header<T>(header: &[u8], aad: &[u8], f: impl FnOnce(&[u8]) -> T) -> T {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;

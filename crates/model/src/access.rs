@@ -99,7 +99,6 @@ impl<'de> Deserialize<'de> for Access {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]

@@ -130,7 +130,6 @@ pub struct ItemRef {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     // Checks 175 and 179: the members of a record.

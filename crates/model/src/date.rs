@@ -43,7 +43,6 @@ pub(crate) fn month_year(value: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
 

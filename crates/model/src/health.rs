@@ -155,7 +155,6 @@ impl Dependency {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     // Check 182.

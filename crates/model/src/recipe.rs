@@ -223,7 +223,6 @@ fn bits(characters: usize, length: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
     use rand::SeedableRng;

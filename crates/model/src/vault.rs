@@ -57,7 +57,6 @@ fn user_created() -> VaultType {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     // Checks 44 and 45.

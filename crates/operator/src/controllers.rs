@@ -62,7 +62,6 @@ pub(crate) async fn run(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::io::Write;
     use std::sync::Mutex;
     use std::time::{Duration, Instant};

@@ -177,7 +177,6 @@ fn renewed_spec(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::sync::{Arc, Mutex};
 
     use axum::http::StatusCode;

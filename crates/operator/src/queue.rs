@@ -312,7 +312,6 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn queue(max_per_group: usize) -> Queue {

@@ -216,7 +216,6 @@ async fn put<K: RepeatableEvent>(client: &Client, namespace: &str, event: &K) ->
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::collections::BTreeMap;
     use std::sync::{Arc, Mutex};
 

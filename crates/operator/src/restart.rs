@@ -138,7 +138,6 @@ fn uses(pods: &PodSpec, secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::sync::{Arc, Mutex};
 
     use axum::extract::Path;

@@ -30,7 +30,6 @@ pub(crate) fn parse_expiry(text: &str) -> Result<Option<Duration>, InvalidDurati
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;

@@ -73,7 +73,6 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -237,7 +237,6 @@ pub(crate) fn load_credentials(session: &str, passphrase_file: Option<&Path>) ->
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -244,7 +244,6 @@ fn acme(environment: &Environment, domain: &str) -> Result<TlsSetting, Failure> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -128,7 +128,6 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

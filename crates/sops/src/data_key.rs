@@ -122,7 +122,6 @@ fn combine(parts: &[Part]) -> Result<Part, SopsError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

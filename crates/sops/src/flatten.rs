@@ -95,7 +95,6 @@ fn unusable(name: &str, why: &str) -> SopsError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::scalar_text;

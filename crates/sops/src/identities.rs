@@ -192,7 +192,6 @@ fn parse_key(word: &str) -> Result<Identity, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use std::io::Write as _;
 

@@ -164,7 +164,6 @@ pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Dec
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
 

@@ -52,7 +52,6 @@ fn take_entries(mapping: &mut Value) -> Vec<(String, Value)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::{scalar_text, yaml};

@@ -253,7 +253,6 @@ impl DirectoryEntry {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {

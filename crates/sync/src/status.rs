@@ -213,7 +213,6 @@ fn bad_files(files: usize, failed: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn status_of(state: SourceState) -> Dependency {

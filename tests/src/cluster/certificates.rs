@@ -1,6 +1,4 @@
 //! The certificates and the key a control plane starts with.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::fs;
 use std::net::IpAddr;

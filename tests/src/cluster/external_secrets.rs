@@ -1,6 +1,4 @@
 //! The External Secrets controller, with which the operator is compared.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,4 @@
 //! Processes that are killed when the test process ends in any way, with a directory that is removed then.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;

@@ -1,6 +1,4 @@
 //! Reads and changes the cluster's objects with the real kubectl, or through its proxy.
-// A test whose fixture can't be made fails.
-#![allow(clippy::expect_used)]
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;

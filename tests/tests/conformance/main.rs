@@ -1,6 +1,5 @@
 //! What Connect's clients rely on. `tests/CONFORMANCE.md` lists the checks by number; the name of a test begins with the numbers of
 //! its checks.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod auth;
 mod change;

@@ -1,6 +1,5 @@
 //! The contents of `deploy/`: definitions, chart, kustomizations and examples are applied to a real API server and rendered
 //! with the real Helm; the commands of the documentation about them are run.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod anton;
 mod backup;

@@ -1,5 +1,4 @@
 //! The documentation: every command of README.md and docs/*.md is run as printed, and every link leads somewhere.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod commands;
 mod links;

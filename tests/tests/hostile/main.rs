@@ -1,5 +1,4 @@
 //! Malformed, forbidden and oversized requests. Each gets the right error in Connect's form, and the server goes on working.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod connections;
 mod h2spec;

@@ -1,5 +1,4 @@
 //! The operator on a real API server, beside the real External Secrets controller.
-#![allow(clippy::expect_used, missing_docs)]
 
 mod classes;
 mod deletion;

@@ -88,7 +88,6 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const BEFORE: &str = "Thu, 01 Jan 1970 00:16:39 GMT";

@@ -1,4 +1,3 @@
-#![allow(clippy::unwrap_used)]
 use axum::body::Body;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};

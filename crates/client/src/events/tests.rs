@@ -1,6 +1,5 @@
 //! The event stream, its reconnects and its errors.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::testing::*;
 use futures_util::TryStreamExt;

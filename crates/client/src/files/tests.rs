@@ -1,6 +1,5 @@
 //! Contents, ranges and broken downloads.
 
-#![allow(clippy::unwrap_used)]
 use std::time::Duration;
 
 use super::*;

@@ -1,6 +1,5 @@
 //! Requests, and every way in which an answer can be wrong.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 use crate::testing::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

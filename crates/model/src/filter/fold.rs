@@ -33,7 +33,6 @@ pub fn prefer_exact<T>(hits: Vec<T>, wanted: &str, title_of: impl Fn(&T) -> &str
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -1,7 +1,5 @@
 //! Filters as clients write them, and invalid ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
 use proptest::prelude::*;
 
 use super::*;

@@ -34,7 +34,6 @@ fn unescape(part: &str) -> Result<String, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use proptest::prelude::*;
 

@@ -124,7 +124,6 @@ fn is_behind(external_secret: &ExternalSecret, changed_at: Option<sidevault_mode
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -238,7 +238,6 @@ fn identity(host: &str, token: &str) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn store(namespace: Option<&str>, spec: &str) -> Store {

@@ -116,7 +116,6 @@ fn not_one(item: &Item, label: &str, count: usize) -> ProviderError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::cell::Cell;
 
     use super::*;

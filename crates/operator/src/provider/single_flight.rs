@@ -74,7 +74,6 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;

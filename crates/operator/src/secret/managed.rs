@@ -48,7 +48,6 @@ fn keys(fields: Option<&Value>) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

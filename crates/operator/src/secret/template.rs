@@ -232,7 +232,6 @@ fn part(target: &str) -> Result<Part, TemplateError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::{Value, json};
 
     use super::*;

@@ -52,7 +52,6 @@ pub(crate) fn check_nul(policy: Option<NullBytePolicy>, key: &str, value: &[u8])
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

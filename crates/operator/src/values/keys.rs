@@ -87,7 +87,6 @@ fn fits(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn values(keys: &[&str]) -> Values {

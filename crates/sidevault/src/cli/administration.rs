@@ -161,7 +161,6 @@ pub(crate) struct Doctor {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use clap::Parser as _;
 
     use super::*;

@@ -214,7 +214,6 @@ pub(crate) fn without_ignored(arguments: Vec<OsString>) -> (Vec<OsString>, Vec<&
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use clap::Parser as _;
 
     use super::*;

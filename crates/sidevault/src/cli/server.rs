@@ -125,7 +125,6 @@ fn bind_address(text: &str) -> Result<IpAddr, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

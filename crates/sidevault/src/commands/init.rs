@@ -65,7 +65,6 @@ pub(crate) fn write_keys(dir: &Path, passphrase: Option<&Passphrase>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

@@ -180,7 +180,6 @@ fn push_quoted(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
     use crate::{scalar_text, yaml};

@@ -203,7 +203,6 @@ fn scan_error(error: &ScanError) -> SopsError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use proptest::prelude::*;
 

@@ -89,7 +89,6 @@ impl Reserve {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::MetadataExt as _;
 
     use super::*;

@@ -1,5 +1,4 @@
 //! Failing transactions, what deleted vaults leave behind, and the modes of the store's files.
-#![allow(clippy::unwrap_used)]
 
 use sidevault_keys::Credentials;
 use sqlx::Connection as _;

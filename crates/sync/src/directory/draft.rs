@@ -416,7 +416,6 @@ pub(crate) fn content_id(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn map(entries: Vec<(&str, Value)>) -> Value {

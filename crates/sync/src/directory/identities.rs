@@ -102,7 +102,6 @@ fn add(identities: &mut Identities, name: &str, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use std::collections::HashMap;
 

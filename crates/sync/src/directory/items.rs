@@ -151,7 +151,6 @@ fn occurrences<K: Eq + Hash>(keys: Vec<K>) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::cell::Cell;
     use std::collections::HashSet;
     use std::hash::Hasher;

@@ -3,7 +3,6 @@
 //! After each step the source is scanned, and the items in the store are compared with those of the model. The model walks
 //! the tree anew each time, with the standard library and full paths. It has no stamps, digests, descriptors, origins or
 //! results of earlier scans, only the items that were served before.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

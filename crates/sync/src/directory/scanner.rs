@@ -584,7 +584,6 @@ fn was_just_written(stamp: &FileStamp, now: SystemTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -71,7 +71,6 @@ fn mapping<'a>(entries: &'a [(String, Value)], key: &str) -> Result<&'a [(String
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn entries(pairs: &[(&str, &str)]) -> Value {

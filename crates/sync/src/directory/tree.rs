@@ -239,7 +239,6 @@ fn directory_in_vault<'a>(source: &DirectorySource, directory: &'a [String]) -> 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;

@@ -1,5 +1,4 @@
 //! Plays random histories of vaults and tokens against a model of the vault that the maker of each token meant.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

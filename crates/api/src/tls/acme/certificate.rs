@@ -57,7 +57,6 @@ pub(super) fn time(seconds: i64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -91,7 +91,6 @@ fn challenge(domain: &DnsName<'_>, digest: &[u8]) -> Result<CertifiedKey, String
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{DigitallySignedStruct, SignatureScheme};

@@ -90,7 +90,6 @@ pub(super) async fn release(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn selected(spec: &str, name: &str, team: &str) -> Result<bool, String> {

@@ -209,7 +209,6 @@ fn interval(value: &Value) -> Option<GoDuration> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

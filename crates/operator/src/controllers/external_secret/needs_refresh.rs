@@ -61,7 +61,6 @@ pub(super) fn next_refresh(external_secret: &ExternalSecret) -> Requeue {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn es(spec: &str, status: &str) -> ExternalSecret {

@@ -60,7 +60,6 @@ fn next(schedule: &str, after: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn windows(kind: &str, schedule: &str, duration: &str) -> SyncWindows {

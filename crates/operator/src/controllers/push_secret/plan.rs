@@ -235,7 +235,6 @@ pub(super) fn status_key(data: &PushData) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

@@ -244,7 +244,6 @@ pub(super) fn requeue_stores(informers: &Informers, queues: &Queues, index_keys:
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

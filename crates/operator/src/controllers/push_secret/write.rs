@@ -182,7 +182,6 @@ fn outdated(known: &Synced, wanted: &Synced) -> BTreeMap<String, Vec<(String, St
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;

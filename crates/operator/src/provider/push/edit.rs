@@ -137,7 +137,6 @@ fn operation(op: Op, path: String, value: Option<Value>) -> Operation {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn item(fields: Value) -> Item {

@@ -129,7 +129,6 @@ fn escaped(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use sidevault_model::{ItemId, VaultId};
 
     use super::*;

@@ -128,7 +128,6 @@ fn labels(item: &Item) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use sidevault_model::{ItemId, VaultId};
 
     use super::*;

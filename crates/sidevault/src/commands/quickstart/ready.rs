@@ -258,7 +258,6 @@ fn sample(published_keys: bool) -> ItemInput {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn ready(lifetime: Lifetime, is_new: bool) -> String {

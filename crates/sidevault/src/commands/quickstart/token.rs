@@ -118,7 +118,6 @@ fn replace(path: &Path, jwt: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
