@@ -121,3 +121,25 @@ fn every_target_that_compose_and_the_docs_build_is_a_stage_of_the_dockerfile() {
         assert!(stages.contains(&target.to_owned()), "{service}: {target}");
     }
 }
+
+#[test]
+fn an_image_without_a_target_is_the_whole_program() {
+    assert_eq!(stages().last().map(String::as_str), Some("sidevault"));
+}
+
+#[test]
+fn every_feature_that_an_image_is_built_with_is_one_of_the_crate() {
+    let dockerfile = fs::read_to_string(deploy("image/Dockerfile")).unwrap();
+    let manifest = fs::read_to_string(deploy("../crates/sidevault/Cargo.toml")).unwrap();
+    let features = manifest.split("[features]").nth(1).unwrap_or_default();
+    let features = features.split("\n[").next().unwrap_or_default();
+    let built: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.split("--features ").nth(1))
+        .collect();
+    assert_eq!(built, ["server", "operator"]);
+    for feature in built {
+        let is_defined = features.lines().any(|line| line.starts_with(&format!("{feature} = ")));
+        assert!(is_defined, "{feature}");
+    }
+}
