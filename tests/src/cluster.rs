@@ -38,7 +38,7 @@ pub struct Cluster {
     /// An address out of 127.0.0.0/8 that nobody else uses, so that the programs can listen on their usual ports.
     address: Ipv4Addr,
     server: Mutex<Option<Running>>,
-    manager: Mutex<Running>,
+    manager: Mutex<Option<Running>>,
     _etcd: Running,
     _proxy: Running,
     herd: Herd,
@@ -58,18 +58,18 @@ impl Cluster {
         write_admin_kubeconfig(herd.root(), address);
         let etcd = start_etcd(&herd, &tools, address);
         let server = start_server(&herd, &tools, address);
-        let manager = start_manager(&herd, &tools);
         let proxy = kubectl::start_proxy(&herd, &tools, address);
         let cluster = Self {
             tools,
             address,
             server: Mutex::new(Some(server)),
-            manager: Mutex::new(manager),
+            manager: Mutex::new(None),
             _etcd: etcd,
             _proxy: proxy,
             herd,
         };
         cluster.wait_ready();
+        cluster.start_manager();
         Some(cluster)
     }
 
@@ -128,9 +128,15 @@ impl Cluster {
         self.must(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
         self.must(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]);
         // The garbage collector looks for new kinds every 30 seconds, and when it starts.
+        self.start_manager();
+    }
+
+    /// Starts the controller manager, after it has killed the one that runs. The API server has to be ready: the controller
+    /// manager ends if it can't reach the API server for ten seconds.
+    fn start_manager(&self) {
         let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
-        manager.kill();
-        *manager = start_manager(&self.herd, &self.tools);
+        *manager = None;
+        *manager = Some(start_manager(&self.herd, &self.tools));
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Running>> {
@@ -237,7 +243,6 @@ fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
     herd.run("kube-apiserver", &mut server)
 }
 
-/// Needs no wait for the API server: the controller manager retries.
 fn start_manager(herd: &Herd, tools: &Path) -> Running {
     let mut manager = Command::new(tools.join("kube-controller-manager"));
     manager

@@ -407,6 +407,8 @@ fn a_token_is_written_to_a_new_private_file() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let token = fs::read_to_string(home.join("keys/token")).expect("the token");
+    // A line end would become a part of a Kubernetes Secret that is made from the file.
+    assert!(token.starts_with("eyJ") && !token.ends_with('\n'), "{token:?}");
     fail(home, 5, &create);
     assert_eq!(fs::read_to_string(home.join("keys/token")).expect("the token"), token);
     // What `init` wrote is not where the other commands look: they say what to type.

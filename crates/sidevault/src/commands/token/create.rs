@@ -74,7 +74,8 @@ pub(super) async fn run(arguments: TokenCreate, environment: &Environment) -> Re
     match &arguments.out {
         None => crate::output::line(&jwt),
         Some(path) => {
-            write_new(path, format!("{}\n", *jwt).as_bytes()).map_err(|error| match error {
+            // Without a line end: a Kubernetes Secret that is made from the file holds the token and nothing else.
+            write_new(path, jwt.as_bytes()).map_err(|error| match error {
                 CredentialsError::AlreadyExists { path } => exists(&path),
                 error => error.into(),
             })?;
