@@ -361,7 +361,11 @@ fn core_group_events_are_written_if_only_those_are_allowed() {
         (events.iter().find(of_it)?["count"].as_i64()? > 1).then_some(())
     });
     let log = operator.log();
-    assert_eq!(log.matches("writes events of the core group instead").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("writes events of the core group instead").count(),
+        1,
+        "{log}"
+    );
 }
 
 /// Waits for an event about a failure of an ExternalSecret whose message contains a text.
