@@ -13,7 +13,7 @@ use crate::{StoreError, TokenRecord, seal};
 
 impl Batch<'_> {
     /// Adds requests, oldest first, to the activity log. If the log is larger than [`super::WriterOptions::activity_bytes`] then,
-    /// the oldest batches of the largest shares are deleted: see [`crate::activity::Usage::largest`]. Requests for a vault that
+    /// the oldest batches of the largest shares are deleted (`Usage::largest` in `activity.rs`). Requests for a vault that
     /// does not exist are left out.
     pub async fn add_activity(&mut self, requests: &[ApiRequest]) -> Result<(), StoreError> {
         let mut batches: BTreeMap<_, Vec<(usize, &ApiRequest)>> = BTreeMap::new();
