@@ -33,12 +33,13 @@ pub fn definitions(controller: &Path) -> PathBuf {
 }
 
 impl Cluster {
-    /// Starts a controller as administrator. No webhooks, no certificates: a release's definitions name no conversion,
-    /// and its checks on admission are made by a program of its own.
+    /// The command that starts a controller. No webhooks, no certificates: a release's definitions name no conversion, and
+    /// its checks on admission are made by a program of its own. It listens on this cluster's address only: on all addresses it
+    /// would need ports that a controller beside another cluster has, and end at once.
     ///
     /// # Panics
-    /// If it can't be started.
-    pub fn run_external_secrets(&self, controller: &Path, arguments: &[&str]) -> Running {
+    /// If the controller can't print its flags.
+    pub fn external_secrets(&self, controller: &Path, arguments: &[&str]) -> Command {
         let help = Command::new(controller)
             .arg("--help")
             .output()
@@ -50,6 +51,15 @@ impl Cluster {
         if String::from_utf8_lossy(&help.stdout).contains("--live-addr") {
             command.arg(format!("--live-addr={address}:8082"));
         }
-        self.run("external-secrets", command.args(arguments))
+        command.args(arguments);
+        command
+    }
+
+    /// Starts a controller as administrator.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run_external_secrets(&self, controller: &Path, arguments: &[&str]) -> Running {
+        self.run("external-secrets", &mut self.external_secrets(controller, arguments))
     }
 }

@@ -132,9 +132,7 @@ impl Stack {
 
     /// The real controller, with what its own Deployment says that this release knows.
     pub(super) fn controller(&self, controller: &Path) -> Running {
-        let address = self.cluster.address();
-        let mut command = Command::new(controller);
-        command.args([&format!("--metrics-addr={address}:8080"), "--concurrent=1"]);
+        let mut command = self.cluster.external_secrets(controller, &["--concurrent=1"]);
         self.cluster
             .run("external-secrets", command.env("HTTP_PROXY", self.proxy.url()))
     }
