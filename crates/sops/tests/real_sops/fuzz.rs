@@ -14,6 +14,10 @@ use crate::tools::World;
 use crate::{compact, documents, first_json, format_of};
 
 /// Seeds that once failed.
+///
+/// Two that still fail are not among them, ("f.yaml", 101322) and ("f.yaml", 101698). In the first, sops writes an empty mapping
+/// that holds a comment as `{`, the comment, and `}` in the first column of a nested block; libyaml takes that, the parser
+/// of this crate does not, and the file is reported as no valid YAML. In the second, the YAML that sops decrypts to is none.
 const SEEDS: &[(&str, u64)] = &[];
 
 /// The result for a file.
