@@ -24,6 +24,16 @@ impl TestServer {
         Some(Self { pair, volume, token })
     }
 
+    /// A server whose disk is full and whose sync was killed then, and a token that was made before.
+    fn full_without_sync() -> Option<(Self, String)> {
+        let mut server = Self::start(&[])?;
+        let token = server.pair.token("thief", &["apps=read"]);
+        server.volume.fill(12);
+        while server.write("filler", 100_000).0 == 200 {}
+        server.pair.kill(Process::Sync);
+        Some((server, token))
+    }
+
     fn write(&self, title: &str, bytes: usize) -> (u16, String) {
         let body = serde_json::json!({
             "title": title, "category": "LOGIN",
@@ -166,13 +176,9 @@ fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_rest
 
 #[test]
 fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
-    let Some(mut server) = TestServer::start(&[]) else {
+    let Some((mut server, thief)) = TestServer::full_without_sync() else {
         return;
     };
-    let thief = server.pair.token("thief", &["apps=read"]);
-    server.volume.fill(12);
-    while server.write("filler", 100_000).0 == 200 {}
-    server.pair.kill(Process::Sync);
     server.pair.run(Process::Sync);
     let linked = wait_until(|| (server.write("x", 100_000).1.contains("is full")).then_some(()));
     assert!(linked.is_some(), "{}", server.pair.log(Process::Sync));
@@ -186,13 +192,9 @@ fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
 /// If sync does not run, the command writes to the store itself.
 #[test]
 fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
-    let Some(mut server) = TestServer::start(&[]) else {
+    let Some((server, thief)) = TestServer::full_without_sync() else {
         return;
     };
-    let thief = server.pair.token("thief", &["apps=read"]);
-    server.volume.fill(12);
-    while server.write("filler", 100_000).0 == 200 {}
-    server.pair.kill(Process::Sync);
     server.pair.command(&["token", "revoke", "thief"]);
     assert_eq!(server.pair.get(&thief, "/v1/vaults/apps").status, 401);
 }
