@@ -7,11 +7,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sidevault_model::{CharacterSet, FieldInput, FieldType, Purpose, Recipe, SectionInput};
+use sidevault_model::{CharacterSet, FieldInput, FieldType, Purpose, Recipe, SectionInput, printable};
 
 use crate::exit::Failure;
 use crate::input::secret_from_stdin;
-use crate::output::printable;
 
 /// The largest value that is read from a file or from standard input, in bytes: more than any server takes.
 const MAX_VALUE_BYTES: u64 = 32 << 20;

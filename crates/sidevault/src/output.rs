@@ -71,7 +71,12 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| sidevault_model::printable(&cell))
+                .collect(),
+        );
     }
 
     pub(crate) fn print(&self) -> Result<(), Failure> {
@@ -102,25 +107,9 @@ fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String
     cells.join("  ").trim_end().to_owned()
 }
 
-/// The text as one line without control characters: a title may hold escape sequences that a terminal obeys.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' | '\r' | '\t' => ' ',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn printable_text_is_one_line_without_escape_sequences() {
-        assert_eq!(printable("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
-    }
 
     #[test]
     fn cells_are_padded_to_their_column() {

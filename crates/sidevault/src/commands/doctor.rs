@@ -159,10 +159,10 @@ fn report(findings: &Findings, json: bool) -> Result<(), Failure> {
             output::line(&format!(
                 "{level}  {:<12} {}",
                 finding.check,
-                output::printable(&finding.cause)
+                sidevault_model::printable(&finding.cause)
             ))?;
             if let Some(fix) = &finding.fix {
-                output::line(&format!("      {:<12} -> {}", "", output::printable(fix)))?;
+                output::line(&format!("      {:<12} -> {}", "", sidevault_model::printable(fix)))?;
             }
         }
     }

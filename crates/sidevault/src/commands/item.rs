@@ -51,7 +51,7 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
         cli::Item::Edit(arguments) => edit::run(&server, arguments).await,
         cli::Item::Delete { item, vault, yes } => {
             let found = server.item(&vault.vault, &item).await?;
-            let title = output::printable(&found.title);
+            let title = sidevault_model::printable(&found.title);
             if !yes {
                 input::confirm(&format!(
                     "This deletes the item \"{title}\" ({}) with its history for good.",
@@ -70,7 +70,7 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
             output::line(&format!(
                 "restored {} {}: version {} has the content of version {version}",
                 found.id,
-                output::printable(&found.title),
+                sidevault_model::printable(&found.title),
                 found.version + 1
             ))
         }
@@ -161,7 +161,7 @@ async fn create(server: &Server, arguments: ItemCreate) -> Result<(), Failure> {
     if !namesakes.is_empty() {
         eprintln!(
             "note: the vault has another item with the title \"{}\" ({}): from now on, name each of them by its id",
-            output::printable(title),
+            sidevault_model::printable(title),
             namesakes.join(", ")
         );
     }
@@ -207,7 +207,11 @@ fn written(item: &Item, what: &str, json: bool) -> Result<(), Failure> {
     if json {
         output::json(item)
     } else {
-        output::line(&format!("{what} {} {}", item.id, output::printable(&item.title)))
+        output::line(&format!(
+            "{what} {} {}",
+            item.id,
+            sidevault_model::printable(&item.title)
+        ))
     }
 }
 

@@ -97,14 +97,18 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
             if !yes {
                 input::confirm(&format!(
                     "This deletes the vault \"{}\" ({}) with its {} items and their history for good.",
-                    output::printable(&vault.name),
+                    sidevault_model::printable(&vault.name),
                     vault.id,
                     vault.items
                 ))?;
             }
             let command = Command::DeleteVault { vault: vault.id };
             admin::command(&installation, &credentials, command).await?;
-            output::line(&format!("deleted {} {}", vault.id, output::printable(&vault.name)))
+            output::line(&format!(
+                "deleted {} {}",
+                vault.id,
+                sidevault_model::printable(&vault.name)
+            ))
         }
     }
 }
@@ -122,7 +126,7 @@ async fn tokens_with(
     let tokens: Vec<String> = tokens
         .iter()
         .filter(|token| token.revoked_at.is_none() && token.expires_at.is_none_or(|at| at > now) && condition(token))
-        .map(|token| format!("\"{}\" ({})", output::printable(&token.name), token.jti))
+        .map(|token| format!("\"{}\" ({})", sidevault_model::printable(&token.name), token.jti))
         .collect();
     let more = match tokens.len().saturating_sub(SHOWN) {
         0 => String::new(),
@@ -176,13 +180,13 @@ async fn find(installation: &Installation, credentials: &Credentials, wanted: &s
             let ids: Vec<String> = others.iter().chain([&last]).map(|row| row.id.to_string()).collect();
             Err(Failure::Conflict(format!(
                 "several vaults are named \"{}\": use the id of one of them ({})",
-                output::printable(wanted),
+                sidevault_model::printable(wanted),
                 ids.join(", ")
             )))
         }
         (None, _) => Err(Failure::NotFound(format!(
             "vault \"{}\" not found in {} (sidevault vault list shows all)",
-            output::printable(wanted),
+            sidevault_model::printable(wanted),
             installation.data.display()
         ))),
     }
@@ -190,7 +194,11 @@ async fn find(installation: &Installation, credentials: &Credentials, wanted: &s
 
 fn done(what: &str, answer: CommandAnswer) -> Result<(), Failure> {
     match answer {
-        CommandAnswer::Vault(info) => output::line(&format!("{what} {} {}", info.id, output::printable(&info.name))),
+        CommandAnswer::Vault(info) => output::line(&format!(
+            "{what} {} {}",
+            info.id,
+            sidevault_model::printable(&info.name)
+        )),
         _ => output::line(what),
     }
 }

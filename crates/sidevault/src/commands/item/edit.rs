@@ -1,6 +1,6 @@
 //! `sidevault item edit`: sends only what the arguments name, so that changes by others stay.
 
-use sidevault_model::patch::{Op, Operation};
+use sidevault_model::patch::{Op, Operation, escape};
 use sidevault_model::{FieldType, Item, SectionInput, recipe};
 
 use super::server::Server;
@@ -89,7 +89,7 @@ fn change(
         operations.push(operation(Op::Add, "/fields", Some(input)));
         return Ok(());
     };
-    let path = format!("/fields/{}", escaped(&field.id));
+    let path = format!("/fields/{}", escape(&field.id));
     let (value, field_type) = match &argument.content {
         Content::Deleted => {
             operations.push(operation(Op::Remove, &path, None));
@@ -120,11 +120,6 @@ fn operation(op: Op, path: &str, value: Option<serde_json::Value>) -> Operation 
         path: path.to_owned(),
         value,
     }
-}
-
-/// A part of a JSON pointer (RFC 6901, section 3).
-fn escaped(id: &str) -> String {
-    id.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

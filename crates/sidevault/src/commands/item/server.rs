@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use sidevault_client::{Client, ClientBuilder, ClientError, Filter, Kind};
 use sidevault_model::filter::fold;
-use sidevault_model::{Item, VaultId};
+use sidevault_model::{Item, VaultId, printable};
 
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{TOKEN_FILE, URL_FILE, quickstart_directory};
-use crate::output::printable;
 
 /// The address of a server that runs with the default port on this machine.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:8080";

@@ -14,19 +14,26 @@ const CONCEALED: &str = "********";
 /// Prints the whole item; concealed values only with `reveal`. `vault` is the vault's name and id.
 pub(super) fn item(item: &Item, vault: &str, reveal: bool) -> Result<(), Failure> {
     output::line(&format!("id        {}", item.id))?;
-    output::line(&format!("title     {}", output::printable(&item.title)))?;
+    output::line(&format!("title     {}", sidevault_model::printable(&item.title)))?;
     output::line(&format!("vault     {vault}"))?;
     output::line(&format!("category  {}", item.category))?;
     output::line(&format!("version   {}", item.version))?;
     output::line(&format!("updated   {}", item.updated_at))?;
     if !item.tags.is_empty() {
-        output::line(&format!("tags      {}", output::printable(&item.tags.join(", "))))?;
+        output::line(&format!(
+            "tags      {}",
+            sidevault_model::printable(&item.tags.join(", "))
+        ))?;
     }
     for url in &item.urls {
-        output::line(&format!("url       {}", output::printable(&url.href)))?;
+        output::line(&format!("url       {}", sidevault_model::printable(&url.href)))?;
     }
     for file in &item.files {
-        output::line(&format!("file      {} {}", file.id, output::printable(&file.name)))?;
+        output::line(&format!(
+            "file      {} {}",
+            file.id,
+            sidevault_model::printable(&file.name)
+        ))?;
     }
     output::line("")?;
     let mut table = Table::new(["SECTION", "FIELD", "TYPE", "VALUE"]);
@@ -84,11 +91,14 @@ pub(super) fn find<'a>(item: &'a Item, name: &FieldName) -> Result<&'a Field, Fa
     let fitting =
         |rule: &&dyn Fn(&Field) -> bool| -> Vec<&'a Field> { item.fields.iter().filter(|field| rule(field)).collect() };
     let found = rules.iter().map(fitting).find(|found| !found.is_empty());
-    let shown = output::printable(whole);
+    let shown = sidevault_model::printable(whole);
     match found.as_deref() {
         Some([field]) => Ok(field),
         Some(several) => {
-            let ids: Vec<String> = several.iter().map(|field| output::printable(&field.id)).collect();
+            let ids: Vec<String> = several
+                .iter()
+                .map(|field| sidevault_model::printable(&field.id))
+                .collect();
             Err(Failure::Conflict(format!(
                 "several fields of item {} are named \"{shown}\": use SECTION.LABEL, or the id of one of them ({})",
                 item.id,
@@ -98,7 +108,7 @@ pub(super) fn find<'a>(item: &'a Item, name: &FieldName) -> Result<&'a Field, Fa
         None => Err(Failure::NotFound(format!(
             "field \"{shown}\" not found in item {} \"{}\"; it has {}",
             item.id,
-            output::printable(&item.title),
+            sidevault_model::printable(&item.title),
             labels(item)
         ))),
     }
@@ -112,8 +122,8 @@ fn labels(item: &Item) -> String {
         .iter()
         .take(SHOWN)
         .map(|field| match section_of(item, field) {
-            "" => output::printable(&field.label),
-            section => output::printable(&format!("{section}.{}", field.label)),
+            "" => sidevault_model::printable(&field.label),
+            section => sidevault_model::printable(&format!("{section}.{}", field.label)),
         })
         .collect();
     match item.fields.len() {

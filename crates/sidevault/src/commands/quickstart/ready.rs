@@ -144,7 +144,10 @@ impl Ready {
             } else {
                 "from a directory, read-only"
             };
-            text += &format!("  {:<28} {kind}\n", format!("vault {}", output::printable(&vault.name)));
+            text += &format!(
+                "  {:<28} {kind}\n",
+                format!("vault {}", sidevault_model::printable(&vault.name))
+            );
         }
         if self.vaults.is_empty() {
             text += "  no vault yet\n";

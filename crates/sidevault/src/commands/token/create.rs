@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sidevault_keys::{Credentials, CredentialsError, Issuer, Token, TokenSpec, write_new};
 use sidevault_model::filter::fold;
-use sidevault_model::{Access, Timestamp, VaultId};
+use sidevault_model::{Access, Timestamp, VaultId, printable};
 use sidevault_store::{Command, Snapshot, TokenRecord};
 
 use crate::admin;
@@ -16,7 +16,6 @@ use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::grants::Grant;
 use crate::installation::{Installation, ServerOf};
-use crate::output::printable;
 
 /// Prints the token, and nothing else, on stdout, so that it can be piped; or writes it to `--out`.
 pub(super) async fn run(arguments: TokenCreate, environment: &Environment) -> Result<(), Failure> {

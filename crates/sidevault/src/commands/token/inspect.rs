@@ -159,13 +159,13 @@ fn listed(installation: &Installation, jti: &str) -> Option<PathBuf> {
 fn vaults(claims: &Value, snapshot: Option<&Snapshot>) -> Vec<Vault> {
     let named = claims["1password.com/vts"].as_array().into_iter().flatten();
     let read = named.map(|vault| {
-        let id = vault["u"].as_str().map(output::printable).unwrap_or_default();
+        let id = vault["u"].as_str().map(sidevault_model::printable).unwrap_or_default();
         let by_name = vault["by"] == "name";
         let known = snapshot.zip(VaultId::parse(&id.to_ascii_lowercase()).ok());
         let retired = by_name && known.is_some_and(|(snapshot, id)| snapshot.is_retired(id));
         let entry = known.and_then(|(snapshot, id)| snapshot.vault(id)).filter(|_| !retired);
         Vault {
-            name: entry.map(|entry| output::printable(&entry.vault.name)),
+            name: entry.map(|entry| sidevault_model::printable(&entry.vault.name)),
             id,
             access: access(vault["a"].as_u64().unwrap_or(0)),
             by_name,
@@ -197,12 +197,17 @@ pub(super) fn parts(jwt: &str) -> Result<(Value, Value), Failure> {
 
 fn show(report: &Report) -> Result<(), Failure> {
     let claims = &report.claims;
-    let word = |name: &str| claims[name].as_str().map(output::printable).unwrap_or_default();
+    let word = |name: &str| {
+        claims[name]
+            .as_str()
+            .map(sidevault_model::printable)
+            .unwrap_or_default()
+    };
     output::line(&format!("name     {}", word("name")))?;
     output::line(&format!("jti      {}", word("jti")))?;
     output::line(&format!(
         "kid      {}",
-        output::printable(report.header["kid"].as_str().unwrap_or_default())
+        sidevault_model::printable(report.header["kid"].as_str().unwrap_or_default())
     ))?;
     output::line(&format!("issued   {}", moment(&claims["iat"]).unwrap_or_default()))?;
     output::line(&format!(

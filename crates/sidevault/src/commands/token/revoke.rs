@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sidevault_keys::{RevocationList, canonical_jti};
-use sidevault_model::Timestamp;
+use sidevault_model::{Timestamp, printable};
 use sidevault_store::{Command, TokenRecord};
 use sidevault_sync::disk_of;
 
@@ -11,7 +11,7 @@ use super::{inspect, tokens};
 use crate::admin;
 use crate::exit::Failure;
 use crate::installation::Installation;
-use crate::output::{self, printable};
+use crate::output;
 
 const LIST_HINT: &str = "sidevault token revoke JTI --file PATH, where PATH is the api's SIDEVAULT_REVOKED_FILE, or \
                          revoked-tokens beside its credentials";
