@@ -4,10 +4,10 @@
 //! than its share loses its own records of that kind, and no other token's.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sidevault_model::ApiRequest;
 use sidevault_model::activity::RecordKind;
 use sidevault_store::Notice;
@@ -79,12 +79,12 @@ impl Collected {
 impl Recorder {
     /// Records a request of the token with the id `jti`. `request` is called only if there is room for the record.
     pub(crate) fn record(&self, jti: &str, kind: RecordKind, request: impl FnOnce() -> ApiRequest) {
-        if !self.collected().reserve(jti, kind) {
+        if !self.collected.lock().reserve(jti, kind) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let request = request();
-        self.collected().requests.push(request);
+        self.collected.lock().requests.push(request);
     }
 
     /// Sends the records once a second. Never returns.
@@ -111,7 +111,7 @@ impl Recorder {
 
     /// Takes all records, oldest first, in parts that fit into one message.
     fn notices(&self) -> Vec<Vec<ApiRequest>> {
-        let mut requests = std::mem::take(&mut *self.collected()).requests;
+        let mut requests = std::mem::take(&mut *self.collected.lock()).requests;
         // Requests that end at the same time are recorded in any order.
         requests.sort_by_key(|request| request.timestamp);
         let mut rest = requests.into_iter();
@@ -120,10 +120,6 @@ impl Recorder {
             (!notice.is_empty()).then_some(notice)
         })
         .collect()
-    }
-
-    fn collected(&self) -> std::sync::MutexGuard<'_, Collected> {
-        self.collected.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sidevault_keys::Credentials;
 use sidevault_model::Timestamp;
 use sidevault_store::{Reader, ReaderOptions, Snapshot, StoreError};
@@ -168,7 +169,7 @@ impl Api {
 
     /// Notes whether the store can be read, and logs when that changes.
     fn set_store_error(&self, error: Option<String>) {
-        let mut known = self.store_error.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.store_error.lock();
         match (&*known, error) {
             (None, Some(error)) => {
                 tracing::error!(error, "the store can't be read");
@@ -184,10 +185,7 @@ impl Api {
 
     /// Since when the store can't be read, and why. None if it can.
     pub(crate) fn store_error(&self) -> Option<(Timestamp, String)> {
-        self.store_error
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.store_error.lock().clone()
     }
 
     /// The store. Waits until sync has made it, for [`Config::sync_timeout`] at most.

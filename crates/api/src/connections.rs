@@ -13,10 +13,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -113,7 +114,7 @@ impl Table {
             .iter()
             .filter(|(_, state)| group.is_none_or(|group| state.group == group))
             .filter_map(|(number, state)| {
-                let since = state.progress().closable_since(now)?;
+                let since = state.progress.lock().closable_since(now)?;
                 Some((Reverse(self.count(state.group)), since, *number))
             })
             .collect();
@@ -143,15 +144,11 @@ impl Connections {
         })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     /// A permit for a connection from this address. None if the limit is reached and every open connection is busy with a
     /// request.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
         let group = group(address);
-        let mut table = self.table();
+        let mut table = self.table.lock();
         let of_group = table.count(group);
         let count = table.open.len();
         let is_full = of_group >= limits::MAX_CONNECTIONS_PER_ADDRESS || count >= limits::MAX_CONNECTIONS;
@@ -200,19 +197,19 @@ impl Connections {
 
     /// Closes connections that wait for their clients, because the process has too many open files to accept another one.
     pub(crate) fn free_descriptors(&self) {
-        let closed = self.table().make_room(None);
+        let closed = self.table.lock().make_room(None);
         self.closed.count(CloseReason::DescriptorLimit, closed);
     }
 
     /// Closes the connection whose client has left a response unread for longest, if there is one.
     fn close_unread(&self, group: Option<IpAddr>) {
         let now = Instant::now();
-        let mut table = self.table();
+        let mut table = self.table.lock();
         let unread = table
             .open
             .iter()
             .filter(|(_, state)| group.is_none_or(|group| state.group == group))
-            .filter_map(|(number, state)| Some((state.progress().unread_since(now)?, *number)));
+            .filter_map(|(number, state)| Some((state.progress.lock().unread_since(now)?, *number)));
         if let Some((_, number)) = unread.min() {
             table.close(number);
             self.closed.count(CloseReason::UnreadLimit, 1);
@@ -291,7 +288,7 @@ impl ConnectionPermit {
         loop {
             let now = Instant::now();
             let (since, is_idle) = {
-                let progress = self.state.progress();
+                let progress = self.state.progress.lock();
                 (progress.waits_since(), progress.is_idle())
             };
             match since {
@@ -317,7 +314,7 @@ impl ConnectionPermit {
 
     /// Whether no request is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state.progress().is_idle()
+        self.state.progress.lock().is_idle()
     }
 
     /// Begins a request on this connection.
@@ -328,7 +325,7 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.connections.table().remove(self.number);
+        self.connections.table.lock().remove(self.number);
     }
 }
 

@@ -1,8 +1,9 @@
 //! The permits of event streams, shared among tokens.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The open streams. When their limit is reached, a token may still open a stream if another token has at least two more: the
@@ -44,7 +45,7 @@ impl EventStreams {
 
     /// A permit for one more stream of the token with the id `jti`. None if the token has its share already.
     pub(crate) fn acquire(self: &Arc<Self>, jti: &str) -> Option<StreamPermit> {
-        let mut open = self.open();
+        let mut open = self.open.lock();
         if open.count >= self.limit {
             let own = open.tokens.get(jti).map_or(0, Vec::len);
             let (most, streams) = open.tokens.iter().max_by_key(|(_, streams)| streams.len())?;
@@ -71,10 +72,6 @@ impl EventStreams {
             number,
             displaced,
         })
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -106,7 +103,7 @@ impl StreamPermit {
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         // A stream that was displaced is removed already.
-        let _ = self.streams.open().remove(&self.jti, self.number);
+        let _ = self.streams.open.lock().remove(&self.jti, self.number);
     }
 }
 
@@ -128,7 +125,7 @@ mod tests {
         assert!(greedy[..4].iter().all(|permit| !permit.displaced.is_cancelled()));
         assert!(streams.acquire("third").is_some());
         drop((greedy, quiet));
-        let open = streams.open();
+        let open = streams.open.lock();
         assert_eq!((open.count, open.tokens.len()), (0, 0));
     }
 }

@@ -1,8 +1,8 @@
 //! The newest changes, in memory: a commit is read from the store once, however many event streams send it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
 
+use parking_lot::Mutex;
 use sidevault_store::{ChangeRecord, Reader, StoreError};
 
 /// How many changes are kept, of about 200 bytes each. A stream that is further behind reads the store itself.
@@ -33,11 +33,11 @@ impl Default for Kept {
 impl Feed {
     /// Adds the changes that the store has after the newest one here, up to number `newest`.
     pub(crate) async fn fill(&self, store: &Reader, newest: i64) -> Result<(), StoreError> {
-        let last = self.kept().newest;
+        let last = self.0.lock().newest;
         if last != newest {
             // One more than is kept: if that many come, there may be even more.
             let added = store.changes(last, newest, None, MAX_CHANGES + 1).await?;
-            self.kept().add(newest, added);
+            self.0.lock().add(newest, added);
         }
         Ok(())
     }
@@ -50,7 +50,7 @@ impl Feed {
         limit: usize,
         wanted: impl Fn(&ChangeRecord) -> bool,
     ) -> Option<Vec<ChangeRecord>> {
-        let kept = self.kept();
+        let kept = self.0.lock();
         // A number between two known ones may come from a store before a restore.
         let is_known = after == kept.before || kept.changes.binary_search_by_key(&after, |change| change.seq).is_ok();
         if !is_known || newest > kept.newest {
@@ -59,10 +59,6 @@ impl Feed {
         let skipped = kept.changes.partition_point(|change| change.seq <= after);
         let rest = kept.changes.range(skipped..).take_while(|change| change.seq <= newest);
         Some(rest.filter(|change| wanted(change)).take(limit).cloned().collect())
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -103,13 +99,13 @@ mod tests {
     }
 
     fn add(feed: &Feed, seqs: std::ops::Range<i64>) {
-        feed.kept().add(seqs.end - 1, Some(seqs.map(change).collect()));
+        feed.0.lock().add(seqs.end - 1, Some(seqs.map(change).collect()));
     }
 
     /// A feed of a store that was opened when its newest change was number 9.
     fn feed() -> Feed {
         let feed = Feed::default();
-        feed.kept().add(9, None);
+        feed.0.lock().add(9, None);
         feed
     }
 
@@ -138,7 +134,7 @@ mod tests {
         let feed = feed();
         add(&feed, 10..40);
         // The backup ended at number 20, and the writer that opened it went on at 100.
-        feed.kept().add(20, None);
+        feed.0.lock().add(20, None);
         add(&feed, 100..101);
         assert_eq!(seqs(&feed, 20, 100), Some(vec![100]));
         assert_eq!(seqs(&feed, 39, 100), None);
@@ -150,7 +146,7 @@ mod tests {
         let many = MAX_CHANGES as i64;
         add(&feed, 10..many);
         add(&feed, many..many + 100);
-        assert_eq!(feed.kept().changes.len(), MAX_CHANGES);
+        assert_eq!(feed.0.lock().changes.len(), MAX_CHANGES);
         assert_eq!(seqs(&feed, 98, many + 99), None);
         assert_eq!(seqs(&feed, 99, many + 99), Some(vec![100, 102, 104, 106]));
     }
@@ -159,7 +155,7 @@ mod tests {
     fn changes_of_a_replaced_store_are_not_served() {
         let feed = feed();
         add(&feed, 10..20);
-        feed.kept().add(1000, None);
+        feed.0.lock().add(1000, None);
         assert_eq!(seqs(&feed, 19, 1000), None);
         add(&feed, 1001..1003);
         assert_eq!(seqs(&feed, 1000, 1002), Some(vec![1002]));

@@ -1,10 +1,10 @@
 //! The api's connections to sync: commands to sync, and notices from sync.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
 use sidevault_model::{Dependency, DependencyStatus};
@@ -47,7 +47,7 @@ impl SyncLink {
     pub async fn run(self: std::sync::Arc<Self>, mut links: mpsc::Receiver<Connection>) {
         while let Some(connection) = links.recv().await {
             let (peer, incoming) = peer::start(connection);
-            self.peers().push(peer.clone());
+            self.peers.lock().push(peer.clone());
             tracing::info!("sync is connected");
             tokio::spawn(self.clone().listen(peer, incoming));
         }
@@ -64,7 +64,7 @@ impl SyncLink {
                     let is_done = dependencies
                         .iter()
                         .all(|part| part.status != DependencyStatus::Initialized);
-                    *self.health.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(dependencies);
+                    *self.health.write() = Some(dependencies);
                     self.initial_sync_done
                         .send_if_modified(|was| !*was && std::mem::replace(was, is_done) != is_done);
                 }
@@ -78,7 +78,7 @@ impl SyncLink {
             }
         }
         drop(peer);
-        let mut peers = self.peers();
+        let mut peers = self.peers.lock();
         peers.retain(|peer| !peer.is_closed());
         if peers.is_empty() && !self.is_stopping.load(Ordering::Relaxed) {
             tracing::warn!("sync is no longer connected: reads go on, writes are answered with 503");
@@ -156,10 +156,7 @@ impl SyncLink {
 
     /// The state of sync's parts for `/health`, as sync last sent it. None before the first time.
     pub fn dependencies(&self) -> Option<Vec<Dependency>> {
-        self.health
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.health.read().clone()
     }
 
     /// Whether sync has read each of its sources once.
@@ -175,10 +172,6 @@ impl SyncLink {
     }
 
     fn peer(&self) -> Option<Peer> {
-        self.peers().iter().rev().find(|peer| !peer.is_closed()).cloned()
-    }
-
-    fn peers(&self) -> std::sync::MutexGuard<'_, Vec<Peer>> {
-        self.peers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.peers.lock().iter().rev().find(|peer| !peer.is_closed()).cloned()
     }
 }

@@ -2,10 +2,10 @@
 //! which only requests with a valid token are shown.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use http::Method;
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -189,7 +189,7 @@ impl Metrics {
     /// Sets the series of tokens. Returns when the next token expires.
     fn set_expiries(&self, snapshot: Option<&Snapshot>) -> Option<i64> {
         let now = Timestamp::now().as_millis() / 1000;
-        let mut expiries = self.expiries();
+        let mut expiries = self.expiries.lock();
         // Nobody has to be alerted before a revoked token expires.
         expiries.retain(|jti, _| !snapshot.is_some_and(|snapshot| snapshot.is_revoked(jti)));
         self.token_expiry.clear();
@@ -198,10 +198,6 @@ impl Metrics {
             self.token_expiry.get_or_create(&label).set(*at);
         }
         expiries.values().filter(|at| **at > now).min().copied()
-    }
-
-    fn expiries(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, i64>> {
-        self.expiries.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Counts a request that was answered, and how long that took.
@@ -240,7 +236,7 @@ impl Metrics {
     /// Notes when a token expires.
     pub(crate) fn token_seen(&self, token: &Token) {
         if let Some(at) = token.expires_at {
-            self.expiries().insert(token.jti.clone(), at.as_millis() / 1000);
+            self.expiries.lock().insert(token.jti.clone(), at.as_millis() / 1000);
         }
     }
 

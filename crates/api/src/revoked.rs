@@ -9,9 +9,10 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use sidevault_keys::{RevocationList, RevocationListFault};
 use sidevault_model::{Dependency, DependencyStatus};
 
@@ -87,12 +88,12 @@ impl Revoked {
 
     /// Whether a token is on the list.
     pub(crate) fn contains(&self, jti: &str) -> bool {
-        self.read().ids.contains(jti)
+        self.state.read().ids.contains(jti)
     }
 
     /// The list's state for `/health`; `None` if there is no list.
     pub(crate) fn dependency(&self) -> Option<Dependency> {
-        let state = self.read().clone();
+        let state = self.state.read().clone();
         let tokens = match state.ids.len() {
             1 => "1 token is refused by it".to_owned(),
             count => format!("{count} tokens are refused by it"),
@@ -138,7 +139,7 @@ impl Revoked {
 
     /// Applies one read of the file. Returns whether the set of refused ids changed.
     fn take(&self, path: &Path, list: &RevocationList, is_stable: bool) -> bool {
-        let known = self.read().clone();
+        let known = self.state.read().clone();
         let is_missing = list.fault == Some(RevocationListFault::Missing);
         let mut next = known.clone();
         next.exists |= !is_missing;
@@ -167,13 +168,8 @@ impl Revoked {
         } else if added > 0 {
             next.ids = Arc::new(&*known.ids | &list.ids);
         }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.state.write() = next;
         changes
-    }
-
-    // The state is only replaced as a whole, so it is consistent even if a panic poisoned the lock.
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -63,9 +63,9 @@ pub(crate) async fn run(
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::Mutex;
     use std::time::{Duration, Instant};
 
+    use parking_lot::Mutex;
     use serde_json::Value;
 
     use super::*;
@@ -78,7 +78,7 @@ mod tests {
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -98,7 +98,7 @@ mod tests {
             tracing::warn!("first line");
             tokio::task::yield_now().await;
             tracing::warn!("second line");
-            let mut expected = self.expected.lock().unwrap();
+            let mut expected = self.expected.lock();
             *expected -= 1;
             if *expected == 0 {
                 self.stop.cancel();
@@ -128,7 +128,7 @@ mod tests {
             expected: Mutex::new(names.len()),
         };
         run("externalsecret", queue.clone(), Arc::new(reconciler), stop).await;
-        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(sink.0.lock().clone()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (lines, queue)
     }

@@ -1,7 +1,7 @@
 //! A cache of all objects of one kind, kept up to date by a watch. client-go calls it informer, kube-rs reflector.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,6 +10,7 @@ use kube::core::{ApiResource, DynamicResourceScope, Object, ObjectMeta, PartialO
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
+use parking_lot::RwLock;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -100,7 +101,7 @@ where
 impl<T: Watched<Encoded = Arc<[u8]>>> Informer<T> {
     /// An object with all of its fields, including those that its type here does not have, except `managedFields`.
     pub(crate) fn get_dynamic(&self, key: &ObjectKey) -> Option<DynamicObject> {
-        let encoded = self.read().objects.get(key)?.encoded.clone();
+        let encoded = self.state.read().objects.get(key)?.encoded.clone();
         serde_json::from_slice(&encoded).ok()
     }
 }
@@ -250,26 +251,26 @@ impl<T: Watched> Informer<T> {
 
     /// An object by its name.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        let encoded = self.read().objects.get(key)?.encoded.clone();
+        let encoded = self.state.read().objects.get(key)?.encoded.clone();
         T::decode(&encoded)
     }
 
     /// The keys of all objects that have an index key.
     pub(crate) fn indexed(&self, by: &IndexKey) -> Vec<ObjectKey> {
         let first = (by.clone(), ObjectKey::cluster(""));
-        let state = self.read();
+        let state = self.state.read();
         let found = state.index.range(first..).take_while(|(known, _)| known == by);
         found.map(|(_, key)| key.clone()).collect()
     }
 
     /// How many objects are cached.
     pub(crate) fn len(&self) -> usize {
-        self.read().objects.len()
+        self.state.read().objects.len()
     }
 
     /// All objects. Each is decoded when the iterator reaches it.
     pub(crate) fn all(&self) -> impl Iterator<Item = (ObjectKey, Arc<T>)> {
-        let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
+        let keys: Vec<ObjectKey> = self.state.read().objects.keys().cloned().collect();
         keys.into_iter().filter_map(|key| {
             let object = self.get(&key)?;
             Some((key, object))
@@ -287,7 +288,7 @@ impl<T: Watched> Informer<T> {
         object.metadata.managed_fields = None;
         let parsed = T::encode(&mut object);
         let before = {
-            let mut state = self.write();
+            let mut state = self.state.write();
             let cached = state.objects.get(&key).map(|entry| entry.revision);
             let is_outdated = match origin {
                 UpdateOrigin::List => false,
@@ -313,13 +314,13 @@ impl<T: Watched> Informer<T> {
 
     /// The equal key that the cache already has, so that all maps share its strings (interning).
     fn intern(&self, key: ObjectKey) -> ObjectKey {
-        let state = self.read();
+        let state = self.state.read();
         let known = state.objects.get_key_value(&key);
         known.map_or(key, |(known, _)| known.clone())
     }
 
     fn remove(&self, key: &ObjectKey, on_change: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
-        let removed = self.write().remove(self.index, key);
+        let removed = self.state.write().remove(self.index, key);
         if let Some(removed) = removed {
             on_change(key, ObjectChange::Deleted(&removed));
         }
@@ -327,18 +328,10 @@ impl<T: Watched> Informer<T> {
 
     /// Removes all objects that a complete list does not have.
     fn retain(&self, listed: &HashSet<ObjectKey>, on_change: &impl Fn(&ObjectKey, ObjectChange<'_, T>)) {
-        let keys = self.read().objects.keys().cloned().collect::<Vec<_>>();
+        let keys = self.state.read().objects.keys().cloned().collect::<Vec<_>>();
         for key in keys.iter().filter(|key| !listed.contains(*key)) {
             self.remove(key, on_change);
         }
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, State<T>> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State<T>> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -177,11 +177,12 @@ fn renewed_spec(election: &Election, before: Option<&LeaseSpec>, now: &MicroTime
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use axum::http::StatusCode;
     use axum::routing::get;
     use axum::{Json, Router};
+    use parking_lot::Mutex;
     use serde_json::{Value, json};
 
     use super::*;
@@ -209,11 +210,11 @@ mod tests {
                 "spec": { "holderIdentity": holder, "leaseDurationSeconds": 3600 } })
         };
         let read_lease = async move || {
-            let holder = taken_by.filter(|_| *read.lock().unwrap() >= conflicts);
+            let holder = taken_by.filter(|_| *read.lock() >= conflicts);
             Json(lease(holder.unwrap_or("me")))
         };
         let replace = async move |Json(lease): Json<Value>| {
-            let mut written = written.lock().unwrap();
+            let mut written = written.lock();
             *written += 1;
             let conflict = json!({ "status": "Failure", "message": "changed", "reason": "Conflict", "code": 409 });
             if *written <= conflicts {
@@ -240,7 +241,7 @@ mod tests {
         let (client, writes) = api_server(2, None);
         let stop = CancellationToken::new();
         let renewed = async {
-            while *writes.lock().unwrap() < 4 {
+            while *writes.lock() < 4 {
                 tokio::task::yield_now().await;
             }
         };
@@ -254,7 +255,7 @@ mod tests {
     async fn the_lease_is_lost_when_another_took_it() {
         let (client, writes) = api_server(1, Some("another"));
         held(client).hold(&CancellationToken::new()).await;
-        assert_eq!(*writes.lock().unwrap(), 1, "it was taken back");
+        assert_eq!(*writes.lock(), 1, "it was taken back");
     }
 
     #[test]

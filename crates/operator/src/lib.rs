@@ -14,7 +14,6 @@ mod informer;
 mod informers;
 mod kube_ext;
 mod leader;
-mod lock;
 mod merge_patch;
 mod metrics;
 mod names;

@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant as StdInstant};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::lock::lock;
 use crate::metrics::WorkQueue;
 use crate::object_key::ObjectKey;
 use crate::work::{Requeue, Trigger, Work};
@@ -92,7 +91,7 @@ impl Queue {
     /// Queues an object. If it waits already, the greater trigger and the later time count, and it moves to this group. If
     /// it is being reconciled, it is queued when that reconcile ends.
     pub(crate) fn add(&self, key: ObjectKey, group: &str, trigger: Trigger, requested_at: StdInstant) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         self.add_to(&mut state, key, group, trigger, requested_at);
         drop(state);
         self.changed.notify_one();
@@ -100,14 +99,14 @@ impl Queue {
 
     /// Whether more objects wait than one group may have in work.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.lock().waiting.len() > self.max_per_group
+        self.state.lock().waiting.len() > self.max_per_group
     }
 
     /// Waits for an object whose group has a free worker. The caller reconciles it and then calls [`done`](Self::done).
     pub(crate) async fn next(&self) -> Work {
         loop {
             let (work, next_scheduled) = {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 self.queue_due(&mut state);
                 (
                     self.take(&mut state),
@@ -127,7 +126,7 @@ impl Queue {
 
     /// Ends the reconcile of an object that [`next`](Self::next) returned, and schedules the next one.
     pub(crate) fn done(&self, work: &Work, requeue: Requeue) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(running) = state.running.remove(&work.key) else {
             return;
         };
@@ -173,7 +172,7 @@ impl Queue {
 
     /// Forgets the schedule and the failures of an object that was deleted.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.consecutive_failures.remove(key);
         Self::unschedule(&mut state, key);
     }
@@ -303,10 +302,6 @@ impl Queue {
     fn unschedule(state: &mut State, key: &ObjectKey) -> Option<Trigger> {
         let at = state.schedule_keys.remove(key)?;
         state.scheduled.remove(&at).map(|(.., trigger)| trigger)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 

@@ -217,12 +217,13 @@ async fn put<K: RepeatableEvent>(client: &Client, namespace: &str, event: &K) ->
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use axum::extract::Path;
     use axum::http::StatusCode;
     use axum::routing::{patch, post};
     use axum::{Json, Router};
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -239,7 +240,7 @@ mod tests {
         let (created, patched) = (events.clone(), events.clone());
         let create = async move |Json(event): Json<Value>| {
             let name = event["metadata"]["name"].as_str().unwrap().to_owned();
-            let mut events = created.lock().unwrap();
+            let mut events = created.lock();
             if events.contains_key(&name) {
                 return refused(StatusCode::CONFLICT);
             }
@@ -247,7 +248,7 @@ mod tests {
             (StatusCode::CREATED, Json(event))
         };
         let change = async move |Path(name): Path<String>, body: axum::body::Bytes| {
-            let mut events = patched.lock().unwrap();
+            let mut events = patched.lock();
             let event = events.get_mut(&name).unwrap();
             let change: BTreeMap<String, Value> = serde_json::from_slice(&body).unwrap();
             for (key, value) in change {
@@ -285,7 +286,7 @@ mod tests {
         for note in ["first", "first", "second", "first"] {
             record(&Recorder::new(client.clone(), None), note).await;
         }
-        let events = events.lock().unwrap();
+        let events = events.lock();
         let of = |note: &str| events.values().find(|event| event["note"] == note).unwrap();
         assert_eq!(events.len(), 2);
         assert_eq!(of("first")["series"]["count"], 3);
@@ -301,7 +302,7 @@ mod tests {
         for _ in 0..3 {
             record(&recorder, "first").await;
         }
-        let events = events.lock().unwrap();
+        let events = events.lock();
         let event = events.values().next().unwrap();
         assert_eq!((events.len(), &event["count"]), (1, &json!(3)));
         assert_eq!(

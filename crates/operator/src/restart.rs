@@ -138,12 +138,13 @@ fn uses(pods: &PodSpec, secret: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use axum::extract::Path;
     use axum::http::StatusCode;
     use axum::routing::{self, get};
     use axum::{Json, Router};
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -159,7 +160,7 @@ mod tests {
         };
         let patched = restarted.clone();
         let patch = async move |Path(name): Path<String>| {
-            patched.lock().unwrap().push(name.clone());
+            patched.lock().push(name.clone());
             match name.as_str() {
                 "refused" => {
                     let status = json!({ "status": "Failure", "message": "no", "reason": "Invalid", "code": 422 });
@@ -179,7 +180,7 @@ mod tests {
         restart_kind::<Deployment>(&client, "apps", "s", |_| true)
             .await
             .unwrap();
-        assert_eq!(*restarted.lock().unwrap(), ["refused", "fine"]);
+        assert_eq!(*restarted.lock(), ["refused", "fine"]);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Requeues the ExternalSecrets that a change at a Connect server affects.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use sidevault_model::{ItemId, VaultId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::controllers::{external_secret, store};
 use crate::informers::Informers;
-use crate::lock::lock;
 use crate::object_key::ObjectKey;
 use crate::provider::{Change, Changed, Connection, Connections, DependencyIndex, Freshness};
 use crate::queues::Queues;
@@ -36,7 +36,7 @@ impl ServerEvents {
                     self.requeue(self.dependents_of_item(&stores, vault, item), changed.at);
                     let is_missed = stores
                         .iter()
-                        .any(|store| lock(&self.dependencies).anyone_misses_something(store, vault));
+                        .any(|store| self.dependencies.lock().anyone_misses_something(store, vault));
                     if is_missed {
                         // In a task of its own, because it waits for an answer of the server.
                         let handling =
@@ -48,7 +48,7 @@ impl ServerEvents {
                 }
                 Change::Anything => {
                     self.recheck(&stores);
-                    let dependents = stores.iter().map(|store| lock(&self.dependencies).of_store(store));
+                    let dependents = stores.iter().map(|store| self.dependencies.lock().of_store(store));
                     self.requeue(dependents.flatten().collect(), changed.at);
                 }
                 Change::Nothing => self.recheck(&stores),
@@ -65,7 +65,7 @@ impl ServerEvents {
 
     /// The ExternalSecrets that use an item of a vault or have searched the vault.
     fn dependents_of_item(&self, stores: &[ObjectKey], vault: VaultId, item: ItemId) -> HashSet<ObjectKey> {
-        let dependencies = lock(&self.dependencies);
+        let dependencies = self.dependencies.lock();
         let dependents = stores.iter().map(|store| dependencies.of_item(store, vault, item));
         dependents.flatten().collect()
     }
@@ -88,7 +88,7 @@ impl ServerEvents {
         };
         let mut dependents = HashSet::new();
         for store in &stores {
-            let dependencies = lock(&self.dependencies);
+            let dependencies = self.dependencies.lock();
             dependents.extend(dependencies.of_absent(store, vault, &read.title));
             dependents.extend(dependencies.of_absent(store, vault, item.as_str()));
         }
@@ -97,7 +97,7 @@ impl ServerEvents {
 
     /// Queues ExternalSecrets, except those that were read after the change.
     fn requeue(&self, mut keys: HashSet<ObjectKey>, changed_at: Instant) {
-        keys.retain(|key| !lock(&self.dependencies).was_read_since(key, changed_at));
+        keys.retain(|key| !self.dependencies.lock().was_read_since(key, changed_at));
         for key in keys {
             external_secret::triggers::requeue(&self.informers, &self.queues, &key, Trigger::SourceChanged, changed_at);
         }

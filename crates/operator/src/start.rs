@@ -1,10 +1,11 @@
 //! Builds the parts of a running operator, and starts to follow the API server.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kube::Client;
 use kube::core::ApiResource;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::clients::Clients;

@@ -1,8 +1,9 @@
 //! The state of sync and of its sources, which `/health` shows.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sidevault_model::{Dependency, DependencyStatus, Timestamp};
 use tokio::sync::watch;
 
@@ -100,7 +101,7 @@ impl Status {
     /// Sets a source's state. A change is logged and published.
     pub(crate) fn source(&self, name: &str, state: SourceState) {
         self.metrics.source(name, &state);
-        let mut sources = lock(&self.sources);
+        let mut sources = self.sources.lock();
         if sources.get(name) == Some(&state) {
             return;
         }
@@ -126,7 +127,7 @@ impl Status {
     /// Sets the writer's state. A change is logged and published.
     pub(crate) fn writer(&self, state: WriterState) {
         self.metrics.writer(&state);
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         if *writer == state {
             return;
         }
@@ -145,7 +146,7 @@ impl Status {
 
     /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
-        lock(&self.writer).clone()
+        self.writer.lock().clone()
     }
 
     /// A receiver that is notified of each change.
@@ -155,7 +156,7 @@ impl Status {
 
     /// The dependencies that `/health` lists: the store, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
-        let sources = lock(&self.sources);
+        let sources = self.sources.lock();
         let sources = sources.iter().map(|(name, state)| match state {
             SourceState::Starting => Dependency::new(name, DependencyStatus::Initialized).with_message("not read yet"),
             SourceState::Failed(error) => Dependency::new(name, DependencyStatus::Failed)
@@ -189,11 +190,6 @@ impl Status {
             _ => Dependency::new("sqlite", status).with_message(message),
         }
     }
-}
-
-/// Locks a state. Each is replaced as a whole, so it is consistent even if a thread panicked with the lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The message with the names and errors of bad files.

@@ -1,9 +1,10 @@
 //! One request and its response, and the permits they hold.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ impl Exchange {
         Arc::new(Self {
             connections: permit.connections.clone(),
             connection: permit.state.clone(),
-            number: permit.state.progress().begin(),
+            number: permit.state.progress.lock().begin(),
             address: permit.address,
             request: OnceLock::new(),
             body: OnceLock::new(),
@@ -65,7 +66,7 @@ impl Exchange {
             return true;
         }
         let permits = self.try_acquire(|quota| &quota.unsent, count);
-        permits.map(|permits| *self.response() = Some(permits)).is_some()
+        permits.map(|permits| *self.response.lock() = Some(permits)).is_some()
     }
 
     /// Waits for permits for a response of `bytes` bytes.
@@ -76,7 +77,7 @@ impl Exchange {
         let permits = self
             .acquire(|quota| &quota.unsent, kib(bytes), limits::MEMORY_TIMEOUT)
             .await?;
-        *self.response() = Some(permits);
+        *self.response.lock() = Some(permits);
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl Exchange {
         if count == 0 {
             return None;
         }
-        let reserved = self.response().take();
+        let reserved = self.response.lock().take();
         reserved.or_else(|| self.try_acquire(|quota| &quota.unsent, count))
     }
 
@@ -132,26 +133,22 @@ impl Exchange {
 
     /// Notes that the response goes on only when the client reads.
     pub(crate) fn wait_for_client(&self) {
-        self.connection.progress().wait_for_client(self.number);
+        self.connection.progress.lock().wait_for_client(self.number);
     }
 
     /// Notes that the client has read some of the response, or that the operating system took it for the client.
     pub(crate) fn client_has_read(&self) {
-        self.connection.progress().client_has_read(self.number);
+        self.connection.progress.lock().client_has_read(self.number);
     }
 
     /// Notes that the client has read all that it was sent, so that the server has to act.
     pub(crate) fn wait_for_server(&self) {
-        self.connection.progress().wait_for_server(self.number);
-    }
-
-    fn response(&self) -> MutexGuard<'_, Option<Permits>> {
-        self.response.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.connection.progress.lock().wait_for_server(self.number);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.connection.progress().end(self.number);
+        self.connection.progress.lock().end(self.number);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ pub(super) struct ConnectionState {
     pub(super) quota: Arc<Quota>,
     /// Notified when the connection has to be closed.
     pub(super) closing: Notify,
-    progress: Mutex<Progress>,
+    pub(super) progress: Mutex<Progress>,
 }
 
 impl ConnectionState {
@@ -32,10 +33,6 @@ impl ConnectionState {
                 next: 0,
             }),
         }
-    }
-
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

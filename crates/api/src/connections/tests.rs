@@ -23,7 +23,10 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
         permits.push(connections.admit(address(1)).unwrap());
         tokio::time::advance(Duration::from_millis(1)).await;
     }
-    assert_eq!(connections.table().open.len(), limits::MAX_CONNECTIONS_PER_ADDRESS + 1);
+    assert_eq!(
+        connections.table.lock().open.len(),
+        limits::MAX_CONNECTIONS_PER_ADDRESS + 1
+    );
     let last = connections.admit(address(1)).unwrap();
     let newest = permits.pop().unwrap();
     assert!(
@@ -31,14 +34,14 @@ async fn one_address_gets_half_of_the_connections_and_then_closes_its_own_idle_o
         "the one that has waited longest is closed first"
     );
     assert!(!is_closing(&newest).await && !is_closing(&last).await && !is_closing(&other).await);
-    let count = connections.table().count(address(1));
+    let count = connections.table.lock().count(address(1));
     assert_eq!(count, limits::MAX_CONNECTIONS_PER_ADDRESS - CLOSED_AT_ONCE + 1);
     assert_eq!(
         connections.closed.of(CloseReason::ConnectionLimit),
         CLOSED_AT_ONCE as u64
     );
     drop((permits, newest, last));
-    assert_eq!(connections.table().groups.len(), 1);
+    assert_eq!(connections.table.lock().groups.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +188,7 @@ async fn a_client_that_reads_any_response_counts_as_reading() {
     while closed.is_none() {
         exchanges[1].client_has_read();
         tokio::time::sleep(limits::UNREAD_GRACE / 2).await;
-        closed = permit.state.progress().unread_since(Instant::now());
+        closed = permit.state.progress.lock().unread_since(Instant::now());
     }
     assert_eq!(closed, Some(start));
     assert!(

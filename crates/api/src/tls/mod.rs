@@ -7,8 +7,9 @@ pub use acme::Acme;
 pub use files::TlsFiles;
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
@@ -101,11 +102,11 @@ struct Current(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl Current {
     fn get(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.read().clone()
     }
 
     fn set(&self, pair: Option<Arc<CertifiedKey>>) {
-        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = pair;
+        *self.0.write() = pair;
     }
 }
 

@@ -27,7 +27,7 @@ async fn accept_of(bytes: &[u8]) -> Result<Connection, HandshakeError> {
 /// A stream that records what is written to it, like an eavesdropper.
 struct Tap {
     stream: DuplexStream,
-    written: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    written: std::sync::Arc<parking_lot::Mutex<Vec<u8>>>,
 }
 
 impl AsyncRead for Tap {
@@ -40,7 +40,7 @@ impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(length)) = written {
-            self.written.lock().unwrap().extend_from_slice(&bytes[..length]);
+            self.written.lock().extend_from_slice(&bytes[..length]);
         }
         written
     }
@@ -160,7 +160,7 @@ async fn a_replayed_handshake_is_refused() {
         Connection::accept(accepted, &accepting_key)
     );
     assert!(a.is_ok() && b.is_ok());
-    let recording = written.lock().unwrap().clone();
+    let recording = written.lock().clone();
     assert!(recording.len() > 50);
     assert!(accept_of(&recording).await.is_err());
 }
@@ -181,7 +181,7 @@ async fn no_plaintext_is_sent() {
     let mut a = a.unwrap();
     a.writer.write(b"", b"correct horse battery staple").await.unwrap();
     a.writer.flush().await.unwrap();
-    let wire = written.lock().unwrap().clone();
+    let wire = written.lock().clone();
     assert!(!wire.windows(5).any(|window| window == b"horse"));
 }
 

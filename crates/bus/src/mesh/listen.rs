@@ -3,9 +3,10 @@
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sidevault_dns::without_ipv6;
 use sidevault_keys::BusKey;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -125,18 +126,14 @@ struct Remembered {
 }
 
 impl Log {
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn connected(&self, remote: SocketAddr) {
-        self.remembered().refused.remove(&remote.ip());
+        self.0.lock().refused.remove(&remote.ip());
         tracing::debug!(peer = %remote, "bus connection accepted");
     }
 
     fn refused(&self, remote: SocketAddr, error: &HandshakeError) {
         let is_first = {
-            let refused = &mut self.remembered().refused;
+            let refused = &mut self.0.lock().refused;
             error.is_wrong_key() && refused.len() < MAX_REMEMBERED && refused.insert(remote.ip())
         };
         if is_first {
@@ -147,11 +144,11 @@ impl Log {
     }
 
     fn accepting(&self) {
-        self.remembered().cannot_accept = false;
+        self.0.lock().cannot_accept = false;
     }
 
     fn cannot_accept(&self, error: &io::Error) {
-        if !std::mem::replace(&mut self.remembered().cannot_accept, true) {
+        if !std::mem::replace(&mut self.0.lock().cannot_accept, true) {
             tracing::warn!(%error, "bus connections can't be accepted at the moment");
         }
     }

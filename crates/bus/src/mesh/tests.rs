@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -61,7 +62,7 @@ struct Log(Arc<Mutex<Vec<(Level, String)>>>);
 impl Log {
     /// The lines of a level that contain `words`.
     fn lines(&self, level: Level, words: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
+        let lines = self.0.lock();
         let matching = lines.iter().filter(|(own, line)| *own == level && line.contains(words));
         matching.map(|(_, line)| line.clone()).collect()
     }
@@ -81,7 +82,7 @@ impl tracing::Subscriber for Log {
         }
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
+        self.0.lock().push((*event.metadata().level(), text.0));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -1,9 +1,10 @@
 //! The calls of this side that wait for their answers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::{CallError, NOT_SENT};
@@ -55,7 +56,7 @@ impl Pending {
         &self,
         permit: OwnedSemaphorePermit,
     ) -> Result<(u64, oneshot::Receiver<CallResult>), CallError> {
-        let mut calls = self.calls();
+        let mut calls = self.calls.lock();
         if !calls.open {
             return Err(NOT_SENT);
         }
@@ -75,7 +76,7 @@ impl Pending {
 
     /// Marks a call as sent, just before it is written. Returns `false` if the caller gave up: then it must not be written.
     pub(super) fn about_to_send(&self, number: u64) -> bool {
-        let mut calls = self.calls();
+        let mut calls = self.calls.lock();
         match calls.waiting.get_mut(&number) {
             Some(call) if !call.caller.is_closed() => {
                 call.sent = true;
@@ -90,7 +91,7 @@ impl Pending {
 
     /// Gives a call its result. Returns `false` if there is no such call.
     pub(super) fn resolve(&self, number: u64, outcome: CallResult) -> bool {
-        let call = self.calls().waiting.remove(&number);
+        let call = self.calls.lock().waiting.remove(&number);
         match call {
             // An error means that the caller gave up.
             Some(call) => {
@@ -105,7 +106,7 @@ impl Pending {
     pub(super) fn close(&self) {
         self.permits.close();
         let waiting = {
-            let mut calls = self.calls();
+            let mut calls = self.calls.lock();
             calls.open = false;
             std::mem::take(&mut calls.waiting)
         };
@@ -124,10 +125,5 @@ impl Pending {
     pub(super) async fn closed(&self) {
         // This never fails, because the sender is a part of `self`.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        // No code that can panic runs with this lock, so a poisoned map is consistent.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

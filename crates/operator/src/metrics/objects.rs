@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::lock::lock;
 use crate::object_key::ObjectKey;
 use crate::types::Condition;
 
@@ -82,11 +82,11 @@ impl ObjectMetrics {
 
     /// Removes the series of an object that was deleted.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        lock(&self.objects).remove(key);
+        self.objects.lock().remove(key);
     }
 
     fn with(&self, key: &ObjectKey, change: impl FnOnce(&mut Counts)) {
-        change(lock(&self.objects).entry(key.clone()).or_default());
+        change(self.objects.lock().entry(key.clone()).or_default());
     }
 }
 
@@ -101,7 +101,9 @@ impl fmt::Debug for ObjectMetrics {
 impl Collector for ObjectMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // A copy, because a client that reads slowly must not block reconciles.
-        let objects: Vec<(ObjectKey, Counts)> = lock(&self.objects)
+        let objects: Vec<(ObjectKey, Counts)> = self
+            .objects
+            .lock()
             .iter()
             .map(|(key, counts)| (key.clone(), counts.clone()))
             .collect();

@@ -1,9 +1,10 @@
 //! One Connect server with one token: its client, and a cache of what was read from it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sidevault_client::{Client, ClientError, Filter};
 use sidevault_model::{DependencyStatus, FileId, Item, ItemId, VaultId};
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
@@ -208,12 +209,8 @@ impl Connection {
 
     /// Locks the creation of items with this title until the guard is dropped.
     pub(super) async fn lock_creation(&self, title: &str) -> OwnedMutexGuard<()> {
-        let lock = self.creation_locks().entry(title.to_owned()).or_default().clone();
+        let lock = self.creating.lock().entry(title.to_owned()).or_default().clone();
         lock.lock_owned().await
-    }
-
-    fn creation_locks(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
-        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request once fewer than [`REQUESTS`] are in flight, and again if the server refuses it because it is
@@ -240,7 +237,7 @@ impl Connection {
     /// Returns a predicate for [`SingleFlight::get`]: whether a cached result is fresh enough. `about` is the vault or
     /// the item that the result is about, or `None` for the list of vaults.
     fn fresh(&self, freshness: Freshness, about: Option<(VaultId, Option<ItemId>)>) -> impl Fn(Instant, bool) -> bool {
-        let changes = self.changes();
+        let changes = self.changes.lock();
         let not_before = match changes.known_since.filter(|_| freshness.or_unchanged) {
             Some(known_since) => known_since.min(freshness.not_before),
             None => freshness.not_before,
@@ -255,7 +252,7 @@ impl Connection {
 
     /// Whether any of the dependencies was changed, or may have been changed, at `since` or later.
     pub(crate) fn changed_since(&self, dependencies: &Dependencies, since: Instant) -> bool {
-        let changes = self.changes();
+        let changes = self.changes.lock();
         dependencies.iter().any(|dependency| {
             let about = match dependency {
                 Dependency::Item(vault, item) => (*vault, Some(*item)),
@@ -267,7 +264,7 @@ impl Connection {
 
     /// Records a change that the server reported.
     pub(super) fn record_change(&self, changed: &Changed) {
-        let mut changes = self.changes();
+        let mut changes = self.changes.lock();
         match changed.change {
             Change::Item(vault, item) => {
                 changes.of_item.insert((vault, item), changed.at);
@@ -297,16 +294,12 @@ impl Connection {
 
     /// Records that the event stream is disconnected.
     pub(super) fn stream_lost(&self) {
-        self.changes().known_since = None;
+        self.changes.lock().known_since = None;
     }
 
     /// Whether the event stream is connected.
     pub(super) fn is_following(&self) -> bool {
-        self.changes().known_since.is_some()
-    }
-
-    fn changes(&self) -> std::sync::MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changes.lock().known_since.is_some()
     }
 
     /// Removes values from the cache that were not used for [`KEPT`], or for [`KEPT_WHILE_BUSY`] if the work queue is
@@ -320,8 +313,8 @@ impl Connection {
         self.files.forget_unused(kept);
         self.synced.forget_unused(kept);
         // A lock that no task holds or waits for has one reference, the map's. Tasks clone it while the map is locked.
-        self.creation_locks().retain(|_, lock| Arc::strong_count(lock) > 1);
-        let mut changes = self.changes();
+        self.creating.lock().retain(|_, lock| Arc::strong_count(lock) > 1);
+        let mut changes = self.changes.lock();
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);
     }

@@ -1,11 +1,12 @@
 //! The connection of each store: stores with the same server and token share one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use sidevault_client::Client;
 use tokio::sync::mpsc;
@@ -84,7 +85,7 @@ impl Connections {
             .build()
             .map_err(|error| ProviderError::Store(error.to_string()))?;
         let connection = Arc::new(Connection::new(*last_id, client));
-        self.lock().of_store.insert(key, (identity, connection.clone()));
+        self.state.lock().of_store.insert(key, (identity, connection.clone()));
         follow(&connection, self.changes.clone());
         Ok(connection)
     }
@@ -94,18 +95,18 @@ impl Connections {
         if let Ok(config) = provider(store)
             && let Ok((reference, namespace)) = token_ref(store, config)
         {
-            self.lock().tokens.remove(&token_key(reference, namespace));
+            self.state.lock().tokens.remove(&token_key(reference, namespace));
         }
     }
 
     /// Removes a store that was deleted. Its connection ends unless another store shares it.
     pub(crate) fn close(&self, store: &ObjectKey) {
-        self.lock().of_store.remove(store);
+        self.state.lock().of_store.remove(store);
     }
 
     /// The connection with this id, and the stores that use it.
     pub(crate) fn by_id(&self, id: u64) -> Option<(Arc<Connection>, Vec<ObjectKey>)> {
-        let state = self.lock();
+        let state = self.state.lock();
         let entries = || state.of_store.iter().filter(|(_, (_, connection))| connection.id == id);
         let (_, (_, connection)) = entries().next()?;
         let stores = entries().map(|(key, _)| key.clone()).collect();
@@ -115,7 +116,7 @@ impl Connections {
     /// Removes unused values from the caches (see [`Connection::evict_unused`]), and connections of stores that do not
     /// exist: a connection may have been opened while its store was being deleted.
     pub(crate) fn tidy(&self, exists: impl Fn(&ObjectKey) -> bool, is_busy: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.of_store.retain(|key, _| exists(key));
         state.tokens.retain(|_, (read, _)| read.elapsed() < TOKEN_KEPT);
         let connections: Vec<Arc<Connection>> = state
@@ -131,7 +132,7 @@ impl Connections {
 
     /// The open connection of the store, or of another store with the same server and token.
     fn find_open(&self, key: &ObjectKey, identity: &[u8; 32]) -> Option<Arc<Connection>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some((known, connection)) = state.of_store.get(key)
             && known == identity
         {
@@ -145,7 +146,7 @@ impl Connections {
     /// The token in a key of a Secret. Reads the Secret at most every [`TOKEN_KEPT`].
     async fn token(&self, reference: &SecretKeyRef, namespace: &str) -> Result<Arc<str>, ProviderError> {
         let key = token_key(reference, namespace);
-        if let Some((read, token)) = self.lock().tokens.get(&key)
+        if let Some((read, token)) = self.state.lock().tokens.get(&key)
             && read.elapsed() < TOKEN_KEPT
         {
             return Ok(token.clone());
@@ -170,12 +171,8 @@ impl Connections {
             ))
         })?;
         let token: Arc<str> = token.trim().into();
-        self.lock().tokens.insert(key, (read, token.clone()));
+        self.state.lock().tokens.insert(key, (read, token.clone()));
         Ok(token)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::ProviderError;
 
@@ -39,7 +41,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
         is_fresh: impl Fn(Instant, bool) -> bool,
         read: impl FnOnce() -> F,
     ) -> ReadResult<V> {
-        let entry = self.lock().entry(key).or_default().clone();
+        let entry = self.0.lock().entry(key).or_default().clone();
         let mut entry = entry.lock().await;
         if let Some(cached) = &mut *entry
             && is_fresh(cached.read_began, cached.result.is_ok())
@@ -60,15 +62,11 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     /// Removes results that were last used longer than `age` ago, so that values do not stay in memory without need.
     /// Results that are used stay, however long the queue of objects that need them is.
     pub(super) fn forget_unused(&self, age: Duration) {
-        self.lock().retain(|_, entry| match entry.try_lock() {
+        self.0.lock().retain(|_, entry| match entry.try_lock() {
             Ok(entry) => entry.as_ref().is_some_and(|cached| cached.last_used.elapsed() < age),
             // A read is in flight.
             Err(_) => true,
         });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, Entry<V>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,8 +115,8 @@ mod tests {
         let flights = SingleFlight::new();
         flights.get("key", |_, _| true, || async { Ok(1) }).await.unwrap();
         flights.forget_unused(Duration::MAX);
-        assert_eq!(flights.lock().len(), 1);
+        assert_eq!(flights.0.lock().len(), 1);
         flights.forget_unused(Duration::ZERO);
-        assert!(flights.lock().is_empty());
+        assert!(flights.0.lock().is_empty());
     }
 }

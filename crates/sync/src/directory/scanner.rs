@@ -1,10 +1,11 @@
 //! A directory source: scans its tree, hands what changed to the writer, waits for the next change, and starts over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use parking_lot::Mutex;
 use sidevault_keys::IdKey;
 use sidevault_model::{VaultId, filter};
 use sidevault_sops::Identities;
@@ -243,7 +244,7 @@ impl DirectoryScanner {
         let (config, keys) = (self.config.clone(), self.keys.clone());
         run_blocking(move || {
             let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
-            let mut keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut keys = keys.lock();
             Ok((tree, keys.load(&config.name)))
         })
         .await?

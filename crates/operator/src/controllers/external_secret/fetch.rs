@@ -1,14 +1,14 @@
 //! Fetches the values of an ExternalSecret from the Connect servers of its stores.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use sidevault_model::Timestamp;
 
 use crate::controllers::namespaces::may_use;
 use crate::informers::Informers;
-use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::object_key::ObjectKey;
@@ -132,7 +132,7 @@ impl Fetcher {
 
     /// Forgets what an ExternalSecret depends on.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        lock(&self.dependencies).remove(key);
+        self.dependencies.lock().remove(key);
     }
 
     /// Fetches all values. `settled_since` is when the servers reported that they have read all their sources: only a fetch
@@ -171,7 +171,9 @@ impl Fetcher {
         let began = fetch.connections.values().map(|(began, _)| *began).min();
         let dependencies = &fetch.dependencies;
         // After a failure, too: an item that is missing may be created later.
-        lock(&self.dependencies).set(&work.key, began.unwrap_or_else(Instant::now), dependencies);
+        self.dependencies
+            .lock()
+            .set(&work.key, began.unwrap_or_else(Instant::now), dependencies);
         // A change during our read was announced before we registered as a dependent: check for one and requeue.
         let has_changed = dependencies.iter().any(|(store, dependencies)| {
             let connection = fetch.connections.get(store);

@@ -1,20 +1,20 @@
 //! Compares the Secret of an ExternalSecret with the desired one, and writes or deletes it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, Secret};
 use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
+use parking_lot::Mutex;
 
 use crate::api_error::api_message;
 use crate::hash;
 use crate::index::IndexKey;
 use crate::informers::{Identity, Informers};
 use crate::kube_ext::{is_conflict, is_not_found, is_terminating};
-use crate::lock::lock;
 use crate::names::{ANNOTATION_DATA_HASH, LABEL_MANAGED, LABEL_OWNER, field_owner};
 use crate::object_key::ObjectKey;
 use crate::secret::{DesiredSecretError, desired_secret, takes_content, target_name};
@@ -112,7 +112,7 @@ impl TargetWriter {
         let name = target_name(external_secret);
         let target = ObjectKey::new(key.namespace.clone(), name);
         if let Some(cached) = self.informers.targets.get(&target)
-            && lock(&self.verified).get(key) == Some(&cached.identity)
+            && self.verified.lock().get(key) == Some(&cached.identity)
         {
             return Ok(true);
         }
@@ -128,7 +128,7 @@ impl TargetWriter {
 
     /// Forgets an ExternalSecret that was deleted.
     pub(super) fn forget(&self, key: &ObjectKey) {
-        lock(&self.verified).remove(key);
+        self.verified.lock().remove(key);
     }
 
     /// Creates or changes the Secret. `binding` gets the Secret's name as soon as there is one.
@@ -265,7 +265,7 @@ impl TargetWriter {
     }
 
     fn set_verified(&self, key: &ObjectKey, secret: &Secret) {
-        lock(&self.verified).insert(key.clone(), Identity::of(&secret.metadata));
+        self.verified.lock().insert(key.clone(), Identity::of(&secret.metadata));
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {

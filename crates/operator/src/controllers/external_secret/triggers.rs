@@ -1,16 +1,16 @@
 //! What makes an ExternalSecret be reconciled, apart from its interval and from events of Connect servers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::core::ObjectMeta;
 use kube::runtime::events::EventType;
+use parking_lot::Mutex;
 
 use crate::controllers::cluster_external_secret;
 use crate::index::{IndexKey, TemplateKind};
 use crate::informer::{ObjectChange, changed_beyond_status};
 use crate::informers::{Informers, ManagedSecret};
-use crate::lock::lock;
 use crate::object_key::ObjectKey;
 use crate::provider::DependencyIndex;
 use crate::queues::Queues;
@@ -131,7 +131,7 @@ pub(crate) fn on_template(
         .external_secrets
         .indexed(&IndexKey::Template(kind, key.clone()))
     {
-        if recently.is_some_and(|recently| lock(dependencies).was_read_since(&key, recently)) {
+        if recently.is_some_and(|recently| dependencies.lock().was_read_since(&key, recently)) {
             let (informers, queues) = (informers.clone(), queues.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(TEMPLATE_INTERVAL).await;
