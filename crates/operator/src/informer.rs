@@ -410,6 +410,11 @@ fn watch_message(error: &watcher::Error) -> String {
     }
 }
 
+/// Whether an applied object is new, or [`changed_beyond_status`].
+pub(crate) fn is_new_or_changed<S: Clone, T: Clone>(before: Option<&Arc<Object<S, T>>>, now: &Object<S, T>) -> bool {
+    before.is_none_or(|before| changed_beyond_status(&before.metadata, &now.metadata))
+}
+
 /// Whether an object differs in more than its status: in its generation (which counts changes of the spec), labels,
 /// annotations, finalizers, deletion or uid.
 pub(crate) fn changed_beyond_status(before: &ObjectMeta, after: &ObjectMeta) -> bool {

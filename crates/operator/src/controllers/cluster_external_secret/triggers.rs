@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::core::ObjectMeta;
 
 use super::{namespaces, owned};
-use crate::informer::{ObjectChange, changed_beyond_status};
+use crate::informer::{ObjectChange, is_new_or_changed};
 use crate::informers::{Informers, Metadata};
 use crate::object_key::ObjectKey;
 use crate::queues::Queues;
@@ -19,10 +19,7 @@ pub(crate) fn on_cluster_external_secret(
 ) {
     match change {
         ObjectChange::Applied(now, before) => {
-            let is_changed = before
-                .as_ref()
-                .is_none_or(|before| changed_beyond_status(&before.metadata, &now.metadata));
-            if is_changed {
+            if is_new_or_changed(before.as_ref(), now) {
                 queues.add_cluster_external_secret(&key.name);
             }
         }
@@ -41,7 +38,7 @@ pub(crate) fn on_cluster_external_secret(
 /// free.
 pub(crate) fn on_external_secret(informers: &Informers, queues: &Queues, change: &ObjectChange<'_, ExternalSecret>) {
     let (meta, is_deleted) = match change {
-        ObjectChange::Applied(now, Some(before)) if !changed_beyond_status(&before.metadata, &now.metadata) => return,
+        ObjectChange::Applied(now, before) if !is_new_or_changed(before.as_ref(), now) => return,
         ObjectChange::Applied(now, _) => (&now.metadata, false),
         ObjectChange::Deleted(before) => (&before.metadata, true),
         ObjectChange::Unreadable(meta, _) => (*meta, false),

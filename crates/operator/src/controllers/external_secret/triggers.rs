@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::controllers::cluster_external_secret;
 use crate::index::{IndexKey, TemplateKind};
-use crate::informer::{ObjectChange, changed_beyond_status};
+use crate::informer::{ObjectChange, is_new_or_changed};
 use crate::informers::{Informers, ManagedSecret};
 use crate::object_key::ObjectKey;
 use crate::provider::DependencyIndex;
@@ -66,10 +66,7 @@ pub(crate) fn on_external_secret(
             queues.add_external_secret(key, external_secret, Trigger::SourceChanged, started_at);
         }
         ObjectChange::Applied(external_secret, before) => {
-            let is_changed = before
-                .as_ref()
-                .is_none_or(|before| changed_beyond_status(&before.metadata, &external_secret.metadata));
-            if is_changed {
+            if is_new_or_changed(before.as_ref(), external_secret) {
                 queues.add_external_secret(key, external_secret, Trigger::WatchEvent, Instant::now());
             }
         }

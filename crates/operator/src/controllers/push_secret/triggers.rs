@@ -2,7 +2,7 @@
 
 use super::stores;
 use crate::index::IndexKey;
-use crate::informer::{ObjectChange, changed_beyond_status};
+use crate::informer::{ObjectChange, is_new_or_changed};
 use crate::informers::Informers;
 use crate::object_key::ObjectKey;
 use crate::queues::Queues;
@@ -26,10 +26,7 @@ pub(crate) fn on_push_secret(
     };
     let stores = match change {
         ObjectChange::Applied(now, before) => {
-            if before
-                .as_ref()
-                .is_some_and(|before| !changed_beyond_status(&before.metadata, &now.metadata))
-            {
+            if !is_new_or_changed(before.as_ref(), now) {
                 return;
             }
             queues.add_push_secret(key, now);

@@ -1,7 +1,7 @@
 //! What a change of a store triggers: a check of the store itself, and reconciles of the objects that use it.
 
 use crate::controllers::{external_secret, push_secret};
-use crate::informer::{ObjectChange, changed_beyond_status};
+use crate::informer::{ObjectChange, is_new_or_changed};
 use crate::informers::Informers;
 use crate::object_key::ObjectKey;
 use crate::provider::Connections;
@@ -19,9 +19,7 @@ pub(crate) fn on_store(
 ) {
     match change {
         ObjectChange::Applied(store, before) => {
-            let is_changed = before
-                .as_ref()
-                .is_none_or(|before| changed_beyond_status(&before.metadata, &store.metadata));
+            let is_changed = is_new_or_changed(before.as_ref(), store);
             if is_changed {
                 queues.add_store(key);
             }
