@@ -296,8 +296,13 @@ impl Caller {
         Ok(find(self))
     }
 
-    /// Adds this request to the activity log that `/v1/activity` shows. Only the first call for a request counts.
-    pub(crate) fn record(
+    /// Adds this request, which was carried out, to the activity log that `/v1/activity` shows. Only the first call for a
+    /// request counts.
+    pub(crate) fn record_success(&self, action: Action, vault: VaultId, item: Option<ItemId>, version: Option<u32>) {
+        self.record(action, ActivityOutcome::Success, vault, item, version);
+    }
+
+    fn record(
         &self,
         action: Action,
         result: ActivityOutcome,

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use sidevault_model::activity::{Action, ActivityOutcome};
+use sidevault_model::activity::Action;
 use sidevault_model::{File, FileId, Item, Timestamp, VaultId};
 use sidevault_store::{CHUNK_BYTES, StoredItem};
 use tracing::{Instrument, Span};
@@ -104,13 +104,7 @@ async fn answer<T: OneVersion>(mut caller: Caller, vault: &str, item: &str, want
     for _ in 0..ATTEMPTS {
         let found = read(&mut caller, vault, id).await?;
         if let Some(answer) = wanted.of_version(&caller, vault, &found).await? {
-            caller.record(
-                Action::Read,
-                ActivityOutcome::Success,
-                vault,
-                Some(id),
-                Some(found.version),
-            );
+            caller.record_success(Action::Read, vault, Some(id), Some(found.version));
             return Ok(answer);
         }
         caller.renew().await?;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
-use sidevault_model::activity::{Action, ActivityOutcome};
+use sidevault_model::activity::Action;
 use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
 use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
@@ -62,7 +62,7 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
     let id = entry.vault.id;
     let text = query(uri, "filter").next().unwrap_or_default();
     let wanted = Filter::parse(&text, Subject::Items)?;
-    caller.record(Action::Read, ActivityOutcome::Success, id, None, None);
+    caller.record_success(Action::Read, id, None, None);
     if let Some(title) = wanted.exact_title() {
         return Ok(json(array(
             titled(&mut caller, id, title).await?.iter().map(|hit| &hit.json[..]),
@@ -204,13 +204,7 @@ pub(super) async fn show(
         None => read(&mut caller, vault, id).await?,
         Some(version) => Box::pin(version_of(&caller, vault, id, &version)).await?,
     };
-    caller.record(
-        Action::Read,
-        ActivityOutcome::Success,
-        vault,
-        Some(id),
-        Some(found.version),
-    );
+    caller.record_success(Action::Read, vault, Some(id), Some(found.version));
     if found.has_codes {
         let now = Timestamp::now();
         return Ok(json(totp::insert_codes(found.json(), now)));
@@ -364,7 +358,7 @@ pub(super) async fn delete(
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
     caller.command(&Command::DeleteItem { vault, item }).await?;
-    caller.record(Action::Delete, ActivityOutcome::Success, vault, Some(item), None);
+    caller.record_success(Action::Delete, vault, Some(item), None);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -410,13 +404,7 @@ async fn written(
     };
     let item = Item::from_json(answer.get().as_bytes());
     let item = item.map_err(|_| ApiError::internal("sync answered a write with an item that is not valid"))?;
-    caller.record(
-        action,
-        ActivityOutcome::Success,
-        entry.vault.id,
-        Some(item.id),
-        Some(item.version),
-    );
+    caller.record_success(action, entry.vault.id, Some(item.id), Some(item.version));
     if !caller.access(entry.vault.id).read {
         return Ok(json(without_unsent(item, sent).full_json()));
     }

@@ -3,7 +3,7 @@
 use axum::Json;
 use http::Uri;
 use sidevault_model::Vault;
-use sidevault_model::activity::{Action, ActivityOutcome};
+use sidevault_model::activity::Action;
 use sidevault_model::filter::{self, Attributes, Filter, Subject};
 
 use crate::caller::Caller;
@@ -44,6 +44,6 @@ fn matching(caller: &Caller, wanted: &Filter) -> Vec<Vault> {
 
 pub(super) async fn one(mut caller: Caller, Path(vault): Path<String>) -> Result<Json<Vault>, ApiError> {
     let entry = caller.readable(&vault).await?;
-    caller.record(Action::Read, ActivityOutcome::Success, entry.vault.id, None, None);
+    caller.record_success(Action::Read, entry.vault.id, None, None);
     Ok(Json(entry.vault.clone()))
 }
