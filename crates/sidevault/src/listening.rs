@@ -4,7 +4,10 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 
 use sidevault_api::Listener;
+use sidevault_bus::{Connection, mesh};
 use sidevault_dns::without_ipv6;
+use sidevault_keys::Credentials;
+use tokio::sync::mpsc;
 
 use crate::exit::Failure;
 
@@ -36,4 +39,21 @@ pub(crate) async fn on(address: SocketAddr, argument: &str) -> Result<Listener, 
         };
         Failure::Config(format!("can't listen on {address}: {error}{next}"))
     })
+}
+
+/// Listens for the bus on all addresses, if `port` is set, and connects to `peers`. Returns the connections, and the address
+/// that is listened on.
+///
+/// # Errors
+/// If the port can't be opened. The message names the variable that sets it.
+pub(crate) fn bus(
+    port: Option<u16>,
+    peers: Vec<String>,
+    credentials: &Credentials,
+) -> Result<(mpsc::Receiver<Connection>, Option<SocketAddr>), Failure> {
+    let options = mesh::Options {
+        listen: port.map(|port| (Ipv6Addr::UNSPECIFIED, port).into()),
+        dial: peers,
+    };
+    mesh::connections(options, credentials.bus_key()).map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))
 }

@@ -1,11 +1,9 @@
 //! `sidevault api`: serves the REST API.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use sidevault_api::{Acme, Api, Config, Revoked, RevokedFile, SyncLink, Tls, TlsFiles, serve};
-use sidevault_bus::mesh;
 use sidevault_store::ReaderOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -29,14 +27,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     };
     let listener = listening::everywhere(port, variable).await?;
     let tls = tls(settings.tls, &settings.data, &stop)?;
-    let options = mesh::Options {
-        listen: settings
-            .bus_port
-            .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        dial: settings.bus_peers,
-    };
-    let (links, bus) = mesh::connections(options, credentials.bus_key())
-        .map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))?;
+    let (links, bus) = listening::bus(settings.bus_port, settings.bus_peers, &credentials)?;
     let config = Config {
         data: settings.data,
         sync_timeout: settings.sync_timeout,

@@ -1,10 +1,8 @@
 //! `sidevault sync`: reads the sources, and is the only process that writes the store.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use sidevault_api::{StatusSource, status_server};
-use sidevault_bus::mesh;
 use sidevault_model::ServerHealth;
 use sidevault_sync::{Config, DirectorySource, Metrics, Options, Status, start};
 
@@ -32,14 +30,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
         add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
     }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
-    let options = mesh::Options {
-        listen: settings
-            .bus_port
-            .map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        dial: settings.bus_peers,
-    };
-    let (links, bus) = mesh::connections(options, credentials.bus_key())
-        .map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))?;
+    let (links, bus) = listening::bus(settings.bus_port, settings.bus_peers, &credentials)?;
     let running = start(Options {
         dir: settings.data,
         credentials: Arc::new(credentials),
