@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 
 use serde_json::{Map, Value};
+use sidevault_model::printable;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -189,10 +190,8 @@ fn human_line(writer: &mut Writer<'_>, meta: &Metadata<'_>, now: jiff::Timestamp
     };
     let level = word(*meta.level());
     write!(writer, "{} {colour}{level:<5}{plain} ", now.strftime("%H:%M:%S%.3f"))?;
-    for c in fields.message.chars() {
-        // A message may quote a file's name, which may hold escape sequences.
-        writer.write_char(if c.is_control() { '\u{fffd}' } else { c })?;
-    }
+    // A message may quote a file's name, which may hold escape sequences.
+    writer.write_str(&printable(&fields.message))?;
     for (name, value) in &fields.others {
         write!(writer, " {name}={value}")?;
     }

@@ -7,6 +7,7 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rustls::pki_types::DnsName;
+use sidevault_model::printable;
 
 use super::TlsError;
 use super::offer::{Answering, Offer};
@@ -100,8 +101,5 @@ fn one_line(problem: &Problem) -> String {
     let kind = problem.r#type.as_deref().unwrap_or_default();
     let kind = kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind);
     let detail = problem.detail.as_deref().unwrap_or("no reason is given");
-    format!("{detail} ({kind})")
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    printable(&format!("{detail} ({kind})"))
 }
