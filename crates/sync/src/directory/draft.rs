@@ -65,21 +65,46 @@ pub(crate) struct Binary {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Why the documents of a file can't become items. Names the document and the key, and never has a value.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DocumentError {
+    /// In one of several documents, or of the items of a `List`. Counts from 1.
+    #[error("document {0}: {1}")]
+    InDocument(usize, Box<Self>),
+    #[error("the top level must be a mapping of names to values")]
+    NotMapping,
+    #[error("the file makes more than {MAX_ITEMS} items, the limit for one file; split it")]
+    TooManyItems,
+    #[error(
+        "the names of its fields, each with the names of the mappings around it, take more than {} MiB",
+        MAX_NAME_BYTES >> 20
+    )]
+    NamesTooLong,
+    #[error("a Secret must have metadata.name")]
+    SecretWithoutName,
+    #[error("{0} of a Secret must be a mapping")]
+    SecretPartNotMapping(&'static str),
+    #[error("data.{0} is not base64")]
+    NotBase64(String),
+    #[error(
+        "data.{0} is a file that SOPS encrypted, in base64; encrypt the Secret itself with sops, or put that file into the \
+         source's directory"
+    )]
+    EncryptedInside(String),
+}
+
 /// Parses the documents of one file. Kubernetes manifests other than Secrets are left out.
-///
-/// # Errors
-/// Names the document and key that can't become an item. The text never has a value.
-pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<ParsedDocument>, String> {
+pub(crate) fn read_documents(documents: &[Value]) -> Result<Vec<ParsedDocument>, DocumentError> {
     let mut parsed = Vec::new();
     read_into(&mut parsed, documents)?;
     Ok(parsed)
 }
 
-fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<(), String> {
+fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<(), DocumentError> {
     for (n, document) in documents.iter().enumerate() {
-        let at = |error: String| {
+        let at = |error| {
             if documents.len() > 1 {
-                format!("document {}: {error}", n + 1)
+                DocumentError::InDocument(n + 1, Box::new(error))
             } else {
                 error
             }
@@ -96,12 +121,10 @@ fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<()
                 Some(_) => {}
                 None => parsed.push(read_mapping(entries).map_err(at)?),
             },
-            _ => return Err(at("the top level must be a mapping of names to values".to_owned())),
+            _ => return Err(at(DocumentError::NotMapping)),
         }
         if parsed.len() > MAX_ITEMS {
-            return Err(format!(
-                "the file makes more than {MAX_ITEMS} items, the limit for one file; split it"
-            ));
+            return Err(DocumentError::TooManyItems);
         }
     }
     Ok(())
@@ -125,7 +148,7 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
 }
 
 /// Parses a mapping: each key becomes a field, a mapping in it a section, and a deeper value a field with a dotted label.
-fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
+fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, DocumentError> {
     let mut document = ParsedDocument::default();
     for (key, value) in entries {
         if matches!(value, Value::Mapping(inner) if !inner.is_empty()) {
@@ -183,7 +206,7 @@ struct Leaf<'a> {
 /// The values of a document. An id consists of all keys from the top down to the value, joined with dots. A label is the
 /// same without the section. A key may have dots, too, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id. Only in
 /// such a case, the dots in keys are written `\.`, and backslashes `\\`.
-fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, String> {
+fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, DocumentError> {
     let plain = Join::all(entries, |name| Cow::Borrowed(name), MAX_NAME_BYTES)?;
     if is_distinct(plain.iter().map(|leaf| leaf.id.as_str())) {
         // Fields of one section with equal labels would have equal ids, so labels are distinct as well.
@@ -232,7 +255,7 @@ impl<'a> Join<'a> {
         entries: &'a [(String, Value)],
         write: fn(&str) -> Cow<'_, str>,
         room: usize,
-    ) -> Result<Vec<Leaf<'a>>, String> {
+    ) -> Result<Vec<Leaf<'a>>, DocumentError> {
         let mut join = Self {
             write,
             leaves: Vec::new(),
@@ -252,7 +275,7 @@ impl<'a> Join<'a> {
         section: &'a str,
         prefix: Option<&str>,
         entries: &'a [(String, Value)],
-    ) -> Result<(), String> {
+    ) -> Result<(), DocumentError> {
         for (key, value) in entries {
             let name = (self.write)(key);
             let label = match prefix {
@@ -270,13 +293,14 @@ impl<'a> Join<'a> {
         Ok(())
     }
 
-    fn add(&mut self, section: Option<&'a str>, id: String, label: String, value: &'a Value) -> Result<(), String> {
-        self.room = self.room.checked_sub(id.len()).ok_or_else(|| {
-            format!(
-                "the names of its fields, each with the names of the mappings around it, take more than {} MiB",
-                MAX_NAME_BYTES >> 20
-            )
-        })?;
+    fn add(
+        &mut self,
+        section: Option<&'a str>,
+        id: String,
+        label: String,
+        value: &'a Value,
+    ) -> Result<(), DocumentError> {
+        self.room = self.room.checked_sub(id.len()).ok_or(DocumentError::NamesTooLong)?;
         self.leaves.push(Leaf {
             section,
             id,
@@ -624,7 +648,7 @@ mod tests {
     fn a_file_makes_a_bounded_number_of_items() {
         let documents = |n| vec![map(vec![("a", string("1"))]); n];
         assert_eq!(read_documents(&documents(MAX_ITEMS)).unwrap().len(), MAX_ITEMS);
-        let error = read_documents(&documents(MAX_ITEMS + 1)).err().unwrap();
+        let error = read_documents(&documents(MAX_ITEMS + 1)).err().unwrap().to_string();
         assert!(error.contains("more than 10000 items"), "{error}");
         // The items of a `kind: List` count, too.
         let list = map(vec![
@@ -641,7 +665,7 @@ mod tests {
         let inner = |n: usize| Value::Mapping((0..n).map(|n| (n.to_string(), Value::Null)).collect());
         let document = |n| Value::Mapping(vec![("s".into(), Value::Mapping(vec![(long.clone(), inner(n))]))]);
         assert!(read_documents(&[document(15)]).is_ok());
-        let error = read_documents(&[document(17)]).err().unwrap();
+        let error = read_documents(&[document(17)]).err().unwrap().to_string();
         assert!(error.contains("16 MiB") && !error.contains("nnn"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use sidevault_store::CHUNK_BYTES;
 
 use super::beneath::{BeneathError, Opened};
 use super::content;
-use super::draft::{ParsedDocument, read_documents};
+use super::draft::{DocumentError, ParsedDocument, read_documents};
 use super::tree::FoundFile;
 use crate::queue::{JobError, QueueClosed};
 
@@ -58,6 +58,12 @@ impl From<SopsError> for ReadError {
         } else {
             Self::Bad(error.to_string())
         }
+    }
+}
+
+impl From<DocumentError> for ReadError {
+    fn from(error: DocumentError) -> Self {
+        Self::Bad(error.to_string())
     }
 }
 
@@ -179,7 +185,7 @@ pub(crate) fn parse(found: &FoundFile, raw: &RawFile, identities: &Identities) -
     let format = Format::from_path(&found.path);
     let decrypted = sidevault_sops::read(format, bytes, identities)?;
     match decrypted.document {
-        Document::Tree(documents) => read_documents(&documents).map(Contents::Items).map_err(ReadError::Bad),
+        Document::Tree(documents) => Ok(Contents::Items(read_documents(&documents)?)),
         Document::Binary(bytes) if decrypted.encrypted => Ok(Contents::Decrypted(bytes)),
         Document::Binary(_) => Ok(plain(found, raw)),
     }

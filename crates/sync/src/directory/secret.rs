@@ -6,18 +6,18 @@ use data_encoding::BASE64;
 use sidevault_model::{Field, FieldType};
 use sidevault_sops::{Value, holds_mark, scalar_text};
 
-use super::draft::{Binary, ParsedDocument, SecretName, get, text};
+use super::draft::{Binary, DocumentError, ParsedDocument, SecretName, get, text};
 
 /// Parses a Secret. `metadata.name` becomes the title and `metadata.namespace` a tag. Each key of `data`, which is decoded
 /// from base64, and of `stringData` becomes a field, or a file of the item if the value is not UTF-8. As in Kubernetes, a key
 /// in `stringData` overrides the same key in `data`.
-pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String> {
+pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, DocumentError> {
     let Some(Value::Mapping(metadata)) = get(entries, "metadata") else {
-        return Err("a Secret must have metadata.name".to_owned());
+        return Err(DocumentError::SecretWithoutName);
     };
     let name = get(metadata, "name")
         .and_then(text)
-        .ok_or("a Secret must have metadata.name")?;
+        .ok_or(DocumentError::SecretWithoutName)?;
     let namespace = get(metadata, "namespace")
         .and_then(text)
         .filter(|name| !name.is_empty());
@@ -37,12 +37,9 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String
         let encoded: String = scalar_text(value).split_ascii_whitespace().collect();
         let bytes = BASE64
             .decode(encoded.as_bytes())
-            .map_err(|_| format!("data.{key} is not base64"))?;
+            .map_err(|_| DocumentError::NotBase64(key.clone()))?;
         if holds_mark(&bytes) {
-            return Err(format!(
-                "data.{key} is a file that SOPS encrypted, in base64; encrypt the Secret itself with sops, or put \
-                 that file into the source's directory"
-            ));
+            return Err(DocumentError::EncryptedInside(key.clone()));
         }
         match String::from_utf8(bytes) {
             Ok(value) => document.fields.push(Field::new(key, FieldType::Concealed, key, value)),
@@ -61,11 +58,11 @@ pub(crate) fn read(entries: &[(String, Value)]) -> Result<ParsedDocument, String
     Ok(document)
 }
 
-fn mapping<'a>(entries: &'a [(String, Value)], key: &str) -> Result<&'a [(String, Value)], String> {
+fn mapping<'a>(entries: &'a [(String, Value)], key: &'static str) -> Result<&'a [(String, Value)], DocumentError> {
     match get(entries, key) {
         Some(Value::Mapping(inner)) => Ok(inner),
         None | Some(Value::Null) => Ok(&[]),
-        Some(_) => Err(format!("{key} of a Secret must be a mapping")),
+        Some(_) => Err(DocumentError::SecretPartNotMapping(key)),
     }
 }
 
@@ -82,7 +79,7 @@ mod tests {
         )
     }
 
-    fn secret(data: &[(&str, &str)], string_data: &[(&str, &str)]) -> Result<ParsedDocument, String> {
+    fn secret(data: &[(&str, &str)], string_data: &[(&str, &str)]) -> Result<ParsedDocument, DocumentError> {
         read(&[
             ("metadata".to_owned(), entries(&[("name", "db")])),
             ("data".to_owned(), entries(data)),
@@ -114,7 +111,7 @@ mod tests {
     #[test]
     fn data_that_is_an_encrypted_sops_file_is_refused() {
         let sealed = BASE64.encode(b"{\"data\": \"ENC[AES256_GCM,data:eA==,iv:eA==,tag:eA==,type:str]\"}");
-        let error = secret(&[("app.json", &sealed)], &[]).err().unwrap();
+        let error = secret(&[("app.json", &sealed)], &[]).err().unwrap().to_string();
         assert!(
             error.starts_with("data.app.json is a file that SOPS encrypted"),
             "{error}"
@@ -123,7 +120,7 @@ mod tests {
 
     #[test]
     fn broken_base64_names_the_key_and_not_the_value() {
-        let error = secret(&[("a", "***secret***")], &[]).err().unwrap();
+        let error = secret(&[("a", "***secret***")], &[]).err().unwrap().to_string();
         assert_eq!(error, "data.a is not base64");
     }
 }
