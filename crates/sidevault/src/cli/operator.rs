@@ -136,31 +136,31 @@ pub(crate) struct Operator {
 pub(crate) struct Address(pub(crate) Option<SocketAddr>);
 
 /// Reads an address as Go's `net.Listen` does: the host may be missing.
-fn address(text: &str) -> Result<Address, String> {
+fn address(text: &str) -> Result<Address, &'static str> {
     if matches!(text, "0" | "") {
         return Ok(Address(None));
     }
-    let refuse = || "write it as HOST:PORT or :PORT".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
-    let port = port.parse().map_err(|_| refuse())?;
+    let refuse = "write it as HOST:PORT or :PORT";
+    let (host, port) = text.rsplit_once(':').ok_or(refuse)?;
+    let port = port.parse().map_err(|_| refuse)?;
     let host = match host.trim_start_matches('[').trim_end_matches(']') {
         "" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         "localhost" => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        host => host.parse().map_err(|_| refuse())?,
+        host => host.parse().map_err(|_| refuse)?,
     };
     Ok(Address(Some(SocketAddr::new(host, port))))
 }
 
 /// Reads a switch as Go's flags do (`strconv.ParseBool`).
-fn switch(text: &str) -> Result<bool, String> {
+fn switch(text: &str) -> Result<bool, &'static str> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("write true or false".to_owned()),
+        _ => Err("write true or false"),
     }
 }
 
-fn level(text: &str) -> Result<LevelFilter, String> {
+fn level(text: &str) -> Result<LevelFilter, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "trace" => Ok(LevelFilter::TRACE),
         "debug" => Ok(LevelFilter::DEBUG),
@@ -168,18 +168,18 @@ fn level(text: &str) -> Result<LevelFilter, String> {
         "warn" | "warning" => Ok(LevelFilter::WARN),
         // External Secrets' (zap's) levels above error.
         "error" | "dpanic" | "panic" | "fatal" => Ok(LevelFilter::ERROR),
-        _ => Err("write one of error, warn, info, debug, trace".to_owned()),
+        _ => Err("write one of error, warn, info, debug, trace"),
     }
 }
 
-fn store(text: &str) -> Result<StoreRef, String> {
+fn store(text: &str) -> Result<StoreRef, &'static str> {
     let (kind, name) = text.split_once('/').unwrap_or(("SecretStore", text));
     match (kind, name) {
         ("SecretStore" | "ClusterSecretStore", name) if !name.is_empty() => Ok(StoreRef {
             name: name.to_owned(),
             kind: kind.to_owned(),
         }),
-        _ => Err("write ClusterSecretStore/NAME, SecretStore/NAME or NAME".to_owned()),
+        _ => Err("write ClusterSecretStore/NAME, SecretStore/NAME or NAME"),
     }
 }
 
