@@ -6,6 +6,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
@@ -14,7 +15,6 @@ use sidevault_model::{ItemId, VaultId};
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::retry::Backoff;
 use crate::sse::{Frame, Parser};
 
 /// The longest wait between two attempts to connect.
@@ -98,13 +98,14 @@ impl Client {
     /// each time) and tries again. The stream ends, with `None`, only after an error that a retry can't cure: an
     /// invalid token, or a server without event stream (404). Dropping the stream closes the connection.
     pub fn events(&self, last_id: Option<u64>) -> Events {
-        let times = self.inner().events;
+        let backoff = backoff(self.inner().events.reconnect);
         let start = Subscription {
             client: self.clone(),
             connection: None,
             parser: Parser::after(last_id.map(|id| id.to_string())),
             ready: VecDeque::new(),
-            backoff: Backoff::new(times.reconnect, LONGEST_WAIT),
+            waits: backoff.build(),
+            backoff,
             wait: Duration::ZERO,
             last_id: last_id.map(|id| id.to_string()),
             over: false,
@@ -150,7 +151,9 @@ struct Subscription {
     parser: Parser,
     /// Events that were parsed and not returned yet.
     ready: VecDeque<Event>,
-    backoff: Backoff,
+    backoff: ExponentialBuilder,
+    /// The waits since the last success.
+    waits: ExponentialBackoff,
     /// How long to wait before the next attempt to connect.
     wait: Duration,
     last_id: Option<String>,
@@ -212,16 +215,27 @@ impl Subscription {
         self.ready.extend(self.parser.push(bytes)?.iter().map(parse));
         self.last_id = self.parser.last_id().map(str::to_owned);
         if let Some(base) = self.parser.take_retry() {
-            self.backoff.set_base(base);
+            self.backoff = backoff(base);
         }
-        self.backoff.reset();
+        self.waits = self.backoff.build();
         Ok(())
     }
 
     fn disconnected(&mut self) {
         self.connection = None;
-        self.wait = self.backoff.next();
+        self.wait = self.waits.next().unwrap_or(LONGEST_WAIT);
     }
+}
+
+/// Waits that double from `first` to [`LONGEST_WAIT`]. Each is shortened by up to half at random, so that the clients of one
+/// server do not all reconnect at the same moment.
+fn backoff(first: Duration) -> ExponentialBuilder {
+    // Jitter adds a random part of at most the delay itself.
+    ExponentialBuilder::new()
+        .with_min_delay(first.min(LONGEST_WAIT) / 2)
+        .with_max_delay(LONGEST_WAIT / 2)
+        .with_jitter()
+        .without_max_times()
 }
 
 /// Whether a retry would fail in the same way.

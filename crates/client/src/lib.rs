@@ -29,7 +29,6 @@ mod filter;
 mod health;
 mod items;
 mod lookup;
-mod retry;
 mod sse;
 #[cfg(test)]
 mod testing;

@@ -6,6 +6,7 @@ mod tests;
 use std::future::Future;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -15,13 +16,12 @@ use sidevault_model::printable;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::filter::Filter;
-use crate::retry::Backoff;
 use crate::unreachable::origin;
 
 /// How often a GET is sent again if the client could not connect.
-const RETRIES: u32 = 2;
-/// The wait before the first retry, which doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const RETRIES: usize = 2;
+/// The least wait before the first retry, which doubles. A random part of up to the same length is added.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The largest answer that is read, in bytes. A million item summaries need about a quarter of it.
 const ANSWER_BYTES: usize = 1 << 30;
 /// The largest error body that is read, in bytes.
@@ -114,16 +114,19 @@ impl Client {
 
     /// Sends a request and returns the answer, whatever its status. Sends a GET again if the client could not connect.
     pub(crate) async fn answered(&self, request: Request) -> Result<Response, ClientError> {
-        let mut backoff = Backoff::new(FIRST_WAIT, Duration::MAX);
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(FIRST_WAIT)
+            .with_max_times(RETRIES)
+            .with_jitter();
         let mut request = request;
-        for _ in 0..RETRIES {
+        for wait in waits.build() {
             let again = match *request.method() {
                 Method::GET => request.try_clone(),
                 _ => None,
             };
             match (self.once(request).await, again) {
                 (Err(ClientError::Unreachable(_)), Some(again)) => {
-                    tokio::time::sleep(backoff.next()).await;
+                    tokio::time::sleep(wait).await;
                     request = again;
                 }
                 (result, _) => return result,

@@ -27,6 +27,16 @@ async fn sequences(events: Events, count: usize) -> Vec<u64> {
     events.into_iter().filter_map(|event| event.sequence).collect()
 }
 
+#[test]
+fn waits_between_attempts_double_up_to_the_limit_also_if_the_server_asks_for_longer_ones() {
+    let waits = |first| backoff(Duration::from_millis(first)).build();
+    for (wait, full) in waits(10_000).zip([10_000, 20_000, 30_000, 30_000]) {
+        let full = Duration::from_millis(full);
+        assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
+    }
+    assert!(waits(3_600_000).take(9).all(|wait| wait <= LONGEST_WAIT));
+}
+
 #[tokio::test]
 async fn an_event_names_the_changed_item() {
     let server = Server::always(stream_of(&event(7, "item.updated"))).await;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable as _};
 use parking_lot::Mutex;
 use sidevault_client::{Client, ClientError, Filter};
 use sidevault_model::{DependencyStatus, FileId, Item, ItemId, VaultId};
@@ -30,8 +31,8 @@ const CHANGES_KEPT: Duration = Duration::from_secs(600);
 /// of a larger file.
 const LARGEST_FILE: usize = 8 << 20;
 /// Connect answers 403 for a moment after its start. As External Secrets does (external-secrets#4205), such a request
-/// is sent again: how often in all, and the pause before the second attempt, which doubles.
-const ATTEMPTS: u32 = 3;
+/// is sent again: how often, and the pause before the first retry, which doubles.
+const RETRIES: usize = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How new a cached result must be.
@@ -221,17 +222,10 @@ impl Connection {
     {
         // The semaphore is never closed, so this always returns a permit.
         let _permit = self.requests.acquire().await;
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..ATTEMPTS {
-            match request().await {
-                Err(ClientError::Status { status: 403, message }) if message.starts_with("Authorization") => {
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                result => return result,
-            }
-        }
-        request().await
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_times(RETRIES);
+        request.retry(pauses).when(is_starting).await
     }
 
     /// Returns a predicate for [`SingleFlight::get`]: whether a cached result is fresh enough. `about` is the vault or
@@ -318,6 +312,11 @@ impl Connection {
         changes.of_item.retain(|_, at| at.elapsed() < CHANGES_KEPT);
         changes.of_vault.retain(|_, at| at.elapsed() < CHANGES_KEPT);
     }
+}
+
+/// Whether this may be the 403 of a server that has just started.
+fn is_starting(error: &ClientError) -> bool {
+    matches!(error, ClientError::Status { status: 403, message } if message.starts_with("Authorization"))
 }
 
 /// When the server reported changes, by the operator's clock.
