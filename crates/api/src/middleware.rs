@@ -1,12 +1,16 @@
-//! What every request and every response gets, whatever the path: an id, limits, a time limit, metrics and a log line.
+//! What every request and every response gets, whatever the path. [`stack`] lists it from the outside in. The innermost part,
+//! [`LimitedRoutes`], is about one request: its id, its limits, its time limit, its metrics and its log line.
 //!
-//! `tower-http` has layers for parts of this, which do something else:
+//! `tower-http` has layers for more of this. They are not used, because
 //!
-//! * its request id takes over any text that a client sends, where [`RequestId`](crate::request_context::RequestId)
-//!   replaces a text that could forge a log line;
-//! * its time limit and its body limit answer without the JSON body that Connect's clients read, and its time limit starts a
-//!   timer for each request;
-//! * its layer for panics boxes the body of each response.
+//! * `request_id` keeps the id in the request and in the response, which takes seven more allocations for each read;
+//! * `timeout` starts a timer for each request, and answers without the JSON body that Connect's clients read;
+//! * `limit` refuses a large body before the token is checked; here 401 and 403 come before 413 (`request_body.rs`);
+//! * `catch_panic` boxes the body of each response;
+//! * `trace` knows neither the route nor the token, which the log line names;
+//! * `normalize_path` keeps slashes that are doubled inside a path;
+//! * `compression` makes the length of a response depend on its content: who can write one field of an item could find out
+//!   the others by how much shorter the response gets (as in the attack BREACH).
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -19,11 +23,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use sidevault_model::CONNECT_VERSION;
-use tower::ServiceExt;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::api::Api;
 use crate::connections::{Busy, Exchange};
@@ -36,41 +43,53 @@ use crate::routes;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
 
-/// The router with all that surrounds it, as one service for hyper.
+/// A request as its connection hands it over: with its body, and its place among the requests in progress.
+pub(crate) type Arriving = Request<(Incoming, Arc<Exchange>)>;
+
+/// All that surrounds the routes, from the outside in. Never fails: errors become responses.
+pub(crate) fn stack(
+    api: Arc<Api>,
+) -> impl Service<Arriving, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let routes = LimitedRoutes::new(api);
+    ServiceBuilder::new()
+        // Marks the token, so that `Debug` does not print it.
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+        .layer(SetResponseHeaderLayer::overriding(
+            CONNECT_VERSION_HEADER,
+            HeaderValue::from_static(CONNECT_VERSION),
+        ))
+        .map_request(without_extra_slashes)
+        .service_fn(move |request| routes.clone().answer(request))
+}
+
+/// The routes, within the limits of each request.
 #[derive(Clone)]
-pub(crate) struct Middleware(Arc<Shared>);
+struct LimitedRoutes(Arc<Shared>);
 
 struct Shared {
     api: Arc<Api>,
     router: Router,
 }
 
-impl Middleware {
-    pub(crate) fn new(api: Arc<Api>) -> Self {
+impl LimitedRoutes {
+    fn new(api: Arc<Api>) -> Self {
         let router = routes::router(api.clone());
         Self(Arc::new(Shared { api, router }))
     }
 
-    /// Answers a request. Never fails: errors become responses.
-    pub(crate) async fn answer(
-        self,
-        mut request: Request<Incoming>,
-        exchange: Arc<Exchange>,
-    ) -> Result<Response, Infallible> {
+    /// Gives the request its id, answers it within the limits, counts and logs it.
+    async fn answer(self, request: Arriving) -> Result<Response, Infallible> {
         let started = Instant::now();
+        let (head, (body, exchange)) = request.into_parts();
+        let request = Request::from_parts(head, body);
         let context = Arc::new(RequestContext::new(request.headers(), exchange.address()));
-        if let Some(uri) = normal_path(request.uri()) {
-            *request.uri_mut() = uri;
-        }
         let method = request.method().clone();
         let mut response = match admit(&request, &exchange).await {
             Ok(()) => self.within_time(context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
         };
-        let headers = response.headers_mut();
-        headers.insert(CONNECT_VERSION_HEADER, HeaderValue::from_static(CONNECT_VERSION));
         if let Some(id) = context.id.header() {
-            headers.insert(REQUEST_ID, id);
+            response.headers_mut().insert(REQUEST_ID, id);
         }
         let took = started.elapsed();
         let status = response.status();
@@ -217,6 +236,13 @@ fn without_body<B>(request: &Request<B>) -> Request<Body> {
     copy.headers_mut().clone_from(request.headers());
     copy.extensions_mut().clone_from(request.extensions());
     copy
+}
+
+fn without_extra_slashes(mut request: Arriving) -> Arriving {
+    if let Some(uri) = normal_path(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The URI with a path without doubled and trailing slashes, if the path has any. The Go SDK doubles the first slash, the JS

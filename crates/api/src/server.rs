@@ -24,7 +24,7 @@ use tower::ServiceExt;
 use crate::api::Api;
 use crate::connections::{CloseReason, ClosedConnections, ConnectionPermit, Connections, Exchange};
 use crate::limits;
-use crate::middleware::{Middleware, too_many_requests};
+use crate::middleware::{self, too_many_requests};
 use crate::sending::Sending;
 use crate::tls::{self, Tls};
 
@@ -57,8 +57,10 @@ impl Listener {
 /// Serves the api until `stop`. Then finishes the requests in progress, for at most 25 seconds.
 pub async fn serve(api: Arc<Api>, listener: Listener, tls: Tls, stop: CancellationToken) {
     api.serving.store(true, Ordering::Relaxed);
-    let middleware = Middleware::new(api.clone());
-    let answer = move |request, exchange| middleware.clone().answer(request, exchange);
+    let stack = middleware::stack(api.clone());
+    let answer = move |request: Request<Incoming>, exchange: Arc<Exchange>| {
+        stack.clone().oneshot(request.map(|body| (body, exchange)))
+    };
     let connections = Connections::new(limits::MAX_REQUESTS, api.metrics.connections_closed.clone());
     accept(listener, tls, stop, connections, answer).await;
     api.drained.cancel();
