@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -123,14 +122,16 @@ impl ClientBuilder {
 
     pub(crate) fn build_with(self, base: Url, certificates: Option<PathBuf>) -> Result<Client, ClientError> {
         let token = Token::parse(&self.token)?;
-        let http = reqwest::Client::builder()
+        let failed =
+            |error: &dyn std::error::Error| ClientError::Config(format!("the HTTP client can't be set up: {error}"));
+        let authorities = tls::authorities(&self.roots, certificates.as_deref())?;
+        let http = sidevault_net::client_builder(authorities)
+            .map_err(|error| failed(&error))?
             .user_agent(self.user_agent)
             .connect_timeout(self.connect_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(sidevault_dns::Lookup))
-            .tls_backend_preconfigured(tls::config(&self.roots, certificates.as_deref())?)
             .build()
-            .map_err(|error| ClientError::Config(format!("the HTTP client can't be set up: {error}")))?;
+            .map_err(|error| failed(&error))?;
         Ok(Client::from_inner(Inner {
             http,
             base,

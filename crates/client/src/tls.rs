@@ -1,57 +1,35 @@
-//! Which certificate authorities the client trusts: Mozilla's, which are compiled in, so that an empty container needs
-//! no bundle; those of the bundle that `SSL_CERT_FILE` names; and those that the caller adds.
+//! Which certificate authorities the client trusts beside the public ones: those of the bundle that `SSL_CERT_FILE` names,
+//! and those that the caller adds.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use sidevault_net::Authorities;
 
 use crate::error::ClientError;
 
-/// The TLS settings: TLS 1.2 and 1.3 with ring; ALPN offers HTTP/2 before HTTP/1.1.
+/// The public authorities, those of `bundles` and those of `file`.
 ///
 /// # Errors
 /// [`ClientError::Config`] if a bundle can't be read, is not PEM, or contains no usable certificate.
-pub(crate) fn config(bundles: &[Vec<u8>], file: Option<&Path>) -> Result<ClientConfig, ClientError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+pub(crate) fn authorities(bundles: &[Vec<u8>], file: Option<&Path>) -> Result<Authorities, ClientError> {
+    let mut authorities = Authorities::default();
     for bundle in bundles {
-        add(&mut roots, bundle, "the given certificates")?;
+        let added = authorities.add(bundle);
+        added.map_err(|error| ClientError::Config(format!("the given certificates: {error}")))?;
     }
     if let Some(path) = file {
-        let what = format!("SSL_CERT_FILE ({})", path.display());
-        let bundle = std::fs::read(path).map_err(|error| ClientError::Config(format!("{what}: {error}")))?;
-        add(&mut roots, &bundle, &what)?;
+        let failed =
+            |error: &dyn std::error::Error| ClientError::Config(format!("SSL_CERT_FILE ({}): {error}", path.display()));
+        let bundle = std::fs::read(path).map_err(|error| failed(&error))?;
+        authorities.add(&bundle).map_err(|error| failed(&error))?;
     }
-    // Names ring, so that the process-wide default provider, which another library may have set, does not matter.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Config(format!("TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-/// Adds the certificates of a PEM bundle. Certificates that can't be parsed are skipped, as other TLS clients do,
-/// unless no certificate is left.
-fn add(roots: &mut RootCertStore, bundle: &[u8], what: &str) -> Result<(), ClientError> {
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(bundle)
-            .collect::<Result<_, _>>()
-            .map_err(|_| ClientError::Config(format!("{what}: the file is not PEM")))?;
-    match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err(ClientError::Config(format!("{what}: no usable certificate in it"))),
-        _ => Ok(()),
-    }
+    Ok(authorities)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::Client;
     use bytes::Bytes;
@@ -65,19 +43,13 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     #[test]
-    fn http_2_is_offered_first() {
-        let config = config(&[], None).unwrap();
-        assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-    }
-
-    #[test]
     fn a_bundle_without_a_certificate_is_refused_by_name() {
         let broken = b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n".to_vec();
         for bundle in [b"".to_vec(), b"hello".to_vec(), broken] {
-            let error = config(&[bundle], None).unwrap_err();
+            let error = authorities(&[bundle], None).unwrap_err();
             assert!(error.to_string().starts_with("the given certificates: "), "{error}");
         }
-        let error = config(&[], Some(Path::new("/nowhere/ca.pem"))).unwrap_err();
+        let error = authorities(&[], Some(Path::new("/nowhere/ca.pem"))).unwrap_err();
         assert!(
             error.to_string().starts_with("SSL_CERT_FILE (/nowhere/ca.pem): "),
             "{error}"

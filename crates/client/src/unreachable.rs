@@ -5,7 +5,7 @@ use std::io;
 
 use reqwest::Url;
 use rustls::{CertificateError, InvalidMessage};
-use sidevault_dns::LookupError;
+use sidevault_net::LookupError;
 
 /// The client could not connect to a server. It sent nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use sidevault_dns::without_ipv6;
+use sidevault_net::without_ipv6;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

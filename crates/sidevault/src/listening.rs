@@ -5,8 +5,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use sidevault_api::Listener;
 use sidevault_bus::{Connection, mesh};
-use sidevault_dns::without_ipv6;
 use sidevault_keys::Credentials;
+use sidevault_net::without_ipv6;
 use tokio::sync::mpsc;
 
 use crate::exit::Failure;

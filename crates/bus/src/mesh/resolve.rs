@@ -14,7 +14,7 @@ pub(super) async fn resolve(target: &str) -> io::Result<Vec<SocketAddr>> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "the peer's address must be host:port");
     let (host, port) = target.rsplit_once(':').ok_or_else(malformed)?;
     let port: u16 = port.parse().map_err(|_| malformed())?;
-    let addresses = sidevault_dns::lookup(host).await?;
+    let addresses = sidevault_net::lookup(host).await?;
     Ok(addresses.into_iter().map(|address| (address, port).into()).collect())
 }
 

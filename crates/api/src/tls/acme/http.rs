@@ -1,18 +1,15 @@
-//! Requests to the ACME server. They trust Mozilla's root certificates, which are compiled in, and resolve names without the C
-//! library, which does not work reliably in a statically linked program.
+//! Requests to the ACME server.
 
 use std::error::Error as StdError;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Limited};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use sidevault_net::Authorities;
 
 use super::TlsError;
 
@@ -32,39 +29,24 @@ pub(super) struct Http(reqwest::Client);
 impl Http {
     /// Trusts the authority in a PEM file besides the public ones.
     pub(super) fn new(authority: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
+        let mut authorities = Authorities::default();
         if let Some(path) = authority {
-            trust(&mut roots, path).map_err(|cause| TlsError::File {
+            let failed = |error: &dyn StdError| TlsError::File {
                 path: path.to_owned(),
-                cause,
-            })?;
+                cause: error.to_string(),
+            };
+            let bundle = std::fs::read(path).map_err(|error| failed(&error))?;
+            authorities.add(&bundle).map_err(|error| failed(&error))?;
         }
         let failed = |error: &dyn StdError| TlsError::Acme(causes(error));
-        let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
+        let client = sidevault_net::client_builder(authorities)
             .map_err(|error| failed(&error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let client = reqwest::Client::builder()
             .https_only(true)
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .dns_resolver(Arc::new(sidevault_dns::Lookup))
-            .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| failed(&error))?;
         Ok(Self(client))
-    }
-}
-
-fn trust(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    let certificates = crate::tls::certificates(&text).map_err(|error| error.to_string())?;
-    match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err("the file has no usable certificate".to_owned()),
-        _ => Ok(()),
     }
 }
 

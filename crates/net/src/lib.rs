@@ -1,5 +1,9 @@
-//! Resolves host names without the C library, because a statically linked program can't use its resolver.
+//! What a statically linked program in an empty container needs to reach other hosts: names are resolved without the C
+//! library, whose resolver such a program can't use, and HTTP clients have the certificate authorities compiled in. Also
+//! chooses the address to listen on without IPv6.
 
+#[cfg(feature = "http")]
+mod http;
 mod listen;
 
 use std::fmt;
@@ -13,6 +17,8 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::Name;
 
+#[cfg(feature = "http")]
+pub use http::{Authorities, BundleError, client_builder};
 pub use listen::without_ipv6;
 
 /// Why a host name could not be resolved, in words: the text of the resolver's own error is a dump of its data
@@ -96,24 +102,6 @@ fn lookup_error(host: &str, error: &NetError) -> LookupError {
         LookupError::NotFound(host.to_owned())
     } else {
         LookupError::NoAnswer(host.to_owned())
-    }
-}
-
-/// [`lookup`] as the resolver of a reqwest client.
-#[cfg(feature = "reqwest")]
-pub struct Lookup;
-
-#[cfg(feature = "reqwest")]
-impl reqwest::dns::Resolve for Lookup {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            let addresses = lookup(name.as_str()).await?;
-            // The client replaces port 0 by the port of the URL.
-            let addresses = addresses
-                .into_iter()
-                .map(|address| std::net::SocketAddr::new(address, 0));
-            Ok(Box::new(addresses) as reqwest::dns::Addrs)
-        })
     }
 }
 
