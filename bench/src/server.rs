@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::routing::get;
 use sidevault_keys::{Credentials, Issuer, TokenSpec};
 use sidevault_model::{Access, Edit, Item, ItemId, ItemInput, Timestamp, VaultId};
-use sidevault_store::{LOCAL_SOURCE, VaultInfo, Writer, WriterOptions};
+use sidevault_store::{Database, LOCAL_SOURCE, VaultInfo, Writer, WriterOptions};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -73,7 +73,9 @@ impl Fixture {
     pub(crate) async fn seed(count: usize) -> Self {
         let (mut fixture, keys) = Self::empty();
         let data = fixture.data();
-        let mut writer = Writer::open(&data, keys.kek(), WriterOptions::default()).await.unwrap();
+        let mut writer = Writer::open(&Database::Sqlite(data.clone()), keys.kek(), WriterOptions::default())
+            .await
+            .unwrap();
         let mut batch = writer.begin().await.unwrap();
         let info = VaultInfo {
             id: fixture.vault,

@@ -1,6 +1,5 @@
 //! The state that all requests share.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sidevault_keys::Credentials;
 use sidevault_model::Timestamp;
-use sidevault_store::{Reader, ReaderOptions, Snapshot, StoreError};
+use sidevault_store::{Database, Reader, ReaderOptions, Snapshot, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +31,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The api's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The data directory.
-    pub data: PathBuf,
+    /// The store.
+    pub database: Database,
     /// How long a request waits for the database to exist, and for sync to have read its sources once (OP_SYNC_TIMEOUT).
     pub sync_timeout: Duration,
     /// The largest file that `inline_files=true` shows, in bytes (OP_MAX_INLINE_FILE_SIZE_KB).
@@ -125,9 +124,9 @@ impl Api {
     async fn open(&self, credentials: &Credentials) {
         let mut is_waiting = false;
         loop {
-            match Reader::open(&self.config.data, credentials.kek(), self.config.reader.clone()).await {
+            match Reader::open(&self.config.database, credentials.kek(), self.config.reader.clone()).await {
                 Ok(reader) => {
-                    tracing::info!(path = %self.config.data.display(), "the store is open");
+                    tracing::info!(store = %self.config.database, "the store is open");
                     self.set_store_error(None);
                     if self.store.set(reader).is_ok() {
                         self.opened.send_replace(true);
@@ -212,6 +211,27 @@ impl Api {
         }
     }
 
+    /// The snapshot after the change with this number, which an earlier response named in the header
+    /// [`SEQUENCE`](crate::request_context::SEQUENCE).
+    ///
+    /// # Errors
+    /// 503 if this api does not see the change within [`limits::SEQUENCE_TIMEOUT`].
+    pub(crate) async fn snapshot_at(&self, sequence: i64) -> Result<Arc<Snapshot>, ApiError> {
+        let store = self.store().await?;
+        let mut snapshot = store.snapshot().await?;
+        if snapshot.sequence() < sequence {
+            let mut newest = self.sequence();
+            let seen = newest.wait_for(|newest| *newest >= sequence);
+            if tokio::time::timeout(limits::SEQUENCE_TIMEOUT, seen).await.is_err() {
+                return Err(ApiError::unavailable(format!(
+                    "this server has not seen change {sequence} yet. Try again"
+                )));
+            }
+            snapshot = store.snapshot().await?;
+        }
+        Ok(snapshot)
+    }
+
     /// The store if it is open.
     pub(crate) fn open_store(&self) -> Option<&Reader> {
         self.store.get()
@@ -251,6 +271,6 @@ impl Api {
 
 /// The number of the newest change in the store.
 async fn newest_change(store: &Reader) -> Result<i64, StoreError> {
-    store.look_for_other_files().await?;
+    store.catch_up().await?;
     Ok(store.snapshot().await?.sequence())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 use sidevault_keys::{Token, TokenError};
 use sidevault_model::activity::{
@@ -17,7 +17,7 @@ use sidevault_store::{Command, CommandAnswer, Notice, Reader, Snapshot, TokenRec
 use crate::activity::shortened;
 use crate::api::Api;
 use crate::error::ApiError;
-use crate::request_context::RequestContext;
+use crate::request_context::{RequestContext, SEQUENCE};
 
 /// A request with a valid token, and the snapshot of the store that it sees.
 pub(crate) struct Caller {
@@ -106,6 +106,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .filter(|token| !token.is_empty())
 }
 
+/// The number in the header [`SEQUENCE`].
+fn change_number(value: &HeaderValue) -> Result<i64, ApiError> {
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| ApiError::bad_request("the header Sidevault-Sequence is not a number"))
+}
+
 fn unauthorized(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
 }
@@ -139,7 +145,10 @@ impl Caller {
         headers: &HeaderMap,
     ) -> Result<Self, ApiError> {
         let token = authenticate(api, headers, &context)?;
-        let snapshot = api.store().await?.snapshot().await?;
+        let snapshot = match headers.get(SEQUENCE) {
+            Some(sequence) => Box::pin(api.snapshot_at(change_number(sequence)?)).await?,
+            None => api.store().await?.snapshot().await?,
+        };
         if snapshot.is_revoked(&token.jti) {
             return Err(revoked(api, &token, &context));
         }
@@ -157,14 +166,21 @@ impl Caller {
         self.api.store().await
     }
 
-    /// Sends a write to sync, with the id of this request. See [`SyncLink::command`](crate::link::SyncLink::command).
+    /// Sends a write to sync, with the id of this request. After that, this api's reads see the write. See
+    /// [`SyncLink::command`](crate::link::SyncLink::command).
     pub(crate) async fn command(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
-        self.api.link.command(command, &self.context.id).await
+        let answer = self.api.link.command(command, &self.context.id).await?;
+        if let Err(error) = self.store().await?.catch_up().await {
+            tracing::warn!(%error, "a write was carried out, but the store can't be read at the moment");
+        }
+        Ok(answer)
     }
 
-    /// Takes a new snapshot of the store.
+    /// Takes a new snapshot of the store, after everything that was committed before this call.
     pub(crate) async fn renew(&mut self) -> Result<(), ApiError> {
-        self.snapshot = self.store().await?.snapshot().await?;
+        let store = self.store().await?;
+        store.catch_up().await?;
+        self.snapshot = store.snapshot().await?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub struct ApiError {
     cause: Option<String>,
 }
 
-/// In a response: why it is a 500, for the log line of the request.
+/// In a response: why it is a server error, for the log line of the request.
 #[derive(Clone)]
 pub(crate) struct ErrorCause(pub(crate) String);
 
@@ -57,7 +57,7 @@ impl ApiError {
         }
     }
 
-    /// What to log: the cause of a 500, else the message.
+    /// What to log: the cause of a server error, else the message.
     pub(crate) fn cause(&self) -> &str {
         self.cause.as_deref().unwrap_or(&self.message)
     }
@@ -82,6 +82,12 @@ impl IntoResponse for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Unusable(_) = error {
+            return Self {
+                cause: Some(format!("the store can't be read: {error}")),
+                ..Self::unavailable("the store can't be read at the moment. Try again")
+            };
+        }
         Self::internal(format!("the store can't be read: {error}"))
     }
 }
@@ -105,7 +111,7 @@ impl From<CommandRefusal> for ApiError {
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::ReadOnly => StatusCode::FORBIDDEN,
             FailureKind::Exists | FailureKind::Ephemeral => StatusCode::CONFLICT,
-            FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            FailureKind::Standby | FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refusal.message)

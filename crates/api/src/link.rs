@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
 use sidevault_model::{Dependency, DependencyStatus};
-use sidevault_store::{Command, CommandAnswer, CommandMessage, Notice, decoding_fault};
+use sidevault_store::{Command, CommandAnswer, CommandMessage, FailureKind, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
 use crate::error::ApiError;
@@ -17,10 +17,10 @@ use crate::request_context::RequestId;
 /// How long the api waits for sync to carry out a write. Above: 503.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The connections to sync. There is one sync, so normally one connection. While a new sync replaces an old one there may be
-/// two, and the newest is used.
+/// The connections to sync processes. Of these, one leads. While a new sync replaces an old one, both may seem to lead, and the
+/// newest connection is used.
 pub struct SyncLink {
-    peers: Mutex<Vec<Peer>>,
+    peers: Mutex<Vec<SyncPeer>>,
     health: RwLock<Option<Vec<Dependency>>>,
     /// The number of the newest change that sync announced.
     changed: watch::Sender<i64>,
@@ -28,6 +28,13 @@ pub struct SyncLink {
     initial_sync_done: watch::Sender<bool>,
     /// Whether the process is stopping. A connection that ends then is not logged.
     is_stopping: AtomicBool,
+}
+
+/// A connection to a sync process.
+struct SyncPeer {
+    peer: Peer,
+    /// Whether this process leads: true until it says that it is a standby.
+    leads: bool,
 }
 
 impl Default for SyncLink {
@@ -47,7 +54,10 @@ impl SyncLink {
     pub async fn run(self: std::sync::Arc<Self>, mut links: mpsc::Receiver<Connection>) {
         while let Some(connection) = links.recv().await {
             let (peer, incoming) = peer::start(connection);
-            self.peers.lock().push(peer.clone());
+            self.peers.lock().push(SyncPeer {
+                peer: peer.clone(),
+                leads: true,
+            });
             tracing::info!("sync is connected");
             tokio::spawn(self.clone().listen(peer, incoming));
         }
@@ -57,6 +67,11 @@ impl SyncLink {
         while let Some(message) = incoming.recv().await {
             let Incoming::Notice(body) = message else { continue };
             match serde_json::from_slice(&body) {
+                Ok(Notice::Leading(leads)) => {
+                    for known in self.peers.lock().iter_mut().filter(|known| known.peer.is_same(&peer)) {
+                        known.leads = leads;
+                    }
+                }
                 Ok(Notice::Changed(sequence)) => {
                     self.changed.send_replace(sequence);
                 }
@@ -79,61 +94,41 @@ impl SyncLink {
         }
         drop(peer);
         let mut peers = self.peers.lock();
-        peers.retain(|peer| !peer.is_closed());
+        peers.retain(|known| !known.peer.is_closed());
         if peers.is_empty() && !self.is_stopping.load(Ordering::Relaxed) {
             tracing::warn!("sync is no longer connected: reads go on, writes are answered with 503");
         }
     }
 
-    /// Sends a write to sync, and waits until sync has carried it out. Sync logs it with the id of the `request`.
+    /// Sends a write to the sync that leads, and waits until it has carried the write out. Sync logs it with the id of the
+    /// `request`.
     ///
     /// # Errors
-    /// 503 if sync is not connected, or does not confirm the write within 30 s; 413 if the command is too large for the bus;
-    /// and the errors of sync.
+    /// 503 if no sync that leads is connected, or it does not confirm the write within 30 s; 413 if the command is too large for
+    /// the bus; and the errors of sync.
     pub(crate) async fn command(&self, command: &Command, request: &RequestId) -> Result<CommandAnswer, ApiError> {
-        let Some(peer) = self.peer() else {
-            return Err(ApiError::unavailable(
-                "sync is not running or can't be reached, so nothing can be written. Reads work. Try again later",
-            ));
-        };
         let message = CommandMessage {
             request_id: Some(request.to_string()),
             command,
         };
         let body = serde_json::to_vec(&message).map_err(|_| ApiError::internal("the command can't be encoded"))?;
         let body = Bytes::from(body);
-        let answer = match tokio::time::timeout(WRITE_TIMEOUT, peer.call(body)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
-                return Err(ApiError::unavailable(
-                    "the connection to sync was lost before the write was sent. Try again",
-                ));
+        for peer in self.leaders() {
+            match ask(&peer, body.clone()).await? {
+                // It is a standby, and its notice is still on the way.
+                CommandAnswer::Refused(refusal) if refusal.kind == FailureKind::Standby => continue,
+                CommandAnswer::Refused(refusal) => return Err(refusal.into()),
+                answer => return Ok(answer),
             }
-            Ok(Err(CallError::TooLarge)) => {
-                return Err(ApiError::new(
-                    http::StatusCode::PAYLOAD_TOO_LARGE,
-                    "the item is too large to be stored",
-                ));
-            }
-            Ok(Err(_)) | Err(_) => {
-                return Err(ApiError::unavailable(
-                    "sync did not confirm the write in time, and may have carried it out. Read the item before you try again",
-                ));
-            }
-        };
-        match serde_json::from_slice(&answer) {
-            Ok(CommandAnswer::Refused(refusal)) => Err(refusal.into()),
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(ApiError::internal(format!(
-                "sync's answer was not understood; run the same version of api and sync: {}",
-                decoding_fault(&error)
-            ))),
         }
+        Err(ApiError::unavailable(
+            "sync is not running or can't be reached, so nothing can be written. Reads work. Try again later",
+        ))
     }
 
     /// Sends a notice to sync. Returns whether it was sent; without a connection it is lost.
     pub(crate) async fn notify(&self, notice: &Notice) -> bool {
-        let (Some(peer), Ok(body)) = (self.peer(), serde_json::to_vec(notice)) else {
+        let (Some(peer), Ok(body)) = (self.leaders().into_iter().next(), serde_json::to_vec(notice)) else {
             return false;
         };
         peer.notify(Bytes::from(body)).await.is_ok()
@@ -149,9 +144,9 @@ impl SyncLink {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether sync is connected.
+    /// Whether a sync that leads is connected.
     pub fn is_up(&self) -> bool {
-        self.peer().is_some()
+        !self.leaders().is_empty()
     }
 
     /// The state of sync's parts for `/health`, as sync last sent it. None before the first time.
@@ -171,7 +166,42 @@ impl SyncLink {
         is_done.wait_for(|is_done| *is_done).await.ok();
     }
 
-    fn peer(&self) -> Option<Peer> {
-        self.peers.lock().iter().rev().find(|peer| !peer.is_closed()).cloned()
+    /// The sync processes that lead, as far as this process knows, the newest connection first.
+    fn leaders(&self) -> Vec<Peer> {
+        let peers = self.peers.lock();
+        let leading = peers
+            .iter()
+            .rev()
+            .filter(|known| known.leads && !known.peer.is_closed());
+        leading.map(|known| known.peer.clone()).collect()
     }
+}
+
+/// Sends a command to one sync, and waits for its answer.
+async fn ask(peer: &Peer, command: Bytes) -> Result<CommandAnswer, ApiError> {
+    let answer = match tokio::time::timeout(WRITE_TIMEOUT, peer.call(command)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(CallError::Disconnected { maybe_executed: false })) => {
+            return Err(ApiError::unavailable(
+                "the connection to sync was lost before the write was sent. Try again",
+            ));
+        }
+        Ok(Err(CallError::TooLarge)) => {
+            return Err(ApiError::new(
+                http::StatusCode::PAYLOAD_TOO_LARGE,
+                "the item is too large to be stored",
+            ));
+        }
+        Ok(Err(_)) | Err(_) => {
+            return Err(ApiError::unavailable(
+                "sync did not confirm the write in time, and may have carried it out. Read the item before you try again",
+            ));
+        }
+    };
+    serde_json::from_slice(&answer).map_err(|error| {
+        ApiError::internal(format!(
+            "sync's answer was not understood; run the same version of api and sync: {}",
+            decoding_fault(&error)
+        ))
+    })
 }

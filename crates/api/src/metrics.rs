@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use sidevault_keys::Token;
 use sidevault_model::Timestamp;
-use sidevault_store::Snapshot;
+use sidevault_store::{Reader, Snapshot};
 
 use crate::connections::ClosedConnections;
 use crate::route::{ITEM, ITEMS, Route};
@@ -68,6 +68,9 @@ pub(crate) struct Metrics {
     sync_connected: Gauge,
     items: Family<VaultLabel, Gauge>,
     sequence: Gauge,
+    store_age: Gauge,
+    connections_in_use: Gauge,
+    connections_allowed: Gauge,
 }
 
 /// The series of successful GETs of one of the two most frequent routes, looked up by their labels only once.
@@ -135,6 +138,24 @@ impl Default for Metrics {
             sync_connected: registered(r, "bus_connected", "1 if sync is connected, else 0", Gauge::default()),
             items: registered(d, "items", "Active items of each vault", Family::default()),
             sequence: registered(r, "events_sequence", "Number of the newest change", Gauge::default()),
+            store_age: registered(
+                r,
+                "store_age_seconds",
+                "For how long the api has not heard from the database; always 0 with SQLite",
+                Gauge::default(),
+            ),
+            connections_in_use: registered(
+                r,
+                "store_connections_in_use",
+                "Connections to the database in use",
+                Gauge::default(),
+            ),
+            connections_allowed: registered(
+                r,
+                "store_connections_allowed",
+                "Connections to the database that the api may open",
+                Gauge::default(),
+            ),
             registry,
             details,
         }
@@ -154,6 +175,15 @@ fn summary(next_expiry: Option<i64>) -> Registry {
 }
 
 impl Metrics {
+    /// Notes the state of the store.
+    pub(crate) fn store(&self, store: &Reader) {
+        self.store_age
+            .set(i64::try_from(store.age().as_secs()).unwrap_or(i64::MAX));
+        let (in_use, allowed) = store.connections();
+        self.connections_in_use.set(in_use.into());
+        self.connections_allowed.set(allowed.into());
+    }
+
     /// All metrics in Prometheus' text format. Without `with_details` no series names a vault or a token; the expiry of the
     /// next token is shown all the same, so that an alert works without a token.
     pub(crate) fn encode(&self, snapshot: Option<&Snapshot>, sync_is_connected: bool, with_details: bool) -> String {

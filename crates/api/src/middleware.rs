@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use sidevault_model::CONNECT_VERSION;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -37,7 +37,7 @@ use crate::connections::{Busy, Exchange};
 use crate::drain_on_drop::DrainOnDrop;
 use crate::error::{ApiError, ErrorCause};
 use crate::limits;
-use crate::request_context::{REQUEST_ID, RequestContext};
+use crate::request_context::{REQUEST_ID, RequestContext, SEQUENCE};
 use crate::responses::{InMemory, LargeBodyPermit};
 use crate::routes;
 
@@ -91,8 +91,11 @@ impl LimitedRoutes {
         if let Some(id) = context.id.header() {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        let took = started.elapsed();
         let status = response.status();
+        if status.is_success() {
+            self.describe_store(method.is_safe(), response.headers_mut());
+        }
+        let took = started.elapsed();
         let route = context.route();
         let cause = if status.is_server_error() {
             response.extensions_mut().remove()
@@ -102,6 +105,20 @@ impl LimitedRoutes {
         log(&context, &route, &method, status, took, cause);
         self.0.api.metrics.answered(route, &method, status.as_u16(), took);
         Ok(response)
+    }
+
+    /// Adds what a client can know of the store's state: to the response of a write, the number of a change that is not older than
+    /// the write; to that of a read, its age (RFC 9111, 5.1) if the database could not be reached for a while.
+    fn describe_store(&self, is_read: bool, headers: &mut HeaderMap) {
+        let Some(store) = self.0.api.open_store() else { return };
+        if is_read {
+            let age = store.age();
+            if age >= limits::UNREPORTED_AGE {
+                headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+            }
+        } else {
+            headers.insert(SEQUENCE, HeaderValue::from(store.sequence()));
+        }
     }
 
     /// The response, or an error after [`limits::RESPONSE_TIMEOUT`] or a panic.

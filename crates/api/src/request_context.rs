@@ -13,6 +13,9 @@ use crate::route::{NO_ROUTE, Route};
 /// The header with a request's id, in requests and in responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The header with the number of the newest change: in responses to writes, and in requests that want to see that change.
+pub(crate) const SEQUENCE: HeaderName = HeaderName::from_static("sidevault-sequence");
+
 /// The most bytes of a request id that is taken over from a client.
 const MAX_ID_BYTES: usize = 64;
 

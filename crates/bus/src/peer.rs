@@ -149,6 +149,11 @@ impl Peer {
         self.pending.closed().await;
     }
 
+    /// Whether both are handles on the same link.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pending, &other.pending)
+    }
+
     /// Whether the link has ended.
     pub fn is_closed(&self) -> bool {
         self.pending.is_closed()

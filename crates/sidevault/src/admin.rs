@@ -31,19 +31,20 @@ pub(crate) async fn command(
     credentials: &Credentials,
     command: Command,
 ) -> Result<CommandAnswer, Failure> {
+    let database = installation.database()?;
     let deadline = Instant::now() + OTHERS_TIME;
     let answer = loop {
         if let Some(stream) = connect(installation).await? {
             break over(stream, credentials, &command).await?;
         }
-        match Offline::open(&installation.data, credentials).await {
+        match Offline::open(&database, &installation.data, credentials).await {
             Ok(store) => break store.command(command).await?,
             Err(StoreError::Locked(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
             Err(StoreError::Locked(path)) => {
                 return Err(Failure::Conflict(format!(
                     "another process writes to {} but offers no socket {ADMIN_SOCKET} there: run this command where \
                      sync runs (in Kubernetes: kubectl exec -c connect-sync)",
-                    path.display()
+                    path
                 )));
             }
             Err(error) => return Err(error.into()),

@@ -17,7 +17,7 @@ use clap_complete::Shell;
 use crate::exit::exit_status_help;
 
 #[cfg(feature = "server")]
-pub(crate) use administration::{Doctor, Place, Token, TokenCreate, Vault};
+pub(crate) use administration::{Doctor, Place, Store, Token, TokenCreate, Vault};
 #[cfg(feature = "server")]
 pub(crate) use items::{Item, ItemCreate, ItemEdit, ItemList};
 #[cfg(feature = "operator")]
@@ -57,14 +57,14 @@ pub(crate) enum Command {
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8080), OP_HTTPS_PORT (8443),
     /// OP_LOG_LEVEL, OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT (10s), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE,
     /// OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN, OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME (/home/opuser); and by
-    /// SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE, SIDEVAULT_PASSPHRASE_FILE and SIDEVAULT_LOG_FORMAT=json|human.
+    /// SIDEVAULT_STORE, SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE, SIDEVAULT_PASSPHRASE_FILE and SIDEVAULT_LOG_FORMAT=json|human.
     #[cfg(feature = "server")]
     #[command(version)]
     Api,
     /// Run sync: reads the sources, and is the only process that writes
     ///
     /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8081), OP_LOG_LEVEL, OP_BUS_PORT,
-    /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME (/home/opuser); by SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE
+    /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME (/home/opuser); by SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE
     /// and SIDEVAULT_LOG_FORMAT=json|human; and by SOPS' own SOPS_AGE_KEY and SOPS_AGE_KEY_FILE, which hold or name the
     /// keys that open the files.
     #[cfg(feature = "server")]
@@ -85,6 +85,10 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Vault(Vault),
+    /// Make, check, migrate and move the database that holds everything
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Store(Store),
     /// Read and change items through a Connect server
     ///
     /// OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file that SIDEVAULT_TOKEN_FILE names) choose the server and the token.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sidevault_keys::{Credentials, CredentialsError, Issuer, Passphrase, RevocationList};
-use sidevault_store::{DATABASE_FILE, Reader, ReaderOptions};
+use sidevault_store::{Database, Reader, ReaderOptions, has_store};
 
 use crate::cli::Place;
 use crate::environment::Environment;
@@ -49,6 +49,8 @@ pub(crate) enum Deployment {
 /// A server's data directory, and where its keys are.
 pub(crate) struct Installation {
     pub(crate) data: PathBuf,
+    /// SIDEVAULT_STORE: the store, if it is not in the data directory.
+    store: Option<String>,
     /// The keys that `--session` or OP_SESSION name: a path, JSON or base64.
     session: Option<String>,
     passphrase_file: Option<PathBuf>,
@@ -69,6 +71,10 @@ impl Installation {
         });
         Self {
             data,
+            store: environment
+                .get("SIDEVAULT_STORE")
+                .filter(|_| place.data.is_none())
+                .map(str::to_owned),
             session: place
                 .session
                 .clone()
@@ -204,9 +210,17 @@ impl Installation {
         }
     }
 
-    /// Whether sync has ever made a store in the data directory.
+    /// Whether there is a store: SIDEVAULT_STORE names one, or sync has made one in the data directory.
     pub(crate) fn has_store(&self) -> bool {
-        self.data.join(DATABASE_FILE).exists()
+        self.store.is_some() || has_store(&self.data)
+    }
+
+    /// The store.
+    pub(crate) fn database(&self) -> Result<Database, Failure> {
+        match &self.store {
+            Some(setting) => Ok(Database::from_setting(setting)?),
+            None => Ok(Database::Sqlite(self.data.clone())),
+        }
     }
 
     /// Opens the store for reading, whether or not a sync writes to it.
@@ -215,7 +229,7 @@ impl Installation {
             connections: 1,
             ..ReaderOptions::default()
         };
-        Ok(Reader::open(&self.data, credentials.kek(), options).await?)
+        Ok(Reader::open(&self.database()?, credentials.kek(), options).await?)
     }
 }
 

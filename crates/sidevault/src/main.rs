@@ -128,6 +128,8 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         #[cfg(feature = "server")]
         Command::Vault(command) => commands::vault::run(command, environment).await,
         #[cfg(feature = "server")]
+        Command::Store(command) => commands::store::run(command, environment).await,
+        #[cfg(feature = "server")]
         Command::Item(command) => commands::item::run(command, environment).await,
         #[cfg(feature = "server")]
         Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,

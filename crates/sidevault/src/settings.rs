@@ -1,11 +1,12 @@
 //! The daemons' settings, read from environment variables. The variables are Connect's own
 //! (`docs/configuration.md` of 1Password/connect); ours are called `SIDEVAULT_*`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sidevault_api::{Acme, DnsName, RevokedFile};
 use sidevault_keys::RevocationList;
+use sidevault_store::Database;
 use sidevault_sync::LowDisk;
 
 use crate::duration;
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     /// OP_SESSION: a path, JSON, or base64.
     pub(crate) session: String,
     pub(crate) data: PathBuf,
+    /// SIDEVAULT_STORE, else the data directory.
+    pub(crate) database: Database,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
     /// The port on which the bus listens; `None`: it does not listen.
@@ -85,10 +88,12 @@ impl Settings {
             None => bus_peers,
         };
         let session = environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned();
+        let data = data_directory(environment);
         Ok(Self {
             revoked: revoked_file(environment, &session),
             session,
-            data: data_directory(environment),
+            database: database(environment, &data)?,
+            data,
             http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
             https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
             bus_port: port(environment, "OP_BUS_PORT")?.or(bus_port),
@@ -154,6 +159,14 @@ pub(crate) fn health_details(environment: &Environment) -> Result<bool, Failure>
 /// The daemons' data directory.
 pub(crate) fn data_directory(environment: &Environment) -> PathBuf {
     PathBuf::from(environment.get("XDG_DATA_HOME").unwrap_or(DEFAULT_HOME)).join(".op/data")
+}
+
+/// The store that SIDEVAULT_STORE names, else the one in the data directory.
+pub(crate) fn database(environment: &Environment, data: &Path) -> Result<Database, Failure> {
+    match environment.get("SIDEVAULT_STORE") {
+        Some(setting) => Ok(Database::from_setting(setting)?),
+        None => Ok(Database::Sqlite(data.to_owned())),
+    }
 }
 
 fn port(environment: &Environment, name: &str) -> Result<Option<u16>, Failure> {
@@ -307,6 +320,8 @@ mod tests {
             ("OP_MAX_INLINE_FILE_SIZE_KB", "-1"),
             ("SIDEVAULT_LOW_DISK_MB", "64Mi"),
             ("SIDEVAULT_HEALTH_DETAILS", "perhaps"),
+            ("SIDEVAULT_STORE", "postgres://db:port/vaults"),
+            ("SIDEVAULT_STORE", "/missing"),
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),

@@ -175,6 +175,8 @@ pub enum FailureKind {
     Exists,
     /// The data directory is lost with the Pod, and the caller has not allowed that.
     Ephemeral,
+    /// Another sync process leads. The command was not looked at.
+    Standby,
     /// The store can't be written at the moment, because its disk is full or fails. The same request may work later.
     Unavailable,
     /// A fault of Sidevault. The log of sync says more.
@@ -189,6 +191,8 @@ pub enum Notice {
     Activity(Vec<ApiRequest>),
     /// From the api to sync: a token was used that sync may not know yet.
     TokenSeen(TokenRecord),
+    /// From sync to the api: whether this sync leads, and so carries out commands.
+    Leading(bool),
     /// From sync to the api: the number of the newest change.
     Changed(i64),
     /// From sync to the api: the state of the store and of the sources, for `/health`.

@@ -3,9 +3,12 @@ use std::path::PathBuf;
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database does not exist. sync creates it on its first start.
+    /// The setting `SIDEVAULT_STORE` names no database.
+    #[error("SIDEVAULT_STORE: {0}")]
+    Setting(String),
+    /// The store does not exist. sync creates it on its first start.
     #[error("no database at {0}: start `sidevault sync` (or `sidevault quickstart`) once; it creates the database")]
-    Missing(PathBuf),
+    Missing(String),
     /// The data directory can't be used.
     #[error(
         "can't use the data directory {path}: {cause}; the directory must be writable by uid {uid} (set XDG_DATA_HOME to use another one; in Kubernetes set fsGroup: 999)"
@@ -20,7 +23,13 @@ pub enum StoreError {
     },
     /// Another process is the writer.
     #[error("another sync process writes to {0}; only one may: stop it first")]
-    Locked(PathBuf),
+    Locked(String),
+    /// Another process became the writer, because this one did not renew its lease in time.
+    #[error("another sync process has become the leader, which alone may write")]
+    NotLeader,
+    /// The connection was lost during a commit, and the database can't be asked whether the commit succeeded.
+    #[error("the connection to the database was lost during a commit; whether the write was carried out is not known")]
+    OutcomeUnknown,
     /// The database has no tables. A copy of a store is like this if the write-ahead log was not copied with it.
     #[error(
         "{0} holds no tables yet. If it is a copy of a store, its {0}-wal is missing: copy both, or copy after sync was stopped"
@@ -31,6 +40,15 @@ pub enum StoreError {
         "{0}-wal holds changes that are not in the database yet, and its directory is read-only: start `sidevault sync` once where the directory is writable, or mount the volume writable"
     )]
     LogNotRead(PathBuf),
+    /// A copy into this store was interrupted.
+    #[error("a copy into this store is not complete: finish it with `sidevault store move`")]
+    Incomplete,
+    /// A store is to be copied to where a store is already.
+    #[error("there is a store in the target already: name an empty database or directory")]
+    Occupied,
+    /// A copied store is not equal to its source.
+    #[error("the copied table {0} differs from the original: empty the target, and copy again")]
+    CopyDiffers(&'static str),
     /// The keys of the database were wrapped with another credentials file.
     #[error(
         "the database was created with another credentials file: use that file, or a new data directory (cause: {0})"
@@ -47,10 +65,11 @@ pub enum StoreError {
         /// Which row: its kind and ids.
         row: String,
     },
-    /// The volume or a quota is full. SQLite has ended the transaction.
+    /// The volume or a quota is full. The database has ended the transaction.
     #[error("the disk of the data directory is full")]
     Full,
-    /// SQLite can't use the database's files: the disk fails or is read-only, or another program holds a lock.
+    /// The database can't be used. SQLite: the disk fails or is read-only, or another program holds a lock. PostgreSQL: the server
+    /// can't be reached, is a standby, or has no room for another connection.
     #[error("the database can't be used: {0}")]
     Unusable(sqlx::Error),
     /// A statement failed.
@@ -76,19 +95,41 @@ const FILE_CODES: [u32; 11] = [5, 6, 7, 8, 9, 10, 11, 14, 15, 23, 26];
 /// SQLITE_FULL.
 const FULL: u32 = 13;
 
+/// Classes of PostgreSQL's error codes (<https://www.postgresql.org/docs/current/errcodes-appendix.html>) whose cause is the
+/// server and not one statement: connection exception, invalid authorization, insufficient resources, operator intervention,
+/// system error.
+const SERVER_CLASSES: [&str; 5] = ["08", "28", "53", "57", "58"];
+
+/// Single codes with such a cause: read-only transaction (the server is a standby), idle for too long in a transaction, lock not
+/// available, and the rollbacks that a transaction can cause another one.
+const SERVER_CODES: [&str; 5] = ["25006", "25P03", "55P03", "40001", "40P01"];
+
+/// PostgreSQL's `disk_full`.
+const DISK_FULL: &str = "53100";
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error::{Io, PoolClosed, Protocol, Tls, WorkerCrashed};
         let code = match &error {
-            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
-            // The connection's thread ended, so this connection can't be used any more.
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => return Self::Unusable(error),
+            sqlx::Error::Database(error) => error.code(),
+            // This connection can't be used any more.
+            WorkerCrashed | Io(_) | Tls(_) | Protocol(_) | PoolClosed => return Self::Unusable(error),
             _ => None,
         };
-        // The low byte of an extended result code is the primary code.
-        match code.map(|code| code & 0xff) {
-            Some(FULL) => Self::Full,
-            Some(code) if FILE_CODES.contains(&code) => Self::Unusable(error),
-            _ => Self::Sql(error),
+        let code = code.as_deref().unwrap_or_default();
+        // PostgreSQL's codes have five characters, SQLite's are numbers of at most four digits.
+        let (is_full, is_unusable) = if code.len() == 5 {
+            let is_unusable = SERVER_CLASSES.contains(&&code[..2]) || SERVER_CODES.contains(&code);
+            (code == DISK_FULL, is_unusable)
+        } else {
+            // The low byte of an extended result code is the primary code.
+            let primary = code.parse::<u32>().unwrap_or_default() & 0xff;
+            (primary == FULL, FILE_CODES.contains(&primary))
+        };
+        match (is_full, is_unusable) {
+            (true, _) => Self::Full,
+            (false, true) => Self::Unusable(error),
+            (false, false) => Self::Sql(error),
         }
     }
 }
@@ -96,7 +137,15 @@ impl From<sqlx::Error> for StoreError {
 impl StoreError {
     /// Whether the cause is the disk or the database's files, so that every other write fails at the moment, too.
     pub fn is_disk_error(&self) -> bool {
-        matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. })
+        matches!(self, Self::Full | Self::Unusable(_) | Self::Io { .. } | Self::NotLeader)
+    }
+
+    pub(crate) fn of_migration(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(format!("migration {version}")),
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => Self::Migrate(other),
+        }
     }
 
     pub(crate) fn corrupt(row: impl Into<String>) -> Self {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId, sealed_key_id};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use crate::StoreError;
+use crate::connection::Connection;
 use crate::row_aad::RowAad;
 
 /// The vault id of the store's own keys in `vault_keys`.
@@ -34,7 +35,7 @@ impl Keyring {
     }
 
     /// Reads the keys of a vault into the keyring, and returns them, oldest first.
-    pub(crate) async fn load(&self, conn: &mut SqliteConnection, vault: &str) -> Result<Vec<VaultKey>, StoreError> {
+    pub(crate) async fn load(&self, conn: &mut Connection, vault: &str) -> Result<Vec<VaultKey>, StoreError> {
         let rows = sqlx::query(
             "SELECT purpose, wrapped, seals FROM vault_keys WHERE vault_id = $1 ORDER BY created_at, key_id",
         )

@@ -11,14 +11,21 @@ mod activity;
 mod cache;
 mod command;
 mod command_message;
+mod connection;
+mod connection_pool;
+mod database;
 mod error;
 mod keyring;
+mod postgres;
 mod reader;
+mod row;
 mod row_aad;
 mod seal;
 mod space;
 mod sqlite;
+mod statement;
 mod tokens;
+mod transfer;
 mod writer;
 
 pub use activity::Activity;
@@ -26,10 +33,13 @@ pub use command::{
     Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault,
 };
 pub use command_message::CommandMessage;
+pub use database::{Database, has_store};
 pub use error::StoreError;
+pub use postgres::PostgresServer;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use space::Space;
 pub use tokens::TokenRecord;
+pub use transfer::copy_store;
 pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};
 
 /// The database's file name inside the data directory, as Connect names it.

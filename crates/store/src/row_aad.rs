@@ -7,7 +7,7 @@ use std::fmt;
 
 use sidevault_model::{FileId, ItemId, State, Timestamp, VaultId};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 /// The plain columns of an item's row that lists and look-ups by title go by.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ pub(crate) struct ItemTimes {
 }
 
 impl ItemTimes {
-    pub(crate) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             created_at: Timestamp::from_millis(row.try_get("created_at")?),
             updated_at: Timestamp::from_millis(row.try_get("updated_at")?),

@@ -1,7 +1,7 @@
 //! Everything that depends on SQLite itself: how its files are opened, checked and closed, and what its file formats tell.
 
-mod connection_pool;
 mod wal_index;
+mod writer_lock;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -9,25 +9,43 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use sqlx::any::AnyConnectOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlStr, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqlStr};
 
 use crate::StoreError;
+use crate::connection::{Connection, Settings};
+use crate::database::database_file;
 
-pub(crate) use connection_pool::ConnectionPool;
 pub(crate) use wal_index::{WalIndexWatcher, WalStamp};
+pub(crate) use writer_lock::WriterLock;
 
-/// SQLite cuts the write-ahead log's file to this many bytes (`PRAGMA journal_size_limit`) once all of the log is in the
-/// database. Without a limit the file keeps the largest size that it ever had, for example while a long read kept SQLite from
-/// moving the log into the database.
-const LOG_BYTES: &str = "8388608";
+/// Begins a transaction of the writer. The lock is taken now, so that no later statement of the transaction has to wait for it.
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// How long a connection waits for a lock (`PRAGMA busy_timeout`).
 const BUSY: Duration = Duration::from_secs(10);
 
+/// Settings of every connection. `busy_timeout` is [`BUSY`] in milliseconds. The cache takes 1 MiB for each connection. The file
+/// is not memory-mapped: mapped pages count as resident once for each connection.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024";
+
+/// Settings of readers' connections.
+const READER_PRAGMAS: &str = "PRAGMA query_only = ON";
+
+/// Settings of the writer's connection:
+///
+/// - A commit returns only when it is on disk.
+/// - Deleted rows are overwritten with zeros.
+/// - SQLite cuts the write-ahead log's file to this many bytes once all of the log is in the database. Without a limit the file
+///   keeps the largest size that it ever had, for example while a long read kept SQLite from moving the log into the database.
+const WRITER_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; \
+     PRAGMA journal_size_limit = 8388608";
+
 /// Creates the database if there is none, and opens the writer's connection to it.
-pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
+pub(crate) async fn open_writer(dir: &Path) -> Result<Connection, StoreError> {
+    let path = &database_file(dir);
     let failed = |path: &Path, cause| StoreError::Io {
         path: path.to_owned(),
         cause,
@@ -49,13 +67,9 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
         return Err(StoreError::Empty(path.to_owned()));
     }
     migrator()
-        .run_direct(None, &mut conn, false)
+        .run_direct(None, conn.inner(), false)
         .await
-        .map_err(|error| match error {
-            sqlx::migrate::MigrateError::VersionMissing(version) => StoreError::Newer(format!("migration {version}")),
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
-            other => StoreError::Migrate(other),
-        })?;
+        .map_err(StoreError::of_migration)?;
     match std::fs::remove_file(&unfinished) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => Err(failed(&unfinished, cause)),
         _ => Ok(conn),
@@ -63,20 +77,45 @@ pub(crate) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreEr
 }
 
 /// A connection for the writer, to a database that exists.
-pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let options = options(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A commit returns only when it is on disk.
-        .synchronous(SqliteSynchronous::Full)
-        // Deleted rows are overwritten with zeros.
-        .pragma("secure_delete", "ON")
-        .pragma("journal_size_limit", LOG_BYTES);
-    Ok(options.connect().await?)
+pub(crate) async fn connect_writer(path: &Path) -> Result<Connection, StoreError> {
+    let mut conn = connect(path, false).await?;
+    conn.run(WRITER_PRAGMAS).await?;
+    Ok(conn)
+}
+
+/// A connection for a reader. It never writes, but it opens the database for reading and writing: while no writer runs, a reader
+/// must be able to recover the write-ahead log.
+pub(crate) async fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing(path.display().to_string()));
+    }
+    // On a read-only volume without a log the database's file is complete and can't change.
+    let immutable = is_read_only(path) && !has_bytes(&beside(path, "-wal"));
+    let connected = async {
+        let mut conn = connect(path, immutable).await?;
+        conn.run(READER_PRAGMAS).await?;
+        Ok(conn)
+    };
+    connected.await.map_err(|error| explained(error, path))
+}
+
+async fn connect(path: &Path, immutable: bool) -> Result<Connection, StoreError> {
+    sqlx::any::install_default_drivers();
+    // Without a slash, so that the URL's parser takes the path as it is.
+    let path = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
+    let options: AnyConnectOptions = format!("sqlite:{path}?immutable={immutable}").parse()?;
+    let settings = Settings {
+        keeps_statements: true,
+        timeout: None,
+    };
+    let mut conn = Connection::new(options.disable_statement_logging().connect().await?, settings);
+    conn.run(PRAGMAS).await?;
+    Ok(conn)
 }
 
 /// Moves all of the write-ahead log into the database and truncates the log's file. False if a reader's transaction, which
 /// may be another program's, still needs the log after `wait`.
-pub(crate) async fn empty_log(conn: &mut SqliteConnection, wait: Duration) -> Result<bool, StoreError> {
+pub(crate) async fn empty_log(conn: &mut Connection, wait: Duration) -> Result<bool, StoreError> {
     set_busy(conn, wait).await?;
     let busy = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
         .fetch_one(&mut *conn)
@@ -85,17 +124,17 @@ pub(crate) async fn empty_log(conn: &mut SqliteConnection, wait: Duration) -> Re
     Ok(busy? == 0)
 }
 
-async fn set_busy(conn: &mut SqliteConnection, wait: Duration) -> Result<(), StoreError> {
+async fn set_busy(conn: &mut Connection, wait: Duration) -> Result<(), StoreError> {
     // A pragma takes no bound parameter. The text that is put in is a number, so it can't inject SQL.
     let sql = format!("PRAGMA busy_timeout = {}", wait.as_millis());
     sqlx::query(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
 }
 
-/// The schema changes of `migrations/`, oldest first. They are listed by hand because the macro `sqlx::migrate!` would compile
+/// The schema changes of `migrations/sqlite/`, oldest first. They are listed by hand because the macro `sqlx::migrate!` would compile
 /// SQLite and the asynchronous runtime a second time, for the build machine.
 fn migrator() -> Migrator {
-    let migrations = [(1, "store", include_str!("../../../migrations/0001_store.sql"))];
+    let migrations = [(1, "store", include_str!("../../../migrations/sqlite/0001_store.sql"))];
     Migrator::with_migrations(
         migrations
             .map(|(version, name, sql)| {
@@ -106,24 +145,13 @@ fn migrator() -> Migrator {
     )
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .pragma("temp_store", "MEMORY")
-        // 1 MiB for each connection. The file is not memory-mapped: mapped pages count as resident once for each connection.
-        .pragma("cache_size", "-1024")
-        .statement_cache_capacity(64)
-        .disable_statement_logging()
-}
-
 /// Checks that the database is a complete store: a writer may still be creating it, or its write-ahead log may be missing.
-pub(crate) async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+pub(crate) async fn check_readable(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     match has_schema(conn).await {
         Ok(true) => Ok(()),
         Ok(false) if lacks_log(path) => Err(StoreError::Empty(path.to_owned())),
         // A writer is creating it at this moment.
-        Ok(false) => Err(StoreError::Missing(path.to_owned())),
+        Ok(false) => Err(StoreError::Missing(path.display().to_string())),
         Err(error) => Err(explained(error, path)),
     }
 }
@@ -138,7 +166,7 @@ fn explained(error: StoreError, path: &Path) -> StoreError {
 }
 
 /// Whether the migrations have run: a database's file exists a moment before its tables.
-async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+async fn has_schema(conn: &mut Connection) -> Result<bool, StoreError> {
     let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'tokens'")
         .fetch_one(conn)
         .await?;
@@ -147,7 +175,7 @@ async fn has_schema(conn: &mut SqliteConnection) -> Result<bool, StoreError> {
 
 /// Empties the log and closes the writer's connection. After that a copy of the database's file alone is complete, even if an
 /// api still reads the database, for which SQLite keeps the log's file.
-pub(crate) async fn close(mut conn: SqliteConnection) -> Result<(), StoreError> {
+pub(crate) async fn close(mut conn: Connection) -> Result<(), StoreError> {
     let emptied = empty_log(&mut conn, Duration::from_millis(500)).await;
     conn.close().await?;
     emptied.map(drop)

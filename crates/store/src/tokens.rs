@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sidevault_keys::Token;
 use sidevault_model::{Access, Timestamp, VaultId};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use crate::StoreError;
 use crate::keyring::Keyring;
@@ -63,7 +63,7 @@ impl TokenRecord {
         }
     }
 
-    pub(crate) fn from_row(row: &SqliteRow, keyring: &Keyring) -> Result<Self, StoreError> {
+    pub(crate) fn from_row(row: &AnyRow, keyring: &Keyring) -> Result<Self, StoreError> {
         let jti: String = row.try_get("jti")?;
         let revoked_at = row.try_get::<Option<i64>, _>("revoked_at")?.map(Timestamp::from_millis);
         let aad = RowAad::token(&jti, revoked_at);

@@ -8,10 +8,15 @@ use sidevault_keys::Credentials;
 use sidevault_model::activity::{Action, ActivityOutcome, Actor, Resource, ResourceType, VaultRef};
 use sidevault_model::{ApiRequest, Edit, File, FileId, Item, ItemId, ItemInput, State, Timestamp, VaultId};
 use sidevault_store::{
-    DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, StoreError, TokenRecord, VaultInfo, Writer, WriterOptions,
+    DATABASE_FILE, Database, LOCAL_SOURCE, Reader, ReaderOptions, StoreError, TokenRecord, VaultInfo, Writer,
+    WriterOptions,
 };
 use sqlx::{ConnectOptions, Connection};
 use tokio::task::JoinSet;
+
+fn directory(path: &Path) -> Database {
+    Database::Sqlite(path.to_owned())
+}
 
 struct TestStore {
     dir: tempfile::TempDir,
@@ -28,7 +33,7 @@ impl TestStore {
     async fn with(options: WriterOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (keys, _) = Credentials::generate();
-        let writer = Writer::open(dir.path(), keys.kek(), options).await.unwrap();
+        let writer = Writer::open(&directory(dir.path()), keys.kek(), options).await.unwrap();
         let vault = keys.id_key().vault("apps");
         let mut store = Self {
             dir,
@@ -44,7 +49,9 @@ impl TestStore {
     async fn reopened(self, options: WriterOptions) -> Self {
         self.writer.close().await.unwrap();
         Self {
-            writer: Writer::open(self.dir.path(), self.keys.kek(), options).await.unwrap(),
+            writer: Writer::open(&directory(self.dir.path()), self.keys.kek(), options)
+                .await
+                .unwrap(),
             ..self
         }
     }
@@ -63,7 +70,7 @@ impl TestStore {
     }
 
     async fn reader(&self) -> Reader {
-        Reader::open(self.dir.path(), self.keys.kek(), ReaderOptions::default())
+        Reader::open(&directory(self.dir.path()), self.keys.kek(), ReaderOptions::default())
             .await
             .unwrap()
     }
@@ -470,12 +477,17 @@ async fn counts_and_versions_of_a_vault_follow_its_items() {
 #[tokio::test]
 async fn a_second_writer_and_other_keys_are_refused() {
     let store = TestStore::new().await;
-    let second = Writer::open(store.dir.path(), store.keys.kek(), WriterOptions::default()).await;
+    let second = Writer::open(&directory(store.dir.path()), store.keys.kek(), WriterOptions::default()).await;
     assert!(matches!(second, Err(StoreError::Locked(_))));
     let (stranger, _) = Credentials::generate();
-    let wrong = Reader::open(store.dir.path(), stranger.kek(), ReaderOptions::default()).await;
+    let wrong = Reader::open(&directory(store.dir.path()), stranger.kek(), ReaderOptions::default()).await;
     assert!(matches!(wrong, Err(StoreError::WrongKeys(_))));
-    let missing = Reader::open(Path::new("/nonexistent"), stranger.kek(), ReaderOptions::default()).await;
+    let missing = Reader::open(
+        &directory(Path::new("/nonexistent")),
+        stranger.kek(),
+        ReaderOptions::default(),
+    )
+    .await;
     assert!(matches!(missing, Err(StoreError::Missing(_))));
 }
 
@@ -851,21 +863,21 @@ async fn a_copy_without_its_log_is_refused_and_stays_as_it_is() {
     let database = copy.path().join(DATABASE_FILE);
     std::fs::copy(store.dir.path().join(DATABASE_FILE), &database).unwrap();
     let before = std::fs::read(&database).unwrap();
-    let read = Reader::open(copy.path(), store.keys.kek(), ReaderOptions::default()).await;
+    let read = Reader::open(&directory(copy.path()), store.keys.kek(), ReaderOptions::default()).await;
     assert!(matches!(&read, Err(StoreError::Empty(_))));
     let error = read.err().unwrap().to_string();
     assert!(error.contains("1password.sqlite-wal is missing"), "{error}");
-    let written = Writer::open(copy.path(), store.keys.kek(), WriterOptions::default()).await;
+    let written = Writer::open(&directory(copy.path()), store.keys.kek(), WriterOptions::default()).await;
     assert!(matches!(written, Err(StoreError::Empty(_))));
     assert_eq!(std::fs::read(&database).unwrap(), before);
 
     // A writer that was killed while it created the store leaves the same file, and `-unfinished` beside it.
     std::fs::write(copy.path().join(format!("{DATABASE_FILE}-unfinished")), "").unwrap();
-    let writer = Writer::open(copy.path(), store.keys.kek(), WriterOptions::default())
+    let writer = Writer::open(&directory(copy.path()), store.keys.kek(), WriterOptions::default())
         .await
         .unwrap();
     writer.close().await.unwrap();
-    let reader = Reader::open(copy.path(), store.keys.kek(), ReaderOptions::default())
+    let reader = Reader::open(&directory(copy.path()), store.keys.kek(), ReaderOptions::default())
         .await
         .unwrap();
     assert_eq!(reader.snapshot().await.unwrap().vaults().count(), 0);
@@ -925,14 +937,14 @@ async fn reads_go_on_after_a_store_with_other_keys_was_copied_over() {
     for suffix in ["-wal", "-shm"] {
         std::fs::remove_file(file(store.dir.path(), suffix)).unwrap();
     }
-    reader.look_for_other_files().await.unwrap();
+    reader.catch_up().await.unwrap();
     assert_eq!(
         value(&reader, &item).await.as_deref(),
         Some("v1"),
         "no writer has opened the copied store yet"
     );
     std::fs::write(file(store.dir.path(), "-shm"), "").unwrap();
-    let result = reader.look_for_other_files().await;
+    let result = reader.catch_up().await;
     assert!(matches!(result, Err(StoreError::WrongKeys(_))), "{result:?}");
     assert_eq!(value(&reader, &item).await.as_deref(), Some("v1"));
 }

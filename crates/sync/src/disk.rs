@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use sidevault_store::Database;
+
 /// The kind of disk that a directory is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disk {
@@ -34,8 +36,12 @@ impl fmt::Display for Disk {
     }
 }
 
-/// The kind of disk that `dir` is on, from this process's mount table. Without a table it counts as persistent.
-pub fn disk_of(dir: &Path) -> Disk {
+/// The kind of disk that a store in the data directory `dir` is on, from this process's mount table. Without a table it counts
+/// as persistent, and so does the disk of a database server.
+pub fn disk_of(database: &Database, dir: &Path) -> Disk {
+    if !database.is_in_directory() {
+        return Disk::Persistent;
+    }
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     std::fs::read_to_string("/proc/self/mountinfo").map_or(Disk::Persistent, |table| find(&table, &dir))
 }

@@ -2,26 +2,31 @@
 //!
 //! [`start`] opens the store for writing and starts these tasks, which run until [`Running::stop`]: the writer (`queue`),
 //! which commits many commands with one `fsync`; one task for each directory source (`directory`); and one task for each
-//! connection of an api or an administrator's command (`link`).
+//! connection of an api or an administrator's command (`link`). The first two run only in the process that leads (`leader`).
 
+mod admin_socket;
 mod config;
 mod directory;
 mod disk;
 mod error;
 mod execute;
+mod leader;
 mod link;
 mod low_disk;
 mod metrics;
+mod offline;
 mod queue;
 mod status;
 mod sync;
 mod vault_ids;
 
+pub use admin_socket::ADMIN_SOCKET;
 pub use config::{Config, ConfigError, DirectorySource, VaultMapping};
 pub use disk::{Disk, disk_of};
 pub use error::SyncError;
 pub use low_disk::LowDisk;
 pub use metrics::Metrics;
+pub use offline::Offline;
 pub use queue::{Queue, QueueClosed};
 pub use status::Status;
-pub use sync::{ADMIN_SOCKET, Offline, Options, Running, start};
+pub use sync::{Options, Running, start};

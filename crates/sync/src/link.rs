@@ -15,7 +15,8 @@ use crate::status::Status;
 /// What every connection is served with.
 #[derive(Clone)]
 pub(crate) struct LinkServer {
-    pub(crate) queue: Queue,
+    /// The writer's queue. None while another process leads.
+    pub(crate) leading: watch::Receiver<Option<Queue>>,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) committed: watch::Receiver<i64>,
@@ -37,9 +38,9 @@ impl LinkServer {
         while let Some(message) = incoming.recv().await {
             match message {
                 Incoming::Request { body, reply } => {
-                    let queue = self.queue.clone();
+                    let queue = self.leading.borrow().clone();
                     // A task for each command, so that all waiting commands can share one commit.
-                    tokio::spawn(async move { reply.send(carry_out(&queue, &body).await) });
+                    tokio::spawn(async move { reply.send(carry_out(queue, &body).await) });
                 }
                 Incoming::Notice(body) => self.notice(&body).await,
             }
@@ -47,9 +48,13 @@ impl LinkServer {
     }
 
     async fn notice(&self, body: &[u8]) {
+        let Some(queue) = self.leading.borrow().clone() else {
+            tracing::debug!("a notice was dropped, because another process leads");
+            return;
+        };
         let taken = match serde_json::from_slice(body) {
-            Ok(Notice::Activity(requests)) => self.queue.activity(requests).await,
-            Ok(Notice::TokenSeen(record)) => self.queue.token_seen(record).await,
+            Ok(Notice::Activity(requests)) => queue.activity(requests).await,
+            Ok(Notice::TokenSeen(record)) => queue.token_seen(record).await,
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::warn!(
@@ -64,19 +69,30 @@ impl LinkServer {
         }
     }
 
-    /// Sends the sequence number of the newest change, and the state of the sources, whenever one of them changes.
+    /// Sends whether this process leads, and while it does, the number of the newest change and the state of the sources, whenever
+    /// one of them changes.
     async fn notify_of_changes(mut self, peer: Peer) {
         let mut health = self.status.subscribe();
-        health.mark_changed();
-        self.committed.mark_changed();
+        self.leading.mark_changed();
         loop {
             let notice = tokio::select! {
+                biased;
+                changed = self.leading.changed() => match changed {
+                    Ok(()) => {
+                        // A new leader's state follows at once.
+                        health.mark_changed();
+                        self.committed.mark_changed();
+                        Notice::Leading(self.leading.borrow_and_update().is_some())
+                    }
+                    Err(_) => return,
+                },
                 changed = self.committed.changed() => match changed {
                     Ok(()) => Notice::Changed(*self.committed.borrow_and_update()),
                     Err(_) => return,
                 },
                 changed = health.changed() => match changed {
-                    Ok(()) => Notice::Health(self.status.dependencies()),
+                    Ok(()) if self.leading.borrow().is_some() => Notice::Health(self.status.dependencies()),
+                    Ok(()) => continue,
                     Err(_) => return,
                 },
             };
@@ -103,7 +119,13 @@ impl Drop for CountedLink {
     }
 }
 
-async fn carry_out(queue: &Queue, body: &[u8]) -> Bytes {
+async fn carry_out(queue: Option<Queue>, body: &[u8]) -> Bytes {
+    let Some(queue) = queue else {
+        return encode(&CommandAnswer::Refused(CommandRefusal::new(
+            FailureKind::Standby,
+            "this sync is a standby: another process writes to the store",
+        )));
+    };
     let answer = match serde_json::from_slice::<CommandMessage<Command>>(body) {
         Ok(CommandMessage { request_id, command }) => {
             let answer = queue.command(command).await.unwrap_or_else(|closed| {

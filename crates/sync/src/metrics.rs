@@ -24,6 +24,8 @@ pub struct Metrics {
     propagation: Histogram,
     writable: Gauge,
     unwritable_since: Gauge,
+    leader: Gauge,
+    lease_term: Gauge,
     disk_free: Gauge,
     low_disk_threshold: Gauge,
     activity_not_kept: Counter,
@@ -70,6 +72,18 @@ impl Default for Metrics {
                 r,
                 "store_unwritable_since_timestamp_seconds",
                 "Unix time since which writes to the store fail; 0 while they succeed",
+                Gauge::default(),
+            ),
+            leader: registered(
+                r,
+                "sync_leader",
+                "1 if this process leads, and so writes; 0 if it is a standby",
+                Gauge::default(),
+            ),
+            lease_term: registered(
+                r,
+                "sync_lease_term",
+                "Number of this leader, which grows with each new one; 0 for a store in a data directory",
                 Gauge::default(),
             ),
             disk_free: with_unit(
@@ -177,6 +191,17 @@ impl Metrics {
         };
         self.writable.set(i64::from(since == 0));
         self.unwritable_since.set(since);
+    }
+
+    /// Notes that this process leads, as the leader with this number; 0 for a store in a data directory.
+    pub(crate) fn leads(&self, term: i64) {
+        self.leader.set(1);
+        self.lease_term.set(term);
+    }
+
+    /// Notes that this process does not lead any more.
+    pub(crate) fn stands_by(&self) {
+        self.leader.set(0);
     }
 
     pub(crate) fn propagated(&self, took: Duration) {

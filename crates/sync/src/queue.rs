@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidevault_keys::IdKey;
-use sidevault_model::{ApiRequest, Timestamp};
+use sidevault_model::ApiRequest;
 use sidevault_store::{Command, CommandAnswer, CommandRefusal, FailureKind, Space, StoreError, TokenRecord, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -171,6 +171,10 @@ pub(crate) fn refusal(error: &StoreError) -> CommandRefusal {
             FailureKind::Unavailable,
             format!("{error}. Nothing was changed. Once the disk has free space, writes work again without a restart"),
         ),
+        StoreError::OutcomeUnknown => CommandRefusal::new(
+            FailureKind::Unavailable,
+            format!("{error}. Read the item before you try again"),
+        ),
         error if error.is_disk_error() => CommandRefusal::new(
             FailureKind::Unavailable,
             "the store can't be written at the moment; /health and the log of sync say why. Nothing was changed",
@@ -254,6 +258,13 @@ impl Committer {
                 .into_iter()
                 .zip(outcomes)
                 .for_each(|(job, outcome)| job.answer(outcome)),
+            // The jobs must not be carried out twice.
+            Err(StoreError::OutcomeUnknown) => {
+                self.failed(&StoreError::OutcomeUnknown);
+                for job in jobs {
+                    job.answer(JobResult::Failed(StoreError::OutcomeUnknown));
+                }
+            }
             Err(error) => {
                 self.failed(&error);
                 if jobs.len() > 1 {
@@ -432,14 +443,8 @@ impl Committer {
             tracing::error!(%error, "the store failed to carry out a write");
             return;
         }
-        let since = match self.context.status.writer_state() {
-            WriterState::Failed { since, .. } => since,
-            _ => Timestamp::now(),
-        };
-        self.context.status.writer(WriterState::Failed {
-            since,
-            error: error.to_string(),
-        });
+        let status = &self.context.status;
+        status.writer(WriterState::failed(error, status));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sidevault_model::{Dependency, DependencyStatus, Timestamp};
+use sidevault_store::Database;
 use tokio::sync::watch;
 
 use crate::disk::Disk;
@@ -36,6 +37,11 @@ pub(crate) enum WriterState {
     Good,
     /// The disk has little free space. The text says how little.
     Low(String),
+    /// Another process leads, and this one does not write.
+    Standby {
+        /// The database, and who leads.
+        leader: String,
+    },
     /// Nothing can be written.
     Failed {
         since: Timestamp,
@@ -44,10 +50,21 @@ pub(crate) enum WriterState {
 }
 
 impl WriterState {
+    /// The state after an error, since the first of several errors in a row.
+    pub(crate) fn failed(error: &impl ToString, status: &Status) -> Self {
+        Self::Failed {
+            since: match status.writer_state() {
+                Self::Failed { since, .. } => since,
+                _ => Timestamp::now(),
+            },
+            error: error.to_string(),
+        }
+    }
+
     /// What is wrong, in words for `/health` and the log; `None` if nothing is.
     pub(crate) fn problem(&self) -> Option<String> {
         match self {
-            Self::Good => None,
+            Self::Good | Self::Standby { .. } => None,
             Self::Low(warning) => Some(warning.clone()),
             Self::Failed { since, error } => Some(format!(
                 "nothing can be written since {since}: {error}. Reads still work. Writes work again, without a restart, as \
@@ -76,26 +93,37 @@ impl SourceState {
 pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
     writer: Mutex<WriterState>,
+    /// The name of the store in `/health`.
+    store: &'static str,
     /// The message of the store in `/health` while nothing is wrong.
-    connected: String,
+    connected: Mutex<String>,
     changed: watch::Sender<()>,
     metrics: Arc<Metrics>,
 }
 
 impl Status {
-    pub(crate) fn new(disk: &Disk, local_vaults: bool, metrics: Arc<Metrics>) -> Self {
-        let message = if disk.is_ephemeral() && local_vaults {
-            format!("Connected to ./1password.sqlite. WARNING: local vaults are on {disk}")
+    pub(crate) fn new(database: &Database, metrics: Arc<Metrics>) -> Self {
+        let (store, connected) = if database.is_in_directory() {
+            ("sqlite", "Connected to ./1password.sqlite".to_owned())
         } else {
-            "Connected to ./1password.sqlite".to_owned()
+            ("postgres", format!("Connected to {database}"))
         };
         Self {
             sources: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
-            connected: message,
+            store,
+            connected: Mutex::new(connected),
             changed: watch::Sender::new(()),
             metrics,
         }
+    }
+
+    /// Notes that this process leads.
+    pub(crate) fn leads(&self, disk: &Disk, local_vaults: bool) {
+        if disk.is_ephemeral() && local_vaults {
+            lock(&self.connected).push_str(&format!(". WARNING: local vaults are on {disk}"));
+        }
+        self.writer(WriterState::Good);
     }
 
     /// Sets a source's state. A change is logged and published.
@@ -135,6 +163,9 @@ impl Status {
             (WriterState::Failed { .. }, WriterState::Failed { .. }) => {}
             (_, WriterState::Failed { error, .. }) => tracing::error!(error, "the store can't be written"),
             (WriterState::Failed { since, .. }, _) => tracing::info!(%since, "the store can be written again"),
+            (_, WriterState::Standby { leader }) => {
+                tracing::info!(leader, "standby: another process writes to the store")
+            }
             (WriterState::Good, WriterState::Low(warning)) => tracing::warn!("{warning}"),
             (WriterState::Low(_), WriterState::Good) => tracing::info!("there is enough room on the disk again"),
             _ => {}
@@ -175,19 +206,22 @@ impl Status {
     fn store(&self) -> Dependency {
         let state = self.writer_state();
         let status = match state {
-            WriterState::Good => DependencyStatus::Active,
+            WriterState::Good | WriterState::Standby { .. } => DependencyStatus::Active,
             WriterState::Low(_) => DependencyStatus::Degraded,
             WriterState::Failed { .. } => DependencyStatus::Failed,
         };
-        let message = state.problem().unwrap_or_else(|| self.connected.clone());
+        let message = state.problem().unwrap_or_else(|| lock(&self.connected).clone());
         match state {
             // An error of the store may name a row, so only clients with a token see it.
-            WriterState::Failed { since, .. } => Dependency::new("sqlite", status)
+            WriterState::Failed { since, .. } => Dependency::new(self.store, status)
                 .with_message(format!(
                     "nothing can be written since {since}; the log of sync says why"
                 ))
                 .with_detail(message),
-            _ => Dependency::new("sqlite", status).with_message(message),
+            WriterState::Standby { leader } => {
+                Dependency::new(self.store, status).with_message(format!("standby: another process writes to {leader}"))
+            }
+            _ => Dependency::new(self.store, status).with_message(message),
         }
     }
 }
@@ -212,7 +246,7 @@ mod tests {
     use super::*;
 
     fn status_of(state: SourceState) -> Dependency {
-        let status = Status::new(&Disk::Persistent, false, Arc::default());
+        let status = Status::new(&Database::Sqlite("data".into()), Arc::default());
         status.source("git", state);
         status.dependencies().pop().unwrap()
     }

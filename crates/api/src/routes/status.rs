@@ -64,7 +64,10 @@ fn dependencies(api: &Api) -> Vec<Dependency> {
 pub(super) async fn metrics(State(api): State<Arc<Api>>, caller: Option<Caller>) -> Response {
     let details = api.config.health_details || caller.is_some();
     let snapshot = match api.open_store() {
-        Some(store) => store.snapshot().await.ok(),
+        Some(store) => {
+            api.metrics.store(store);
+            store.snapshot().await.ok()
+        }
         None => None,
     };
     metrics_body(api.metrics.encode(snapshot.as_deref(), api.link.is_up(), details))

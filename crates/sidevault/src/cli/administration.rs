@@ -102,6 +102,50 @@ pub(crate) struct TokenCreate {
 /// `None`: never. The alias keeps clap from reading `Option` as an argument that may be left out.
 pub(crate) type ExpiresIn = std::option::Option<std::time::Duration>;
 
+/// The commands of `store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Make an empty store
+    ///
+    /// sync makes one when it starts. This command is for a deployment where sync may not change the schema.
+    Init {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say which store this is, and whether it can be read with these keys
+    Check {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Bring the store's schema up to date
+    ///
+    /// sync does so when it starts. No sync may be writing to the store.
+    Migrate {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy the store to another database, and compare both row by row
+    ///
+    /// No sync may be writing to either. The original stays as it is. After an interruption, the same command goes on where it
+    /// stopped. Both are a data directory, a URL (postgres://...), or a file that holds a URL.
+    #[command(after_help = MOVE_EXAMPLES)]
+    Move {
+        /// Where to copy to: an empty database, or a directory without a store
+        #[arg(long, value_name = "STORE")]
+        to: String,
+        /// Where to copy from [default: SIDEVAULT_STORE, or the data directory]
+        #[arg(long, value_name = "STORE")]
+        from: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+const MOVE_EXAMPLES: &str = "\
+Examples:
+  sidevault store move --to postgres://sidevault@db.example/vaults
+  sidevault store move --from url.txt --to /home/opuser/.op/data";
+
 /// The commands of `vault`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Vault {

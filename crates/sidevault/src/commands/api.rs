@@ -29,7 +29,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
     let tls = tls(settings.tls, &settings.data, &stop)?;
     let (links, bus) = listening::bus(settings.bus_port, settings.bus_peers, &credentials)?;
     let config = Config {
-        data: settings.data,
+        database: settings.database,
         sync_timeout: settings.sync_timeout,
         inline_file_bytes: settings.inline_file_bytes,
         health_details: settings.health_details,

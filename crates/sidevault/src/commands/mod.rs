@@ -15,6 +15,8 @@ pub(crate) mod operator;
 #[cfg(feature = "server")]
 pub(crate) mod quickstart;
 #[cfg(feature = "server")]
+pub(crate) mod store;
+#[cfg(feature = "server")]
 pub(crate) mod sync;
 #[cfg(feature = "server")]
 pub(crate) mod token;

@@ -14,7 +14,7 @@ use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
 use sidevault_keys::{Credentials, Issuer};
 use sidevault_model::filter::fold;
 use sidevault_model::{Dependency, DependencyStatus};
-use sidevault_store::{DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry};
+use sidevault_store::{DATABASE_FILE, Database, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry};
 use sidevault_sync::{Config, LowDisk, Options, Running, SyncError, start};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -260,7 +260,7 @@ async fn vaults(data: &Path, credentials: &Credentials) -> Result<Vec<Arc<VaultE
         connections: 1,
         ..ReaderOptions::default()
     };
-    let reader = Reader::open(data, credentials.kek(), options).await?;
+    let reader = Reader::open(&Database::Sqlite(data.to_owned()), credentials.kek(), options).await?;
     let vaults = reader.snapshot().await?.vaults().cloned().collect();
     reader.close().await;
     Ok(vaults)
@@ -298,6 +298,7 @@ impl Server {
         let _ = (to_api.try_send(api_end), to_sync.try_send(sync_end));
         let options = Options {
             dir: data.to_owned(),
+            database: Database::Sqlite(data.to_owned()),
             credentials: keys.credentials.clone(),
             config,
             low_disk: settings.low_disk,
@@ -307,7 +308,7 @@ impl Server {
         let link = Arc::new(SyncLink::default());
         let api = Api::new(
             ApiConfig {
-                data: data.to_owned(),
+                database: Database::Sqlite(data.to_owned()),
                 sync_timeout: Duration::from_secs(10),
                 inline_file_bytes: 100 * 1024,
                 health_details: settings.health_details,
@@ -354,7 +355,10 @@ impl Server {
         } else {
             token::kept(home.path(), &keys.credentials, &keys.issuer, &vaults)?
         };
-        let sync = &self.sync.queue;
+        let sync = self
+            .sync
+            .queue()
+            .ok_or_else(|| Failure::Conflict("another process writes to the store".to_owned()))?;
         sync.command(token.registration())
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
@@ -364,7 +368,7 @@ impl Server {
             sample = ready::vault_for_sample(&vaults, locals);
         }
         if let Some(vault) = sample {
-            ready::add_sample(sync, vault, &token.jti, arguments.dev_token).await?;
+            ready::add_sample(&sync, vault, &token.jti, arguments.dev_token).await?;
         }
         if home.lifetime() != Lifetime::Ephemeral {
             std::fs::write(home.path().join(URL_FILE), url)?;

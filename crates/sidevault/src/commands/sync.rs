@@ -33,6 +33,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     let (links, bus) = listening::bus(settings.bus_port, settings.bus_peers, &credentials)?;
     let running = start(Options {
         dir: settings.data,
+        database: settings.database,
         credentials: Arc::new(credentials),
         config,
         low_disk: settings.low_disk,

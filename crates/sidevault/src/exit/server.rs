@@ -31,9 +31,13 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::Missing(_) | StoreError::Empty(_) => Self::NotFound(message),
-            StoreError::Locked(_) => Self::Conflict(message),
-            StoreError::WrongKeys(_) | StoreError::Corrupt { .. } => Self::Integrity(message),
-            StoreError::Directory { .. } | StoreError::Newer(_) => Self::Config(message),
+            StoreError::Locked(_) | StoreError::NotLeader | StoreError::Occupied => Self::Conflict(message),
+            StoreError::WrongKeys(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::Incomplete
+            | StoreError::CopyDiffers(_) => Self::Integrity(message),
+            StoreError::Setting(_) | StoreError::Directory { .. } | StoreError::Newer(_) => Self::Config(message),
+            StoreError::OutcomeUnknown => Self::Unreachable(message),
             StoreError::LogNotRead(_)
             | StoreError::Full
             | StoreError::Unusable(_)
@@ -68,7 +72,7 @@ impl From<CommandRefusal> for Failure {
             FailureKind::ReadOnly => Self::Denied(refusal.message),
             FailureKind::Exists => Self::Conflict(refusal.message),
             FailureKind::Ephemeral => Self::Config(refusal.message),
-            FailureKind::Unavailable => Self::Unreachable(refusal.message),
+            FailureKind::Standby | FailureKind::Unavailable => Self::Unreachable(refusal.message),
             FailureKind::Internal => Self::Failed(refusal.message),
         }
     }

@@ -6,12 +6,15 @@
 
 use parking_lot::Mutex;
 use sidevault_model::VaultId;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, ValueRef};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Encode, Row as _, Type, ValueRef as _};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::StoreError;
-use crate::sqlite::ConnectionPool;
+use crate::connection::Connection;
+use crate::connection_pool::ConnectionPool;
+use crate::row::number;
+use crate::statement::Statement;
 
 /// The most keys of one query. SQLite keeps one prepared statement for each number of keys.
 const MAX_KEYS: usize = 8;
@@ -30,9 +33,9 @@ pub(super) trait ItemRow: Sized + Send + 'static {
     const SEALED: &'static str;
     /// The condition on the column; the key's value follows it.
     const CONDITION: &'static str;
-    /// Adds the key's value to the query.
-    fn push(key: &Self::Key, query: &mut QueryBuilder<Sqlite>);
-    fn read(row: &SqliteRow) -> Result<Self, StoreError>;
+    /// The key as a value of the query.
+    fn value(key: &Self::Key) -> impl Encode<'_, Any> + Type<Any>;
+    fn read(row: &AnyRow) -> Result<Self, StoreError>;
 }
 
 /// Loads the rows of one kind.
@@ -92,7 +95,7 @@ impl<R: ItemRow> BatchLoader<R> {
     }
 
     /// Loads the rows of the first keys in the list, and sends each task its rows. False if there are no keys.
-    async fn load_batch(&self, conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+    async fn load_batch(&self, conn: &mut Connection) -> Result<bool, StoreError> {
         let batch: Vec<_> = {
             let mut waiting = self.waiting.lock();
             waiting.retain(|one| !one.reply.is_closed());
@@ -113,7 +116,7 @@ impl<R: ItemRow> BatchLoader<R> {
 
 /// The rows with one key, however large they are.
 pub(super) async fn load_alone<R: ItemRow>(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     vault: VaultId,
     key: R::Key,
 ) -> Result<Vec<R>, StoreError> {
@@ -122,11 +125,8 @@ pub(super) async fn load_alone<R: ItemRow>(
 }
 
 /// The rows of each key. Of several keys, those with a large row get `None`.
-async fn query<R: ItemRow>(
-    keys: &[(VaultId, R::Key)],
-    conn: &mut SqliteConnection,
-) -> Result<Vec<Loaded<R>>, StoreError> {
-    let mut query = QueryBuilder::new("");
+async fn query<R: ItemRow>(keys: &[(VaultId, R::Key)], conn: &mut Connection) -> Result<Vec<Loaded<R>>, StoreError> {
+    let mut query = Statement::new("");
     for (n, (vault, key)) in keys.iter().enumerate() {
         query.push(if n > 0 { " UNION ALL SELECT " } else { "SELECT " });
         query.push(n).push(" AS n, ").push(R::COLUMNS).push(", ");
@@ -138,13 +138,13 @@ async fn query<R: ItemRow>(
             )),
         };
         query.push(" FROM items WHERE vault_id = ");
-        query.push_bind(vault.as_str().to_owned()).push(R::CONDITION);
-        R::push(key, &mut query);
+        query.bind(vault.as_str())?.push(R::CONDITION);
+        query.bind(R::value(key))?;
     }
-    let rows = query.build().fetch_all(conn).await?;
+    let rows = query.fetch_all(conn).await?;
     let mut loaded: Vec<Loaded<R>> = keys.iter().map(|_| Ok(Some(Vec::new()))).collect();
     for row in &rows {
-        let Some(of_key) = loaded.get_mut(row.try_get::<u32, _>("n")? as usize) else {
+        let Some(of_key) = loaded.get_mut(number::<usize>(row, "n")?) else {
             continue;
         };
         if row.try_get_raw(R::SEALED)?.is_null() {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Encode, Row as _, Type};
 
 use super::batch_loader::{ItemRow, load_alone};
 use super::{Reader, Snapshot};
 use crate::StoreError;
 use crate::cache::{SealedDetail, SealedSummary};
 use crate::keyring::Keyring;
+use crate::row::number;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal::Detail;
 
@@ -149,7 +150,7 @@ impl Reader {
         .await?;
         let Some(found) = row else { return Ok(None) };
         let row = SealedDetail::read(&found)?;
-        let aad = if found.try_get("present")? {
+        let aad = if found.try_get::<i64, _>("present")? == 1 {
             RowAad::detail(vault, item, row.version, row.times)
         } else {
             RowAad::history(vault, item, row.version, row.times.updated_at)
@@ -173,7 +174,7 @@ impl Reader {
         rows.iter()
             .map(|row| {
                 Ok(ItemVersion {
-                    version: row.try_get("version")?,
+                    version: number(row, "version")?,
                     updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
                 })
             })
@@ -280,13 +281,13 @@ impl ItemRow for SealedDetail {
     const SEALED: &'static str = "detail";
     const CONDITION: &'static str = " AND id = ";
 
-    fn push(key: &ItemId, query: &mut QueryBuilder<Sqlite>) {
-        query.push_bind(key.as_str().to_owned());
+    fn value(key: &ItemId) -> impl Encode<'_, Any> + Type<Any> {
+        key.as_str()
     }
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
-            version: row.try_get("version")?,
+            version: number(row, "version")?,
             times: ItemTimes::read(row)?,
             detail: row.try_get::<Vec<u8>, _>("detail")?.into_boxed_slice(),
         })
@@ -299,21 +300,21 @@ impl ItemRow for SealedSummary {
     const SEALED: &'static str = "summary";
     const CONDITION: &'static str = " AND title_hash = ";
 
-    fn push(key: &[u8; 32], query: &mut QueryBuilder<Sqlite>) {
-        query.push_bind(key.to_vec());
+    fn value(key: &[u8; 32]) -> impl Encode<'_, Any> + Type<Any> {
+        &key[..]
     }
 
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
         Ok(Self {
             item: ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))?,
-            version: row.try_get("version")?,
+            version: number(row, "version")?,
             columns: list_columns(row)?,
             sealed: row.try_get::<Vec<u8>, _>("summary")?.into_boxed_slice(),
         })
     }
 }
 
-fn list_columns(row: &SqliteRow) -> Result<ListColumns, StoreError> {
+fn list_columns(row: &AnyRow) -> Result<ListColumns, StoreError> {
     let state = row.try_get::<Option<&str>, _>("state")?.map(State::from_word);
     let title_hash = row.try_get::<&[u8], _>("title_hash")?.try_into();
     match (state, title_hash) {

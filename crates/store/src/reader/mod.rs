@@ -1,5 +1,7 @@
-//! Reads. Every call first checks, with one `pread`, whether anything was committed since the caches were brought up to date.
-//! So a read is right without any message from the writer.
+//! Reads, from caches that are brought up to date by the change log.
+//!
+//! SQLite: every call first checks, with one `pread`, whether anything was committed since, so a read is right without any
+//! message from the writer. PostgreSQL: [`Reader::catch_up`] asks the server, so a read may be as old as the last call of it.
 
 mod batch_loader;
 mod files;
@@ -11,8 +13,8 @@ pub use items::{ItemVersion, StoredItem, Summary};
 pub use records::ChangeRecord;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use sidevault_keys::{IndexKey, KeyEncryptionKey, Token};
@@ -20,10 +22,12 @@ use sidevault_model::{Access, Vault, VaultId};
 use tokio::sync::Mutex;
 
 use self::batch_loader::BatchLoader;
+use crate::StoreError;
 use crate::cache::{SealedCache, SealedDetail, SealedSummary};
+use crate::connection_pool::ConnectionPool;
+use crate::database::{Database, database_file};
 use crate::keyring::{Keyring, STORE};
-use crate::sqlite::{self, ConnectionPool, WalIndexWatcher, WalStamp};
-use crate::{DATABASE_FILE, StoreError};
+use crate::sqlite::{WalIndexWatcher, WalStamp};
 
 /// Limits of a [`Reader`].
 #[derive(Clone, Debug)]
@@ -111,14 +115,27 @@ impl Snapshot {
     }
 }
 
+/// How the reader learns of commits.
+enum Commits {
+    /// From the WAL index, at each read.
+    Sqlite {
+        wal_index: WalIndexWatcher,
+        /// The WAL index's header when the snapshot was read.
+        stamp: RwLock<WalStamp>,
+    },
+    /// From the server, at each call of [`Reader::catch_up`].
+    Postgres {
+        /// When the snapshot was last known to be up to date.
+        fresh_at: RwLock<Instant>,
+    },
+}
+
 /// Reads a store, which a [`crate::Writer`] in this or another process may be writing.
 pub struct Reader {
     snapshot: RwLock<Arc<Snapshot>>,
-    /// The WAL index's header when the snapshot was read.
-    stamp: RwLock<WalStamp>,
+    commits: Commits,
     /// Held by the one task that brings the snapshot up to date.
     refreshing: Mutex<()>,
-    wal_index: WalIndexWatcher,
     keyring: Keyring,
     cache: SealedCache,
     connections: ConnectionPool,
@@ -127,16 +144,24 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the store in `dir`.
+    /// Opens the store.
     ///
     /// # Errors
     /// [`StoreError::Missing`] until a writer has created the store; [`StoreError::Empty`] for a copy without its write-ahead
     /// log; [`StoreError::LogNotRead`] on a read-only volume whose writer was killed; [`StoreError::WrongKeys`] if the store was
-    /// created with another credentials file.
-    pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
-        let database = dir.join(DATABASE_FILE);
-        let connections = ConnectionPool::open(&database, options.connections).await?;
-        sqlite::check_readable(&mut *connections.acquire().await?, &database).await?;
+    /// created with another credentials file; [`StoreError::Newer`] if a newer version has written it.
+    pub async fn open(database: &Database, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
+        let connections = ConnectionPool::open(database.clone(), options.connections).await?;
+        database.check_readable(&mut *connections.acquire().await?).await?;
+        let commits = match database {
+            Database::Sqlite(dir) => Commits::Sqlite {
+                wal_index: WalIndexWatcher::open(&database_file(dir))?,
+                stamp: RwLock::new(WalStamp::NEVER),
+            },
+            Database::Postgres(_) => Commits::Postgres {
+                fresh_at: RwLock::new(Instant::now()),
+            },
+        };
         let reader = Self {
             snapshot: RwLock::new(Arc::new(Snapshot {
                 vaults: BTreeMap::new(),
@@ -145,9 +170,8 @@ impl Reader {
                 seq: -1,
                 opening: String::new(),
             })),
-            stamp: RwLock::new(WalStamp::NEVER),
+            commits,
             refreshing: Mutex::new(()),
-            wal_index: WalIndexWatcher::open(&database)?,
             keyring: Keyring::new(kek),
             cache: SealedCache::new(options.cache_bytes),
             connections,
@@ -157,41 +181,50 @@ impl Reader {
         let mut conn = reader.connections.acquire().await?;
         reader.keyring.load(&mut conn, STORE).await?;
         drop(conn);
-        reader.refresh().await?;
+        reader.catch_up().await?;
         Ok(reader)
     }
 
-    /// The snapshot after everything that was committed before this call.
+    /// The snapshot: with SQLite, after everything that was committed before this call; with PostgreSQL, after everything that
+    /// was committed before the last call of [`Reader::catch_up`] began.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
-        let now = self.wal_index.read()?;
-        if *self.stamp.read() == now {
-            return Ok(self.snapshot.read().clone());
+        if let Commits::Sqlite { wal_index, stamp } = &self.commits
+            && *stamp.read() != wal_index.read()?
+        {
+            // Boxed, like every call that goes to the database: most reads are served from memory, and their futures should
+            // not hold room for the state of a query.
+            return Box::pin(self.refresh(wal_index, stamp)).await;
         }
-        // Boxed, like every call that goes to the database: most reads are served from memory, and their futures should not
-        // hold room for the state of a query.
-        Box::pin(self.refresh()).await
+        Ok(self.snapshot.read().clone())
     }
 
-    /// Checks whether the database's files were replaced, and opens the new ones once a writer has opened them. Call it a few
-    /// times a second: [`Reader::snapshot`] notices only that the `-shm` file was replaced, because it makes no further system
-    /// call.
-    ///
-    /// # Errors
-    /// If the new store can't be read. Reads go on with the old one.
-    pub async fn look_for_other_files(&self) -> Result<(), StoreError> {
-        if self.wal_index.has_other_files() {
-            Box::pin(self.change_files()).await
-        } else {
-            Ok(())
+    /// The number of the newest change in the snapshot that reads see at the moment.
+    pub fn sequence(&self) -> i64 {
+        self.snapshot.read().seq
+    }
+
+    /// How many connections to the database are in use, and how many there may be.
+    pub fn connections(&self) -> (u32, u32) {
+        self.connections.usage()
+    }
+
+    /// For how long the snapshot may be out of date: since the last successful call of [`Reader::catch_up`]. Zero with SQLite.
+    pub fn age(&self) -> Duration {
+        match &self.commits {
+            Commits::Sqlite { .. } => Duration::ZERO,
+            Commits::Postgres { fresh_at } => fresh_at.read().elapsed(),
         }
     }
 
-    /// The result of `PRAGMA quick_check`: `ok`, or the first fault that SQLite finds. It reads within one transaction, so a
-    /// writer at the same time is not delayed, and its changes are not taken for damage.
+    /// The result of SQLite's `PRAGMA quick_check`: `ok`, or the first fault that SQLite finds. It reads within one transaction,
+    /// so a writer at the same time is not delayed, and its changes are not taken for damage. PostgreSQL has no such check.
     ///
     /// # Errors
     /// If the database is too damaged to be checked.
     pub async fn quick_check(&self) -> Result<String, StoreError> {
+        if let Commits::Postgres { .. } = self.commits {
+            return Ok("ok".to_owned());
+        }
         Ok(sqlx::query_scalar("PRAGMA quick_check")
             .fetch_one(&mut *self.connections.acquire().await?)
             .await?)

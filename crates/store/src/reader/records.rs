@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use sidevault_model::{ApiRequest, Timestamp, VaultId};
-use sqlx::{QueryBuilder, Row};
+use sqlx::Row as _;
 
 use super::Reader;
 use crate::activity::Activity;
 use crate::keyring::STORE;
+use crate::row::number;
 use crate::row_aad::RowAad;
+use crate::statement::Statement;
 use crate::{StoreError, TokenRecord, seal};
 
 /// The batches of the activity log that were written together.
@@ -57,19 +59,18 @@ impl Reader {
         if vaults.is_some_and(<[VaultId]>::is_empty) {
             return Ok(Some(Vec::new()));
         }
-        let mut query = QueryBuilder::new("SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > ");
-        query.push_bind(after).push(" AND seq <= ").push_bind(newest);
+        let mut query = Statement::new("SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > ");
+        query.bind(after)?.push(" AND seq <= ").bind(newest)?;
         if let Some(vaults) = vaults {
             query.push(" AND vault_id IN (");
-            let mut list = query.separated(", ");
-            for vault in vaults {
-                list.push_bind(vault.as_str().to_owned());
+            for (n, vault) in vaults.iter().enumerate() {
+                query.push(if n > 0 { ", " } else { "" }).bind(vault.as_str())?;
             }
             query.push(")");
         }
         query.push(" ORDER BY seq LIMIT ");
-        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.build().persistent(false).fetch_all(&mut *conn).await?;
+        query.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
+        let rows = query.fetch_all(&mut conn).await?;
         let changes = rows
             .iter()
             .map(|row| {
@@ -79,10 +80,10 @@ impl Reader {
                     kind: row.try_get("kind")?,
                     vault: row.try_get("vault_id")?,
                     item: row.try_get("item_id")?,
-                    version: row.try_get("version")?,
+                    version: number(row, "version")?,
                 })
             })
-            .collect::<Result<_, sqlx::Error>>()?;
+            .collect::<Result<_, StoreError>>()?;
         Ok(Some(changes))
     }
 

@@ -2,64 +2,88 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
+use parking_lot::RwLock;
 use sidevault_keys::IndexKey;
 use sidevault_model::{ItemId, Timestamp, Vault, VaultId, VaultType};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
-use super::{Reader, Snapshot, VaultEntry};
+use super::{Commits, Reader, Snapshot, VaultEntry};
 use crate::StoreError;
 use crate::cache::SealedCache;
+use crate::connection::Connection;
 use crate::keyring::{STORE, VaultKey};
+use crate::row::number;
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
-use crate::sqlite::{self, WalStamp};
+use crate::sqlite::{self, WalIndexWatcher, WalStamp};
+use crate::transfer::INCOMPLETE;
 
 impl Reader {
-    pub(super) async fn change_files(&self) -> Result<(), StoreError> {
-        let _guard = self.refreshing.lock().await;
-        // Another task may have opened the new files while this one waited.
-        if self.wal_index.has_other_files() {
-            self.reopen().await
-        } else {
-            Ok(())
+    /// Brings the snapshot up to date. Call it a few times a second, and when the writer announces a commit.
+    ///
+    /// With SQLite, [`Reader::snapshot`] does that at each call, but it makes no further system call to notice that the
+    /// database's files were replaced: this does, and opens the new ones once a writer has opened them.
+    ///
+    /// # Errors
+    /// If the database can't be read. Reads go on with the snapshot and the rows in the cache.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        match &self.commits {
+            Commits::Sqlite { wal_index, stamp } => {
+                if wal_index.has_other_files() {
+                    let _guard = self.refreshing.lock().await;
+                    // Another task may have opened the new files while this one waited.
+                    if wal_index.has_other_files() {
+                        self.reopen(wal_index, stamp).await?;
+                    }
+                }
+                self.snapshot().await.map(drop)
+            }
+            Commits::Postgres { fresh_at } => {
+                let _guard = self.refreshing.lock().await;
+                let begun = Instant::now();
+                self.read_changes().await?;
+                *fresh_at.write() = begun;
+                Ok(())
+            }
         }
     }
 
-    pub(super) async fn refresh(&self) -> Result<Arc<Snapshot>, StoreError> {
+    pub(super) async fn refresh(
+        &self,
+        wal_index: &WalIndexWatcher,
+        stamp: &RwLock<WalStamp>,
+    ) -> Result<Arc<Snapshot>, StoreError> {
         let _guard = self.refreshing.lock().await;
-        // If the new store can't be read, reads go on with the old one; `look_for_other_files` reports the error.
-        if self.wal_index.has_other_files() && self.reopen().await.is_err() {
+        // If the new store can't be read, reads go on with the old one; `catch_up` reports the error.
+        if wal_index.has_other_files() && self.reopen(wal_index, stamp).await.is_err() {
             return Ok(self.snapshot.read().clone());
         }
         // The stamp is read before the changes, so that a commit between the two makes the next call read them.
-        let now = self.wal_index.read()?;
-        if *self.stamp.read() != now {
-            self.catch_up().await?;
-            *self.stamp.write() = now;
+        let now = wal_index.read()?;
+        if *stamp.read() != now {
+            self.read_changes().await?;
+            *stamp.write() = now;
         }
         Ok(self.snapshot.read().clone())
     }
 
     /// Reads the changes since the snapshot's number, drops the changed rows from the cache and replaces the snapshot. Both
     /// happen under the snapshot's lock, so that [`Reader::keep`] can't put an old row into the cache in between.
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    async fn read_changes(&self) -> Result<(), StoreError> {
         let mut conn = self.connections.acquire().await?;
         let old = self.snapshot.read().clone();
         let rows = match last_change(&mut conn).await? {
+            (opening, newest) if opening == old.opening && newest == old.seq => return Ok(()),
             // If a writer has opened the store since, a backup may have been restored, and the changes in the table are not
             // those since the snapshot.
-            (opening, newest) if opening == old.opening && newest >= old.seq => {
-                changed_rows(&mut conn, old.seq).await?
-            }
+            (opening, newest) if opening == old.opening && newest > old.seq => changed_rows(&mut conn, old.seq).await?,
             _ => None,
         };
         let Some(rows) = rows else {
             return self.start_over(&mut conn).await;
         };
-        if rows.is_empty() {
-            return Ok(());
-        }
         let mut snapshot = Snapshot {
             vaults: old.vaults.clone(),
             retired: old.retired.clone(),
@@ -93,22 +117,22 @@ impl Reader {
     }
 
     /// Opens the files that are in the data directory now, and reads everything from them.
-    async fn reopen(&self) -> Result<(), StoreError> {
+    async fn reopen(&self, wal_index: &WalIndexWatcher, stamp: &RwLock<WalStamp>) -> Result<(), StoreError> {
         self.connections
             .reopen(async |conn| {
-                sqlite::check_readable(conn, self.wal_index.database()).await?;
+                sqlite::check_readable(conn, wal_index.database()).await?;
                 self.keyring.load(conn, STORE).await.map(drop)
             })
             .await?;
-        self.wal_index.reopen()?;
-        *self.stamp.write() = WalStamp::NEVER;
+        wal_index.reopen()?;
+        *stamp.write() = WalStamp::NEVER;
         tracing::warn!("the database was replaced: everything is read again");
         self.start_over(&mut *self.connections.acquire().await?).await
     }
 
     /// Reads everything again. Tokens that were revoked in the old snapshot stay revoked, even if the store has no such
     /// revocation: a restored backup must not make a token good again.
-    async fn start_over(&self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn start_over(&self, conn: &mut Connection) -> Result<(), StoreError> {
         let (opening, seq) = last_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
             .fetch_all(&mut *conn)
@@ -137,7 +161,7 @@ impl Reader {
 
     async fn load_vault(
         &self,
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         id: VaultId,
         known: Option<&Arc<VaultEntry>>,
     ) -> Result<Option<VaultEntry>, StoreError> {
@@ -170,8 +194,8 @@ impl Reader {
             id,
             name: names.name,
             description: names.description,
-            attribute_version: row.try_get("attribute_version")?,
-            content_version: row.try_get("content_version")?,
+            attribute_version: number(&row, "attribute_version")?,
+            content_version: number(&row, "content_version")?,
             items: row.try_get::<i64, _>("items")?.unsigned_abs(),
             vault_type: VaultType::UserCreated,
             created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -185,7 +209,7 @@ impl Reader {
         }))
     }
 
-    async fn index_key(&self, conn: &mut SqliteConnection, id: VaultId) -> Result<Arc<IndexKey>, StoreError> {
+    async fn index_key(&self, conn: &mut Connection, id: VaultId) -> Result<Arc<IndexKey>, StoreError> {
         let keys = self.keyring.load(conn, id.as_str()).await?;
         keys.into_iter()
             .find_map(|key| match key {
@@ -197,14 +221,17 @@ impl Reader {
 }
 
 /// The id that the writer wrote when it last opened the store, and the number of the newest change.
-async fn last_change(conn: &mut SqliteConnection) -> Result<(String, i64), StoreError> {
+async fn last_change(conn: &mut Connection) -> Result<(String, i64), StoreError> {
     let row = sqlx::query("SELECT opening, (SELECT MAX(seq) FROM changes) AS newest FROM store")
         .fetch_optional(conn)
         .await?;
     // The row is missing until a writer has opened the store for the first time.
     let Some(row) = row else { return Ok((String::new(), 0)) };
     let newest: Option<i64> = row.try_get("newest")?;
-    Ok((row.try_get("opening")?, newest.unwrap_or(0)))
+    match row.try_get("opening")? {
+        INCOMPLETE => Err(StoreError::Incomplete),
+        opening => Ok((opening.to_owned(), newest.unwrap_or(0))),
+    }
 }
 
 /// A row of `changes`: what a reader has to drop from its cache.
@@ -231,7 +258,7 @@ impl Changed {
 }
 
 /// The changes after `seq`. None if some of them were deleted from the table already.
-async fn changed_rows(conn: &mut SqliteConnection, seq: i64) -> Result<Option<Vec<Changed>>, StoreError> {
+async fn changed_rows(conn: &mut Connection, seq: i64) -> Result<Option<Vec<Changed>>, StoreError> {
     let rows = sqlx::query(
         "SELECT seq, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq > $1 ORDER BY seq",
     )
@@ -258,7 +285,7 @@ async fn changed_rows(conn: &mut SqliteConnection, seq: i64) -> Result<Option<Ve
     Ok(Some(changed))
 }
 
-async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreError> {
+async fn retired(conn: &mut Connection) -> Result<HashSet<VaultId>, StoreError> {
     let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM retired_vault_ids")
         .fetch_all(conn)
         .await?;
@@ -269,7 +296,7 @@ async fn retired(conn: &mut SqliteConnection) -> Result<HashSet<VaultId>, StoreE
 
 impl Reader {
     /// The ids of all revoked tokens, and of tokens whose rows can't be decrypted: someone may have edited their revocation.
-    async fn revoked(&self, conn: &mut SqliteConnection) -> Result<HashSet<String>, StoreError> {
+    async fn revoked(&self, conn: &mut Connection) -> Result<HashSet<String>, StoreError> {
         // The writer may have replaced the key since it was last read.
         self.keyring.load(conn, STORE).await?;
         let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")

@@ -1,12 +1,12 @@
 //! Committing a batch.
 
 use sidevault_model::{Timestamp, VaultId};
-use sqlx::QueryBuilder;
 
 use super::state::insert_key;
 use super::{Batch, ROWS, SealKey, State, VaultState};
 use crate::StoreError;
 use crate::keyring::STORE;
+use crate::statement::Statement;
 
 /// How many changes are kept for clients of `/v1/events` that resume. A change takes about 150 bytes.
 const KEPT_CHANGES: i64 = 100_000;
@@ -25,11 +25,11 @@ impl Batch<'_> {
             .bind(vault.as_str())
             .bind(delta.items)
             .bind(now)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         }
         self.save_seals().await?;
-        self.tx.commit().await?;
+        self.right.commit(self.conn).await?;
         self.state.stale = false;
         Ok(self.state.next_change - 1)
     }
@@ -37,23 +37,27 @@ impl Batch<'_> {
     async fn write_changes(&mut self, now: i64) -> Result<(), StoreError> {
         let first = self.state.next_change;
         for changes in self.changes.chunks(ROWS) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash) ",
+            let mut insert = Statement::new(
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash) VALUES ",
             );
-            insert.push_values(changes, |mut row, change| {
-                let [old, new] = &change.titles;
-                let other = new.as_ref().filter(|hash| Some(*hash) != old.as_ref());
-                row.push_bind(self.state.next_change)
-                    .push_bind(now)
-                    .push_bind(change.kind.as_str())
-                    .push_bind(&change.vault)
-                    .push_bind(&change.item)
-                    .push_bind(i64::from(change.version))
-                    .push_bind(old.as_ref().map(|hash| &hash[..]))
-                    .push_bind(other.map(|hash| &hash[..]));
+            for change in changes {
+                let [old, new] = change.titles;
+                let other = new.filter(|hash| Some(*hash) != old);
+                let seq = self.state.next_change;
                 self.state.next_change += 1;
-            });
-            insert.build().execute(&mut *self.tx).await?;
+                insert.row(|row| {
+                    row.bind(seq)?
+                        .bind(now)?
+                        .bind(change.kind.as_str())?
+                        .bind(&change.vault)?
+                        .bind(&change.item)?
+                        .bind(i64::from(change.version))?
+                        .bind(old.map(Vec::from))?
+                        .bind(other.map(Vec::from))?;
+                    Ok(())
+                })?;
+            }
+            insert.execute(self.conn).await?;
         }
         // Old changes are deleted once in a thousand changes.
         if first / 1000 != self.state.next_change / 1000 {
@@ -61,7 +65,7 @@ impl Batch<'_> {
                 "DELETE FROM changes WHERE seq <= (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET $1)",
             )
             .bind(KEPT_CHANGES)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         }
         Ok(())
@@ -85,12 +89,12 @@ impl Batch<'_> {
                 .bind(vault)
                 .bind(key.key.id().0.cast_signed())
                 .bind(key.seals)
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
             key.saved = key.seals;
             if key.seals >= options.seals_per_key {
                 let (fresh, wrapped) = keyring.new_data_key(vault);
-                insert_key(&mut self.tx, vault, &fresh, "seal", wrapped).await?;
+                insert_key(self.conn, vault, &fresh, "seal", wrapped).await?;
                 *key = SealKey {
                     key: fresh,
                     seals: 0,

@@ -19,7 +19,7 @@ impl Batch<'_> {
             .bind(content.as_str())
             .bind(n)
             .bind(sealed)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         Ok(())
     }
@@ -28,7 +28,7 @@ impl Batch<'_> {
     pub async fn chunks(&mut self, content: FileId) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar("SELECT COUNT(*) FROM file_chunks WHERE content_id = $1")
             .bind(content.as_str())
-            .fetch_one(&mut *self.tx)
+            .fetch_one(&mut *self.conn)
             .await?;
         Ok(count)
     }
@@ -37,7 +37,7 @@ impl Batch<'_> {
     pub async fn drop_content(&mut self, content: FileId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM file_chunks WHERE content_id = $1")
             .bind(content.as_str())
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Batch<'_> {
                 .bind(item.vault.as_str())
                 .bind(item.id.as_str())
                 .bind(file.id.as_str())
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
         }
         for file in item.files.iter().filter(|file| !old.contains(file)) {
@@ -63,7 +63,7 @@ impl Batch<'_> {
                 .bind(item.id.as_str())
                 .bind(file.id.as_str())
                 .bind(content.as_str())
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
         }
         Ok(())
@@ -73,7 +73,7 @@ impl Batch<'_> {
     /// chunks were deleted.
     pub async fn drop_orphaned_contents(&mut self) -> Result<u64, StoreError> {
         let done = sqlx::query("DELETE FROM file_chunks WHERE content_id NOT IN (SELECT content_id FROM files)")
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         Ok(done.rows_affected())
     }

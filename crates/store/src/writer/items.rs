@@ -1,13 +1,15 @@
 //! Writing items and their history.
 
 use sidevault_model::{Item, ItemId, Timestamp, VaultId, filter};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::StoreError;
+use crate::row::number;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal;
+use crate::statement::Statement;
 
 impl Batch<'_> {
     /// The ids of a vault's items, each with the origin that it was inserted with.
@@ -15,7 +17,7 @@ impl Batch<'_> {
         self.write_inserts().await?;
         let rows = sqlx::query("SELECT id, origin FROM items WHERE vault_id = $1")
             .bind(vault.as_str())
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut *self.conn)
             .await?;
         rows.iter()
             .map(|row| Ok((item_id(row)?, row.try_get("origin")?)))
@@ -28,7 +30,7 @@ impl Batch<'_> {
         let rows = sqlx::query("SELECT id FROM items WHERE vault_id = $1 AND origin = $2")
             .bind(vault.as_str())
             .bind(origin)
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut *self.conn)
             .await?;
         rows.iter().map(item_id).collect()
     }
@@ -42,11 +44,11 @@ impl Batch<'_> {
             sqlx::query("SELECT version, created_at, updated_at, detail FROM items WHERE vault_id = $1 AND id = $2")
                 .bind(vault.as_str())
                 .bind(item.as_str())
-                .fetch_optional(&mut *self.tx)
+                .fetch_optional(&mut *self.conn)
                 .await?;
         let Some(row) = row else { return Ok(None) };
         let times = ItemTimes::read(&row)?;
-        let mut found = self.open_item(&RowAad::detail(vault, item, row.try_get("version")?, times), &row)?;
+        let mut found = self.open_item(&RowAad::detail(vault, item, number(&row, "version")?, times), &row)?;
         // The JSON has whole seconds, and the row, which the seal covers, has milliseconds.
         found.created_at = times.created_at;
         found.updated_at = times.updated_at;
@@ -71,15 +73,15 @@ impl Batch<'_> {
         .bind(vault.as_str())
         .bind(item.as_str())
         .bind(i64::from(version))
-        .fetch_optional(&mut *self.tx)
+        .fetch_optional(&mut *self.conn)
         .await?;
         let Some(row) = row else { return Ok(None) };
         let updated_at = Timestamp::from_millis(row.try_get("updated_at")?);
-        let aad = RowAad::history(vault, item, row.try_get("version")?, updated_at);
+        let aad = RowAad::history(vault, item, number(&row, "version")?, updated_at);
         self.open_item(&aad, &row).map(Some)
     }
 
-    fn open_item(&self, aad: &RowAad, row: &SqliteRow) -> Result<Item, StoreError> {
+    fn open_item(&self, aad: &RowAad, row: &AnyRow) -> Result<Item, StoreError> {
         let plaintext = self.state.keyring.open(aad, row.try_get("detail")?)?;
         seal::parse_detail(aad, &plaintext)
     }
@@ -112,24 +114,26 @@ impl Batch<'_> {
         if self.inserts.is_empty() {
             return Ok(());
         }
-        let mut insert = QueryBuilder::new(
-            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail,
-                                origin) ",
+        let mut insert = Statement::new(
+            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail, origin)
+             VALUES ",
         );
-        insert.push_values(self.inserts.drain(..), |mut row, new| {
-            row.push_bind(new.vault.as_str().to_owned())
-                .push_bind(new.id.as_str().to_owned())
-                .push_bind(i64::from(new.version))
-                .push_bind(new.state)
-                .push_bind(new.sealed.title_hash.to_vec())
-                .push_bind(new.created_at.as_millis())
-                .push_bind(new.updated_at.as_millis())
-                .push_bind(new.sealed.summary)
-                .push_bind(new.sealed.detail)
-                .push_bind(new.origin);
-        });
-        insert.build().execute(&mut *self.tx).await?;
-        Ok(())
+        for new in self.inserts.drain(..) {
+            insert.row(|row| {
+                row.bind(new.vault.as_str())?
+                    .bind(new.id.as_str())?
+                    .bind(i64::from(new.version))?
+                    .bind(new.state)?
+                    .bind(&new.sealed.title_hash[..])?
+                    .bind(new.created_at.as_millis())?
+                    .bind(new.updated_at.as_millis())?
+                    .bind(new.sealed.summary)?
+                    .bind(new.sealed.detail)?
+                    .bind(new.origin)?;
+                Ok(())
+            })?;
+        }
+        insert.execute(self.conn).await
     }
 
     /// Replaces `old`, which [`Batch::item`] has returned, by `new`. The old version goes into the history. Contents of files that
@@ -150,7 +154,7 @@ impl Batch<'_> {
             .bind(i64::from(old.version))
             .bind(old.updated_at.as_millis())
             .bind(detail)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         }
         let oldest_kept = i64::from(new.version) - i64::from(self.state.options.history) + 1;
@@ -159,7 +163,7 @@ impl Batch<'_> {
                 .bind(old.vault.as_str())
                 .bind(old.id.as_str())
                 .bind(oldest_kept)
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
         }
         sqlx::query(
@@ -174,7 +178,7 @@ impl Batch<'_> {
         .bind(new.updated_at.as_millis())
         .bind(sealed.summary)
         .bind(sealed.detail)
-        .execute(&mut *self.tx)
+        .execute(&mut *self.conn)
         .await?;
         self.deltas.entry(new.vault).or_default().items += active(new) - active(old);
         self.note_item(ChangeKind::ItemUpdated, new, [Some(old_title), Some(sealed.title_hash)]);
@@ -195,7 +199,7 @@ impl Batch<'_> {
             sqlx::query(sql)
                 .bind(old.vault.as_str())
                 .bind(old.id.as_str())
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
         }
         self.deltas.entry(old.vault).or_default().items -= active(old);
@@ -257,7 +261,7 @@ struct SealedColumns {
     detail: Vec<u8>,
 }
 
-fn item_id(row: &SqliteRow) -> Result<ItemId, StoreError> {
+fn item_id(row: &AnyRow) -> Result<ItemId, StoreError> {
     ItemId::parse(row.try_get("id")?).map_err(|_| StoreError::corrupt("item id"))
 }
 

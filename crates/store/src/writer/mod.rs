@@ -5,28 +5,29 @@ mod files;
 mod items;
 mod records;
 mod reserve;
+mod right;
 mod state;
 #[cfg(test)]
 mod tests;
 mod vaults;
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, Permissions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey};
 use sidevault_model::{Timestamp, VaultId};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use tokio::sync::watch;
 
 use self::items::NewItem;
 use self::reserve::Reserve;
+pub(crate) use self::right::WriteRight;
 use crate::activity::{KEPT_BYTES, Usage};
 use crate::command::VaultInfo;
+use crate::connection::Connection;
+use crate::database::Database;
 use crate::keyring::Keyring;
-use crate::{DATABASE_FILE, Space, StoreError, sqlite};
+use crate::{Space, StoreError, sqlite};
 
 /// How many bytes of a file one chunk has before it is sealed. The last chunk may have fewer.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -100,13 +101,12 @@ struct Change {
     titles: [Option<[u8; 32]>; 2],
 }
 
-/// The store's only writer. While it exists, it holds a lock on `writer.lock` in the data directory.
+/// The store's only writer, for as long as this exists.
 pub struct Writer {
-    conn: SqliteConnection,
-    dir: PathBuf,
+    conn: Connection,
+    database: Database,
+    right: WriteRight,
     state: State,
-    reserve: Reserve,
-    _lock: File,
 }
 
 /// The part of the database that the writer keeps in memory, and its keys.
@@ -146,28 +146,51 @@ struct SealKey {
 }
 
 impl Writer {
-    /// Opens or creates the store in `dir`, and brings its schema up to date.
+    /// Opens or creates the store, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] if another process is the writer; [`StoreError::Directory`] if the directory can't be used;
+    /// [`StoreError::Locked`] if another process is the writer; [`StoreError::Directory`] if the data directory can't be used;
     /// [`StoreError::WrongKeys`] if the store was created with another credentials file.
-    pub async fn open(dir: &Path, kek: KeyEncryptionKey, options: WriterOptions) -> Result<Self, StoreError> {
-        let lock = lock(dir)?;
-        let mut reserve = Reserve::new(dir);
-        if Space::of(dir).is_some_and(|space| space.free < ROOM_TO_OPEN) {
-            reserve.release();
+    pub async fn open(database: &Database, kek: KeyEncryptionKey, options: WriterOptions) -> Result<Self, StoreError> {
+        let (mut conn, mut right) = WriteRight::take(database).await?;
+        let loaded = async {
+            conn.run(database.begin()).await?;
+            let state = State::load(&mut conn, Keyring::new(kek), options).await?;
+            right.commit(&mut conn).await?;
+            Ok(state)
+        };
+        let state = match loaded.await {
+            Ok(state) => state,
+            Err(error) => {
+                right.give_up(database).await;
+                return Err(error);
+            }
+        };
+        if let WriteRight::Sqlite { reserve, .. } = &mut right {
+            reserve.hold();
         }
-        let mut conn = sqlite::open_writer(&dir.join(DATABASE_FILE)).await?;
-        let keyring = Keyring::new(kek);
-        let state = State::load(&mut conn, keyring, options).await?;
-        reserve.hold();
         Ok(Self {
             conn,
-            dir: dir.to_owned(),
+            database: database.clone(),
+            right,
             state,
-            reserve,
-            _lock: lock,
         })
+    }
+
+    /// The number of this leader, which grows with each new one. None for a store in a data directory.
+    pub fn term(&self) -> Option<i64> {
+        match &self.right {
+            WriteRight::Sqlite { .. } => None,
+            WriteRight::Postgres(lease) => Some(lease.term()),
+        }
+    }
+
+    /// Becomes true when another process has become the writer. Never, for a store in a data directory.
+    pub fn lost(&self) -> watch::Receiver<bool> {
+        match &self.right {
+            WriteRight::Sqlite { .. } => watch::Sender::new(false).subscribe(),
+            WriteRight::Postgres(lease) => lease.lost(),
+        }
     }
 
     /// Starts a transaction.
@@ -179,9 +202,10 @@ impl Writer {
             self.reopen().await?;
         }
         self.state.stale = true;
-        let tx = sqlx::Connection::begin_with(&mut self.conn, "BEGIN IMMEDIATE").await?;
+        self.conn.run(self.database.begin()).await?;
         Ok(Batch {
-            tx,
+            conn: &mut self.conn,
+            right: &mut self.right,
             state: &mut self.state,
             deltas: BTreeMap::new(),
             changes: Vec::new(),
@@ -189,18 +213,21 @@ impl Writer {
         })
     }
 
-    /// Replaces the connection after a batch that could not begin or was not committed, whatever the reason.
+    /// Replaces the connection after a batch that could not begin or was not committed, whatever the reason. Closing the old one
+    /// ends its transaction.
     ///
     /// After some errors (FULL, IOERR, NOMEM, INTERRUPT, BUSY) SQLite ends a transaction by itself
-    /// (<https://www.sqlite.org/lang_transaction.html>), but sqlx takes it for open until the connection is closed.
+    /// (<https://www.sqlite.org/lang_transaction.html>), so a ROLLBACK could fail.
     async fn reopen(&mut self) -> Result<(), StoreError> {
         // The new connection is opened before the old one is closed: closing the last connection deletes the WAL index, and a
         // full disk has no room for a new one.
-        let fresh = sqlite::connect_writer(&self.dir.join(DATABASE_FILE)).await?;
+        let fresh = self.database.connect_writer().await?;
         let broken = std::mem::replace(&mut self.conn, fresh);
         // An error while closing loses nothing: what the broken connection has not committed is given up anyway.
-        sqlx::Connection::close(broken).await.ok();
-        self.state.reload(&mut self.conn).await
+        broken.close().await.ok();
+        self.conn.run(self.database.begin()).await?;
+        self.state.reload(&mut self.conn).await?;
+        self.conn.run("COMMIT").await
     }
 
     /// Checks that the database can be written, by writing the time into it.
@@ -208,37 +235,52 @@ impl Writer {
     /// # Errors
     /// If the write fails.
     pub async fn probe(&mut self) -> Result<(), StoreError> {
-        let mut batch = self.begin().await?;
+        let batch = self.begin().await?;
         sqlx::query("UPDATE store SET written_at = $1")
             .bind(Timestamp::now().as_millis())
-            .execute(&mut *batch.tx)
+            .execute(&mut *batch.conn)
             .await?;
         batch.commit().await?;
         Ok(())
     }
 
-    /// The space of the data directory's volume. None if the operating system does not tell.
+    /// The space of the data directory's volume. None if the store is not in a directory, or the operating system does not tell.
     pub fn space(&self) -> Option<Space> {
-        Space::of(&self.dir)
+        match &self.right {
+            WriteRight::Sqlite { dir, .. } => Space::of(dir),
+            WriteRight::Postgres(_) => None,
+        }
     }
 
-    /// Takes the reserve (room on the disk for urgent writes), unless it is held already. Returns whether it is held now.
+    /// Takes the reserve (room on the disk for urgent writes), unless it is held already. Returns false if there is no room for
+    /// it.
     pub fn hold_reserve(&mut self) -> bool {
-        self.reserve.hold()
+        self.reserve().is_none_or(Reserve::hold)
     }
 
     /// Takes the whole reserve, if there was room only for a part of it before.
     pub fn refill_reserve(&mut self) {
-        self.reserve.refill();
+        if let Some(reserve) = self.reserve() {
+            reserve.refill();
+        }
     }
 
     /// Gives the reserve's room back to the disk, for an urgent write. Returns whether there was a reserve.
     pub fn release_reserve(&mut self) -> bool {
-        self.reserve.release()
+        self.reserve().is_some_and(Reserve::release)
     }
 
-    /// Moves the write-ahead log into the database and truncates the log, so that the next write finds room on the volume. False
-    /// if a reader's transaction still needs the log after `wait`.
+    /// The reserve. None if the store is not in a directory.
+    fn reserve(&mut self) -> Option<&mut Reserve> {
+        match &mut self.right {
+            WriteRight::Sqlite { reserve, .. } => Some(reserve),
+            WriteRight::Postgres(_) => None,
+        }
+    }
+
+    /// Moves the write-ahead log of SQLite into the database and truncates the log, so that the next write finds room on the
+    /// volume. False if a reader's transaction still needs the log after `wait`. Does nothing in PostgreSQL, which looks after
+    /// its own log.
     ///
     /// # Errors
     /// If the database can't be used, or the volume has no room for the log's content in the database.
@@ -246,7 +288,10 @@ impl Writer {
         if self.state.stale {
             self.reopen().await?;
         }
-        sqlite::empty_log(&mut self.conn, wait).await
+        match &self.right {
+            WriteRight::Sqlite { .. } => sqlite::empty_log(&mut self.conn, wait).await,
+            WriteRight::Postgres(_) => Ok(true),
+        }
     }
 
     /// Sets whether the old version of an item that changes goes into the history. Versions that are in the history stay.
@@ -268,50 +313,24 @@ impl Writer {
             return Ok(false);
         }
         self.state.has_remains = false;
-        // If this fails, the next writer empties the log once more than it has to.
+        let batch = self.begin().await?;
         sqlx::query("UPDATE store SET unwiped = 0")
-            .execute(&mut self.conn)
-            .await
-            .ok();
+            .execute(&mut *batch.conn)
+            .await?;
+        batch.commit().await?;
         Ok(true)
     }
 
-    /// Empties the write-ahead log and closes the database.
+    /// Closes the database: empties SQLite's write-ahead log, or gives the lease back, so that a standby takes it at once.
     pub async fn close(self) -> Result<(), StoreError> {
-        sqlite::close(self.conn).await
-    }
-}
-
-/// If less than this many bytes are free when a writer opens the store, it releases the reserve first: SQLite creates files
-/// beside the database when it opens the database.
-const ROOM_TO_OPEN: u64 = 256 * 1024;
-
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let unusable = |cause| StoreError::Directory {
-        path: dir.to_owned(),
-        uid: rustix::process::geteuid().as_raw(),
-        cause,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(unusable)?;
-    let path = dir.join("writer.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(unusable)?;
-    // A process of another user that could open the file could lock it, and so keep the writer from starting. An error is
-    // ignored: if another user owns the file, this process can't change its mode.
-    file.set_permissions(Permissions::from_mode(0o600)).ok();
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(PathBuf::from(dir))),
-        Err(TryLockError::Error(cause)) => Err(StoreError::Io { path, cause }),
+        match self.right {
+            WriteRight::Sqlite { .. } => sqlite::close(self.conn).await,
+            right @ WriteRight::Postgres(_) => {
+                self.conn.close().await?;
+                right.give_up(&self.database).await;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -324,7 +343,8 @@ struct VaultDelta {
 
 /// A transaction. If it is dropped without [`Batch::commit`], nothing is changed.
 pub struct Batch<'w> {
-    tx: Transaction<'w, Sqlite>,
+    conn: &'w mut Connection,
+    right: &'w mut WriteRight,
     state: &'w mut State,
     deltas: BTreeMap<VaultId, VaultDelta>,
     changes: Vec<Change>,

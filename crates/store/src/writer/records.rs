@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use sidevault_model::activity::RecordKind;
 use sidevault_model::{ApiRequest, Timestamp};
-use sqlx::QueryBuilder;
 
 use super::{Batch, Change, ChangeKind, ROWS};
 use crate::activity::{BATCH_OVERHEAD, Share};
 use crate::row_aad::RowAad;
+use crate::statement::Statement;
 use crate::{StoreError, TokenRecord, seal};
 
 impl Batch<'_> {
@@ -43,21 +43,24 @@ impl Batch<'_> {
             self.state.activity.add(share, bytes);
             rows.push((seq, share, records.len(), bytes, sealed));
         }
-        for rows in rows.chunks_mut(ROWS) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO activity (seq, handover, vault_id, token, kind, records, bytes, sealed) ",
+        for rows in rows.chunks(ROWS) {
+            let mut insert = Statement::new(
+                "INSERT INTO activity (seq, handover, vault_id, token, kind, records, bytes, sealed) VALUES ",
             );
-            insert.push_values(rows, |mut row, (seq, share, records, bytes, sealed)| {
-                row.push_bind(*seq)
-                    .push_bind(handover)
-                    .push_bind(share.vault.as_str().to_owned())
-                    .push_bind(share.token.to_vec())
-                    .push_bind(share.kind as i64)
-                    .push_bind(*records as i64)
-                    .push_bind(*bytes as i64)
-                    .push_bind(std::mem::take(sealed));
-            });
-            insert.build().execute(&mut *self.tx).await?;
+            for (seq, share, records, bytes, sealed) in rows {
+                insert.row(|row| {
+                    row.bind(*seq)?
+                        .bind(handover)?
+                        .bind(share.vault.as_str())?
+                        .bind(&share.token[..])?
+                        .bind(share.kind as i64)?
+                        .bind(*records as i64)?
+                        .bind(*bytes as i64)?
+                        .bind(&sealed[..])?;
+                    Ok(())
+                })?;
+            }
+            insert.execute(self.conn).await?;
         }
         while self.state.activity.bytes() > self.state.options.activity_bytes {
             let Some(share) = self.state.activity.largest() else {
@@ -76,7 +79,7 @@ impl Batch<'_> {
         .bind(&share.token[..])
         .bind(share.vault.as_str())
         .bind(share.kind as i64)
-        .fetch_optional(&mut *self.tx)
+        .fetch_optional(&mut *self.conn)
         .await?;
         // If the share has no rows, someone has edited the database since the rows were counted: its bytes are subtracted.
         let bytes = bytes.map_or(u64::MAX, i64::unsigned_abs);
@@ -88,7 +91,7 @@ impl Batch<'_> {
     pub async fn register_token(&mut self, record: &TokenRecord) -> Result<(), StoreError> {
         let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tokens WHERE jti = $1")
             .bind(&record.jti)
-            .fetch_one(&mut *self.tx)
+            .fetch_one(&mut *self.conn)
             .await?;
         if known == 0 {
             self.insert_token(record, None).await?;
@@ -100,7 +103,7 @@ impl Batch<'_> {
     pub async fn revoke_token(&mut self, jti: &str, expires_at: Option<i64>, now: Timestamp) -> Result<(), StoreError> {
         let row = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens WHERE jti = $1")
             .bind(jti)
-            .fetch_optional(&mut *self.tx)
+            .fetch_optional(&mut *self.conn)
             .await?;
         let known = match &row {
             Some(row) => TokenRecord::from_row(row, &self.state.keyring).map(Some),
@@ -115,7 +118,7 @@ impl Batch<'_> {
         };
         sqlx::query("DELETE FROM tokens WHERE jti = $1")
             .bind(jti)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         self.insert_token(&record, Some(now)).await?;
         self.changes.push(Change {
@@ -137,7 +140,7 @@ impl Batch<'_> {
             .bind(&record.jti)
             .bind(sealed)
             .bind(revoked_at.map(Timestamp::as_millis))
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         Ok(())
     }

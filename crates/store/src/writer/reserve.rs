@@ -20,7 +20,7 @@ const BYTES: usize = 1 << 20;
 const LEAST: u64 = (BYTES / 4) as u64;
 
 /// The file that takes the room.
-pub(super) struct Reserve {
+pub(crate) struct Reserve {
     path: PathBuf,
     /// The size of the file in bytes.
     taken: u64,

@@ -6,22 +6,31 @@ use std::sync::Arc;
 use sidevault_keys::{DataKey, IndexKey};
 use sidevault_model::activity::RecordKind;
 use sidevault_model::{Timestamp, VaultId};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use super::{SealKey, State, VaultState, WriterOptions};
 use crate::StoreError;
 use crate::activity::{Share, TokenTag, Usage};
 use crate::command::VaultInfo;
+use crate::connection::Connection;
 use crate::keyring::{Keyring, STORE, VaultKey};
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
+use crate::transfer::INCOMPLETE;
 
 impl State {
+    /// Reads the state, and notes this opening. The caller has begun a transaction, and commits it.
     pub(super) async fn load(
-        conn: &mut SqliteConnection,
+        conn: &mut Connection,
         keyring: Keyring,
         options: WriterOptions,
     ) -> Result<Self, StoreError> {
+        let opening: Option<String> = sqlx::query_scalar("SELECT opening FROM store")
+            .fetch_optional(&mut *conn)
+            .await?;
+        if opening.as_deref() == Some(INCOMPLETE) {
+            return Err(StoreError::Incomplete);
+        }
         let (store_key, store_index) = split(keyring.load(conn, STORE).await?);
         let store_key = match store_key {
             Some(key) => key,
@@ -67,16 +76,15 @@ impl State {
     /// By the id, readers notice that the store may have been replaced. The time is larger than all earlier numbers, so a store
     /// that is created again or restored from a backup never reuses a number, and a client of `/v1/events` that resumes at a
     /// number of the old store gets `reset`.
-    async fn note_opening(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn note_opening(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
         let now = Timestamp::now().as_millis();
         let seq = self.next_change.max(now);
-        let mut tx = sqlx::Connection::begin_with(conn, "BEGIN IMMEDIATE").await?;
         sqlx::query(
             "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $2, 'store.opened', '', '', 0)",
         )
         .bind(seq)
         .bind(now)
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await?;
         sqlx::query(
             "INSERT INTO store (one, opening, written_at) VALUES (1, $1, $2)
@@ -84,18 +92,16 @@ impl State {
         )
         .bind(format!("{:032x}", rand::random::<u128>()))
         .bind(now)
-        .execute(&mut *tx)
+        .execute(&mut *conn)
         .await?;
-        self.has_remains = sqlx::query_scalar("SELECT unwiped <> 0 FROM store")
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
+        let unwiped: i64 = sqlx::query_scalar("SELECT unwiped FROM store").fetch_one(conn).await?;
+        self.has_remains = unwiped != 0;
         self.next_change = seq + 1;
         Ok(())
     }
 
     /// Reads everything but the options again.
-    pub(super) async fn reload(&mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    pub(super) async fn reload(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
         if let (Some(key), _) = split(self.keyring.load(conn, STORE).await?) {
             self.store_key = key;
         }
@@ -163,10 +169,11 @@ fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>) {
     (seal, index)
 }
 
-async fn activity_usage(conn: &mut SqliteConnection) -> Result<Usage, StoreError> {
-    let rows = sqlx::query("SELECT token, vault_id, kind, SUM(bytes) AS bytes FROM activity GROUP BY 1, 2, 3")
-        .fetch_all(conn)
-        .await?;
+async fn activity_usage(conn: &mut Connection) -> Result<Usage, StoreError> {
+    let rows =
+        sqlx::query("SELECT token, vault_id, kind, CAST(SUM(bytes) AS BIGINT) AS bytes FROM activity GROUP BY 1, 2, 3")
+            .fetch_all(conn)
+            .await?;
     let damaged = || StoreError::corrupt("activity");
     let mut usage = Usage::default();
     for row in rows {
@@ -183,7 +190,7 @@ async fn activity_usage(conn: &mut SqliteConnection) -> Result<Usage, StoreError
     Ok(usage)
 }
 
-async fn max(conn: &mut SqliteConnection, sql: &'static str) -> Result<i64, StoreError> {
+async fn max(conn: &mut Connection, sql: &'static str) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar::<_, Option<i64>>(sql)
         .fetch_one(conn)
         .await?
@@ -191,7 +198,7 @@ async fn max(conn: &mut SqliteConnection, sql: &'static str) -> Result<i64, Stor
 }
 
 pub(super) async fn insert_key(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     vault: &str,
     key: &DataKey,
     purpose: &str,
@@ -201,16 +208,12 @@ pub(super) async fn insert_key(
 }
 
 /// Inserts an index key. Its row has the key id 0, which no data key has; no sealed row names an index key.
-pub(super) async fn insert_index_key(
-    conn: &mut SqliteConnection,
-    vault: &str,
-    wrapped: Vec<u8>,
-) -> Result<(), StoreError> {
+pub(super) async fn insert_index_key(conn: &mut Connection, vault: &str, wrapped: Vec<u8>) -> Result<(), StoreError> {
     insert_wrapped(conn, vault, 0, "index", wrapped).await
 }
 
 async fn insert_wrapped(
-    conn: &mut SqliteConnection,
+    conn: &mut Connection,
     vault: &str,
     key_id: i64,
     purpose: &str,

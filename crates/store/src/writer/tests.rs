@@ -1,10 +1,11 @@
 //! Failing transactions, what deleted vaults leave behind, and the modes of the store's files.
 
+use std::path::PathBuf;
+
 use sidevault_keys::Credentials;
-use sqlx::Connection as _;
 
 use super::*;
-use crate::{LOCAL_SOURCE, Reader, ReaderOptions, TokenRecord};
+use crate::{DATABASE_FILE, LOCAL_SOURCE, Reader, ReaderOptions, TokenRecord};
 
 struct TestStore {
     dir: tempfile::TempDir,
@@ -16,9 +17,13 @@ impl TestStore {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (keys, _) = Credentials::generate();
-        let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
-            .await
-            .unwrap();
+        let writer = Writer::open(
+            &Database::Sqlite(dir.path().into()),
+            keys.kek(),
+            WriterOptions::default(),
+        )
+        .await
+        .unwrap();
         Self { dir, keys, writer }
     }
 
@@ -47,9 +52,13 @@ impl TestStore {
 
     /// Fails unless the writer can write again and a reader sees it.
     async fn reader(&self) -> Reader {
-        Reader::open(self.dir.path(), self.keys.kek(), ReaderOptions::default())
-            .await
-            .unwrap()
+        Reader::open(
+            &Database::Sqlite(self.dir.path().into()),
+            self.keys.kek(),
+            ReaderOptions::default(),
+        )
+        .await
+        .unwrap()
     }
 
     async fn assert_writable(&mut self) {
@@ -74,26 +83,26 @@ async fn a_writer_works_after_a_full_database() {
 }
 
 #[tokio::test]
-async fn a_writer_works_after_an_interrupted_transaction() {
+async fn a_writer_works_after_sqlite_ended_a_transaction() {
     let mut store = TestStore::new().await;
     let vault = store.create_vault("apps").await.unwrap();
-    store
-        .writer
-        .conn
-        .lock_handle()
-        .await
-        .unwrap()
-        .set_progress_handler(1, || false);
-    let failed = store.put(vault, 1 << 20).await.unwrap_err();
-    assert!(failed.is_disk_error(), "{failed}");
+    let trigger = "CREATE TRIGGER ends BEFORE INSERT ON file_chunks BEGIN SELECT RAISE(ROLLBACK, 'ended'); END";
+    store.writer.conn.run(trigger).await.unwrap();
+    store.put(vault, 1 << 20).await.unwrap_err();
     store.assert_writable().await;
 }
+
+/// Lets each commit of this connection fail whose transaction inserted a change or a token.
+const FAILING_COMMITS: &str = "CREATE TEMP TABLE parent (id INTEGER PRIMARY KEY);
+    CREATE TEMP TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TEMP TRIGGER changes_fail AFTER INSERT ON main.changes BEGIN INSERT INTO child VALUES (1); END;
+    CREATE TEMP TRIGGER tokens_fail AFTER INSERT ON main.tokens BEGIN INSERT INTO child VALUES (1); END";
 
 #[tokio::test]
 async fn a_writer_works_after_a_failed_commit() {
     let mut store = TestStore::new().await;
     store.create_vault("apps").await.unwrap();
-    store.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
+    store.writer.conn.run(FAILING_COMMITS).await.unwrap();
     assert!(store.create_vault("lost").await.is_err());
     store.assert_writable().await;
     assert!(
@@ -129,10 +138,10 @@ async fn a_writer_works_after_another_program_held_a_lock() {
         .execute(&mut store.writer.conn)
         .await
         .unwrap();
-    let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    other.run("BEGIN IMMEDIATE").await.unwrap();
     let failed = store.create_vault("apps").await.unwrap_err();
     assert!(failed.is_disk_error(), "{failed}");
-    held.rollback().await.unwrap();
+    other.run("ROLLBACK").await.unwrap();
     store.assert_writable().await;
 }
 
@@ -142,7 +151,7 @@ async fn a_key_of_a_failed_batch_seals_nothing() {
     let mut store = TestStore::new().await;
     store.writer.state.options.seals_per_key = 1;
     let record = |jti: &str| TokenRecord::unseen(jti, None);
-    store.writer.conn.lock_handle().await.unwrap().set_commit_hook(|| false);
+    store.writer.conn.run(FAILING_COMMITS).await.unwrap();
     let mut batch = store.writer.begin().await.unwrap();
     batch.register_token(&record("lost")).await.unwrap();
     assert!(batch.commit().await.is_err());
@@ -219,16 +228,24 @@ async fn a_new_writer_wipes_a_vault_deleted_before_a_crash() {
     let TestStore { dir, keys, writer } = store;
     drop(writer);
     assert!(deleted.count_on_disk() > 0, "nothing was left to wipe");
-    let mut writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
-        .await
-        .unwrap();
+    let mut writer = Writer::open(
+        &Database::Sqlite(dir.path().into()),
+        keys.kek(),
+        WriterOptions::default(),
+    )
+    .await
+    .unwrap();
     assert!(writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
     assert_eq!(deleted.count_on_disk(), 0);
     // The writer after that has nothing to wipe.
     drop(writer);
-    let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
-        .await
-        .unwrap();
+    let writer = Writer::open(
+        &Database::Sqlite(dir.path().into()),
+        keys.kek(),
+        WriterOptions::default(),
+    )
+    .await
+    .unwrap();
     assert!(!writer.state.has_remains);
     reader.close().await;
 }
@@ -245,17 +262,14 @@ async fn the_log_is_truncated_after_a_long_read() {
     let mut other = sqlite::connect_writer(&store.dir.path().join(DATABASE_FILE))
         .await
         .unwrap();
-    let mut reads = other.begin().await.unwrap();
-    sqlx::query("SELECT * FROM vaults")
-        .fetch_all(&mut *reads)
-        .await
-        .unwrap();
+    other.run("BEGIN").await.unwrap();
+    sqlx::query("SELECT * FROM vaults").fetch_all(&mut other).await.unwrap();
     sqlx::query("INSERT INTO file_chunks (content_id, n, sealed) VALUES ('large', 0, randomblob(9000000))")
         .execute(&mut store.writer.conn)
         .await
         .unwrap();
     let most = log.metadata().unwrap().len();
-    reads.rollback().await.unwrap();
+    other.run("ROLLBACK").await.unwrap();
     for _ in 0..3 {
         store.put(vault, CHUNK_BYTES).await.unwrap();
     }
@@ -265,11 +279,15 @@ async fn the_log_is_truncated_after_a_long_read() {
 
 #[tokio::test]
 async fn other_users_can_neither_lock_nor_list_the_data_directory() {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join(".op/data");
     let (keys, _) = Credentials::generate();
-    let writer = Writer::open(&dir, keys.kek(), WriterOptions::default()).await.unwrap();
+    let writer = Writer::open(&Database::Sqlite(dir.clone()), keys.kek(), WriterOptions::default())
+        .await
+        .unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&dir), mode(&root.path().join(".op"))), (0o700, 0o700));
     for entry in std::fs::read_dir(&dir).unwrap() {
@@ -279,6 +297,8 @@ async fn other_users_can_neither_lock_nor_list_the_data_directory() {
     writer.close().await.unwrap();
     // The mode of an existing lock file is corrected.
     std::fs::set_permissions(dir.join("writer.lock"), Permissions::from_mode(0o644)).unwrap();
-    let _writer = Writer::open(&dir, keys.kek(), WriterOptions::default()).await.unwrap();
+    let _writer = Writer::open(&Database::Sqlite(dir.clone()), keys.kek(), WriterOptions::default())
+        .await
+        .unwrap();
     assert_eq!(mode(&dir.join("writer.lock")), 0o600);
 }

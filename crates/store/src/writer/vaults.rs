@@ -38,12 +38,12 @@ impl Batch<'_> {
         }
         sqlx::query("DELETE FROM retired_vault_ids WHERE id = $1")
             .bind(id.as_str())
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         sqlx::query("INSERT INTO retired_vault_ids (id, source) VALUES ($1, $2)")
             .bind(id.as_str())
             .bind(source)
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         self.state.retired.insert(id, source.to_owned());
         Ok(())
@@ -60,13 +60,13 @@ impl Batch<'_> {
         if self.state.retired.remove(&info.id).is_some() {
             sqlx::query("DELETE FROM retired_vault_ids WHERE id = $1")
                 .bind(id)
-                .execute(&mut *self.tx)
+                .execute(&mut *self.conn)
                 .await?;
         }
         let (key, wrapped) = self.state.keyring.new_data_key(id);
-        insert_key(&mut self.tx, id, &key, "seal", wrapped).await?;
+        insert_key(self.conn, id, &key, "seal", wrapped).await?;
         let (index, wrapped) = self.state.keyring.new_index_key(id);
-        insert_index_key(&mut self.tx, id, wrapped).await?;
+        insert_index_key(self.conn, id, wrapped).await?;
         let names = seal::to_json(&VaultNames {
             name: info.name.clone(),
             source: info.source.clone(),
@@ -85,7 +85,7 @@ impl Batch<'_> {
         .bind(id)
         .bind(sealed)
         .bind(now.as_millis())
-        .execute(&mut *self.tx)
+        .execute(&mut *self.conn)
         .await?;
         self.note_vault(info.id);
         self.state.vaults.insert(
@@ -107,7 +107,7 @@ impl Batch<'_> {
         };
         let old: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM vaults WHERE id = $1")
             .bind(id.as_str())
-            .fetch_one(&mut *self.tx)
+            .fetch_one(&mut *self.conn)
             .await?;
         let mut names: VaultNames = seal::from_json(&aad, &self.state.keyring.open(&aad, &old)?)?;
         names.name = name.to_owned();
@@ -119,7 +119,7 @@ impl Batch<'_> {
         .bind(id.as_str())
         .bind(sealed)
         .bind(now.as_millis())
-        .execute(&mut *self.tx)
+        .execute(&mut *self.conn)
         .await?;
         self.note_vault(id);
         Ok(())
@@ -138,11 +138,11 @@ impl Batch<'_> {
             "DELETE FROM vault_keys WHERE vault_id = $1",
             "DELETE FROM vaults WHERE id = $1",
         ] {
-            sqlx::query(sql).bind(id.as_str()).execute(&mut *self.tx).await?;
+            sqlx::query(sql).bind(id.as_str()).execute(&mut *self.conn).await?;
         }
         // In the same transaction, so that a writer that starts after a crash knows that the log has to be emptied.
         sqlx::query("UPDATE store SET unwiped = 1")
-            .execute(&mut *self.tx)
+            .execute(&mut *self.conn)
             .await?;
         self.state.vaults.remove(&id);
         self.state.has_remains = true;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use sidevault_keys::{Credentials, IdKey};
 use sidevault_model::{ItemId, VaultId, filter};
-use sidevault_store::{Reader, ReaderOptions, Writer, WriterOptions};
+use sidevault_store::{Database, Reader, ReaderOptions, Writer, WriterOptions};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use unicode_normalization::UnicodeNormalization;
@@ -266,18 +266,19 @@ impl TestSource {
             fs::write(root.join(dir).join(".hidden.yaml"), "k: hid\n").unwrap();
         }
         let credentials = Credentials::from_seed(&[7; 32]);
-        let writer = Writer::open(&data, credentials.kek(), WriterOptions::default()).await;
-        let (disk, metrics) = (disk_of(&data), Arc::new(Metrics::default()));
+        let database = Database::Sqlite(data.clone());
+        let writer = Writer::open(&database, credentials.kek(), WriterOptions::default()).await;
+        let (disk, metrics) = (disk_of(&database, &data), Arc::new(Metrics::default()));
         let context = WriterContext {
             ids: credentials.id_key(),
             low_disk: LowDisk::default(),
-            status: Arc::new(Status::new(&disk, false, metrics.clone())),
+            status: Arc::new(Status::new(&database, metrics.clone())),
             disk,
             metrics,
             committed: watch::Sender::new(0),
         };
         let (queue, _writer) = queue::start(writer.unwrap(), context);
-        let reader = Reader::open(&data, credentials.kek(), ReaderOptions::default()).await;
+        let reader = Reader::open(&database, credentials.kek(), ReaderOptions::default()).await;
         Self {
             source: source(&root, &queue, &credentials.id_key(), Vec::new()),
             root,
@@ -326,7 +327,7 @@ fn source(root: &Path, queue: &Queue, ids: &IdKey, earlier: Vec<DirectorySource>
     let context = SourceContext {
         queue: queue.clone(),
         ids: ids.clone(),
-        status: Arc::new(Status::new(&disk_of(root), false, metrics.clone())),
+        status: Arc::new(Status::new(&Database::Sqlite(root.to_owned()), metrics.clone())),
         metrics,
         earlier,
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use sidevault_keys::{Credentials, Token};
 use sidevault_model::Access;
-use sidevault_store::{Reader, ReaderOptions, Writer, WriterOptions};
+use sidevault_store::{Database, Reader, ReaderOptions, Writer, WriterOptions};
 
 use super::*;
 
@@ -65,12 +65,20 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (keys, _) = Credentials::generate();
-        let writer = Writer::open(dir.path(), keys.kek(), WriterOptions::default())
-            .await
-            .unwrap();
-        let reader = Reader::open(dir.path(), keys.kek(), ReaderOptions::default())
-            .await
-            .unwrap();
+        let writer = Writer::open(
+            &Database::Sqlite(dir.path().into()),
+            keys.kek(),
+            WriterOptions::default(),
+        )
+        .await
+        .unwrap();
+        let reader = Reader::open(
+            &Database::Sqlite(dir.path().into()),
+            keys.kek(),
+            ReaderOptions::default(),
+        )
+        .await
+        .unwrap();
         Self {
             dir,
             keys,
@@ -161,7 +169,12 @@ impl World {
             Step::Restart => {
                 drop(batch);
                 self.writer.take().unwrap().close().await.unwrap();
-                let opened = Writer::open(self.dir.path(), self.keys.kek(), WriterOptions::default()).await;
+                let opened = Writer::open(
+                    &Database::Sqlite(self.dir.path().into()),
+                    self.keys.kek(),
+                    WriterOptions::default(),
+                )
+                .await;
                 self.writer = Some(opened.unwrap());
             }
             Step::Offline(name) => {

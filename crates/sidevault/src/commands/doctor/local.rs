@@ -66,7 +66,13 @@ pub(super) fn directory(findings: &mut Findings, environment: &Environment, inst
             findings.ok("space", format!("{} MB are free", space.free >> 20));
         }
     }
-    let disk = disk_of(dir);
+    let disk = match installation.database() {
+        Ok(database) => disk_of(&database, dir),
+        Err(failure) => {
+            findings.fail("store", failure.to_string(), "correct SIDEVAULT_STORE");
+            return;
+        }
+    };
     if disk.is_ephemeral() {
         findings.warn(
             "disk",

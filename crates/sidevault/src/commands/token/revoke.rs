@@ -52,7 +52,7 @@ pub(super) async fn in_store(wanted: &[String], installation: &Installation) -> 
         done.inspect_err(|_| eprintln!("note: the revocation list works without the store: {LIST_HINT}"))?;
         output::line(&format!("revoked {}", target.jti))?;
     }
-    let disk = disk_of(&installation.data);
+    let disk = disk_of(&installation.database()?, &installation.data);
     if disk.is_ephemeral() {
         eprintln!(
             "note: {} is on {disk}, and revocations are lost with it. A revocation list outlives it: {LIST_HINT}",

@@ -1,7 +1,7 @@
 -- Everything that people would call content is sealed (AES-256-GCM) before it is written here. Plain are only ids, versions,
 -- states, times, and numbers that order or count rows. Plain columns that reads of items and tokens go by are part of the seal's
 -- associated data: a row in which one of them was changed can't be decrypted.
--- Times are Unix milliseconds. The SQL is limited to what SQLite and PostgreSQL share.
+-- Times are Unix milliseconds. The same tables exist in PostgreSQL: ../postgres.
 
 -- One row. If a reader finds another `opening` than before, or a lower number of the newest change, the store was replaced or
 -- restored from a backup, and the reader reads everything again.

@@ -1,0 +1,233 @@
+//! The right to write, which one process has at a time: the leader.
+//!
+//! The table `lease` has one row. It says who the leader is, and until when by the database's clock. Each new leader gets the next
+//! `term`. The last statement of each of its transactions checks the term and locks the row until the commit. So a leader that was
+//! paused, and was replaced meanwhile, can commit nothing (its term is a fencing token).
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::PostgresServer;
+use crate::StoreError;
+use crate::connection::Connection;
+
+/// How often the leader renews its lease. A commit renews it, too.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// How long it is tried to find out whether a commit succeeded whose answer was lost.
+const OUTCOME_ATTEMPTS: u32 = 20;
+/// The pause between these attempts.
+const OUTCOME_PAUSE: Duration = Duration::from_millis(500);
+
+/// `commits` counts the commits of this term. It tells whether a commit succeeded whose answer was lost.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS lease (
+    one        BIGINT      NOT NULL PRIMARY KEY CHECK (one = 1),
+    term       BIGINT      NOT NULL,
+    holder     TEXT        NOT NULL,
+    expires_at TIMESTAMPTZ NOT NULL,
+    commits    BIGINT      NOT NULL
+)";
+
+/// The lease while this process holds it.
+pub(crate) struct Lease {
+    server: PostgresServer,
+    term: i64,
+    commits: i64,
+    /// Whether another process has taken it.
+    lost: watch::Sender<bool>,
+    renewals: AbortHandle,
+}
+
+impl Lease {
+    /// Takes the lease if nobody holds it, or its holder has not renewed it in time.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process holds it: then the connection can still be used.
+    pub(crate) async fn take(server: &PostgresServer, conn: &mut Connection) -> Result<Self, StoreError> {
+        conn.run(super::BEGIN).await?;
+        let claim = claim(conn).await?;
+        conn.run("COMMIT").await?;
+        let term = match claim {
+            Claim::Taken { term } => term,
+            Claim::HeldBy(holder) => return Err(StoreError::Locked(format!("{server} ({holder})"))),
+        };
+        let lost = watch::Sender::new(false);
+        let renewals = tokio::spawn(renew(server.clone(), term, lost.clone())).abort_handle();
+        Ok(Self {
+            server: server.clone(),
+            term,
+            commits: 0,
+            lost,
+            renewals,
+        })
+    }
+
+    /// The number of this leader. It grows with each new one.
+    pub(crate) fn term(&self) -> i64 {
+        self.term
+    }
+
+    /// Becomes true when another process has taken the lease.
+    pub(crate) fn lost(&self) -> watch::Receiver<bool> {
+        self.lost.subscribe()
+    }
+
+    /// Commits the open transaction of the connection, and renews the lease with it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`] if another process has taken the lease; [`StoreError::OutcomeUnknown`] if the database does not
+    /// answer any more. After every other error nothing was committed.
+    pub(crate) async fn commit(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
+        // The last statement before the commit: it locks the row until then, so nobody can take the lease in between.
+        let fenced = sqlx::query(
+            "UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds', commits = $2 WHERE term = $1",
+        )
+        .bind(self.term)
+        .bind(self.commits + 1)
+        .execute(&mut *conn)
+        .await?;
+        if fenced.rows_affected() != 1 {
+            self.lost.send_replace(true);
+            return Err(StoreError::NotLeader);
+        }
+        if let Err(error) = conn.run("COMMIT").await
+            && !self.was_committed().await?
+        {
+            return Err(error);
+        }
+        self.commits += 1;
+        Ok(())
+    }
+
+    /// Whether the transaction was committed, although its commit failed: the answer may have been lost.
+    ///
+    /// # Errors
+    /// [`StoreError::OutcomeUnknown`] if the database can't be asked within ten seconds, or another process has taken the lease
+    /// since.
+    async fn was_committed(&self) -> Result<bool, StoreError> {
+        for _ in 0..OUTCOME_ATTEMPTS {
+            match self.commits_in_database().await {
+                Ok(Some(commits)) => return Ok(commits > self.commits),
+                Ok(None) => return Err(StoreError::OutcomeUnknown),
+                Err(error) => tracing::debug!(%error, "the database can't be asked whether the last commit succeeded"),
+            }
+            tokio::time::sleep(OUTCOME_PAUSE).await;
+        }
+        Err(StoreError::OutcomeUnknown)
+    }
+
+    /// How many commits of this term the database has. Waits for a commit that is still in progress, because it holds the lock
+    /// of the row. None if there is a later term.
+    async fn commits_in_database(&self) -> Result<Option<i64>, StoreError> {
+        let mut conn = self.server.connect().await?;
+        conn.run(super::BEGIN).await?;
+        let row = sqlx::query("SELECT commits FROM lease WHERE term = $1 FOR UPDATE")
+            .bind(self.term)
+            .fetch_optional(&mut conn)
+            .await?;
+        conn.run("COMMIT").await?;
+        conn.close().await.ok();
+        Ok(row.map(|row| row.try_get("commits")).transpose()?)
+    }
+
+    /// Gives the lease back, so that a standby need not wait until it expires.
+    pub(crate) async fn release(self, conn: &mut Connection) -> Result<(), StoreError> {
+        self.renewals.abort();
+        conn.run(super::BEGIN).await?;
+        sqlx::query("UPDATE lease SET expires_at = clock_timestamp() WHERE term = $1")
+            .bind(self.term)
+            .execute(&mut *conn)
+            .await?;
+        conn.run("COMMIT").await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewals.abort();
+    }
+}
+
+/// The result of an attempt to take the lease.
+enum Claim {
+    Taken { term: i64 },
+    HeldBy(String),
+}
+
+/// Writes this process into the lease, unless another one holds it.
+async fn claim(conn: &mut Connection) -> Result<Claim, StoreError> {
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('lease') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
+    if !exists {
+        // If two processes create it at once, one of them gets an error, and succeeds at its next attempt.
+        conn.run(TABLE).await?;
+    }
+    // A standby only reads, so that it does not wait for a commit, which locks the row.
+    let holder: Option<String> = sqlx::query_scalar("SELECT holder FROM lease WHERE expires_at > clock_timestamp()")
+        .fetch_optional(&mut *conn)
+        .await?;
+    if let Some(holder) = holder {
+        return Ok(Claim::HeldBy(holder));
+    }
+    let term = sqlx::query_scalar(
+        "INSERT INTO lease (one, term, holder, expires_at, commits)
+         VALUES (1, 1, $1, clock_timestamp() + INTERVAL '15 seconds', 0)
+         ON CONFLICT (one) DO UPDATE
+         SET term = lease.term + 1, holder = excluded.holder, expires_at = excluded.expires_at, commits = 0
+         WHERE lease.expires_at <= clock_timestamp()
+         RETURNING term",
+    )
+    .bind(process_name())
+    .fetch_optional(conn)
+    .await?;
+    // Without a term, another standby was faster.
+    Ok(term.map_or_else(
+        || Claim::HeldBy("another process".to_owned()),
+        |term| Claim::Taken { term },
+    ))
+}
+
+/// Renews the lease until another process has taken it. While the database can't be reached, nobody can take the lease.
+async fn renew(server: PostgresServer, term: i64, lost: watch::Sender<bool>) {
+    let mut conn = None;
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        match renew_once(&server, &mut conn, term).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::error!(term, "another sync process has become the leader");
+                lost.send_replace(true);
+                return;
+            }
+            Err(error) => {
+                conn = None;
+                tracing::warn!(term, %error, "the lease could not be renewed");
+            }
+        }
+    }
+}
+
+async fn renew_once(server: &PostgresServer, conn: &mut Option<Connection>, term: i64) -> Result<bool, StoreError> {
+    let conn = match conn {
+        Some(conn) => conn,
+        None => conn.insert(server.connect().await?),
+    };
+    conn.run(super::BEGIN).await?;
+    let renewed =
+        sqlx::query("UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds' WHERE term = $1")
+            .bind(term)
+            .execute(&mut *conn)
+            .await?;
+    conn.run("COMMIT").await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// The name of this process in the table: its host, which is the Pod's name in Kubernetes, and the process's number.
+fn process_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}", std::process::id())
+}
