@@ -3,7 +3,6 @@
 
 mod certificates;
 mod external_secrets;
-mod herd;
 mod kubectl;
 
 use std::env;
@@ -19,11 +18,11 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt as _;
 use serde_json::json;
 
+use crate::herd::Herd;
 use crate::pair::{binary, wait_until};
-use herd::Herd;
 
+pub use crate::herd::Running;
 pub use external_secrets::{controllers, definitions};
-pub use herd::Running;
 
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 

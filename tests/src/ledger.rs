@@ -2,8 +2,17 @@
 //! answer must be there completely, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use serde_json::{Value, json};
+
+use crate::pair::{Process, ServerPair};
+use crate::wire::{Reply, Request, exchange};
 
 /// How many fields each item in the ledger has. A write changes all of them.
 pub const FIELDS: usize = 5;
@@ -164,4 +173,175 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// A writer with more items than this deletes one.
+const MANY: usize = 10;
+
+/// A client that writes to one vault, and notes in its ledger what was acknowledged.
+pub struct Writer {
+    addresses: Vec<SocketAddr>,
+    token: String,
+    items: String,
+    name: String,
+    ledger: Mutex<Ledger>,
+}
+
+impl Writer {
+    fn ask(&self, address: SocketAddr, method: &str, target: &str, body: &str) -> Option<Reply> {
+        let request = Request::new(method, target)
+            .bearer(&self.token)
+            .header("Connection", "close")
+            .body(body);
+        exchange(address, &request.bytes()).ok()
+    }
+
+    /// Makes one write. After anything but a success, the write may or may not have happened.
+    fn write(&self, rng: &mut StdRng, n: u64) {
+        let mut ledger = self.ledger();
+        let address = self.addresses[rng.random_range(0..self.addresses.len())];
+        let items = ledger.certain();
+        let content = Content::new(&format!("{}-{n}", self.name));
+        let choice = match items.len() {
+            0 => 0,
+            many if many > MANY => 9,
+            _ => rng.random_range(0..10),
+        };
+        if choice < 3 {
+            let reply = self
+                .ask(address, "POST", &self.items, &content.body())
+                .filter(|reply| reply.status == 200);
+            let id = reply.and_then(|reply| reply.json()["id"].as_str().map(str::to_owned));
+            return ledger.created(id, content);
+        }
+        let (id, old) = &items[rng.random_range(0..items.len())];
+        let target = format!("{}/{id}", self.items);
+        let (reply, new) = match choice {
+            3..6 => (self.ask(address, "PUT", &target, &content.body()), Some(content)),
+            6..9 => {
+                let (patched, operations) = old.patched(&content);
+                (self.ask(address, "PATCH", &target, &operations), Some(patched))
+            }
+            _ => (self.ask(address, "DELETE", &target, ""), None),
+        };
+        let good = if new.is_some() { 200 } else { 204 };
+        if let Some(reply) = &reply {
+            // The only error that a kill may cause is 503.
+            assert!(
+                [good, 0, 500, 503, 504].contains(&reply.status),
+                "{target}: {} {}",
+                reply.status,
+                reply.text()
+            );
+        }
+        match reply.is_some_and(|reply| reply.status == good) {
+            true => ledger.wrote(id, new, Outcome::Done),
+            false => ledger.wrote(id, new, Outcome::Unknown),
+        }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Clients that write to one vault at the same time, each through an api that it chooses anew for each write.
+pub struct Writers {
+    writers: Vec<Writer>,
+    pause: RwLock<()>,
+}
+
+impl Writers {
+    /// As many writers as `count`. They write to the apis at these addresses.
+    pub fn new(count: u64, addresses: &[SocketAddr], token: &str, vault: &str) -> Self {
+        let writers = (0..count).map(|n| Writer {
+            addresses: addresses.to_vec(),
+            token: token.to_owned(),
+            items: format!("/v1/vaults/{vault}/items"),
+            name: format!("w{n}"),
+            ledger: Mutex::default(),
+        });
+        Self {
+            writers: writers.collect(),
+            pause: RwLock::default(),
+        }
+    }
+
+    /// Writes until `disturb` returns.
+    ///
+    /// # Panics
+    /// If `disturb` does, or a write gets an answer that no failure may cause.
+    pub fn write_while(&self, seed: u64, disturb: impl FnOnce()) {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for (n, writer) in self.writers.iter().enumerate() {
+                let mut rng = StdRng::seed_from_u64(seed ^ ((n as u64 + 1) << 32));
+                let stop = &stop;
+                scope.spawn(move || {
+                    for n in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let _writing = self.pause.read().unwrap_or_else(PoisonError::into_inner);
+                        writer.write(&mut rng, n);
+                    }
+                });
+            }
+            // A failed check must end the writers too, or the test would never end.
+            let disturbed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(disturb));
+            stop.store(true, Ordering::Relaxed);
+            if let Err(failed) = disturbed {
+                std::panic::resume_unwind(failed);
+            }
+        });
+    }
+
+    /// No write begins before the value is dropped.
+    pub fn pause(&self) -> RwLockWriteGuard<'_, ()> {
+        self.pause.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares all ledgers with what the pair's api shows. `settled` is explained at [`Ledger::check`].
+    ///
+    /// # Panics
+    /// If an acknowledged write is missing, or there is an item or a value that nobody wrote.
+    pub fn check(&self, pair: &ServerPair, token: &str, vault: &str, settled: bool) {
+        let mut there = shown(pair, token, vault);
+        for writer in &self.writers {
+            if let Err(lost) = writer.ledger().check(&mut there, settled) {
+                panic!(
+                    "{}: {lost}\n{}\n{}",
+                    writer.name,
+                    pair.log(Process::Api),
+                    pair.log(Process::Sync)
+                );
+            }
+        }
+        assert!(there.is_empty(), "nobody wrote these: {there:?}");
+    }
+
+    /// How many writes were acknowledged, and how many got no answer.
+    pub fn counts(&self) -> (u64, u64) {
+        let sum = |count: fn(&Ledger) -> u64| self.writers.iter().map(|writer| count(&writer.ledger())).sum();
+        (sum(|ledger| ledger.acknowledged), sum(|ledger| ledger.unanswered))
+    }
+}
+
+/// All items, read one by one, so that what is listed can also be opened.
+fn shown(pair: &ServerPair, token: &str, vault: &str) -> BTreeMap<String, Content> {
+    let list = pair.get(token, &format!("/v1/vaults/{vault}/items"));
+    assert_eq!(list.status, 200, "{}", list.text());
+    let list = list.json();
+    let ids = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["id"].as_str().expect("an id").to_owned());
+    ids.map(|id| {
+        let reply = pair.get(token, &format!("/v1/vaults/{vault}/items/{id}"));
+        assert_eq!(reply.status, 200, "item {id}: {}", reply.text());
+        let content = Content::shown(&reply.json()).unwrap_or_else(|| panic!("half an item: {}", reply.text()));
+        (id, content)
+    })
+    .collect()
 }

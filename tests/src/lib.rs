@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod forge;
+pub(crate) mod herd;
 pub mod hostile;
 pub mod http2;
 pub mod https;
@@ -11,6 +12,7 @@ pub mod markers;
 pub mod pages;
 pub mod pair;
 pub mod pebble;
+pub mod postgres;
 pub mod sops;
 pub mod volume;
 pub mod wire;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
+use crate::postgres::{self, Postgres};
 use crate::wire::{Reply, Request, exchange};
 
 /// How long `wait_until` tries. Long, because the machine may be busy.
@@ -45,6 +46,9 @@ pub struct ServerPair {
     /// `None`: OP_BUS_PORT and OP_BUS_PEERS are not set.
     bus_port: Option<u16>,
     replicas: Vec<Replica>,
+    standbys: Vec<Standby>,
+    /// Whether SIDEVAULT_STORE names a database that was made for this pair.
+    store_is_chosen: bool,
     /// The binary, after the words of a program that starts it, if there is one.
     program: Vec<OsString>,
     sync_arguments: Vec<String>,
@@ -55,6 +59,12 @@ pub struct ServerPair {
 struct Replica {
     child: Child,
     bus_port: u16,
+}
+
+/// An additional sync, with a data directory of its own. Only a store in PostgreSQL can have one.
+struct Standby {
+    child: Child,
+    port: u16,
 }
 
 /// The path of the binary under test: `SIDEVAULT_BIN`, or in the directory above the test program's.
@@ -117,13 +127,15 @@ impl ServerPair {
             fs::create_dir(root.path().join(directory)).expect("a directory");
         }
         let place = root.path().to_string_lossy().into_owned();
-        let pair = Self {
+        let mut pair = Self {
             api: None,
             sync: None,
             api_port: free_port(),
             sync_port: free_port(),
             bus_port: Some(free_port()),
             replicas: Vec::new(),
+            standbys: Vec::new(),
+            store_is_chosen: false,
             program: vec![binary().into()],
             sync_arguments: sync_arguments
                 .iter()
@@ -136,7 +148,18 @@ impl ServerPair {
             root,
         };
         pair.command(&["init", "--out", &pair.path("keys").to_string_lossy()]);
+        pair.choose_store();
         pair
+    }
+
+    /// Names a new database, if the tests' stores are in PostgreSQL.
+    fn choose_store(&mut self) {
+        let is_named = self.environment.iter().any(|(name, _)| name == "SIDEVAULT_STORE");
+        if postgres::is_chosen() && (!is_named || self.store_is_chosen) {
+            self.store_is_chosen = true;
+            let server = Postgres::shared().expect("PostgreSQL, because SIDEVAULT_TEST_STORE=postgres");
+            self.set("SIDEVAULT_STORE", &server.create_database());
+        }
     }
 
     /// A path in the pair's own directory: `keys`, `data`, `tmp`, `logs`, `secrets`.
@@ -245,21 +268,79 @@ impl ServerPair {
     pub fn run(&mut self, process: Process) {
         let child = match process {
             Process::Api => self.spawn_api(self.api_port, self.bus_port),
-            Process::Sync => {
-                let mut command = self.bare();
-                command
-                    .arg("sync")
-                    .args(&self.sync_arguments)
-                    .env("OP_HTTP_PORT", self.sync_port.to_string());
-                let replicas = self.replicas.iter().map(|replica| replica.bus_port);
-                let peers: Vec<String> = self.bus_port.into_iter().chain(replicas).map(peer).collect();
-                if !peers.is_empty() {
-                    command.env("OP_BUS_PEERS", peers.join(","));
-                }
-                self.spawn(command, process)
-            }
+            Process::Sync => self.spawn_sync(self.sync_port, None),
         };
         *self.slot(process) = Some(child);
+    }
+
+    fn spawn_sync(&self, port: u16, data: Option<&Path>) -> Child {
+        let mut command = self.bare();
+        command
+            .arg("sync")
+            .args(&self.sync_arguments)
+            .env("OP_HTTP_PORT", port.to_string());
+        if let Some(data) = data {
+            command.env("XDG_DATA_HOME", data);
+        }
+        let replicas = self.replicas.iter().map(|replica| replica.bus_port);
+        let peers: Vec<String> = self.bus_port.into_iter().chain(replicas).map(peer).collect();
+        if !peers.is_empty() {
+            command.env("OP_BUS_PEERS", peers.join(","));
+        }
+        self.spawn(command, Process::Sync)
+    }
+
+    /// Starts an additional sync, with a data directory of its own, and returns its process id. It connects to the apis that were
+    /// started before.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn run_standby(&mut self) -> u32 {
+        let port = free_port();
+        let data = self.path(&format!("data-{port}"));
+        let child = self.spawn_sync(port, Some(&data));
+        let pid = child.id();
+        self.standbys.push(Standby { child, port });
+        pid
+    }
+
+    /// The process ids of all syncs.
+    pub fn syncs(&self) -> Vec<u32> {
+        let others = self.standbys.iter().map(|standby| standby.child.id());
+        self.pid(Process::Sync).into_iter().chain(others).collect()
+    }
+
+    /// The process id of the sync that leads, if one says so.
+    pub fn leader(&self) -> Option<u32> {
+        let first = self.sync.as_ref().map(|child| (child.id(), self.sync_port));
+        let others = self.standbys.iter().map(|standby| (standby.child.id(), standby.port));
+        let leads = |port: u16| {
+            let health = exchange(
+                (Ipv4Addr::LOCALHOST, port).into(),
+                &Request::new("GET", "/health").bytes(),
+            )
+            .ok()?;
+            let store = health.json()["dependencies"][0]["message"].as_str()?.to_owned();
+            store.starts_with("Connected").then_some(())
+        };
+        first
+            .into_iter()
+            .chain(others)
+            .find(|(_, port)| leads(*port).is_some())
+            .map(|(pid, _)| pid)
+    }
+
+    /// Kills the sync with this process id, the first one or a standby, and waits until it is gone.
+    pub fn kill_sync(&mut self, pid: u32) {
+        if self.pid(Process::Sync) == Some(pid) {
+            self.kill(Process::Sync);
+        }
+        if let Some(at) = self.standbys.iter().position(|standby| standby.child.id() == pid) {
+            let mut standby = self.standbys.remove(at);
+            // As in `kill`.
+            standby.child.kill().ok();
+            standby.child.wait().ok();
+        }
     }
 
     /// Starts an additional api on the same data directory, and returns its address. A sync that is started
@@ -318,12 +399,14 @@ impl ServerPair {
         }
     }
 
-    /// Empties the data directory, as a Pod that is moved loses its `emptyDir`. Neither process may run.
+    /// Empties the data directory, as a Pod that is moved loses its `emptyDir`. Neither process may run. A store in PostgreSQL is lost
+    /// with its database.
     ///
     /// # Panics
     /// If a process runs, or the directory can't be emptied.
-    pub fn empty_disk(&self) {
+    pub fn empty_disk(&mut self) {
         assert!(self.api.is_none() && self.sync.is_none(), "a process still runs");
+        self.choose_store();
         fs::remove_dir_all(self.path("data")).expect("the data");
         fs::create_dir(self.path("data")).expect("a directory");
     }
@@ -333,9 +416,7 @@ impl ServerPair {
     /// # Panics
     /// If the process does not run.
     pub fn terminate(&self, process: Process) {
-        let pid = self.pid(process).expect("a running process");
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "{process:?} does not run");
+        Self::signal(self.pid(process).expect("a running process"), "TERM");
     }
 
     /// Waits until a process has ended by itself.
@@ -346,6 +427,17 @@ impl ServerPair {
         let child = self.slot(process).as_mut().expect("a started process");
         let ended = wait_until(|| child.try_wait().ok().flatten());
         ended.unwrap_or_else(|| panic!("{process:?} goes on\n{}", self.log(process)))
+    }
+
+    /// Sends a signal, such as `STOP`, to a process.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    pub fn signal(pid: u32, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -s {name} {pid}")])
+            .status();
+        assert!(sent.is_ok_and(|status| status.success()), "process {pid} does not run");
     }
 
     fn log_path(&self, process: Process) -> PathBuf {
@@ -375,8 +467,8 @@ impl ServerPair {
             };
             let starting = parts.iter().any(|part| part["status"] == "INITIALIZED");
             // Without a store the api can't know the state of sync.
-            (status("sqlite")? == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting)
-                .then_some(())
+            let store = status("sqlite").or(status("postgres"))?;
+            (store == "ACTIVE" && status("sync").is_some_and(|sync| sync != "FAILED") && !starting).then_some(())
         });
         assert!(
             linked.is_some(),
@@ -480,10 +572,11 @@ impl Drop for ServerPair {
     fn drop(&mut self) {
         self.kill(Process::Api);
         self.kill(Process::Sync);
-        for replica in &mut self.replicas {
+        let replicas = self.replicas.iter_mut().map(|replica| &mut replica.child);
+        for child in replicas.chain(self.standbys.iter_mut().map(|standby| &mut standby.child)) {
             // As in `kill`.
-            replica.child.kill().ok();
-            replica.child.wait().ok();
+            child.kill().ok();
+            child.wait().ok();
         }
     }
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidevault_tests::markers::{Marker, Search};
 use sidevault_tests::pair::{Process, ServerPair, files_below, wait_until};
+use sidevault_tests::postgres::{self, Postgres};
 use sidevault_tests::wire::{Request, exchange};
 
 /// Hands out a new marker for each place.
@@ -49,6 +50,12 @@ fn traces(pair: &ServerPair) -> Vec<(String, Vec<u8>)> {
         for (path, bytes) in files_below(&pair.path(directory)) {
             places.push((path.to_string_lossy().into_owned(), bytes));
         }
+    }
+    if postgres::is_chosen() {
+        let server = Postgres::shared().expect("PostgreSQL");
+        let files = files_below(&server.data()).into_iter();
+        places.extend(files.map(|(path, bytes)| (path.to_string_lossy().into_owned(), bytes)));
+        places.push(("a dump of all databases".to_owned(), server.dump_all()));
     }
     for (name, address) in [("api", pair.address()), ("sync", pair.sync_address())] {
         for path in ["/metrics", "/health", "/nowhere"] {

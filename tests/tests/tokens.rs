@@ -20,6 +20,12 @@ fn opens(pair: &ServerPair, token: &str) -> Vec<String> {
     names.collect()
 }
 
+/// Waits until a token opens these vaults: with the store in PostgreSQL, an api sees a change of another process a moment later.
+fn assert_opens(pair: &ServerPair, token: &str, vaults: &[&str]) {
+    let found = wait_until(|| (opens(pair, token) == vaults).then_some(()));
+    assert!(found.is_some(), "{:?} instead of {vaults:?}", opens(pair, token));
+}
+
 /// The arguments of `token create` for somebody who has the issuer's file and no store.
 fn offline<'a>(pair: &ServerPair, name: &'a str, grant: &'a str) -> Vec<String> {
     let path = |below: &str| pair.path(below).to_string_lossy().into_owned();
@@ -52,8 +58,8 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
     let mut pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let by_id = pair.token("by id", &["apps=read"]);
     let by_name = made_offline(&pair, "by name", "apps=read");
-    assert_eq!(opens(&pair, &by_id), ["apps"]);
-    assert_eq!(opens(&pair, &by_name), ["apps"]);
+    assert_opens(&pair, &by_id, &["apps"]);
+    assert_opens(&pair, &by_name, &["apps"]);
     let old = pair.vault(&by_id, "apps");
 
     pair.command(&["vault", "rename", "apps", "legacy"]);
@@ -61,16 +67,14 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
     // `apps` is configured, so it is made again. Sync did not start here before.
     restart_sync(&mut pair, &["--vault", "apps", "--allow-ephemeral"]);
     let fresh = pair.token("fresh", &["apps=read"]);
-    assert_eq!(opens(&pair, &fresh), ["apps"]);
+    assert_opens(&pair, &fresh, &["apps"]);
     assert_ne!(pair.vault(&fresh, "apps"), old);
 
-    assert_eq!(opens(&pair, &by_id), ["legacy"], "an id stays with its vault");
+    // An id stays with its vault.
+    assert_opens(&pair, &by_id, &["legacy"]);
     for token in [&by_name, &after] {
-        assert_eq!(
-            opens(&pair, token),
-            Vec::<String>::new(),
-            "a name that was given up opens nothing"
-        );
+        // A name that was given up opens nothing.
+        assert_opens(&pair, token, &[]);
         let refused = pair.get(token, &format!("/v1/vaults/{old}"));
         assert_eq!(refused.status, 403, "{}", refused.text());
         assert_eq!(pair.get(token, &format!("/v1/vaults/{old}/items")).status, 403);
@@ -78,9 +82,10 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
     // Nor when the old vault has its old name again.
     pair.command(&["vault", "delete", "apps", "--yes"]);
     pair.command(&["vault", "rename", "legacy", "apps"]);
-    assert_eq!(opens(&pair, &after), Vec::<String>::new());
-    assert_eq!(opens(&pair, &fresh), Vec::<String>::new(), "its vault was deleted");
-    assert_eq!(opens(&pair, &by_id), ["apps"]);
+    assert_opens(&pair, &after, &[]);
+    // Its vault was deleted.
+    assert_opens(&pair, &fresh, &[]);
+    assert_opens(&pair, &by_id, &["apps"]);
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
     let early = made_offline(&pair, "early", "apps=read,write");
     let from_git = made_offline(&pair, "git", "infra=read");
     let made = pair.command(&["vault", "create", "apps"]);
-    assert_eq!(opens(&pair, &early), ["apps"]);
+    assert_opens(&pair, &early, &["apps"]);
     let directory = pair.path("secrets/infra");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("db.yaml"), "username: orders\n").unwrap();
@@ -104,7 +109,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
     assert!(pair.errors(&["vault", "delete", "apps", "--yes"]).contains("\"early\""));
     let again = pair.errors(&["vault", "create", "apps"]);
     assert!(again.contains("renamed or deleted before"), "{again}");
-    assert_eq!(opens(&pair, &early), Vec::<String>::new());
+    assert_opens(&pair, &early, &[]);
     let fresh = pair.token("fresh", &["apps=read"]);
     assert_ne!(pair.vault(&fresh, "apps"), made.split(' ').nth(1).unwrap());
 
@@ -122,7 +127,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
         })
     });
     assert!(told.is_some(), "{}", pair.health());
-    assert_eq!(opens(&pair, &early), Vec::<String>::new());
+    assert_opens(&pair, &early, &[]);
 
     // Beside the store, such a name is refused at once.
     fs::remove_dir_all(&directory).unwrap();
@@ -133,7 +138,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
 
     // The vault of a directory is its name: without the source it is gone, and with it as it was.
     restart_sync(&mut pair, &["--vault", "other", "--allow-ephemeral"]);
-    assert_eq!(opens(&pair, &from_git), Vec::<String>::new());
+    assert_opens(&pair, &from_git, &[]);
     restart_sync(&mut pair, &["--dir", "{root}/secrets", "--allow-ephemeral"]);
     pair.vault(&from_git, "infra");
 }

@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::herd::{Herd, Running};
 use super::{Cluster, admin_kubeconfig, write_kubeconfig};
+use crate::herd::{Herd, Running};
 use crate::pair::wait_until;
 use crate::wire::{Reply, Request, exchange};
 

@@ -14,7 +14,7 @@ kill -s KILL -- "-$1"
 for _ in 1 2 3 4 5; do rm -rf "$2" && exit; sleep 0.2; done"#;
 
 /// A process group and its directory.
-pub(super) struct Herd {
+pub(crate) struct Herd {
     root: PathBuf,
     /// A process that only keeps the group's number in use, so that no other group can get the number.
     leader: Child,
@@ -22,9 +22,9 @@ pub(super) struct Herd {
 }
 
 impl Herd {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::Builder::new()
-            .prefix("sidevault-cluster-")
+            .prefix("sidevault-herd-")
             .tempdir()
             .expect("a directory")
             .keep();
@@ -47,12 +47,12 @@ impl Herd {
         Self { root, leader, warden }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Starts a program in the group, its output in a log of this name.
-    pub(super) fn run(&self, name: &str, command: &mut Command) -> Running {
+    pub(crate) fn run(&self, name: &str, command: &mut Command) -> Running {
         let log_path = self.root.join("logs").join(format!("{name}.log"));
         let log = File::options()
             .create(true)
@@ -84,7 +84,7 @@ impl Drop for Herd {
     }
 }
 
-/// A program that was started beside the cluster. Dropping the value kills it.
+/// A program of a herd. Dropping the value kills it.
 #[derive(Debug)]
 pub struct Running {
     name: String,
