@@ -121,7 +121,7 @@ impl Status {
     /// Notes that this process leads.
     pub(crate) fn leads(&self, disk: &Disk, local_vaults: bool) {
         if disk.is_ephemeral() && local_vaults {
-            lock(&self.connected).push_str(&format!(". WARNING: local vaults are on {disk}"));
+            self.connected.lock().push_str(&format!(". WARNING: local vaults are on {disk}"));
         }
         self.writer(WriterState::Good);
     }
@@ -210,7 +210,7 @@ impl Status {
             WriterState::Low(_) => DependencyStatus::Degraded,
             WriterState::Failed { .. } => DependencyStatus::Failed,
         };
-        let message = state.problem().unwrap_or_else(|| lock(&self.connected).clone());
+        let message = state.problem().unwrap_or_else(|| self.connected.lock().clone());
         match state {
             // An error of the store may name a row, so only clients with a token see it.
             WriterState::Failed { since, .. } => Dependency::new(self.store, status)
