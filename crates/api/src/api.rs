@@ -25,6 +25,9 @@ use crate::tokens::Tokens;
 /// How often the api tries to open the store.
 const OPEN_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The same while the database can't be reached: each attempt is a connection.
+const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often the api checks for commits that sync did not announce.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -138,7 +141,13 @@ impl Api {
                         tracing::info!("{error}; the api waits for it");
                     }
                 }
-                Err(error) => self.set_store_error(Some(error.to_string())),
+                Err(error) => {
+                    let is_unreachable = matches!(error, StoreError::Unusable(_));
+                    self.set_store_error(Some(error.to_string()));
+                    if is_unreachable {
+                        tokio::time::sleep(UNREACHABLE_INTERVAL).await;
+                    }
+                }
             }
             tokio::time::sleep(OPEN_INTERVAL).await;
         }

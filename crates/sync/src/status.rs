@@ -121,7 +121,9 @@ impl Status {
     /// Notes that this process leads.
     pub(crate) fn leads(&self, disk: &Disk, local_vaults: bool) {
         if disk.is_ephemeral() && local_vaults {
-            self.connected.lock().push_str(&format!(". WARNING: local vaults are on {disk}"));
+            self.connected
+                .lock()
+                .push_str(&format!(". WARNING: local vaults are on {disk}"));
         }
         self.writer(WriterState::Good);
     }

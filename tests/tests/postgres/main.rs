@@ -138,6 +138,30 @@ fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
     assert_leads(&pair, second);
 }
 
+/// The old leader is not told: it finds out at its next commit, by the term in the lease.
+#[test]
+fn a_leader_whose_lease_was_taken_commits_nothing() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.create_database();
+    let mut pair = pair_on(&url);
+    let second = pair.run_standby();
+    let taken = wait_until(|| {
+        server.psql(database_name(&url), "UPDATE lease SET expires_at = clock_timestamp()");
+        let holder = server.psql(database_name(&url), "SELECT holder FROM lease");
+        holder.ends_with(&format!("/{second}")).then_some(())
+    });
+    assert!(taken.is_some(), "{}", pair.log(Process::Sync));
+    // Over the admin socket of the first sync.
+    let refused = pair.errors(&["vault", "create", "late"]);
+    assert!(!refused.is_empty());
+    let vaults = pair.command(&["vault", "list"]);
+    assert!(
+        vaults.contains("apps") && !vaults.contains("late"),
+        "{refused}\n{vaults}"
+    );
+    assert_leads(&pair, second);
+}
+
 #[test]
 fn without_the_database_cached_items_are_served_with_their_age_and_nothing_acknowledged_is_lost() {
     let Some(server) = Postgres::start() else { return };

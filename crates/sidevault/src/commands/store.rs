@@ -48,8 +48,9 @@ async fn open_and_close(installation: &Installation) -> Result<(), Failure> {
 
 async fn check(installation: &Installation) -> Result<(), Failure> {
     let reader = installation.reader(&installation.credentials()?).await?;
-    let integrity = reader.quick_check().await?;
-    if integrity != "ok" {
+    if let Some(integrity) = reader.quick_check().await?
+        && integrity != "ok"
+    {
         return Err(Failure::Integrity(format!(
             "SQLite finds the database damaged: {integrity}"
         )));

@@ -217,17 +217,19 @@ impl Reader {
     }
 
     /// The result of SQLite's `PRAGMA quick_check`: `ok`, or the first fault that SQLite finds. It reads within one transaction,
-    /// so a writer at the same time is not delayed, and its changes are not taken for damage. PostgreSQL has no such check.
+    /// so a writer at the same time is not delayed, and its changes are not taken for damage. None with PostgreSQL, which has no
+    /// such check.
     ///
     /// # Errors
     /// If the database is too damaged to be checked.
-    pub async fn quick_check(&self) -> Result<String, StoreError> {
+    pub async fn quick_check(&self) -> Result<Option<String>, StoreError> {
         if let Commits::Postgres { .. } = self.commits {
-            return Ok("ok".to_owned());
+            return Ok(None);
         }
-        Ok(sqlx::query_scalar("PRAGMA quick_check")
+        let verdict = sqlx::query_scalar("PRAGMA quick_check")
             .fetch_one(&mut *self.connections.acquire().await?)
-            .await?)
+            .await?;
+        Ok(Some(verdict))
     }
 
     /// Closes the connections.

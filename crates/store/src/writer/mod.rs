@@ -322,7 +322,11 @@ impl Writer {
     }
 
     /// Closes the database: empties SQLite's write-ahead log, or gives the lease back, so that a standby takes it at once.
-    pub async fn close(self) -> Result<(), StoreError> {
+    pub async fn close(mut self) -> Result<(), StoreError> {
+        if self.state.stale {
+            // An error means that the database has ended the transaction already, or that the connection is broken.
+            self.conn.run("ROLLBACK").await.ok();
+        }
         match self.right {
             WriteRight::Sqlite { .. } => sqlite::close(self.conn).await,
             right @ WriteRight::Postgres(_) => {

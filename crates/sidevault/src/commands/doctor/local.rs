@@ -126,12 +126,13 @@ pub(super) async fn store(
     }
 }
 
-/// Has SQLite check the database. A running sync does not disturb it.
+/// Has SQLite check the database, if the store is in one. A running sync does not disturb it.
 async fn sound(findings: &mut Findings, reader: &Reader) {
     let check = "integrity";
     match reader.quick_check().await {
-        Ok(verdict) if verdict == "ok" => findings.ok(check, "SQLite finds nothing wrong"),
-        Ok(verdict) => findings.fail(check, verdict, "restore the store from a backup"),
+        Ok(None) => {}
+        Ok(Some(verdict)) if verdict == "ok" => findings.ok(check, "SQLite finds nothing wrong"),
+        Ok(Some(verdict)) => findings.fail(check, verdict, "restore the store from a backup"),
         Err(error) => findings.fail(check, error.to_string(), "restore the store from a backup"),
     }
 }
