@@ -79,13 +79,15 @@ impl Settings {
     /// # Errors
     /// A value that is not valid; the message names the variable.
     pub(crate) fn read(environment: &Environment, role: Role) -> Result<Self, Failure> {
-        let (http_port, bus_port, bus_peers) = match role {
-            Role::Api => (8080, Some(API_BUS_PORT), Vec::new()),
-            Role::Sync => (8081, None, vec![format!("localhost:{API_BUS_PORT}")]),
+        let (http_port, bus_port) = match role {
+            Role::Api => (8080, Some(API_BUS_PORT)),
+            Role::Sync => (8081, None),
         };
-        let peers = match environment.get("OP_BUS_PEERS") {
+        let bus_port = port(environment, "OP_BUS_PORT")?.or(bus_port);
+        let bus_peers = match environment.get("OP_BUS_PEERS") {
             Some(list) => peers(list)?,
-            None => bus_peers,
+            None if bus_port.is_none() => vec![format!("localhost:{API_BUS_PORT}")],
+            None => Vec::new(),
         };
         let session = environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned();
         let data = data_directory(environment);
@@ -96,8 +98,8 @@ impl Settings {
             data,
             http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
             https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
-            bus_port: port(environment, "OP_BUS_PORT")?.or(bus_port),
-            bus_peers: peers,
+            bus_port,
+            bus_peers,
             sync_timeout: match environment.get("OP_SYNC_TIMEOUT") {
                 Some(text) => {
                     duration::parse(text).map_err(|error| Failure::Config(format!("OP_SYNC_TIMEOUT: {error}")))?
@@ -273,6 +275,13 @@ mod tests {
         assert_eq!(api.data, PathBuf::from("/home/opuser/.op/data"));
         assert_eq!(api.session, DEFAULT_SESSION);
         assert_eq!(api.inline_file_bytes, 102_400);
+    }
+
+    #[test]
+    fn a_sync_with_a_port_waits_for_apis_and_connects_to_none() {
+        let environment = Environment::from([("OP_BUS_PORT", "11220")]);
+        let sync = Settings::read(&environment, Role::Sync).unwrap();
+        assert_eq!((sync.bus_port, sync.bus_peers.len()), (Some(11220), 0));
     }
 
     #[test]
