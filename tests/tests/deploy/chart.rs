@@ -56,11 +56,18 @@ fn the_api_server_accepts_the_rendered_manifests() {
     let more_own = values("values-1password-more.yaml");
     let more_theirs = values("values-external-secrets-more.yaml");
     let (git, pvc, operator) = (example("git"), example("pvc"), example("operator"));
+    let postgres = example("postgres");
+    let without_claim = "--set=connect.dataVolume.claim.create=false";
     let operator_on = "--set=operator.create=true";
-    let cases: [(&str, Vec<&str>); 13] = [
+    let cases: [(&str, Vec<&str>); 15] = [
         ("nothing set", vec![]),
         ("git", vec!["-f", &git]),
         ("a claim", vec!["-f", &pvc]),
+        ("PostgreSQL", vec!["-f", &postgres]),
+        (
+            "everything with PostgreSQL",
+            vec!["-f", &everything, "-f", &postgres, without_claim],
+        ),
         ("operator", vec!["-f", &operator]),
         ("git and operator", vec!["-f", &git, "-f", &operator]),
         ("1Password's values", vec!["-f", &own]),
@@ -90,7 +97,7 @@ fn the_api_server_accepts_the_rendered_manifests() {
 #[test]
 fn rendering_fails_with_a_hint_for_values_that_could_not_work() {
     let operator = "--set=operator.create=true";
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 25] = [
         (&["--set=conect.create=true"], "'conect' not allowed"),
         (&["--set=connect.api.prot=1"], "'prot' not allowed"),
         (&["--set-string=connect.replicas=two"], "/connect/replicas"),
@@ -119,6 +126,21 @@ fn rendering_fails_with_a_hint_for_values_that_could_not_work() {
         (
             &["--set=connect.dataVolume.claim.create=true", "--set=connect.replicas=2"],
             "connect.dataVolume.type=emptyDir",
+        ),
+        (
+            &[
+                "--set=store.postgres.existingSecret.name=store",
+                "--set=connect.dataVolume.claim.create=true",
+            ],
+            "leave store.postgres out",
+        ),
+        (
+            &["--set=store.postgres.ca.secretName=authority"],
+            "without store.postgres.existingSecret.name",
+        ),
+        (
+            &["--set=store.postgres.url=postgres://user:password@host/database"],
+            "'url' not allowed",
         ),
         (
             &["--set=connect.api.imageRepository=mirror.test/1password/connect-api"],

@@ -36,10 +36,10 @@ pub(super) fn blocks(document: &str, section: &str) -> Vec<String> {
     blocks
 }
 
-/// The commands of a section's `sh` blocks, without those that wait for Pods.
+/// The commands of a section's `sh` blocks, without those that need Pods.
 pub(super) fn commands(document: &str, section: &str) -> String {
     let code = blocks(document, section).concat();
-    let pods = ["kubectl rollout status", "helm test"];
+    let pods = ["kubectl rollout status", "kubectl exec", "helm test"];
     code.lines()
         .filter(|line| !pods.iter().any(|command| line.starts_with(command)))
         .map(|line| format!("{line}\n"))
@@ -216,6 +216,40 @@ fn the_commands_for_git_lead_to_a_secret_a_revocation_list_and_an_upgrade() {
     assert!(pod["volumes"].to_string().contains("sidevault-revoked"), "{pod}");
     let list = desk.get("/api/v1/namespaces/external-secrets/configmaps/sidevault-revoked");
     assert!(list["data"]["revoked-tokens"].as_str().unwrap().len() > 20, "{list}");
+}
+
+#[test]
+fn the_commands_for_postgresql_make_the_secrets_that_the_pods_mount() {
+    let Some(desk) = Desk::set() else { return };
+    let checkout: PathBuf = desk.root.path().join("checkout");
+    fs::create_dir(&checkout).unwrap();
+    symlink(deploy("").canonicalize().unwrap(), checkout.join("deploy")).unwrap();
+    desk.bash(&checkout, "sidevault init --out keys; echo authority > ca.crt");
+    desk.bash(&checkout, &commands("docs/kubernetes.md", "Many Pods with PostgreSQL"));
+
+    let home = "/apis/apps/v1/namespaces/external-secrets";
+    for workload in [
+        "deployments/onepassword-connect",
+        "statefulsets/onepassword-connect-sync",
+    ] {
+        let workload = desk.get(&format!("{home}/{workload}"));
+        let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+        let store = volumes.iter().find(|volume| volume["name"] == "store").unwrap();
+        let mounted = |path: &str| {
+            let sources = store["projected"]["sources"].as_array().unwrap();
+            let mut secrets = sources.iter().map(|source| &source["secret"]);
+            let secret = secrets.find(|secret| secret["items"][0]["path"] == path).unwrap();
+            let (name, key) = (&secret["name"], &secret["items"][0]["key"]);
+            desk.secret("external-secrets", name.as_str().unwrap(), key.as_str().unwrap())
+        };
+        assert!(mounted("url").starts_with("postgres://sidevault:"), "{store}");
+        assert!(
+            mounted("url")
+                .trim_end()
+                .ends_with("sslrootcert=/etc/sidevault-store/ca.crt")
+        );
+        assert_eq!(mounted("ca.crt").trim(), "authority");
+    }
 }
 
 #[test]

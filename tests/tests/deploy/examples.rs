@@ -8,9 +8,10 @@ use sidevault_tests::pair::files_below;
 
 use super::{accepted, cluster, deploy, documents, pods_pass_restricted, values};
 
-const OVERLAYS: [&str; 5] = [
+const OVERLAYS: [&str; 6] = [
     "base",
     "overlays/pvc",
+    "overlays/postgres",
     "overlays/emptydir-git",
     "overlays/operator-only",
     "overlays/namespaced",

@@ -10,6 +10,7 @@ mod definitions;
 mod documented;
 mod examples;
 mod installed;
+mod many_pods;
 mod rights;
 mod series;
 mod variables;
@@ -149,7 +150,7 @@ fn pods_pass_restricted(cluster: &Cluster, what: &str, manifests: &str) {
     cluster.wait_for(account, |account| account["metadata"]["uid"].is_string().then_some(()));
     for (number, object) in documents(manifests).iter().enumerate() {
         let spec = match object["kind"].as_str() {
-            Some("Deployment") => &object["spec"]["template"]["spec"],
+            Some("Deployment" | "StatefulSet") => &object["spec"]["template"]["spec"],
             Some("Pod") => &object["spec"],
             _ => continue,
         };

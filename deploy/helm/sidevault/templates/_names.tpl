@@ -61,7 +61,7 @@ http{{ if .Values.connect.tls.enabled }}s{{ end }}://{{ .Values.connect.host }}.
 {{/* "true" if the store is lost with the Pod. */}}
 {{- define "sidevault.ephemeral" -}}
 {{- $volume := .Values.connect.dataVolume -}}
-{{- if and (eq $volume.type "emptyDir") (not $volume.claim.create) }}true{{ end -}}
+{{- if and (eq $volume.type "emptyDir") (not $volume.claim.create) (not (include "sidevault.shared" .)) }}true{{ end -}}
 {{- end }}
 
 {{- define "sidevault.hasLocalVaults" -}}

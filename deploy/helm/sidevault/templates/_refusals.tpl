@@ -9,6 +9,7 @@
 {{- $c := .Values.connect -}}
 {{- $claim := or $c.dataVolume.claim.create (eq $c.dataVolume.type "persistentVolumeClaim") -}}
 {{- $many := or (gt (int $c.replicas) 1) $c.hpa.enabled -}}
+{{- $postgres := .Values.store.postgres -}}
 {{- include "sidevault.refusals.image" (dict "root" . "value" "connect.version" "ours" "sidevault-api" "image" (include "sidevault.api.image" .)) -}}
 {{- include "sidevault.refusals.image" (dict "root" . "value" "connect.version" "ours" "sidevault-sync" "image" (include "sidevault.sync.image" .)) -}}
 {{- if and $c.credentials $c.credentials_base64 -}}
@@ -17,6 +18,14 @@
 {{- if and $c.revoked.configMapName $c.revoked.secretName -}}
 {{- fail "\n\nconnect.revoked: there can be only one revocation list. Give configMapName or secretName, not both.\n" -}}
 {{- end -}}
+{{- if and $postgres.ca.secretName (not $postgres.existingSecret.name) -}}
+{{- fail "\n\nstore.postgres.ca: without store.postgres.existingSecret.name the store is not in PostgreSQL. Give both, or none of them.\n" -}}
+{{- end -}}
+{{- if include "sidevault.shared" . -}}
+{{- if or $claim (ne $c.dataVolume.type "emptyDir") -}}
+{{- fail "\n\nstore.postgres, connect.dataVolume: the store is in PostgreSQL, and nothing in the data directory has to be kept.\nLeave connect.dataVolume.type and connect.dataVolume.claim out, or leave store.postgres out.\n" -}}
+{{- end -}}
+{{- else -}}
 {{- $local := include "sidevault.hasLocalVaults" . -}}
 {{- if and $local (include "sidevault.ephemeral" .) (not $c.dataVolume.acknowledgeEphemeral) -}}
 {{- fail "\n\nsources: a local vault exists only in connect.dataVolume, and an emptyDir is deleted with the Pod.\nSet connect.dataVolume.claim.create=true, or connect.dataVolume.acknowledgeEphemeral=true if the vaults may be lost.\n" -}}
@@ -25,7 +34,8 @@
 {{- fail "\n\nconnect.replicas, connect.hpa: a local vault has one writer, so there can be only one Pod. Set connect.replicas=1 and connect.hpa.enabled=false.\n" -}}
 {{- end -}}
 {{- if and $claim $many -}}
-{{- fail "\n\nconnect.replicas, connect.hpa: Pods can't share a data directory, so more than one Pod needs connect.dataVolume.type=emptyDir.\n" -}}
+{{- fail "\n\nconnect.replicas, connect.hpa: Pods can't share a data directory, so more than one Pod needs connect.dataVolume.type=emptyDir, or store.postgres.\n" -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 
