@@ -310,6 +310,15 @@ impl ServerPair {
         self.pid(Process::Sync).into_iter().chain(others).collect()
     }
 
+    /// How many additional syncs have not ended by themselves.
+    pub fn running_syncs(&mut self) -> usize {
+        let ended = |standby: &mut Standby| matches!(standby.child.try_wait(), Ok(Some(_)));
+        self.standbys
+            .iter_mut()
+            .filter_map(|standby| (!ended(standby)).then_some(()))
+            .count()
+    }
+
     /// The process id of the sync that leads, if one says so.
     pub fn leader(&self) -> Option<u32> {
         let first = self.sync.as_ref().map(|child| (child.id(), self.sync_port));

@@ -138,6 +138,24 @@ fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
     assert_leads(&pair, second);
 }
 
+/// As a StatefulSet that starts all its Pods at once, on an empty database.
+#[test]
+fn syncs_that_start_at_once_make_one_store() {
+    let Some(server) = Postgres::shared() else { return };
+    for _ in 0..5 {
+        let url = server.create_database();
+        let mut pair = ServerPair::prepare(&["--vault", "apps"], &[("SIDEVAULT_STORE", &url)]);
+        pair.run(Process::Api);
+        for _ in 0..3 {
+            pair.run_standby();
+        }
+        pair.wait_linked();
+        let vault = Vault::of(&pair);
+        vault.must_create(&pair, "first");
+        assert_eq!(pair.running_syncs(), 3, "{}", pair.log(Process::Sync));
+    }
+}
+
 /// The old leader is not told: it finds out at its next commit, by the term in the lease.
 #[test]
 fn a_leader_whose_lease_was_taken_commits_nothing() {

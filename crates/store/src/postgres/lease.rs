@@ -162,11 +162,12 @@ async fn claim(conn: &mut Connection) -> Result<Claim, StoreError> {
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('lease') IS NOT NULL")
         .fetch_one(&mut *conn)
         .await?;
-    if !exists {
-        // If two processes create it at once, one of them gets an error, and succeeds at its next attempt.
-        conn.run(TABLE).await?;
+    if !exists && let Err(error) = conn.run(TABLE).await {
+        if is_duplicate(&error) {
+            return Ok(Claim::HeldBy("another process, which is making the store".to_owned()));
+        }
+        return Err(error);
     }
-    // A standby only reads, so that it does not wait for a commit, which locks the row.
     let holder: Option<String> = sqlx::query_scalar("SELECT holder FROM lease WHERE expires_at > clock_timestamp()")
         .fetch_optional(&mut *conn)
         .await?;
@@ -189,6 +190,15 @@ async fn claim(conn: &mut Connection) -> Result<Claim, StoreError> {
         || Claim::HeldBy("another process".to_owned()),
         |term| Claim::Taken { term },
     ))
+}
+
+/// Whether another process created the same table at the same moment: PostgreSQL's `unique_violation` in its catalogue, or
+/// `duplicate_table`.
+fn is_duplicate(error: &StoreError) -> bool {
+    let StoreError::Sql(sqlx::Error::Database(error)) = error else {
+        return false;
+    };
+    error.code().is_some_and(|code| ["23505", "42P07"].contains(&&*code))
 }
 
 /// Renews the lease until another process has taken it. While the database can't be reached, nobody can take the lease.
