@@ -112,7 +112,7 @@ impl ClientBuilder {
     /// [`ClientError::Config`] if the URL is not an `http` or `https` URL, the token contains characters that no token
     /// has, or a certificate bundle can't be used.
     pub fn build(self) -> Result<Client, ClientError> {
-        let base = base_url(&self.host).map_err(|why| ClientError::Config(format!("the server's URL: {why}")))?;
+        let base = base_url(&self.host).map_err(|error| ClientError::Config(error.to_string()))?;
         let file = match base.scheme() {
             "https" => std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()),
             _ => None,
@@ -165,11 +165,11 @@ pub(crate) fn base_url(host: &str) -> Result<Url, HostError> {
 /// Why a text is not the URL of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HostError {
-    #[error("it must be a URL that begins with http:// or https://, such as http://localhost:8080")]
+    #[error("the server's URL must begin with http:// or https://, such as http://localhost:8080")]
     Invalid,
-    #[error("it must not contain a user name or a password")]
+    #[error("the server's URL must not contain a user name or a password")]
     Credentials,
-    #[error("it must not contain a query (?) or a fragment (#)")]
+    #[error("the server's URL must not contain a query (?) or a fragment (#)")]
     Query,
 }
 
@@ -216,7 +216,7 @@ mod tests {
         ] {
             let error = Client::builder(bad, "t").build().unwrap_err();
             assert!(matches!(error, ClientError::Config(_)), "{bad}");
-            assert!(error.to_string().starts_with("the server's URL: it must "), "{error}");
+            assert!(error.to_string().starts_with("the server's URL must "), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

@@ -22,8 +22,8 @@ pub(crate) fn run(arguments: &cli::Init) -> Result<(), Failure> {
     let (credentials, issuer) = (arguments.out.join(CREDENTIALS_FILE), arguments.out.join(ISSUER_FILE));
     let (credentials, issuer) = (credentials.display(), issuer.display());
     output::line(&format!(
-        "Wrote {credentials} (for the server) and {issuer} (for you: it signs tokens, so its owner can read everything \
-         through the server. Keep it off the server, and keep a copy of both files).
+        "Wrote {credentials}, the server's keys, and {issuer}, which signs tokens. Whoever has {issuer} can make a token \
+         that reads everything: keep it off the server. Keep a copy of both files.
 
 In Kubernetes:
   kubectl create secret generic op-credentials --from-file={CREDENTIALS_FILE}={credentials}

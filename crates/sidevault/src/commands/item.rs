@@ -221,14 +221,15 @@ fn is_stdin(path: Option<&Path>) -> bool {
 }
 
 fn read_item(path: &Path) -> Result<ItemInput, Failure> {
-    let read = if is_stdin(Some(path)) {
-        input::all_of_stdin("an item as JSON", MAX_ITEM_BYTES)
+    let (name, read) = if is_stdin(Some(path)) {
+        let read = input::all_of_stdin("an item as JSON", MAX_ITEM_BYTES);
+        ("standard input".to_owned(), read)
     } else {
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path);
-        file.and_then(|file| file.take(MAX_ITEM_BYTES).read_to_end(&mut bytes))
-            .map(|_| bytes)
+        let read = file.and_then(|file| file.take(MAX_ITEM_BYTES).read_to_end(&mut bytes));
+        (path.display().to_string(), read.map(|_| bytes))
     };
-    let bytes = read.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
-    ItemInput::from_json(&bytes).map_err(|invalid| Failure::Usage(format!("{}: {invalid}", path.display())))
+    let bytes = read.map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+    ItemInput::from_json(&bytes).map_err(|invalid| Failure::Usage(format!("{name}: {invalid}")))
 }

@@ -90,12 +90,13 @@ impl Server {
     /// The error, with the server, and with the token if it is refused.
     pub(super) fn failure(&self, error: ClientError) -> Failure {
         let (host, token) = (&self.host, &self.token);
+        // For a 401 this text names the server.
         let what = error.to_string();
         let is_refused = error.status() == Some(401);
         match Failure::from(error) {
             Failure::Denied(_) if is_refused => Failure::Denied(format!(
-                "{host} does not accept the token in {token} ({what}). Set OP_CONNECT_TOKEN to a token of this server, or \
-                 OP_CONNECT_HOST to the token's server; `sidevault token inspect` shows what a token grants"
+                "{what} (the token in {token}). Set OP_CONNECT_TOKEN to a token of this server, or OP_CONNECT_HOST to the \
+                 token's server; `sidevault token inspect` shows what a token grants"
             )),
             Failure::Denied(_) => Failure::Denied(format!("{what} (token in {token}, server {host})")),
             Failure::Unreachable(_) if !what.contains(host.as_str()) => Failure::Unreachable(format!("{host}: {what}")),

@@ -63,8 +63,8 @@ pub(super) async fn run(arguments: TokenCreate, environment: &Environment) -> Re
     match (&server, &known) {
         (Some(credentials), Some(known)) => register(&installation, credentials, &token, known).await,
         _ => eprintln!(
-            "note: the store of the token's server is not in {}, so its name is not registered: until the token is used, \
-             `token list` does not show it, and it is revoked by its jti ({})",
+            "note: the store of the token's server is not in {}, so the token's name is not registered: until the token is \
+             used, `token list` does not show it, and it can be revoked by its jti only ({})",
             installation.data.display(),
             token.jti
         ),
