@@ -46,6 +46,10 @@ pub(crate) enum Command {
     ///
     /// The first run makes keys, a store, a token and a sample item, and prints where they are and how to read the item.
     /// A later run continues with them.
+    ///
+    /// Environment: XDG_DATA_HOME (~/.local/share), SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE,
+    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, OP_LOG_LEVEL (warn) and
+    /// SIDEVAULT_LOG_FORMAT. docs/configuration.md explains them.
     #[cfg(feature = "server")]
     #[command(after_help = QUICKSTART_EXAMPLES)]
     Quickstart(Quickstart),
@@ -54,26 +58,33 @@ pub(crate) enum Command {
     Init(Init),
     /// Run the api: serves reads, sends writes to sync
     ///
-    /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8080), OP_HTTPS_PORT (8443),
-    /// OP_LOG_LEVEL, OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT (10s), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE,
-    /// OP_TLS_USE_LETSENCRYPT, OP_TLS_DOMAIN, OP_MAX_INLINE_FILE_SIZE_KB (100), XDG_DATA_HOME (/home/opuser); and by
-    /// SIDEVAULT_STORE, SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE, SIDEVAULT_PASSPHRASE_FILE and SIDEVAULT_LOG_FORMAT=json|human.
+    /// Environment, as Connect's: OP_SESSION (/home/opuser/.op/1password-credentials.json), XDG_DATA_HOME (/home/opuser),
+    /// OP_HTTP_PORT (8080), OP_HTTPS_PORT (8443), OP_LOG_LEVEL (info), OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT
+    /// (10s), OP_MAX_INLINE_FILE_SIZE_KB (100), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE, OP_TLS_USE_LETSENCRYPT and OP_TLS_DOMAIN.
+    ///
+    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE, SIDEVAULT_HEALTH_DETAILS (false),
+    /// SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains
+    /// all of them.
     #[cfg(feature = "server")]
     #[command(version)]
     Api,
-    /// Run sync: reads the sources, and is the only process that writes
+    /// Run sync: reads the sources, and makes all writes
     ///
-    /// Configured by Connect's environment variables: OP_SESSION, OP_HTTP_PORT (8081), OP_LOG_LEVEL, OP_BUS_PORT,
-    /// OP_BUS_PEERS (localhost:11220), XDG_DATA_HOME (/home/opuser); by SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE
-    /// and SIDEVAULT_LOG_FORMAT=json|human; and by SOPS' own SOPS_AGE_KEY and SOPS_AGE_KEY_FILE, which hold or name the
-    /// keys that open the files.
+    /// Environment, as Connect's: OP_SESSION (/home/opuser/.op/1password-credentials.json), XDG_DATA_HOME (/home/opuser),
+    /// OP_HTTP_PORT (8081), OP_LOG_LEVEL (info), OP_BUS_PORT and OP_BUS_PEERS (localhost:11220).
+    ///
+    /// As SOPS': SOPS_AGE_KEY has age keys, SOPS_AGE_KEY_FILE names a file of them, and sops/age/keys.txt in XDG_CONFIG_HOME
+    /// (~/.config) is read, too.
+    ///
+    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS
+    /// (false) and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(version)]
     Sync(Sync),
     /// Run the operator: external-secrets.io resources become Kubernetes Secrets
     ///
-    /// A drop-in for External Secrets' onepassword provider. The operator connects to the API server that KUBECONFIG names,
-    /// in a Pod to the Pod's own.
+    /// A drop-in for External Secrets' onepassword provider. The operator connects to the API server that KUBECONFIG names, or
+    /// in a Pod to that of its cluster. POD_NAMESPACE and POD_NAME name the Pod for the Lease and for events.
     #[cfg(feature = "operator")]
     #[command(version)]
     Operator(Box<Operator>),
@@ -98,8 +109,8 @@ pub(crate) enum Command {
     Item(Item),
     /// Find out what is wrong with a server, and what to do about it
     ///
-    /// Looks at keys, data directory, store, tokens, ports, api and sync. Ends with exit status 7 if there is a fault; a
-    /// source with files that can't be served is one, a warning is none.
+    /// Checks keys, data directory, store, tokens, ports, api and sync. The exit status is 7 if there is a fault, such as a
+    /// source with files that can't be served. Warnings do not count.
     #[cfg(feature = "server")]
     Doctor(Doctor),
     /// Print a shell's completion script

@@ -62,7 +62,7 @@ pub(crate) struct Operator {
     /// Where /healthz and /readyz are served; 0 turns it off
     #[arg(long, alias = "live-addr", value_name = "ADDRESS", default_value = ":8082", value_parser = address)]
     pub(crate) health_addr: Address,
-    /// The least level to log: error, warn, info, debug or trace
+    /// Log messages of this level and above: error, warn, info, debug or trace [default: info]
     #[arg(long, alias = "loglevel", value_name = "LEVEL", value_parser = level)]
     pub(crate) log_level: Option<LevelFilter>,
     /// Of several replicas, let only the one that holds a Lease work

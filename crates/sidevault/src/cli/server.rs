@@ -35,7 +35,7 @@ pub(crate) struct Quickstart {
     /// A file of age keys that open the files in --dir
     #[arg(long, value_name = "FILE")]
     pub(crate) age_key_file: Option<PathBuf>,
-    /// Print one line of JSON instead of words
+    /// Print one line of JSON, with url, token and vaults, instead of text
     #[arg(long)]
     pub(crate) json: bool,
     /// Write the token to this file, too; `-` prints the token and nothing else
