@@ -1,6 +1,7 @@
 //! `sidevault quickstart`: api and sync in one process, and a token that works.
 
 mod keys;
+mod new_vaults;
 mod ready;
 mod token;
 
@@ -71,8 +72,8 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
     let outcome = stop
         .run_until_cancelled(server.prepare(&arguments, &home, &keys, &locals, &url))
         .await;
-    match outcome {
-        Some(Ok(ready)) => ready.announce(&arguments)?,
+    let ready = match outcome {
+        Some(Ok(ready)) => ready,
         Some(Err(failure)) => {
             server.stop().await;
             return Err(failure);
@@ -82,8 +83,19 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
             server.stop().await;
             return Ok(());
         }
+    };
+    ready.announce(&arguments)?;
+    let queue = server.sync.queue.clone();
+    let follow = new_vaults::follow(ready.vault_ids(), &home, &keys, &arguments, &queue);
+    let serve = serve_until(server.api.clone(), listener, Tls::Off, stop);
+    tokio::pin!(serve);
+    tokio::select! {
+        () = &mut serve => {}
+        Err(error) = follow => {
+            tracing::warn!(%error, "the token will not cover vaults that are added to a directory: restart quickstart then");
+            serve.await;
+        }
     }
-    serve_until(server.api.clone(), listener, Tls::Off, stop).await;
     server.stop().await;
     // A temporary directory is deleted only now.
     drop(home);
@@ -104,12 +116,7 @@ pub(crate) async fn renew_token(installation: &Installation, credentials: &Crede
     let token = token::kept(data, credentials, &issuer, &vaults(data, credentials).await?)?;
     if token.is_new {
         admin::command(installation, credentials, token.registration()).await?;
-        eprintln!(
-            "note: {} has a new token, which covers this vault, too. A shell that exported the old one: export \
-             OP_CONNECT_TOKEN=\"$(cat {})\"",
-            path.display(),
-            crate::output::shell_word(&path.to_string_lossy())
-        );
+        eprintln!("note: {}", token::renewal_note(&path));
     }
     Ok(())
 }
@@ -255,12 +262,16 @@ fn not_started(error: SyncError, data: &Path, arguments: &cli::Quickstart) -> Fa
     }
 }
 
-async fn vaults(data: &Path, credentials: &Credentials) -> Result<Vec<Arc<VaultEntry>>, Failure> {
+async fn open_reader(data: &Path, credentials: &Credentials) -> Result<Reader, Failure> {
     let options = ReaderOptions {
         connections: 1,
         ..ReaderOptions::default()
     };
-    let reader = Reader::open(&Database::Sqlite(data.to_owned()), credentials.kek(), options).await?;
+    Ok(Reader::open(&Database::Sqlite(data.to_owned()), credentials.kek(), options).await?)
+}
+
+async fn vaults(data: &Path, credentials: &Credentials) -> Result<Vec<Arc<VaultEntry>>, Failure> {
+    let reader = open_reader(data, credentials).await?;
     let vaults = reader.snapshot().await?.vaults().cloned().collect();
     reader.close().await;
     Ok(vaults)

@@ -1,5 +1,6 @@
 //! What quickstart prints when it is ready, and the sample item of its first start.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,20 +92,17 @@ impl Ready {
         }
     }
 
-    /// Prints it as the arguments want it, and writes the token to `--token-out`.
+    /// The ids of the vaults that the token covers.
+    pub(super) fn vault_ids(&self) -> BTreeSet<VaultId> {
+        self.vaults.iter().map(|vault| vault.id).collect()
+    }
+
+    /// Prints it in the form that the arguments ask for, and writes the token to `--token-out`.
     pub(super) fn announce(&self, arguments: &cli::Quickstart) -> Result<(), Failure> {
-        if let Some(path) = &arguments.token_out {
-            if path.as_os_str() == "-" {
-                return output::line(&self.token);
-            }
-            // A file of an earlier run is replaced; a symbolic link is replaced, not followed.
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Failure::Failed(format!("{}: {error}", path.display())));
-                }
-                _ => write_new(path, format!("{}\n", *self.token).as_bytes())?,
-            }
+        if arguments.token_out.as_deref() == Some(Path::new("-")) {
+            return output::line(&self.token);
         }
+        write_token_out(arguments, &self.token)?;
         if arguments.json {
             output::json(self)
         } else {
@@ -191,6 +189,20 @@ impl Ready {
         }
         text += "\nStop with Ctrl-C.";
         text
+    }
+}
+
+/// Writes the token to the file that `--token-out` names, if it names one. A file of an earlier run is replaced; a symbolic
+/// link is replaced, not followed.
+pub(super) fn write_token_out(arguments: &cli::Quickstart, token: &str) -> Result<(), Failure> {
+    let Some(path) = arguments.token_out.as_deref().filter(|path| *path != Path::new("-")) else {
+        return Ok(());
+    };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::Failed(format!("{}: {error}", path.display())))
+        }
+        _ => Ok(write_new(path, format!("{token}\n").as_bytes())?),
     }
 }
 

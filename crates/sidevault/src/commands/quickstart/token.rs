@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::keys::Keys;
 use crate::exit::Failure;
 use crate::installation::TOKEN_FILE;
+use crate::output::shell_word;
 
 /// When the published token was "issued": it must not change from run to run.
 const DEV_ISSUED: Timestamp = Timestamp::from_millis(1_735_689_600_000);
@@ -90,6 +91,15 @@ pub(super) fn kept(
     let issued = Issued::new(issued, true);
     replace(&path, &issued.jwt)?;
     Ok(issued)
+}
+
+/// Tells the user about a new token in the token file.
+pub(super) fn renewal_note(file: &Path) -> String {
+    format!(
+        "{} has a new token, which covers it. A shell that exported the old one: export OP_CONNECT_TOKEN=\"$(cat {})\"",
+        file.display(),
+        shell_word(&file.to_string_lossy())
+    )
 }
 
 /// The rights in a vault: REST writes to local vaults only, a directory vault follows its files.
