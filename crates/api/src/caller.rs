@@ -130,7 +130,7 @@ fn announce(api: &Api, token: &Token) {
     let notice = Notice::TokenSeen(TokenRecord::from(token));
     tokio::spawn(async move {
         // Without sync, `token list` lacks the token until it is used after a restart of the api.
-        let _is_sent = link.notify(&notice).await;
+        let _ = link.notify(&notice).await;
     });
 }
 

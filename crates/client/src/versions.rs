@@ -64,9 +64,12 @@ mod tests {
 
     #[tokio::test]
     async fn versions_are_listed_read_and_restored() {
-        let server = Server::start(|seen, _| match seen.line.ends_with("/versions") {
-            true => json(r#"[{"version":2,"updatedAt":"2022-01-17T23:41:32Z","more":1},{"version":1}]"#),
-            false => json(&item_json(ITEM, "Wi-Fi", 2)),
+        let server = Server::start(|seen, _| {
+            if seen.line.ends_with("/versions") {
+                json(r#"[{"version":2,"updatedAt":"2022-01-17T23:41:32Z","more":1},{"version":1}]"#)
+            } else {
+                json(&item_json(ITEM, "Wi-Fi", 2))
+            }
         })
         .await;
         let client = server.client();

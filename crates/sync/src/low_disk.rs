@@ -53,9 +53,13 @@ mod tests {
         let usual = LowDisk::default();
         assert!(usual.is_low(space(63, 10_000)) && !usual.is_low(space(64, 10_000)));
         assert!(usual.is_low(space(1, 12)) && !usual.is_low(space(2, 12)));
-        let told = LowDisk { below: Some(5 << 20) };
-        assert!(told.is_low(space(4, 12)) && !told.is_low(space(5, 100_000)));
+        let limit = LowDisk { below: Some(5 << 20) };
+        assert!(limit.is_low(space(4, 12)) && !limit.is_low(space(5, 100_000)));
         assert!(!LowDisk { below: Some(0) }.is_low(space(0, 12)));
-        assert!(told.warning(space(4, 12)).contains("4 MB of 12 MB, less than the 5 MB"));
+        assert!(
+            limit
+                .warning(space(4, 12))
+                .contains("4 MB of 12 MB, less than the 5 MB")
+        );
     }
 }

@@ -35,9 +35,12 @@ fn sent(head: &str, content: &[u8]) -> Reply {
 #[tokio::test]
 async fn files_are_listed_and_read_by_id() {
     let file = format!(r#"{{"id":"{FILE}","name":"tls.crt","size":4,"content_path":"/v1/x","content":null}}"#);
-    let server = Server::start(move |seen, _| match seen.line.ends_with("/files") {
-        true => json(&format!("[{file}]")),
-        false => json(&file),
+    let server = Server::start(move |seen, _| {
+        if seen.line.ends_with("/files") {
+            json(&format!("[{file}]"))
+        } else {
+            json(&file)
+        }
     })
     .await;
     let listed = server.client().files(vault_id(), item_id()).await.unwrap();

@@ -124,12 +124,12 @@ mod tests {
             Some(&file),
         );
         assert_eq!(found.recipients().len(), 1, "a key that is there twice counts once");
-        let told = found.unusable();
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[0].contains("keys.txt: line 1: post-quantum"), "{told:?}");
-        assert!(told[1].contains("keys.txt: line 3: age plugin"), "{told:?}");
-        assert!(told[2].contains("/nonexistent/keys"), "{told:?}");
-        assert!(!format!("{told:?}").contains("1QQ"), "{told:?}");
+        let warnings = found.unusable();
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        assert!(warnings[0].contains("keys.txt: line 1: post-quantum"), "{warnings:?}");
+        assert!(warnings[1].contains("keys.txt: line 3: age plugin"), "{warnings:?}");
+        assert!(warnings[2].contains("/nonexistent/keys"), "{warnings:?}");
+        assert!(!format!("{warnings:?}").contains("1QQ"), "{warnings:?}");
     }
 
     #[test]
