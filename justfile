@@ -24,7 +24,7 @@ e2e:
 nightly:
     tests/run nightly
 
-# Speed and memory beside a bare HTTP handler
+# Measure speed and memory, beside a bare HTTP handler
 bench:
     cargo build --release -p sidevault
     cargo run --release -p sidevault-bench

@@ -16,7 +16,7 @@ need() { # PROGRAM...
     done
 }
 
-# Runs `install` unless it was run with the same words on standard input.
+# Runs `install` unless it was run already with the same standard input.
 once() {
     local want
     want=$(cat)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds a Kubernetes control plane, kubectl, helm and an External Secrets controller into target/tools/cluster.
-# Each group once: a second run with the same files does nothing. Needs Go and, the first time, the module proxy.
+# Each group is built once: a second run with the same files does nothing. Needs Go and, the first time, the module proxy.
 # `build.sh control-plane` builds that group alone; the others are `helm`, `external-secrets`, and for the nightly tests
 # `external-secrets-old`.
 set -eu
@@ -49,7 +49,7 @@ helm() {
     build helm "" helm.sh/helm/v4/cmd/helm
 }
 
-# The whole controller as released, but for the providers of clouds: those would take most of an hour to compile.
+# The released controller without the cloud providers, which would take most of an hour to compile.
 external_secrets() { # RELEASE
     program=external-secrets-$1
     cd "$here/eso/$1"
@@ -60,7 +60,7 @@ external_secrets() { # RELEASE
     chmod -R u+w "$copy"
     cp "$here/eso/providers.go" "$copy/pkg/provider/register/register.go"
     cp "$here/eso/generators.go" "$copy/pkg/generator/register/register.go"
-    # These releases keep one client for all stores, so that one may ask with another's token. 2.x has one for each.
+    # These releases keep one client for all stores, so one store may use another's token. 2.x has one client for each store.
     provider=$copy/pkg/provider/onepassword/onepassword.go
     sed -i 's/^\tprovider\.client = /\tprovider = new(ProviderOnePassword)\n&/' "$provider"
     grep -q '= new(ProviderOnePassword)' "$provider"
@@ -77,7 +77,7 @@ group() { # NAME COMMAND FILES: unless these files were built already
     if [ -f "$out/.$name" ] && [ "$(cat "$out/.$name")" = "$want" ]; then
         return
     fi
-    # In a shell of its own, for its directory and its trap; -e does not reach into a function that is tested.
+    # A subshell, for its directory and its trap, and because `set -e` has no effect in a function that is called as a condition.
     (set -eu && $command)
     printf '%s\n' "$want" > "$out/.$name"
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Checks that golden.json is what External Secrets' template engine says, at the version that go.mod pins.
-# With --print, prints what the engine says instead; with --trust-store PASSWORD, reads a PKCS#12 trust store. Needs Go and, the first time, the module proxy; builds once.
+# Checks golden.json against the output of External Secrets' template engine, at the version that go.mod pins.
+# With --print, prints the engine's output instead; with --trust-store PASSWORD, reads a PKCS#12 trust store. Needs Go and, the
+# first time, the module proxy; builds once.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

@@ -15,7 +15,7 @@ import (
 
 func emptyCluster() kclient.Client { return fake.NewClientBuilder().Build() }
 
-// push says which key of the Secret goes to which field of which item.
+// push names the key of the Secret, and the item and field that it is pushed to.
 type push struct {
 	secretKey, remoteKey, property, metadata string
 }
@@ -48,12 +48,12 @@ func TestPushCreatesUpdatesAndDeletes(t *testing.T) {
 			key := title(t)
 			cleanUp(t, key)
 
-			// One call creates the item and does not return before it is found.
+			// The call creates the item, and returns when the item is found.
 			must(t, p.PushSecret(ctx, secret("one"), push{secretKey: "key", remoteKey: key}))
 			created := item(t, key)
 			equal(t, "version", created.Version, 1)
 			equal(t, "category", created.Category, onepassword.Server)
-			// Any field made unasked would keep the item alive when the pushed one goes.
+			// The server must add no field, because the provider deletes an item when its last field is deleted.
 			equal(t, "fields", len(created.Fields), 1)
 			equal(t, "password", created.GetValue("password"), "one")
 
@@ -72,7 +72,7 @@ func TestPushCreatesUpdatesAndDeletes(t *testing.T) {
 			must(t, err)
 			same(t, got, map[string]string{"extra": "x"})
 
-			// With its last field the item goes.
+			// When its last field is deleted, the item is deleted.
 			must(t, p.DeleteSecret(ctx, push{remoteKey: key, property: "extra"}))
 			_, err = p.GetSecret(ctx, ref(key, "extra"))
 			failsAs(t, err, provider.ErrKeyNotFound, key)
@@ -108,7 +108,7 @@ func TestPushThatIsRefused(t *testing.T) {
 	_, err := readonly.GetSecret(ctx, ref(key, ""))
 	failsAs(t, err, provider.ErrKeyNotFound, key)
 
-	// The vault itself takes no writes.
+	// The vault is read-only.
 	p := onlySecrets(t)
 	fails(t, p.PushSecret(ctx, secret("one"), push{secretKey: "key", remoteKey: key}), forbidden)
 	fails(t, p.PushSecret(ctx, secret("one"), push{secretKey: "key", remoteKey: "api", property: "key"}), forbidden)

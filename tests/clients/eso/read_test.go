@@ -34,7 +34,7 @@ func TestGetSecretReadsAField(t *testing.T) {
 	for _, c := range []struct{ key, property, want string }{
 		{"postgres-database", "username", "app"},
 		{"postgres-database", "field/database", "orders"},
-		// The default is the field labelled password.
+		// The default is the field with the label password.
 		{"postgres-database", "", "s3cr3t-pg"},
 		{"api", "key", "sk_test_1"},
 	} {
@@ -65,7 +65,7 @@ func TestGetSecretFailures(t *testing.T) {
 	failsAs(t, err, provider.ErrKeyNotFound, "no such item")
 	_, err = p.GetSecret(ctx, ref("postgres-database", "no such field"))
 	failsAs(t, err, provider.ErrExpectedOneField, "got 0")
-	// There is no field labelled password here.
+	// The item has no field with the label password.
 	_, err = p.GetSecret(ctx, ref("api", ""))
 	failsAs(t, err, provider.ErrExpectedOneField, "'password' in 'api', got 0")
 	_, err = p.GetSecret(ctx, esv1.ExternalSecretDataRemoteRef{Key: "api", Property: "key", Version: "1"})
@@ -96,7 +96,7 @@ func TestVaultsAreSearchedInTheirOrder(t *testing.T) {
 	}{
 		{map[string]int{apps: 1, secrets: 2}, "from apps"},
 		{map[string]int{apps: 2, secrets: 1}, "sk_test_1"},
-		// By id, and in a case of their own.
+		// By id, and with a label in another case.
 		{map[string]int{vaultID(t, secrets): 1, apps: 2}, "sk_test_1"},
 		{map[string]int{"Apps": 1, "SECRETS": 2}, "from apps"},
 	} {
@@ -104,7 +104,7 @@ func TestVaultsAreSearchedInTheirOrder(t *testing.T) {
 		must(t, err)
 		equal(t, "api", string(got), c.want)
 	}
-	// A vault without a hit does not end the search.
+	// If a vault has no such item, the search goes on in the next one.
 	got, err := reader(t, map[string]int{apps: 1, secrets: 2}).GetSecret(ctx, ref("postgres-database", ""))
 	must(t, err)
 	equal(t, "postgres-database", string(got), "s3cr3t-pg")
@@ -150,7 +150,7 @@ func TestFindByNameAndPath(t *testing.T) {
 	docs := documents()
 
 	same(t, find(esv1.ExternalSecretFind{Name: named("^(user|pass)")}), map[string]string{"username": "app", "password": "s3cr3t-pg"})
-	// Files are found through the list's own entries.
+	// The provider finds files in the item's list of files.
 	same(t, find(esv1.ExternalSecretFind{Name: named(`\.bin$`)}), map[string]string{
 		"blob.bin": string(docs["blob.bin"]), "large.bin": string(docs["large.bin"]), "empty.bin": ""})
 	same(t, find(esv1.ExternalSecretFind{Path: path("postgres-database")}),
@@ -197,7 +197,7 @@ func TestValidate(t *testing.T) {
 
 	foreign := os.Getenv("SIDEVAULT_SECRETS_ONLY_TOKEN")
 	broken(open(t, foreign, map[string]int{apps: 1}), "Found 0 vaults")
-	// The provider retries on just this beginning.
+	// The provider retries if the message begins like this.
 	broken(open(t, foreign, map[string]int{vaultID(t, apps): 1}), "status 403: Authorization")
 	broken(open(t, "nonsense", map[string]int{apps: 1}), "status 401: Invalid bearer token")
 	broken(open(t, os.Getenv("SIDEVAULT_EXPIRED_TOKEN"), map[string]int{apps: 1}), "status 401: Invalid bearer token")

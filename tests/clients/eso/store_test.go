@@ -1,7 +1,7 @@
-// Package clients drives External Secrets' own 1Password provider against a running server, the way its controller
-// does: a store, a Kubernetes client that holds the token's Secret, and what NewClient makes of them.
+// Package clients runs External Secrets' own 1Password provider against a running server as its controller
+// does: NewClient gets a store and a Kubernetes client that has the token's Secret.
 //
-// The server, its two vaults and the tokens are set up by the caller; see run.sh here and README.md one folder up.
+// The caller sets up the server, its two vaults and the tokens; see run.sh here and README.md one folder up.
 package clients
 
 import (
@@ -65,7 +65,7 @@ func store(vaults map[string]int) *esv1.SecretStore {
 	}
 }
 
-// open makes the provider as the controller does; its store searches the vaults in their order.
+// open makes the provider as the controller does. The store searches the vaults in this order.
 func open(t *testing.T, token string, vaults map[string]int) esv1.SecretsClient {
 	t.Helper()
 	kube := fake.NewClientBuilder().WithObjects(&corev1.Secret{
@@ -103,7 +103,7 @@ func vaultID(t *testing.T, name string) string {
 	return vault.ID
 }
 
-// title is unique, so that tests and runs do not see each other.
+// title returns a unique title, so that tests and runs do not find each other's items.
 func title(t *testing.T) string {
 	t.Helper()
 	var random [6]byte
@@ -112,7 +112,7 @@ func title(t *testing.T) string {
 	return t.Name() + " " + hex.EncodeToString(random[:])
 }
 
-// create makes an item of these fields (label, value, label, value, …) in apps that is gone when the test ends.
+// create makes an item of these fields (label, value, label, value, …) in apps and deletes it when the test ends.
 func create(t *testing.T, title string, tags []string, fields ...string) *onepassword.Item {
 	t.Helper()
 	item := &onepassword.Item{Title: title, Category: onepassword.Server, Tags: tags}
@@ -126,7 +126,7 @@ func create(t *testing.T, title string, tags []string, fields ...string) *onepas
 	return created
 }
 
-// cleanUp deletes whatever carries the title when the test ends.
+// cleanUp deletes the items with the title when the test ends.
 func cleanUp(t *testing.T, title string) {
 	t.Cleanup(func() {
 		items, err := sdk().GetItemsByTitle(title, apps)

@@ -9,7 +9,7 @@ import (
 	"github.com/1Password/connect-sdk-go/onepassword"
 )
 
-// otherSignature changes one character in the middle of the signature, so that its form stays right.
+// otherSignature changes one character in the middle of the signature, so that the token stays well-formed.
 func otherSignature(t *testing.T) string {
 	t.Helper()
 	token := os.Getenv("OP_CONNECT_TOKEN")
@@ -45,7 +45,7 @@ func TestTokensThatDoNotHold(t *testing.T) {
 	}
 }
 
-// everyCall makes each kind of request the client knows, with ids that it takes as they are.
+// everyCall makes each kind of request that the client has, with ids that the client does not look up first.
 func everyCall(c connect.Client, vault string, item *onepassword.Item) map[string]error {
 	out := map[string]error{}
 	_, out["GetVaults"] = c.GetVaults()
@@ -79,10 +79,10 @@ func TestForeignVaultIsForbiddenInEveryCall(t *testing.T) {
 			}
 		}
 	}
-	// By name the foreign vault does not exist.
+	// A vault out of the token's scope is not found by its name.
 	_, err := secretsOnly().GetVault(apps)
 	fails(t, err, "Found 0 vaults")
-	// And nothing happened to the item.
+	// The item is unchanged.
 	got, err := client(t).GetItem(item.ID, apps)
 	must(t, err)
 	equal(t, "version", got.Version, 1)

@@ -1,6 +1,6 @@
-// Package clients drives the published Go client for Connect against a running server and asserts what its user sees.
+// Package clients runs the published Go client for Connect against a running server and asserts the results that its user gets.
 //
-// The server, its two vaults and the tokens are set up by the caller; see run.sh here and README.md one folder up.
+// The caller sets up the server, its two vaults and the tokens; see run.sh here and README.md one folder up.
 package clients
 
 import (
@@ -22,7 +22,7 @@ const (
 	// Read-only: filled from a directory.
 	secrets = "secrets"
 
-	// Well-formed ids that name nothing.
+	// Well-formed ids of no vault and no item.
 	unknownID = "zzzzzzzzzzzzzzzzzzzzzzzzzz"
 )
 
@@ -41,12 +41,12 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 	}
-	// A vault named by the surroundings would change what LoadStruct does.
+	// A vault in the environment would change the behaviour of LoadStruct.
 	os.Unsetenv("OP_VAULT")
 	os.Exit(m.Run())
 }
 
-// client holds the main token: read and write on apps, read on secrets.
+// client has the main token: read and write on apps, read on secrets.
 func client(t *testing.T) connect.Client {
 	t.Helper()
 	c, err := connect.NewClientFromEnvironment()
@@ -68,7 +68,7 @@ func vaultID(t *testing.T, name string) string {
 	return vault.ID
 }
 
-// title is unique, so that tests and runs do not see each other.
+// title returns a unique title, so that tests and runs do not find each other's items.
 func title(t *testing.T) string {
 	t.Helper()
 	var random [6]byte
@@ -132,7 +132,7 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// refused asserts that the server answered with this status and a message that holds the text.
+// refused asserts that the server answered with this status and a message that contains the text.
 func refused(t *testing.T, err error, status int, text string) {
 	t.Helper()
 	var answer *onepassword.Error
@@ -145,7 +145,7 @@ func refused(t *testing.T, err error, status int, text string) {
 	}
 }
 
-// forbidden: other clients retry on the first word, so it must stand first.
+// forbidden asserts a 403 whose message begins with Authorization, because other clients look for this word.
 func forbidden(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), "status 403: Authorization") {
@@ -153,7 +153,7 @@ func forbidden(t *testing.T, err error) {
 	}
 }
 
-// fails asserts an error the client itself made.
+// fails asserts an error of the client itself.
 func fails(t *testing.T, err error, text string) {
 	t.Helper()
 	if err == nil || !strings.Contains(err.Error(), text) {

@@ -45,7 +45,7 @@ func TestFilesAreListedFetchedAndDownloaded(t *testing.T) {
 		equal(t, "name", listed.Name, name)
 		equal(t, "size of "+name, listed.Size, len(want))
 		equal(t, "the item's file", item.Files[0].ID, listed.ID)
-		// The client puts it behind the host as it stands.
+		// The client appends the path to the host unchanged.
 		if !strings.HasPrefix(listed.ContentPath, "/v1/") {
 			t.Errorf("content_path %q", listed.ContentPath)
 		}
@@ -66,11 +66,11 @@ func TestFilesAreListedFetchedAndDownloaded(t *testing.T) {
 		if !bytes.Equal(content, want) {
 			t.Errorf("%s: %d bytes that differ from the %d written", name, len(content), len(want))
 		}
-		// Now kept by the client.
+		// The client has the content cached now.
 		if kept, err := file.Content(); err != nil || !bytes.Equal(kept, want) {
 			t.Errorf("%s: kept %d bytes, %v", name, len(kept), err)
 		}
-		// By the list's own entry and the item's.
+		// With the file as the list has it, and as the item has it.
 		fromItem, err := c.GetFileContent(item.Files[0])
 		must(t, err)
 		if !bytes.Equal(fromItem, want) {

@@ -64,7 +64,7 @@ func TestGetItemsListsSummaries(t *testing.T) {
 	var titles []string
 	for _, item := range items {
 		titles = append(titles, item.Title)
-		// Update and delete take the address from the item itself.
+		// Update and delete read the vault's id from the item.
 		equal(t, "vault of "+item.Title, item.Vault.ID, id)
 		equal(t, "fields of "+item.Title, len(item.Fields), 0)
 		if item.Category == onepassword.Document && len(item.Files) == 0 {
@@ -122,7 +122,7 @@ func TestTitleThatLooksLikeAnID(t *testing.T) {
 	item := login(t)
 	item.Title = "abcdefghijklmnopqrstuvwxyz"
 	created := create(t, item)
-	// By id: 404; the client then asks by title.
+	// The request by id gets 404, and the client then filters by title.
 	got, err := client(t).GetItem(item.Title, apps)
 	must(t, err)
 	equal(t, "id", got.ID, created.ID)
@@ -178,7 +178,7 @@ func TestOneTimePasswordsCarryTheirCode(t *testing.T) {
 	equal(t, "code of a broken seed", field(t, got, "broken").TOTP, "")
 }
 
-// totp is RFC 6238 with its defaults: SHA-1, 6 digits, 30 seconds.
+// totp computes a code of RFC 6238 with the defaults SHA-1, 6 digits and 30 seconds.
 func totp(t *testing.T, seed string, now time.Time) string {
 	t.Helper()
 	key, err := base32.StdEncoding.DecodeString(seed)

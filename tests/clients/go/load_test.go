@@ -48,7 +48,7 @@ func TestLoadStructFromItemWithSectionsURLsAndNumbers(t *testing.T) {
 		Port    int                     `opsection:"server" opfield:"port"`
 		Section onepassword.ItemSection `opsection:"server"`
 		URL     onepassword.ItemURL     `opurl:"website"`
-		// A field outside all sections must not be taken for one inside.
+		// A field outside of all sections must not be taken for a field of a section.
 		Missing string `opfield:"port"`
 	}
 	must(t, client(t).LoadStructFromItem(&config, item.Title, apps))

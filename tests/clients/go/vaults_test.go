@@ -46,7 +46,7 @@ func TestGetVaultByNameAndByID(t *testing.T) {
 	must(t, err)
 	equal(t, "the same vault", *direct, *byName)
 
-	// The client turns any other type into UNKNOWN.
+	// The client turns other types into UNKNOWN.
 	if byName.Type == onepassword.UnknownVault || byName.Type == "" {
 		t.Errorf("type %q", byName.Type)
 	}
@@ -103,13 +103,13 @@ func TestNoSuchVault(t *testing.T) {
 	fails(t, err, "provide either the vault name or its ID")
 	_, err = c.GetVaultByUUID("short")
 	fails(t, err, "malformed vault uuid")
-	// A token must not learn whether a vault exists that it was not given.
+	// The response must not show whether a vault out of the token's scope exists.
 	_, err = c.GetVaultByUUID(unknownID)
 	forbidden(t, err)
 }
 
 func TestVaultNamesWithSpecialCharactersAreAsked(t *testing.T) {
-	// The client escapes for the URL only, never inside the filter's quotes.
+	// The client percent-encodes the filter, but does not escape quotes in it.
 	for _, name := range []string{`say "hi"`, `back\slash`, "a&b=c#d+e%20", "grüße 🔑", `it's`} {
 		hits, err := client(t).GetVaultsByTitle(name)
 		must(t, err)
@@ -118,7 +118,7 @@ func TestVaultNamesWithSpecialCharactersAreAsked(t *testing.T) {
 }
 
 func TestHostWithATrailingSlashAndAnOwnUserAgent(t *testing.T) {
-	// The client then asks for //v1/vaults.
+	// The client then requests //v1/vaults.
 	c := connect.NewClientWithUserAgent(os.Getenv("OP_CONNECT_HOST")+"/", os.Getenv("OP_CONNECT_TOKEN"), "suite/1.0")
 	vaults, err := c.GetVaults()
 	must(t, err)

@@ -171,7 +171,7 @@ func TestUpdateRaisesTheVersionByOne(t *testing.T) {
 	item.Fields = append(item.Fields, &onepassword.ItemField{Type: onepassword.FieldTypeEmail, Label: "mail", Value: "ada@one.test"})
 	answer, err := c.UpdateItem(item, item.Vault.ID)
 	must(t, err)
-	// Terraform polls for the answer's version plus one.
+	// Terraform polls for the response's version plus one.
 	equal(t, "version in the answer", answer.Version, 1)
 	equal(t, "title in the answer", answer.Title, item.Title)
 	equal(t, "password in the answer", answer.GetValue("password"), "second")
@@ -187,7 +187,7 @@ func TestUpdateRaisesTheVersionByOne(t *testing.T) {
 	must(t, err)
 	equal(t, "found by its new title", byTitle.ID, item.ID)
 
-	// Sent back unchanged: one version more, nothing lost.
+	// An item that is sent back unchanged gets a new version and loses nothing.
 	_, err = c.UpdateItem(got, apps)
 	must(t, err)
 	same, err := c.GetItem(item.ID, apps)
@@ -262,7 +262,7 @@ func TestParallelWritersDoNotConflict(t *testing.T) {
 			if _, err := c.UpdateItem(created, id); err != nil {
 				t.Error(err)
 			}
-			// An answered write is visible at once.
+			// An acknowledged write is visible at once.
 			if got, err := c.GetItemByUUID(created.ID, id); err != nil || got.Version != 2 || got.Title != item.Title {
 				t.Errorf("%+v, %v", got, err)
 			}

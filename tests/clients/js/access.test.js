@@ -4,14 +4,14 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { UNKNOWN, FORBIDDEN, env, client, connect, readonly, secretsOnly, vaultId, login, create, refused } = require("./environment");
 
-// One character changed in the middle of the signature, so that its form stays right.
+// Changes one character in the middle of the signature, so that the token stays well-formed.
 function otherSignature() {
     const token = env("OP_CONNECT_TOKEN");
     const at = token.lastIndexOf(".") + 20;
     return token.slice(0, at) + (token[at] === "A" ? "B" : "A") + token.slice(at + 1);
 }
 
-// Each kind of request the client knows that answers with JSON.
+// Each kind of request of the client that is answered with JSON.
 const everyCall = (connect, vault, item) => ({
     listItems: () => connect.listItems(vault),
     listItemsByTitle: () => connect.listItemsByTitle(vault, "x"),

@@ -1,11 +1,11 @@
-// What every test file here starts from: clients, unique titles, items that clean up after themselves.
+// Shared by all test files: clients, unique titles, and items that are deleted after their test.
 "use strict";
 
 const assert = require("node:assert/strict");
 const { randomBytes } = require("node:crypto");
 const { OnePasswordConnect, ItemBuilder, ItemCategory, FieldType, FieldPurpose } = require("@1password/connect");
 
-// Well-formed, names nothing.
+// A well-formed id of no vault and no item.
 const UNKNOWN = "z".repeat(26);
 
 function env(name) {
@@ -54,7 +54,7 @@ function field(item, label) {
     return found[0];
 }
 
-// The client rejects with the body of the answer, so that is what a user handles.
+// The client rejects with the body of the response.
 async function refused(promise, status, message) {
     await assert.rejects(promise, (error) => {
         assert.equal(error.status, status, error.message);

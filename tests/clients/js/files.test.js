@@ -34,7 +34,7 @@ for (const [name, want] of Object.entries(DOCUMENTS)) {
         assert.equal(item.files[0].id, file.id);
 
         assert.ok((await bytes(await connect.getFileContentStream(secrets, item.id, file.id))).equals(want));
-        // This call reads bytes as text, chunk by chunk: only the ASCII part of a file comes through whole.
+        // This call decodes each chunk as text, so only ASCII content is returned unchanged.
         const text = await connect.getFileContent("secrets", name, file.id);
         assert.equal(text.slice(0, 1), want.toString("latin1").slice(0, 1));
         if (name === "blob.bin") assert.equal(text.slice(0, 128), want.subarray(0, 128).toString("ascii"));
@@ -45,7 +45,7 @@ test("an item without files", async () => {
     assert.deepEqual(await connect.listFiles("secrets", "api"), []);
 });
 
-// Where the client asked for a stream it rejects with the body as a stream.
+// If the client asked for a stream, it rejects with the body as a stream.
 async function refusedAsStream(promise, status, message) {
     const body = await promise.then(
         () => assert.fail("was answered"),

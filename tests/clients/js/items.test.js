@@ -70,7 +70,7 @@ test("titles that no client escapes", async (t) => {
         const created = await create(t, item);
         assert.equal((await connect.getItemByTitle(apps, item.title)).id, created.id, text);
     }
-    // These two stay in the URL as they are: the filter arrives without its end.
+    // The client does not encode these two characters, so the server gets a truncated filter.
     await refused(connect.getItemByTitle(apps, "R&D"), 400, /./);
     await refused(connect.getItemByTitle(apps, "C# notes"), 400, /./);
 });
@@ -184,7 +184,7 @@ test("update", async (t) => {
     field(item, "password").value = "second";
     item.fields.push({ label: "extra", value: "x", type: "STRING" });
     const answer = await connect.updateItem(apps, item);
-    // The answer carries the version before, the next read one more.
+    // The response has the version from before the change; the next GET shows one more.
     assert.equal(answer.version, 1);
     assert.equal(answer.title, item.title);
     const got = await connect.getItem(apps, item.title);
@@ -193,7 +193,7 @@ test("update", async (t) => {
     assert.equal(field(got, "extra").value, "x");
     assert.deepEqual(got.createdAt, created.createdAt);
 
-    // Sent back unchanged: one version more, nothing lost.
+    // An item that is sent back unchanged gets a new version and loses nothing.
     await connect.updateItem(apps, got);
     const same = await connect.getItem(apps, got.id);
     assert.equal(same.version, 3);

@@ -33,7 +33,7 @@ test("no such vault", async () => {
     await refused(connect.getVaultByTitle("no such vault"), 404, /No Vaults found/);
     await assert.rejects(connect.getVault(""), /provide either the vault name or its ID/);
     await refused(connect.getVaultById("no such vault"), 400, "Invalid Vault UUID");
-    // A token must not learn whether a vault exists that it was not given.
+    // The response must not show whether a vault out of the token's scope exists.
     await refused(connect.getVaultById(UNKNOWN), 403, FORBIDDEN);
     await refused(secretsOnly.getVaultById(await vaultId("apps")), 403, FORBIDDEN);
     await refused(secretsOnly.getVault("apps"), 404, /No Vaults found/);

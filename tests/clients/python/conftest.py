@@ -1,4 +1,4 @@
-"""Drives the published Python client for Connect against a running server and asserts what its user sees.
+"""Runs the published Python client for Connect against a running server and asserts the results that its user gets.
 
 Every test that takes `connect` runs twice: with the blocking client and with the async one.
 """
@@ -26,7 +26,7 @@ def pytest_configure():
     missing = [name for name in REQUIRED if not os.environ.get(name)]
     if missing:
         pytest.exit(f"{', '.join(missing)} not set: this suite needs a running server", returncode=2)
-    # These change what the client does.
+    # These variables change the client's behaviour.
     for name in ["OP_VAULT", "OP_CONNECT_CLIENT_ASYNC", "OP_CONNECT_CLIENT_REQ_TIMEOUT"]:
         os.environ.pop(name, None)
 
@@ -101,7 +101,7 @@ def secrets(connect):
 
 @pytest.fixture
 def title(request):
-    """Unique, so that tests and runs do not see each other."""
+    """Returns a unique title, so that tests and runs do not find each other's items."""
     return f"{request.node.name} {random.token_hex(6)}"
 
 
@@ -120,7 +120,7 @@ def login(title, apps):
 
 @pytest.fixture
 def create(connect, apps):
-    """Makes an item in apps that is gone when the test ends."""
+    """Makes an item in apps and deletes it when the test ends."""
     made = []
 
     def make(item):

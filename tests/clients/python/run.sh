@@ -12,6 +12,6 @@ install() {
 }
 { python3 --version && cat "$here/requirements.txt"; } | once
 
-# Nothing may be written beside the sources.
+# The suite must not write into the source tree.
 export PYTHONDONTWRITEBYTECODE=1
 exec "$out/venv/bin/python" -m pytest -p no:cacheprovider --strict-config -c "$here/pytest.ini" --rootdir "$here" "$here" "$@"

@@ -14,14 +14,14 @@ UNKNOWN = "z" * 26
 
 
 def other_signature():
-    """One character changed in the middle of the signature, so that its form stays right."""
+    """Changes one character in the middle of the signature, so that the token stays well-formed."""
     token = os.environ["OP_CONNECT_TOKEN"]
     at = token.rindex(".") + 20
     return token[:at] + ("B" if token[at] == "A" else "A") + token[at + 1:]
 
 
 def every_call(client, vault, item):
-    """Each kind of request the client knows, with the item's id or one that names nothing."""
+    """Each kind of request that the client has, with the item's id or an unknown one."""
     item_id = item.id or UNKNOWN
     return {
         "get_vaults": lambda: client.get_vaults(),

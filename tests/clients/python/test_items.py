@@ -71,7 +71,7 @@ def test_titles_that_no_client_escapes(connect, create, login, apps, text):
 
 
 def test_title_cut_by_the_client(connect, apps):
-    # The client leaves these two in the URL as they are, so the filter arrives without its end.
+    # The client does not encode these two characters, so the server gets a truncated filter.
     for text in ["R&D", "C# notes"]:
         with pytest.raises(FailedToRetrieveItemException, match="Received 400 "):
             connect.get_item(text, apps)
@@ -189,7 +189,7 @@ def test_update(connect, create, login, apps):
     field(item, "password").value = "second"
     item.fields.append(Field(type="STRING", label="extra", value="x"))
     answer = connect.update_item(item.id, apps, item)
-    # The answer carries the version before, the next read one more.
+    # The response has the version from before the change; the next GET shows one more.
     assert answer.version == 1
     assert (answer.title, field(answer, "password").value) == (item.title, "second")
     got = connect.get_item(item.title, apps)
@@ -197,7 +197,7 @@ def test_update(connect, create, login, apps):
     assert (field(got, "password").value, field(got, "extra").value) == ("second", "x")
     assert got.created_at == created.created_at
 
-    # Sent back unchanged: one version more, nothing lost.
+    # An item that is sent back unchanged gets a new version and loses nothing.
     connect.update_item(got.id, apps, got)
     same = connect.get_item(got.id, apps)
     assert same.version == 3

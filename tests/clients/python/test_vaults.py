@@ -35,7 +35,7 @@ def test_no_such_vault(connect):
         connect.get_vault_by_title("no such vault")
     with pytest.raises(FailedToRetrieveItemException, match="Found 0 vaults"):
         connect.get_item("api", "no such vault")
-    # A token must not learn whether a vault exists that it was not given.
+    # The response must not show whether a vault out of the token's scope exists.
     with pytest.raises(FailedToRetrieveVaultException, match="Received 403 .*Authorization"):
         connect.get_vault(UNKNOWN)
     with pytest.raises(FailedToRetrieveVaultException, match="Received 400 .*Invalid Vault UUID"):
