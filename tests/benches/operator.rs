@@ -88,14 +88,14 @@ fn main() {
 fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&Cluster) -> (Running, u16)) -> Figures {
     let cluster = Cluster::start().expect("the cluster's programs");
     cluster.install_definitions(&definitions(controller));
-    let world = TestServer::start();
-    world.prepare(&cluster, VERSION, "apps");
+    let server = TestServer::start();
+    server.prepare(&cluster, VERSION, "apps");
     for number in 0..herd / SHARE {
         let item =
             format!(r#"{{"title":"item-{number}","category":"LOGIN","fields":[{{"label":"v","value":"{number}"}}]}}"#);
-        world
+        server
             .pair
-            .ask(&world.token, "POST", "/v1/vaults/apps/items", &item)
+            .ask(&server.token, "POST", "/v1/vaults/apps/items", &item)
             .expect("an answer");
     }
     let manifest = |name: &str, item: &str, interval: &str| {
@@ -116,7 +116,7 @@ fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&C
         }
     });
 
-    let before = requests(&world);
+    let before = requests(&server);
     let began = Instant::now();
     let (running, port) = start(&cluster);
     let metrics = SocketAddr::new(cluster.address(), port);
@@ -129,7 +129,7 @@ fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&C
         thread::sleep(Duration::from_millis(100));
     }
     let ready = began.elapsed();
-    let requests = requests(&world) - before;
+    let requests = requests(&server) - before;
 
     cluster.post(&list, &manifest("watched", "item-0", INTERVAL));
     let secret = "/api/v1/namespaces/apps/secrets/watched";
@@ -138,7 +138,7 @@ fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&C
         json!(base64::engine::general_purpose::STANDARD.encode(value))
     };
     cluster.wait_for(secret, |secret| (secret["data"]["v"] == value("0")).then_some(()));
-    let item = world.pair.item(&world.token, "apps", "item-0").expect("the item");
+    let item = server.pair.item(&server.token, "apps", "item-0").expect("the item");
     let (id, field) = (
         item["id"].as_str().expect("an id"),
         item["fields"][0]["id"].as_str().expect("an id"),
@@ -148,9 +148,9 @@ fn round(who: &str, herd: usize, controller: &std::path::Path, start: impl Fn(&C
             let new = format!("new-{number}");
             let patch = json!([{"op": "replace", "path": format!("/fields/{field}/value"), "value": new}]);
             let target = format!("/v1/vaults/apps/items/{id}");
-            world
+            server
                 .pair
-                .ask(&world.token, "PATCH", &target, &patch.to_string())
+                .ask(&server.token, "PATCH", &target, &patch.to_string())
                 .expect("an answer");
             let changed = Instant::now();
             while cluster
@@ -196,8 +196,8 @@ fn ready(metrics: SocketAddr) -> usize {
 }
 
 /// How many requests the server answered.
-fn requests(world: &TestServer) -> u64 {
-    let metrics = world.pair.get("", "/metrics").text();
+fn requests(server: &TestServer) -> u64 {
+    let metrics = server.pair.get("", "/metrics").text();
     let of_api = metrics
         .lines()
         .filter(|line| line.starts_with("sidevault_http_requests_total") && line.contains("/v1/vaults"));

@@ -15,18 +15,18 @@ const OURS: &str = "sidevault-operator";
 const THEIRS: &str = "external-secrets-v0.20";
 
 /// A cluster with External Secrets' definitions, and stores of both classes.
-fn set() -> Option<TestCluster> {
+fn start() -> Option<TestCluster> {
     let controller = controllers()?.swap_remove(0);
     let cluster = Cluster::start()?;
     cluster.install_definitions(&definitions(&controller));
     cluster.must(&["create", "namespace", NAMESPACE]);
-    let world = TestServer::start();
+    let server = TestServer::start();
     let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "connect-token", "namespace": NAMESPACE},
-        "stringData": {"token": world.token}});
+        "stringData": {"token": server.token}});
     let mut objects = vec![token];
     for class in ["ours", "theirs"] {
         for (kind, namespace) in [("SecretStore", Some(NAMESPACE)), ("ClusterSecretStore", None)] {
-            let mut store = world.store(VERSION, kind, class, namespace, NAMESPACE, "connect-token");
+            let mut store = server.store(VERSION, kind, class, namespace, NAMESPACE, "connect-token");
             store["spec"]["controller"] = json!(class);
             objects.push(store);
         }
@@ -34,7 +34,7 @@ fn set() -> Option<TestCluster> {
     cluster.apply(&list(&objects));
     Some(TestCluster {
         cluster,
-        world,
+        server,
         namespace: NAMESPACE,
         version: VERSION.to_owned(),
     })
@@ -44,8 +44,8 @@ fn list(objects: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
 
-fn manifest(stage: &TestCluster, name: &str, kind: &str, store: &str) -> Value {
-    let mut manifest = stage.manifest(name, store, "simple", "a");
+fn manifest(test: &TestCluster, name: &str, kind: &str, store: &str) -> Value {
+    let mut manifest = test.manifest(name, store, "simple", "a");
     manifest["spec"]["secretStoreRef"]["kind"] = json!(kind);
     manifest["spec"]["refreshInterval"] = json!("1s");
     manifest
@@ -53,8 +53,8 @@ fn manifest(stage: &TestCluster, name: &str, kind: &str, store: &str) -> Value {
 
 #[test]
 fn each_of_two_controllers_reconciles_its_own_class() {
-    let Some(stage) = set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = start() else { return };
+    let cluster = &test.cluster;
     let controller = controllers().expect("it is there").swap_remove(0);
     let start_theirs = || cluster.run_external_secrets(&controller, &["--controller-class=theirs"]);
     let start_ours = || fixture::operator(cluster, &["--controller-class=ours"]);
@@ -66,11 +66,11 @@ fn each_of_two_controllers_reconciles_its_own_class() {
         ("by-their-cluster", "ClusterSecretStore", "theirs"),
     ];
     cluster.apply(&list(
-        &names.map(|(name, kind, store)| manifest(&stage, name, kind, store)),
+        &names.map(|(name, kind, store)| manifest(&test, name, kind, store)),
     ));
     for (name, ..) in names {
-        stage.wait_value(name, "1");
-        stage.wait_ready(name, "True");
+        test.wait_value(name, "1");
+        test.wait_ready(name, "True");
     }
     for (name, kind, class) in names {
         let who: BTreeSet<_> = [if class == "ours" { OURS } else { THEIRS }.to_owned()].into();
@@ -78,7 +78,7 @@ fn each_of_two_controllers_reconciles_its_own_class() {
             "SecretStore" => fixture::path(NAMESPACE, "secretstores", class, VERSION),
             _ => format!("/apis/{VERSION}/clustersecretstores/{class}"),
         };
-        let object = stage.get(name);
+        let object = test.get(name);
         // External Secrets adds its finalizer to every ExternalSecret, also to those it does not reconcile.
         let reported: BTreeSet<_> = fixture::managers(&object, "status").into_iter().collect();
         assert_eq!(reported, who, "{name}");
@@ -98,11 +98,11 @@ fn each_of_two_controllers_reconciles_its_own_class() {
     theirs.terminate();
     delete(&["by-theirs", "by-their-cluster", "by-ours", "by-our-cluster"]);
     for name in ["by-ours", "by-our-cluster"] {
-        stage.wait_value(name, "1");
+        test.wait_value(name, "1");
     }
-    stage.set_field("simple", "a", "2");
+    test.set_field("simple", "a", "2");
     for name in ["by-ours", "by-our-cluster"] {
-        stage.wait_value(name, "2");
+        test.wait_value(name, "2");
     }
     assert!(!there("by-theirs") && !there("by-their-cluster"), "ours made theirs");
 
@@ -110,29 +110,29 @@ fn each_of_two_controllers_reconciles_its_own_class() {
     let _theirs = start_theirs();
     delete(&["by-ours", "by-our-cluster"]);
     for name in ["by-theirs", "by-their-cluster"] {
-        stage.wait_value(name, "2");
+        test.wait_value(name, "2");
     }
-    stage.set_field("simple", "a", "3");
+    test.set_field("simple", "a", "3");
     for name in ["by-theirs", "by-their-cluster"] {
-        stage.wait_value(name, "3");
+        test.wait_value(name, "3");
     }
     assert!(!there("by-ours") && !there("by-our-cluster"), "theirs made ours");
 
     // An ExternalSecret whose store changes to our class is reconciled.
     let _ours = start_ours();
-    stage.wait_value("by-ours", "3");
-    cluster.apply(&manifest(&stage, "by-theirs", "SecretStore", "ours").to_string());
-    stage.set_field("simple", "a", "4");
-    let told = wait_until(|| writers(&stage.get("by-theirs")).contains(OURS).then_some(()));
-    assert!(told.is_some(), "{:#}", stage.get("by-theirs"));
-    stage.wait_value("by-theirs", "4");
+    test.wait_value("by-ours", "3");
+    cluster.apply(&manifest(&test, "by-theirs", "SecretStore", "ours").to_string());
+    test.set_field("simple", "a", "4");
+    let found = wait_until(|| writers(&test.get("by-theirs")).contains(OURS).then_some(()));
+    assert!(found.is_some(), "{:#}", test.get("by-theirs"));
+    test.wait_value("by-theirs", "4");
 }
 
 /// Also if no other controller runs.
 #[test]
 fn stores_of_other_providers_are_ignored() {
-    let Some(stage) = set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = start() else { return };
+    let cluster = &test.cluster;
     let providers = [
         ("fake", json!({"fake": {"data": [{"key": "simple", "value": "faked"}]}})),
         (
@@ -151,9 +151,9 @@ fn stores_of_other_providers_are_ignored() {
             };
             objects.push(store("SecretStore", json!({"name": name, "namespace": NAMESPACE})));
             objects.push(store("ClusterSecretStore", json!({"name": name})));
-            objects.push(manifest(&stage, &format!("uses-{name}"), "SecretStore", &name));
+            objects.push(manifest(&test, &format!("uses-{name}"), "SecretStore", &name));
             objects.push(manifest(
-                &stage,
+                &test,
                 &format!("uses-cluster-{name}"),
                 "ClusterSecretStore",
                 &name,
@@ -161,7 +161,7 @@ fn stores_of_other_providers_are_ignored() {
         }
     }
     // One value from our store and one from another's: such an ExternalSecret is managed elsewhere.
-    let mut mixed = stage.manifest("mixed", "ours", "simple", "a");
+    let mut mixed = test.manifest("mixed", "ours", "simple", "a");
     mixed["spec"]["data"][0]["sourceRef"] = json!({"storeRef": {"name": "fake-of-nobody"}});
     objects.push(mixed);
     cluster.apply(&list(&objects));
@@ -183,8 +183,8 @@ fn stores_of_other_providers_are_ignored() {
     assert_eq!(before.len(), objects.len());
 
     let operator = fixture::operator(cluster, &["--controller-class=ours"]);
-    cluster.apply(&manifest(&stage, "own", "SecretStore", "ours").to_string());
-    stage.wait_value("own", "1");
+    cluster.apply(&manifest(&test, "own", "SecretStore", "ours").to_string());
+    test.wait_value("own", "1");
     // They are reconciled again when they change, without any effect.
     for name in ["uses-fake-of-ours", "mixed"] {
         for word in ["force-sync=1", "force-sync-"] {
@@ -192,8 +192,8 @@ fn stores_of_other_providers_are_ignored() {
         }
     }
     for value in ["2", "3"] {
-        stage.set_field("simple", "a", value);
-        stage.wait_value("own", value);
+        test.set_field("simple", "a", value);
+        test.wait_value("own", value);
     }
     let idle = wait_until(|| {
         let depth = |name: &str| fixture::metric(cluster, METRICS, &format!("workqueue_depth{{name=\"{name}\""));
@@ -226,11 +226,11 @@ fn stores_of_other_providers_are_ignored() {
     let about: Vec<_> = about.filter(|name| is_foreign(name)).collect();
     assert!(about.is_empty(), "{about:?}");
     let metrics = fixture::ask(cluster, METRICS, "/metrics").expect("metrics").text();
-    let told = metrics
+    let series = metrics
         .lines()
         .filter(|line| line.contains("_status_condition{") || line.contains("_error{"));
-    let told: Vec<_> = told.filter(|line| is_foreign(line)).collect();
-    assert!(told.is_empty(), "{told:?}");
+    let series: Vec<_> = series.filter(|line| is_foreign(line)).collect();
+    assert!(series.is_empty(), "{series:?}");
     let log = operator.log();
     assert!(!is_foreign(&log), "{log}");
     // Objects of other controllers can be deleted, because they have no finalizer of ours.

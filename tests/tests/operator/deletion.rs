@@ -9,57 +9,55 @@ use super::fixture::{self, TestCluster};
 use super::front::{forward, serve};
 
 /// An ExternalSecret with a deletion policy and one value.
-fn apply(stage: &TestCluster, name: &str, store: &str, policy: &str, item: &str) {
-    let mut manifest = stage.manifest(name, store, item, "a");
+fn apply(test: &TestCluster, name: &str, store: &str, policy: &str, item: &str) {
+    let mut manifest = test.manifest(name, store, item, "a");
     manifest["spec"]["target"] = json!({"deletionPolicy": policy});
-    stage.cluster.apply(&manifest.to_string());
+    test.cluster.apply(&manifest.to_string());
 }
 
-fn wait_reason(stage: &TestCluster, name: &str, reason: &str) {
-    let path = fixture::path(stage.namespace, "externalsecrets", name, &stage.version);
-    stage.cluster.wait_for(&path, |object| {
+fn wait_reason(test: &TestCluster, name: &str, reason: &str) {
+    let path = fixture::path(test.namespace, "externalsecrets", name, &test.version);
+    test.cluster.wait_for(&path, |object| {
         (object["status"]["conditions"][0]["reason"] == reason).then_some(())
     });
 }
 
 #[test]
 fn the_deletion_policy_is_honoured_when_the_item_is_deleted() {
-    let Some(stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    let secret = |name: &str| fixture::secret(stage.namespace, name);
+    let Some(test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
+    let secret = |name: &str| fixture::secret(test.namespace, name);
     for policy in ["Delete", "Merge", "Retain"] {
-        apply(&stage, &policy.to_lowercase(), "store", policy, "fleeting");
-        stage.wait_value(&policy.to_lowercase(), "f");
+        apply(&test, &policy.to_lowercase(), "store", policy, "fleeting");
+        test.wait_value(&policy.to_lowercase(), "f");
     }
     // One of two items is deleted, and with it one of two keys.
-    let mut two = stage.manifest("one-of-two", "store", "fleeting", "a");
+    let mut two = test.manifest("one-of-two", "store", "fleeting", "a");
     two["spec"]["dataFrom"] = json!([{"extract": {"key": "simple"}}]);
     two["spec"]["target"] = json!({"deletionPolicy": "Delete"});
-    stage.cluster.apply(&two.to_string());
-    stage.wait_value("one-of-two", "f");
+    test.cluster.apply(&two.to_string());
+    test.wait_value("one-of-two", "f");
 
-    stage.world.remove("fleeting");
-    stage.cluster.wait_gone(&secret("delete"));
-    wait_reason(&stage, "delete", "SecretDeleted");
-    stage.wait_event("delete", "MissingProviderSecret", "key: fleeting");
-    stage
-        .cluster
+    test.server.remove("fleeting");
+    test.cluster.wait_gone(&secret("delete"));
+    wait_reason(&test, "delete", "SecretDeleted");
+    test.wait_event("delete", "MissingProviderSecret", "key: fleeting");
+    test.cluster
         .wait_for(&secret("merge"), |secret| secret["data"]["v"].is_null().then_some(()));
-    wait_reason(&stage, "merge", "SecretSynced");
-    stage.cluster.wait_for(&secret("one-of-two"), |secret| {
+    wait_reason(&test, "merge", "SecretSynced");
+    test.cluster.wait_for(&secret("one-of-two"), |secret| {
         assert_eq!(fixture::value(secret, "b").as_deref(), Some("2"));
         secret["data"]["v"].is_null().then_some(())
     });
-    stage.wait_ready("one-of-two", "True");
-    assert_eq!(stage.wait_ready("retain", "False")["reason"], "SecretSyncedError");
-    stage.wait_value("retain", "f");
+    test.wait_ready("one-of-two", "True");
+    assert_eq!(test.wait_ready("retain", "False")["reason"], "SecretSyncedError");
+    test.wait_value("retain", "f");
 
-    stage
-        .world
+    test.server
         .add(r#"{"title":"fleeting","category":"LOGIN","fields":[{"label":"a","value":"again"}]}"#);
     for name in ["delete", "merge", "retain", "one-of-two"] {
-        stage.wait_value(name, "again");
-        stage.wait_ready(name, "True");
+        test.wait_value(name, "again");
+        test.wait_ready(name, "True");
     }
 }
 
@@ -76,8 +74,8 @@ const FAULTS: [(&str, &str); 7] = [
 
 #[test]
 fn an_unavailable_item_is_no_deleted_item() {
-    let Some(stage) = TestCluster::set() else { return };
-    let upstream = stage.world.pair.address();
+    let Some(test) = TestCluster::start() else { return };
+    let upstream = test.server.pair.address();
     let fault = Arc::new(AtomicUsize::new(FAULTS.len()));
     let current = fault.clone();
     let front = serve(move |request| {
@@ -105,17 +103,17 @@ fn an_unavailable_item_is_no_deleted_item() {
         let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n");
         Some(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
     });
-    stage.add_store("faulty", front);
-    let operator = fixture::operator(&stage.cluster, &["--enable-flood-gate=false"]);
+    test.add_store("faulty", front);
+    let operator = fixture::operator(&test.cluster, &["--enable-flood-gate=false"]);
     for policy in ["Delete", "Merge"] {
-        apply(&stage, &policy.to_lowercase(), "faulty", policy, "simple");
-        stage.wait_value(&policy.to_lowercase(), "1");
+        apply(&test, &policy.to_lowercase(), "faulty", policy, "simple");
+        test.wait_value(&policy.to_lowercase(), "1");
     }
     let uids = || {
         ["delete", "merge"].map(|name| {
-            let secret = stage
+            let secret = test
                 .cluster
-                .get(&fixture::secret(stage.namespace, name))
+                .get(&fixture::secret(test.namespace, name))
                 .expect("the Secret stays");
             secret["metadata"]["uid"].clone()
         })
@@ -124,16 +122,16 @@ fn an_unavailable_item_is_no_deleted_item() {
     for (index, (what, why)) in FAULTS.into_iter().enumerate() {
         fault.store(index, Ordering::SeqCst);
         for name in ["delete", "merge"] {
-            stage.force_sync(name);
-            let condition = stage.wait_ready(name, "False");
+            test.force_sync(name);
+            let condition = test.wait_ready(name, "False");
             assert_eq!(condition["reason"], "SecretSyncedError", "{what}");
-            stage.wait_event(name, "UpdateFailed", why);
-            stage.wait_value(name, "1");
+            test.wait_event(name, "UpdateFailed", why);
+            test.wait_value(name, "1");
         }
         fault.store(FAULTS.len(), Ordering::SeqCst);
         for name in ["delete", "merge"] {
-            stage.force_sync(name);
-            stage.wait_ready(name, "True");
+            test.force_sync(name);
+            test.wait_ready(name, "True");
         }
         assert_eq!(uids(), before, "{what}\n{}", operator.log());
     }

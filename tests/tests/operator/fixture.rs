@@ -1,4 +1,4 @@
-//! A Connect server with items, and stores that name it.
+//! A Connect server with items, a cluster with stores that name it, and the operator.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ const ITEMS: &[&str] = &[
     r#"{"title":"before","category":"LOGIN","fields":[{"label":"password","value":"named"}]}"#,
 ];
 
-/// A pair with a local vault and a directory.
+/// A server with the local vault `apps` and the directory vault `infra`.
 pub(crate) struct TestServer {
     pub(crate) pair: ServerPair,
     pub(crate) token: String,
@@ -56,17 +56,17 @@ impl TestServer {
         let pair = ServerPair::start(&["--vault", "apps", "--dir", &dir], &[]);
         let token = pair.token("operator", &["apps=read,write", "infra=read"]);
         wait_until(|| pair.item(&token, "infra", "shared")).expect("the directory is read");
-        let world = Self { pair, token, directory };
-        ITEMS.iter().for_each(|item| world.add(item));
-        world
+        let server = Self { pair, token, directory };
+        ITEMS.iter().for_each(|item| server.add(item));
+        server
     }
 
-    /// A file of the directory that is the vault `infra`.
+    /// The path of a file of the vault `infra`.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join("infra").join(name)
     }
 
-    /// Gives a field of an item of `apps` another value.
+    /// Changes the value of a field of an item of `apps`.
     pub(crate) fn change(&self, title: &str, field: &str, value: &str) {
         self.edit(title, |item| {
             let fields = item["fields"].as_array_mut().expect("fields");
@@ -91,7 +91,7 @@ impl TestServer {
         self.ask("DELETE", &target(&item), "", 204);
     }
 
-    /// Puts one more item into `apps`.
+    /// Creates an item in `apps`.
     pub(crate) fn add(&self, item: &str) {
         self.ask("POST", "/v1/vaults/apps/items", item, 200);
     }
@@ -106,9 +106,10 @@ impl TestServer {
         format!("http://{}", self.pair.address())
     }
 
-    /// A namespace with stores, Secrets that are there already, and templates.
+    /// Creates a namespace with stores, templates, and Secrets that ExternalSecrets are to merge into.
     pub(crate) fn prepare(&self, cluster: &Cluster, version: &str, namespace: &str) {
-        let _there_or_not = cluster.kubectl(&["create", "namespace", namespace]);
+        // The namespace may exist already.
+        let _ = cluster.kubectl(&["create", "namespace", namespace]);
         let token = |name: &str, namespace: &str, token: &str| {
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
                 "stringData": {"token": token}})
@@ -167,7 +168,7 @@ impl TestServer {
         cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
     }
 
-    /// A store for this server.
+    /// A store that names this server.
     pub(crate) fn store(
         &self,
         version: &str,
@@ -190,7 +191,7 @@ impl TestServer {
         }}}})
     }
 
-    /// Waits until the stores were looked at: before that, what hangs on them may be tried in vain.
+    /// Waits until the stores have their conditions. Before that, ExternalSecrets that use them may fail.
     pub(crate) fn wait_stores(&self, cluster: &Cluster, namespace: &str) {
         let version = version(cluster);
         for (store, ready) in [("store", "True"), ("broken", "False")] {
@@ -208,44 +209,44 @@ fn target(item: &Value) -> String {
 /// A cluster with our own resource definitions, the server's stores in a namespace, and our operator.
 pub(crate) struct TestCluster {
     pub(crate) cluster: Cluster,
-    pub(crate) world: TestServer,
+    pub(crate) server: TestServer,
     pub(crate) namespace: &'static str,
-    /// The API version that its definitions prefer.
+    /// The API version of External Secrets that the definitions prefer.
     pub(crate) version: String,
 }
 
 impl TestCluster {
     /// `None` if the cluster's programs were not built.
-    pub(crate) fn set() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         Self::with(&definitions())
     }
 
-    /// The same with other definitions.
+    /// The same with the definitions in this directory.
     pub(crate) fn with(definitions: &Path) -> Option<Self> {
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
         let version = version(&cluster);
-        let world = TestServer::start();
+        let server = TestServer::start();
         let namespace = "apps";
-        world.prepare(&cluster, &version, namespace);
+        server.prepare(&cluster, &version, namespace);
         Some(Self {
             cluster,
-            world,
+            server,
             namespace,
             version,
         })
     }
 
-    /// Applies an ExternalSecret that puts fields of items into a Secret of its name.
+    /// Applies an ExternalSecret that puts a field of an item into a Secret of its name.
     pub(crate) fn external_secret(&self, name: &str, store: &str, item: &str, field: &str) {
         self.cluster.apply(&self.manifest(name, store, item, field).to_string());
     }
 
-    /// Adds a store for a server elsewhere, with the same vaults and token.
+    /// Adds a store for the server at `address`, with the same vaults and token.
     pub(crate) fn add_store(&self, name: &str, address: SocketAddr) {
         let namespace = Some(self.namespace);
         let mut store = self
-            .world
+            .server
             .store(&self.version, "SecretStore", name, namespace, "", "connect-token");
         store["spec"]["provider"]["onepassword"]["connectHost"] = json!(format!("http://{address}"));
         self.cluster.apply(&store.to_string());
@@ -258,15 +259,15 @@ impl TestCluster {
                 "data": [{"secretKey": "v", "remoteRef": {"key": item, "property": field}}]}})
     }
 
-    /// Has an ExternalSecret read again, as its users do.
+    /// Forces a refresh of an ExternalSecret by its annotation `force-sync`.
     pub(crate) fn force_sync(&self, name: &str) {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let word = format!("force-sync={}", since.expect("a clock").as_nanos());
+        let annotation = format!("force-sync={}", since.expect("a clock").as_nanos());
         let annotate = ["annotate", "externalsecret", name, "-n", self.namespace, "--overwrite"];
-        self.cluster.must(&[&annotate, &[word.as_str()][..]].concat());
+        self.cluster.must(&[&annotate, &[annotation.as_str()][..]].concat());
     }
 
-    /// Waits until a Secret has a value.
+    /// Waits until the key `v` of a Secret has this value.
     pub(crate) fn wait_value(&self, secret: &str, value: &str) {
         let path = format!("/api/v1/namespaces/{}/secrets/{secret}", self.namespace);
         let encoded = STANDARD.encode(value);
@@ -274,7 +275,7 @@ impl TestCluster {
             .wait_for(&path, |secret| (secret["data"]["v"] == json!(encoded)).then_some(()));
     }
 
-    /// Waits until an ExternalSecret is ready, or is not.
+    /// Waits until the condition of an ExternalSecret has this status, and returns the condition.
     pub(crate) fn wait_ready(&self, name: &str, status: &str) -> Value {
         let path = path(self.namespace, "externalsecrets", name, &self.version);
         self.cluster.wait_for(&path, |object| {
@@ -283,7 +284,7 @@ impl TestCluster {
         })
     }
 
-    /// Waits until an event of an object has this reason and says something.
+    /// Waits until there is an event about an object with this reason and a message that contains `what`.
     pub(crate) fn wait_event(&self, name: &str, reason: &str, what: &str) -> Value {
         let path = format!("/api/v1/namespaces/{}/events", self.namespace);
         self.cluster.wait_for(&path, |events| {
@@ -296,7 +297,7 @@ impl TestCluster {
         })
     }
 
-    /// An ExternalSecret as it is.
+    /// The present state of an ExternalSecret.
     pub(crate) fn get(&self, name: &str) -> Value {
         self.cluster
             .get(&path(self.namespace, "externalsecrets", name, &self.version))
@@ -305,14 +306,14 @@ impl TestCluster {
 
     /// Sets a field of an item of the vault `apps`.
     pub(crate) fn set_field(&self, title: &str, label: &str, value: &str) {
-        self.world.change(title, label, value);
+        self.server.change(title, label, value);
     }
 }
 
-/// The version our own definitions prefer.
+/// The API version that our own definitions prefer.
 pub(crate) const VERSION: &str = "external-secrets.io/v1";
 
-/// Our own resource definitions.
+/// A directory with our own resource definitions.
 pub(crate) fn definitions() -> std::path::PathBuf {
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault/files/crds");
     let directory = tempfile::tempdir().expect("a directory").keep();
@@ -330,10 +331,10 @@ pub(crate) fn operator(cluster: &Cluster, arguments: &[&str]) -> Running {
     cluster.run("operator", &mut command(cluster, METRICS, arguments))
 }
 
-/// Where [`operator`] serves metrics. Health is two ports on.
+/// The port of the metrics of [`operator`]. The port of its health is two higher.
 pub(crate) const METRICS: u16 = 8090;
 
-/// Our operator with its metrics on a port of the cluster's address, and its health two ports on.
+/// A command that starts our operator with its metrics on `port` of the cluster's address, and its health on `port` + 2.
 pub(crate) fn command(cluster: &Cluster, port: u16, arguments: &[&str]) -> Command {
     let address = cluster.address();
     let mut command = Command::new(binary());
@@ -346,24 +347,24 @@ pub(crate) fn command(cluster: &Cluster, port: u16, arguments: &[&str]) -> Comma
     command
 }
 
-/// What an operator answers, if it does.
+/// An operator's response, or `None` if the connection fails.
 pub(crate) fn ask(cluster: &Cluster, port: u16, path: &str) -> Option<Reply> {
     exchange((cluster.address(), port).into(), &Request::new("GET", path).bytes()).ok()
 }
 
-/// The sum of an operator's series that start with these words; 0 while there is none.
-pub(crate) fn metric(cluster: &Cluster, port: u16, words: &str) -> f64 {
+/// The sum of an operator's series whose names and labels begin with `prefix`; 0 if there is none.
+pub(crate) fn metric(cluster: &Cluster, port: u16, prefix: &str) -> f64 {
     let text = ask(cluster, port, "/metrics")
         .map(|reply| reply.text())
         .unwrap_or_default();
-    let series = text.lines().filter(|line| line.starts_with(words));
+    let series = text.lines().filter(|line| line.starts_with(prefix));
     series
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
 }
 
-/// The chart as it would be installed in the namespace `external-secrets`, with these values besides
-/// `operator.create=true`; `None`, said loudly, without helm.
+/// The chart's manifests for the namespace `external-secrets`, with `operator.create=true` and these values. `None`, with
+/// a line on standard error, if helm was not built.
 pub(crate) fn chart(values: &[&str]) -> Option<String> {
     let helm = find_tools(&["helm"])?.join("helm");
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault");
@@ -382,8 +383,8 @@ pub(crate) fn chart(values: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("text"))
 }
 
-/// Installs what the chart grants the operator, and gives the operator as the chart would start it, under that service
-/// account and with the chart's flags.
+/// Installs the operator's roles from the chart, and returns a command that starts the operator with the chart's arguments
+/// and service account.
 pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     let manifests = chart(values)?;
     let is_grant = |document: &&str| {
@@ -399,7 +400,8 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
             .any(|kind| document.lines().any(|line| line == format!("kind: {kind}")))
     };
     let grants: Vec<&str> = manifests.split("\n---").filter(is_grant).collect();
-    let _there_or_not = cluster.kubectl(&["create", "namespace", "external-secrets"]);
+    // The namespace may exist already.
+    let _ = cluster.kubectl(&["create", "namespace", "external-secrets"]);
     cluster.apply(&grants.join("\n---\n"));
     let account = manifests
         .lines()
@@ -408,7 +410,7 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     let flags = manifests.lines().filter_map(|line| line.trim().strip_prefix("- --"));
     let flags: Vec<String> = flags.map(|flag| format!("--{flag}")).collect();
     assert!(flags.iter().any(|flag| flag.starts_with("--concurrent")), "{flags:?}");
-    // The addresses are for a Pod of its own.
+    // The chart's addresses are those of a Pod.
     let flags = flags.iter().filter(|flag| !flag.contains("-addr=")).map(String::as_str);
     let mut command = command(cluster, METRICS, &flags.collect::<Vec<_>>());
     command.env("KUBECONFIG", cluster.kubeconfig_for("external-secrets", account));
@@ -416,25 +418,25 @@ pub(crate) fn installed(cluster: &Cluster, values: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-/// Fails if the API server refused the operator anything.
+/// Fails if the operator's log has a request that the API server refused for lack of rights.
 pub(crate) fn assert_nothing_forbidden(operator: &Running) {
     let log = operator.log();
     let refused: Vec<&str> = log
         .lines()
         .filter(|line| line.to_lowercase().contains("forbidden"))
-        // No right helps in a namespace that is being deleted.
+        // The API server refuses to create objects in a namespace that is being deleted, whatever the rights are.
         .filter(|line| !line.contains("is being terminated"))
         .collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
-/// A value of a Secret, as it is.
+/// A value of a Secret, decoded.
 pub(crate) fn value(secret: &Value, key: &str) -> Option<String> {
     let bytes = STANDARD.decode(secret["data"][key].as_str()?).ok()?;
     String::from_utf8(bytes).ok()
 }
 
-/// Who wrote an object, or a subresource of it.
+/// The field managers of an object, or of a subresource of it.
 pub(crate) fn managers(object: &Value, subresource: &str) -> Vec<String> {
     let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
     let entries = entries.filter(|entry| entry["subresource"].as_str().unwrap_or_default() == subresource);
@@ -459,40 +461,41 @@ pub(crate) fn version(cluster: &Cluster) -> String {
         .to_owned()
 }
 
-/// The path of an object, or of all of a kind.
+/// The path of an object of External Secrets, or of all objects of a kind if `name` is empty.
 pub(crate) fn path(namespace: &str, plural: &str, name: &str, version: &str) -> String {
     let path = format!("/apis/{version}/namespaces/{namespace}/{plural}/{name}");
     path.trim_end_matches('/').to_owned()
 }
 
-/// Takes out what External Secrets itself changed between releases, and we have as the newest does.
-pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) {
+/// Removes the values that differ between releases of External Secrets. The operator has those of the newest release.
+pub(crate) fn remove_values_that_differ_between_releases(release: &str, object: &mut Value) {
     if let Some(events) = object["events"].as_array_mut() {
-        // An item that goes while it is looked for.
-        let is_chance = |event: &Value| event[2].as_str().unwrap_or_default().contains("404: item ID not found");
-        events.retain(|event| !is_chance(event));
+        // Written if an item is deleted during a refresh, so not in every run.
+        let is_by_chance = |event: &Value| event[2].as_str().unwrap_or_default().contains("404: item ID not found");
+        events.retain(|event| !is_by_chance(event));
         if events.is_empty() {
             object["events"] = Value::Null;
         }
     }
     if !release.contains("v2.") {
-        // Putting on a finalizer wrote the whole object, with its intervals in Go's words: that is another generation.
+        // To add a finalizer, older releases wrote the whole object, with durations as Go formats them. That changed the
+        // generation.
         if let Some(version) = object["syncedResourceVersion"].as_str() {
             object["syncedResourceVersion"] = json!(version.split_once('-').map(|(_, hash)| hash));
         }
-        if let Some(made) = object.get_mut("as made") {
+        if let Some(made) = object.get_mut("created object") {
             made["spec"]["refreshInterval"] = Value::Null;
         }
     }
     if release.contains("v0.9") {
-        // Finalizers on ExternalSecrets came later, and so did pushing.
+        // v0.9 has no finalizers on ExternalSecrets, and no PushSecret for this provider.
         object["finalizers"] = Value::Null;
         object["capabilities"] = Value::Null;
-        // Events had other words.
+        // Events have other messages.
         object["events"] = Value::Null;
-        // Not set then where there was nothing to write.
+        // Not set if there was nothing to write.
         object["refreshed"] = Value::Null;
-        // MD5 then, SHA3-224 since; and conditions had other words.
+        // v0.9 hashes with MD5, later releases with SHA3-224. Conditions have other messages.
         object["syncedResourceVersion"] = Value::Null;
         object["conditions"] = Value::Null;
         object["binding"] = Value::Null;
@@ -516,7 +519,7 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
                 object["metadata"][part] = Value::Null;
             }
         }
-        // What it was applied in.
+        // kubectl's copy of the manifest names the API version.
         if let Some(applied) =
             object["metadata"]["annotations"].get_mut("kubectl.kubernetes.io/last-applied-configuration")
             && let Some(text) = applied.as_str()
@@ -533,12 +536,12 @@ pub(crate) fn forget_what_releases_differ_in(release: &str, object: &mut Value) 
     }
 }
 
-/// Whether ours is meant to differ: as later releases do.
-pub(crate) fn is_later(key: &str, release: &str) -> bool {
+/// Whether the operator behaves as a later release in this case, and so has to differ from `release`.
+pub(crate) fn follows_a_later_release(key: &str, release: &str) -> bool {
     let name = key.split(' ').next_back().unwrap_or_default();
     match release {
         release if release.contains("v2.") => false,
-        // `field/`, `file/` and tags came later, and so did the error for a key that a template misses.
+        // v0.9 has no `field/`, `file/` and tags, and no error for a key that a template lacks.
         release if release.contains("v0.9") => {
             let later = [
                 "field-prefix",
@@ -548,7 +551,7 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
                 "template-missing-key",
                 "template-token-type",
             ];
-            // What is done when a case is edited was settled later, as were refresh policies and what is immutable.
+            // Edited cases, refresh policies and immutable Secrets work as in later releases.
             let parts = [
                 "edit-",
                 "refresh-",
@@ -559,9 +562,10 @@ pub(crate) fn is_later(key: &str, release: &str) -> bool {
             ];
             later.contains(&name) || parts.iter().any(|part| key.contains(part))
         }
-        // It is refused, and so is made only when it is edited, when others have long been looked at.
+        // These releases refuse the case until it is edited, so it misses the earlier refreshes.
         _ if name == "edit-createormerge-to-owner" => true,
-        // A Secret that the API server would put a service account's token into is refused since 2.x.
+        // Since 2.x, a Secret of the type for service account tokens is refused, because the API server would put a token
+        // into it.
         _ => name == "template-token-type",
     }
 }

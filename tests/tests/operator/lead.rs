@@ -36,62 +36,61 @@ const ABSENT: [&str; 6] = [
 
 #[test]
 fn a_replica_takes_over_when_the_leaders_lease_runs_out() {
-    let Some(stage) = TestCluster::set() else { return };
-    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
-    holder(&stage.cluster, "first");
-    stage.external_secret("one", "store", "simple", "a");
-    stage.wait_value("one", "1");
-    let second = replica(&stage.cluster, "second", SECOND, "3s");
-    ready(&stage.cluster, SECOND);
+    let Some(test) = TestCluster::start() else { return };
+    let mut first = replica(&test.cluster, "first", METRICS, "3s");
+    holder(&test.cluster, "first");
+    test.external_secret("one", "store", "simple", "a");
+    test.wait_value("one", "1");
+    let second = replica(&test.cluster, "second", SECOND, "3s");
+    ready(&test.cluster, SECOND);
     let waits = wait_until(|| second.log().contains("another replica holds the Lease").then_some(()));
     assert!(waits.is_some(), "{}", second.log());
     assert_eq!(
-        fixture::metric(&stage.cluster, SECOND, "externalsecret_sync_calls_total"),
+        fixture::metric(&test.cluster, SECOND, "externalsecret_sync_calls_total"),
         0.0,
         "both work"
     );
 
     first.kill();
     // The next leader handles the changes that happen while no replica leads.
-    stage.set_field("simple", "a", "changed");
-    stage.external_secret("two", "store", "simple2", "c");
-    stage
-        .cluster
-        .must(&["delete", "externalsecret", "one", "-n", stage.namespace, "--wait=false"]);
-    stage.external_secret("three", "store", "simple", "a");
-    let lease = holder(&stage.cluster, "second");
+    test.set_field("simple", "a", "changed");
+    test.external_secret("two", "store", "simple2", "c");
+    test.cluster
+        .must(&["delete", "externalsecret", "one", "-n", test.namespace, "--wait=false"]);
+    test.external_secret("three", "store", "simple", "a");
+    let lease = holder(&test.cluster, "second");
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
     assert_eq!(lease["spec"]["leaseDurationSeconds"], 3);
-    stage.wait_value("two", "4");
-    stage.wait_value("three", "changed");
-    stage.cluster.wait_gone(&fixture::secret(stage.namespace, "one"));
+    test.wait_value("two", "4");
+    test.wait_value("three", "changed");
+    test.cluster.wait_gone(&fixture::secret(test.namespace, "one"));
     assert_eq!(
-        fixture::metric(&stage.cluster, METRICS, "externalsecret_sync_calls_total"),
+        fixture::metric(&test.cluster, METRICS, "externalsecret_sync_calls_total"),
         0.0
     );
 }
 
 #[test]
 fn a_stopped_leader_releases_its_lease_at_once() {
-    let Some(stage) = TestCluster::set() else { return };
+    let Some(test) = TestCluster::start() else { return };
     // So long that the second replica can't be waiting for the Lease to run out.
-    let mut first = replica(&stage.cluster, "first", METRICS, "1h");
-    holder(&stage.cluster, "first");
-    let _second = replica(&stage.cluster, "second", SECOND, "1h");
+    let mut first = replica(&test.cluster, "first", METRICS, "1h");
+    holder(&test.cluster, "first");
+    let _second = replica(&test.cluster, "second", SECOND, "1h");
     first.terminate();
     assert!(first.log().contains("operator has stopped"), "{}", first.log());
-    holder(&stage.cluster, "second");
-    stage.external_secret("one", "store", "simple", "a");
-    stage.wait_value("one", "1");
+    holder(&test.cluster, "second");
+    test.external_secret("one", "store", "simple", "a");
+    test.wait_value("one", "1");
 }
 
 #[test]
 fn a_leader_stops_when_it_has_lost_its_lease() {
-    let Some(stage) = TestCluster::set() else { return };
-    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
-    holder(&stage.cluster, "first");
+    let Some(test) = TestCluster::start() else { return };
+    let mut first = replica(&test.cluster, "first", METRICS, "3s");
+    holder(&test.cluster, "first");
     let taken = r#"{"spec":{"holderIdentity":"someone","leaseDurationSeconds":3600}}"#;
-    stage.cluster.must(&[
+    test.cluster.must(&[
         "patch",
         "lease",
         "external-secrets-controller",
@@ -109,21 +108,21 @@ fn a_leader_stops_when_it_has_lost_its_lease() {
 /// As in External Secrets, dots and slashes of the names become underscores, and other labels are left out.
 #[test]
 fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
-    let Some(stage) = TestCluster::set() else { return };
-    let operator = fixture::operator(&stage.cluster, &["--enable-extended-metric-labels"]);
-    let mut manifest = stage.manifest("good", "store", "db", "username");
+    let Some(test) = TestCluster::start() else { return };
+    let operator = fixture::operator(&test.cluster, &["--enable-extended-metric-labels"]);
+    let mut manifest = test.manifest("good", "store", "db", "username");
     manifest["metadata"]["labels"] =
         json!({"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/name": "db", "team": "a"});
-    stage.cluster.apply(&manifest.to_string());
-    stage.wait_ready("good", "True");
+    test.cluster.apply(&manifest.to_string());
+    test.wait_ready("good", "True");
     let labels = "app_kubernetes_io_name=\"db\",app_kubernetes_io_part_of=\"shop\"}";
-    let of = format!("{{name=\"good\",namespace=\"{}\",", stage.namespace);
+    let of = format!("{{name=\"good\",namespace=\"{}\",", test.namespace);
     for series in [
         format!("externalsecret_sync_calls_total{of}{labels}"),
         format!("externalsecret_status_condition{of}condition=\"Ready\",status=\"True\",{labels} 1"),
     ] {
         let is_there = || {
-            fixture::ask(&stage.cluster, METRICS, "/metrics")?
+            fixture::ask(&test.cluster, METRICS, "/metrics")?
                 .text()
                 .contains(&series)
                 .then_some(())
@@ -134,21 +133,21 @@ fn metrics_have_the_labels_that_kubernetes_recommends_on_request() {
 
 #[test]
 fn probes_and_dashboards_find_health_and_metrics() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
     let operator = fixture::operator(cluster, &["--log-level=debug"]);
     ready(cluster, METRICS);
     assert_eq!(
         fixture::ask(cluster, METRICS + 2, "/healthz").map(|reply| reply.status),
         Some(200)
     );
-    stage.external_secret("good", "store", "db", "username");
-    stage.external_secret("bad", "store", "db", "nope");
-    stage.wait_ready("good", "True");
-    stage.wait_ready("bad", "False");
+    test.external_secret("good", "store", "db", "username");
+    test.external_secret("bad", "store", "db", "nope");
+    test.wait_ready("good", "True");
+    test.wait_ready("bad", "False");
 
     let metrics = fixture::ask(cluster, METRICS, "/metrics").expect("metrics").text();
-    let of = |name: &str| format!("{{name=\"{name}\",namespace=\"{}\"", stage.namespace);
+    let of = |name: &str| format!("{{name=\"{name}\",namespace=\"{}\"", test.namespace);
     let condition = |name: &str, status: &str| {
         format!(
             "externalsecret_status_condition{},condition=\"Ready\",status=\"{status}\"}} 1",
@@ -191,61 +190,58 @@ fn probes_and_dashboards_find_health_and_metrics() {
     }
     let log = operator.log();
     for text in [&metrics, &log] {
-        let token = &stage.world.token;
+        let token = &test.server.token;
         assert!(
             !text.contains(token.as_str()) && !text.contains("t0ken") && !text.contains("grün"),
             "{text}"
         );
     }
     // The series of a deleted object are removed.
-    stage
-        .cluster
-        .must(&["delete", "externalsecret", "good", "-n", stage.namespace]);
+    test.cluster
+        .must(&["delete", "externalsecret", "good", "-n", test.namespace]);
     let series = format!("externalsecret_status_condition{}", of("good"));
-    let gone = wait_until(|| {
+    let removed = wait_until(|| {
         let metrics = fixture::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
-    assert!(gone.is_some(), "a series of a deleted ExternalSecret stays");
+    assert!(removed.is_some(), "a series of a deleted ExternalSecret stays");
     // Otherwise the alert about a failing store would stay after the store was deleted.
-    stage
-        .cluster
-        .must(&["delete", "secretstore", "broken", "-n", stage.namespace]);
+    test.cluster
+        .must(&["delete", "secretstore", "broken", "-n", test.namespace]);
     let series = format!("secretstore_status_condition{}", of("broken"));
-    let gone = wait_until(|| {
+    let removed = wait_until(|| {
         let metrics = fixture::ask(cluster, METRICS, "/metrics")?.text();
         (!metrics.contains(&series)).then_some(())
     });
-    assert!(gone.is_some(), "a series of a deleted store stays");
+    assert!(removed.is_some(), "a series of a deleted store stays");
 }
 
 /// So that a dashboard for the real controller shows the operator's metrics.
 #[test]
 fn all_metric_series_of_the_real_controller_exist() {
     let Some(controllers) = controllers() else { return };
-    let Some(stage) = TestCluster::with(&definitions(&controllers[0])) else {
+    let Some(test) = TestCluster::with(&definitions(&controllers[0])) else {
         return;
     };
     let prepare = || {
-        stage.world.prepare(&stage.cluster, VERSION, stage.namespace);
-        stage.external_secret("good", "store", "db", "username");
-        stage.external_secret("bad", "store", "db", "nope");
-        stage.wait_ready("good", "True");
-        stage.wait_ready("bad", "False");
+        test.server.prepare(&test.cluster, VERSION, test.namespace);
+        test.external_secret("good", "store", "db", "username");
+        test.external_secret("bad", "store", "db", "nope");
+        test.wait_ready("good", "True");
+        test.wait_ready("bad", "False");
     };
     let shapes = |port| {
-        let metrics = fixture::ask(&stage.cluster, port, "/metrics").expect("metrics").text();
+        let metrics = fixture::ask(&test.cluster, port, "/metrics").expect("metrics").text();
         metrics.lines().filter_map(shape).collect::<BTreeSet<_>>()
     };
-    let mut running = stage.cluster.run_external_secrets(&controllers[0], &[]);
+    let mut running = test.cluster.run_external_secrets(&controllers[0], &[]);
     prepare();
     let theirs = shapes(8080);
     // While the real controller runs, because it has added its finalizers.
-    stage
-        .cluster
-        .must(&["delete", "externalsecrets", "--all", "-n", stage.namespace]);
+    test.cluster
+        .must(&["delete", "externalsecrets", "--all", "-n", test.namespace]);
     running.terminate();
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&test.cluster, &[]);
     prepare();
     let ours = shapes(METRICS);
     assert!(theirs.len() > 30, "{theirs:#?}");
@@ -287,7 +283,7 @@ fn shape(line: &str) -> Option<String> {
 
 #[test]
 fn flags_of_external_secrets_are_accepted() {
-    let Some(stage) = TestCluster::set() else { return };
+    let Some(test) = TestCluster::start() else { return };
     let spelled = [
         "--concurrent=1",
         "--loglevel=info",
@@ -295,20 +291,20 @@ fn flags_of_external_secrets_are_accepted() {
         "--controller-class=default",
     ];
     let flags: Vec<&str> = THEIRS.into_iter().chain(spelled).collect();
-    let operator = fixture::operator(&stage.cluster, &flags);
-    stage.external_secret("one", "store", "simple", "a");
-    stage.wait_value("one", "1");
+    let operator = fixture::operator(&test.cluster, &flags);
+    test.external_secret("one", "store", "simple", "a");
+    test.wait_value("one", "1");
     let log = operator.log();
-    let told: Vec<&str> = log
+    let warning: Vec<&str> = log
         .lines()
         .filter(|line| line.contains("flags of External Secrets"))
         .collect();
-    let [told] = told[..] else { panic!("{log}") };
+    let [warning] = warning[..] else { panic!("{log}") };
     for flag in THEIRS {
         let name = flag.split('=').next().unwrap_or_default();
-        assert!(told.contains(name), "{name} is not in: {told}");
+        assert!(warning.contains(name), "{name} is not in: {warning}");
     }
-    assert!(told.contains("\"level\":\"warn\""), "{told}");
+    assert!(warning.contains("\"level\":\"warn\""), "{warning}");
 }
 
 #[test]
@@ -343,8 +339,8 @@ fn the_help_names_every_flag_and_a_mistyped_one_is_refused() {
     ] {
         assert!(help.contains(flag), "no {flag} in\n{help}");
     }
-    let (fine, said) = run(&["--poke-onyl"]);
-    assert!(!fine && said.contains("--poke-only"), "{said}");
+    let (fine, error) = run(&["--poke-onyl"]);
+    assert!(!fine && error.contains("--poke-only"), "{error}");
 }
 
 #[test]
@@ -357,9 +353,9 @@ fn contradictory_leader_election_flags_are_refused_at_start() {
         ])
         .output()
         .expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("--leader-election-renew-deadline"), "{said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("--leader-election-renew-deadline"), "{error}");
 }
 
 #[test]
@@ -380,26 +376,29 @@ fn an_api_server_that_can_not_be_reached_is_exit_status_6_with_its_url() {
         .env("KUBECONFIG", &kubeconfig)
         .output()
         .expect("the binary runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(6), "{said}");
-    assert!(said.contains(server) && said.contains("Connection refused"), "{said}");
-    assert!(!said.contains("ServiceError"), "{said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{error}");
+    assert!(
+        error.contains(server) && error.contains("Connection refused"),
+        "{error}"
+    );
+    assert!(!error.contains("ServiceError"), "{error}");
 }
 
 #[test]
 fn a_leader_keeps_its_lease_when_others_label_it() {
-    let Some(stage) = TestCluster::set() else { return };
-    let mut first = replica(&stage.cluster, "first", METRICS, "3s");
-    let before = holder(&stage.cluster, "first")["spec"]["renewTime"].clone();
+    let Some(test) = TestCluster::start() else { return };
+    let mut first = replica(&test.cluster, "first", METRICS, "3s");
+    let before = holder(&test.cluster, "first")["spec"]["renewTime"].clone();
     let lease = ["lease", "external-secrets-controller", "-n", "default"];
-    stage.cluster.must(&[&["label"], &lease[..], &["team=mine"]].concat());
-    stage.cluster.must(&[&["delete"], &lease[..]].concat());
+    test.cluster.must(&[&["label"], &lease[..], &["team=mine"]].concat());
+    test.cluster.must(&[&["delete"], &lease[..]].concat());
     // The leader creates the deleted Lease again.
-    stage.cluster.wait_for(LEASE, |lease| {
+    test.cluster.wait_for(LEASE, |lease| {
         let renewed = &lease["spec"]["renewTime"];
         (lease["metadata"]["labels"].is_null() && *renewed != before).then_some(())
     });
-    holder(&stage.cluster, "first");
+    holder(&test.cluster, "first");
     assert!(first.alive(), "{}", first.log());
 }
 

@@ -1,5 +1,6 @@
 //! The operator on a real API server, beside the real External Secrets controller.
 
+mod anton;
 mod classes;
 mod deletion;
 mod faults;
@@ -12,6 +13,5 @@ mod push;
 mod refresh;
 mod rights;
 mod secrecy;
-mod seed;
 mod templates;
 mod versions;

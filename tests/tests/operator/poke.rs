@@ -15,38 +15,38 @@ const RESTARTED: &str = "operator.1password.io/last-restarted";
 fn force_sync_makes_a_stock_external_secrets_react_at_once() {
     let Some(controllers) = controllers() else { return };
     for controller in &controllers {
-        let Some(stage) = TestCluster::with(&definitions(controller)) else {
+        let Some(test) = TestCluster::with(&definitions(controller)) else {
             return;
         };
-        let theirs = stage.cluster.run_external_secrets(controller, &[]);
+        let theirs = test.cluster.run_external_secrets(controller, &[]);
         // Before the store is ready External Secrets fails, and its backoff grows each time.
-        stage.world.wait_stores(&stage.cluster, stage.namespace);
+        test.server.wait_stores(&test.cluster, test.namespace);
         // Times in a status have no fraction of a second, and clocks may differ: an item that was changed just before it was
         // read counts as changed after it. So let some seconds pass.
         let made = std::time::Instant::now();
-        wait_until(|| (made.elapsed().as_secs() >= 4).then_some(())).expect("time goes on");
+        wait_until(|| (made.elapsed().as_secs() >= 4).then_some(())).expect("four seconds have passed");
         for (name, item, field) in [("used", "simple", "a"), ("other", "simple2", "c")] {
-            stage.external_secret(name, "store", item, field);
-            stage.wait_ready(name, "True");
+            test.external_secret(name, "store", item, field);
+            test.wait_ready(name, "True");
         }
         // With the chart's rights, which do not include writing Secrets or statuses. A try would be logged as forbidden.
         let values = ["operator.pokeOnly=true", "operator.log.level=debug"];
-        let Some(mut command) = fixture::installed(&stage.cluster, &values) else {
+        let Some(mut command) = fixture::installed(&test.cluster, &values) else {
             return;
         };
-        let ours = stage.cluster.run("operator", &mut command);
-        learned(&stage, 2.0);
-        let before = stage.get("other");
+        let ours = test.cluster.run("operator", &mut command);
+        learned(&test, 2.0);
+        let before = test.get("other");
 
         // The second change follows at once, and must not be lost because it has the same second as the first.
         for value in ["first", "second"] {
-            stage.set_field("simple", "a", value);
-            stage.wait_value("used", value);
+            test.set_field("simple", "a", value);
+            test.wait_value("used", value);
         }
-        let used = stage.get("used");
+        let used = test.get("used");
         assert!(used["metadata"]["annotations"]["force-sync"].is_string(), "{used:#}");
         assert_eq!(
-            stage.get("other"),
+            test.get("other"),
             before,
             "an ExternalSecret that does not use the item was touched"
         );
@@ -59,20 +59,20 @@ fn force_sync_makes_a_stock_external_secrets_react_at_once() {
         fixture::assert_nothing_forbidden(&ours);
 
         // The deletion of an item sets the annotation once, and not with every failure after it.
-        let id = stage
-            .world
+        let id = test
+            .server
             .pair
-            .item(&stage.world.token, "apps", "simple")
+            .item(&test.server.token, "apps", "simple")
             .expect("the item")["id"]
             .clone();
         let target = format!("/v1/vaults/apps/items/{}", id.as_str().expect("an id"));
-        let gone = stage
-            .world
+        let gone = test
+            .server
             .pair
-            .ask(&stage.world.token, "DELETE", &target, "")
+            .ask(&test.server.token, "DELETE", &target, "")
             .expect("an answer");
         assert_eq!(gone.status, 204);
-        stage.wait_ready("used", "False");
+        test.wait_ready("used", "False");
         // Three failures take six seconds. By then an operator that sets the annotation for each failure would have done so.
         let failures = || theirs.log().matches("key not found in 1Password Vaults").count();
         let tried = wait_until(|| (failures() >= 3).then_some(()));
@@ -82,152 +82,151 @@ fn force_sync_makes_a_stock_external_secrets_react_at_once() {
 
         // After a restart the operator sets the annotation for items that have changed meanwhile, and for no others.
         drop(ours);
-        stage.set_field("simple2", "c", "meanwhile");
-        let ours = stage.cluster.run("operator", &mut command);
-        stage.wait_value("other", "meanwhile");
+        test.set_field("simple2", "c", "meanwhile");
+        let ours = test.cluster.run("operator", &mut command);
+        test.wait_value("other", "meanwhile");
         drop(ours);
-        let again = stage.get("other")["metadata"]["annotations"]["force-sync"].clone();
-        let _ours = stage.cluster.run("operator", &mut command);
-        learned(&stage, 1.0);
-        assert_eq!(stage.get("other")["metadata"]["annotations"]["force-sync"], again);
+        let again = test.get("other")["metadata"]["annotations"]["force-sync"].clone();
+        let _ours = test.cluster.run("operator", &mut command);
+        learned(&test, 1.0);
+        assert_eq!(test.get("other")["metadata"]["annotations"]["force-sync"], again);
     }
 }
 
 #[test]
 fn a_change_requeues_only_the_external_secrets_that_use_the_item() {
-    let Some(stage) = TestCluster::set() else { return };
+    let Some(test) = TestCluster::start() else { return };
     for (name, item, field) in [
         ("one", "simple", "a"),
         ("two", "simple2", "c"),
         ("three", "simple", "b"),
     ] {
-        stage.external_secret(name, "store", item, field);
+        test.external_secret(name, "store", item, field);
     }
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let _operator = fixture::operator(&test.cluster, &[]);
     for name in ["one", "two", "three"] {
-        stage.wait_ready(name, "True");
+        test.wait_ready(name, "True");
     }
     let calls = |name: &str| {
         let series = format!("externalsecret_sync_calls_total{{name=\"{name}\"");
-        fixture::metric(&stage.cluster, METRICS, &series)
+        fixture::metric(&test.cluster, METRICS, &series)
     };
     // The operator's own writes come back as watch events and may cause another reconcile: wait until there are none.
     let still = wait_until(|| {
         let before = calls("two");
-        stage
-            .cluster
-            .must(&["get", "externalsecret", "two", "-n", stage.namespace]);
+        test.cluster
+            .must(&["get", "externalsecret", "two", "-n", test.namespace]);
         (before > 0.0 && calls("two") == before).then_some(before)
     });
-    let before = stage.get("two");
+    let before = test.get("two");
 
-    stage.set_field("simple", "a", "new");
-    stage.wait_value("one", "new");
-    let reached = wait_until(|| (lags(&stage) >= 2.0).then_some(()));
+    test.set_field("simple", "a", "new");
+    test.wait_value("one", "new");
+    let reached = wait_until(|| (lags(&test) >= 2.0).then_some(()));
     assert!(reached.is_some(), "both that use the item are read again");
     assert_eq!(
         Some(calls("two")),
         still,
         "one that does not use the item was looked at"
     );
-    assert_eq!(stage.get("two"), before);
-    stage.wait_value("three", "2");
+    assert_eq!(test.get("two"), before);
+    test.wait_value("three", "2");
 }
 
 #[test]
 fn a_missing_item_is_used_when_it_is_created() {
-    let Some(stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    stage.external_secret("there", "store", "simple", "a");
-    stage.wait_value("there", "1");
-    stage.external_secret("absent", "store", "to-come", "password");
+    let Some(test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
+    test.external_secret("there", "store", "simple", "a");
+    test.wait_value("there", "1");
+    test.external_secret("absent", "store", "to-come", "password");
     assert_eq!(
-        stage.wait_ready("absent", "False")["message"],
+        test.wait_ready("absent", "False")["message"],
         "could not get secret data from provider"
     );
 
-    let before = lags(&stage);
+    let before = lags(&test);
     let item = r#"{"title":"to-come","category":"LOGIN","fields":[{"label":"password","value":"here"}]}"#;
-    let made = stage
-        .world
+    let made = test
+        .server
         .pair
-        .ask(&stage.world.token, "POST", "/v1/vaults/apps/items", item)
+        .ask(&test.server.token, "POST", "/v1/vaults/apps/items", item)
         .expect("an answer");
     assert_eq!(made.status, 200);
-    stage.wait_value("absent", "here");
-    stage.wait_ready("absent", "True");
-    let told = wait_until(|| (lags(&stage) > before).then_some(()));
-    assert!(told.is_some(), "it healed by a retry, not by the news");
+    test.wait_value("absent", "here");
+    test.wait_ready("absent", "True");
+    let caught_up = wait_until(|| (lags(&test) > before).then_some(()));
+    assert!(caught_up.is_some(), "the item was found by a retry, not by an event");
 }
 
 #[test]
 fn changes_during_a_connection_loss_are_caught_up() {
-    let Some(mut stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    stage.external_secret("rotating", "store", "rotating", "current-key");
-    stage.wait_value("rotating", "rk-1");
-    let file = stage.world.file("rotating.yaml");
+    let Some(mut test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
+    test.external_secret("rotating", "store", "rotating", "current-key");
+    test.wait_value("rotating", "rk-1");
+    let file = test.server.file("rotating.yaml");
 
     // Only the api is restarted, while sync goes on: the api replays the changes that the operator has missed.
-    stage.world.pair.kill(Process::Api);
+    test.server.pair.kill(Process::Api);
     fs::write(&file, "current-key: rk-2\n").expect("a file");
-    stage.world.pair.run(Process::Api);
-    stage.wait_value("rotating", "rk-2");
+    test.server.pair.run(Process::Api);
+    test.wait_value("rotating", "rk-2");
 
     // Both processes are restarted.
-    stage.world.pair.kill(Process::Api);
-    stage.world.pair.kill(Process::Sync);
+    test.server.pair.kill(Process::Api);
+    test.server.pair.kill(Process::Sync);
     fs::write(&file, "current-key: rk-3\n").expect("a file");
-    stage.world.pair.run(Process::Sync);
-    stage.world.pair.run(Process::Api);
-    stage.wait_value("rotating", "rk-3");
+    test.server.pair.run(Process::Sync);
+    test.server.pair.run(Process::Api);
+    test.wait_value("rotating", "rk-3");
 
     // The event stream works again.
     fs::write(&file, "current-key: rk-4\n").expect("a file");
-    stage.wait_value("rotating", "rk-4");
+    test.wait_value("rotating", "rk-4");
 }
 
 /// A lost emptyDir takes the store and its change numbers with it. The rebuilt store may have more changes than the old one,
 /// and the change under test is not among its last.
 #[test]
 fn changes_while_the_store_was_rebuilt_are_caught_up() {
-    let Some(mut stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    let mut manifest = stage.manifest("rotating", "store", "rotating", "current-key");
+    let Some(mut test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
+    let mut manifest = test.manifest("rotating", "store", "rotating", "current-key");
     manifest["spec"]["refreshInterval"] = json!("24h");
-    stage.cluster.apply(&manifest.to_string());
-    stage.wait_value("rotating", "rk-1");
+    test.cluster.apply(&manifest.to_string());
+    test.wait_value("rotating", "rk-1");
     for (round, value) in ["rk-2", "rk-3"].into_iter().enumerate() {
-        let pair = &mut stage.world.pair;
+        let pair = &mut test.server.pair;
         pair.kill(Process::Api);
         pair.kill(Process::Sync);
         pair.empty_disk();
-        fs::write(stage.world.file("rotating.yaml"), format!("current-key: {value}\n")).expect("a file");
+        fs::write(test.server.file("rotating.yaml"), format!("current-key: {value}\n")).expect("a file");
         for number in 0..40 {
             let name = format!("z-{round}-{number}.yaml");
-            fs::write(stage.world.file(&name), "who: nobody\n").expect("a file");
+            fs::write(test.server.file(&name), "who: nobody\n").expect("a file");
         }
-        stage.world.pair.run(Process::Sync);
-        stage.world.pair.run(Process::Api);
-        stage.wait_value("rotating", value);
+        test.server.pair.run(Process::Sync);
+        test.server.pair.run(Process::Api);
+        test.wait_value("rotating", value);
     }
     // The event stream works again.
-    fs::write(stage.world.file("rotating.yaml"), "current-key: rk-4\n").expect("a file");
-    stage.wait_value("rotating", "rk-4");
+    fs::write(test.server.file("rotating.yaml"), "current-key: rk-4\n").expect("a file");
+    test.wait_value("rotating", "rk-4");
 }
 
 #[test]
 fn annotated_workloads_are_restarted_when_their_secret_changes() {
-    let Some(stage) = TestCluster::set() else { return };
-    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let Some(test) = TestCluster::start() else { return };
+    let (cluster, namespace) = (&test.cluster, test.namespace);
     let _operator = fixture::operator(cluster, &["--restart-workloads"]);
     let ask = "operator.1password.io/auto-restart";
-    let mut restarting = stage.manifest("restarting", "store", "simple2", "b");
+    let mut restarting = test.manifest("restarting", "store", "simple2", "b");
     restarting["metadata"]["annotations"] = json!({ask: "true"});
     cluster.apply(&restarting.to_string());
-    stage.external_secret("plain", "store", "simple", "a");
-    stage.wait_value("plain", "1");
-    stage.wait_value("restarting", "3");
+    test.external_secret("plain", "store", "simple", "a");
+    test.wait_value("plain", "1");
+    test.wait_value("restarting", "3");
     let workload = |kind: &str, name: &str, secret: &str, asks: Option<&str>| {
         let annotations = asks.map_or(json!({}), |asks| json!({ask: asks}));
         let labels = json!({"app": name});
@@ -259,7 +258,7 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
     };
 
     // A change of labels restarts no workload.
-    let synced = stage.get("plain")["status"]["syncedResourceVersion"].clone();
+    let synced = test.get("plain")["status"]["syncedResourceVersion"].clone();
     cluster.must(&["label", "externalsecret", "plain", "-n", namespace, "team=a"]);
     cluster.wait_for(&fixture::secret(namespace, "plain"), |secret| {
         (secret["metadata"]["labels"]["team"] == "a").then_some(())
@@ -273,7 +272,7 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
         restarted().iter().all(Value::is_null),
         "restarted, though no value changed"
     );
-    stage.set_field("simple", "a", "new");
+    test.set_field("simple", "a", "new");
     cluster.wait_for(&path("statefulsets", "asks-too"), restarted_at);
     let [asks, asks_too, says_nothing, uses_another, asked_for] = restarted();
     assert!(asks.is_string() && asks_too.is_string(), "{asks} {asks_too}");
@@ -291,7 +290,7 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
         "--overwrite",
     ]);
     let heard = wait_until(|| {
-        stage.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
+        test.set_field("simple", "a", &format!("{}", rand::random::<u32>()));
         cluster
             .get(&path("daemonsets", "says-nothing"))
             .as_ref()
@@ -300,7 +299,7 @@ fn annotated_workloads_are_restarted_when_their_secret_changes() {
     assert!(heard.is_some(), "the namespace's word counts");
     assert_eq!(restarted()[0], asks, "a workload that says no was restarted");
 
-    stage.set_field("simple2", "b", "new");
+    test.set_field("simple2", "b", "new");
     cluster.wait_for(&path("deployments", "asked-for"), restarted_at);
     assert!(restarted()[3].is_null());
 }
@@ -313,14 +312,17 @@ fn restarted_at(workload: &Value) -> Option<String> {
 }
 
 /// How many reconciles the server's events have caused.
-fn lags(stage: &TestCluster) -> f64 {
-    fixture::metric(&stage.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
+fn lags(test: &TestCluster) -> f64 {
+    fixture::metric(&test.cluster, METRICS, "sidevault_operator_event_lag_seconds_count")
 }
 
 /// Waits until the operator has read this many items.
-fn learned(stage: &TestCluster, count: f64) {
+fn learned(test: &TestCluster, count: f64) {
     let series =
         "externalsecret_provider_api_calls_count{provider=\"1Password/Connect\",call=\"GetItem\",status=\"success\"}";
-    let known = wait_until(|| (fixture::metric(&stage.cluster, METRICS, series) >= count).then_some(()));
-    assert!(known.is_some(), "what they use is not known");
+    let known = wait_until(|| (fixture::metric(&test.cluster, METRICS, series) >= count).then_some(()));
+    assert!(
+        known.is_some(),
+        "the operator has not read the items of the ExternalSecrets"
+    );
 }

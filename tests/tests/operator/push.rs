@@ -67,10 +67,10 @@ fn cases() -> Vec<Value> {
     ]
 }
 
-fn prepare(world: &TestServer, cluster: &Cluster) {
-    world.prepare(cluster, VERSION, "push");
+fn prepare(server: &TestServer, cluster: &Cluster) {
+    server.prepare(cluster, VERSION, "push");
     // With one vault, it is certain where new items are created.
-    let mut store = world.store(VERSION, "SecretStore", "store", Some("push"), "push", "connect-token");
+    let mut store = server.store(VERSION, "SecretStore", "store", Some("push"), "push", "connect-token");
     store["spec"]["provider"]["onepassword"]["vaults"] = json!({"apps": 1});
     cluster.apply(&store.to_string());
     let source = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "source", "namespace": "push"},
@@ -79,7 +79,7 @@ fn prepare(world: &TestServer, cluster: &Cluster) {
 }
 
 /// Applies the cases, waits until each has a condition, and returns the conditions and the items.
-fn outcome(world: &TestServer, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
+fn outcome(server: &TestServer, cluster: &Cluster, log: impl Fn() -> String) -> BTreeMap<String, Value> {
     for case in cases() {
         cluster.apply(&case.to_string());
     }
@@ -94,14 +94,14 @@ fn outcome(world: &TestServer, cluster: &Cluster, log: impl Fn() -> String) -> B
         (all && items.len() == cases().len()).then_some(items)
     };
     let settled = wait_until(settled);
-    let mut told = BTreeMap::new();
-    for item in settled.unwrap_or_else(|| panic!("not all were looked at\n{}", log())) {
+    let mut results = BTreeMap::new();
+    for item in settled.unwrap_or_else(|| panic!("not all PushSecrets have a condition\n{}", log())) {
         let condition = &item["status"]["conditions"][0];
         let name = item["metadata"]["name"].as_str().unwrap_or_default();
         // The real controller writes an empty entry for a store to which nothing was pushed. The operator does not.
         let synced = item["status"]["syncedPushSecrets"].as_object().into_iter().flatten();
         let synced: BTreeMap<&String, &Value> = synced.filter(|(_, pushed)| **pushed != json!({})).collect();
-        told.insert(
+        results.insert(
             format!("PushSecret {name}"),
             json!([
                 condition["status"],
@@ -112,20 +112,20 @@ fn outcome(world: &TestServer, cluster: &Cluster, log: impl Fn() -> String) -> B
             ]),
         );
     }
-    for (title, item) in items(world) {
+    for (title, item) in items(server) {
         let fields = item["fields"].as_array().cloned().unwrap_or_default();
         let fields: BTreeMap<String, Value> = fields
             .iter()
             .filter(|field| field["purpose"] != "NOTES")
             .map(|field| (field["label"].to_string(), json!([field["type"], field["value"]])))
             .collect();
-        told.insert(format!("item {title}"), json!([item["category"], item["tags"], fields]));
+        results.insert(format!("item {title}"), json!([item["category"], item["tags"], fields]));
     }
-    told
+    results
 }
 
-fn items(world: &TestServer) -> BTreeMap<String, Value> {
-    let list = world.pair.get(&world.token, "/v1/vaults/apps/items").json();
+fn items(server: &TestServer) -> BTreeMap<String, Value> {
+    let list = server.pair.get(&server.token, "/v1/vaults/apps/items").json();
     let titles = list.as_array().cloned().unwrap_or_default();
     let titles = titles
         .iter()
@@ -135,7 +135,7 @@ fn items(world: &TestServer) -> BTreeMap<String, Value> {
         .map(|title| {
             (
                 title.to_owned(),
-                world.pair.item(&world.token, "apps", title).expect("the item"),
+                server.pair.item(&server.token, "apps", title).expect("the item"),
             )
         })
         .collect()
@@ -152,10 +152,10 @@ fn pushed_items_equal_those_of_the_real_controller() {
         }
         let Some(cluster) = Cluster::start() else { return };
         cluster.install_definitions(&definitions(&controller));
-        let world = TestServer::start();
-        prepare(&world, &cluster);
+        let server = TestServer::start();
+        prepare(&server, &cluster);
         let mut running = cluster.run_external_secrets(&controller, &[]);
-        let theirs = outcome(&world, &cluster, || running.log());
+        let theirs = outcome(&server, &cluster, || running.log());
         running.terminate();
         let patch = r#"{"metadata":{"finalizers":null}}"#;
         for case in cases() {
@@ -163,13 +163,16 @@ fn pushed_items_equal_those_of_the_real_controller() {
             cluster.must(&["patch", "pushsecret", &name, "-n", "push", "--type=merge", "-p", patch]);
         }
         cluster.must(&["delete", "pushsecrets", "--all", "-n", "push"]);
-        for item in items(&world).values() {
+        for item in items(&server).values() {
             let target = format!("/v1/vaults/apps/items/{}", item["id"].as_str().expect("an id"));
-            world.pair.ask(&world.token, "DELETE", &target, "").expect("an answer");
+            server
+                .pair
+                .ask(&server.token, "DELETE", &target, "")
+                .expect("an answer");
         }
 
         let operator = fixture::operator(&cluster, &[]);
-        let ours = outcome(&world, &cluster, || operator.log());
+        let ours = outcome(&server, &cluster, || operator.log());
         let keys: std::collections::BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
         let different: Vec<String> = keys
             .into_iter()
@@ -189,20 +192,20 @@ fn pushed_items_equal_those_of_the_real_controller() {
 
 #[test]
 fn a_pushed_value_follows_its_secret_and_is_deleted_with_its_push_secret() {
-    let Some(stage) = TestCluster::set() else { return };
-    prepare(&stage.world, &stage.cluster);
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let Some(test) = TestCluster::start() else { return };
+    prepare(&test.server, &test.cluster);
+    let _operator = fixture::operator(&test.cluster, &[]);
     let manifest = push(
         "going",
         &[("user", "pushed-going", "a")],
         &json!({"deletionPolicy": "Delete"}),
     );
-    stage.cluster.apply(&manifest.to_string());
+    test.cluster.apply(&manifest.to_string());
     let value = |value: &str| {
         let value = value.to_owned();
-        let world = &stage.world;
+        let server = &test.server;
         move || {
-            let item = items(world).remove("pushed-going")?;
+            let item = items(server).remove("pushed-going")?;
             let fields = item["fields"].as_array()?.clone();
             fields
                 .iter()
@@ -212,22 +215,20 @@ fn a_pushed_value_follows_its_secret_and_is_deleted_with_its_push_secret() {
     };
     wait_until(value("ada")).expect("the value is pushed");
     let patch = r#"{"stringData":{"user":"grace"}}"#;
-    stage
-        .cluster
+    test.cluster
         .must(&["patch", "secret", "source", "-n", "push", "-p", patch]);
-    stage
-        .cluster
+    test.cluster
         .must(&["annotate", "pushsecret", "going", "-n", "push", "force-sync=1"]);
     wait_until(value("grace")).expect("the new value is pushed");
-    stage.cluster.must(&["delete", "pushsecret", "going", "-n", "push"]);
-    wait_until(|| items(&stage.world).is_empty().then_some(())).expect("the item goes");
+    test.cluster.must(&["delete", "pushsecret", "going", "-n", "push"]);
+    wait_until(|| items(&test.server).is_empty().then_some(())).expect("the item goes");
 }
 
 #[test]
 fn pushed_values_stay_without_a_deletion_policy() {
-    let Some(stage) = TestCluster::set() else { return };
-    prepare(&stage.world, &stage.cluster);
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let Some(test) = TestCluster::start() else { return };
+    prepare(&test.server, &test.cluster);
+    let _operator = fixture::operator(&test.cluster, &[]);
     let manifest = push(
         "staying",
         &[("user", "pushed-staying", "a")],
@@ -237,15 +238,15 @@ fn pushed_values_stay_without_a_deletion_policy() {
             "selector": {"secret": {"selector": {"matchLabels": {"push": "this"}}}},
         }),
     );
-    let kubectl = |arguments: &[&str]| drop(stage.cluster.must(&[arguments, &["-n", "push"]].concat()));
+    let kubectl = |arguments: &[&str]| drop(test.cluster.must(&[arguments, &["-n", "push"]].concat()));
     kubectl(&["label", "secretstore", "store", "push=here"]);
     kubectl(&["label", "secret", "source", "push=this"]);
-    stage.cluster.apply(&manifest.to_string());
-    wait_until(|| items(&stage.world).contains_key("pushed-staying").then_some(())).expect("the value is pushed");
+    test.cluster.apply(&manifest.to_string());
+    wait_until(|| items(&test.server).contains_key("pushed-staying").then_some(())).expect("the value is pushed");
 
     let turns = || {
         fixture::metric(
-            &stage.cluster,
+            &test.cluster,
             fixture::METRICS,
             "pushsecret_sync_calls_total{name=\"staying\"",
         )
@@ -271,7 +272,7 @@ fn pushed_values_stay_without_a_deletion_policy() {
         ]);
         wait_until(|| (turns() > before).then_some(())).expect("it is looked at");
         assert!(
-            items(&stage.world).contains_key("pushed-staying"),
+            items(&test.server).contains_key("pushed-staying"),
             "gone after {without:?}"
         );
         kubectl(&again);
@@ -282,18 +283,17 @@ fn pushed_values_stay_without_a_deletion_policy() {
         {"match": {"secretKey": "nothing", "remoteRef": {"remoteKey": "pushed-nothing", "property": "a"}}},
         {"match": {"secretKey": "user", "remoteRef": {"remoteKey": "pushed-other", "property": "a"}}},
     ]});
-    stage.cluster.apply(&push("half", &[], &more).to_string());
-    wait_until(|| items(&stage.world).contains_key("pushed-other").then_some(())).expect("the other value is pushed");
+    test.cluster.apply(&push("half", &[], &more).to_string());
+    wait_until(|| items(&test.server).contains_key("pushed-other").then_some(())).expect("the other value is pushed");
 }
 
 #[test]
 fn a_cluster_external_secret_writes_to_the_selected_namespaces_only() {
-    let Some(stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let Some(test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
     for (name, team) in [("team-a", "yes"), ("team-b", "yes"), ("other", "no")] {
-        stage.cluster.must(&["create", "namespace", name]);
-        stage
-            .cluster
+        test.cluster.must(&["create", "namespace", name]);
+        test.cluster
             .must(&["label", "namespace", name, &format!("team={team}")]);
     }
     let manifest = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "shared"},
@@ -306,32 +306,29 @@ fn a_cluster_external_secret_writes_to_the_selected_namespaces_only() {
             "data": [{"secretKey": "v", "remoteRef": {"key": "db", "property": "username"}}],
         },
     }});
-    stage.cluster.apply(&manifest.to_string());
+    test.cluster.apply(&manifest.to_string());
     let secret = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets/shared");
     for namespace in ["team-a", "team-b"] {
-        stage.cluster.wait_for(&secret(namespace), |secret| {
+        test.cluster.wait_for(&secret(namespace), |secret| {
             (secret["data"]["v"] == "YXBw").then_some(())
         });
     }
     let path = format!("/apis/{VERSION}/clusterexternalsecrets/shared");
-    stage.cluster.wait_for(&path, |object| {
+    test.cluster.wait_for(&path, |object| {
         let provisioned = &object["status"]["provisionedNamespaces"];
         (*provisioned == json!(["team-a", "team-b"])).then_some(())
     });
-    assert!(stage.cluster.get(&secret("other")).is_none());
+    assert!(test.cluster.get(&secret("other")).is_none());
 
-    stage
-        .cluster
+    test.cluster
         .must(&["label", "namespace", "other", "team=yes", "--overwrite"]);
-    stage
-        .cluster
+    test.cluster
         .must(&["label", "namespace", "team-b", "team=no", "--overwrite"]);
-    stage
-        .cluster
+    test.cluster
         .wait_for(&secret("other"), |secret| (secret["data"]["v"] == "YXBw").then_some(()));
-    stage.cluster.wait_gone(&secret("team-b"));
-    stage.cluster.must(&["delete", "clusterexternalsecret", "shared"]);
-    stage.cluster.wait_gone(&secret("team-a"));
+    test.cluster.wait_gone(&secret("team-b"));
+    test.cluster.must(&["delete", "clusterexternalsecret", "shared"]);
+    test.cluster.wait_gone(&secret("team-a"));
 }
 
 /// A ClusterExternalSecret `many` that selects the namespaces of a team.
@@ -364,8 +361,8 @@ fn provisioned(cluster: &Cluster) -> usize {
 
 #[test]
 fn a_new_namespace_causes_no_request_for_existing_ones() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
     let namespaces: Vec<Value> = (0..40).map(|number| of_team(&format!("team-{number}"))).collect();
     cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": namespaces}).to_string());
     let operator = fixture::operator(cluster, &[]);
@@ -398,14 +395,14 @@ fn gets(cluster: &Cluster) -> f64 {
 
 #[test]
 fn external_secrets_are_deleted_although_the_status_was_lost() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
     for name in ["stays", "leaves"] {
         cluster.apply(&of_team(name).to_string());
     }
     // An ExternalSecret of the same name without an owner, in a namespace that is not selected.
     cluster.must(&["create", "namespace", "foreign"]);
-    let mut foreign = stage.manifest("many", "store", "simple", "a");
+    let mut foreign = test.manifest("many", "store", "simple", "a");
     foreign["metadata"]["namespace"] = json!("foreign");
     cluster.apply(&foreign.to_string());
     let external_secret = |namespace: &str| fixture::path(namespace, "externalsecrets", "many", VERSION);

@@ -11,8 +11,8 @@ use super::front::{forward, serve};
 
 /// Adds a store for the same server without its event stream, like 1Password's Connect. Returns a counter of the requests for
 /// the stream.
-fn plain(stage: &TestCluster) -> Arc<AtomicUsize> {
-    let upstream = stage.world.pair.address();
+fn plain(test: &TestCluster) -> Arc<AtomicUsize> {
+    let upstream = test.server.pair.address();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let plain = serve(move |request| {
@@ -21,42 +21,42 @@ fn plain(stage: &TestCluster) -> Arc<AtomicUsize> {
         }
         forward(upstream, request)
     });
-    stage.add_store("plain", plain);
+    test.add_store("plain", plain);
     asked
 }
 
-fn apply(stage: &TestCluster, name: &str, field: &str, spec: &Value) {
-    let mut manifest = stage.manifest(name, "plain", "simple", field);
+fn apply(test: &TestCluster, name: &str, field: &str, spec: &Value) {
+    let mut manifest = test.manifest(name, "plain", "simple", field);
     for (key, value) in spec.as_object().into_iter().flatten() {
         manifest["spec"][key] = value.clone();
     }
-    stage.cluster.apply(&manifest.to_string());
+    test.cluster.apply(&manifest.to_string());
 }
 
 #[test]
 fn a_server_without_events_is_polled() {
-    let Some(stage) = TestCluster::set() else { return };
-    let asked = plain(&stage);
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    apply(&stage, "polled", "a", &json!({"refreshInterval": "2s"}));
-    stage.wait_value("polled", "1");
+    let Some(test) = TestCluster::start() else { return };
+    let asked = plain(&test);
+    let _operator = fixture::operator(&test.cluster, &[]);
+    apply(&test, "polled", "a", &json!({"refreshInterval": "2s"}));
+    test.wait_value("polled", "1");
     for value in ["second", "third"] {
-        stage.set_field("simple", "a", value);
-        stage.wait_value("polled", value);
+        test.set_field("simple", "a", value);
+        test.wait_value("polled", value);
     }
     assert!(asked.load(Ordering::SeqCst) > 0, "the stream was not asked for");
 
     // A server without an event stream is no error.
-    let path = fixture::path(stage.namespace, "secretstores", "plain", VERSION);
-    let store = stage.cluster.get(&path).expect("the store");
-    for object in [&store, &stage.get("polled")] {
+    let path = fixture::path(test.namespace, "secretstores", "plain", VERSION);
+    let store = test.cluster.get(&path).expect("the store");
+    for object in [&store, &test.get("polled")] {
         let conditions = object["status"]["conditions"].as_array().expect("conditions");
-        let told: Vec<_> = conditions.iter().map(|one| (&one["type"], &one["status"])).collect();
-        assert_eq!(told, [(&json!("Ready"), &json!("True"))], "{object:#}");
+        let shown: Vec<_> = conditions.iter().map(|one| (&one["type"], &one["status"])).collect();
+        assert_eq!(shown, [(&json!("Ready"), &json!("True"))], "{object:#}");
     }
-    let events = stage
+    let events = test
         .cluster
-        .get(&format!("/api/v1/namespaces/{}/events", stage.namespace))
+        .get(&format!("/api/v1/namespaces/{}/events", test.namespace))
         .expect("events");
     let events = events["items"].as_array().expect("items").iter();
     let warnings: Vec<_> = events
@@ -72,17 +72,17 @@ fn a_server_without_events_is_polled() {
 
 #[test]
 fn a_changed_annotation_or_label_refreshes_an_external_secret() {
-    let Some(stage) = TestCluster::set() else { return };
+    let Some(test) = TestCluster::start() else { return };
     // Without events and with long intervals, only the edits below can cause a refresh.
-    plain(&stage);
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    apply(&stage, "periodic", "a", &json!({"refreshInterval": "24h"}));
-    apply(&stage, "on-change", "a", &json!({"refreshPolicy": "OnChange"}));
-    apply(&stage, "once", "a", &json!({"refreshPolicy": "CreatedOnce"}));
+    plain(&test);
+    let _operator = fixture::operator(&test.cluster, &[]);
+    apply(&test, "periodic", "a", &json!({"refreshInterval": "24h"}));
+    apply(&test, "on-change", "a", &json!({"refreshPolicy": "OnChange"}));
+    apply(&test, "once", "a", &json!({"refreshPolicy": "CreatedOnce"}));
     let names = ["once", "on-change", "periodic"];
     for name in names {
-        stage.wait_ready(name, "True");
-        stage.wait_value(name, "1");
+        test.wait_ready(name, "True");
+        test.wait_value(name, "1");
     }
     for (value, verb, what) in [
         ("2", "annotate", "example.com/why=because"),
@@ -92,43 +92,42 @@ fn a_changed_annotation_or_label_refreshes_an_external_secret() {
         ("6", "label", "team=b"),
         ("7", "label", "team-"),
     ] {
-        stage.set_field("simple", "a", value);
+        test.set_field("simple", "a", value);
         // One after the other, so that none is refreshed by the read for another.
         for name in names {
-            stage
-                .cluster
-                .must(&[verb, "externalsecret", name, "-n", stage.namespace, what, "--overwrite"]);
+            test.cluster
+                .must(&[verb, "externalsecret", name, "-n", test.namespace, what, "--overwrite"]);
             if name != "once" {
-                stage.wait_value(name, value);
+                test.wait_value(name, value);
             }
         }
         // It was annotated before the others, so it had time to be read.
-        stage.wait_value("once", "1");
+        test.wait_value("once", "1");
     }
 }
 
 #[test]
 fn dependents_of_a_store_that_becomes_ready_are_requeued() {
-    let Some(stage) = TestCluster::set() else { return };
-    plain(&stage);
-    let operator = fixture::operator(&stage.cluster, &[]);
-    apply(&stage, "waiting", "a", &json!({}));
-    stage.wait_value("waiting", "1");
+    let Some(test) = TestCluster::start() else { return };
+    plain(&test);
+    let operator = fixture::operator(&test.cluster, &[]);
+    apply(&test, "waiting", "a", &json!({}));
+    test.wait_value("waiting", "1");
 
-    let path = fixture::path(stage.namespace, "secretstores", "plain", VERSION);
+    let path = fixture::path(test.namespace, "secretstores", "plain", VERSION);
     let add_vault = |order: Value| {
         let vaults = json!({"spec": {"provider": {"onepassword": {"vaults": {"nowhere": order}}}}});
-        stage.cluster.patch(&path, &vaults);
+        test.cluster.patch(&path, &vaults);
     };
-    let metric = |words: &str| fixture::metric(&stage.cluster, fixture::METRICS, words);
+    let metric = |words: &str| fixture::metric(&test.cluster, fixture::METRICS, words);
     let woken = || metric("sidevault_operator_event_lag_seconds_count");
     for _ in 0..2 {
         add_vault(json!(3));
-        stage.cluster.wait_for(&path, |store| {
+        test.cluster.wait_for(&path, |store| {
             (store["status"]["conditions"][0]["status"] == "False").then_some(())
         });
-        stage.force_sync("waiting");
-        stage.wait_ready("waiting", "False");
+        test.force_sync("waiting");
+        test.wait_ready("waiting", "False");
         // After some failures the backoff is seconds long.
         let failures = || metric("externalsecret_sync_calls_error{name=\"waiting\"");
         let before = failures();
@@ -136,7 +135,7 @@ fn dependents_of_a_store_that_becomes_ready_are_requeued() {
 
         let before = woken();
         add_vault(Value::Null);
-        stage.wait_ready("waiting", "True");
+        test.wait_ready("waiting", "True");
         wait_until(|| (woken() > before).then_some(())).unwrap_or_else(|| panic!("not woken\n{}", operator.log()));
     }
 }

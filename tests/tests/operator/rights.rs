@@ -1,4 +1,4 @@
-//! Rights: the chart's roles are sufficient, and nobody gets another's secrets through the operator.
+//! Rights: the chart's roles are sufficient, and no manifest reaches Secrets of other namespaces or owners through the operator.
 
 use serde_json::json;
 use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
@@ -8,8 +8,8 @@ use super::fixture::{self, METRICS, TestCluster, VERSION};
 
 #[test]
 fn the_charts_roles_are_sufficient() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
     let values = [
         "operator.leaderElect=true",
         "operator.autoRestart=true",
@@ -27,21 +27,21 @@ fn the_charts_roles_are_sufficient() {
     );
 
     // Needs the rights for Secrets, a ConfigMap with a template, events and finalizers; all is deleted again.
-    let mut templated = stage.manifest("templated", "store", "db", "username");
+    let mut templated = test.manifest("templated", "store", "db", "username");
     templated["spec"]["data"][0]["secretKey"] = json!("u");
     templated["spec"]["target"] = json!({"deletionPolicy": "Delete", "template": {
         "templateFrom": [{"configMap": {"name": "templates", "items": [{"key": "conf"}]}}]}});
     cluster.apply(&templated.to_string());
-    let made = cluster.wait_for(&fixture::secret(stage.namespace, "templated"), |secret| {
+    let made = cluster.wait_for(&fixture::secret(test.namespace, "templated"), |secret| {
         fixture::value(secret, "conf")
     });
     assert_eq!(made, "user=app");
-    stage.wait_ready("templated", "True");
+    test.wait_ready("templated", "True");
     let events = cluster.must(&[
         "get",
         "events",
         "-n",
-        stage.namespace,
+        test.namespace,
         "--field-selector",
         "reason=Created",
     ]);
@@ -51,28 +51,28 @@ fn the_charts_roles_are_sufficient() {
         "externalsecret",
         "templated",
         "-n",
-        stage.namespace,
+        test.namespace,
         "--timeout=60s",
     ]);
-    cluster.wait_gone(&fixture::secret(stage.namespace, "templated"));
+    cluster.wait_gone(&fixture::secret(test.namespace, "templated"));
 
     // Needs the right to restart the workload that uses the Secret. It uses the default store.
-    let mut default = stage.manifest("default", "store", "simple", "a");
+    let mut default = test.manifest("default", "store", "simple", "a");
     default["metadata"]["annotations"] = json!({"operator.1password.io/auto-restart": "true"});
     default["spec"].as_object_mut().expect("a map").remove("secretStoreRef");
     cluster.apply(&default.to_string());
-    stage.wait_value("default", "1");
+    test.wait_value("default", "1");
     let container = json!({"name": "app", "image": "app", "envFrom": [{"secretRef": {"name": "default"}}]});
     let labels = json!({"app": "web"});
     cluster.apply(
         &json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": stage.namespace},
+        "metadata": {"name": "web", "namespace": test.namespace},
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
             "spec": {"containers": [container]}}}})
         .to_string(),
     );
-    stage.set_field("simple", "a", "new");
-    let web = format!("/apis/apps/v1/namespaces/{}/deployments/web", stage.namespace);
+    test.set_field("simple", "a", "new");
+    let web = format!("/apis/apps/v1/namespaces/{}/deployments/web", test.namespace);
     cluster.wait_for(&web, |web| {
         web["spec"]["template"]["metadata"]["annotations"]["operator.1password.io/last-restarted"]
             .as_str()
@@ -80,51 +80,51 @@ fn the_charts_roles_are_sufficient() {
     });
 
     // A ClusterExternalSecret is created, changed and deleted.
-    let spec = stage.manifest("x", "x", "simple2", "c")["spec"].clone();
+    let spec = test.manifest("x", "x", "simple2", "c")["spec"].clone();
     let mut many = json!({"apiVersion": VERSION, "kind": "ClusterExternalSecret", "metadata": {"name": "many"},
-        "spec": {"externalSecretName": "of-many", "namespaces": [stage.namespace], "externalSecretSpec": spec}});
+        "spec": {"externalSecretName": "of-many", "namespaces": [test.namespace], "externalSecretSpec": spec}});
     many["spec"]["externalSecretSpec"]["secretStoreRef"] =
         json!({"kind": "ClusterSecretStore", "name": "cluster-store"});
     cluster.apply(&many.to_string());
-    stage.wait_value("of-many", "4");
+    test.wait_value("of-many", "4");
     // With the finalizer of External Secrets 2.x, which has to be removed before the namespace can be deleted.
     let left = r#"{"metadata":{"finalizers":["externalsecrets.external-secrets.io/ces-many"]}}"#;
-    cluster.must(&["patch", "namespace", stage.namespace, "--type=merge", "-p", left]);
+    cluster.must(&["patch", "namespace", test.namespace, "--type=merge", "-p", left]);
     many["spec"]["externalSecretSpec"]["data"][0]["remoteRef"]["property"] = json!("b");
     cluster.apply(&many.to_string());
-    stage.wait_value("of-many", "3");
+    test.wait_value("of-many", "3");
     cluster.must(&["delete", "clusterexternalsecret", "many", "--timeout=60s"]);
-    cluster.wait_gone(&fixture::path(stage.namespace, "externalsecrets", "of-many", VERSION));
-    cluster.wait_gone(&fixture::secret(stage.namespace, "of-many"));
+    cluster.wait_gone(&fixture::path(test.namespace, "externalsecrets", "of-many", VERSION));
+    cluster.wait_gone(&fixture::secret(test.namespace, "of-many"));
 
     // A PushSecret writes an item, and deletes it again.
     let store = json!([{"kind": "SecretStore", "name": "store"}]);
     cluster.apply(
         &json!({"apiVersion": "external-secrets.io/v1alpha1", "kind": "PushSecret",
-        "metadata": {"name": "pushed", "namespace": stage.namespace},
+        "metadata": {"name": "pushed", "namespace": test.namespace},
         "spec": {"deletionPolicy": "Delete", "secretStoreRefs": store, "selector": {"secret": {"name": "existing"}},
             "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "pushed", "property": "v"}}}]}})
         .to_string(),
     );
-    let item = || stage.world.pair.item(&stage.world.token, "apps", "pushed");
+    let item = || test.server.pair.item(&test.server.token, "apps", "pushed");
     assert!(wait_until(item).is_some(), "{}", operator.log());
-    cluster.must(&["delete", "pushsecret", "pushed", "-n", stage.namespace, "--timeout=60s"]);
+    cluster.must(&["delete", "pushsecret", "pushed", "-n", test.namespace, "--timeout=60s"]);
     assert!(
         wait_until(|| item().is_none().then_some(())).is_some(),
         "{}",
         operator.log()
     );
 
-    cluster.must(&["delete", "namespace", stage.namespace, "--timeout=60s"]);
+    cluster.must(&["delete", "namespace", test.namespace, "--timeout=60s"]);
     fixture::assert_nothing_forbidden(&operator);
 }
 
 #[test]
 fn one_namespace_needs_no_cluster_role() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
-    stage.world.prepare(cluster, VERSION, "elsewhere");
-    let scope = format!("operator.scopedNamespace={}", stage.namespace);
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
+    test.server.prepare(cluster, VERSION, "elsewhere");
+    let scope = format!("operator.scopedNamespace={}", test.namespace);
     let values = [
         "operator.scopedRBAC=true",
         &scope,
@@ -138,23 +138,16 @@ fn one_namespace_needs_no_cluster_role() {
     };
     let operator = cluster.run("operator", &mut command);
 
-    let mut elsewhere = stage.manifest("one", "store", "simple", "a");
+    let mut elsewhere = test.manifest("one", "store", "simple", "a");
     elsewhere["metadata"]["namespace"] = json!("elsewhere");
     cluster.apply(&elsewhere.to_string());
-    stage.external_secret("one", "store", "simple", "a");
-    stage.wait_value("one", "1");
-    stage.wait_ready("one", "True");
-    stage.set_field("simple", "a", "new");
-    stage.wait_value("one", "new");
-    cluster.must(&[
-        "delete",
-        "externalsecret",
-        "one",
-        "-n",
-        stage.namespace,
-        "--timeout=60s",
-    ]);
-    cluster.wait_gone(&fixture::secret(stage.namespace, "one"));
+    test.external_secret("one", "store", "simple", "a");
+    test.wait_value("one", "1");
+    test.wait_ready("one", "True");
+    test.set_field("simple", "a", "new");
+    test.wait_value("one", "new");
+    cluster.must(&["delete", "externalsecret", "one", "-n", test.namespace, "--timeout=60s"]);
+    cluster.wait_gone(&fixture::secret(test.namespace, "one"));
 
     let untouched = cluster
         .get(&fixture::path("elsewhere", "externalsecrets", "one", VERSION))
@@ -182,9 +175,9 @@ fn one_namespace_needs_no_cluster_role() {
 /// As in External Secrets, a ClusterSecretStore can be used from the one namespace if the operator may list and watch it.
 #[test]
 fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
-    cluster.must(&["label", "namespace", stage.namespace, "team=a"]);
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
+    cluster.must(&["label", "namespace", test.namespace, "team=a"]);
     let conditions = r#"{"spec": {"conditions": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]}}"#;
     let patch = [
         "patch",
@@ -195,22 +188,22 @@ fn cluster_stores_are_used_with_one_namespace_if_rights_allow() {
         conditions,
     ];
     cluster.must(&patch);
-    let scope = format!("operator.scopedNamespace={}", stage.namespace);
+    let scope = format!("operator.scopedNamespace={}", test.namespace);
     let values = [&scope, "operator.log.level=debug"];
     let Some(mut command) = fixture::installed(cluster, &values) else {
         return;
     };
     let operator = cluster.run("operator", &mut command);
-    let mut manifest = stage.manifest("one", "cluster-store", "simple", "a");
+    let mut manifest = test.manifest("one", "cluster-store", "simple", "a");
     manifest["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
     cluster.apply(&manifest.to_string());
-    stage.wait_value("one", "1");
-    stage.wait_ready("one", "True");
+    test.wait_value("one", "1");
+    test.wait_ready("one", "True");
 
-    cluster.must(&["label", "namespace", stage.namespace, "--overwrite", "team=b"]);
-    stage.force_sync("one");
-    stage.wait_ready("one", "False");
-    told(&stage, "one", "denied by spec.condition");
+    cluster.must(&["label", "namespace", test.namespace, "--overwrite", "team=b"]);
+    test.force_sync("one");
+    test.wait_ready("one", "False");
+    wait_for_failure_event(&test, "one", "denied by spec.condition");
     fixture::assert_nothing_forbidden(&operator);
 }
 
@@ -220,23 +213,25 @@ fn no_manifest_reads_or_takes_over_secrets_of_others() {
     let Some(controllers) = controllers() else { return };
     let controller = &controllers[0];
     for ours in [false, true] {
-        let Some(stage) = TestCluster::with(&definitions(controller)) else {
+        let Some(test) = TestCluster::with(&definitions(controller)) else {
             return;
         };
-        let running = match ours {
-            true => fixture::operator(&stage.cluster, &[]),
-            false => stage.cluster.run_external_secrets(controller, &[]),
+        let running = if ours {
+            fixture::operator(&test.cluster, &[])
+        } else {
+            test.cluster.run_external_secrets(controller, &[])
         };
-        a_token_of_another_namespace_is_not_used(&stage, &running);
-        a_secret_that_is_anothers_stays(&stage);
-        a_cluster_store_says_where_it_may_be_used(&stage);
+        a_token_of_another_namespace_is_not_used(&test, &running);
+        a_secret_that_is_anothers_stays(&test);
+        a_cluster_store_says_where_it_may_be_used(&test);
     }
 }
 
-fn a_token_of_another_namespace_is_not_used(stage: &TestCluster, running: &Running) {
-    let cluster = &stage.cluster;
-    let _there_or_not = cluster.kubectl(&["create", "namespace", "intruder"]);
-    let mut store = stage.world.store(
+fn a_token_of_another_namespace_is_not_used(test: &TestCluster, running: &Running) {
+    let cluster = &test.cluster;
+    // The namespace may exist already.
+    let _ = cluster.kubectl(&["create", "namespace", "intruder"]);
+    let mut store = test.server.store(
         VERSION,
         "SecretStore",
         "reaching",
@@ -245,9 +240,9 @@ fn a_token_of_another_namespace_is_not_used(stage: &TestCluster, running: &Runni
         "connect-token",
     );
     let reference = &mut store["spec"]["provider"]["onepassword"]["auth"]["secretRef"]["connectTokenSecretRef"];
-    reference["namespace"] = json!(stage.namespace);
+    reference["namespace"] = json!(test.namespace);
     cluster.apply(&store.to_string());
-    let mut secret = stage.manifest("stolen", "reaching", "db", "username");
+    let mut secret = test.manifest("stolen", "reaching", "db", "username");
     secret["metadata"]["namespace"] = json!("intruder");
     cluster.apply(&secret.to_string());
     let condition = |plural: &str, name: &str| {
@@ -270,52 +265,52 @@ fn a_token_of_another_namespace_is_not_used(stage: &TestCluster, running: &Runni
     assert!(cluster.get(&fixture::secret("intruder", "stolen")).is_none());
 }
 
-fn a_secret_that_is_anothers_stays(stage: &TestCluster) {
-    let cluster = &stage.cluster;
-    stage.external_secret("owner", "store", "simple", "a");
-    stage.wait_value("owner", "1");
-    stage.wait_ready("owner", "True");
-    let mut second = stage.manifest("second", "store", "simple", "b");
+fn a_secret_that_is_anothers_stays(test: &TestCluster) {
+    let cluster = &test.cluster;
+    test.external_secret("owner", "store", "simple", "a");
+    test.wait_value("owner", "1");
+    test.wait_ready("owner", "True");
+    let mut second = test.manifest("second", "store", "simple", "b");
     second["spec"]["target"] = json!({"name": "owner"});
     cluster.apply(&second.to_string());
-    let condition = stage.wait_ready("second", "False");
+    let condition = test.wait_ready("second", "False");
     assert_eq!(condition["message"], "target is owned by another ExternalSecret");
-    stage.wait_value("owner", "1");
+    test.wait_value("owner", "1");
 
     // A Secret that a controller of another kind owns.
     let config_map = cluster
-        .get(&format!("/api/v1/namespaces/{}/configmaps/templates", stage.namespace))
+        .get(&format!("/api/v1/namespaces/{}/configmaps/templates", test.namespace))
         .expect("it");
     let uid = config_map["metadata"]["uid"].clone();
     let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "templates", "uid": uid, "controller": true}]);
     cluster.apply(
         &json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "foreign", "namespace": stage.namespace, "ownerReferences": owner},
+        "metadata": {"name": "foreign", "namespace": test.namespace, "ownerReferences": owner},
         "stringData": {"v": "theirs"}})
         .to_string(),
     );
-    stage.external_secret("foreign", "store", "simple", "a");
-    let condition = stage.wait_ready("foreign", "False");
+    test.external_secret("foreign", "store", "simple", "a");
+    let condition = test.wait_ready("foreign", "False");
     assert_eq!(condition["message"], "failed to take ownership of target secret");
-    stage.wait_value("foreign", "theirs");
+    test.wait_value("foreign", "theirs");
 }
 
 /// `kubectl describe` shows the current error, not an earlier one.
 #[test]
 fn events_name_the_current_error() {
-    let Some(stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
-    stage.external_secret("wrong", "store", "no-such-item", "a");
-    told(&stage, "wrong", "no-such-item");
-    stage.external_secret("wrong", "store", "another-item", "a");
-    told(&stage, "wrong", "another-item");
+    let Some(test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
+    test.external_secret("wrong", "store", "no-such-item", "a");
+    wait_for_failure_event(&test, "wrong", "no-such-item");
+    test.external_secret("wrong", "store", "another-item", "a");
+    wait_for_failure_event(&test, "wrong", "another-item");
 }
 
 /// With the rights of External Secrets' own ClusterRole, which has events of the core group only.
 #[test]
 fn core_group_events_are_written_if_only_those_are_allowed() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
     let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
@@ -343,18 +338,18 @@ fn core_group_events_are_written_if_only_those_are_allowed() {
     let name = role["metadata"]["name"].as_str().expect("a name");
     cluster.must(&["patch", "clusterrole", name, "--type=json", "-p", &core]);
     let operator = cluster.run("operator", &mut command);
-    stage.external_secret("wrong", "store", "no-such-item", "a");
-    told(&stage, "wrong", "no-such-item");
+    test.external_secret("wrong", "store", "no-such-item", "a");
+    wait_for_failure_event(&test, "wrong", "no-such-item");
     // The same failure again increases the count of the event.
     let force = ["external-secrets.io/force-sync=1", "--overwrite"];
     cluster.must(
         &[
-            &["annotate", "externalsecret", "wrong", "-n", stage.namespace],
+            &["annotate", "externalsecret", "wrong", "-n", test.namespace],
             &force[..],
         ]
         .concat(),
     );
-    let path = format!("/api/v1/namespaces/{}/events", stage.namespace);
+    let path = format!("/api/v1/namespaces/{}/events", test.namespace);
     cluster.wait_for(&path, |events| {
         let events = events["items"].as_array()?;
         let of_it = |event: &&serde_json::Value| event["reason"] == "UpdateFailed";
@@ -369,31 +364,31 @@ fn core_group_events_are_written_if_only_those_are_allowed() {
 }
 
 /// Waits for an event about a failure of an ExternalSecret whose message contains a text.
-fn told(stage: &TestCluster, name: &str, what: &str) {
+fn wait_for_failure_event(test: &TestCluster, name: &str, what: &str) {
     let selector = format!("involvedObject.name={name},reason=UpdateFailed");
-    let told = wait_until(|| {
-        let events = stage
+    let found = wait_until(|| {
+        let events = test
             .cluster
-            .must(&["get", "events", "-n", stage.namespace, "--field-selector", &selector]);
+            .must(&["get", "events", "-n", test.namespace, "--field-selector", &selector]);
         events.contains(what).then_some(())
     });
-    assert!(told.is_some(), "no event says {what}");
+    assert!(found.is_some(), "no event says {what}");
 }
 
-fn a_cluster_store_says_where_it_may_be_used(stage: &TestCluster) {
-    let mut denied = stage.manifest("denied", "elsewhere-only", "simple", "a");
+fn a_cluster_store_says_where_it_may_be_used(test: &TestCluster) {
+    let mut denied = test.manifest("denied", "elsewhere-only", "simple", "a");
     denied["spec"]["secretStoreRef"]["kind"] = json!("ClusterSecretStore");
-    stage.cluster.apply(&denied.to_string());
-    let condition = stage.wait_ready("denied", "False");
+    test.cluster.apply(&denied.to_string());
+    let condition = test.wait_ready("denied", "False");
     assert_eq!(condition["message"], "could not get secret data from provider");
-    told(stage, "denied", "denied by spec.condition");
-    assert!(stage.cluster.get(&fixture::secret(stage.namespace, "denied")).is_none());
+    wait_for_failure_event(test, "denied", "denied by spec.condition");
+    assert!(test.cluster.get(&fixture::secret(test.namespace, "denied")).is_none());
 }
 
 /// The operator knows every flag that the chart's Deployment can have.
 #[test]
 fn the_charts_flags_are_accepted() {
-    let Some(stage) = TestCluster::set() else { return };
+    let Some(test) = TestCluster::start() else { return };
     let values = [
         "operator.leaderElect=true",
         "operator.leaderElectionID=mine",
@@ -408,14 +403,13 @@ fn the_charts_flags_are_accepted() {
         "operator.defaultStore=somewhere",
         "operator.autoRestart=true",
     ];
-    let Some(mut command) = fixture::installed(&stage.cluster, &values) else {
+    let Some(mut command) = fixture::installed(&test.cluster, &values) else {
         return;
     };
-    let operator = stage.cluster.run("operator", &mut command);
-    ready(&stage.cluster, &operator);
+    let operator = test.cluster.run("operator", &mut command);
+    ready(&test.cluster, &operator);
     let lease = "/apis/coordination.k8s.io/v1/namespaces/external-secrets/leases/mine";
-    stage
-        .cluster
+    test.cluster
         .wait_for(lease, |lease| lease["spec"]["holderIdentity"].as_str().map(drop));
     let running = wait_until(|| operator.log().contains("operator is running").then_some(()));
     assert!(running.is_some(), "{}", operator.log());

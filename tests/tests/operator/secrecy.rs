@@ -10,17 +10,17 @@ use super::front::{forward, serve};
 /// A value that the API server quotes when it refuses a Secret with it.
 const VALUE: &str = "hunter2!S3CRET#VALUE";
 
-fn assert_secret(told: &str) {
+fn assert_without_value(text: &str) {
     for form in [VALUE, "hunter2", &STANDARD.encode(VALUE)] {
-        assert!(!told.contains(form), "{told}");
+        assert!(!text.contains(form), "{text}");
     }
 }
 
 #[test]
 fn api_server_messages_about_secrets_are_not_repeated() {
-    let Some(stage) = TestCluster::set() else { return };
-    let cluster = &stage.cluster;
-    stage.set_field("simple", "a", VALUE);
+    let Some(test) = TestCluster::start() else { return };
+    let cluster = &test.cluster;
+    test.set_field("simple", "a", VALUE);
     // A policy whose message quotes the Secret.
     let policies = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -36,7 +36,7 @@ fn api_server_messages_about_secrets_are_not_repeated() {
     cluster.apply(&policies.to_string());
     let operator = fixture::operator(cluster, &["--log-level=debug"]);
     let apply = |name: &str, template: Value| {
-        let mut manifest = stage.manifest(name, "store", "simple", "a");
+        let mut manifest = test.manifest(name, "store", "simple", "a");
         manifest["spec"]["target"] = json!({"template": template});
         cluster.apply(&manifest.to_string());
     };
@@ -57,60 +57,61 @@ fn api_server_messages_about_secrets_are_not_repeated() {
     let denied = "the ValidatingAdmissionPolicy \"chatty\"";
     for attempt in 0.. {
         let name = format!("denied-{attempt}");
-        stage.external_secret(&name, "store", "simple", "a");
+        test.external_secret(&name, "store", "simple", "a");
         let condition = cluster.wait_for(
-            &fixture::path(stage.namespace, "externalsecrets", &name, &stage.version),
+            &fixture::path(test.namespace, "externalsecrets", &name, &test.version),
             |object| {
                 let condition = &object["status"]["conditions"][0];
                 condition.is_object().then(|| condition.clone())
             },
         );
         if condition["status"] == "False" {
-            stage.wait_event(&name, "UpdateFailed", denied);
+            test.wait_event(&name, "UpdateFailed", denied);
             break;
         }
     }
-    stage.wait_event("in-a-label", "UpdateFailed", "metadata.labels (invalid value)");
-    stage.wait_event(
+    test.wait_event("in-a-label", "UpdateFailed", "metadata.labels (invalid value)");
+    test.wait_event(
         "in-an-annotations-key",
         "UpdateFailed",
         "metadata.annotations (invalid value)",
     );
-    stage.wait_event("as-a-key", "UpdateFailed", "data[…] (invalid value)");
-    stage.wait_event("as-a-key-of-a-list", "UpdateFailed", "its entry 1");
+    test.wait_event("as-a-key", "UpdateFailed", "data[…] (invalid value)");
+    test.wait_event("as-a-key-of-a-list", "UpdateFailed", "its entry 1");
     for path in [
-        format!("/api/v1/namespaces/{}/events", stage.namespace),
-        fixture::path(stage.namespace, "externalsecrets", "", &stage.version),
+        format!("/api/v1/namespaces/{}/events", test.namespace),
+        fixture::path(test.namespace, "externalsecrets", "", &test.version),
     ] {
-        let told = cluster.get(&path).expect("a list").to_string();
-        assert_secret(&told);
+        let text = cluster.get(&path).expect("a list").to_string();
+        assert_without_value(&text);
     }
     let metrics = fixture::ask(cluster, fixture::METRICS, "/metrics")
         .expect("metrics")
         .text();
     assert!(metrics.contains("externalsecret_sync_calls_error"), "{metrics}");
-    for told in [operator.log(), metrics] {
-        assert_secret(&told);
+    for text in [operator.log(), metrics] {
+        assert_without_value(&text);
     }
 }
 
 /// Both a server that quotes the values that it refuses, and a server that is no Connect server.
 #[test]
 fn connect_server_messages_about_values_are_not_repeated() {
-    let Some(stage) = TestCluster::set() else { return };
-    let (cluster, namespace) = (&stage.cluster, stage.namespace);
-    let upstream = stage.world.pair.address();
-    let quoting = serve(move |request| match request.starts_with(b"POST ") {
-        true => Some(refusal(
-            400,
-            &json!({"status": 400, "message": format!("{VALUE} is no value")}),
-        )),
-        false => forward(upstream, request),
+    let Some(test) = TestCluster::start() else { return };
+    let (cluster, namespace) = (&test.cluster, test.namespace);
+    let upstream = test.server.pair.address();
+    let quoting = serve(move |request| {
+        if request.starts_with(b"POST ") {
+            let message = format!("{VALUE} is no value");
+            Some(refusal(400, &json!({"status": 400, "message": message})))
+        } else {
+            forward(upstream, request)
+        }
     });
-    stage.add_store("quoting", quoting);
+    test.add_store("quoting", quoting);
     // An answer in the form of the API server's errors.
     let internal = serve(|_| Some(refusal(403, &json!({"kind": "Status", "code": 403, "message": VALUE}))));
-    stage.add_store("internal", internal);
+    test.add_store("internal", internal);
     let operator = fixture::operator(cluster, &["--log-level=debug", "--enable-flood-gate=false"]);
     let meta = |name: &str| json!({"name": name, "namespace": namespace});
     cluster.apply(
@@ -123,19 +124,19 @@ fn connect_server_messages_about_values_are_not_repeated() {
                 "data": [{"match": {"secretKey": "v", "remoteRef": {"remoteKey": "refused"}}}]}})
         .to_string(),
     );
-    stage.external_secret("asking", "internal", "simple", "a");
-    stage.wait_event("pushed", "Errored", "status 400: the server refused");
-    stage.wait_event("asking", "UpdateFailed", "status 403: Forbidden");
-    stage.wait_event("internal", "InvalidProviderConfig", "status 403: Forbidden");
+    test.external_secret("asking", "internal", "simple", "a");
+    test.wait_event("pushed", "Errored", "status 400: the server refused");
+    test.wait_event("asking", "UpdateFailed", "status 403: Forbidden");
+    test.wait_event("internal", "InvalidProviderConfig", "status 403: Forbidden");
     for path in [
         format!("/api/v1/namespaces/{namespace}/events"),
-        fixture::path(namespace, "externalsecrets", "", &stage.version),
-        fixture::path(namespace, "secretstores", "", &stage.version),
+        fixture::path(namespace, "externalsecrets", "", &test.version),
+        fixture::path(namespace, "secretstores", "", &test.version),
         fixture::path(namespace, "pushsecrets", "", "external-secrets.io/v1alpha1"),
     ] {
-        assert_secret(&cluster.get(&path).expect("a list").to_string());
+        assert_without_value(&cluster.get(&path).expect("a list").to_string());
     }
-    assert_secret(&operator.log());
+    assert_without_value(&operator.log());
 }
 
 fn refusal(status: u16, body: &Value) -> Vec<u8> {

@@ -7,16 +7,16 @@ use super::fixture::{self, TestCluster};
 
 #[test]
 fn a_changed_template_is_used_at_once() {
-    let Some(stage) = TestCluster::set() else { return };
-    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let Some(test) = TestCluster::start() else { return };
+    let (cluster, namespace) = (&test.cluster, test.namespace);
     let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
     let operator = cluster.run("operator", &mut command);
     let apply = |name: &str, kind: &str, source: &str| {
-        cluster.apply(&templated(&stage, name, kind, source).to_string());
+        cluster.apply(&templated(&test, name, kind, source).to_string());
     };
-    let wait = |name: &str, conf: &str| wait_conf(&stage, name, conf);
+    let wait = |name: &str, conf: &str| wait_conf(&test, name, conf);
     for (name, kind) in [("of-config-map", "configMap"), ("of-secret", "secret")] {
         apply(name, kind, "templates");
         wait(name, "user=app");
@@ -44,7 +44,7 @@ fn a_changed_template_is_used_at_once() {
 
     // A ConfigMap that does not exist yet.
     apply("early", "configMap", "late");
-    stage.wait_event("early", "UpdateFailed", "configmaps \"late\" not found");
+    test.wait_event("early", "UpdateFailed", "configmaps \"late\" not found");
     let late = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": namespace},
         "data": {"conf": "late={{ .u }}"}});
     cluster.apply(&late.to_string());
@@ -55,8 +55,8 @@ fn a_changed_template_is_used_at_once() {
 /// With the rights of an older chart, which allow to read ConfigMaps but not to list and watch them.
 #[test]
 fn a_template_without_watch_rights_is_read_at_the_next_refresh() {
-    let Some(stage) = TestCluster::set() else { return };
-    let (cluster, namespace) = (&stage.cluster, stage.namespace);
+    let Some(test) = TestCluster::start() else { return };
+    let (cluster, namespace) = (&test.cluster, test.namespace);
     let Some(mut command) = fixture::installed(cluster, &[]) else {
         return;
     };
@@ -69,24 +69,24 @@ fn a_template_without_watch_rights_is_read_at_the_next_refresh() {
     cluster.must(&["patch", "clusterrole", name, "--type=json", "-p", &patch]);
     let operator = cluster.run("operator", &mut command);
     for name in ["one", "two"] {
-        cluster.apply(&templated(&stage, name, "configMap", "templates").to_string());
-        wait_conf(&stage, name, "user=app");
+        cluster.apply(&templated(&test, name, "configMap", "templates").to_string());
+        wait_conf(&test, name, "user=app");
     }
-    let told = "a change of a template is noticed at the next refresh only";
-    wait_until(|| operator.log().contains(told).then_some(())).expect("the log says so");
+    let warning = "a change of a template is noticed at the next refresh only";
+    wait_until(|| operator.log().contains(warning).then_some(())).expect("the log says so");
     let change = r#"{"data":{"conf":"later={{ .u }}"}}"#;
     cluster.must(&["patch", "configmap", "templates", "-n", namespace, "-p", change]);
     for name in ["one", "two"] {
-        stage.force_sync(name);
-        wait_conf(&stage, name, "later=app");
+        test.force_sync(name);
+        wait_conf(&test, name, "later=app");
     }
-    assert_eq!(operator.log().matches(told).count(), 1, "{}", operator.log());
+    assert_eq!(operator.log().matches(warning).count(), 1, "{}", operator.log());
     fixture::assert_nothing_forbidden(&operator);
 }
 
 /// An ExternalSecret whose template is in an object of this kind and name.
-fn templated(stage: &TestCluster, name: &str, kind: &str, source: &str) -> Value {
-    let mut manifest = stage.manifest(name, "store", "db", "username");
+fn templated(test: &TestCluster, name: &str, kind: &str, source: &str) -> Value {
+    let mut manifest = test.manifest(name, "store", "db", "username");
     manifest["spec"]["refreshInterval"] = json!("24h");
     manifest["spec"]["data"][0]["secretKey"] = json!("u");
     manifest["spec"]["target"] = json!({"template": {
@@ -94,20 +94,18 @@ fn templated(stage: &TestCluster, name: &str, kind: &str, source: &str) -> Value
     manifest
 }
 
-fn wait_conf(stage: &TestCluster, name: &str, conf: &str) {
-    stage
-        .cluster
-        .wait_for(&fixture::secret(stage.namespace, name), |secret| {
-            (fixture::value(secret, "conf").as_deref() == Some(conf)).then_some(())
-        });
+fn wait_conf(test: &TestCluster, name: &str, conf: &str) {
+    test.cluster.wait_for(&fixture::secret(test.namespace, name), |secret| {
+        (fixture::value(secret, "conf").as_deref() == Some(conf)).then_some(())
+    });
 }
 
 #[test]
 fn lost_keys_of_a_rewrite_are_reported() {
-    let Some(stage) = TestCluster::set() else { return };
-    let _operator = fixture::operator(&stage.cluster, &[]);
+    let Some(test) = TestCluster::start() else { return };
+    let _operator = fixture::operator(&test.cluster, &[]);
     let apply = |name: &str, source: &str, target: &str, policy: &str| {
-        let mut manifest = stage.manifest(name, "store", "simple", "a");
+        let mut manifest = test.manifest(name, "store", "simple", "a");
         let spec = manifest["spec"].as_object_mut().expect("a spec");
         spec.remove("data");
         spec.insert(
@@ -115,29 +113,29 @@ fn lost_keys_of_a_rewrite_are_reported() {
             json!([{"extract": {"key": "simple"}, "rewrite": [{"regexp": {"source": source, "target": target}}]}]),
         );
         spec.insert("target".to_owned(), json!({"deletionPolicy": policy}));
-        stage.cluster.apply(&manifest.to_string());
+        test.cluster.apply(&manifest.to_string());
     };
     apply("joined", "^[ab]$", "v", "Retain");
-    let told = stage.wait_event(
+    let event = test.wait_event(
         "joined",
         "KeysLost",
         "spec.dataFrom[0].rewrite[0] turns the keys \"a\", \"b\" into the same key \"v\"",
     );
-    assert_eq!(told["type"], "Warning");
-    stage.wait_value("joined", "2");
+    assert_eq!(event["type"], "Warning");
+    test.wait_value("joined", "2");
     // In Go's syntax `$1_key` names a group `1_key`, which does not exist and so is empty.
     apply("emptied", "(.*)", "$1_key", "Retain");
-    stage.wait_event(
+    test.wait_event(
         "emptied",
         "KeysLost",
         "turns the keys \"a\", \"b\", \"notesPlain\" into the empty key",
     );
-    stage.wait_ready("emptied", "True");
+    test.wait_ready("emptied", "True");
     // A mistake in a rewrite does not count as a deletion of the items.
     apply("kept", "^x$", "y", "Delete");
-    let secret = fixture::secret(stage.namespace, "kept");
-    stage.cluster.wait_for(&secret, |secret| fixture::value(secret, "a"));
+    let secret = fixture::secret(test.namespace, "kept");
+    test.cluster.wait_for(&secret, |secret| fixture::value(secret, "a"));
     apply("kept", "(.*)", "$1_key", "Delete");
-    stage.wait_event("kept", "UpdateFailed", "the Secret is not deleted");
-    assert!(stage.cluster.get(&secret).is_some(), "the Secret is gone");
+    test.wait_event("kept", "UpdateFailed", "the Secret is not deleted");
+    assert!(test.cluster.get(&secret).is_some(), "the Secret is gone");
 }

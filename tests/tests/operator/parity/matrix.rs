@@ -1,11 +1,11 @@
-//! Cases that are every way to combine a few things, and what is done by hand to the Secrets of some.
+//! Generated cases: all combinations of the policies, and manual changes of the Secrets of some.
 
 use serde_json::{Value, json};
 
 const CREATION: [&str; 5] = ["Owner", "Orphan", "Merge", "None", "CreateOrMerge"];
 const DELETION: [&str; 3] = ["Delete", "Merge", "Retain"];
 
-/// What is done by hand to a Secret in the second act, as merge patches; `null` deletes it.
+/// Manual changes of a Secret in the second phase, as merge patches. `null` deletes the Secret.
 pub(super) fn drifts() -> Vec<(&'static str, Value)> {
     let own = |name: &str| format!("reconcile.external-secrets.io/{name}");
     vec![
@@ -27,10 +27,15 @@ pub(super) fn drifts() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every creation policy with every deletion policy, where a value changes and another vanishes (`change-…`), and where
-/// all vanish (`vanish-…`); every drift of three creation policies (`drift-…`); every refresh policy (`refresh-…`),
-/// with and without a drift, and left alone; and what is immutable (`immutable-…`). The Secrets that some merge into
-/// come first.
+/// The ExternalSecrets, by the beginning of their names:
+///
+/// - `change-`: every creation policy with every deletion policy; one value changes and another is deleted.
+/// - `vanish-`: the same; all values are deleted.
+/// - `immutable-`: immutable Secrets.
+/// - `drift-`: three creation policies with every manual change.
+/// - `refresh-`: every refresh policy, with and without a manual change, and without `force-sync` (`-alone`).
+///
+/// A case that merges into a Secret is preceded by this Secret.
 pub(super) fn cases(version: &str) -> Vec<Value> {
     let changing = || json!([{"extract": {"key": "shifting"}}]);
     let vanishing = || json!([{"find": {"path": "fleeting"}}]);

@@ -1,21 +1,22 @@
-//! What is compared: all that either operator makes or says, without what is another one at each run.
+//! The compared state: the objects and events that an operator writes, without ids, times and other values that differ
+//! between runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::Cluster;
 
-use super::acts::NAMESPACES;
 use super::fixture::{self, TestServer};
+use super::phases::NAMESPACES;
 
-/// By kind and name; what is not in the namespace `parity` has its namespace before its name.
+/// Objects by `KIND NAME`; outside of the namespace `parity` by `KIND NAMESPACE/NAME`.
 pub(super) type Snapshot = BTreeMap<String, Value>;
 
 const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const FORCE_SYNC: &str = "force-sync";
 
-/// All there is now.
-pub(super) fn take(cluster: &Cluster, world: &TestServer) -> Snapshot {
+/// Reads the present state.
+pub(super) fn take(cluster: &Cluster, server: &TestServer) -> Snapshot {
     let version = fixture::version(cluster);
     let list = |path: &str| -> Vec<Value> {
         let list = cluster.get(path).unwrap_or_default();
@@ -25,11 +26,11 @@ pub(super) fn take(cluster: &Cluster, world: &TestServer) -> Snapshot {
     for kind in ["ClusterSecretStore", "ClusterExternalSecret"] {
         let plural = format!("{}s", kind.to_lowercase());
         for object in list(&format!("/apis/{version}/{plural}")) {
-            let told = match kind {
+            let state = match kind {
                 "ClusterSecretStore" => store(&object),
                 _ => cluster_external_secret(&object),
             };
-            snapshot.insert(format!("{kind} {}", text(&object["metadata"]["name"])), told);
+            snapshot.insert(format!("{kind} {}", text(&object["metadata"]["name"])), state);
         }
     }
     for namespace in NAMESPACES {
@@ -41,17 +42,17 @@ pub(super) fn take(cluster: &Cluster, world: &TestServer) -> Snapshot {
             snapshot.insert(key("SecretStore", &object), store(&object));
         }
         let external_secrets = list(&fixture::path(namespace, "externalsecrets", "", &version));
-        let events = events(&list(&format!("/api/v1/namespaces/{namespace}/events")), world);
+        let events = events(&list(&format!("/api/v1/namespaces/{namespace}/events")), server);
         for object in &external_secrets {
-            let mut told = external_secret(object);
-            told["events"] = json!(events.get(text(&object["metadata"]["name"])));
+            let mut state = external_secret(object);
+            state["events"] = json!(events.get(text(&object["metadata"]["name"])));
             if namespace != "parity" {
-                told["as made"] = as_made(object);
+                state["created object"] = created_object(object);
             }
-            snapshot.insert(key("ExternalSecret", object), told);
+            snapshot.insert(key("ExternalSecret", object), state);
         }
         for object in list(&format!("/api/v1/namespaces/{namespace}/secrets")) {
-            // Made anew for each world, and by none of the two.
+            // The test makes this Secret, with another token in each run.
             if object["metadata"]["name"] != "connect-token" {
                 snapshot.insert(key("Secret", &object), secret(&object, &external_secrets));
             }
@@ -60,11 +61,11 @@ pub(super) fn take(cluster: &Cluster, world: &TestServer) -> Snapshot {
     snapshot
 }
 
-/// The same without what `force-sync` with another word changes.
-pub(super) fn without_words(snapshot: &Snapshot) -> Snapshot {
+/// The snapshot without the values that change with the value of the annotation `force-sync`.
+pub(super) fn without_force_sync(snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = snapshot.clone();
-    for told in snapshot.values_mut().filter_map(Value::as_object_mut) {
-        told.remove("syncedResourceVersion");
+    for state in snapshot.values_mut().filter_map(Value::as_object_mut) {
+        state.remove("syncedResourceVersion");
     }
     snapshot
 }
@@ -76,7 +77,14 @@ fn text(value: &Value) -> &str {
 fn conditions(object: &Value) -> Value {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     conditions
-        .map(|told| json!([told["type"], told["status"], told["reason"], told["message"]]))
+        .map(|condition| {
+            json!([
+                condition["type"],
+                condition["status"],
+                condition["reason"],
+                condition["message"]
+            ])
+        })
         .collect()
 }
 
@@ -84,7 +92,7 @@ fn store(object: &Value) -> Value {
     json!({"conditions": conditions(object), "capabilities": object["status"]["capabilities"]})
 }
 
-/// Without its finalizer, which is not put on by us: see `cluster_external_secret.rs`.
+/// Without the finalizers, because the operator adds none: see `cluster_external_secret.rs`.
 fn cluster_external_secret(object: &Value) -> Value {
     let status = &object["status"];
     json!({
@@ -106,8 +114,8 @@ fn external_secret(object: &Value) -> Value {
     })
 }
 
-/// An ExternalSecret that a ClusterExternalSecret makes, as it was made.
-fn as_made(object: &Value) -> Value {
+/// The parts of an ExternalSecret that its ClusterExternalSecret sets.
+fn created_object(object: &Value) -> Value {
     let meta = &object["metadata"];
     let mut owners = meta["ownerReferences"].clone();
     for owner in owners.as_array_mut().into_iter().flatten() {
@@ -120,14 +128,14 @@ fn secret(object: &Value, external_secrets: &[Value]) -> Value {
     let mut secret = object.clone();
     let mut meta = secret["metadata"].take();
     for owner in meta["ownerReferences"].as_array_mut().into_iter().flatten() {
-        // Objects that are made anew have other uids: told is whether it is the owner's.
+        // Uids differ between runs, so only this is compared: whether the uid is that of an existing ExternalSecret.
         let is_owner = |object: &&Value| object["metadata"]["uid"] == owner["uid"];
         owner["uid"] = json!(external_secrets.iter().any(|object| is_owner(&object)));
     }
     if let Some(annotations) = meta["annotations"].as_object_mut() {
-        // How often that was asked for depends on how fast each is.
+        // Its value depends on the number of forced refreshes, and so on the speed of each operator.
         annotations.remove(FORCE_SYNC);
-        // It repeats the case, in the words of the version that was applied.
+        // A copy of the ExternalSecret's manifest, which contains the API version.
         let applied = annotations.get(APPLIED).cloned();
         let is_applied = |object: &Value| Some(&object["metadata"]["annotations"][APPLIED]) == applied.as_ref();
         if applied.is_some() && external_secrets.iter().any(is_applied) {
@@ -144,26 +152,26 @@ fn secret(object: &Value, external_secrets: &[Value]) -> Value {
     secret
 }
 
-/// What was said of each ExternalSecret. How often, and in which order, is chance.
-fn events(events: &[Value], world: &TestServer) -> BTreeMap<String, BTreeSet<[String; 3]>> {
-    let mut said: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+/// The events about each ExternalSecret. Their number and order differ between runs.
+fn events(events: &[Value], server: &TestServer) -> BTreeMap<String, BTreeSet<[String; 3]>> {
+    let mut by_name: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for event in events
         .iter()
         .filter(|event| event["involvedObject"]["kind"] == "ExternalSecret")
     {
-        let message = without_ids(&text(&event["message"]).replace(&world.host(), "HOST"));
-        let words = [
+        let message = without_ids(&text(&event["message"]).replace(&server.host(), "HOST"));
+        let event_texts = [
             text(&event["type"]).to_owned(),
             text(&event["reason"]).to_owned(),
             message,
         ];
         let name = text(&event["involvedObject"]["name"]).to_owned();
-        said.entry(name).or_default().insert(words);
+        by_name.entry(name).or_default().insert(event_texts);
     }
-    said
+    by_name
 }
 
-/// Vaults and items have other ids in each world.
+/// Replaces the ids of vaults and items, which differ between servers.
 fn without_ids(text: &str) -> String {
     let is_id = |word: &str| {
         word.len() == 26

@@ -1,16 +1,16 @@
-//! The commands as written.
+//! The commands of Anton's documentation, word for word.
 //!
-//! There is no kubelet here, so no Pod runs. What stands in for the commands that need one:
+//! The cluster has no nodes, so no Pod runs. The commands that need a Pod are replaced:
 //!
-//! | command | stands in |
+//! | command | replaced by |
 //! |---|---|
-//! | `kubectl get pods` | Pods made by hand from the Deployments' templates: listed, never run |
-//! | `kubectl logs -l …` | the same selector finds the Pod; the log read is that of the process |
-//! | `kubectl port-forward …` | curl's `connect-to`: `localhost:8080` is the server's own address |
-//! | `kubectl exec … -- curl …` | the same curl, beside the server |
-//! | `kubectl exec … -- env \| grep …` | `env` with the variables that the Deployment names, out of the Secret |
+//! | `kubectl get pods` | the same; the test creates Pods from the Deployments' templates, which never run |
+//! | `kubectl logs -l …` | `kubectl get pods` with the same selector, and the log of the process |
+//! | `kubectl port-forward …` | curl's `connect-to`, which sends `localhost:8080` to the server's address |
+//! | `kubectl exec … -- curl …` | the same curl on this machine |
+//! | `kubectl exec … -- env \| grep …` | `env` with the Deployment's variables, taken from the Secret |
 //!
-//! Services route nowhere either: `HTTP_PROXY` names a proxy that knows the two names of the Connect server.
+//! Services have no endpoints either, so `HTTP_PROXY` names a proxy that forwards the two names of the Connect server.
 
 use std::env;
 use std::fs;
@@ -21,21 +21,21 @@ use sidevault_tests::sops::Sops;
 
 use super::super::fixture::{self, VERSION};
 use super::stack::{Stack, condition, row};
-use super::{CONNECT, DEFAULT_STORE, EXTERNAL_SECRETS, MADE, OPERATOR, STORES};
+use super::{CONNECT, DEFAULT_STORE, EXPECTED_SECRETS, EXTERNAL_SECRETS, OPERATOR, STORES};
 
 #[test]
-fn the_seed_commands_work() {
-    let Some(stack) = Stack::set(&fixture::definitions()) else {
+fn antons_commands_work() {
+    let Some(stack) = Stack::start(&fixture::definitions()) else {
         return;
     };
     for (name, manifests) in [("operator", OPERATOR), ("connect", CONNECT), ("stores", STORES)] {
-        stack.taken(name, manifests);
+        stack.apply_strictly(name, manifests);
     }
-    stack.put_token();
+    stack.set_token();
     let operator = stack.operator(&[DEFAULT_STORE]);
-    stack.taken("external-secrets", EXTERNAL_SECRETS);
-    for made in MADE {
-        stack.made(&made);
+    stack.apply_strictly("external-secrets", EXTERNAL_SECRETS);
+    for expected in EXPECTED_SECRETS {
+        stack.wait_for_secret(&expected);
     }
     for (namespace, name) in [("database", "postgres-credentials"), ("default", "rotating-api-key")] {
         condition(
@@ -51,8 +51,8 @@ fn the_seed_commands_work() {
 }
 
 fn health_checks(stack: &Stack) {
-    stack.pod("external-secrets");
-    stack.pod("onepassword-connect");
+    stack.create_pod("external-secrets");
+    stack.create_pod("onepassword-connect");
     let pods = stack.run("kubectl get pods -n external-secrets");
     assert!(
         row(&pods, "external-secrets-0").is_some() && row(&pods, "onepassword-connect-0").is_some(),
@@ -132,7 +132,7 @@ fn troubleshooting(stack: &Stack, operator: &Running) {
         "{described}"
     );
 
-    // As written it asks for a SecretStore, and the one of this name is a ClusterSecretStore.
+    // The documentation asks for a SecretStore, but the object of this name is a ClusterSecretStore.
     let output = stack.output("kubectl get secretstore onepassword-cluster-store -o yaml");
     assert!(String::from_utf8_lossy(&output.stderr).contains("NotFound"));
     let store = stack.run("kubectl get clustersecretstore onepassword-cluster-store -o yaml");
@@ -145,11 +145,12 @@ fn troubleshooting(stack: &Stack, operator: &Running) {
 
 fn management(stack: &Stack) {
     let path = fixture::path("database", "externalsecrets", "postgres-credentials", VERSION);
-    let before = stack.cluster.get(&path).expect("it")["status"]["syncedResourceVersion"].clone();
-    let said = stack.run(
+    let external_secret = stack.cluster.get(&path).expect("the ExternalSecret");
+    let before = external_secret["status"]["syncedResourceVersion"].clone();
+    let printed = stack.run(
         "kubectl annotate externalsecret postgres-credentials -n database \\\nforce-sync=\"$(date +%s)\" --overwrite",
     );
-    assert!(said.contains("annotated"), "{said}");
+    assert!(printed.contains("annotated"), "{printed}");
     stack.cluster.wait_for(&path, |object| {
         (object["status"]["syncedResourceVersion"] != before).then_some(())
     });
@@ -169,14 +170,14 @@ fn management(stack: &Stack) {
         assert!(secret.contains(word), "no {word} in {secret}");
     }
 
-    // Without a token, as written: the server says what is missing, and nothing else.
+    // The documentation's command sends no token.
     let refused: Value = serde_json::from_str(&stack.run("curl -s http://localhost:8080/v1/vaults")).expect("JSON");
     assert_eq!(refused["status"], 401, "{refused}");
     let items = stack.run(
         "curl -H \"Authorization: Bearer $YOUR_OP_CONNECT_TOKEN\" \\\nhttp://localhost:8080/v1/vaults/secrets/items",
     );
     let items: Value = serde_json::from_str(&items).expect("JSON");
-    assert_eq!(items, json!([]), "the vault is there, and empty");
+    assert_eq!(items, json!([]), "the vault exists and is empty");
     let items = stack.run(
         "curl -H \"Authorization: Bearer $YOUR_OP_CONNECT_TOKEN\" http://localhost:8080/v1/vaults/applications/items",
     );
@@ -222,12 +223,12 @@ fn debugging(stack: &Stack) {
 #[test]
 fn a_legacy_sops_secret_is_migrated() {
     let Some(sops) = Sops::find() else { return };
-    let Some(stack) = Stack::set(&fixture::definitions()) else {
+    let Some(stack) = Stack::start(&fixture::definitions()) else {
         return;
     };
-    stack.taken("connect", CONNECT);
-    stack.taken("stores", STORES);
-    stack.put_token();
+    stack.apply_strictly("connect", CONNECT);
+    stack.apply_strictly("stores", STORES);
+    stack.set_token();
     let _operator = stack.operator(&[]);
     let key = sops.key();
     let plain = "apiVersion: v1\nkind: Secret\nmetadata:\n    name: legacy-sops-secret\n    namespace: application\n\
@@ -243,15 +244,15 @@ fn a_legacy_sops_secret_is_migrated() {
         plain
     );
 
-    // The workload goes on with the Secret while it moves, and has one of the same content afterwards.
+    // The ExternalSecret takes over the existing Secret, with the same content, so workloads are not interrupted.
     stack.run("kubectl apply -f decrypted-secret.yaml");
     let item = r#"{"title":"legacy","category":"PASSWORD","fields":[{"label":"password","value":"old but gold"}]}"#;
     stack.post("applications", item);
-    let moved = json!({"apiVersion": VERSION, "kind": "ExternalSecret",
+    let external_secret = json!({"apiVersion": VERSION, "kind": "ExternalSecret",
         "metadata": {"name": "legacy-sops-secret", "namespace": "application"},
         "spec": {"secretStoreRef": {"kind": "ClusterSecretStore", "name": "onepassword-cluster-store"},
             "data": [{"secretKey": "password", "remoteRef": {"key": "legacy", "property": "password"}}]}});
-    stack.cluster.apply(&moved.to_string());
+    stack.cluster.apply(&external_secret.to_string());
     condition(
         &stack.cluster,
         &fixture::path("application", "externalsecrets", "legacy-sops-secret", VERSION),

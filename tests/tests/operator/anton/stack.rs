@@ -1,4 +1,4 @@
-//! The cluster, the server, and the shell that the stack's people sit at.
+//! The cluster, the Connect server, and the shell in which the commands run.
 
 use std::env;
 use std::fs;
@@ -11,25 +11,25 @@ use sidevault_tests::pair::ServerPair;
 
 use super::super::fixture;
 use super::proxy::Proxy;
-use super::{ITEMS, Made};
+use super::{ExpectedSecret, ITEMS};
 
 const NAMESPACES: [&str; 5] = ["external-secrets", "database", "monitoring", "network", "application"];
-/// What the operator's Deployment says.
+/// The arguments in the operator's Deployment.
 const FLAGS: [&str; 2] = ["--concurrent=1", "--log-level=info"];
 
-/// The cluster with the namespaces, and the Connect server by its names.
+/// A cluster with Anton's namespaces, a Connect server with its items, and a proxy for the server's names.
 pub(super) struct Stack {
     pub(super) cluster: Cluster,
     pub(super) pair: ServerPair,
     pub(super) token: String,
     pub(super) proxy: Proxy,
     pub(super) tools: String,
-    /// Where commands run: with a `.curlrc`.
+    /// The home and working directory of the commands. It has a `.curlrc`.
     pub(super) home: tempfile::TempDir,
 }
 
 impl Stack {
-    pub(super) fn set(definitions: &Path) -> Option<Self> {
+    pub(super) fn start(definitions: &Path) -> Option<Self> {
         let tools = find_tools(&["kubectl"])?;
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
@@ -56,10 +56,10 @@ impl Stack {
         let home = tempfile::tempdir().expect("a directory");
         let curl = format!("connect-to = \"localhost:8080:{}\"\nsilent\n", pair.address());
         fs::write(home.path().join(".curlrc"), curl).expect("a file");
-        let beside = tools.parent().expect("a directory above").display();
+        let parent = tools.parent().expect("a directory above").display();
         let stack = Self {
             proxy: Proxy::start(pair.address()),
-            tools: format!("{}:{beside}", tools.display()),
+            tools: format!("{}:{parent}", tools.display()),
             cluster,
             pair,
             token,
@@ -77,7 +77,7 @@ impl Stack {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    /// Gives an item's first field another value.
+    /// Changes the value of an item's first field.
     pub(super) fn change(&self, vault: &str, title: &str, value: &str) {
         let mut item = self.pair.item(&self.token, vault, title).expect("the item");
         item["fields"][0]["value"] = json!(value);
@@ -96,21 +96,22 @@ impl Stack {
             .kubectl(&["apply", "--validate=strict", "-f", &path.to_string_lossy()])
     }
 
-    /// The API server takes every word.
-    pub(super) fn taken(&self, name: &str, manifests: &str) {
+    /// Applies manifests, which the API server must accept without a warning, such as one about an unknown field.
+    pub(super) fn apply_strictly(&self, name: &str, manifests: &str) {
         let output = self.apply(name, manifests);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && messages.is_empty(), "{name}: {messages}");
     }
 
-    pub(super) fn refused(&self, name: &str, manifests: &str) -> String {
+    /// Applies manifests of which the API server must refuse one, and returns kubectl's error.
+    pub(super) fn apply_refused(&self, name: &str, manifests: &str) -> String {
         let output = self.apply(name, manifests);
-        assert!(!output.status.success(), "{name} is taken");
+        assert!(!output.status.success(), "{name} is accepted");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Puts a real token where the manifest has a word for it.
-    pub(super) fn put_token(&self) {
+    /// Replaces the placeholder in the token's Secret by a valid token.
+    pub(super) fn set_token(&self) {
         let patch = json!({"stringData": {"token": self.token}}).to_string();
         self.cluster.must(&[
             "patch",
@@ -130,7 +131,7 @@ impl Stack {
             .run("operator", command.env("HTTP_PROXY", self.proxy.url()))
     }
 
-    /// The real controller, with what its own Deployment says that this release knows.
+    /// Starts the real controller, with those arguments of the Deployment that this release has.
     pub(super) fn controller(&self, controller: &Path) -> Running {
         let mut command = self.cluster.external_secrets(controller, &["--concurrent=1"]);
         self.cluster
@@ -138,20 +139,20 @@ impl Stack {
     }
 
     /// Waits until a Secret has exactly these values.
-    pub(super) fn made(&self, (namespace, name, type_, values): &Made) {
-        let wanted = values
+    pub(super) fn wait_for_secret(&self, (namespace, name, type_, values): &ExpectedSecret) {
+        let expected = values
             .iter()
             .map(|(key, value)| ((*key).to_owned(), json!(value)))
             .collect::<serde_json::Map<_, _>>();
         self.cluster.wait_for(&fixture::secret(namespace, name), |secret| {
             let data = secret["data"].as_object()?;
             let data = data.keys().map(|key| (key.clone(), json!(fixture::value(secret, key))));
-            (data.collect::<serde_json::Map<_, _>>() == wanted && secret["type"] == *type_).then_some(())
+            (data.collect::<serde_json::Map<_, _>>() == expected && secret["type"] == *type_).then_some(())
         });
     }
 
-    /// A Pod as the Deployment's controllers would make it.
-    pub(super) fn pod(&self, deployment: &str) {
+    /// Creates a Pod from a Deployment's template, as the controller manager would.
+    pub(super) fn create_pod(&self, deployment: &str) {
         let path = format!("/apis/apps/v1/namespaces/external-secrets/deployments/{deployment}");
         let mut pod = self.cluster.get(&path).expect("the Deployment")["spec"]["template"].take();
         pod["apiVersion"] = json!("v1");
@@ -161,7 +162,7 @@ impl Stack {
         self.cluster.apply(&pod.to_string());
     }
 
-    /// A command line for the shell.
+    /// A command line in a shell, with the cluster's kubeconfig and the programs on the PATH.
     pub(super) fn shell(&self, line: &str) -> Command {
         let path = env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("sh");
@@ -178,7 +179,7 @@ impl Stack {
         self.shell(line).output().expect("sh runs")
     }
 
-    /// Runs a command line, which must succeed, and gives what it printed.
+    /// Runs a command line, which must succeed, and returns its standard output.
     pub(super) fn run(&self, line: &str) -> String {
         let output = self.output(line);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -187,7 +188,7 @@ impl Stack {
     }
 }
 
-/// Waits until an object's condition has a status, and gives it.
+/// Waits until an object's condition has a status, and returns the condition.
 pub(super) fn condition(cluster: &Cluster, path: &str, status: &str) -> Value {
     cluster.wait_for(path, |object| {
         let condition = &object["status"]["conditions"][0];
@@ -195,7 +196,7 @@ pub(super) fn condition(cluster: &Cluster, path: &str, status: &str) -> Value {
     })
 }
 
-/// The line of a table that has this word.
+/// The first line of a table in which a word is this one.
 pub(super) fn row(table: &str, word: &str) -> Option<String> {
     table
         .lines()

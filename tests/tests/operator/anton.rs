@@ -1,4 +1,5 @@
-//! The stack this project was asked for: its manifests as written, and its commands as written.
+//! The manifests and commands of the home cluster "Anton" (`deploy/examples/anton`), word for word as its documentation has
+//! them: the API server accepts the manifests, and server and operator make the Secrets from them.
 
 mod commands;
 mod proxy;
@@ -13,13 +14,13 @@ use self::proxy::NAMES;
 use self::stack::{Stack, condition};
 use super::fixture::{self, VERSION};
 
-const OPERATOR: &str = include_str!("seed/05-operator.yaml");
-const STORES: &str = include_str!("seed/10-stores.yaml");
-const EXTERNAL_SECRETS: &str = include_str!("seed/20-external-secrets.yaml");
-const CONNECT: &str = include_str!("seed/30-connect.yaml");
-const ACCESS: &str = include_str!("seed/40-access.yaml");
+const OPERATOR: &str = include_str!("anton/05-operator.yaml");
+const STORES: &str = include_str!("anton/10-stores.yaml");
+const EXTERNAL_SECRETS: &str = include_str!("anton/20-external-secrets.yaml");
+const CONNECT: &str = include_str!("anton/30-connect.yaml");
+const ACCESS: &str = include_str!("anton/40-access.yaml");
 
-/// The store that one of the manifests leaves out.
+/// The flag for the ExternalSecret that names no store.
 const DEFAULT_STORE: &str = "--default-store=ClusterSecretStore/onepassword-cluster-store";
 
 const ITEMS: [(&str, &str); 6] = [
@@ -54,14 +55,14 @@ const ITEMS: [(&str, &str); 6] = [
     ),
 ];
 
-/// The Secrets that come of it: namespace, name, type, and values by key.
-type Made = (
+/// An expected Secret: namespace, name, type, and values by key.
+type ExpectedSecret = (
     &'static str,
     &'static str,
     &'static str,
     &'static [(&'static str, &'static str)],
 );
-const MADE: [Made; 4] = [
+const EXPECTED_SECRETS: [ExpectedSecret; 4] = [
     (
         "database",
         "postgres-secret",
@@ -101,8 +102,8 @@ const MADE: [Made; 4] = [
 ];
 
 #[test]
-fn the_seed_manifests_become_secrets() {
-    let Some(stack) = Stack::set(&fixture::definitions()) else {
+fn antons_manifests_become_secrets() {
+    let Some(stack) = Stack::start(&fixture::definitions()) else {
         return;
     };
     let cluster = &stack.cluster;
@@ -114,11 +115,11 @@ fn the_seed_manifests_become_secrets() {
         ("access", ACCESS),
         ("stores", STORES),
     ] {
-        stack.taken(name, manifests);
+        stack.apply_strictly(name, manifests);
     }
     let connect = cluster
         .get("/apis/apps/v1/namespaces/external-secrets/deployments/onepassword-connect")
-        .expect("it");
+        .expect("the Deployment");
     let pod = &connect["spec"]["template"]["spec"];
     assert_eq!(
         pod["containers"][0]["env"][0],
@@ -144,46 +145,45 @@ fn the_seed_manifests_become_secrets() {
     }
     assert_eq!(pod["volumes"], json!([{"name": "shared-data", "emptyDir": {}}]));
 
-    // The token is still the one of the manifest, which is none.
+    // The manifest's token is a placeholder, so the stores are not valid yet.
     let operator = stack.operator(&[DEFAULT_STORE]);
     let cluster_store = "/apis/external-secrets.io/v1/clustersecretstores/onepassword-cluster-store".to_owned();
     let store = fixture::path("external-secrets", "secretstores", "onepassword-secret-store", VERSION);
     for path in [&cluster_store, &store] {
         assert_eq!(condition(cluster, path, "False")["reason"], "InvalidProviderConfig");
     }
-    stack.taken("external-secrets", EXTERNAL_SECRETS);
+    stack.apply_strictly("external-secrets", EXTERNAL_SECRETS);
     let secret = fixture::path("database", "externalsecrets", "postgres-credentials", VERSION);
     assert_eq!(condition(cluster, &secret, "False")["reason"], "SecretSyncedError");
 
-    stack.put_token();
+    stack.set_token();
     for path in [&cluster_store, &store] {
         assert_eq!(condition(cluster, path, "True")["message"], "store validated");
     }
-    for made in MADE {
-        stack.made(&made);
+    for expected in EXPECTED_SECRETS {
+        stack.wait_for_secret(&expected);
     }
-    // The reader's Role is all of the application namespace's, and nothing made there.
     let log = operator.log();
-    for (_, _, _, values) in MADE {
+    for (_, _, _, values) in EXPECTED_SECRETS {
         assert!(
             values.iter().all(|(_, value)| value.len() < 4 || !log.contains(value)),
             "{log}"
         );
     }
-    assert_eq!(stack.proxy.asked(), NAMES.map(str::to_owned).into());
+    assert_eq!(stack.proxy.requested_hosts(), NAMES.map(str::to_owned).into());
 
-    // A new value of the rotating key is there long before the hour is over.
+    // A changed value is written without waiting for the refresh interval of an hour.
     stack.change("applications", "service-api-credentials", "key-2");
-    stack.made(&("default", "api-key-secret", "Opaque", &[("api-key", "key-2")]));
-    // And "clean up when the ExternalSecret is deleted".
+    stack.wait_for_secret(&("default", "api-key-secret", "Opaque", &[("api-key", "key-2")]));
+    // The Secret is deleted with its ExternalSecret, as the manifest's comment says.
     cluster.must(&["delete", "externalsecret", "rotating-api-key", "--timeout=60s"]);
     cluster.wait_gone(&fixture::secret("default", "api-key-secret"));
 }
 
-/// kubectl's own way, the API server's, and both only to see whether it would go.
+/// Client-side, server-side, and as a dry run of each.
 #[test]
-fn the_seed_manifests_are_accepted_by_every_way_to_apply_them() {
-    let Some(stack) = Stack::set(&fixture::definitions()) else {
+fn antons_manifests_are_accepted_by_every_kind_of_apply() {
+    let Some(stack) = Stack::start(&fixture::definitions()) else {
         return;
     };
     let monitoring = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/monitoring-stubs.yaml");
@@ -198,96 +198,97 @@ fn the_seed_manifests_are_accepted_by_every_way_to_apply_them() {
     for (name, manifests) in all {
         std::fs::write(stack.home.path().join(format!("{name}.yaml")), manifests).expect("a file");
     }
-    let apply = |way: &str, but: &str| {
-        for (name, manifests) in all.into_iter().filter(|(name, _)| *name != but) {
-            let line = format!("kubectl apply --validate=strict {way} -f {name}.yaml");
+    let apply = |flags: &str, except: &str| {
+        for (name, manifests) in all.into_iter().filter(|(name, _)| *name != except) {
+            let line = format!("kubectl apply --validate=strict {flags} -f {name}.yaml");
             let output = stack.output(&line);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.is_empty(), "{line}: {said}");
+            let messages = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && messages.is_empty(), "{line}: {messages}");
             let objects = manifests.lines().filter(|line| line.starts_with("kind:")).count();
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             assert_eq!(printed.lines().count(), objects, "{line}: {printed}");
-            let dry = way.contains("--dry-run");
+            let dry = flags.contains("--dry-run");
             assert!(
                 printed.lines().all(|line| line.ends_with("(server dry run)") == dry),
                 "{printed}"
             );
         }
     };
-    let there = || stack.run("kubectl get externalsecrets,secretstores,clustersecretstores,deployments -A -o name");
-    for way in ["--dry-run=server", "--dry-run=server --server-side"] {
-        apply(way, "");
-        assert_eq!(there(), "", "{way}");
+    let objects = || stack.run("kubectl get externalsecrets,secretstores,clustersecretstores,deployments -A -o name");
+    for flags in ["--dry-run=server", "--dry-run=server --server-side"] {
+        apply(flags, "");
+        assert_eq!(objects(), "", "{flags}");
     }
     apply("--server-side", "");
-    // What was taken is what was written, with nothing left out.
+    // The API server dropped no field.
     for (name, _) in all {
         stack.run(&format!("kubectl diff --server-side -f {name}.yaml"));
     }
     let _operator = stack.operator(&[DEFAULT_STORE]);
-    stack.put_token();
-    for made in MADE {
-        stack.made(&made);
+    stack.set_token();
+    for expected in EXPECTED_SECRETS {
+        stack.wait_for_secret(&expected);
     }
-    // What the operator writes is not in the way of who applies them again. The token is another than the manifest's.
-    for way in ["--dry-run=server --server-side", "--server-side"] {
-        apply(way, "connect");
+    // The manifests can be applied again without a conflict with fields that the operator wrote. `connect` is left out,
+    // because it would set the token back to the placeholder.
+    for flags in ["--dry-run=server --server-side", "--server-side"] {
+        apply(flags, "connect");
     }
-    for made in MADE {
-        stack.made(&made);
+    for expected in EXPECTED_SECRETS {
+        stack.wait_for_secret(&expected);
     }
 
     for name in ["external-secrets", "stores", "access", "connect", "operator"] {
         stack.run(&format!("kubectl delete --timeout=60s -f {name}.yaml"));
     }
-    assert_eq!(there(), "");
+    assert_eq!(objects(), "");
     apply("", "");
 }
 
 #[test]
 fn an_external_secret_without_a_store_reports_that() {
-    let Some(stack) = Stack::set(&fixture::definitions()) else {
+    let Some(stack) = Stack::start(&fixture::definitions()) else {
         return;
     };
-    stack.taken("connect", CONNECT);
-    stack.taken("stores", STORES);
-    stack.put_token();
+    stack.apply_strictly("connect", CONNECT);
+    stack.apply_strictly("stores", STORES);
+    stack.set_token();
     let _operator = stack.operator(&[]);
-    stack.taken("external-secrets", EXTERNAL_SECRETS);
-    stack.made(&MADE[0]);
+    stack.apply_strictly("external-secrets", EXTERNAL_SECRETS);
+    stack.wait_for_secret(&EXPECTED_SECRETS[0]);
     let path = fixture::path("default", "externalsecrets", "rotating-api-key", VERSION);
     let condition = condition(&stack.cluster, &path, "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
-    let told = stack.run("kubectl describe externalsecret rotating-api-key");
+    let description = stack.run("kubectl describe externalsecret rotating-api-key");
     assert!(
-        told.contains("set spec.secretStoreRef, or run the operator with --default-store"),
-        "{told}"
+        description.contains("set spec.secretStoreRef, or run the operator with --default-store"),
+        "{description}"
     );
 }
 
-/// What the real External Secrets makes of the same manifests, as far as its definitions take them.
+/// Of the manifests that External Secrets' own definitions accept.
 #[test]
-fn the_real_controller_makes_the_same_secrets_of_the_seed() {
+fn the_real_controller_makes_the_same_secrets_of_antons_manifests() {
     let Some(controllers) = controllers() else { return };
-    let Some(stack) = Stack::set(&definitions(&controllers[0])) else {
+    let Some(stack) = Stack::start(&definitions(&controllers[0])) else {
         return;
     };
     let cluster = &stack.cluster;
     for (name, manifests) in [("operator", OPERATOR), ("connect", CONNECT)] {
-        stack.taken(name, manifests);
+        stack.apply_strictly(name, manifests);
     }
-    // Neither spelling is one of its own.
-    let said = stack.refused("stores", STORES);
+    // External Secrets has neither `connectToken` nor `target.type`.
+    let error = stack.apply_refused("stores", STORES);
     assert!(
-        said.contains("connectTokenSecretRef: Required value") || said.contains("unknown field"),
-        "{said}"
+        error.contains("connectTokenSecretRef: Required value") || error.contains("unknown field"),
+        "{error}"
     );
-    let said = stack.refused("external-secrets", EXTERNAL_SECRETS);
-    assert!(said.contains("unknown field \"spec.target.type\""), "{said}");
-    let there = cluster
+    let error = stack.apply_refused("external-secrets", EXTERNAL_SECRETS);
+    assert!(error.contains("unknown field \"spec.target.type\""), "{error}");
+    let accepted = cluster
         .get("/apis/external-secrets.io/v1/externalsecrets")
         .expect("a list");
-    let names: Vec<&str> = there["items"]
+    let names: Vec<&str> = accepted["items"]
         .as_array()
         .expect("items")
         .iter()
@@ -298,14 +299,14 @@ fn the_real_controller_makes_the_same_secrets_of_the_seed() {
         "{names:?}"
     );
 
-    stack.taken(
+    stack.apply_strictly(
         "stores-respelled",
         &STORES.replace("connectToken:", "connectTokenSecretRef:"),
     );
-    stack.put_token();
+    stack.set_token();
     let theirs = stack.controller(&controllers[0]);
-    stack.made(&MADE[0]);
-    stack.made(&MADE[1]);
+    stack.wait_for_secret(&EXPECTED_SECRETS[0]);
+    stack.wait_for_secret(&EXPECTED_SECRETS[1]);
     if names.contains(&"rotating-api-key") {
         let path = fixture::path("default", "externalsecrets", "rotating-api-key", VERSION);
         assert_eq!(
@@ -325,16 +326,19 @@ fn the_real_controller_makes_the_same_secrets_of_the_seed() {
         ]
         .map(Clone::clone)
     };
-    let before = MADE[..2].iter().map(|made| shown(made.1, made.0)).collect::<Vec<_>>();
+    let shown_secrets = || {
+        EXPECTED_SECRETS[..2]
+            .iter()
+            .map(|(namespace, name, ..)| shown(name, namespace))
+            .collect::<Vec<_>>()
+    };
+    let before = shown_secrets();
     drop(theirs);
     cluster.must(&["delete", "secret", "postgres-secret", "-n", "database"]);
     cluster.must(&["delete", "secret", "monitoring-secrets", "-n", "monitoring"]);
-    // Ours makes the same anew, from the same objects.
+    // Sidevault's operator creates the same Secrets again.
     let _operator = stack.operator(&[]);
-    stack.made(&MADE[0]);
-    stack.made(&MADE[1]);
-    assert_eq!(
-        MADE[..2].iter().map(|made| shown(made.1, made.0)).collect::<Vec<_>>(),
-        before
-    );
+    stack.wait_for_secret(&EXPECTED_SECRETS[0]);
+    stack.wait_for_secret(&EXPECTED_SECRETS[1]);
+    assert_eq!(shown_secrets(), before);
 }

@@ -1,4 +1,5 @@
-//! What one operator is put through: cases are applied, then they and all around them change, then they are deleted.
+//! The three phases of the comparison: the cases are applied; then the cases, their items and their Secrets are changed;
+//! then the cases are deleted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,73 +13,73 @@ use super::fixture::{self, TestServer};
 use super::matrix;
 use super::snapshot::{self, Snapshot};
 
-/// Where it plays: `parity`, and those that ClusterExternalSecrets meet.
+/// `parity` has the cases; the others are selected by ClusterExternalSecrets.
 pub(super) const NAMESPACES: [&str; 4] = ["parity", "team-a", "team-b", "team-c"];
 
-/// Of these the oldest release says nothing at all.
+/// ExternalSecrets to which the oldest release adds no condition.
 const SILENT: [&str; 2] = ["extract-none", "find-nothing"];
 
-/// What there was after each act.
-pub(super) type Play = BTreeMap<String, Snapshot>;
+/// The state after each phase, by the phase's name.
+pub(super) type Snapshots = BTreeMap<String, Snapshot>;
 
-/// A cluster and a world of its own for one operator.
+/// One operator, the real controller or ours, with a cluster and a Connect server of its own.
 pub(super) struct TestOperator {
     pub(super) cluster: Cluster,
-    pub(super) world: TestServer,
+    pub(super) server: TestServer,
     pub(super) version: String,
     operator: Running,
     metrics: u16,
 }
 
 impl TestOperator {
-    /// `start` starts the operator, and says at which port it serves metrics. `None` if the cluster's programs were not
+    /// `start_operator` starts the operator, and returns the port of its metrics. `None` if the cluster's programs were not
     /// built.
-    pub(super) fn set(definitions: &Path, start: impl FnOnce(&Cluster) -> (Running, u16)) -> Option<Self> {
+    pub(super) fn start(definitions: &Path, start_operator: impl FnOnce(&Cluster) -> (Running, u16)) -> Option<Self> {
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
         let version = fixture::version(&cluster);
-        let world = TestServer::start();
-        world.prepare(&cluster, &version, "parity");
-        let (operator, metrics) = start(&cluster);
-        world.wait_stores(&cluster, "parity");
+        let server = TestServer::start();
+        server.prepare(&cluster, &version, "parity");
+        let (operator, metrics) = start_operator(&cluster);
+        server.wait_stores(&cluster, "parity");
         Some(Self {
             cluster,
-            world,
+            server,
             version,
             operator,
             metrics,
         })
     }
 
-    /// Ends the operator. The cluster goes on.
+    /// Ends the operator, but not the cluster.
     pub(super) fn end_operator(&mut self) {
         self.operator.terminate();
     }
 
-    /// All acts.
-    pub(super) fn play(&self) -> Play {
-        let mut play = Play::new();
-        let mut seen = |act: &str, snapshot| {
-            play.insert(act.to_owned(), snapshot);
+    /// Runs all phases.
+    pub(super) fn run_phases(&self) -> Snapshots {
+        let mut snapshots = Snapshots::new();
+        let mut add = |phase: &str, snapshot| {
+            snapshots.insert(phase.to_owned(), snapshot);
         };
         let names = self.apply();
-        let mut applied = self.settle(&names);
-        // Events are written on the side, and may come later than what they tell of.
-        for told in applied.values_mut().filter_map(Value::as_object_mut) {
-            told.remove("events");
+        let mut applied = self.wait_for_conditions(&names);
+        // Events are written asynchronously, and may come later than the status.
+        for state in applied.values_mut().filter_map(Value::as_object_mut) {
+            state.remove("events");
         }
-        seen("1 applied", applied);
+        add("1 applied", applied);
         self.edit(&names);
         self.change();
-        seen("2 changed", self.look_at_all(&names));
+        add("2 changed", self.refresh_until_stable(&names));
         self.delete();
-        seen("3 deleted", snapshot::take(&self.cluster, &self.world));
-        play
+        add("3 deleted", snapshot::take(&self.cluster, &self.server));
+        snapshots
     }
 
-    /// Applies the cases. Gives the names of those in the namespace `parity` that the release's definitions accept.
+    /// Applies the cases. Returns the names of those in the namespace `parity` that the release's definitions accept.
     pub(super) fn apply(&self) -> Vec<String> {
-        // Fields that a release does not know are dropped, for both alike; values it does not know are refused.
+        // The API server drops fields that the release's definitions lack, and refuses values that they do not allow.
         let matrix = json!({"apiVersion": "v1", "kind": "List", "items": matrix::cases(&self.version)});
         self.apply_text(include_str!("../cluster-cases.yaml"), &[]);
         self.apply_text(include_str!("../cases.yaml"), &["-n", "parity"]);
@@ -111,10 +112,10 @@ impl TestOperator {
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Waits until every ExternalSecret has a condition, and tells what there is then.
-    pub(super) fn settle(&self, names: &[String]) -> Snapshot {
+    /// Waits until every ExternalSecret has a condition, and returns the state.
+    pub(super) fn wait_for_conditions(&self, names: &[String]) -> Snapshot {
         let mut missing = Vec::new();
-        let mut look = || {
+        let mut all_have_conditions = || {
             let of = |namespace: &&str| self.external_secrets(namespace);
             let items: Vec<Value> = NAMESPACES.iter().flat_map(of).collect();
             let clusters = self
@@ -129,16 +130,16 @@ impl TestOperator {
                 .collect();
             (missing.is_empty() && items.len() >= names.len()).then_some(())
         };
-        let settled = wait_until(&mut look);
+        let done = wait_until(&mut all_have_conditions);
         assert!(
-            settled.is_some(),
+            done.is_some(),
             "without a condition: {missing:?}\n{}",
             self.operator.log()
         );
-        snapshot::take(&self.cluster, &self.world)
+        snapshot::take(&self.cluster, &self.server)
     }
 
-    /// Changes the cases, and waits until that is seen: what is pushed to ours comes later, as what is polled does.
+    /// Changes the cases, and waits until each was reconciled.
     fn edit(&self, names: &[String]) {
         self.apply_text(include_str!("../edits.yaml"), &["-n", "parity"]);
         self.apply_text(include_str!("../cluster-edits.yaml"), &[]);
@@ -149,26 +150,26 @@ impl TestOperator {
 
     /// Changes the items and the Secrets.
     fn change(&self) {
-        let world = &self.world;
-        world.change("db", "password", "changed");
-        world.edit("shifting", |item| {
+        let server = &self.server;
+        server.change("db", "password", "changed");
+        server.edit("shifting", |item| {
             let fields = item["fields"].as_array_mut().expect("fields");
             fields.retain(|field| field["label"] != "b");
             fields[0]["value"] = json!("2");
         });
-        world.edit("before", |item| item["title"] = json!("after"));
+        server.edit("before", |item| item["title"] = json!("after"));
         for title in ["fleeting", "shared", "twin"] {
-            world.remove(title);
+            server.remove(title);
         }
-        world.add(
+        server.add(
             r#"{"title":"late","category":"LOGIN","tags":["team"],"fields":[{"label":"late","value":"1"},{"label":"a","value":"9"}]}"#,
         );
-        std::fs::write(world.file("rotating.yaml"), "current-key: rk-2\n").expect("a file");
+        std::fs::write(server.file("rotating.yaml"), "current-key: rk-2\n").expect("a file");
         let read = || {
-            let item = world.pair.item(&world.token, "infra", "rotating")?;
+            let item = server.pair.item(&server.token, "infra", "rotating")?;
             item.to_string().contains("rk-2").then_some(())
         };
-        wait_until(read).expect("the file is read");
+        wait_until(read).expect("sync reads the file");
 
         let templates = r#"{"data": {"conf": "changed={{ .u }}", "pairs": "a: {{ .u }}\nc: \"3\"\n"}}"#;
         let patch = ["patch", "configmap", "templates", "-n", "parity", "-p", templates];
@@ -176,15 +177,15 @@ impl TestOperator {
         self.drift();
     }
 
-    /// Changes the Secrets by hand.
+    /// Changes the Secrets directly.
     fn drift(&self) {
         let external_secrets = self.external_secrets("parity");
         for (drift, patch) in matrix::drifts() {
-            let is_meant = |name: &&str| {
-                let of_matrix = name.starts_with("drift-") || name.starts_with("refresh-");
-                of_matrix && name.ends_with(&format!("-{drift}"))
+            let has_drift = |name: &&str| {
+                let is_generated = name.starts_with("drift-") || name.starts_with("refresh-");
+                is_generated && name.ends_with(&format!("-{drift}"))
             };
-            let names: Vec<&str> = external_secrets.iter().map(name).filter(is_meant).collect();
+            let names: Vec<&str> = external_secrets.iter().map(name).filter(has_drift).collect();
             for path in names.iter().map(|name| fixture::secret("parity", name)) {
                 match &patch {
                     Value::Null => self.cluster.delete(&path),
@@ -194,23 +195,23 @@ impl TestOperator {
         }
     }
 
-    /// Has everything looked at until that changes nothing more.
-    fn look_at_all(&self, names: &[String]) -> Snapshot {
+    /// Forces refreshes until they change nothing any more.
+    fn refresh_until_stable(&self, names: &[String]) -> Snapshot {
         for _ in 0..10 {
-            let [before, after] = ["one", "two"].map(|word| {
-                self.force_sync(names, word);
-                snapshot::take(&self.cluster, &self.world)
+            let [before, after] = ["one", "two"].map(|value| {
+                self.force_sync(names, value);
+                snapshot::take(&self.cluster, &self.server)
             });
-            let [before, now] = [&before, &after].map(snapshot::without_words);
+            let [before, now] = [&before, &after].map(snapshot::without_force_sync);
             if before == now {
                 return after;
             }
         }
-        panic!("it never settles\n{}", self.operator.log());
+        panic!("refreshes keep changing the state\n{}", self.operator.log());
     }
 
-    /// Annotates all but those that are to be left alone, and waits until each was looked at with this very annotation.
-    fn force_sync(&self, names: &[String], word: &str) {
+    /// Sets the annotation `force-sync` of all cases but `-alone`, and waits until each was reconciled with this value.
+    fn force_sync(&self, names: &[String], value: &str) {
         let names: Vec<&str> = names
             .iter()
             .map(String::as_str)
@@ -219,8 +220,8 @@ impl TestOperator {
         let synced = |object: &Value| object["status"]["syncedResourceVersion"].clone();
         let before = self.external_secrets("parity");
         let before: BTreeMap<&str, Value> = before.iter().map(|object| (name(object), synced(object))).collect();
-        let looks = self.looks();
-        let patch = json!({"metadata": {"annotations": {"force-sync": word}}});
+        let counts = self.sync_counts();
+        let patch = json!({"metadata": {"annotations": {"force-sync": value}}});
         let path = format!("/apis/{}/clusterexternalsecrets", self.version);
         for cluster in self.cluster.get(&path).expect("a list")["items"]
             .as_array()
@@ -234,23 +235,23 @@ impl TestOperator {
         }
         let mut missing = Vec::new();
         let all = wait_until(|| {
-            let now = self.looks();
-            let looked_at = |name: &str| now.get(name) > looks.get(name);
+            let now = self.sync_counts();
+            let was_reconciled = |name: &str| now.get(name) > counts.get(name);
             missing = self
                 .external_secrets("parity")
                 .iter()
                 .filter(|object| names.contains(&name(object)))
-                .filter(|object| !looked_at(name(object)) || !self.is_level(object, &before[name(object)]))
+                .filter(|object| !was_reconciled(name(object)) || !self.is_up_to_date(object, &before[name(object)]))
                 .map(|object| name(object).to_owned())
                 .collect();
             missing.is_empty().then_some(())
         });
-        assert!(all.is_some(), "not looked at: {missing:?}\n{}", self.operator.log());
+        assert!(all.is_some(), "not reconciled: {missing:?}\n{}", self.operator.log());
     }
 
-    /// Whether an ExternalSecret's status is of what it is now, as far as the status tells: one that fails, or is read
-    /// but once, keeps the version it was last read at.
-    fn is_level(&self, object: &Value, before: &Value) -> bool {
+    /// Whether an ExternalSecret's status has another version than `before`. If it fails, or is refreshed only once, its
+    /// status keeps the version of the last refresh, so it counts as up to date.
+    fn is_up_to_date(&self, object: &Value, before: &Value) -> bool {
         let (spec, status) = (&object["spec"], &object["status"]);
         let ready = status["conditions"].as_array().into_iter().flatten();
         let ready = ready
@@ -260,8 +261,8 @@ impl TestOperator {
         !ready || once || self.is_oldest() || status["syncedResourceVersion"] != *before
     }
 
-    /// How often each of the namespace `parity` was looked at.
-    fn looks(&self) -> BTreeMap<String, u64> {
+    /// How often each ExternalSecret of the namespace `parity` was reconciled, by the operator's metrics.
+    fn sync_counts(&self) -> BTreeMap<String, u64> {
         let request = Request::new("GET", "/metrics").bytes();
         let Ok(reply) = exchange((self.cluster.address(), self.metrics).into(), &request) else {
             return BTreeMap::new();
@@ -279,12 +280,12 @@ impl TestOperator {
         text.lines().filter_map(of_line).collect()
     }
 
-    /// Deletes what was applied, and waits until that has taken along what it takes.
+    /// Deletes the cases, and waits until the garbage collector has deleted the Secrets that they own.
     fn delete(&self) {
         let clusters = format!("/apis/{}/clusterexternalsecrets", self.version);
         self.cluster.delete(&clusters);
         let all_gone = wait_until(|| (self.cluster.get(&clusters)?["items"] == json!([])).then_some(()));
-        assert!(all_gone.is_some(), "ClusterExternalSecrets stay");
+        assert!(all_gone.is_some(), "ClusterExternalSecrets were not deleted");
         for namespace in NAMESPACES {
             self.cluster
                 .delete(&fixture::path(namespace, "externalsecrets", "", &self.version));
@@ -295,10 +296,10 @@ impl TestOperator {
                 .all(|namespace| self.is_collected(namespace))
                 .then_some(())
         });
-        assert!(all_gone.is_some(), "Secrets stay whose owner is gone");
+        assert!(all_gone.is_some(), "Secrets whose owner is deleted were not deleted");
     }
 
-    /// Whether no Secret has an owner any more, but those that wait for somebody's finalizer.
+    /// Whether no ExternalSecret is left, and no Secret with an owner, except Secrets that a finalizer keeps.
     fn is_collected(&self, namespace: &str) -> bool {
         let secrets = self
             .cluster

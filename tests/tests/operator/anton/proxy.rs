@@ -1,4 +1,4 @@
-//! The Connect server by the names that the manifests have for it.
+//! An HTTP proxy that stands in for the Services of the cluster.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// The names.
+/// The Connect server's names in the manifests.
 pub(super) const NAMES: [&str; 2] = ["onepassword-connect:8080", "onepassword-connect.external-secrets:8080"];
 
-/// An HTTP proxy that knows the Connect server's names, and nothing else.
+/// An HTTP proxy that forwards requests for [`NAMES`] to the Connect server, and answers others with 502.
 pub(super) struct Proxy {
     address: SocketAddr,
-    asked: Arc<Mutex<BTreeSet<String>>>,
+    requested_hosts: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Proxy {
@@ -20,14 +20,14 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let proxy = Self {
             address: listener.local_addr().expect("an address"),
-            asked: Arc::default(),
+            requested_hosts: Arc::default(),
         };
-        let asked = proxy.asked.clone();
-        // Ends with the test process.
+        let hosts = proxy.requested_hosts.clone();
+        // The thread ends with the test process.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let asked = asked.clone();
-                thread::spawn(move || pass(client, server, &asked));
+                let hosts = hosts.clone();
+                thread::spawn(move || forward(client, server, &hosts));
             }
         });
         proxy
@@ -37,14 +37,18 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The hosts that were asked for.
-    pub(super) fn asked(&self) -> BTreeSet<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The hosts of the forwarded requests.
+    pub(super) fn requested_hosts(&self) -> BTreeSet<String> {
+        self.requested_hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
-/// Passes a connection on. A client asks for one host on it: proxies are asked by whole URLs, and servers take those.
-fn pass(mut client: TcpStream, server: SocketAddr, asked: &Mutex<BTreeSet<String>>) -> io::Result<()> {
+/// Forwards a connection, whose requests are all for the host of the first one. The request line is forwarded unchanged,
+/// because servers accept the absolute form that clients send to proxies (RFC 9112, 3.2.2).
+fn forward(mut client: TcpStream, server: SocketAddr, hosts: &Mutex<BTreeSet<String>>) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(2).any(|pair| pair == b"\r\n") {
         let mut block = [0; 4096];
@@ -63,18 +67,17 @@ fn pass(mut client: TcpStream, server: SocketAddr, asked: &Mutex<BTreeSet<String
     if !NAMES.contains(&host.as_str()) {
         return client.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     }
-    asked.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
+    hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host);
     let mut upstream = TcpStream::connect(server)?;
     upstream.write_all(&head)?;
     let (mut from_server, mut to_client) = (upstream.try_clone()?, client.try_clone()?);
     let back = thread::spawn(move || {
         let copied = io::copy(&mut from_server, &mut to_client);
-        // Whoever waits for more shall know that there is none.
-        let _gone = to_client.shutdown(std::net::Shutdown::Both);
+        // Tells the client that no more bytes come. This fails if the client has closed the connection.
+        let _ = to_client.shutdown(std::net::Shutdown::Both);
         copied
     });
     io::copy(&mut client, &mut upstream)?;
     upstream.shutdown(std::net::Shutdown::Write)?;
-    let _ended = back.join();
-    Ok(())
+    back.join().expect("no panic").map(drop)
 }
