@@ -7,7 +7,7 @@ use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire};
 
 #[test]
-fn c018_019_020_021_who_does_not_show_a_token_is_refused() {
+fn c018_019_020_021_requests_without_a_valid_token_get_401() {
     let server = server();
     refused(
         &raw(&server, Request::new("GET", "/v1/vaults")),
@@ -28,12 +28,12 @@ fn c018_019_020_021_who_does_not_show_a_token_is_refused() {
 }
 
 #[test]
-fn c022_023_024_025_026_027_028_claims_count() {
+fn c022_023_024_025_026_027_028_token_header_and_claims_are_checked() {
     let server = server();
     let (forge, header) = (&server.forge, server.forge.header());
     let claims = forge.claims(&server.own);
     let ask = |token: &str| server.pair.get(token, "/v1/vaults");
-    // A token without exp is good for ever.
+    // A token without `exp` does not expire.
     assert_eq!(ask(&forge.sign(&header, &claims)).status, 200);
     let none = json!({ "alg": "none", "typ": "JWT" });
     refused(&ask(&forge.sign(&none, &claims)), 401, "");
@@ -66,7 +66,7 @@ fn c030_ids_in_tokens_may_be_upper_case() {
 }
 
 #[test]
-fn c031_032_033_040_a_token_sees_its_vaults_alone() {
+fn c031_032_033_040_a_token_sees_only_its_vaults() {
     let server = server();
     let reply = server.pair.get(&server.reader, &format!("/v1/vaults/{}", server.other));
     refused(&reply, 403, "");
@@ -88,7 +88,7 @@ fn c031_032_033_040_a_token_sees_its_vaults_alone() {
 }
 
 #[test]
-fn c034_035_036_rights_are_kept() {
+fn c034_035_036_read_and_write_rights_are_enforced() {
     let server = server();
     let item = server.made(&login("rights"));
     let path = server.path(&item);
@@ -108,7 +108,7 @@ fn c034_035_036_rights_are_kept() {
 }
 
 #[test]
-fn c037_a_token_that_only_writes_learns_no_value() {
+fn c037_a_write_only_token_gets_no_values() {
     let server = server();
     let ask = |method: &str, target: &str, body: &Value| {
         let reply = server
@@ -134,7 +134,7 @@ fn c037_a_token_that_only_writes_learns_no_value() {
         let sent = ["ada", "first", "JBSWY3DPEHPK3PXP", ""];
         assert!(sent.contains(&field["value"].as_str().unwrap()), "{field}");
     }
-    // Replacing shows neither what was there nor what is made.
+    // The response to a PUT contains neither the replaced values nor the generated ones.
     item["fields"] = json!([{ "id": "password", "purpose": "PASSWORD", "value": "second" }, generated]);
     let answer = ask("PUT", &path, &item);
     let stored = server.get(&path).json();
@@ -149,7 +149,7 @@ fn c037_a_token_that_only_writes_learns_no_value() {
 }
 
 #[test]
-fn c039_041_what_needs_no_scope() {
+fn c039_041_malformed_vault_ids_and_probes_without_token() {
     let server = server();
     refused(&server.get("/v1/vaults/Demo"), 400, "Invalid Vault UUID");
     for target in ["/heartbeat", "/health", "/metrics"] {
@@ -159,12 +159,12 @@ fn c039_041_what_needs_no_scope() {
 }
 
 #[test]
-fn c043_a_flood_of_one_bad_token_costs_no_memory_and_keeps_nobody_out() {
+fn c043_ten_thousand_requests_with_a_bad_token_use_no_memory_and_block_no_client() {
     const CLIENTS: usize = 4;
     let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "error")]);
     let token = pair.token("t", &["apps=read"]);
     let other = if token.ends_with('A') { "B" } else { "A" };
-    // The last letter but one: the last one's lowest bits mean nothing.
+    // The last character but one, because base64 decoders ignore the lowest bits of the last one.
     let at = token.len() - 2;
     let bad = format!("{}{other}{}", &token[..at], &token[at + 1..]);
     let request = Request::new("GET", "/v1/vaults").bearer(&bad).bytes();
@@ -190,6 +190,6 @@ fn c043_a_flood_of_one_bad_token_costs_no_memory_and_keeps_nobody_out() {
     let after_1_000 = flood(1_000);
     let after_10_000 = flood(9_000);
     println!("the most memory after 1,000: {after_1_000} bytes, after 10,000: {after_10_000} bytes");
-    // Process a kilobyte left behind by each would be more than this.
+    // If each request left half a kilobyte behind, there would be more.
     assert!(after_10_000 < after_1_000 + (4 << 20));
 }

@@ -4,7 +4,7 @@ use super::{field, login, refused, server, value};
 use serde_json::{Value, json};
 
 #[test]
-fn c127_128_130_136_versions_of_a_replaced_item() {
+fn c127_128_130_136_versions_after_a_put() {
     let server = server();
     let item = server.made(&login("replaced"));
     let path = server.path(&item);
@@ -22,7 +22,7 @@ fn c127_128_130_136_versions_of_a_replaced_item() {
 }
 
 #[test]
-fn c129_a_replacement_without_files_removes_none() {
+fn c129_a_put_without_files_removes_no_file() {
     let server = server();
     let before = server.pair.item(&server.token, &server.files, "letters.bin").unwrap();
     let path = format!("/v1/vaults/{}/items/{}", server.files, before["id"].as_str().unwrap());
@@ -30,7 +30,7 @@ fn c129_a_replacement_without_files_removes_none() {
     echo.as_object_mut().unwrap().remove("files");
     refused(&server.send("PUT", &path, &echo), 403, "");
     assert_eq!(server.get(&path).json(), before);
-    // What REST may write to has no files, and can't be given any.
+    // Items of local vaults have no files, and a request can't add any.
     let mut item = login("filed");
     item["files"] = before["files"].clone();
     let made = server.made(&item);
@@ -42,7 +42,7 @@ fn c129_a_replacement_without_files_removes_none() {
 }
 
 #[test]
-fn c131_132_134_135_140_141_what_a_replacement_says_counts() {
+fn c131_132_134_135_140_141_members_of_a_put() {
     let server = server();
     let mut said = login("said");
     said["favorite"] = json!(true);
@@ -68,7 +68,7 @@ fn c131_132_134_135_140_141_what_a_replacement_says_counts() {
 }
 
 #[test]
-fn c138_replacing_at_once_is_never_a_fault() {
+fn c138_concurrent_puts_cause_no_server_error() {
     let server = server();
     let item = server.made(&login("raced"));
     let path = server.path(&item);
@@ -167,7 +167,7 @@ fn c142_143_144_145_146_147_148_154_patches() {
 }
 
 #[test]
-fn c214_what_a_client_can_set_it_can_clear() {
+fn c214_members_that_a_client_can_set_can_be_cleared() {
     let server = server();
     let mut full = login("cleared");
     full["tags"] = json!(["a"]);
@@ -187,7 +187,7 @@ fn c214_what_a_client_can_set_it_can_clear() {
     };
     let (none, extra) = ((json!(""), Value::Null), (json!("Extra"), json!("Extra")));
 
-    // Terraform 3.3.1 leaves the label out of `sections`; a client that echoes may leave it in the field.
+    // To clear a label, Terraform 3.3.1 leaves it out of `sections`. The label may still be in the field's `section`.
     let mut put = full.clone();
     for declared in [json!({ "id": "s" }), json!({ "id": "s", "label": "" })] {
         assert_eq!(labels(&write("PUT", &full)), extra);
@@ -256,7 +256,7 @@ fn c149_150_151_152_153_155_patches_that_are_refused() {
             refused(&server.send("PATCH", &path, &body), 400, "");
         }
     }
-    // Nothing of all that was done, not even in part.
+    // No operation of a refused PATCH was executed.
     assert_eq!(server.get(&path).json(), item);
 }
 
@@ -271,7 +271,7 @@ fn c156_157_deleting() {
 }
 
 #[test]
-fn c158_a_deletion_among_other_writes_is_never_a_fault() {
+fn c158_concurrent_deletes_and_writes_cause_no_server_error() {
     let server = server();
     let path = server.path(&server.made(&login("contested")));
     std::thread::scope(|scope| {
@@ -309,7 +309,7 @@ fn c158_a_deletion_among_other_writes_is_never_a_fault() {
 }
 
 #[test]
-fn c159_a_key_survives_an_echo() {
+fn c159_an_ssh_key_survives_being_sent_back() {
     let server = server();
     let made = server.made(&json!({
         "title": "key",
@@ -322,7 +322,7 @@ fn c159_a_key_survives_an_echo() {
     }));
     let key = field(&made, "private_key").unwrap();
     assert_eq!(key["type"], "SSHKEY");
-    // A whole echo, and one by a client that knows ids, labels and values alone.
+    // The item is sent back completely, and with nothing but ids, labels and values in its fields.
     let mut poor = made.clone();
     for field in poor["fields"].as_array_mut().unwrap() {
         field

@@ -4,7 +4,7 @@ use super::{field, login, refused, server, value, with_field};
 use serde_json::json;
 
 #[test]
-fn c092_093_118_125_what_the_server_decides() {
+fn c092_093_118_125_members_that_the_server_sets() {
     let server = server();
     let mut item = login("decided");
     for (member, sent) in [
@@ -62,7 +62,7 @@ fn c094_095_096_097_098_fields_and_sections() {
 }
 
 #[test]
-fn c099_119_fields_that_exclude_each_other() {
+fn c099_119_two_passwords_and_duplicate_field_ids() {
     let server = server();
     let two = json!({ "title": "two", "category": "LOGIN", "fields": [
         { "purpose": "PASSWORD", "value": "a" }, { "purpose": "PASSWORD", "value": "b" } ] });
@@ -103,7 +103,7 @@ fn c100_101_102_103_104_105_106_107_generated_values() {
 }
 
 #[test]
-fn c108_109_110_111_112_types() {
+fn c108_109_110_111_112_field_types() {
     let server = server();
     let one = |kind: &str, value: &str| {
         with_field(
@@ -111,7 +111,7 @@ fn c108_109_110_111_112_types() {
             &json!({ "id": "f", "type": kind, "label": "f", "value": value }),
         )
     };
-    // TOTP, as the documentation calls it, may be refused or taken for OTP.
+    // Connect's documentation names the type TOTP. The server may refuse it, or take it for OTP.
     let totp = server.post(&one("TOTP", "JBSWY3DPEHPK3PXP"));
     assert!(
         totp.status == 400 || field(&totp.json(), "f").unwrap()["type"] == "OTP",
@@ -143,7 +143,7 @@ fn c113_114_115_116_categories_and_vaults() {
 }
 
 #[test]
-fn c117_120_123_124_126_bodies() {
+fn c117_120_123_124_126_malformed_and_unusual_bodies() {
     let server = server();
     let post = |body: &[u8]| {
         let request = sidevault_tests::wire::Request::new("POST", server.items()).bearer(&server.token);
@@ -162,7 +162,7 @@ fn c117_120_123_124_126_bodies() {
 }
 
 #[test]
-fn c121_122_values_are_kept_to_the_byte() {
+fn c121_122_values_are_stored_byte_for_byte() {
     let server = server();
     let large = "x".repeat(1 << 20);
     for text in ["nul \0, crlf \r\n, key 🔑", &large] {

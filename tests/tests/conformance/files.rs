@@ -1,4 +1,4 @@
-//! Checks 160–174: files, as a directory gives them.
+//! Checks 160–174: files of directory vaults.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use sidevault_tests::wire::{Request, Wire};
 
 pub(super) const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
 
-/// A file's name that would break out of a header that quotes it as it is.
+/// A file name that has to be escaped in a header.
 pub(super) const ODD_NAME: &str = "naïve \"q\"\r\n.bin";
 
 pub(super) fn every_byte() -> Vec<u8> {
@@ -27,7 +27,7 @@ fn files(server: &TestServer, title: &str) -> String {
 }
 
 #[test]
-fn c160_161_162_167_171_contents() {
+fn c160_161_162_167_171_file_contents_and_headers() {
     let server = server();
     for (title, bytes) in [
         ("letters.bin", LETTERS.as_bytes().to_vec()),
@@ -45,7 +45,7 @@ fn c160_161_162_167_171_contents() {
         assert_eq!((content.status, &content.body), (200, &bytes));
         assert_eq!(content.header("content-type"), Some("application/octet-stream"));
         assert_eq!(content.header("content-length"), Some(bytes.len().to_string().as_str()));
-        // RFC 6266: a name for everyone, and if that is not all of it, the name itself.
+        // RFC 6266: `filename` is ASCII; `filename*` has the exact name, if that differs.
         let disposition = content.header("content-disposition").unwrap();
         let expected = match title {
             ODD_NAME => {
@@ -58,7 +58,7 @@ fn c160_161_162_167_171_contents() {
 }
 
 #[test]
-fn c163_an_empty_file_is_a_file() {
+fn c163_an_empty_file_has_empty_content() {
     let server = server();
     let list = server.get(&files(&server, "empty.bin")).json();
     assert_eq!(list[0]["size"], 0);
@@ -68,7 +68,7 @@ fn c163_an_empty_file_is_a_file() {
 }
 
 #[test]
-fn c170_a_file_shared_by_two_vaults_is_had_through_each() {
+fn c170_a_file_shared_by_two_vaults_is_read_through_each() {
     let server = server();
     let shared = server.pair.vault(&server.token, "shared");
     let mut paths = Vec::new();
@@ -84,7 +84,7 @@ fn c170_a_file_shared_by_two_vaults_is_had_through_each() {
 }
 
 #[test]
-fn c172_a_file_that_is_not_there_yet_is_waited_for() {
+fn c172_a_file_request_waits_for_the_first_scan() {
     let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[("OP_SYNC_TIMEOUT", "60s")]);
     fs::write(pair.path("secrets/late.bin"), LETTERS).unwrap();
     pair.run(Process::Api);
@@ -94,7 +94,7 @@ fn c172_a_file_that_is_not_there_yet_is_waited_for() {
     let vault = pair.vault(&token, "secrets");
     let item = pair.item(&token, &vault, "late.bin").unwrap();
     let path = item["files"][0]["content_path"].as_str().unwrap().to_owned();
-    // The same server with nothing in it, asked by someone who knows the path from before.
+    // The store is lost, and a client requests the path that it knows before sync has read the files.
     pair.kill(Process::Api);
     pair.kill(Process::Sync);
     fs::remove_dir_all(pair.path("data/.op")).unwrap();
@@ -108,7 +108,7 @@ fn c172_a_file_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
-fn c164_165_166_inline_contents() {
+fn c164_165_166_inline_file_contents() {
     let server = server();
     let list = server
         .get(&format!("{}?inline_files=true", files(&server, "letters.bin")))
@@ -132,7 +132,7 @@ fn c164_165_166_inline_contents() {
 }
 
 #[test]
-fn c168_169_174_files_elsewhere() {
+fn c168_169_174_unknown_files_and_files_of_other_items() {
     let server = server();
     let (letters, bytes) = (files(&server, "letters.bin"), files(&server, "bytes.bin"));
     let unknown = "aaaaaaaaaaaaaaaaaaaaaaaaaa";

@@ -1,5 +1,5 @@
-//! What Connect's clients rely on. `tests/CONFORMANCE.md` lists the checks by number; the name of a test begins with the numbers of
-//! its checks.
+//! The behaviour of Connect on which its clients rely. `tests/CONFORMANCE.md` lists the checks by number; the name of a test
+//! begins with the numbers of its checks.
 
 mod auth;
 mod change;
@@ -25,7 +25,7 @@ use sidevault_tests::wire::{Reply, Request, exchange};
 /// A running pair with a few vaults, and tokens for them.
 struct TestServer {
     pair: ServerPair,
-    /// Reads and writes all of this pair's vaults but `foreign`.
+    /// A token with rights to all vaults but `foreign`.
     token: String,
     reader: String,
     writer: String,
@@ -33,12 +33,12 @@ struct TestServer {
     own: String,
     other: String,
     foreign: String,
-    /// The vault of the directory's files.
+    /// The id of the directory vault.
     files: String,
 }
 
-/// The pair all tests share while any of them runs. Not a static value: those are never dropped,
-/// and the processes would outlive the tests.
+/// The server that all running tests share. It is not in a static itself, because statics are never dropped, and the
+/// processes would outlive the tests.
 fn server() -> Arc<TestServer> {
     static SHARED: Mutex<Weak<TestServer>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -124,7 +124,7 @@ impl TestServer {
         self.send("POST", &self.items(), item)
     }
 
-    /// Creates an item, and reads it back.
+    /// Creates an item, and returns it as a GET shows it.
     fn made(&self, item: &Value) -> Value {
         let reply = self.post(item);
         assert_eq!(reply.status, 200, "{item}: {}", reply.text());
@@ -182,21 +182,21 @@ fn value(item: &Value, id: &str) -> String {
     field["value"].as_str().unwrap().to_owned()
 }
 
-/// The answer is this error, in Connect's form.
+/// Asserts that the response is an error in Connect's form, with this status and a message that contains `message`.
 fn refused(reply: &Reply, status: u16, message: &str) {
     assert_eq!(reply.status, status, "{}", reply.text());
     assert_eq!(reply.json()["status"], status, "{}", reply.text());
-    let said = reply.json()["message"].as_str().unwrap_or_default().to_owned();
-    assert!(said.contains(message), "{said:?} lacks {message:?}");
+    let text = reply.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert!(text.contains(message), "{text:?} lacks {message:?}");
     if matches!(status, 401 | 403 | 500..) {
-        let said = said.to_lowercase();
+        let text = text.to_lowercase();
         for misread in ["404", "not found", "409", "conflict", "rate limit"] {
-            assert!(!said.contains(misread), "{said}");
+            assert!(!text.contains(misread), "{text}");
         }
     }
 }
 
-/// Sends bytes as they are.
+/// Sends a request as it is, without adding a token.
 fn raw(server: &TestServer, request: Request) -> Reply {
     exchange(server.pair.address(), &request.bytes()).unwrap()
 }

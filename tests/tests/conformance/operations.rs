@@ -8,7 +8,7 @@ use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
 #[test]
-fn c175_179_180_activity() {
+fn c175_179_180_activity_records() {
     let server = server();
     server.made(&login("recorded"));
     let refused = server
@@ -46,7 +46,7 @@ fn c175_179_180_activity() {
 }
 
 #[test]
-fn c175_activity_is_told_newest_first() {
+fn c175_activity_is_listed_newest_first() {
     let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let items = format!("/v1/vaults/{}/items", pair.vault(&token, "apps"));
@@ -56,7 +56,7 @@ fn c175_activity_is_told_newest_first() {
     let path = format!("{items}/{item}");
     ask("GET", &path, "");
     ask("PUT", &path, &body);
-    // Told in another batch: those are handed over once a second.
+    // A record of another batch: the api sends its records to sync once a second.
     let records = || {
         pair.get(&token, "/v1/activity")
             .json()
@@ -72,7 +72,7 @@ fn c175_activity_is_told_newest_first() {
     assert_eq!(ask("DELETE", &path, "").status, 204);
     assert!(of_item("DELETE").is_some());
     let records = records();
-    let told: Vec<_> = records
+    let listed: Vec<_> = records
         .iter()
         .filter(|record| record["resource"]["item"]["id"] == item.as_str())
         .map(|record| {
@@ -82,9 +82,9 @@ fn c175_activity_is_told_newest_first() {
             )
         })
         .collect();
-    let actions: Vec<_> = told.iter().map(|(action, _)| *action).collect();
+    let actions: Vec<_> = listed.iter().map(|(action, _)| *action).collect();
     assert_eq!(actions, ["DELETE", "UPDATE", "READ", "CREATE"]);
-    assert_eq!((told[2].1, told[3].1), (Some(1), Some(1)));
+    assert_eq!((listed[2].1, listed[3].1), (Some(1), Some(1)));
     let times = super::titles(&Value::Array(records), "timestamp");
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:#?}");
 }
@@ -112,7 +112,7 @@ fn c176_177_178_pages_of_activity() {
 
 #[test]
 fn c181_heartbeat() {
-    // The api alone: no sync, no store, no token.
+    // Only the api runs; there is no store and no token.
     let mut pair = ServerPair::prepare(&[], &[]);
     pair.run(Process::Api);
     let ask = |target: &str| exchange(pair.address(), &Request::new("GET", target).bytes());
@@ -137,11 +137,11 @@ fn c042_182_health_before_the_first_token() {
         "{before}"
     );
     assert_eq!(sync(&before), "TOKEN_NEEDED");
-    // A bad one is no token.
+    // An invalid token does not count as the first token.
     assert_eq!(pair.get("bad", "/health").status, 200);
     assert_eq!(sync(&health().json()), "TOKEN_NEEDED");
     let token = pair.token("t", &["apps=read"]);
-    // Until the api has opened the store, which takes it a moment, it looks at no token.
+    // The api checks tokens as soon as it has opened the store.
     let unlocked = wait_until(|| {
         let answer = pair.get(&token, "/health");
         assert_eq!(answer.status, 200);
@@ -151,7 +151,7 @@ fn c042_182_health_before_the_first_token() {
     assert_eq!(sync(&health().json()), "ACTIVE");
 }
 
-/// The lines of Prometheus' text format, each of a family whose type was told before.
+/// Checks that a text is in Prometheus' format, with each family's type before its samples. Returns the number of samples.
 fn checked_metrics(text: &str) -> usize {
     let mut types = BTreeMap::new();
     let mut series = BTreeSet::new();
@@ -211,7 +211,7 @@ fn c184_metrics_are_prometheus_text_without_secrets() {
 #[test]
 fn c183_193_195_196_the_api_reads_without_sync() {
     let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
-    // Sync first, then the api; the other order is the shared pair's.
+    // Sync is started first. `ServerPair::start` starts the api first.
     pair.run(Process::Sync);
     pair.run(Process::Api);
     pair.wait_linked();
@@ -271,7 +271,7 @@ fn c201_the_log_is_json_without_secrets() {
     assert!(marked["route"].is_string() && marked["dur_ms"].is_number(), "{marked}");
     for process in [Process::Api, Process::Sync] {
         let log = server.pair.log(process);
-        // The last line may still be on its way.
+        // The last line may be incomplete.
         let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
         assert!(!whole.is_empty());
         for line in whole.lines() {

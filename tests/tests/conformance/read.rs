@@ -24,7 +24,7 @@ fn c079_080_081_an_item_has_all_its_members() {
 }
 
 #[test]
-fn c082_083_084_091_what_is_not_there() {
+fn c082_083_084_091_items_that_do_not_exist_get_404() {
     let server = server();
     let item = server.made(&login("gone"));
     let id = item["id"].as_str().unwrap();
@@ -46,7 +46,7 @@ fn c082_083_084_091_what_is_not_there() {
 }
 
 #[test]
-fn c085_086_087_codes_of_otp_fields() {
+fn c085_086_087_one_time_passwords() {
     let server = server();
     let shown = |seed: &str| {
         let field = json!({ "id": "otp", "type": "OTP", "label": "otp", "value": seed });
@@ -55,7 +55,7 @@ fn c085_086_087_codes_of_otp_fields() {
         let item = server.get(&path).json();
         (field_code(&item), before..=now())
     };
-    // RFC 6238 with the key `Hello!\xDE\xAD\xBE\xEF`, in a form for people.
+    // The code of RFC 6238 for the key `Hello!\xDE\xAD\xBE\xEF`, whose base32 form people write in groups.
     let secret = "JBSW Y3DP EHPK 3PXP".replace(' ', "");
     let key = b"Hello!\xde\xad\xbe\xef";
     let (code, times) = shown(&secret);
@@ -72,7 +72,7 @@ fn field_code(item: &Value) -> Option<String> {
     Some(field(item, "otp")?.get("totp")?.as_str()?.to_owned())
 }
 
-/// RFC 4226, 5.3, with a counter of steps of time.
+/// The one-time password of RFC 4226, 5.3. `counter` is the number of time steps (RFC 6238).
 fn totp<M: KeyInit + Mac>(key: &[u8], counter: u64, digits: u32) -> String {
     let mut mac = <M as KeyInit>::new_from_slice(key).unwrap();
     mac.update(&counter.to_be_bytes());
@@ -95,7 +95,7 @@ fn c088_089_090_dates_and_notes() {
     assert_eq!(field(&item, "notesPlain").unwrap()["label"], "notesPlain");
 }
 
-/// Beyond Connect: an item is not sent again to who has it.
+/// Connect has no ETags.
 #[test]
 fn a_known_version_is_not_sent_again() {
     let server = server();

@@ -15,13 +15,13 @@ use sidevault_tests::wire::{Request, Wire, exchange};
 
 const VAULT: [&str; 3] = ["--vault", "apps", "--allow-ephemeral"];
 
-/// The user the images run as.
+/// The uid of the processes in the images.
 const UID: u32 = 999;
 
-/// Changes the user and gives up every capability, as the Helm chart has the kernel do.
+/// Changes the user and drops all capabilities, as a Pod of the Helm chart does.
 const DROP: &str = "setpriv --reuid=999 --regid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs";
 
-/// Whether this test may change its user. If not, it prints that it is skipped.
+/// Whether this command succeeds. If not, prints that the test is skipped.
 fn can(command: &str) -> bool {
     let can = Command::new("sh").args(["-c", command]).output();
     let can = can.is_ok_and(|output| output.status.success());
@@ -36,12 +36,12 @@ fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// A pair whose binary and directory another user can reach.
+/// Makes the pair's directory, and a copy of the binary in it, accessible to other users. Returns the copy's path.
 fn reachable(pair: &ServerPair) -> String {
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = pair.path("sidevault");
-    // By a process of its own: a program that another test starts meanwhile would hold a copy of ours open for writing,
-    // and nobody could run it.
+    // `cp` and not `fs::copy`: a process that another test starts would inherit the descriptor of the copy, and a file that
+    // is open for writing can't be executed.
     let copied = Command::new("cp")
         .arg(sidevault_tests::pair::binary())
         .arg(&copy)
@@ -59,13 +59,13 @@ fn give(path: &Path) {
 
 #[test]
 fn c038_198_the_first_request_after_a_start_succeeds() {
-    // Long, because a busy disk may take long to make the database.
+    // On a busy machine it may take long to create the database.
     let mut pair = ServerPair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "2m")]);
     let token = pair.token("t", &["apps=read"]);
     for _ in ["the first start", "a later start"] {
         pair.run(Process::Api);
         pair.run(Process::Sync);
-        // Nobody listens for the first moments; the first request that is answered must succeed.
+        // Connections fail until the api listens; the first request that gets a response must succeed.
         let first = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok()).unwrap();
         let logs = || format!("{}\n{}", pair.log(Process::Api), pair.log(Process::Sync));
         assert_eq!(first.status, 200, "{}\n{}", first.text(), logs());
@@ -76,7 +76,7 @@ fn c038_198_the_first_request_after_a_start_succeeds() {
 }
 
 #[test]
-fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
+fn c188_189_op_session_is_a_path_or_encoded_content() {
     let mut pair = ServerPair::start(&VAULT, &[]);
     let token = pair.token("t", &["apps=read"]);
     let json = fs::read_to_string(pair.path("keys/1password-credentials.json")).unwrap();
@@ -89,7 +89,7 @@ fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
         let read = wait_until(|| pair.ask(&token, "GET", "/v1/vaults/apps", "").ok());
         assert_eq!(read.map(|reply| reply.status), Some(200), "{}", pair.log(Process::Api));
     }
-    // Base64 three times is refused. The error says what OP_SESSION must be, and shows nothing of its value.
+    // A value that is encoded three times is refused. The error says what OP_SESSION must be, and does not show its value.
     pair.kill(Process::Api);
     let thrice = STANDARD.encode(STANDARD.encode(STANDARD.encode("{\"format\":\"x\"}")));
     pair.set("OP_SESSION", &thrice);
@@ -99,8 +99,8 @@ fn c188_189_op_session_is_a_path_or_the_content_in_any_coding() {
     assert!(log.contains("OP_SESSION") && !log.contains(&thrice[..12]), "{log}");
 }
 
-/// Has the pair run by another user if these tests are root's, who may do everything; else by the
-/// same one. Gives that user's id, or none if it can't be had.
+/// Runs the pair as uid 999 if the tests run as root, whom file modes do not restrict, and as the same user otherwise.
+/// Returns the uid, or `None` if the user can't be changed.
 fn without_rights(pair: &mut ServerPair) -> Option<u32> {
     let own = fs::metadata("/proc/self").unwrap().uid();
     if own != 0 {
@@ -178,13 +178,13 @@ fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
     give(&pair.path("keys/1password-credentials.json"));
     give(&pair.path("data"));
     let data = pair.path("data").to_string_lossy().into_owned();
-    // All is read-only but the data directory, a volume of its own; then 999 without a capability.
+    // All file systems but the data directory are read-only; the user is 999, without capabilities.
     let script = format!("{locked} && ! touch \"$1\"/x 2>/dev/null && shift && exec {DROP} \"$@\"");
     let root = pair.path("").to_string_lossy().into_owned();
     pair.run_by(&["unshare", "--mount", "sh", "-c", &script, &data, &root, &binary]);
     pair.run(Process::Api);
     pair.run(Process::Sync);
-    // The chart's probes, on both containers; its test is `curl …/health`. No client has been here.
+    // The chart's probes of both containers, and the request of `helm test`. No client has sent a token yet.
     for address in [pair.address(), pair.sync_address()] {
         for probe in ["/heartbeat", "/health"] {
             let ready = wait_until(|| exchange(address, &Request::new("GET", probe).bytes()).ok());
@@ -202,7 +202,7 @@ fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
 }
 
 #[test]
-fn c194_without_bus_settings_the_halves_find_each_other() {
+fn c194_without_bus_settings_api_and_sync_connect() {
     const API: u16 = 11220;
     if std::net::TcpListener::bind(("::", API)).is_err() {
         skipped(&format!("something else listens on port {API}"));
@@ -221,7 +221,7 @@ fn c194_without_bus_settings_the_halves_find_each_other() {
 }
 
 #[test]
-fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
+fn c197_without_sync_and_store_a_request_fails_with_connects_error() {
     let mut pair = ServerPair::prepare(&VAULT, &[("OP_SYNC_TIMEOUT", "1s")]);
     let token = pair.token("t", &["apps=read"]);
     pair.run(Process::Api);
@@ -232,7 +232,7 @@ fn c197_without_sync_and_store_a_request_fails_in_connects_words() {
 }
 
 #[test]
-fn c200_a_request_in_work_is_finished_before_the_halves_end() {
+fn c200_a_request_in_progress_is_finished_on_sigterm() {
     let mut pair = ServerPair::start(&VAULT, &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let body = login("in work").to_string();
@@ -242,7 +242,7 @@ fn c200_a_request_in_work_is_finished_before_the_halves_end() {
         .header("Expect", "100-continue");
     let mut wire = Wire::open(pair.address()).unwrap();
     wire.send(&head.bytes()).unwrap();
-    // The server waits for the body, so the request is in work.
+    // The server waits for the body, so the request is in progress.
     let seen = wire.until(|bytes| bytes.ends_with(b"\r\n\r\n")).unwrap();
     assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&seen));
     pair.terminate(Process::Api);
@@ -272,22 +272,22 @@ fn c200_a_request_in_work_is_finished_before_the_halves_end() {
 }
 
 #[test]
-fn c202_every_log_level_is_taken_and_junk_is_complained_about() {
+fn c202_log_levels_are_accepted_and_an_unknown_one_is_reported() {
     for level in ["trace", "debug", "info", "warn", "error", "ERROR", "junk"] {
         let mut pair = ServerPair::prepare(&[], &[("OP_LOG_LEVEL", level)]);
         pair.run(Process::Api);
         assert!(wait_until(|| pair.health()["name"].as_str().map(|_| ())).is_some());
-        // A client's fault is told at info.
+        // The log line of a 401 has the level `info`.
         assert_eq!(pair.get("bad", "/v1/vaults").status, 401);
-        let told = |words: &str| pair.log(Process::Api).contains(words);
-        let is_told = || wait_until(|| told("\"level\":\"info\"").then_some(())).is_some();
+        let logged = |text: &str| pair.log(Process::Api).contains(text);
+        let logged_info = || wait_until(|| logged("\"level\":\"info\"").then_some(())).is_some();
         match level {
-            "trace" | "debug" | "info" => assert!(is_told() && !told("OP_LOG_LEVEL")),
-            "junk" => assert!(is_told() && told("\"level\":\"warn\"") && told("OP_LOG_LEVEL")),
-            _ => assert!(!told("\"level\":\"info\"") && !told("OP_LOG_LEVEL")),
+            "trace" | "debug" | "info" => assert!(logged_info() && !logged("OP_LOG_LEVEL")),
+            "junk" => assert!(logged_info() && logged("\"level\":\"warn\"") && logged("OP_LOG_LEVEL")),
+            _ => assert!(!logged("\"level\":\"info\"") && !logged("OP_LOG_LEVEL")),
         }
         assert_eq!(
-            told("\"level\":\"debug\""),
+            logged("\"level\":\"debug\""),
             matches!(level, "trace" | "debug"),
             "{level}"
         );
@@ -295,7 +295,7 @@ fn c202_every_log_level_is_taken_and_junk_is_complained_about() {
 }
 
 #[test]
-fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
+fn c125_203_a_write_is_visible_through_another_api_at_once() {
     let mut pair = ServerPair::prepare(&VAULT, &[]);
     pair.run(Process::Api);
     let replica = pair.run_replica();
@@ -308,7 +308,7 @@ fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
         let request = if body.is_empty() { request } else { request.body(body) };
         exchange(address, &request.bytes()).unwrap()
     };
-    // The replica may be linked a moment later than the first.
+    // `wait_linked` waits for the first api only.
     let linked = wait_until(|| {
         let metrics = exchange(replica, &Request::new("GET", "/metrics").bytes()).ok()?.text();
         metrics
@@ -318,7 +318,7 @@ fn c125_203_what_one_api_wrote_the_other_reads_at_once() {
     });
     assert!(linked.is_some());
     for (writer, reader) in [(pair.address(), replica), (replica, pair.address())] {
-        // Without waiting: an acknowledged write must be visible at every api.
+        // No waiting: an acknowledged write must be visible through every api at once.
         let made = ask(writer, "POST", items, &login("first").to_string());
         assert_eq!(made.status, 200, "{}", made.text());
         let path = format!("{items}/{}", made.json()["id"].as_str().unwrap());

@@ -65,7 +65,7 @@ fn c008_009_015_errors_are_connects() {
 }
 
 #[test]
-fn c016_no_refusal_says_what_a_client_takes_for_something_else() {
+fn c016_error_messages_lack_words_that_clients_misread() {
     let server = server();
     let unknown = "aaaaaaaaaaaaaaaaaaaaaaaaaa";
     let item = server.path(&server.made(&login("guarded")));
@@ -103,7 +103,7 @@ fn c016_no_refusal_says_what_a_client_takes_for_something_else() {
     ] {
         asked.push((403, &server.reader, method, target.clone(), body));
     }
-    // Of a directory, which REST can't write to.
+    // Writes to a directory vault, which are refused.
     for (method, target, body) in [
         ("POST", &format!("/v1/vaults/{}/items", server.files), body.as_str()),
         ("PUT", &document, &body),

@@ -42,10 +42,10 @@ fn c046_047_048_050_052_vault_filters() {
 }
 
 #[test]
-fn c051_a_name_like_an_id_is_a_name() {
+fn c051_a_vault_name_in_the_form_of_an_id_is_found() {
     const NAME: &str = "abcdefghijklmnopqrstuvwxyz";
     let pair = ServerPair::start(&["--vault", NAME, "--allow-ephemeral"], &[]);
-    // A token by that name is for that vault too.
+    // A token that is made for this name opens the vault, too.
     let token = pair.token("t", &[&format!("{NAME}=read")]);
     let reply = pair.get(&token, &format!("/v1/vaults?filter=title+eq+%22{NAME}%22"));
     assert_eq!(titles(&reply.json(), "name"), [NAME]);
@@ -58,7 +58,7 @@ fn c051_a_name_like_an_id_is_a_name() {
 }
 
 #[test]
-fn c053_054_counts_follow_writes() {
+fn c053_054_content_version_and_item_count_change_with_writes() {
     let server = server();
     let vault = || server.get(&format!("/v1/vaults/{}", server.other)).json();
     let items = format!("/v1/vaults/{}/items", server.other);
@@ -91,7 +91,7 @@ fn c055_056_057_bad_filters_and_order() {
             fault,
         );
     }
-    // Oldest first. Times are shown in seconds, so the vault that is made last must be the last one.
+    // Vaults are listed oldest first. Times are in seconds, so only the newest vault has a certain position.
     server.pair.command(&["vault", "create", "newest"]);
     let grants = ["apps", "others", "secrets", "shared", "newest"].map(|name| format!("{name}=read"));
     let token = server.pair.token("all-vaults", &grants.each_ref().map(String::as_str));
