@@ -175,8 +175,8 @@ impl Ledger {
     }
 }
 
-/// A writer with more items than this deletes one.
-const MANY: usize = 10;
+/// A writer that has more items deletes one.
+const MAX_ITEMS: usize = 10;
 
 /// A client that writes to one vault, and notes in its ledger what was acknowledged.
 pub struct Writer {
@@ -204,7 +204,7 @@ impl Writer {
         let content = Content::new(&format!("{}-{n}", self.name));
         let choice = match items.len() {
             0 => 0,
-            many if many > MANY => 9,
+            many if many > MAX_ITEMS => 9,
             _ => rng.random_range(0..10),
         };
         if choice < 3 {
@@ -226,7 +226,7 @@ impl Writer {
         };
         let good = if new.is_some() { 200 } else { 204 };
         if let Some(reply) = &reply {
-            // The only error that a kill may cause is 503.
+            // A kill may cause 500, 503 or 504, or a connection that is closed without a response (0), and no other error.
             assert!(
                 [good, 0, 500, 503, 504].contains(&reply.status),
                 "{target}: {} {}",
@@ -327,7 +327,7 @@ impl Writers {
     }
 }
 
-/// All items, read one by one, so that what is listed can also be opened.
+/// All items, each by its own GET, so that the test also finds listed items that can't be read.
 fn shown(pair: &ServerPair, token: &str, vault: &str) -> BTreeMap<String, Content> {
     let list = pair.get(token, &format!("/v1/vaults/{vault}/items"));
     assert_eq!(list.status, 200, "{}", list.text());

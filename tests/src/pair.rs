@@ -191,7 +191,7 @@ impl ServerPair {
             .collect();
     }
 
-    /// Starts every later process by these words instead of the binary alone.
+    /// Starts later processes with this program and its arguments, to which the binary and its arguments are appended.
     pub fn run_by(&mut self, words: &[&str]) {
         self.program = words.iter().map(OsString::from).collect();
     }
@@ -435,7 +435,7 @@ impl ServerPair {
     pub fn wait_ended(&mut self, process: Process) -> ExitStatus {
         let child = self.slot(process).as_mut().expect("a started process");
         let ended = wait_until(|| child.try_wait().ok().flatten());
-        ended.unwrap_or_else(|| panic!("{process:?} goes on\n{}", self.log(process)))
+        ended.unwrap_or_else(|| panic!("{process:?} does not end\n{}", self.log(process)))
     }
 
     /// Sends a signal, such as `STOP`, to a process.

@@ -1,5 +1,5 @@
-//! No secret is readable on the disk: in the database, its write-ahead log or any other file, in the log or in the metrics, while
-//! the server runs and after it was killed.
+//! No secret is readable in the database, its write-ahead log or another file, in the log or in the metrics, while the server
+//! runs and after it was killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,7 +144,7 @@ fn write_all(pair: &ServerPair, token: &str, vault: &str, markers: &mut Markers,
         .retain(|field| field["type"].is_null() || known(field));
     let id = ask("POST", &items, &item);
     let target = format!("{items}/{id}");
-    // Replaced, so that the first values are history; then patched, and one item deleted.
+    // A PUT, so that the history has the first values; then a PATCH, and a DELETE of another item.
     let again = marked_item(markers, &format!("{round} replaced"));
     let mut again = again;
     again["fields"]
@@ -170,7 +170,7 @@ fn write_all(pair: &ServerPair, token: &str, vault: &str, markers: &mut Markers,
             .status,
         204
     );
-    // Refused writes and filters hold secrets too.
+    // Refused writes and filters contain secrets, too.
     let bad = json!({ "title": markers.put(&format!("{round} refused title")), "category": markers.put(&format!("{round} refused category")) });
     assert_eq!(pair.ask(token, "POST", &items, &bad.to_string()).unwrap().status, 400);
     let cut = format!("{{\"title\":\"{}\",", markers.put(&format!("{round} cut body")));
@@ -204,7 +204,7 @@ fn marked_item_of_known(markers: &mut Markers, round: &str) -> Value {
 }
 
 #[test]
-fn no_secret_rests_in_the_clear() {
+fn no_secret_is_stored_in_plain_text() {
     let mut markers = Markers::default();
     let local = markers.put("vault name");
     let mut pair = ServerPair::prepare(
@@ -217,7 +217,7 @@ fn no_secret_rests_in_the_clear() {
         ],
         &[("OP_LOG_LEVEL", "trace"), ("SIDEVAULT_LOG_FORMAT", "json")],
     );
-    // The vault's name comes from a file: on a command line, anyone could read it.
+    // The vault's name is in a file, because other users can read a process's command line.
     fs::write(
         pair.path("sources.yaml"),
         format!("sources:\n  - local:\n      vaults: [{local}]\n"),
@@ -284,7 +284,7 @@ fn no_secret_rests_in_the_clear() {
     assert!(pair.item(&token, &directory, &stem).is_some() && pair.item(&token, &directory, &manifest_name).is_some());
     let description = markers.put("vault description");
     let described = markers.put("second vault name");
-    // The command line itself shows the value; the test is about what the server keeps.
+    // The command line shows the value, but this test is about the server.
     pair.command(&[
         "vault",
         "create",
@@ -343,7 +343,7 @@ fn no_secret_rests_in_the_clear() {
 
 /// The log may name files that can't be read, and must never show their content.
 #[test]
-fn the_log_names_bad_files_and_not_what_is_in_them() {
+fn the_log_names_bad_files_but_not_their_content() {
     let mut markers = Markers::default();
     let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[("OP_LOG_LEVEL", "trace")]);
     let secrets = pair.path("secrets");
@@ -371,7 +371,7 @@ fn the_log_names_bad_files_and_not_what_is_in_them() {
         "apiVersion: v1\nkind: Secret\nmetadata: {name: y}\nstringData: [",
         "]\n",
     );
-    // A recipient is public, so it may be named; the rest may not.
+    // Recipients are public, so the log may name them.
     let sealed = "sops:\n  mac: ENC[AES256_GCM,data:AAAA,iv:AAAA,tag:AAAA,type:str]\n  lastmodified: \"2026-01-01T00:00:00Z\"\n  version: 3.9.0\n  age:\n    - recipient: age1x\n      enc: ";
     bad(
         "sealed.yaml",
@@ -417,7 +417,7 @@ fn wait_for_activity(pair: &ServerPair, token: &str) {
     assert!(settled.is_some(), "the activity never settles");
 }
 
-/// A search that finds nothing proves nothing unless it would have found something.
+/// Proves that the search of the other tests works.
 #[test]
 fn a_marker_is_found_in_every_form() {
     let markers = [Marker::new("a title", 7), Marker::new("a title", 8)];

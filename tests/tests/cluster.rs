@@ -42,7 +42,7 @@ fn version(cluster: &Cluster) -> String {
 }
 
 #[test]
-fn each_external_secrets_controller_fills_a_secret_from_this_server_and_its_owner_takes_it_away() {
+fn each_external_secrets_controller_creates_and_deletes_a_secret_with_this_server() {
     let Some(controllers) = controllers() else { return };
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("operator", &["apps=read,write"]);
@@ -81,7 +81,7 @@ fn each_external_secrets_controller_fills_a_secret_from_this_server_and_its_owne
 }
 
 #[test]
-fn an_owner_that_is_deleted_takes_what_it_owns_with_it() {
+fn deleting_an_owner_deletes_its_dependents() {
     let Some(cluster) = Cluster::shared() else { return };
     let namespace = cluster.namespace("owner");
     let map = |name: &str, owners: &Value| {
@@ -103,7 +103,7 @@ fn an_owner_that_is_deleted_takes_what_it_owns_with_it() {
 }
 
 #[test]
-fn a_service_account_may_do_what_its_role_says_and_no_more() {
+fn a_service_account_has_the_rights_of_its_role_only() {
     let Some(cluster) = Cluster::shared() else { return };
     let namespace = cluster.namespace("least");
     cluster.must(&["create", "serviceaccount", "reader", "-n", &namespace]);
@@ -137,7 +137,7 @@ fn a_service_account_may_do_what_its_role_says_and_no_more() {
 }
 
 #[test]
-fn an_api_server_that_was_killed_comes_back_with_what_it_held() {
+fn a_restarted_api_server_has_its_objects() {
     let Some(cluster) = Cluster::start() else { return };
     cluster.must(&["create", "configmap", "kept"]);
     cluster.stop_apiserver();

@@ -1,5 +1,4 @@
-//! Commands that people type, and what they read: `quickstart`, `item`, `vault`, `token`, and `doctor`, which must ask the
-//! server that is meant.
+//! The commands `quickstart`, `item`, `vault`, `token` and `doctor`: their output, errors and exit codes.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -133,7 +132,7 @@ fn secrets(below: &Path) -> String {
 }
 
 #[test]
-fn quickstart_says_what_it_made_and_how_to_read_it_and_a_second_run_continues() {
+fn quickstart_prints_commands_that_work_and_a_second_run_continues() {
     let home = tempfile::tempdir().expect("a directory");
     let home = home.path();
     let (first, words) = Quickstart::words(home, &[]);
@@ -184,20 +183,22 @@ fn quickstart_says_what_it_made_and_how_to_read_it_and_a_second_run_continues() 
 
 /// Otherwise the server would answer with another vault's items.
 #[test]
-fn a_directory_whose_vault_is_taken_is_refused_and_the_error_says_what_to_type() {
+fn a_directory_whose_vault_name_is_taken_is_refused_with_advice() {
     let home = tempfile::tempdir().expect("a directory");
     let directory = secrets(home.path());
     drop(Quickstart::start(home.path(), &[]));
 
     let refused = run(home.path(), &["quickstart", "--port=0", "--dir", &directory]);
-    let said = refused.err;
-    assert_eq!(refused.code, Some(78), "{said}");
+    let error = refused.err;
+    assert_eq!(refused.code, Some(78), "{error}");
     let renamed = format!("secrets-files={directory}");
     assert!(
-        said.contains("vault \"secrets\" is a local vault") && said.contains(&renamed) && said.contains("--data DIR"),
-        "{said}"
+        error.contains("vault \"secrets\" is a local vault")
+            && error.contains(&renamed)
+            && error.contains("--data DIR"),
+        "{error}"
     );
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(error.lines().count(), 1, "{error}");
     assert!(refused.out.is_empty(), "a token of a server that does not run");
 
     let other = home.path().join("other").to_string_lossy().into_owned();
@@ -209,14 +210,14 @@ fn a_directory_whose_vault_is_taken_is_refused_and_the_error_says_what_to_type()
 }
 
 #[test]
-fn json_and_a_bare_token_exclude_each_other_and_localhost_can_be_listened_on() {
+fn json_conflicts_with_token_out_and_localhost_is_a_valid_bind_address() {
     let home = tempfile::tempdir().expect("a directory");
-    let said = fail(
+    let error = fail(
         home.path(),
         2,
         &["quickstart", "--json", "--token-out", "-", "--ephemeral"],
     );
-    assert!(said.contains("--json") && said.contains("--token-out"), "{said}");
+    assert!(error.contains("--json") && error.contains("--token-out"), "{error}");
     let server = Quickstart::start(home.path(), &["--ephemeral", "--bind", "localhost"]);
     assert!(server.url.starts_with("http://localhost:"), "{}", server.url);
 }
@@ -261,6 +262,33 @@ fn a_vault_made_under_a_running_quickstart_is_readable_at_once() {
         succeed(home, &["item", "get", "hello", "--vault=apps", "--field=word"]),
         "world\n"
     );
+}
+
+#[test]
+fn a_vault_that_appears_in_a_directory_under_a_running_quickstart_is_readable() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let directory = secrets(home);
+    let copy = home.join("token").to_string_lossy().into_owned();
+    let server = Quickstart::start(home, &["--dir", &directory, "--token-out", &copy]);
+    let apps = Path::new(&directory).join("apps");
+    fs::create_dir(&apps).expect("a directory");
+    fs::write(apps.join("db.yaml"), "password: s3cret\n").expect("a file");
+    let get = ["item", "get", "db", "--vault=apps", "--field=password"];
+    let value = wait_until(|| Some(run(home, &get)).filter(|done| done.code == Some(0)));
+    assert_eq!(value.expect("the item is found").out, "s3cret\n");
+    let renewed = wait_until(|| {
+        let mut command = sidevault(home, &get);
+        command.env("OP_CONNECT_HOST", &server.url);
+        command.env("OP_CONNECT_TOKEN", fs::read_to_string(&copy).ok()?.trim());
+        command
+            .output()
+            .expect("the binary runs")
+            .status
+            .success()
+            .then_some(())
+    });
+    assert!(renewed.is_some(), "the file of --token-out has the old token");
 }
 
 #[test]
@@ -320,20 +348,20 @@ fn an_item_is_made_changed_and_read_field_by_field() {
 }
 
 #[test]
-fn an_error_names_what_was_looked_for_and_where_and_no_secret() {
+fn errors_name_the_item_and_the_server_and_no_secret() {
     let home = tempfile::tempdir().expect("a directory");
     let home = home.path();
     let server = Quickstart::start(home, &["--vault", "apps"]);
-    let said = fail(home, 3, &["item", "get", "nope", "--vault=apps"]);
+    let error = fail(home, 3, &["item", "get", "nope", "--vault=apps"]);
     assert!(
         ["\"nope\"", "\"apps\"", &server.url]
             .iter()
-            .all(|part| said.contains(part)),
-        "{said}"
+            .all(|part| error.contains(part)),
+        "{error}"
     );
-    let said = fail(home, 3, &["item", "get", "x", "--vault=nowhere"]);
-    assert!(said.contains("\"nowhere\"") && said.contains(&server.url), "{said}");
-    let said = fail(
+    let error = fail(home, 3, &["item", "get", "x", "--vault=nowhere"]);
+    assert!(error.contains("\"nowhere\"") && error.contains(&server.url), "{error}");
+    let error = fail(
         home,
         2,
         &[
@@ -345,9 +373,9 @@ fn an_error_names_what_was_looked_for_and_where_and_no_secret() {
             "x[typo]=s3cret",
         ],
     );
-    assert!(said.contains("x[typo]") && !said.contains("s3cret"), "{said}");
+    assert!(error.contains("x[typo]") && !error.contains("s3cret"), "{error}");
 
-    // Two items of one title: the second is made with a warning, and the title alone names neither.
+    // The second item of a title is made with a warning. After that the title is ambiguous.
     let ids: Vec<String> = (0..2)
         .map(|_| {
             let made = run(home, &["item", "create", "--vault=apps", "--title=twin"]);
@@ -358,8 +386,8 @@ fn an_error_names_what_was_looked_for_and_where_and_no_secret() {
         .collect();
     let third = run(home, &["item", "create", "--vault=apps", "--title=Twin"]);
     assert!(ids.iter().all(|id| third.err.contains(id)), "{}", third.err);
-    let said = fail(home, 5, &["item", "get", "twin", "--vault=apps"]);
-    assert!(ids.iter().all(|id| said.contains(id)), "{said}");
+    let error = fail(home, 5, &["item", "get", "twin", "--vault=apps"]);
+    assert!(ids.iter().all(|id| error.contains(id)), "{error}");
 
     let mut other = sidevault(home, &["item", "list", "--vault=apps"]);
     other.env("OP_CONNECT_TOKEN", "eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
@@ -373,7 +401,7 @@ fn an_error_names_what_was_looked_for_and_where_and_no_secret() {
 }
 
 #[test]
-fn deleting_needs_a_yes_where_there_is_no_terminal() {
+fn deleting_needs_yes_without_a_terminal() {
     let home = tempfile::tempdir().expect("a directory");
     let home = home.path();
     let _server = Quickstart::start(home, &["--vault", "apps"]);
@@ -381,8 +409,8 @@ fn deleting_needs_a_yes_where_there_is_no_terminal() {
     let item = ["item", "delete", "db", "--vault=apps"];
     let vault = ["vault", "delete", "apps"];
     for command in [&item[..], &vault] {
-        let said = fail(home, 2, command);
-        assert!(said.contains("for good") && said.contains("--yes"), "{said}");
+        let error = fail(home, 2, command);
+        assert!(error.contains("for good") && error.contains("--yes"), "{error}");
         succeed(home, &[command, &["--yes"]].concat());
     }
 }
@@ -412,8 +440,8 @@ fn a_token_is_written_to_a_new_private_file() {
     fail(home, 5, &create);
     assert_eq!(fs::read_to_string(home.join("keys/token")).expect("the token"), token);
     // What `init` wrote is not where the other commands look: they say what to type.
-    let said = fail(home, 78, &["token", "list"]);
-    assert!(said.contains("--session keys/1password-credentials.json"), "{said}");
+    let error = fail(home, 78, &["token", "list"]);
+    assert!(error.contains("--session keys/1password-credentials.json"), "{error}");
 }
 
 #[test]
@@ -439,17 +467,17 @@ fn a_token_for_another_server_is_made_only_with_offline() {
 }
 
 #[test]
-fn a_missing_passphrase_file_is_called_one() {
+fn a_missing_passphrase_file_is_named() {
     let home = tempfile::tempdir().expect("a directory");
-    let said = fail(home.path(), 78, &["init", "--passphrase-file", "/nonexist"]);
+    let error = fail(home.path(), 78, &["init", "--passphrase-file", "/nonexist"]);
     assert!(
-        said.contains("no passphrase file at /nonexist") && !said.contains("sidevault init"),
-        "{said}"
+        error.contains("no passphrase file at /nonexist") && !error.contains("sidevault init"),
+        "{error}"
     );
 }
 
 #[test]
-fn doctor_looks_at_the_server_of_the_data_directory_that_is_named() {
+fn doctor_checks_the_server_of_the_given_data_directory() {
     let home = tempfile::tempdir().expect("a directory");
     let data = home.path().join("second").to_string_lossy().into_owned();
     let first = Quickstart::start(home.path(), &[]);
@@ -458,21 +486,25 @@ fn doctor_looks_at_the_server_of_the_data_directory_that_is_named() {
         (&["doctor", "--data", &data][..], &second.url, &first.url),
         (&["doctor"][..], &first.url, &second.url),
     ] {
-        let said = run(home.path(), arguments).out;
-        assert!(said.contains(url.as_str()) && !said.contains(other.as_str()), "{said}");
+        let report = run(home.path(), arguments).out;
+        assert!(
+            report.contains(url.as_str()) && !report.contains(other.as_str()),
+            "{report}"
+        );
         let of = |check: &str| {
-            said.lines()
+            report
+                .lines()
                 .find(|line| line.contains(check))
                 .unwrap_or_default()
                 .to_owned()
         };
-        assert!(of(" api ").starts_with("ok"), "{said}");
-        assert!(of(" token ").starts_with("ok"), "{said}");
+        assert!(of(" api ").starts_with("ok"), "{report}");
+        assert!(of(" token ").starts_with("ok"), "{report}");
     }
 }
 
 #[test]
-fn doctor_advises_what_fits_the_server_on_the_machine() {
+fn doctors_advice_fits_the_kind_of_server() {
     let home = tempfile::tempdir().expect("a directory");
     let home = home.path();
     let nothing = run(home, &["doctor"]);
@@ -504,13 +536,38 @@ fn doctor_finds_a_source_with_files_that_no_key_opens() {
     )
     .expect("a file");
     let _server = Quickstart::start(home.path(), &["--dir", &directory]);
-    let said = wait_until(|| {
+    let report = wait_until(|| {
         let done = run(home.path(), &["doctor"]);
         (done.code == Some(7)).then_some(done.out)
     });
-    let said = said.expect("a degraded source is a fault");
+    let report = report.expect("a degraded source is a fault");
     assert!(
-        said.contains("DEGRADED") && said.contains("SOPS_AGE_KEY_FILE"),
-        "{said}"
+        report.contains("DEGRADED") && report.contains("SOPS_AGE_KEY_FILE"),
+        "{report}"
     );
+}
+
+#[test]
+fn the_help_names_each_variable_that_the_documentation_says_a_command_reads() {
+    let home = tempfile::tempdir().expect("a directory");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let mut checked = 0;
+    for command in ["api", "sync"] {
+        let help = succeed(home.path(), &[command, "--help"]);
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            if !cells[2].split(", ").any(|reader| reader == command || reader == "all") {
+                continue;
+            }
+            for name in cells[1].split(", ").map(|name| name.trim_matches('`')) {
+                let is_named = help
+                    .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
+                    .any(|word| word == name);
+                assert!(is_named || name == "NO_COLOR", "{command} --help lacks {name}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} variables were found in the page");
 }

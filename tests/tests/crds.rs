@@ -70,7 +70,7 @@ fn facts(crd: &Value, name: &str) -> Facts {
 
 /// Adds an entry for each field. Descriptions are left out. Of the providers other than onepassword only the names are kept.
 fn flatten(schema: &Value, path: String, facts: &mut Facts) {
-    let mut said = Map::new();
+    let mut keywords = Map::new();
     for (key, value) in schema.as_object().unwrap() {
         match (key.as_str(), value) {
             ("description", Value::String(_)) => {}
@@ -86,11 +86,11 @@ fn flatten(schema: &Value, path: String, facts: &mut Facts) {
             ("items", Value::Object(_)) => flatten(value, format!("{path}[]"), facts),
             ("additionalProperties", Value::Object(_)) => flatten(value, format!("{path}{{}}"), facts),
             _ => {
-                said.insert(key.clone(), value.clone());
+                keywords.insert(key.clone(), value.clone());
             }
         }
     }
-    facts.insert(path, Value::Object(said));
+    facts.insert(path, Value::Object(keywords));
 }
 
 /// Where two definitions differ: the path, and the part of it (`+`: only the left has it, `-`: only the right has it).
@@ -206,7 +206,7 @@ fn manifests_for_older_releases_are_still_valid() {
                 let now = new
                     .get(place)
                     .unwrap_or_else(|| panic!("{release}: {plural} {name}: {place} is gone"));
-                let values = |said: &Value| said["enum"].as_array().cloned().unwrap_or_default();
+                let values = |keywords: &Value| keywords["enum"].as_array().cloned().unwrap_or_default();
                 let (was, is) = (values(before), values(now));
                 // v2.9.0 has dropped template engine v1, too.
                 let is_gone = |value: &Value| place.ends_with(".engineVersion") && value == "v1";
@@ -276,7 +276,7 @@ fn record() {
         let facts = facts(&crd, storage_version(plural));
         let facts: Vec<_> = facts
             .iter()
-            .map(|(place, said)| format!("{}: {said}", json!(place)))
+            .map(|(place, keywords)| format!("{}: {keywords}", json!(place)))
             .collect();
         lines.push(format!("{}: {{\n{}\n}}", json!(plural), facts.join(",\n")));
     }

@@ -269,7 +269,7 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
     );
 }
 
-/// Here the full check of the tree comes once an hour, so only file events can bring the changes.
+/// The full check of the tree runs once an hour here, so sync can notice the changes by file events only.
 #[test]
 fn file_events_bring_each_change() {
     let Some(mut server) = TestServer::prepare(&["--config", "{root}/sources.yaml"]) else {
@@ -384,10 +384,10 @@ fn a_bad_file_keeps_its_item_and_is_named_in_health_and_log() {
             server.sync_metric("sidevault_source_failed_files{source=\"secrets\"} 1"),
             "{name}"
         );
-        // Others are served and changed meanwhile.
+        // Other files are served and updated.
         server.seal("other.yaml", &format!("k: {name}\n").replace(": the", " the"));
         server.wait_value(&token, &vault, "other", "k", &name.replace(": the", " the"));
-        // The good one again, so that each is bad on its own.
+        // The valid file again, so that only one file is bad at a time.
         server.seal("db.yaml", "password: first\n");
         server.pair.wait_source("secrets", "ACTIVE", "files");
     }
@@ -442,7 +442,7 @@ fn a_removed_file_removes_its_item_and_an_empty_or_missing_tree_removes_none() {
         wait_until(|| (server.pair.get(&token, &target).status == 404).then(|| server.pair.get(&token, &target)));
     assert_eq!(gone.expect("404").json()["message"], format!("item {id} not found"));
 
-    // The last file goes: that looks like a volume that was not mounted.
+    // The last file is moved away, so the tree looks like a volume that is not mounted.
     let away = server.pair.path("away");
     fs::create_dir(&away).unwrap();
     fs::rename(server.secrets().join("db.yaml"), away.join("db.yaml")).unwrap();
@@ -457,7 +457,7 @@ fn a_removed_file_removes_its_item_and_an_empty_or_missing_tree_removes_none() {
         .wait_source("secrets", "FAILED", "what was read before is still served");
     server.wait_value(&token, &vault, "db", "password", "first");
     assert!(server.sync_metric("sidevault_source_up{source=\"secrets\"} 0"));
-    // Even api's restart does not lose it.
+    // The item is still there after a restart of the api.
     server.pair.kill(Process::Api);
     server.pair.run(Process::Api);
     server.wait_value(&token, &vault, "db", "password", "first");
@@ -536,7 +536,7 @@ fn encrypted_files_of_any_name_are_decrypted_and_ciphertext_is_never_served() {
     for absent in ["README.md", "README", "notes.txt", "notes", "b.yaml.enc"] {
         assert!(server.pair.item(&token, &vault, absent).is_none(), "{absent}");
     }
-    // A file that was good and is damaged now keeps its item.
+    // When a valid file is damaged, its item stays.
     put("b.yaml.enc", &[&sealed[..sealed.len() / 2], b"\n"].concat());
     server.pair.wait_source("secrets", "DEGRADED", "b.yaml.enc");
     server.wait_value(&token, &vault, "b", "k", "yaml");
@@ -574,10 +574,10 @@ fn an_unsupported_key_is_logged_once_and_the_others_are_used() {
     server.wait_value(&token, &vault, "b", "k", "more");
     let log = server.pair.log(Process::Sync);
     for words in ["SOPS_AGE_KEY_CMD is set", "post-quantum", "age plugin"] {
-        let told = log
+        let lines = log
             .lines()
             .filter(|line| line.contains("an age key is not used") && line.contains(words));
-        assert_eq!(told.count(), 1, "{words}: {log}");
+        assert_eq!(lines.count(), 1, "{words}: {log}");
     }
     assert!(!log.contains("1QQ"), "{log}");
 }
@@ -648,8 +648,8 @@ fn a_link_out_of_the_tree_is_not_followed() {
     assert_eq!(vaults.as_array().unwrap().len(), 1, "{vaults}");
 }
 
-/// The most memory for api and sync: less than the file has.
-const MOST: u64 = 85_000_000;
+/// Limit of the memory of api and of sync. It is below the file's size.
+const MEMORY_LIMIT: u64 = 85_000_000;
 
 #[test]
 fn a_file_of_100_mb_is_streamed() {
@@ -680,5 +680,5 @@ fn a_file_of_100_mb_is_streamed() {
         most[0] as f64 / 1e6,
         most[1] as f64 / 1e6
     );
-    assert!(most.iter().all(|most| *most < MOST), "{most:?} bytes");
+    assert!(most.iter().all(|most| *most < MEMORY_LIMIT), "{most:?} bytes");
 }

@@ -5,7 +5,7 @@ use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::volume::Volume;
 use sidevault_tests::wire::{Request, exchange};
 
-/// A pair whose data directory is on a disk of 12 MB.
+/// A server whose data directory is on a disk of 12 MB.
 struct TestServer {
     // Declared after `pair`, so that it is unmounted after the processes have ended.
     pair: ServerPair,
@@ -24,7 +24,7 @@ impl TestServer {
         Some(Self { pair, volume, token })
     }
 
-    /// A server whose disk is full and whose sync was killed then, and a token that was made before.
+    /// A server whose disk is full and whose sync was killed, and a token that was made before.
     fn full_without_sync() -> Option<(Self, String)> {
         let mut server = Self::start(&[])?;
         let token = server.pair.token("thief", &["apps=read"]);
@@ -95,7 +95,7 @@ impl TestServer {
 }
 
 #[test]
-fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_restarted() {
+fn a_full_disk_is_reported_and_revocations_are_still_written() {
     let Some(server) = TestServer::start(&[]) else { return };
     let pair = &server.pair;
     let thieves: Vec<String> = (0..5)
@@ -128,10 +128,10 @@ fn a_full_disk_is_told_of_and_revocations_are_written_and_nothing_has_to_be_rest
     }
     assert_eq!(full.0, 503, "{}", full.1);
 
-    let told = server.wait_store("FAILED");
+    let message = server.wait_store("FAILED");
     assert!(
-        told.contains("nothing can be written since 20") && told.contains("is full"),
-        "{told}"
+        message.contains("nothing can be written since 20") && message.contains("is full"),
+        "{message}"
     );
     assert_eq!(server.metric("store_writable"), 0.);
     assert!(server.metric("store_unwritable_since_timestamp_seconds") > 1e9);
@@ -189,7 +189,7 @@ fn health_recovers_although_nobody_writes_and_sync_starts_on_a_full_disk() {
     server.wait_store("ACTIVE");
 }
 
-/// If sync does not run, the command writes to the store itself.
+/// `token revoke` writes to the store itself if sync does not run.
 #[test]
 fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
     let Some((server, thief)) = TestServer::full_without_sync() else {
@@ -200,17 +200,17 @@ fn a_token_is_revoked_on_a_full_disk_while_sync_does_not_run() {
 }
 
 #[test]
-fn little_room_is_told_of_and_items_go_before_activity_and_history() {
+fn a_low_disk_is_reported_and_items_come_before_activity_and_history() {
     let Some(server) = TestServer::start(&[("SIDEVAULT_LOW_DISK_MB", "6")]) else {
         return;
     };
     let pair = &server.pair;
     assert_eq!(server.write("app", 10).0, 200);
     server.volume.fill(5);
-    let told = server.wait_store("DEGRADED");
+    let message = server.wait_store("DEGRADED");
     assert!(
-        told.contains("little disk is left") && told.contains("SIDEVAULT_LOW_DISK_MB"),
-        "{told}"
+        message.contains("little disk is left") && message.contains("SIDEVAULT_LOW_DISK_MB"),
+        "{message}"
     );
     assert_eq!(server.doctor("space")["level"], "warn");
     assert_eq!(server.metric("store_writable"), 1.);
@@ -236,9 +236,9 @@ fn little_room_is_told_of_and_items_go_before_activity_and_history() {
     assert_eq!(rename("enough"), Some(2));
 }
 
-/// A snapshot is served although nothing can be written there.
+/// For example, a snapshot of a volume.
 #[test]
-fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
+fn an_api_serves_a_read_only_volume_and_notices_a_later_writer() {
     let Some(mut server) = TestServer::start(&[]) else {
         return;
     };
@@ -275,7 +275,7 @@ fn an_api_serves_a_read_only_volume_and_sees_the_writer_that_comes_to_it() {
 }
 
 #[test]
-fn a_read_only_volume_whose_log_is_needed_is_named() {
+fn a_read_only_volume_without_wal_index_is_reported() {
     let Some(mut server) = TestServer::start(&[]) else {
         return;
     };
@@ -285,21 +285,21 @@ fn a_read_only_volume_whose_log_is_needed_is_named() {
     std::fs::remove_file(server.pair.path("data/.op/data/1password.sqlite-shm")).unwrap();
     server.volume.set_read_only(true);
     server.pair.run(Process::Api);
-    let told = wait_until(|| {
+    let reported = wait_until(|| {
         let health = server.pair.health().to_string();
         (health.contains("its directory is read-only") && health.contains("start `sidevault sync` once")).then_some(())
     });
     assert!(
-        told.is_some(),
+        reported.is_some(),
         "{}\n{}",
         server.pair.health(),
         server.pair.log(Process::Api)
     );
 }
 
-/// A failing disk is imitated by a limit on the size of files, which SQLite reports as an I/O error and which needs no root.
+/// A limit on the size of files stands in for a failing disk: SQLite reports it as an I/O error, and it needs no root.
 #[test]
-fn an_error_of_the_disk_is_over_when_it_is_over() {
+fn writes_work_again_after_a_disk_error() {
     let mut pair = ServerPair::prepare(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let program = sidevault_tests::pair::binary();
     // SIGXFSZ, which comes with the error, would end the process.

@@ -79,21 +79,21 @@ fn until(wire: &mut Wire, words: &str) -> String {
 }
 
 #[test]
-fn a_client_that_comes_back_is_told_what_it_missed() {
+fn a_resuming_client_gets_the_events_it_missed() {
     let mut server = TestServer::start();
     let (last, item) = (server.here(), server.item());
     server.pair.kill(Process::Api);
     write(&server.pair, "rotating", "2");
     server.pair.run(Process::Api);
     server.wait_value("2");
-    let told = until(&mut server.listen(Some(&last)), &item);
-    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
-    assert!(!told.contains("reset"), "{told}");
+    let events = until(&mut server.listen(Some(&last)), &item);
+    assert!(events.contains("item.updated") && events.contains(&item), "{events}");
+    assert!(!events.contains("reset"), "{events}");
 }
 
 /// When an emptyDir is lost, the store is lost with it. The new store may have as many changes as the old one, or more.
 #[test]
-fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
+fn a_client_gets_reset_after_the_store_was_lost() {
     let mut server = TestServer::start();
     let mut lasts = vec![server.here()];
     for round in 2..4 {
@@ -111,25 +111,25 @@ fn a_client_of_a_store_that_was_lost_is_told_to_read_everything() {
         server.pair.wait_linked();
         server.wait_value(&round.to_string());
         for last in &lasts {
-            let told = until(&mut server.listen(Some(last)), "reset");
-            assert!(told.contains("reset"), "after {last}: {told}");
+            let events = until(&mut server.listen(Some(last)), "reset");
+            assert!(events.contains("reset"), "after {last}: {events}");
         }
         lasts.push(server.here());
     }
 
     // The stream goes on from there.
     let mut stream = server.listen(lasts.first().map(String::as_str));
-    let told = until(&mut stream, "reset");
-    assert!(told.contains("reset"), "{told}");
+    let events = until(&mut stream, "reset");
+    assert!(events.contains("reset"), "{events}");
     write(&server.pair, "rotating", "again");
     let item = server.item();
-    let told = until(&mut stream, &item);
-    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
+    let events = until(&mut stream, &item);
+    assert!(events.contains("item.updated") && events.contains(&item), "{events}");
 }
 
 /// Changes in other vaults do not delay a client that resumes. `until` ends at a keep-alive comment.
 #[test]
-fn a_client_that_comes_back_does_not_wait_for_what_it_may_not_see() {
+fn a_resuming_client_is_not_delayed_by_changes_in_other_vaults() {
     let server = TestServer::start();
     let (last, item) = (server.here(), server.item());
     let theirs = server.pair.path("secrets/theirs");
@@ -145,6 +145,6 @@ fn a_client_that_comes_back_does_not_wait_for_what_it_may_not_see() {
     assert!(all.is_some(), "{}", server.pair.log(Process::Sync));
     write(&server.pair, "rotating", "2");
     server.wait_value("2");
-    let told = until(&mut server.listen(Some(&last)), &item);
-    assert!(told.contains("item.updated") && told.contains(&item), "{told}");
+    let events = until(&mut server.listen(Some(&last)), &item);
+    assert!(events.contains("item.updated") && events.contains(&item), "{events}");
 }

@@ -1,4 +1,4 @@
-//! Files that are replaced while clients read them: each answer is of one version.
+//! Files that are replaced while clients read them: each response is from one version.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
-/// How many answers each of the readers wants.
+/// Responses that each reader waits for.
 const ANSWERS: usize = 100;
 const READERS: usize = 4;
 
-/// A pair on a directory with one file.
+/// A server with a directory vault of one file.
 struct TestServer {
     pair: ServerPair,
     token: String,
@@ -60,14 +60,14 @@ fn put(pair: &ServerPair, content: &str) {
     fs::rename(new, pair.path("secrets/a.bin")).expect("a file");
 }
 
-/// One of several contents, each of another length and letter; the larger ones are of several chunks.
+/// The content of a version. Lengths and letters differ; the longer contents are stored in several chunks.
 fn version(number: usize) -> String {
     let letter = char::from(b'a' + u8::try_from(number % 26).unwrap_or_default());
     letter.to_string().repeat([10, 3_000, 70_000, 200_000][number % 4])
 }
 
 #[test]
-fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
+fn a_replaced_file_is_never_read_truncated_or_mixed() {
     let server = TestServer::start();
     let ended = AtomicBool::new(false);
     let seen = Mutex::new(BTreeMap::<String, Vec<u8>>::new());
@@ -77,7 +77,7 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
             if whole == ANSWERS {
                 break;
             }
-            // No client accepts an answer whose connection is closed before its end.
+            // Clients detect a response that is cut off, so it does not count.
             let Some(reply) = server.ask("GET", &[]).filter(|reply| reply.status != 0) else {
                 continue;
             };
@@ -124,7 +124,7 @@ fn a_file_that_is_replaced_under_its_readers_is_never_cut_or_spliced() {
 }
 
 #[test]
-fn a_download_goes_on_only_if_it_is_of_the_same_version() {
+fn a_download_resumes_only_with_the_same_version() {
     let server = TestServer::start();
     server.replace("0123456789");
     let whole = server.get(&[]);

@@ -11,7 +11,7 @@ use sidevault_tests::postgres;
 
 const WRITERS: u64 = 6;
 
-/// Asks `sidevault doctor` about the store, and SQLite itself where its own program is at hand.
+/// Checks the store with `sidevault doctor`, and with `sqlite3` if it is installed.
 fn assert_sound(pair: &ServerPair) {
     if postgres::is_chosen() {
         return;
@@ -45,7 +45,7 @@ fn assert_sound(pair: &ServerPair) {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_however_often_the_processes_are_killed() {
+fn no_acknowledged_write_is_lost_when_processes_are_killed() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("SIDEVAULT_KILLS").unwrap_or(100);
     let seed = number("SIDEVAULT_SEED").unwrap_or_else(|| {

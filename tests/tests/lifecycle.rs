@@ -1,5 +1,4 @@
-//! Tokens that are revoked, processes that are away: what the survivors still do; and commands beside
-//! a sync at work.
+//! Revocations, the api without sync, and commands of administrators while sync starts or runs.
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
@@ -25,7 +24,7 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
     };
     assert!(expiry());
     pair.output(&["token", "revoke", "leaked"]);
-    // The command has ended, so the next request is refused: no waiting here.
+    // No waiting: once the command has ended, the next request is refused.
     assert_eq!(pair.get(&token, "/v1/vaults").status, 401);
     assert_eq!(pair.get(&other, "/v1/vaults").status, 200);
     let refused: Value = serde_json::from_str(&inspect()).expect("JSON");
@@ -33,7 +32,7 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
         (&refused["verdict"], &refused["reason"]),
         (&json!("refused"), &json!("it was revoked"))
     );
-    assert!(!expiry(), "its expiry is told still");
+    assert!(!expiry(), "/metrics still has its expiry");
     pair.kill(Process::Api);
     pair.kill(Process::Sync);
     pair.run(Process::Sync);
@@ -44,7 +43,7 @@ fn a_revoked_token_is_refused_at_once_and_after_restarts() {
 }
 
 #[test]
-fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
+fn the_api_reads_without_sync_even_after_a_restart() {
     let mut pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("app", &["apps=read,write"]);
     let posted = pair
@@ -58,7 +57,7 @@ fn reads_survive_a_dead_sync_even_over_a_restart_and_writes_say_so() {
         let reply = pair.ask(&token, "GET", "/v1/vaults/apps/items/kept", "").ok()?;
         (reply.status == 200).then_some(())
     });
-    assert!(read.is_some(), "the api alone serves what is there");
+    assert!(read.is_some(), "without sync the api serves the stored items");
     let refused = pair
         .ask(&token, "POST", "/v1/vaults/apps/items", ITEM)
         .expect("an answer");
@@ -90,7 +89,7 @@ fn a_command_given_while_sync_starts_is_carried_out_and_sync_runs() {
     for n in 0..10 {
         pair.run(Process::Sync);
         pair.command(&["vault", "create", &format!("vault-{n}")]);
-        // It may have been there first, and then sync waited.
+        // If the command has the lock first, sync waits for it.
         let runs = wait_until(|| exchange(pair.sync_address(), &Request::new("GET", "/health").bytes()).ok());
         assert!(runs.is_some(), "{}", pair.log(Process::Sync));
         pair.kill(Process::Sync);
@@ -104,7 +103,7 @@ fn a_command_that_ends_is_no_warning_in_syncs_log() {
     let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[("OP_LOG_LEVEL", "debug")]);
     const COMMANDS: usize = 10;
     for n in 0..COMMANDS {
-        // Each is told of what it changed, at the moment at which it ends.
+        // Each command ends as soon as sync has executed it.
         pair.command(&["vault", "create", &format!("vault-{n}")]);
     }
     let ends = || pair.log(Process::Sync).matches("bus link ").count();
@@ -122,9 +121,9 @@ fn a_command_that_ends_is_no_warning_in_syncs_log() {
     }
 }
 
-/// A client that sends head and body apart, as Python's does, would find its connection closed otherwise.
+/// For clients that send head and body separately, as Python's do: they would find the connection closed.
 #[test]
-fn a_connection_outlives_a_refusal_that_came_before_the_body() {
+fn a_connection_stays_open_after_a_refusal_before_the_body() {
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let mut wire = Wire::open(pair.address()).expect("a connection");
     let head = "PUT /v1/vaults/apps/items/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer nonsense\r\n\

@@ -1,4 +1,4 @@
-//! A backup that is put back while the api runs: nothing old is served, and nothing that was revoked is good again.
+//! A backup is restored while the api runs: the api serves the restored items, and revoked tokens stay revoked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,19 +13,19 @@ struct TestServer {
     backup: PathBuf,
 }
 
-/// How a backup comes back into the data directory.
+/// How a backup is restored.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// As docs/operations.md says.
+    /// The files are replaced, as docs/operations.md says.
     FilesReplaced,
-    /// Over the file that is there, with SQLite's backup API.
+    /// SQLite's backup API writes into the existing file.
     IntoTheLiveFile,
-    /// Over the file that is there, byte by byte.
+    /// The bytes are copied into the existing file.
     CopiedOver,
 }
 
 impl TestServer {
-    /// An item `kept` at `v1`, a backup of that, then 30 changes and two more tokens.
+    /// A server with the item `kept`, whose value is `v1`.
     fn start() -> Self {
         let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
         let token = pair.token("app", &["apps=read,write"]);
@@ -101,7 +101,7 @@ impl TestServer {
     }
 
     /// The number of the newest change.
-    fn here(&self) -> String {
+    fn newest_change(&self) -> String {
         let text = self.events(None, "id:");
         text.lines()
             .find_map(|line| line.strip_prefix("id:"))
@@ -110,7 +110,7 @@ impl TestServer {
             .to_owned()
     }
 
-    /// What a client that resumes there is told until these words.
+    /// The events that a client gets that resumes after the change `last`, until an event contains `words`.
     fn events(&self, last: Option<&str>, words: &str) -> String {
         let mut request = Request::new("GET", "/v1/events").bearer(&self.token);
         if let Some(last) = last {
@@ -137,7 +137,7 @@ fn body(title: &str, value: &str) -> String {
 
 fn a_restored_backup_is_served(way: Way) {
     let mut server = TestServer::start();
-    let early = server.here();
+    let early = server.newest_change();
     server.back_up();
     for n in 2..32 {
         server.put(&format!("v{n}"));
@@ -148,10 +148,10 @@ fn a_restored_backup_is_served(way: Way) {
     server.pair.command(&["token", "revoke", "gone"]);
     assert_eq!(server.pair.get(&gone, "/v1/vaults/apps").status, 401);
     assert_eq!(server.value(), "v31");
-    let late = server.here();
+    let late = server.newest_change();
 
     server.restore(way);
-    // Two commands follow at once: what they have done holds for the next request.
+    // Tokens can be made and revoked in the restored store at once.
     let thief = server.pair.token("thief", &["apps=read"]);
     server.pair.command(&["token", "revoke", "thief"]);
     assert_eq!(server.pair.get(&thief, "/v1/vaults/apps").status, 401, "{way:?}");
@@ -168,33 +168,33 @@ fn a_restored_backup_is_served(way: Way) {
         server.put(&value);
         assert_eq!(server.value(), value, "{way:?}");
     }
-    let told = server.events(Some(&late), "reset");
+    let events = server.events(Some(&late), "reset");
     assert!(
-        told.contains("event: reset") || told.contains("event:reset"),
-        "{way:?}: {told}"
+        events.contains("event: reset") || events.contains("event:reset"),
+        "{way:?}: {events}"
     );
-    // Who was behind the backup only has missed nothing that was taken back.
-    let told = server.events(Some(&early), "item.updated");
-    assert!(!told.contains("reset"), "{way:?}: {told}");
+    // A client that resumes from before the backup gets the changes, because it has seen none that the restore reverted.
+    let events = server.events(Some(&early), "item.updated");
+    assert!(!events.contains("reset"), "{way:?}: {events}");
 }
 
 #[test]
-fn a_backup_is_served_whose_files_replaced_those_that_the_api_reads() {
+fn a_backup_that_replaces_the_files_is_served() {
     a_restored_backup_is_served(Way::FilesReplaced);
 }
 
 #[test]
-fn a_backup_is_served_that_sqlite_restored_into_the_live_file() {
+fn a_backup_restored_by_sqlite_into_the_live_file_is_served() {
     a_restored_backup_is_served(Way::IntoTheLiveFile);
 }
 
 #[test]
-fn a_backup_is_served_that_was_copied_over_the_live_file() {
+fn a_backup_copied_over_the_live_file_is_served() {
     a_restored_backup_is_served(Way::CopiedOver);
 }
 
 #[test]
-fn an_open_stream_of_events_is_told_to_read_everything() {
+fn an_open_event_stream_gets_reset_after_a_restore() {
     let mut server = TestServer::start();
     server.back_up();
     for n in 2..12 {
@@ -206,11 +206,11 @@ fn an_open_stream_of_events_is_told_to_read_everything() {
     assert_eq!(wire.reply(false).expect("an answer").status, 200);
     server.restore(Way::FilesReplaced);
     server.put("after");
-    let told = read(&mut wire, "reset");
-    assert!(told.contains("reset"), "{told}");
+    let events = read(&mut wire, "reset");
+    assert!(events.contains("reset"), "{events}");
 }
 
-/// Reads go on while the files are away, for however long the administrator takes.
+/// Between the steps of a restore the api keeps answering.
 #[test]
 fn the_old_store_is_served_until_sync_has_opened_the_new_one() {
     let mut server = TestServer::start();
@@ -222,7 +222,7 @@ fn the_old_store_is_served_until_sync_has_opened_the_new_one() {
         let _ = fs::remove_file(format!("{}{suffix}", server.database().display()));
     }
     assert_eq!(server.value(), "v2");
-    // Process a file: it must not be taken for a store.
+    // Half of a file must not be taken for a store.
     let half = fs::read(&server.backup).unwrap();
     fs::write(server.database(), &half[..half.len() / 2]).unwrap();
     assert_eq!(server.value(), "v2");
@@ -234,9 +234,9 @@ fn the_old_store_is_served_until_sync_has_opened_the_new_one() {
     assert!(restored.is_some(), "{}", server.pair.log(Process::Api));
 }
 
-/// With sync stopped, one file is the whole store, though the api still reads it.
+/// When sync stops, it writes the write-ahead log back into the database, even if the api has the database open.
 #[test]
-fn the_database_alone_is_a_whole_copy_once_sync_has_stopped() {
+fn the_database_file_is_complete_once_sync_has_stopped() {
     let mut server = TestServer::start();
     server.pair.terminate(Process::Sync);
     server.pair.wait_ended(Process::Sync);

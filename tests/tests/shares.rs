@@ -36,13 +36,13 @@ fn the_activity_log_keeps_at_most_256_bytes_of_a_user_agent() {
         wire.send(&request.bytes()).expect("a request");
         wire.reply(false).expect("an answer");
     }
-    let told = wait_until(|| {
+    let records = wait_until(|| {
         let records = activity(&pair, &watcher);
         let its = records.iter().filter(|record| record["actor"]["account"] == "attacker");
         (its.count() == 100).then_some(records)
     });
-    let told = told.expect("the attacker's requests in the log");
-    for record in told.iter().filter(|record| record["actor"]["account"] == "attacker") {
+    let records = records.expect("the attacker's requests in the log");
+    for record in records.iter().filter(|record| record["actor"]["account"] == "attacker") {
         let agent = record["actor"]["userAgent"].as_str().expect("a user agent");
         let foreign = record["resource"]["vault"]["id"] == other.as_str();
         assert_eq!(agent.len(), if foreign { 0 } else { 256 }, "{record}");

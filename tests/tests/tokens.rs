@@ -1,4 +1,4 @@
-//! What a token opens, whatever becomes of the vaults.
+//! Tokens of vaults that are renamed, deleted and created again, and revocation lists.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
-/// The names of the vaults that a token opens.
+/// The names of the vaults that a token may use.
 fn opens(pair: &ServerPair, token: &str) -> Vec<String> {
     let reply = pair.get(token, "/v1/vaults");
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -26,7 +26,7 @@ fn assert_opens(pair: &ServerPair, token: &str, vaults: &[&str]) {
     assert!(found.is_some(), "{:?} instead of {vaults:?}", opens(pair, token));
 }
 
-/// The arguments of `token create` for somebody who has the issuer's file and no store.
+/// The arguments of `token create` with the issuer file, on a machine without a store.
 fn offline<'a>(pair: &ServerPair, name: &'a str, grant: &'a str) -> Vec<String> {
     let path = |below: &str| pair.path(below).to_string_lossy().into_owned();
     let words = ["token", "create", name, "--vault", grant, "--issuer"].map(str::to_owned);
@@ -42,7 +42,7 @@ fn made_offline(pair: &ServerPair, name: &str, grant: &str) -> String {
     pair.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Stops sync and starts it with these arguments; returns once it has made and removed vaults as they say.
+/// Restarts sync with these arguments, and waits until it has created and removed vaults accordingly.
 fn restart_sync(pair: &mut ServerPair, arguments: &[&str]) {
     pair.terminate(Process::Sync);
     pair.wait_ended(Process::Sync);
@@ -64,7 +64,7 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
 
     pair.command(&["vault", "rename", "apps", "legacy"]);
     let after = made_offline(&pair, "after", "apps=read");
-    // `apps` is configured, so it is made again. Sync did not start here before.
+    // The new arguments configure `apps`, so sync creates it again.
     restart_sync(&mut pair, &["--vault", "apps", "--allow-ephemeral"]);
     let fresh = pair.token("fresh", &["apps=read"]);
     assert_opens(&pair, &fresh, &["apps"]);
@@ -79,7 +79,7 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
         assert_eq!(refused.status, 403, "{}", refused.text());
         assert_eq!(pair.get(token, &format!("/v1/vaults/{old}/items")).status, 403);
     }
-    // Nor when the old vault has its old name again.
+    // The tokens do not open the old vault either when it has its old name again.
     pair.command(&["vault", "delete", "apps", "--yes"]);
     pair.command(&["vault", "rename", "legacy", "apps"]);
     assert_opens(&pair, &after, &[]);
@@ -89,7 +89,7 @@ fn a_vault_of_the_sources_can_be_renamed_and_no_token_opens_the_next_one() {
 }
 
 #[test]
-fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
+fn a_token_made_before_its_vault_opens_only_the_first_vault_of_the_name() {
     let mut pair = ServerPair::start(
         &["--dir", "{root}/secrets", "--vault", "other", "--allow-ephemeral"],
         &[],
@@ -103,7 +103,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
     fs::write(directory.join("db.yaml"), "username: orders\n").unwrap();
     pair.vault(&from_git, "infra");
 
-    // Who deletes a vault is told of its tokens; they never open a later one.
+    // `vault delete` names the vault's tokens. They never open a later vault.
     let refused = pair.errors(&["vault", "delete", "apps"]);
     assert!(refused.contains("\"early\"") && refused.contains("--yes"), "{refused}");
     assert!(pair.errors(&["vault", "delete", "apps", "--yes"]).contains("\"early\""));
@@ -113,12 +113,12 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
     let fresh = pair.token("fresh", &["apps=read"]);
     assert_ne!(pair.vault(&fresh, "apps"), made.split(' ').nth(1).unwrap());
 
-    // Nor a directory of this name, which would have the deleted vault's id.
+    // They do not open a directory vault of this name either, which would have the deleted vault's id.
     pair.command(&["vault", "delete", "apps", "--yes"]);
     let directory = pair.path("secrets/apps");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("db.yaml"), "password: not-for-early\n").unwrap();
-    let told = wait_until(|| {
+    let health = wait_until(|| {
         let health = pair.health();
         let parts = health["dependencies"].as_array()?.clone();
         parts.into_iter().find(|part| {
@@ -126,17 +126,17 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
             message.contains("a local vault was named \"apps\"")
         })
     });
-    assert!(told.is_some(), "{}", pair.health());
+    assert!(health.is_some(), "{}", pair.health());
     assert_opens(&pair, &early, &[]);
 
-    // Beside the store, such a name is refused at once.
+    // `token create` refuses such a name if it can read the store.
     fs::remove_dir_all(&directory).unwrap();
     let issuer = pair.path("keys/issuer.json").to_string_lossy().into_owned();
     let named = ["token", "create", "late", "--vault", "apps=read", "--issuer", &issuer];
     assert!(pair.errors(&named).contains("renamed or deleted"));
     assert_eq!(pair.output(&named), "");
 
-    // The vault of a directory is its name: without the source it is gone, and with it as it was.
+    // The id of a directory vault follows from its name, so the vault is the same after its source was removed and added.
     restart_sync(&mut pair, &["--vault", "other", "--allow-ephemeral"]);
     assert_opens(&pair, &from_git, &[]);
     restart_sync(&mut pair, &["--dir", "{root}/secrets", "--allow-ephemeral"]);
@@ -144,7 +144,7 @@ fn a_token_made_before_its_vault_opens_the_first_of_the_name_and_no_other() {
 }
 
 #[test]
-fn who_looks_at_a_token_sees_the_names_of_its_vaults() {
+fn token_inspect_shows_the_names_of_the_vaults() {
     let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let issuer = pair.path("keys/issuer.json").to_string_lossy().into_owned();
     let made = pair.errors(&["token", "create", "ci", "--vault", "APPS=read", "--issuer", &issuer]);
@@ -180,7 +180,7 @@ fn a_token_is_not_made_with_the_issuer_of_another_server() {
     assert_eq!(pair.output(&arguments), "", "no token that its server refuses");
 }
 
-/// What `/health` says of the revocation list: its status and message, if it is there.
+/// The status and message of the revocation list in `/health`.
 fn list_health(pair: &ServerPair) -> Option<(String, String)> {
     let health = pair.health();
     let parts = health["dependencies"].as_array()?;
@@ -207,7 +207,7 @@ fn jti(pair: &ServerPair, token: &str) -> String {
 }
 
 #[test]
-fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
+fn a_token_on_the_revocation_list_is_refused_without_sync_and_without_a_store() {
     let mut pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let list = pair.path("keys/revoked-tokens").to_string_lossy().into_owned();
     let [thief, late, good] = ["thief", "late", "good"].map(|name| pair.token(name, &["apps=read"]));
@@ -220,7 +220,7 @@ fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
         .until(|bytes| bytes.windows(3).any(|part| part == b"id:"))
         .expect("an open stream");
 
-    // Beside the credentials, and made while the api runs.
+    // The list is created in the directory of the credentials while the api runs.
     pair.command(&["token", "revoke", "thief", "--file", &list]);
     wait_for(&pair, &thief, 401);
     let ended = stream.until(|bytes| bytes.ends_with(b"0\r\n\r\n"));
@@ -234,7 +234,7 @@ fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
     wait_for(&pair, &late, 401);
     assert_eq!(pair.get(&good, "/v1/vaults").status, 200);
 
-    // A new Pod: the store knows nothing. The list is good before there is a store, and with one.
+    // A new Pod has an empty store. The list is in force before sync has created the store, and after that.
     pair.kill(Process::Api);
     pair.empty_disk();
     pair.set("OP_SYNC_TIMEOUT", "1s");
@@ -250,13 +250,13 @@ fn a_token_on_the_list_is_refused_with_or_without_sync_and_on_an_empty_disk() {
 }
 
 #[test]
-fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() {
+fn a_mounted_revocation_list_is_followed_and_an_invalid_one_changes_nothing() {
     let mut pair = ServerPair::prepare(
         &["--vault", "apps", "--allow-ephemeral"],
         &[("SIDEVAULT_REVOKED_FILE", "{root}/mounted/revoked-tokens")],
     );
     let mounted = pair.path("mounted");
-    // The kubelet's AtomicWriter: the file is a link into `..data`, and that is a link that is replaced whole.
+    // As the kubelet's AtomicWriter does: the file is a link into `..data`, a link that is replaced atomically.
     let mount = |n: u32, content: &str| {
         fs::create_dir_all(mounted.join(format!("..v{n}"))).unwrap();
         fs::write(mounted.join(format!("..v{n}/revoked-tokens")), content).unwrap();
@@ -265,7 +265,7 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
     };
     pair.run(Process::Sync);
 
-    // A list that a variable names must exist and be valid, or else revoked tokens would be accepted.
+    // A list that the variable names must exist and be valid; otherwise the api would accept revoked tokens.
     pair.run(Process::Api);
     assert_eq!(pair.wait_ended(Process::Api).code(), Some(78));
     assert!(
@@ -295,14 +295,14 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
 
     mount(4, &format!("{id_b}\nwhat is this\n"));
     wait_for(&pair, &b, 401);
-    let told = wait_until(|| list_health(&pair).filter(|(status, _)| status == "DEGRADED"));
-    let (_, message) = told.expect("the fault in /health");
+    let degraded = wait_until(|| list_health(&pair).filter(|(status, _)| status == "DEGRADED"));
+    let (_, message) = degraded.expect("the fault in /health");
     assert!(message.contains("line 2") && message.contains("2 tokens"), "{message}");
     fs::remove_file(mounted.join("revoked-tokens")).unwrap();
     assert!(wait_until(|| list_health(&pair).filter(|(_, said)| said.contains("does not exist"))).is_some());
     assert_eq!([&a, &b].map(|token| pair.get(token, "/v1/vaults").status), [401, 401]);
 
-    // A person took one off.
+    // A token that is taken off the list is accepted again.
     mount(5, &format!("{id_b}\n"));
     symlink("..data/revoked-tokens", mounted.join("revoked-tokens")).unwrap();
     wait_for(&pair, &a, 200);
@@ -311,21 +311,24 @@ fn a_list_is_followed_as_kubernetes_swaps_it_and_a_bad_one_takes_nothing_back() 
 }
 
 #[test]
-fn who_revokes_a_token_is_told_what_to_do_where_its_name_is_not_known() {
+fn revoking_an_unknown_token_says_what_to_do() {
     let pair = ServerPair::start(&["--vault", "apps", "--allow-ephemeral"], &[]);
     let list = pair.path("list").to_string_lossy().into_owned();
     let stranger = made_offline(&pair, "stranger", "apps=read");
     let id = jti(&pair, &stranger);
-    // Nobody has used it yet, so the store does not know its name.
-    let said = pair.errors(&["token", "revoke", "stranger"]);
-    assert!(said.contains("by its jti") && said.contains("token inspect"), "{said}");
-    let said = pair.errors(&["token", "revoke", &stranger]);
-    assert!(said.contains(&id) && !said.contains(&stranger[..40]), "{said}");
+    // The token was not used yet, so the store does not have its name.
+    let error = pair.errors(&["token", "revoke", "stranger"]);
+    assert!(
+        error.contains("by its jti") && error.contains("token inspect"),
+        "{error}"
+    );
+    let error = pair.errors(&["token", "revoke", &stranger]);
+    assert!(error.contains(&id) && !error.contains(&stranger[..40]), "{error}");
     let nowhere = pair.path("nowhere").to_string_lossy().into_owned();
     let said = pair.errors(&["token", "revoke", "stranger", "--file", &list, "--data", &nowhere]);
     assert!(said.contains("no store here") && !pair.path("list").exists(), "{said}");
 
-    // One that is misspelt stops the whole command before anything is done.
+    // If one of several names is unknown, no token is revoked.
     let known = pair.token("known", &["apps=read"]);
     pair.errors(&["token", "revoke", "known", "stranger"]);
     assert_eq!(pair.get(&known, "/v1/vaults").status, 200);
@@ -333,7 +336,7 @@ fn who_revokes_a_token_is_told_what_to_do_where_its_name_is_not_known() {
     wait_for(&pair, &known, 401);
     wait_for(&pair, &stranger, 401);
 
-    // What the store refuses, as a list that can be mounted.
+    // `token revoked` writes the store's revocations as a revocation list.
     let printed = pair.command(&["token", "revoked", "--out", &list]);
     let written = fs::read_to_string(&list).unwrap();
     assert_eq!(printed, written.trim_end());

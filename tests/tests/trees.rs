@@ -114,7 +114,7 @@ fn directories_whose_names_differ_in_case_are_one_vault() {
     fs::remove_dir_all(server.pair.path("secrets/prod")).unwrap();
     server.wait_titles(&vault, &["api 1", "db 1"]);
     server.pair.wait_source("secrets", "ACTIVE", "4 files");
-    // A rename in case renames the vault.
+    // If only the case of a directory's name changes, the vault is renamed.
     fs::rename(server.pair.path("secrets/Prod"), server.pair.path("secrets/prod")).unwrap();
     let vaults = || server.pair.get(&server.token, "/v1/vaults").json();
     let renamed = wait_until(|| (vaults()[0]["name"] == "prod").then_some(()));
@@ -150,7 +150,7 @@ fn a_vault_of_two_sources_belongs_to_the_first_one_and_the_other_vaults_are_serv
         if round < 3 {
             server.pair.kill(Process::Api);
             server.pair.kill(Process::Sync);
-            // A new store, as after a restart on an emptyDir, has the same owner of the vault.
+            // In a new store, as after a restart on an emptyDir, the vault belongs to the same source.
             server.pair.empty_disk();
             server.pair.run(Process::Api);
             server.pair.run(Process::Sync);

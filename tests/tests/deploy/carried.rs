@@ -98,7 +98,7 @@ fn each_value_of_the_original_charts_has_an_effect_is_refused_or_is_listed() {
         let silent = listed.iter().any(|entry| below(&leaf.path, entry));
         let complaint = match &changed {
             // `fail` in a template says "execution error at"; a mistake in a template does not.
-            Err(said) if !said.contains("execution error at") => Some(said.clone()),
+            Err(error) if !error.contains("execution error at") => Some(error.clone()),
             Err(_) if silent => Some("is refused, and listed as doing nothing".to_owned()),
             Ok(_) if silent && changed != base => Some("has an effect, and is listed as doing nothing".to_owned()),
             Ok(_) if !silent && changed == base => Some("has no effect, and is not listed".to_owned()),

@@ -15,8 +15,8 @@ fn helm_lint_has_no_warnings() {
     let Some(output) = helm(&["lint", "--strict", &chart]) else {
         return;
     };
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && !said.contains("WARNING"), "{said}");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && !report.contains("WARNING"), "{report}");
 }
 
 /// Helm logs a line with every command for a symbolic link that leads out of the chart.
@@ -196,9 +196,9 @@ fn rendering_fails_with_a_hint_for_values_that_could_not_work() {
     ];
     for (arguments, reason) in cases {
         let Some(output) = template(arguments) else { return };
-        let said = String::from_utf8_lossy(&output.stderr);
+        let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{arguments:?} is accepted");
-        assert!(said.contains(reason), "{arguments:?}: {said}");
+        assert!(error.contains(reason), "{arguments:?}: {error}");
     }
     let lossy = [
         "--set=sources[0].local.vaults[0]=apps",

@@ -115,8 +115,8 @@ fn invalid_objects_are_refused_with_a_reason() {
         let path = cluster.path(&format!("case-{number}.json"));
         fs::write(&path, object.to_string()).unwrap();
         let output = cluster.kubectl(&["apply", "--dry-run=server", "-f", &path.display().to_string()]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.success(), reason.is_empty(), "{object}: {said}");
-        assert!(said.contains(reason), "{object}: {said}, not {reason}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), reason.is_empty(), "{object}: {error}");
+        assert!(error.contains(reason), "{object}: {error}, not {reason}");
     }
 }

@@ -87,8 +87,8 @@ impl Desk {
             .env_remove("SOPS_AGE_KEY_FILE")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}\n{script}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}\n{script}");
         String::from_utf8(output.stdout).unwrap()
     }
 

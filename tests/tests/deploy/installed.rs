@@ -33,8 +33,8 @@ fn helm_installs_upgrades_and_uninstalls_and_keeps_definitions_and_claim() {
     let kubeconfig = format!("--kubeconfig={}", cluster.kubeconfig().display());
     let run = |arguments: &[&str]| {
         let output = helm(&[arguments, &[&kubeconfig, "--namespace", HOME]].concat()).unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {said}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
     };
     let everything = values("values-all.yaml");
@@ -127,11 +127,11 @@ fn helm_installs_a_poke_only_release_beside_external_secrets() {
     };
     // An operator that makes Secrets brings the definitions, and those are External Secrets' here.
     let beside = "--set=operator.create=true,operator.fullnameOverride=second,connect.create=false";
-    let (done, said) = install(&[beside]);
-    assert!(!done && said.contains("invalid ownership metadata"), "{said}");
+    let (done, error) = install(&[beside]);
+    assert!(!done && error.contains("invalid ownership metadata"), "{error}");
     // As docs/kubernetes.md says, "Beside External Secrets".
-    let (done, said) = install(&["--set=operator.create=true,operator.pokeOnly=true"]);
-    assert!(done, "{said}");
+    let (done, error) = install(&["--set=operator.create=true,operator.pokeOnly=true"]);
+    assert!(done, "{error}");
     let servers = cluster.must(&["get", "deployments,services", "-n", HOME, "-o", "name"]);
     assert!(!servers.contains("onepassword-connect"), "{servers}");
 }
@@ -161,11 +161,11 @@ fn the_operator_knows_every_flag_that_the_chart_passes() {
             .env_remove("KUBERNETES_SERVICE_HOST")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let error = String::from_utf8_lossy(&output.stderr);
         // Exit code 2 would mean that a flag is unknown; without a cluster the operator fails later.
         assert!(
             !output.status.success() && output.status.code() != Some(2),
-            "{arguments:?}: {said}"
+            "{arguments:?}: {error}"
         );
     }
 }

@@ -71,10 +71,10 @@ fn helm(arguments: &[&str]) -> Option<Output> {
     let tools = std::env::var_os("SIDEVAULT_TOOLS").map_or(beside, PathBuf::from);
     let helm = tools.join("cluster/helm");
     if !helm.is_file() {
-        let said = format!("SKIPPED: no helm in {}; run tests/cluster/build.sh", tools.display());
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
+        let message = format!("SKIPPED: no helm in {}; run tests/cluster/build.sh", tools.display());
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
         // The test harness captures `eprintln!`, but not this. A closed stderr is no reason to fail.
-        writeln!(std::io::stderr(), "{said}").ok();
+        writeln!(std::io::stderr(), "{message}").ok();
         return None;
     }
     Some(Command::new(helm).args(arguments).output().unwrap())
@@ -137,9 +137,9 @@ fn accepted(cluster: &Cluster, what: &str, manifests: &str) {
     .unwrap();
     let path = path.display().to_string();
     let output = cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", &path]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {said}");
-    assert!(said.is_empty(), "{what}: {said}");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {messages}");
+    assert!(messages.is_empty(), "{what}: {messages}");
 }
 
 /// Asserts that the API server accepts every Pod of the manifests. Pod security is enforced for Pods, and only warned of for
@@ -162,7 +162,7 @@ fn pods_pass_restricted(cluster: &Cluster, what: &str, manifests: &str) {
         let path = cluster.path(&format!("pod-{number}.json"));
         fs::write(&path, pod.to_string()).unwrap();
         let output = cluster.kubectl(&["create", "--dry-run=server", "-f", &path.display().to_string()]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{what}: {said}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && messages.is_empty(), "{what}: {messages}");
     }
 }

@@ -63,13 +63,13 @@ fn external_secrets_webhook_provider_makes_the_secret_of_the_example() {
                 assert_eq!(value("password"), b"correct-horse-battery");
             }
             Some(None) => {
-                let said = format!(
+                let message = format!(
                     "SKIPPED: {} was built without the webhook provider",
                     controller.display()
                 );
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
                 // The test harness captures `eprintln!`, but not this. A closed stderr is no reason to fail.
-                writeln!(std::io::stderr(), "{said}").ok();
+                writeln!(std::io::stderr(), "{message}").ok();
             }
             None => panic!("{}: no Secret\n{}", controller.display(), running.log()),
         }

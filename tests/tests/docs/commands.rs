@@ -73,7 +73,7 @@ fn the_commands_of_every_page_work_as_printed() {
 
 /// Nobody can paste an ellipsis.
 #[test]
-fn no_command_has_a_gap() {
+fn no_command_contains_an_ellipsis() {
     for page in all_pages() {
         for step in pages::read(&repository().join(&page)) {
             if let Step::Block(block) = step {

@@ -1,4 +1,4 @@
-//! Clients that hold connections without a request don't keep others out.
+//! Clients that hold connections without a request do not block other clients.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
-/// As many as the server has places, and some.
-const STRANGERS: usize = 4500;
+/// More connections than the server holds at once.
+const IDLE_CONNECTIONS: usize = 4500;
 
-/// How many files this process may have open, which the test needs for its side of the connections.
+/// The limit on this process's open files. The test needs one for each connection.
 fn open_files() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files"));
@@ -17,11 +17,11 @@ fn open_files() -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Probes come over the same port, on connections of their own. If they are not answered, Kubernetes restarts the Pod.
+/// Kubernetes' probes use the same port, each with a new connection. Without an answer, Kubernetes restarts the Pod.
 #[test]
-fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
+fn probes_are_answered_while_idle_clients_hold_all_connections() {
     assert!(
-        open_files() > STRANGERS * 2,
+        open_files() > IDLE_CONNECTIONS * 2,
         "this test needs more open files: ulimit -n"
     );
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
@@ -34,8 +34,8 @@ fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
                 assert_eq!(reply.status, 200, "{half:?} {path} {when}: {}", reply.text());
             }
         };
-        let mut held = Vec::with_capacity(STRANGERS);
-        for n in 0..STRANGERS {
+        let mut held = Vec::with_capacity(IDLE_CONNECTIONS);
+        for n in 0..IDLE_CONNECTIONS {
             let from = Ipv4Addr::new(127, 0, 1, (n % 8) as u8 + 1);
             let mut stranger = Wire::open_from(from, address).unwrap();
             let first: &[u8] = [b"".as_slice(), b"P", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\n"][n % 4];
@@ -55,12 +55,12 @@ fn probes_are_answered_while_strangers_hold_all_connections_there_are() {
     }
 }
 
-/// The operating system's limit is often lower than ours.
+/// The operating system's limit on open files may be lower than the server's limit on connections.
 #[test]
-fn running_out_of_open_files_keeps_nobody_out_either() {
+fn probes_are_answered_at_the_limit_of_open_files() {
     let mut pair = ServerPair::prepare(&["--vault", "apps"], &[]);
     let binary = sidevault_tests::pair::binary();
-    // Hard, so that the server can't raise it.
+    // `ulimit -n` sets the hard limit, too, so the server can't raise it.
     let limited = format!("ulimit -n 200; exec {} \"$@\"", binary.display());
     pair.run_by(&["sh", "-c", &limited, "sidevault"]);
     pair.run(Process::Api);

@@ -13,7 +13,7 @@ const FAILS: &str = "http2/3.5: Sends invalid connection preface";
 const MAY_FAIL: &str =
     "http2/6.9.1: Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream";
 
-/// The names of the cases that failed, in a report in JUnit's form.
+/// The names of the failed cases in a report in JUnit's format.
 fn failed(report: &str) -> BTreeSet<String> {
     let mut failed = BTreeSet::new();
     let attribute = |element: &str, name: &str| {
@@ -35,7 +35,7 @@ fn failed(report: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn h2spec_passes_but_for_what_is_explained() {
+fn h2spec_passes_except_for_the_documented_cases() {
     let target = binary();
     let tools = target.parent().and_then(|debug| debug.parent()).unwrap().join("tools");
     let tool = std::env::var_os("H2SPEC").map_or_else(|| tools.join("h2spec"), Into::into);

@@ -19,7 +19,7 @@ use sidevault_tests::wire::{Reply, Request, Wire, exchange};
 
 const CONTENT: &str = "abcdefghijklmnopqrstuvwxyz";
 
-/// Two local vaults and two of a directory; the token knows one of each.
+/// A server with two local vaults and two directory vaults. The token may use one of each.
 fn fixture() -> (ServerPair, HostileFixture) {
     let mut pair = ServerPair::prepare(
         &[
@@ -103,7 +103,7 @@ fn heartbeat(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// What is wrong with an answer, for the report.
+/// The differences between a response and the expectation, for the report.
 fn faults(case: &Case, reply: &Reply, fixture: &HostileFixture) -> Vec<String> {
     let mut faults = Vec::new();
     if !case.statuses.contains(&reply.status) {
@@ -113,7 +113,7 @@ fn faults(case: &Case, reply: &Reply, fixture: &HostileFixture) -> Vec<String> {
     if !text.contains(&case.message) {
         faults.push(format!("{:?} is not in the body", case.message));
     }
-    // Answers of the HTTP library itself lack the API's headers.
+    // Responses that the HTTP library makes by itself lack the API's headers.
     let ours = reply.header("1password-connect-version").is_some();
     if ours && reply.status >= 400 && !case.request.starts_with(b"HEAD ") {
         let body = reply.json();
@@ -156,7 +156,7 @@ fn faults(case: &Case, reply: &Reply, fixture: &HostileFixture) -> Vec<String> {
 }
 
 #[test]
-fn every_hostile_request_gets_its_answer_and_the_server_lives_on() {
+fn every_hostile_request_gets_the_expected_error() {
     let (pair, fixture) = fixture();
     let cases = cases(&fixture);
     assert!(cases.len() >= 150, "{}", cases.len());
@@ -216,7 +216,7 @@ fn ground_item(fixture: &HostileFixture) -> String {
 }
 
 #[test]
-fn values_of_any_text_survive_to_the_byte() {
+fn values_of_any_text_are_unchanged() {
     let (pair, fixture) = fixture();
     let path = format!("/v1/vaults/{}/items", fixture.own);
     for value in [
@@ -256,7 +256,7 @@ fn values_of_any_text_survive_to_the_byte() {
 }
 
 #[test]
-fn slow_clients_do_not_keep_others_waiting() {
+fn slow_clients_do_not_delay_others() {
     let (_pair, fixture) = fixture();
     let head = Request::new("GET", "/v1/vaults").bearer(&fixture.token).bytes();
     let post = Request::new("POST", format!("/v1/vaults/{}/items", fixture.own)).bearer(&fixture.token);
@@ -276,12 +276,12 @@ fn slow_clients_do_not_keep_others_waiting() {
         let reply = exchange(fixture.address, &head).unwrap();
         assert_eq!(reply.status, 200);
     }
-    // The first of them had only half a head; the rest of it makes a request.
+    // The first client completes its request.
     slow[0].send(&head[head.len() / 2..]).unwrap();
     assert_eq!(slow[0].reply(false).unwrap().status, 200);
-    // Process a body, and then nobody: no answer is needed, nor anything stored.
+    // The second client closes its side after half a body. The server may close the connection without a response.
     slow[1].finish();
-    let _any = slow[1].reply(false);
+    let _ = slow[1].reply(false);
     drop(slow);
     heartbeat(fixture.address).unwrap();
 }
@@ -304,8 +304,12 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
         let head = head.header("Content-Length", large.len().to_string());
         let mut wire = Wire::open(pair.address()).unwrap();
         wire.send(&head.bytes()).unwrap();
-        let told = wire.until(|seen| seen.ends_with(b"\r\n\r\n")).unwrap();
-        assert!(told.starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&told));
+        let interim = wire.until(|seen| seen.ends_with(b"\r\n\r\n")).unwrap();
+        assert!(
+            interim.starts_with(b"HTTP/1.1 100"),
+            "{}",
+            String::from_utf8_lossy(&interim)
+        );
         wire
     };
     let mut slow: Vec<Wire> = (0..8).map(|_| start()).collect();
@@ -315,13 +319,13 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
         let small = create(&item("small", 60_000));
         assert_eq!(small.status, 200, "{}", small.text());
     }
-    // It came before thirty that are done, and waits for one of eight.
+    // The ninth large body still waits for one of eight permits, although thirty later small writes are done.
     assert!(pair.item(&token, "apps", "large").is_none());
 
     slow[0].send(large.as_bytes()).unwrap();
     assert_eq!(slow[0].reply(false).unwrap().status, 200);
     assert_eq!(last.reply(false).unwrap().status, 200);
-    // A client that goes away gives up its place.
+    // The permit of a client that disconnects is released.
     drop(slow);
     for _ in 0..9 {
         let reply = create(&large);
@@ -329,7 +333,7 @@ fn large_bodies_wait_for_each_other_and_small_ones_do_not() {
     }
 }
 
-/// The right to write is checked before the body is read, so a token that may only read can't hold up writers.
+/// The right to write is checked before the body is read, so clients with a read-only token can't take all permits.
 #[test]
 fn a_token_that_may_not_write_holds_no_permit_for_a_large_body() {
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
@@ -342,7 +346,7 @@ fn a_token_that_may_not_write_holds_no_permit_for_a_large_body() {
     assert_eq!(created.status, 200, "{}", created.text());
     let item = format!("{items}/{}", created.json()["id"].as_str().unwrap());
     for (method, path) in [("POST", items), ("PUT", &item), ("PATCH", &item)] {
-        // As many as there are permits. The bodies never come.
+        // As many requests as there are permits. Their bodies are never sent.
         let waiting: Vec<Wire> = (0..8)
             .map(|_| {
                 let head = Request::new(method, path).bearer(&reader);
@@ -385,7 +389,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 /// A refused body must not be read as the next request.
 #[test]
-fn a_refused_body_is_no_next_request() {
+fn a_refused_body_is_not_read_as_the_next_request() {
     let (_pair, fixture) = fixture();
     let inner = String::from_utf8(
         Request::new("DELETE", ground_item(&fixture))
@@ -399,7 +403,7 @@ fn a_refused_body_is_no_next_request() {
             .unwrap();
         assert!([401, 404, 405].contains(&wire.reply(false).unwrap().status), "{target}");
         wire.send(&Request::new("GET", "/heartbeat").bytes()).unwrap();
-        // Either the connection goes on with the next request, or it is closed.
+        // The server either answers the next request or closes the connection.
         assert!([0, 200].contains(&wire.reply(false).unwrap().status), "{target}");
         let item = Request::new("GET", ground_item(&fixture))
             .bearer(&fixture.token)
@@ -433,7 +437,7 @@ fn heartbeat_headers() -> Vec<u8> {
 }
 
 #[test]
-fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
+fn http2_with_prior_knowledge_is_served_and_floods_are_refused() {
     let (_pair, fixture) = fixture();
     let mut wire = Wire::open(fixture.address).unwrap();
     let mut request = PREFACE.to_vec();
@@ -480,10 +484,10 @@ fn http2_with_prior_knowledge_is_served_and_its_abuse_is_not() {
         let mut flood = PREFACE.to_vec();
         flood.extend(frame(4, 0, 0, &[]));
         flood.extend(bytes);
-        // The server may stop reading; it has then answered, or closed the connection.
-        let _closed = wire.send(&flood);
+        // The send fails if the server has closed the connection. Whether it answered before does not matter.
+        let _ = wire.send(&flood);
         wire.finish();
-        let _answer = wire.rest();
+        let _ = wire.rest();
         heartbeat(fixture.address).unwrap_or_else(|error| panic!("after {name}: {error}"));
     }
 }

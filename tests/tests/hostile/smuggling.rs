@@ -1,6 +1,6 @@
-//! Request smuggling (RFC 9112, 11.2): requests whose end two servers in a row could see at different places. Each is followed by
-//! bytes that a proxy would take for a part of it. The server must either refuse the first request and close the connection, or
-//! read the whole body as a body: no byte of a body may begin a request.
+//! Request smuggling (RFC 9112, 11.2): requests about whose end a proxy and the server could disagree. Each is followed by
+//! bytes that a proxy would take for a part of its body. The server must either refuse the request and close the connection,
+//! or take these bytes for the body, too. It must not take them for another request.
 
 use sidevault_tests::pair::ServerPair;
 use sidevault_tests::wire::{Request, Wire, exchange};
@@ -10,15 +10,16 @@ use sidevault_tests::wire::{Request, Wire, exchange};
 enum Then {
     /// A 400 (or another 4xx for its size), and the connection is closed.
     Refused,
-    /// The request is answered, and the bytes that follow are answered as a request of their own.
+    /// The request is answered, and so is the request that follows it (`NEXT`).
     Next,
     /// Either. RFC 9112 leaves it open.
     Either,
 }
 
-/// A name, what is sent from the headers on, and what becomes of it. `SMUGGLED` stands for a request that deletes the item.
+/// The case's name, the bytes from the headers on, and the expected outcome. `SMUGGLED` stands for a request that deletes the
+/// item, `NEXT` for a harmless one.
 const CASES: &[(&str, &str, Then)] = &[
-    // Two lengths (RFC 9112, 6.1 and 6.3).
+    // Contradictory lengths (RFC 9112, 6.1 and 6.3).
     (
         "CL and TE",
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
@@ -61,7 +62,7 @@ const CASES: &[(&str, &str, Then)] = &[
         "Content-Length: 1 0\r\n\r\nSMUGGLED",
         Then::Refused,
     ),
-    // Codings (6.1, 7.1).
+    // Transfer codings (6.1, 7.1).
     (
         "an unknown coding",
         "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nSMUGGLED",
@@ -93,7 +94,7 @@ const CASES: &[(&str, &str, Then)] = &[
         "Transfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nNEXT",
         Then::Next,
     ),
-    // Lines (2.2, 5.1, 5.2).
+    // Malformed lines (2.2, 5.1, 5.2).
     (
         "a folded header",
         "X-A: b\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nSMUGGLED",
@@ -179,7 +180,7 @@ struct Server {
 }
 
 impl Server {
-    /// Sends a request, and with it what may be a request of its own. Gives what was answered until the server closed.
+    /// Sends bytes, and returns the statuses of all responses until the server closes the connection.
     fn send(&self, bytes: &[u8]) -> Vec<u16> {
         let mut wire = Wire::open(self.pair.address()).unwrap();
         wire.send(bytes).unwrap();
@@ -199,7 +200,7 @@ impl Server {
 }
 
 #[test]
-fn no_byte_of_a_body_is_the_beginning_of_a_request() {
+fn no_body_is_read_as_a_request() {
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let token = pair.token("t", &["apps=read,write"]);
     let made = pair
@@ -218,7 +219,7 @@ fn no_byte_of_a_body_is_the_beginning_of_a_request() {
     let mut wrong = Vec::new();
     for (name, rest, then) in CASES {
         let rest = rest.replace("SMUGGLED", &smuggled).replace("NEXT", &next);
-        // With a good token: else no body is looked at.
+        // With a valid token, because without one the server does not read the body.
         let request = format!(
             "POST /v1/vaults/apps/items HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n{rest}",
             server.token
@@ -240,7 +241,7 @@ fn no_byte_of_a_body_is_the_beginning_of_a_request() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    // Bounded also where no body limit looks.
+    // Trailers are limited, although they do not count as a part of the body.
     let trailers = "X-A: b\r\n".repeat(50_000);
     let huge = format!(
         "POST /v1/vaults/apps/items HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nTransfer-Encoding: \
@@ -249,7 +250,7 @@ fn no_byte_of_a_body_is_the_beginning_of_a_request() {
     );
     let statuses = server.send(huge.as_bytes());
     assert!(statuses.iter().all(|status| *status >= 400), "{statuses:?}");
-    // The target decides, not the Host; both are names of nothing here.
+    // The server ignores the host, in the target and in the header.
     for (target, host, status) in [
         ("http://evil.example/heartbeat", "localhost", 200),
         ("/heartbeat", "evil.example", 200),

@@ -1,4 +1,4 @@
-//! What whoever has no token, or one that may not read, learns of what is stored.
+//! Requests without a token, or with a write-only one, learn nothing about the stored items.
 
 use std::fs;
 
@@ -57,14 +57,14 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
             assert!(!text.contains(secret), "{path} says {secret:?}: {text}");
         }
     }
-    // Who monitors without a token still sees what is wrong, and when the next token expires.
+    // Monitoring without a token still shows that files have errors, and when the next token expires.
     assert!(ask(pair.address(), "/health", "").contains("the log of sync names them"));
     let metrics = ask(pair.address(), "/metrics", "");
     assert!(
         metrics.contains("\nsidevault_token_expiry_timestamp_seconds "),
         "{metrics}"
     );
-    // And a token shows the rest.
+    // With a token, the details are shown.
     let health = ask(pair.address(), "/health", &token);
     assert!(health.contains("payroll/twice.yaml"), "{health}");
     let metrics = ask(pair.address(), "/metrics", &token);
@@ -77,7 +77,7 @@ fn health_and_metrics_name_and_count_nothing_that_is_stored_unless_a_token_asks(
 }
 
 #[test]
-fn a_token_that_may_only_write_does_not_learn_which_titles_there_are() {
+fn a_write_only_token_does_not_learn_titles() {
     let pair = ServerPair::start(&["--vault", "apps"], &[]);
     let owner = pair.token("owner", &["apps=read,write"]);
     let writer = pair.token("writer", &["apps=write"]);

@@ -1,4 +1,4 @@
-//! Answers that nobody takes are few in memory, whoever asked for them and however.
+//! Responses that clients do not read take a limited amount of memory.
 
 use std::net::Ipv4Addr;
 
@@ -7,12 +7,12 @@ use sidevault_tests::http2::{self, frames, kind};
 use sidevault_tests::pair::{Process, ServerPair};
 use sidevault_tests::wire::{Request, Wire, exchange};
 
-/// The most memory the api may ever have had, without the pages of its program file: with those of a release build, about
-/// 20 MiB, that is 100 MiB. The chart's limit is 128 MiB.
-const MOST: u64 = 80 << 20;
+/// Limit of the api's peak memory, without the pages of its program file. A release build has about 20 MiB of these, and
+/// the chart's limit is 128 MiB.
+const MEMORY_LIMIT: u64 = 80 << 20;
 
-/// Where those come from that take nothing.
-const HOGS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+/// The address of the clients that do not read.
+const STALLED_CLIENTS: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
 struct TestServer {
     pair: ServerPair,
@@ -26,7 +26,7 @@ impl TestServer {
         Self { pair, token }
     }
 
-    /// The path of a new item with a value of so many bytes.
+    /// Creates an item with a value of this many bytes, and returns the item's path.
     fn item(&self, bytes: usize) -> String {
         let fields = json!([{ "label": "v", "value": "x".repeat(bytes) }]);
         let item = json!({ "title": "large", "category": "LOGIN", "fields": fields }).to_string();
@@ -38,118 +38,120 @@ impl TestServer {
         format!("/v1/vaults/apps/items/{}", made.json()["id"].as_str().unwrap())
     }
 
-    /// The api anew: what it needed of memory until now does not count.
-    fn fresh(mut self) -> Self {
+    /// Restarts the api, so that its peak memory does not include what the preparation needed.
+    fn restart_api(mut self) -> Self {
         self.pair.kill(Process::Api);
         self.pair.run(Process::Api);
         self.pair.wait_linked();
         self
     }
 
-    /// Connections from another address that ask for a path so many times each, and take nothing.
-    fn hogs(&self, connections: usize, streams: u32, path: &str) -> Vec<Wire> {
-        let hog = |_| {
-            let mut wire = Wire::open_from(HOGS, self.pair.address()).unwrap();
+    /// Opens HTTP/2 connections that request a path on this many streams each, with a window of 0.
+    fn stalled_http2(&self, connections: usize, streams: u32, path: &str) -> Vec<Wire> {
+        let connect = |_| {
+            let mut wire = Wire::open_from(STALLED_CLIENTS, self.pair.address()).unwrap();
             http2::ask(&mut wire, path, &self.token, streams, 0).unwrap();
             wire
         };
-        let mut hogs: Vec<Wire> = (0..connections).map(hog).collect();
-        for hog in &mut hogs {
-            hog.until(|seen| frames(seen).iter().any(|(known, _)| *known == kind::PING))
+        let mut clients: Vec<Wire> = (0..connections).map(connect).collect();
+        for client in &mut clients {
+            client
+                .until(|received| frames(received).iter().any(|(known, _)| *known == kind::PING))
                 .unwrap();
         }
-        hogs
+        clients
     }
 
-    /// The same over HTTP/1.1, each with one request.
-    fn hogs_of_http_1(&self, connections: usize, request: &[u8]) -> Vec<Wire> {
-        let hog = |_| {
-            let mut wire = Wire::open_from(HOGS, self.pair.address()).unwrap();
+    /// Opens HTTP/1.1 connections that send one request each and do not read.
+    fn stalled_http1(&self, connections: usize, request: &[u8]) -> Vec<Wire> {
+        let connect = |_| {
+            let mut wire = Wire::open_from(STALLED_CLIENTS, self.pair.address()).unwrap();
             wire.send(request).unwrap();
             wire
         };
-        (0..connections).map(hog).collect()
+        (0..connections).map(connect).collect()
     }
 
-    /// Others are served, and the api never had more memory than it may.
-    fn is_well(&self, path: &str) {
+    /// Asserts that other clients are served, and that the api's peak memory is below the limit.
+    fn assert_serves_within_limit(&self, path: &str) {
         for path in ["/heartbeat", "/health"] {
             let reply = exchange(self.pair.address(), &Request::new("GET", path).bytes()).unwrap();
             assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         }
         let reply = self.pair.get(&self.token, path);
         assert_eq!(reply.status, 200, "{}", reply.text());
-        let most = self.pair.most_memory(Process::Api).unwrap();
-        println!("{} MiB at most", most >> 20);
-        assert!(most <= MOST, "{} MiB", most >> 20);
+        let peak = self.pair.most_memory(Process::Api).unwrap();
+        println!("peak memory: {} MiB", peak >> 20);
+        assert!(peak <= MEMORY_LIMIT, "{} MiB", peak >> 20);
     }
 }
 
 #[test]
-fn one_connection_with_many_streams_that_take_nothing() {
+fn one_stalled_connection_with_many_streams() {
     let server = TestServer::new();
     let path = server.item(1_000_000);
-    let server = server.fresh();
-    let hogs = server.hogs(1, 100, &path);
-    server.is_well(&path);
-    drop(hogs);
+    let server = server.restart_api();
+    let clients = server.stalled_http2(1, 100, &path);
+    server.assert_serves_within_limit(&path);
+    drop(clients);
 }
 
 #[test]
-fn few_connections_with_the_largest_items() {
+fn few_stalled_connections_with_the_largest_items() {
     let server = TestServer::new();
     let path = server.item(3_900_000);
-    let server = server.fresh();
-    let hogs = server.hogs(3, 100, &path);
-    server.is_well(&path);
-    drop(hogs);
+    let server = server.restart_api();
+    let clients = server.stalled_http2(3, 100, &path);
+    server.assert_serves_within_limit(&path);
+    drop(clients);
 }
 
 #[test]
-fn many_connections_with_a_long_list() {
+fn many_stalled_connections_with_a_long_list() {
     let server = TestServer::new();
     for _ in 0..60 {
         server.item(1);
     }
-    let server = server.fresh();
+    let server = server.restart_api();
     let path = "/v1/vaults/apps/items";
-    assert!(server.pair.get(&server.token, path).body.len() > 8 << 10, "it counts");
-    // More than may be in work at once.
-    let hogs = server.hogs(30, 100, path);
-    server.is_well(path);
-    drop(hogs);
+    let length = server.pair.get(&server.token, path).body.len();
+    assert!(length > 8 << 10, "the list is too short to count as a large response");
+    // More requests than may be in progress at once.
+    let clients = server.stalled_http2(30, 100, path);
+    server.assert_serves_within_limit(path);
+    drop(clients);
 }
 
 #[test]
-fn clients_of_http_1_that_read_nothing() {
+fn stalled_http1_connections_with_large_items() {
     let server = TestServer::new();
     let path = server.item(3_900_000);
-    let server = server.fresh();
+    let server = server.restart_api();
     let request = Request::new("GET", &path).bearer(&server.token).bytes();
-    let hogs = server.hogs_of_http_1(60, &request);
-    server.is_well(&path);
-    drop(hogs);
+    let clients = server.stalled_http1(60, &request);
+    server.assert_serves_within_limit(&path);
+    drop(clients);
 }
 
-/// What is written is shown once, and can't be asked for again.
+/// The response to a write can't be produced again, so the server has to keep it.
 #[test]
-fn writers_that_take_nothing() {
+fn stalled_writers() {
     let server = TestServer::new();
     let path = server.item(3_000_000);
-    let server = server.fresh();
+    let server = server.restart_api();
     let patch = r#"[{"op":"replace","path":"/favorite","value":true}]"#;
     let request = Request::new("PATCH", &path).bearer(&server.token).body(patch).bytes();
-    let hogs = server.hogs_of_http_1(30, &request);
-    server.is_well(&path);
-    drop(hogs);
+    let clients = server.stalled_http1(30, &request);
+    server.assert_serves_within_limit(&path);
+    drop(clients);
 }
 
-/// Whoever takes what it asked for gets all of it, however much that is at once.
+/// 100 large responses on one connection.
 #[test]
-fn readers_that_read_get_everything() {
+fn a_reader_gets_many_large_responses_at_once() {
     let server = TestServer::new();
     let path = server.item(1_000_000);
-    let server = server.fresh();
+    let server = server.restart_api();
     let whole = server.pair.get(&server.token, &path).body.len();
     let mut reader = Wire::open(server.pair.address()).unwrap();
     let window = i32::MAX.cast_unsigned();
@@ -161,5 +163,5 @@ fn readers_that_read_get_everything() {
         .count();
     assert_eq!(heads, 100);
     assert!(!frames(&bytes).iter().any(|(known, _)| *known == kind::RST_STREAM));
-    server.is_well(&path);
+    server.assert_serves_within_limit(&path);
 }
