@@ -16,7 +16,7 @@ use sidevault_keys::{Credentials, Issuer};
 use sidevault_model::filter::fold;
 use sidevault_model::{Dependency, DependencyStatus};
 use sidevault_store::{DATABASE_FILE, Database, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry};
-use sidevault_sync::{Config, LowDisk, Options, Running, SyncError, start};
+use sidevault_sync::{Config, LowDisk, Options, Queue, Running, SyncError, start};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,15 +85,18 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
         }
     };
     ready.announce(&arguments)?;
-    let queue = server.sync.queue.clone();
-    let follow = new_vaults::follow(ready.vault_ids(), &home, &keys, &arguments, &queue);
-    let serve = serve_until(server.api.clone(), listener, Tls::Off, stop);
-    tokio::pin!(serve);
-    tokio::select! {
-        () = &mut serve => {}
-        Err(error) = follow => {
-            tracing::warn!(%error, "the token will not cover vaults that are added to a directory: restart quickstart then");
-            serve.await;
+    // The writer ends when nobody has its queue any more, so the queue must not outlive this block.
+    {
+        let queue = server.queue()?;
+        let follow = new_vaults::follow(ready.vault_ids(), &home, &keys, &arguments, &queue);
+        let serve = serve_until(server.api.clone(), listener, Tls::Off, stop);
+        tokio::pin!(serve);
+        tokio::select! {
+            () = &mut serve => {}
+            Err(error) = follow => {
+                tracing::warn!(%error, "the token will not cover vaults that are added to a directory: restart quickstart then");
+                serve.await;
+            }
         }
     }
     server.stop().await;
@@ -345,6 +348,12 @@ impl Server {
         })
     }
 
+    /// The writer's queue.
+    fn queue(&self) -> Result<Queue, Failure> {
+        let queue = self.sync.queue();
+        queue.ok_or_else(|| Failure::Conflict("another process writes to the store".to_owned()))
+    }
+
     /// Waits until the sources are read, then makes the token and, on the first start, the sample item.
     async fn prepare(
         &self,
@@ -366,10 +375,7 @@ impl Server {
         } else {
             token::kept(home.path(), &keys.credentials, &keys.issuer, &vaults)?
         };
-        let sync = self
-            .sync
-            .queue()
-            .ok_or_else(|| Failure::Conflict("another process writes to the store".to_owned()))?;
+        let sync = self.queue()?;
         sync.command(token.registration())
             .await
             .map_err(|error| Failure::Failed(error.to_string()))?;
