@@ -292,6 +292,18 @@ fn a_vault_that_appears_in_a_directory_under_a_running_quickstart_is_readable() 
 }
 
 #[test]
+fn quickstart_ends_in_order_on_a_signal() {
+    let home = tempfile::tempdir().expect("a directory");
+    let directory = secrets(home.path());
+    let mut server = Quickstart::start(home.path(), &["--dir", &directory, "--vault", "apps"]);
+    let signal = format!("kill -INT {}", server.child.id());
+    let sent = Command::new("sh").args(["-c", &signal]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    let status = wait_until(|| server.child.try_wait().expect("its status"));
+    assert_eq!(status.expect("the process ends").code(), Some(0));
+}
+
+#[test]
 fn an_item_is_made_changed_and_read_field_by_field() {
     let home = tempfile::tempdir().expect("a directory");
     let home = home.path();
