@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::authority::Issued;
 use crate::herd::{Herd, Running};
 use crate::pair::{free_port, wait_until};
 
@@ -96,6 +97,25 @@ impl Postgres {
         let ready = wait_until(|| self.try_psql("postgres", "SELECT 1").is_ok().then_some(()));
         assert!(ready.is_some(), "PostgreSQL does not start\n{}", running.log());
         *self.server() = Some(running);
+    }
+
+    /// Offers TLS with this certificate from now on.
+    ///
+    /// # Panics
+    /// If the server does not take the certificate.
+    pub fn offer_tls(&self, certificate: &Issued) {
+        for (name, text) in [("server.crt", &certificate.chain), ("server.key", &certificate.key)] {
+            let path = self.data().join(name);
+            fs::write(&path, text).expect("a file of the server's");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
+            if is_root() {
+                chown(&path, Some(NOBODY), Some(NOBODY)).expect("an owner");
+            }
+        }
+        self.psql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let on = wait_until(|| (self.psql("postgres", "SHOW ssl") == "on").then_some(()));
+        assert!(on.is_some(), "PostgreSQL does not offer TLS");
     }
 
     /// SIGKILL, as a machine that fails: the server recovers from its log at the next start.

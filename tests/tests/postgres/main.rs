@@ -5,6 +5,7 @@ mod kills;
 use std::net::SocketAddr;
 
 use serde_json::json;
+use sidevault_tests::authority::Authority;
 use sidevault_tests::markers::{Marker, Search};
 use sidevault_tests::pair::{Process, ServerPair, files_below, wait_until};
 use sidevault_tests::postgres::{Postgres, database_name};
@@ -259,6 +260,28 @@ fn a_pooler_in_transaction_mode_may_stand_in_between() {
         let there = wait_until(|| (vault.read(other, id, None).status == 200).then_some(()));
         assert!(there.is_some(), "{}\n{}", pair.log(Process::Api), pooler.log());
     }
+}
+
+#[test]
+fn the_database_servers_certificate_is_verified() {
+    let Some(server) = Postgres::start() else { return };
+    let authority = Authority::new();
+    server.offer_tls(&authority.issue("localhost"));
+    let url = server.create_database();
+    let mut pair = ServerPair::prepare(&[], &[("SIDEVAULT_STORE", "")]);
+    let mut init = |host: &str, root: &str| {
+        let path = pair.path("keys/root.pem");
+        std::fs::write(&path, root).expect("a file");
+        let url = url.replace("127.0.0.1", host);
+        let url = format!("{url}?sslmode=verify-full&sslrootcert={}", path.display());
+        pair.set("SIDEVAULT_STORE", &url);
+        pair.errors(&["store", "init"])
+    };
+    let unknown = init("localhost", Authority::new().root());
+    assert!(unknown.contains("invalid peer certificate"), "{unknown}");
+    let other_name = init("127.0.0.1", authority.root());
+    assert!(other_name.contains("not valid for name"), "{other_name}");
+    assert_eq!(init("localhost", authority.root()), "");
 }
 
 #[test]

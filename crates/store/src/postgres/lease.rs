@@ -17,12 +17,12 @@ use crate::connection::Connection;
 /// How often the leader renews its lease. A commit renews it, too.
 const RENEWAL: Duration = Duration::from_secs(5);
 
-/// How long it is tried to find out whether a commit succeeded whose answer was lost.
+/// How often the database is asked whether a commit succeeded whose answer was lost.
 const OUTCOME_ATTEMPTS: u32 = 20;
 /// The pause between these attempts.
 const OUTCOME_PAUSE: Duration = Duration::from_millis(500);
 
-/// `commits` counts the commits of this term. It tells whether a commit succeeded whose answer was lost.
+/// `commits` is the number of the newest commit of this term. It tells whether a commit succeeded whose answer was lost.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS lease (
     one        BIGINT      NOT NULL PRIMARY KEY CHECK (one = 1),
     term       BIGINT      NOT NULL,
@@ -35,6 +35,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS lease (
 pub(crate) struct Lease {
     server: PostgresServer,
     term: i64,
+    /// The number of the newest commit that was tried.
     commits: i64,
     /// Whether another process has taken it.
     lost: watch::Sender<bool>,
@@ -81,12 +82,14 @@ impl Lease {
     /// [`StoreError::NotLeader`] if another process has taken the lease; [`StoreError::OutcomeUnknown`] if the database does not
     /// answer any more. After every other error nothing was committed.
     pub(crate) async fn commit(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
+        // A number is used once, even if it is not known whether its commit succeeded.
+        self.commits += 1;
         // The last statement before the commit: it locks the row until then, so nobody can take the lease in between.
         let fenced = sqlx::query(
             "UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds', commits = $2 WHERE term = $1",
         )
         .bind(self.term)
-        .bind(self.commits + 1)
+        .bind(self.commits)
         .execute(&mut *conn)
         .await?;
         if fenced.rows_affected() != 1 {
@@ -98,7 +101,6 @@ impl Lease {
         {
             return Err(error);
         }
-        self.commits += 1;
         Ok(())
     }
 
@@ -109,8 +111,8 @@ impl Lease {
     /// since.
     async fn was_committed(&self) -> Result<bool, StoreError> {
         for _ in 0..OUTCOME_ATTEMPTS {
-            match self.commits_in_database().await {
-                Ok(Some(commits)) => return Ok(commits > self.commits),
+            match self.newest_commit().await {
+                Ok(Some(newest)) => return Ok(newest == self.commits),
                 Ok(None) => return Err(StoreError::OutcomeUnknown),
                 Err(error) => tracing::debug!(%error, "the database can't be asked whether the last commit succeeded"),
             }
@@ -119,9 +121,9 @@ impl Lease {
         Err(StoreError::OutcomeUnknown)
     }
 
-    /// How many commits of this term the database has. Waits for a commit that is still in progress, because it holds the lock
-    /// of the row. None if there is a later term.
-    async fn commits_in_database(&self) -> Result<Option<i64>, StoreError> {
+    /// The number of this term's newest commit that the database has. Waits for a commit that is still in progress, because it
+    /// holds the lock of the row. None if there is a later term.
+    async fn newest_commit(&self) -> Result<Option<i64>, StoreError> {
         let mut conn = self.server.connect().await?;
         conn.run(super::BEGIN).await?;
         let row = sqlx::query("SELECT commits FROM lease WHERE term = $1 FOR UPDATE")
