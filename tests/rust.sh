@@ -27,8 +27,8 @@ export logs
 
 run_one() { # NAME DIRECTORY PROGRAM
     local log=$logs/$1.$$ status=0 started=$SECONDS
-    # These programs wait for a control plane most of the time, so more of their tests run at once than there are cores.
-    case $1 in operator | deploy) export RUST_TEST_THREADS=4 ;; esac
+    # These programs wait most of the time, for a control plane or a lease, so more of their tests run at once than there are cores.
+    case $1 in operator | deploy | postgres) export RUST_TEST_THREADS=4 ;; esac
     (cd "$2" && CARGO_MANIFEST_DIR=$2 exec "$3" --quiet --show-output) >"$log" 2>&1 </dev/null || status=$?
     if [ "$status" != 0 ] || ! grep -q '^test result: ok' "$log"; then
         printf -- '--- %s: FAILED (%d), %d s\n' "$1" "$status" $((SECONDS - started))

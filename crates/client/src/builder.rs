@@ -237,7 +237,10 @@ mod tests {
             assert!(matches!(from(missing), Err(ClientError::Config(_))), "{missing:?}");
         }
         let error = from(&[("OP_CONNECT_HOST", "h:8080"), ("OP_CONNECT_TOKEN", "t")]).unwrap_err();
-        assert!(error.to_string().starts_with("OP_CONNECT_HOST: it must "), "{error}");
+        assert!(
+            error.to_string().starts_with("OP_CONNECT_HOST: the server's URL must "),
+            "{error}"
+        );
     }
 
     #[test]

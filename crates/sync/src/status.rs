@@ -164,10 +164,10 @@ impl Status {
         match (&*writer, &state) {
             (WriterState::Failed { .. }, WriterState::Failed { .. }) => {}
             (_, WriterState::Failed { error, .. }) => tracing::error!(error, "the store can't be written"),
-            (WriterState::Failed { since, .. }, _) => tracing::info!(%since, "the store can be written again"),
             (_, WriterState::Standby { leader }) => {
                 tracing::info!(leader, "standby: another process writes to the store")
             }
+            (WriterState::Failed { since, .. }, _) => tracing::info!(%since, "the store can be written again"),
             (WriterState::Good, WriterState::Low(warning)) => tracing::warn!("{warning}"),
             (WriterState::Low(_), WriterState::Good) => tracing::info!("there is enough room on the disk again"),
             _ => {}

@@ -143,7 +143,7 @@ fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
 #[test]
 fn syncs_that_start_at_once_make_one_store() {
     let Some(server) = Postgres::shared() else { return };
-    for _ in 0..5 {
+    for _ in 0..3 {
         let url = server.create_database();
         let mut pair = ServerPair::prepare(&["--vault", "apps"], &[("SIDEVAULT_STORE", &url)]);
         pair.run(Process::Api);
