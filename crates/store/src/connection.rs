@@ -30,6 +30,15 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
 }
 
+impl Settings {
+    fn sent<E>(self, statement: E) -> Sent<E> {
+        Sent {
+            statement,
+            keeps_statements: self.keeps_statements,
+        }
+    }
+}
+
 impl Connection {
     pub(crate) fn new(inner: AnyConnection, settings: Settings) -> Self {
         Self {
@@ -132,11 +141,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let keeps_statements = self.settings.keeps_statements;
-        self.inner.fetch_many(Sent {
-            statement,
-            keeps_statements,
-        })
+        self.inner.fetch_many(self.settings.sent(statement))
     }
 
     fn execute<'e, 'q: 'e, E>(self, statement: E) -> BoxFuture<'e, Result<AnyQueryResult, sqlx::Error>>
@@ -144,14 +149,8 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let Settings {
-            keeps_statements,
-            timeout,
-        } = self.settings;
-        let sent = Sent {
-            statement,
-            keeps_statements,
-        };
+        let Settings { timeout, .. } = self.settings;
+        let sent = self.settings.sent(statement);
         Box::pin(Connection::limited(
             timeout,
             &mut self.is_broken,
@@ -164,14 +163,8 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let Settings {
-            keeps_statements,
-            timeout,
-        } = self.settings;
-        let sent = Sent {
-            statement,
-            keeps_statements,
-        };
+        let Settings { timeout, .. } = self.settings;
+        let sent = self.settings.sent(statement);
         Box::pin(Connection::limited(
             timeout,
             &mut self.is_broken,
@@ -184,14 +177,8 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        let Settings {
-            keeps_statements,
-            timeout,
-        } = self.settings;
-        let sent = Sent {
-            statement,
-            keeps_statements,
-        };
+        let Settings { timeout, .. } = self.settings;
+        let sent = self.settings.sent(statement);
         Box::pin(Connection::limited(
             timeout,
             &mut self.is_broken,

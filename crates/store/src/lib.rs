@@ -16,6 +16,7 @@ mod connection_pool;
 mod database;
 mod error;
 mod keyring;
+mod migrations;
 mod postgres;
 mod reader;
 mod row;

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::AnyConnectOptions;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{ConnectOptions as _, Connection as _, SqlStr};
+use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::StoreError;
 use crate::connection::{Connection, Settings};
+use crate::{StoreError, migrations};
 
 pub(crate) use lease::Lease;
 
@@ -200,15 +200,8 @@ const NEWEST_SCHEMA: i64 = 1;
 /// The schema changes of `migrations/postgres/`, oldest first. They need no lock of sqlx's, which would be an advisory lock of
 /// the session: whoever runs them holds the lease.
 fn migrator() -> Migrator {
-    let migrations = [(1, "store", include_str!("../../../migrations/postgres/0001_store.sql"))];
-    let mut migrator = Migrator::with_migrations(
-        migrations
-            .map(|(version, name, sql)| {
-                let sql = SqlStr::from_static(sql);
-                Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-            })
-            .to_vec(),
-    );
+    let mut migrator =
+        migrations::migrator([(1, "store", include_str!("../../../migrations/postgres/0001_store.sql"))]);
     migrator.set_locking(false);
     migrator
 }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::AnyConnectOptions;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, SqlStr};
+use sqlx::migrate::Migrator;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
-use crate::StoreError;
 use crate::connection::{Connection, Settings};
 use crate::database::database_file;
+use crate::{StoreError, migrations};
 
 pub(crate) use wal_index::{WalIndexWatcher, WalStamp};
 pub(crate) use writer_lock::WriterLock;
@@ -131,18 +131,9 @@ async fn set_busy(conn: &mut Connection, wait: Duration) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The schema changes of `migrations/sqlite/`, oldest first. They are listed by hand because the macro `sqlx::migrate!` would compile
-/// SQLite and the asynchronous runtime a second time, for the build machine.
+/// The schema changes of `migrations/sqlite/`, oldest first.
 fn migrator() -> Migrator {
-    let migrations = [(1, "store", include_str!("../../../migrations/sqlite/0001_store.sql"))];
-    Migrator::with_migrations(
-        migrations
-            .map(|(version, name, sql)| {
-                let sql = SqlStr::from_static(sql);
-                Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-            })
-            .to_vec(),
-    )
+    migrations::migrator([(1, "store", include_str!("../../../migrations/sqlite/0001_store.sql"))])
 }
 
 /// Checks that the database is a complete store: a writer may still be creating it, or its write-ahead log may be missing.
