@@ -15,7 +15,7 @@ use sidevault_api::{Api, Config as ApiConfig, Revoked, SyncLink, Tls};
 use sidevault_keys::{Credentials, Issuer};
 use sidevault_model::filter::fold;
 use sidevault_model::{Dependency, DependencyStatus};
-use sidevault_store::{DATABASE_FILE, Database, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry};
+use sidevault_store::{Database, LOCAL_SOURCE, Reader, ReaderOptions, VaultEntry, has_store};
 use sidevault_sync::{Config, LowDisk, Options, Queue, Running, SyncError, start};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -222,7 +222,7 @@ async fn refuse_taken_names(
     credentials: &Credentials,
     arguments: &cli::Quickstart,
 ) -> Result<(), Failure> {
-    if arguments.dirs.is_empty() || !data.join(DATABASE_FILE).exists() {
+    if arguments.dirs.is_empty() || !has_store(data) {
         return Ok(());
     }
     // A store that can't be read is reported when the server starts.

@@ -33,7 +33,7 @@ pub(super) fn load_or_make(data: &Path, environment: &Environment) -> Result<Key
     let passphrase_file = environment.get("SIDEVAULT_PASSPHRASE_FILE").map(Path::new);
     let are_new = !credentials.exists();
     if are_new {
-        if data.join(sidevault_store::DATABASE_FILE).exists() {
+        if sidevault_store::has_store(data) {
             return Err(Failure::Config(format!(
                 "there is a database in {} but no {CREDENTIALS_FILE}: put the file back, or use another --data",
                 data.display()
