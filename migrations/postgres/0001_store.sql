@@ -3,7 +3,7 @@
 
 CREATE TABLE store (
     one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    opening    TEXT   NOT NULL,
+    state      TEXT   NOT NULL,
     written_at BIGINT NOT NULL,
     unwiped    BIGINT NOT NULL DEFAULT 0
 );

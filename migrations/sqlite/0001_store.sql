@@ -3,11 +3,10 @@
 -- associated data: a row in which one of them was changed can't be decrypted.
 -- Times are Unix milliseconds. The same tables exist in PostgreSQL: ../postgres.
 
--- One row. If a reader finds another `opening` than before, or a lower number of the newest change, the store was replaced or
--- restored from a backup, and the reader reads everything again.
+-- One row.
 CREATE TABLE store (
     one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    opening    TEXT   NOT NULL,                  -- a random id, new each time a writer opens the store
+    state      TEXT   NOT NULL,                  -- complete, incomplete copy, or replica (of a store in PostgreSQL)
     written_at BIGINT NOT NULL,                  -- when a writer last checked that it can write
     unwiped    BIGINT NOT NULL DEFAULT 0         -- 1: the write-ahead log may hold keys of a deleted vault
 );

@@ -62,9 +62,9 @@ pub(crate) enum Command {
     /// OP_HTTP_PORT (8080), OP_HTTPS_PORT (8443), OP_LOG_LEVEL (info), OP_BUS_PORT (11220), OP_BUS_PEERS, OP_SYNC_TIMEOUT
     /// (10s), OP_MAX_INLINE_FILE_SIZE_KB (100), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE, OP_TLS_USE_LETSENCRYPT and OP_TLS_DOMAIN.
     ///
-    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE, SIDEVAULT_HEALTH_DETAILS (false),
-    /// SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains
-    /// all of them.
+    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_REPLICA, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE,
+    /// SIDEVAULT_HEALTH_DETAILS (false), SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE and
+    /// SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(version)]
     Api,

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// SIDEVAULT_STORE, else the data directory.
     pub(crate) database: Database,
+    /// SIDEVAULT_REPLICA.
+    pub(crate) replica: Option<PathBuf>,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
     /// The port on which the bus listens; `None`: it does not listen.
@@ -91,10 +93,19 @@ impl Settings {
         };
         let session = environment.get("OP_SESSION").unwrap_or(DEFAULT_SESSION).to_owned();
         let data = data_directory(environment);
+        let database = database(environment, &data)?;
+        let replica = environment.get("SIDEVAULT_REPLICA").map(PathBuf::from);
+        if replica.is_some() && database.is_in_directory() {
+            return Err(Failure::Config(
+                "SIDEVAULT_REPLICA: only a store in PostgreSQL can be copied: set SIDEVAULT_STORE to its URL"
+                    .to_owned(),
+            ));
+        }
         Ok(Self {
             revoked: revoked_file(environment, &session),
             session,
-            database: database(environment, &data)?,
+            database,
+            replica,
             data,
             http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
             https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
@@ -331,6 +342,7 @@ mod tests {
             ("SIDEVAULT_HEALTH_DETAILS", "perhaps"),
             ("SIDEVAULT_STORE", "postgres://db:port/vaults"),
             ("SIDEVAULT_STORE", "/missing"),
+            ("SIDEVAULT_REPLICA", "/var/lib/replica"),
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 
 use sidevault_model::activity::RecordKind;
 use sidevault_model::{ApiRequest, VaultId};
+use sqlx::Row as _;
+
+use crate::StoreError;
+use crate::connection::Connection;
 
 /// A page of the activity log.
 #[derive(Debug)]
@@ -34,6 +38,24 @@ pub(crate) struct Share {
     pub(crate) kind: usize,
 }
 
+impl Share {
+    /// Reads the columns of a row.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if no share has such columns.
+    pub(crate) fn new(token: &[u8], vault: &str, kind: i64) -> Result<Self, StoreError> {
+        let damaged = || StoreError::corrupt("activity");
+        Ok(Self {
+            token: token.try_into().map_err(|_| damaged())?,
+            vault: VaultId::parse(vault).map_err(|_| damaged())?,
+            kind: usize::try_from(kind)
+                .ok()
+                .filter(|kind| *kind < RecordKind::COUNT)
+                .ok_or_else(damaged)?,
+        })
+    }
+}
+
 /// How many bytes of the log each token, vault and kind of record takes.
 #[derive(Default)]
 pub(crate) struct Usage {
@@ -48,7 +70,42 @@ struct TokenUsage {
 }
 
 impl Usage {
+    /// Counts the bytes of the batches in the database.
+    pub(crate) async fn load(conn: &mut Connection) -> Result<Self, StoreError> {
+        let rows = sqlx::query(
+            "SELECT token, vault_id, kind, CAST(SUM(bytes) AS BIGINT) AS bytes FROM activity GROUP BY 1, 2, 3",
+        )
+        .fetch_all(conn)
+        .await?;
+        let mut usage = Self::default();
+        for row in rows {
+            let share = Share::new(row.try_get("token")?, row.try_get("vault_id")?, row.try_get("kind")?)?;
+            usage.add(share, row.try_get::<i64, _>("bytes")?.unsigned_abs());
+        }
+        Ok(usage)
+    }
+
+    /// Deletes the oldest batches of the largest shares until the log takes `most` bytes at most.
+    pub(crate) async fn limit(&mut self, conn: &mut Connection, most: u64) -> Result<(), StoreError> {
+        while self.bytes > most {
+            let Some(share) = self.largest() else { break };
+            let bytes: Option<i64> = sqlx::query_scalar(
+                "DELETE FROM activity WHERE seq =
+                 (SELECT MIN(seq) FROM activity WHERE token = $1 AND vault_id = $2 AND kind = $3) RETURNING bytes",
+            )
+            .bind(&share.token[..])
+            .bind(share.vault.as_str())
+            .bind(share.kind as i64)
+            .fetch_optional(&mut *conn)
+            .await?;
+            // If the share has no rows, someone has edited the database since the rows were counted: its bytes are subtracted.
+            self.remove(share, bytes.map_or(u64::MAX, i64::unsigned_abs));
+        }
+        Ok(())
+    }
+
     /// How many bytes the whole log takes.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -93,7 +150,7 @@ impl Usage {
     /// and of that vault the kind that takes most (max-min fairness at each step). So a token that takes less than an equal
     /// part of the log loses no records to other tokens, and a vault that takes less than an equal part of its token's loses
     /// none to other vaults.
-    pub(crate) fn largest(&self) -> Option<Share> {
+    fn largest(&self) -> Option<Share> {
         let (token, usage) = self.tokens.iter().max_by_key(|(_, usage)| usage.bytes)?;
         let (vault, kinds) = usage.vaults.iter().max_by_key(|(_, kinds)| kinds.iter().sum::<u64>())?;
         let (kind, _) = kinds.iter().enumerate().max_by_key(|(_, bytes)| **bytes)?;

@@ -43,6 +43,11 @@ pub enum StoreError {
     /// A copy into this store was interrupted.
     #[error("a copy into this store is not complete: finish it with `sidevault store move`")]
     Incomplete,
+    /// The directory holds an api's copy of a store in PostgreSQL.
+    #[error(
+        "this is an api's copy of a store in PostgreSQL (SIDEVAULT_REPLICA), which no sync may write to; `sidevault store move` makes a store from it"
+    )]
+    Replica,
     /// A store is to be copied to where a store is already.
     #[error("there is a store in the target already: name an empty database or directory")]
     Occupied,

@@ -31,6 +31,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL synchronous_commit = on";
 
+/// Begins a transaction that sees one state of the database.
+pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// The parameters of a URL that sqlx reads.
 const PARAMETERS: [&str; 18] = [
     "sslmode",

@@ -1,155 +1,13 @@
 //! Copying a store from one database to another, row by row. Rows stay sealed, so no keys are needed.
 
-use Kind::{Bytes, Number, Text};
-use sqlx::Row as _;
-use sqlx::any::AnyRow;
+use sidevault_model::Timestamp;
 
 use crate::StoreError;
 use crate::connection::Connection;
 use crate::database::Database;
-use crate::statement::Statement;
+use crate::store_row::{StoreRow, StoreState};
+use crate::tables::{TABLES, Table, TableRow, Value};
 use crate::writer::WriteRight;
-
-/// The value of `store.opening` while a copy is not complete. No process opens such a store.
-pub(crate) const INCOMPLETE: &str = "incomplete copy";
-
-/// How many rows are read, written and compared at a time. A row has at most a few megabytes, most have about one kilobyte.
-const PAGE: i64 = 64;
-
-/// How many rows one INSERT has.
-const ROWS: usize = 16;
-
-/// A table. Its rows are copied in the order of its key.
-struct Table {
-    name: &'static str,
-    /// The columns of the primary key come first.
-    columns: &'static [(&'static str, Kind)],
-    /// How many columns the primary key has.
-    key: usize,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Number,
-    Bytes,
-}
-
-#[derive(Clone, PartialEq)]
-enum Value {
-    Text(Option<String>),
-    Number(Option<i64>),
-    Bytes(Option<Vec<u8>>),
-}
-
-/// All tables but `store`, whose one row says that the copy is complete.
-const TABLES: [Table; 10] = [
-    Table {
-        name: "vaults",
-        columns: &[
-            ("id", Text),
-            ("sealed", Bytes),
-            ("attribute_version", Number),
-            ("content_version", Number),
-            ("items", Number),
-            ("created_at", Number),
-            ("updated_at", Number),
-        ],
-        key: 1,
-    },
-    Table {
-        name: "vault_keys",
-        columns: &[
-            ("vault_id", Text),
-            ("key_id", Number),
-            ("purpose", Text),
-            ("wrapped", Bytes),
-            ("seals", Number),
-            ("created_at", Number),
-        ],
-        key: 2,
-    },
-    Table {
-        name: "retired_vault_ids",
-        columns: &[("id", Text), ("source", Text)],
-        key: 1,
-    },
-    Table {
-        name: "items",
-        columns: &[
-            ("vault_id", Text),
-            ("id", Text),
-            ("version", Number),
-            ("state", Text),
-            ("title_hash", Bytes),
-            ("origin", Text),
-            ("created_at", Number),
-            ("updated_at", Number),
-            ("summary", Bytes),
-            ("detail", Bytes),
-        ],
-        key: 2,
-    },
-    Table {
-        name: "item_versions",
-        columns: &[
-            ("vault_id", Text),
-            ("item_id", Text),
-            ("version", Number),
-            ("updated_at", Number),
-            ("detail", Bytes),
-        ],
-        key: 3,
-    },
-    Table {
-        name: "files",
-        columns: &[
-            ("vault_id", Text),
-            ("item_id", Text),
-            ("id", Text),
-            ("content_id", Text),
-        ],
-        key: 3,
-    },
-    Table {
-        name: "file_chunks",
-        columns: &[("content_id", Text), ("n", Number), ("sealed", Bytes)],
-        key: 2,
-    },
-    Table {
-        name: "changes",
-        columns: &[
-            ("seq", Number),
-            ("at", Number),
-            ("kind", Text),
-            ("vault_id", Text),
-            ("item_id", Text),
-            ("version", Number),
-            ("title_hash", Bytes),
-            ("other_title_hash", Bytes),
-        ],
-        key: 1,
-    },
-    Table {
-        name: "activity",
-        columns: &[
-            ("seq", Number),
-            ("handover", Number),
-            ("vault_id", Text),
-            ("token", Bytes),
-            ("kind", Number),
-            ("records", Number),
-            ("bytes", Number),
-            ("sealed", Bytes),
-        ],
-        key: 1,
-    },
-    Table {
-        name: "tokens",
-        columns: &[("jti", Text), ("sealed", Bytes), ("revoked_at", Number)],
-        key: 1,
-    },
-];
 
 /// Copies a store into an empty database, and then compares both row by row. While this runs, no sync can write to either. A copy
 /// that was interrupted goes on where it stopped. The source is not changed.
@@ -170,6 +28,7 @@ pub async fn copy_store(from: &Database, to: &Database, mut copied: impl FnMut(&
     };
     let mut copy = Copy {
         source,
+        source_name: from.to_string(),
         target,
         target_right,
         begin: to.begin(),
@@ -190,6 +49,7 @@ pub async fn copy_store(from: &Database, to: &Database, mut copied: impl FnMut(&
 
 struct Copy {
     source: Connection,
+    source_name: String,
     target: Connection,
     target_right: WriteRight,
     /// The statements that begin a transaction of the target.
@@ -198,6 +58,11 @@ struct Copy {
 
 impl Copy {
     async fn run(&mut self, copied: &mut impl FnMut(&str, u64)) -> Result<(), StoreError> {
+        let original = match StoreRow::read(&mut self.source).await? {
+            Some(row) if row.state == StoreState::Incomplete => return Err(StoreError::Incomplete),
+            Some(row) => row,
+            None => return Err(StoreError::Missing(self.source_name.clone())),
+        };
         self.mark_incomplete().await?;
         for table in &TABLES {
             self.copy_table(table).await?;
@@ -205,49 +70,48 @@ impl Copy {
         for table in &TABLES {
             copied(table.name, self.compare(table).await?);
         }
-        self.mark_complete().await
+        self.mark(StoreRow {
+            state: StoreState::Complete,
+            ..original
+        })
+        .await
     }
 
     async fn mark_incomplete(&mut self) -> Result<(), StoreError> {
-        let opening: Option<String> = sqlx::query_scalar("SELECT opening FROM store")
-            .fetch_optional(&mut self.target)
-            .await?;
-        match opening.as_deref() {
-            Some(INCOMPLETE) => return Ok(()),
+        match StoreRow::read(&mut self.target).await?.map(|row| row.state) {
+            Some(StoreState::Incomplete) => return Ok(()),
             Some(_) => return Err(StoreError::Occupied),
             None => {}
         }
-        self.target.run(self.begin).await?;
-        sqlx::query("INSERT INTO store (one, opening, written_at) VALUES (1, $1, 0)")
-            .bind(INCOMPLETE)
-            .execute(&mut self.target)
-            .await?;
-        self.target_right.commit(&mut self.target).await
+        self.mark(StoreRow {
+            state: StoreState::Incomplete,
+            written_at: Timestamp::now(),
+            is_unwiped: false,
+        })
+        .await
     }
 
     /// Copies the rows after the last one that the target has.
-    async fn copy_table(&mut self, table: &Table) -> Result<(), StoreError> {
-        let mut last = page(&mut self.target, table, None, "DESC", 1).await?.pop();
+    async fn copy_table(&mut self, table: &'static Table) -> Result<(), StoreError> {
+        let mut last = table.rows().last(&mut self.target).await?;
         loop {
-            let rows = page(&mut self.source, table, last.as_deref(), "ASC", PAGE).await?;
+            let rows = page_after(table, last.as_deref(), &mut self.source).await?;
             if rows.is_empty() {
                 return Ok(());
             }
             self.target.run(self.begin).await?;
-            for rows in rows.chunks(ROWS) {
-                insert(&mut self.target, table, rows).await?;
-            }
+            table.insert(&mut self.target, &rows).await?;
             self.target_right.commit(&mut self.target).await?;
             last = rows.into_iter().next_back();
         }
     }
 
     /// Compares the rows of both databases, and counts them.
-    async fn compare(&mut self, table: &Table) -> Result<u64, StoreError> {
-        let (mut last, mut count) = (None, 0);
+    async fn compare(&mut self, table: &'static Table) -> Result<u64, StoreError> {
+        let (mut last, mut count): (Option<TableRow>, u64) = (None, 0);
         loop {
-            let ours = page(&mut self.source, table, last.as_deref(), "ASC", PAGE).await?;
-            let theirs = page(&mut self.target, table, last.as_deref(), "ASC", PAGE).await?;
+            let ours = page_after(table, last.as_deref(), &mut self.source).await?;
+            let theirs = page_after(table, last.as_deref(), &mut self.target).await?;
             if ours != theirs {
                 return Err(StoreError::CopyDiffers(table.name));
             }
@@ -259,87 +123,18 @@ impl Copy {
         }
     }
 
-    async fn mark_complete(&mut self) -> Result<(), StoreError> {
-        let row = sqlx::query("SELECT opening, written_at, unwiped FROM store")
-            .fetch_one(&mut self.source)
-            .await?;
+    async fn mark(&mut self, row: StoreRow) -> Result<(), StoreError> {
         self.target.run(self.begin).await?;
-        sqlx::query("UPDATE store SET opening = $1, written_at = $2, unwiped = $3")
-            .bind(row.try_get::<String, _>("opening")?)
-            .bind(row.try_get::<i64, _>("written_at")?)
-            .bind(row.try_get::<i64, _>("unwiped")?)
-            .execute(&mut self.target)
-            .await?;
+        row.write(&mut self.target).await?;
         self.target_right.commit(&mut self.target).await
     }
 }
 
-/// The first rows of a table, or those after the row `after`.
-async fn page(
+async fn page_after(
+    table: &'static Table,
+    last: Option<&[Value]>,
     conn: &mut Connection,
-    table: &Table,
-    after: Option<&[Value]>,
-    order: &str,
-    limit: i64,
-) -> Result<Vec<Vec<Value>>, StoreError> {
-    let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-    let key = names[..table.key].join(", ");
-    let mut query = Statement::new(&format!("SELECT {} FROM {}", names.join(", "), table.name));
-    if let Some(after) = after {
-        query.push(format_args!(" WHERE ({key}) > ("));
-        for (n, value) in after[..table.key].iter().enumerate() {
-            query.push(if n > 0 { ", " } else { "" });
-            bind(&mut query, value)?;
-        }
-        query.push(")");
-    }
-    let order: Vec<String> = names[..table.key]
-        .iter()
-        .map(|name| format!("{name} {order}"))
-        .collect();
-    query
-        .push(format_args!(" ORDER BY {} LIMIT ", order.join(", ")))
-        .bind(limit)?;
-    let rows = query.fetch_all(conn).await?;
-    rows.iter().map(|row| read(row, table)).collect()
-}
-
-async fn insert(conn: &mut Connection, table: &Table, rows: &[Vec<Value>]) -> Result<(), StoreError> {
-    let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-    let mut insert = Statement::new(&format!("INSERT INTO {} ({}) VALUES ", table.name, names.join(", ")));
-    for values in rows {
-        insert.row(|row| {
-            for value in values {
-                match value {
-                    Value::Text(text) => row.bind(text.as_deref())?,
-                    Value::Number(number) => row.bind(*number)?,
-                    Value::Bytes(bytes) => row.bind(bytes.as_deref())?,
-                };
-            }
-            Ok(())
-        })?;
-    }
-    insert.execute(conn).await
-}
-
-fn bind(statement: &mut Statement, value: &Value) -> Result<(), StoreError> {
-    match value {
-        Value::Text(text) => statement.bind(text.as_deref())?,
-        Value::Number(number) => statement.bind(*number)?,
-        Value::Bytes(bytes) => statement.bind(bytes.as_deref())?,
-    };
-    Ok(())
-}
-
-fn read(row: &AnyRow, table: &Table) -> Result<Vec<Value>, StoreError> {
-    let columns = table.columns.iter();
-    columns
-        .map(|(name, kind)| {
-            Ok(match kind {
-                Text => Value::Text(row.try_get(name)?),
-                Number => Value::Number(row.try_get(name)?),
-                Bytes => Value::Bytes(row.try_get(name)?),
-            })
-        })
-        .collect()
+) -> Result<Vec<TableRow>, StoreError> {
+    let rows = table.rows();
+    last.map_or(rows, |last| rows.after(last)).page(conn).await
 }

@@ -125,6 +125,25 @@ fn only_sync_gets_the_sources_and_the_age_key() {
 }
 
 #[test]
+fn an_api_can_keep_a_copy_of_the_database() {
+    let Some(manifests) = chart(&["--set=store.postgres.replica.enabled=true"]) else {
+        return;
+    };
+    let directory = variable(api(&manifests), "SIDEVAULT_REPLICA");
+    let mounts = &pod(api(&manifests))["containers"][0]["volumeMounts"];
+    let mounts = mounts.as_array().unwrap().iter();
+    let mount = mounts
+        .clone()
+        .find(|mount| directory.starts_with(mount["mountPath"].as_str().unwrap()));
+    assert_eq!(mount.unwrap()["name"], "replica");
+    let volumes = pod(api(&manifests))["volumes"].as_array().unwrap();
+    let volume = volumes.iter().find(|volume| volume["name"] == "replica").unwrap();
+    assert_eq!(volume["emptyDir"]["sizeLimit"], "1Gi");
+    let sync = pod(sync(&manifests)).to_string();
+    assert!(!sync.contains("replica"), "only apis read the copy: {sync}");
+}
+
+#[test]
 fn apis_serve_until_they_get_no_more_requests_and_are_replaced_only_by_ready_ones() {
     for manifests in both() {
         let api = api(&manifests);

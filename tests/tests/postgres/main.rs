@@ -1,6 +1,7 @@
 //! The store in PostgreSQL: several apis and syncs, which end, hang, or lose the database.
 
 mod kills;
+mod replica;
 
 use std::net::SocketAddr;
 
@@ -368,7 +369,7 @@ fn an_interrupted_copy_is_refused_and_goes_on_where_it_stopped() {
     pair.command(&["store", "move", "--to", &url]);
     // What a copy leaves that was interrupted in the middle of the items.
     let database = database_name(&url);
-    server.psql(database, "UPDATE store SET opening = 'incomplete copy'");
+    server.psql(database, "UPDATE store SET state = 'incomplete copy'");
     server.psql(
         database,
         "DELETE FROM items WHERE id > (SELECT id FROM items ORDER BY id LIMIT 1 OFFSET 40)",
@@ -384,7 +385,7 @@ fn an_interrupted_copy_is_refused_and_goes_on_where_it_stopped() {
     // A copy with another row than the original is no copy.
     server.psql(
         database,
-        "UPDATE store SET opening = 'incomplete copy'; UPDATE items SET version = 7",
+        "UPDATE store SET state = 'incomplete copy'; UPDATE items SET version = 7",
     );
     let differs = pair.errors(&["store", "move", "--from", &data, "--to", &url]);
     assert!(differs.contains("items differs"), "{differs}");

@@ -33,7 +33,10 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         sync_timeout: settings.sync_timeout,
         inline_file_bytes: settings.inline_file_bytes,
         health_details: settings.health_details,
-        reader: ReaderOptions::default(),
+        reader: ReaderOptions {
+            replica: settings.replica,
+            ..ReaderOptions::default()
+        },
     };
     let link = Arc::new(SyncLink::default());
     let api = Api::new(config, &credentials, revoked, link.clone());

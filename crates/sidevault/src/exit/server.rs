@@ -36,7 +36,9 @@ impl From<StoreError> for Failure {
             | StoreError::Corrupt { .. }
             | StoreError::Incomplete
             | StoreError::CopyDiffers(_) => Self::Integrity(message),
-            StoreError::Setting(_) | StoreError::Directory { .. } | StoreError::Newer(_) => Self::Config(message),
+            StoreError::Setting(_) | StoreError::Directory { .. } | StoreError::Newer(_) | StoreError::Replica => {
+                Self::Config(message)
+            }
             StoreError::OutcomeUnknown => Self::Unreachable(message),
             StoreError::LogNotRead(_)
             | StoreError::Full

@@ -13,6 +13,7 @@ pub use items::{ItemVersion, StoredItem, Summary};
 pub use records::ChangeRecord;
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::cache::{SealedCache, SealedDetail, SealedSummary};
 use crate::connection_pool::ConnectionPool;
 use crate::database::{Database, database_file};
 use crate::keyring::{Keyring, STORE};
+use crate::replica::Replica;
 use crate::sqlite::{WalIndexWatcher, WalStamp};
 
 /// Limits of a [`Reader`].
@@ -36,6 +38,8 @@ pub struct ReaderOptions {
     pub cache_bytes: u64,
     /// The most connections to the database.
     pub connections: u32,
+    /// The directory of a copy of a store in PostgreSQL. Reads are answered from the copy, with and without the database.
+    pub replica: Option<PathBuf>,
 }
 
 impl Default for ReaderOptions {
@@ -43,6 +47,7 @@ impl Default for ReaderOptions {
         Self {
             cache_bytes: 32 << 20,
             connections: 4,
+            replica: None,
         }
     }
 }
@@ -69,9 +74,16 @@ pub struct Snapshot {
     vaults: BTreeMap<VaultId, Arc<VaultEntry>>,
     retired: Arc<HashSet<VaultId>>,
     revoked: HashSet<String>,
+    /// The newest change. None until a writer has opened the store for the first time.
+    newest: Option<ChangeId>,
+}
+
+/// A change in the change log. After a backup was restored, the same number may come again with another change, but later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct ChangeId {
     seq: i64,
-    /// The random id that the writer wrote when it opened the store.
-    opening: String,
+    /// In Unix milliseconds.
+    at: i64,
 }
 
 impl Snapshot {
@@ -111,7 +123,7 @@ impl Snapshot {
 
     /// The number of the newest change in the snapshot.
     pub fn sequence(&self) -> i64 {
-        self.seq
+        self.newest.map_or(0, |newest| newest.seq)
     }
 }
 
@@ -123,7 +135,7 @@ enum Commits {
         /// The WAL index's header when the snapshot was read.
         stamp: RwLock<WalStamp>,
     },
-    /// From the server, at each call of [`Reader::catch_up`].
+    /// From the server, at each call of [`Reader::catch_up`], if there is no [`Replica`].
     Postgres {
         /// When the snapshot was last known to be up to date.
         fresh_at: RwLock<Instant>,
@@ -134,6 +146,8 @@ enum Commits {
 pub struct Reader {
     snapshot: RwLock<Arc<Snapshot>>,
     commits: Commits,
+    /// The copy of a store in PostgreSQL that this reader reads, and brings up to date.
+    replica: Option<Replica>,
     /// Held by the one task that brings the snapshot up to date.
     refreshing: Mutex<()>,
     keyring: Keyring,
@@ -147,10 +161,16 @@ impl Reader {
     /// Opens the store.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] until a writer has created the store; [`StoreError::Empty`] for a copy without its write-ahead
+    /// [`StoreError::Missing`] until a writer has created the store; [`StoreError::Locked`] if another process has the directory of
+    /// the copy; [`StoreError::Empty`] for a copy without its write-ahead
     /// log; [`StoreError::LogNotRead`] on a read-only volume whose writer was killed; [`StoreError::WrongKeys`] if the store was
     /// created with another credentials file; [`StoreError::Newer`] if a newer version has written it.
     pub async fn open(database: &Database, kek: KeyEncryptionKey, options: ReaderOptions) -> Result<Self, StoreError> {
+        let replica = match (database, options.replica) {
+            (Database::Postgres(server), Some(dir)) => Some(Replica::open(server, dir).await?),
+            _ => None,
+        };
+        let database = &replica.as_ref().map_or_else(|| database.clone(), Replica::database);
         let connections = ConnectionPool::open(database.clone(), options.connections).await?;
         database.check_readable(&mut *connections.acquire().await?).await?;
         let commits = match database {
@@ -167,10 +187,10 @@ impl Reader {
                 vaults: BTreeMap::new(),
                 retired: Arc::default(),
                 revoked: HashSet::new(),
-                seq: -1,
-                opening: String::new(),
+                newest: None,
             })),
             commits,
+            replica,
             refreshing: Mutex::new(()),
             keyring: Keyring::new(kek),
             cache: SealedCache::new(options.cache_bytes),
@@ -181,7 +201,7 @@ impl Reader {
         let mut conn = reader.connections.acquire().await?;
         reader.keyring.load(&mut conn, STORE).await?;
         drop(conn);
-        reader.catch_up().await?;
+        reader.read_commits().await?;
         Ok(reader)
     }
 
@@ -200,7 +220,7 @@ impl Reader {
 
     /// The number of the newest change in the snapshot that reads see at the moment.
     pub fn sequence(&self) -> i64 {
-        self.snapshot.read().seq
+        self.snapshot.read().sequence()
     }
 
     /// How many connections to the database are in use, and how many there may be.
@@ -210,9 +230,10 @@ impl Reader {
 
     /// For how long the snapshot may be out of date: since the last successful call of [`Reader::catch_up`]. Zero with SQLite.
     pub fn age(&self) -> Duration {
-        match &self.commits {
-            Commits::Sqlite { .. } => Duration::ZERO,
-            Commits::Postgres { fresh_at } => fresh_at.read().elapsed(),
+        match (&self.replica, &self.commits) {
+            (Some(replica), _) => replica.age(),
+            (None, Commits::Sqlite { .. }) => Duration::ZERO,
+            (None, Commits::Postgres { fresh_at }) => fresh_at.read().elapsed(),
         }
     }
 

@@ -7,9 +7,10 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use sidevault_keys::IndexKey;
 use sidevault_model::{ItemId, Timestamp, Vault, VaultId, VaultType};
-use sqlx::Row;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
-use super::{Commits, Reader, Snapshot, VaultEntry};
+use super::{ChangeId, Commits, Reader, Snapshot, VaultEntry};
 use crate::StoreError;
 use crate::cache::SealedCache;
 use crate::connection::Connection;
@@ -18,7 +19,7 @@ use crate::row::number;
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
 use crate::sqlite::{self, WalIndexWatcher, WalStamp};
-use crate::transfer::INCOMPLETE;
+use crate::store_row::{StoreRow, StoreState};
 
 impl Reader {
     /// Brings the snapshot up to date. Call it a few times a second, and when the writer announces a commit.
@@ -29,6 +30,15 @@ impl Reader {
     /// # Errors
     /// If the database can't be read. Reads go on with the snapshot and the rows in the cache.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
+        let followed = match &self.replica {
+            Some(replica) => replica.follow().await,
+            None => Ok(()),
+        };
+        self.read_commits().await?;
+        followed
+    }
+
+    pub(super) async fn read_commits(&self) -> Result<(), StoreError> {
         match &self.commits {
             Commits::Sqlite { wal_index, stamp } => {
                 if wal_index.has_other_files() {
@@ -41,7 +51,12 @@ impl Reader {
                 self.snapshot().await.map(drop)
             }
             Commits::Postgres { fresh_at } => {
+                let asked = Instant::now();
                 let _guard = self.refreshing.lock().await;
+                // Another task may have begun to read the changes, and finished, while this one waited.
+                if *fresh_at.read() >= asked {
+                    return Ok(());
+                }
                 let begun = Instant::now();
                 self.read_changes().await?;
                 *fresh_at.write() = begun;
@@ -71,29 +86,27 @@ impl Reader {
 
     /// Reads the changes since the snapshot's number, drops the changed rows from the cache and replaces the snapshot. Both
     /// happen under the snapshot's lock, so that [`Reader::keep`] can't put an old row into the cache in between.
+    ///
+    /// If the snapshot's newest change is not in the table any more, changes after it may have been deleted, or a backup was
+    /// restored that is older than the snapshot: then everything is read again.
     async fn read_changes(&self) -> Result<(), StoreError> {
         let mut conn = self.connections.acquire().await?;
         let old = self.snapshot.read().clone();
-        let rows = match last_change(&mut conn).await? {
-            (opening, newest) if opening == old.opening && newest == old.seq => return Ok(()),
-            // If a writer has opened the store since, a backup may have been restored, and the changes in the table are not
-            // those since the snapshot.
-            (opening, newest) if opening == old.opening && newest > old.seq => changed_rows(&mut conn, old.seq).await?,
-            _ => None,
-        };
-        let Some(rows) = rows else {
+        let Some(rows) = changes_since(&mut conn, old.newest).await? else {
             return self.start_over(&mut conn).await;
         };
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut snapshot = Snapshot {
             vaults: old.vaults.clone(),
             retired: old.retired.clone(),
             revoked: old.revoked.clone(),
-            seq: old.seq,
-            opening: old.opening.clone(),
+            newest: old.newest,
         };
         let mut touched = HashSet::new();
         for row in &rows {
-            snapshot.seq = snapshot.seq.max(row.seq);
+            snapshot.newest = Some(row.id);
             touched.extend(row.vault);
         }
         if rows.iter().any(|row| row.vault.is_none()) {
@@ -133,7 +146,13 @@ impl Reader {
     /// Reads everything again. Tokens that were revoked in the old snapshot stay revoked, even if the store has no such
     /// revocation: a restored backup must not make a token good again.
     async fn start_over(&self, conn: &mut Connection) -> Result<(), StoreError> {
-        let (opening, seq) = last_change(conn).await?;
+        if StoreRow::read(conn)
+            .await?
+            .is_some_and(|row| row.state == StoreState::Incomplete)
+        {
+            return Err(StoreError::Incomplete);
+        }
+        let newest = newest_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
             .fetch_all(&mut *conn)
             .await?;
@@ -153,8 +172,7 @@ impl Reader {
             vaults,
             retired,
             revoked,
-            seq,
-            opening,
+            newest,
         });
         Ok(())
     }
@@ -220,23 +238,26 @@ impl Reader {
     }
 }
 
-/// The id that the writer wrote when it last opened the store, and the number of the newest change.
-async fn last_change(conn: &mut Connection) -> Result<(String, i64), StoreError> {
-    let row = sqlx::query("SELECT opening, (SELECT MAX(seq) FROM changes) AS newest FROM store")
+impl ChangeId {
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            seq: row.try_get("seq")?,
+            at: row.try_get("at")?,
+        })
+    }
+}
+
+/// The newest change. None until a writer has opened the store for the first time.
+async fn newest_change(conn: &mut Connection) -> Result<Option<ChangeId>, StoreError> {
+    let row = sqlx::query("SELECT seq, at FROM changes ORDER BY seq DESC LIMIT 1")
         .fetch_optional(conn)
         .await?;
-    // The row is missing until a writer has opened the store for the first time.
-    let Some(row) = row else { return Ok((String::new(), 0)) };
-    let newest: Option<i64> = row.try_get("newest")?;
-    match row.try_get("opening")? {
-        INCOMPLETE => Err(StoreError::Incomplete),
-        opening => Ok((opening.to_owned(), newest.unwrap_or(0))),
-    }
+    row.as_ref().map(ChangeId::read).transpose()
 }
 
 /// A row of `changes`: what a reader has to drop from its cache.
 struct Changed {
-    seq: i64,
+    id: ChangeId,
     vault: Option<VaultId>,
     item: Option<ItemId>,
     titles: [Option<[u8; 32]>; 2],
@@ -257,30 +278,34 @@ impl Changed {
     }
 }
 
-/// The changes after `seq`. None if some of them were deleted from the table already.
-async fn changed_rows(conn: &mut Connection, seq: i64) -> Result<Option<Vec<Changed>>, StoreError> {
+/// The changes after `known`. None if `known` is not in the table.
+async fn changes_since(conn: &mut Connection, known: Option<ChangeId>) -> Result<Option<Vec<Changed>>, StoreError> {
+    let Some(known) = known else { return Ok(None) };
     let rows = sqlx::query(
-        "SELECT seq, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq > $1 ORDER BY seq",
+        "SELECT seq, at, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq >= $1 ORDER BY seq",
     )
-    .bind(seq)
+    .bind(known.seq)
     .fetch_all(conn)
     .await?;
+    let Some((first, rows)) = rows.split_first() else {
+        return Ok(None);
+    };
+    if ChangeId::read(first)? != known {
+        return Ok(None);
+    }
     let mut changed = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         let title = |column: &str| -> Result<Option<[u8; 32]>, StoreError> {
             Ok(row
                 .try_get::<Option<Vec<u8>>, _>(column)?
                 .and_then(|hash| hash.try_into().ok()))
         };
         changed.push(Changed {
-            seq: row.try_get("seq")?,
+            id: ChangeId::read(row)?,
             vault: VaultId::parse(row.try_get("vault_id")?).ok(),
             item: ItemId::parse(row.try_get("item_id")?).ok(),
             titles: [title("title_hash")?, title("other_title_hash")?],
         });
-    }
-    if changed.first().is_some_and(|first| first.seq != seq + 1) {
-        return Ok(None);
     }
     Ok(Some(changed))
 }

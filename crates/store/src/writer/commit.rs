@@ -4,12 +4,9 @@ use sidevault_model::{Timestamp, VaultId};
 
 use super::state::insert_key;
 use super::{Batch, ROWS, SealKey, State, VaultState};
-use crate::StoreError;
 use crate::keyring::STORE;
 use crate::statement::Statement;
-
-/// How many changes are kept for clients of `/v1/events` that resume. A change takes about 150 bytes.
-const KEPT_CHANGES: i64 = 100_000;
+use crate::{StoreError, tables};
 
 impl Batch<'_> {
     /// Commits the batch and returns the number of the newest change. When this returns, the batch is on disk.
@@ -61,12 +58,7 @@ impl Batch<'_> {
         }
         // Old changes are deleted once in a thousand changes.
         if first / 1000 != self.state.next_change / 1000 {
-            sqlx::query(
-                "DELETE FROM changes WHERE seq <= (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET $1)",
-            )
-            .bind(KEPT_CHANGES)
-            .execute(&mut *self.conn)
-            .await?;
+            tables::delete_old_changes(self.conn).await?;
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use sidevault_model::{File, FileId, Item, VaultId};
 
 use super::Batch;
-use crate::StoreError;
 use crate::row_aad::RowAad;
+use crate::{StoreError, tables};
 
 impl Batch<'_> {
     /// Writes chunk `n` of a file's content, counted from 0. Every chunk but the last has [`crate::CHUNK_BYTES`] bytes.
@@ -72,9 +72,6 @@ impl Batch<'_> {
     /// Deletes contents that no item names: sync was interrupted between writing a content and its item. Returns how many
     /// chunks were deleted.
     pub async fn drop_orphaned_contents(&mut self) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM file_chunks WHERE content_id NOT IN (SELECT content_id FROM files)")
-            .execute(&mut *self.conn)
-            .await?;
-        Ok(done.rows_affected())
+        tables::delete_orphaned_contents(self.conn).await
     }
 }

@@ -71,7 +71,7 @@ pub enum ChangeKind {
     ItemDeleted,
     /// A vault was created, renamed or deleted.
     VaultChanged,
-    /// A token was revoked.
+    /// A token was registered or revoked.
     TokenChanged,
 }
 

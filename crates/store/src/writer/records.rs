@@ -62,29 +62,10 @@ impl Batch<'_> {
             }
             insert.execute(self.conn).await?;
         }
-        while self.state.activity.bytes() > self.state.options.activity_bytes {
-            let Some(share) = self.state.activity.largest() else {
-                break;
-            };
-            self.drop_oldest_of(share).await?;
-        }
-        Ok(())
-    }
-
-    async fn drop_oldest_of(&mut self, share: Share) -> Result<(), StoreError> {
-        let bytes: Option<i64> = sqlx::query_scalar(
-            "DELETE FROM activity WHERE seq =
-             (SELECT MIN(seq) FROM activity WHERE token = $1 AND vault_id = $2 AND kind = $3) RETURNING bytes",
-        )
-        .bind(&share.token[..])
-        .bind(share.vault.as_str())
-        .bind(share.kind as i64)
-        .fetch_optional(&mut *self.conn)
-        .await?;
-        // If the share has no rows, someone has edited the database since the rows were counted: its bytes are subtracted.
-        let bytes = bytes.map_or(u64::MAX, i64::unsigned_abs);
-        self.state.activity.remove(share, bytes);
-        Ok(())
+        self.state
+            .activity
+            .limit(self.conn, self.state.options.activity_bytes)
+            .await
     }
 
     /// Adds a token to the list of known tokens. A token that is in the list stays as it is, revoked or not.
@@ -95,6 +76,7 @@ impl Batch<'_> {
             .await?;
         if known == 0 {
             self.insert_token(record, None).await?;
+            self.note_tokens();
         }
         Ok(())
     }
@@ -121,6 +103,11 @@ impl Batch<'_> {
             .execute(&mut *self.conn)
             .await?;
         self.insert_token(&record, Some(now)).await?;
+        self.note_tokens();
+        Ok(())
+    }
+
+    fn note_tokens(&mut self) {
         self.changes.push(Change {
             kind: ChangeKind::TokenChanged,
             vault: String::new(),
@@ -128,7 +115,6 @@ impl Batch<'_> {
             version: 0,
             titles: [None, None],
         });
-        Ok(())
     }
 
     async fn insert_token(&mut self, record: &TokenRecord, revoked_at: Option<Timestamp>) -> Result<(), StoreError> {

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sidevault_keys::{DataKey, IndexKey};
-use sidevault_model::activity::RecordKind;
 use sidevault_model::{Timestamp, VaultId};
 use sqlx::Row;
 
 use super::{SealKey, State, VaultState, WriterOptions};
 use crate::StoreError;
-use crate::activity::{Share, TokenTag, Usage};
+use crate::activity::{TokenTag, Usage};
 use crate::command::VaultInfo;
 use crate::connection::Connection;
 use crate::keyring::{Keyring, STORE, VaultKey};
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
-use crate::transfer::INCOMPLETE;
+use crate::store_row::{StoreRow, StoreState};
 
 impl State {
     /// Reads the state, and notes this opening. The caller has begun a transaction, and commits it.
@@ -25,11 +24,11 @@ impl State {
         keyring: Keyring,
         options: WriterOptions,
     ) -> Result<Self, StoreError> {
-        let opening: Option<String> = sqlx::query_scalar("SELECT opening FROM store")
-            .fetch_optional(&mut *conn)
-            .await?;
-        if opening.as_deref() == Some(INCOMPLETE) {
-            return Err(StoreError::Incomplete);
+        let before = StoreRow::read(conn).await?;
+        match before.map(|row| row.state) {
+            Some(StoreState::Incomplete) => return Err(StoreError::Incomplete),
+            Some(StoreState::Replica) => return Err(StoreError::Replica),
+            Some(StoreState::Complete) | None => {}
         }
         let (store_key, store_index) = split(keyring.load(conn, STORE).await?);
         let store_key = match store_key {
@@ -64,40 +63,33 @@ impl State {
             activity: Usage::default(),
             stale: false,
             keeps_history: true,
-            has_remains: false,
+            has_remains: before.is_some_and(|row| row.is_unwiped),
         };
         state.reload(conn).await?;
         state.note_opening(conn).await?;
         Ok(state)
     }
 
-    /// Writes a random id for this opening of the store, and a row in `changes` whose number is the time in milliseconds.
-    ///
-    /// By the id, readers notice that the store may have been replaced. The time is larger than all earlier numbers, so a store
-    /// that is created again or restored from a backup never reuses a number, and a client of `/v1/events` that resumes at a
-    /// number of the old store gets `reset`.
+    /// Writes a row in `changes` whose number is the time in milliseconds. That is larger than all earlier numbers, so a store that
+    /// is created again or restored from a backup never reuses a number. Readers, and clients of `/v1/events`, whose last change is
+    /// not in the store notice by this that they have to read everything again.
     async fn note_opening(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
-        let now = Timestamp::now().as_millis();
-        let seq = self.next_change.max(now);
+        let now = Timestamp::now();
+        let seq = self.next_change.max(now.as_millis());
         sqlx::query(
             "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $2, 'store.opened', '', '', 0)",
         )
         .bind(seq)
-        .bind(now)
+        .bind(now.as_millis())
         .execute(&mut *conn)
         .await?;
-        sqlx::query(
-            "INSERT INTO store (one, opening, written_at) VALUES (1, $1, $2)
-             ON CONFLICT (one) DO UPDATE SET opening = excluded.opening, written_at = excluded.written_at",
-        )
-        .bind(format!("{:032x}", rand::random::<u128>()))
-        .bind(now)
-        .execute(&mut *conn)
-        .await?;
-        let unwiped: i64 = sqlx::query_scalar("SELECT unwiped FROM store").fetch_one(conn).await?;
-        self.has_remains = unwiped != 0;
         self.next_change = seq + 1;
-        Ok(())
+        let row = StoreRow {
+            state: StoreState::Complete,
+            written_at: now,
+            is_unwiped: self.has_remains,
+        };
+        row.write(conn).await
     }
 
     /// Reads everything but the options again.
@@ -137,7 +129,7 @@ impl State {
         }
         self.next_change = 1 + max(conn, "SELECT MAX(seq) FROM changes").await?;
         self.next_activity = 1 + max(conn, "SELECT MAX(seq) FROM activity").await?;
-        self.activity = activity_usage(conn).await?;
+        self.activity = Usage::load(conn).await?;
         self.stale = false;
         Ok(())
     }
@@ -167,27 +159,6 @@ fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>) {
         }
     }
     (seal, index)
-}
-
-async fn activity_usage(conn: &mut Connection) -> Result<Usage, StoreError> {
-    let rows =
-        sqlx::query("SELECT token, vault_id, kind, CAST(SUM(bytes) AS BIGINT) AS bytes FROM activity GROUP BY 1, 2, 3")
-            .fetch_all(conn)
-            .await?;
-    let damaged = || StoreError::corrupt("activity");
-    let mut usage = Usage::default();
-    for row in rows {
-        let share = Share {
-            token: row.try_get::<&[u8], _>("token")?.try_into().map_err(|_| damaged())?,
-            vault: VaultId::parse(row.try_get("vault_id")?).map_err(|_| damaged())?,
-            kind: usize::try_from(row.try_get::<i64, _>("kind")?)
-                .ok()
-                .filter(|kind| *kind < RecordKind::COUNT)
-                .ok_or_else(damaged)?,
-        };
-        usage.add(share, row.try_get::<i64, _>("bytes")?.unsigned_abs());
-    }
-    Ok(usage)
 }
 
 async fn max(conn: &mut Connection, sql: &'static str) -> Result<i64, StoreError> {

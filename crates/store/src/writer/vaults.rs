@@ -6,10 +6,10 @@ use sidevault_model::{Timestamp, VaultId};
 
 use super::state::{insert_index_key, insert_key};
 use super::{Batch, Change, ChangeKind, SealKey, VaultState};
-use crate::StoreError;
 use crate::command::VaultInfo;
 use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
+use crate::{StoreError, tables};
 
 impl Batch<'_> {
     /// All vaults, by id.
@@ -129,17 +129,7 @@ impl Batch<'_> {
     /// on nothing that may be left of the vault in the database's files can be decrypted.
     pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
         self.write_inserts().await?;
-        for sql in [
-            "DELETE FROM file_chunks WHERE content_id IN (SELECT content_id FROM files WHERE vault_id = $1)",
-            "DELETE FROM files WHERE vault_id = $1",
-            "DELETE FROM item_versions WHERE vault_id = $1",
-            "DELETE FROM items WHERE vault_id = $1",
-            "DELETE FROM activity WHERE vault_id = $1",
-            "DELETE FROM vault_keys WHERE vault_id = $1",
-            "DELETE FROM vaults WHERE id = $1",
-        ] {
-            sqlx::query(sql).bind(id.as_str()).execute(&mut *self.conn).await?;
-        }
+        tables::delete_vault(self.conn, id.as_str()).await?;
         // In the same transaction, so that a writer that starts after a crash knows that the log has to be emptied.
         sqlx::query("UPDATE store SET unwiped = 1")
             .execute(&mut *self.conn)

@@ -25,6 +25,9 @@
     {{- else }}
     - { name: OP_BUS_PORT, value: "11220" }
     {{- end }}
+    {{- if include "sidevault.replica" . }}
+    - { name: SIDEVAULT_REPLICA, value: /home/opuser/.op/replica/copy }
+    {{- end }}
     - { name: OP_LOG_LEVEL, value: {{ $c.api.logLevel | quote }} }
     {{- include "sidevault.connect.env" . | nindent 4 }}
   ports:
@@ -47,6 +50,9 @@
   {{- end }}
   volumeMounts:
     {{- include "sidevault.connect.mounts" . | nindent 4 }}
+    {{- if include "sidevault.replica" . }}
+    - { name: replica, mountPath: /home/opuser/.op/replica }
+    {{- end }}
     {{- if $c.tls.enabled }}
     - { name: tls-cert, mountPath: /home/opuser/.op/certs, readOnly: true }
     {{- end }}

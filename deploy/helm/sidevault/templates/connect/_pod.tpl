@@ -57,6 +57,10 @@ volumes:
   - name: store
     {{- include "sidevault.store.volume" $root | nindent 4 }}
   {{- end }}
+  {{- if and (include "sidevault.replica" $root) (has "api" .of) }}
+  - name: replica
+    emptyDir: { sizeLimit: {{ $root.Values.store.postgres.replica.sizeLimit }} }
+  {{- end }}
   {{- with include "sidevault.connect.revoked" $root }}
   - name: revoked
     {{- . | nindent 4 }}

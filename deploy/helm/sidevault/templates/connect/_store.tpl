@@ -5,6 +5,11 @@
 {{- if .Values.store.postgres.existingSecret.name }}true{{ end -}}
 {{- end }}
 
+{{/* "true" if each api keeps a copy of the database. */}}
+{{- define "sidevault.replica" -}}
+{{- if and (include "sidevault.shared" .) .Values.store.postgres.replica.enabled }}true{{ end -}}
+{{- end }}
+
 {{/* The source of the volume with the database's URL, and with the certificate authority. */}}
 {{- define "sidevault.store.volume" -}}
 {{- $p := .Values.store.postgres -}}

@@ -1,0 +1,409 @@
+//! The tables of a store, for code that copies or deletes rows without reading them. Rows stay sealed, so no keys are needed.
+
+use Kind::{Bytes, Number, Text};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::StoreError;
+use crate::connection::Connection;
+use crate::statement::{Row, Statement};
+
+/// How many rows are read, written and compared at a time. A row has at most a few megabytes, most have about one kilobyte.
+pub(crate) const PAGE: usize = 64;
+
+/// How many rows one INSERT has.
+const ROWS: usize = 16;
+
+/// A table. Its rows are copied in the order of its key.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    /// The columns of the primary key come first.
+    columns: &'static [(&'static str, Kind)],
+    /// How many columns the primary key has.
+    key: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Bytes,
+}
+
+#[derive(Clone, PartialEq)]
+pub(crate) enum Value {
+    Text(Option<String>),
+    Number(Option<i64>),
+    Bytes(Option<Vec<u8>>),
+}
+
+impl Value {
+    pub(crate) fn text(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+
+    /// The text. Empty for a value of another kind.
+    pub(crate) fn as_text(&self) -> &str {
+        match self {
+            Self::Text(Some(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The number. 0 for a value of another kind.
+    pub(crate) fn as_number(&self) -> i64 {
+        match self {
+            Self::Number(Some(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    /// The bytes. Empty for a value of another kind.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(Some(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
+    fn bind_to(&self, row: &mut Row<'_>) -> Result<(), StoreError> {
+        match self {
+            Self::Text(text) => row.bind(text.as_deref())?,
+            Self::Number(number) => row.bind(*number)?,
+            Self::Bytes(bytes) => row.bind(bytes.as_deref())?,
+        };
+        Ok(())
+    }
+}
+
+/// The values of a row, in the order of [`Table::columns`].
+pub(crate) type TableRow = Vec<Value>;
+
+/// All tables but `store`, whose row says whether the copy is complete.
+pub(crate) static TABLES: [&Table; 10] = [
+    &VAULTS,
+    &VAULT_KEYS,
+    &RETIRED_VAULT_IDS,
+    &ITEMS,
+    &ITEM_VERSIONS,
+    &FILES,
+    &FILE_CHUNKS,
+    &CHANGES,
+    &ACTIVITY,
+    &TOKENS,
+];
+
+pub(crate) static VAULTS: Table = Table {
+    name: "vaults",
+    columns: &[
+        ("id", Text),
+        ("sealed", Bytes),
+        ("attribute_version", Number),
+        ("content_version", Number),
+        ("items", Number),
+        ("created_at", Number),
+        ("updated_at", Number),
+    ],
+    key: 1,
+};
+
+pub(crate) static VAULT_KEYS: Table = Table {
+    name: "vault_keys",
+    columns: &[
+        ("vault_id", Text),
+        ("key_id", Number),
+        ("purpose", Text),
+        ("wrapped", Bytes),
+        ("seals", Number),
+        ("created_at", Number),
+    ],
+    key: 2,
+};
+
+pub(crate) static RETIRED_VAULT_IDS: Table = Table {
+    name: "retired_vault_ids",
+    columns: &[("id", Text), ("source", Text)],
+    key: 1,
+};
+
+pub(crate) static ITEMS: Table = Table {
+    name: "items",
+    columns: &[
+        ("vault_id", Text),
+        ("id", Text),
+        ("version", Number),
+        ("state", Text),
+        ("title_hash", Bytes),
+        ("origin", Text),
+        ("created_at", Number),
+        ("updated_at", Number),
+        ("summary", Bytes),
+        ("detail", Bytes),
+    ],
+    key: 2,
+};
+
+pub(crate) static ITEM_VERSIONS: Table = Table {
+    name: "item_versions",
+    columns: &[
+        ("vault_id", Text),
+        ("item_id", Text),
+        ("version", Number),
+        ("updated_at", Number),
+        ("detail", Bytes),
+    ],
+    key: 3,
+};
+
+pub(crate) static FILES: Table = Table {
+    name: "files",
+    columns: &[
+        ("vault_id", Text),
+        ("item_id", Text),
+        ("id", Text),
+        ("content_id", Text),
+    ],
+    key: 3,
+};
+
+pub(crate) static FILE_CHUNKS: Table = Table {
+    name: "file_chunks",
+    columns: &[("content_id", Text), ("n", Number), ("sealed", Bytes)],
+    key: 2,
+};
+
+pub(crate) static CHANGES: Table = Table {
+    name: "changes",
+    columns: &[
+        ("seq", Number),
+        ("at", Number),
+        ("kind", Text),
+        ("vault_id", Text),
+        ("item_id", Text),
+        ("version", Number),
+        ("title_hash", Bytes),
+        ("other_title_hash", Bytes),
+    ],
+    key: 1,
+};
+
+pub(crate) static ACTIVITY: Table = Table {
+    name: "activity",
+    columns: &[
+        ("seq", Number),
+        ("handover", Number),
+        ("vault_id", Text),
+        ("token", Bytes),
+        ("kind", Number),
+        ("records", Number),
+        ("bytes", Number),
+        ("sealed", Bytes),
+    ],
+    key: 1,
+};
+
+pub(crate) static TOKENS: Table = Table {
+    name: "tokens",
+    columns: &[("jti", Text), ("sealed", Bytes), ("revoked_at", Number)],
+    key: 1,
+};
+
+impl Table {
+    /// All rows.
+    pub(crate) fn rows(&'static self) -> Rows<'static> {
+        Rows {
+            table: self,
+            keys: None,
+            after: None,
+            up_to: None,
+        }
+    }
+
+    /// A value of a row. The static tables have the column.
+    pub(crate) fn value<'r>(&self, row: &'r [Value], column: &str) -> &'r Value {
+        const NONE: &Value = &Value::Text(None);
+        let position = self.columns.iter().position(|(name, _)| *name == column);
+        position.and_then(|position| row.get(position)).unwrap_or(NONE)
+    }
+
+    /// Inserts rows, in statements of [`ROWS`] rows.
+    pub(crate) async fn insert(&self, conn: &mut Connection, rows: &[TableRow]) -> Result<(), StoreError> {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        for rows in rows.chunks(ROWS) {
+            let mut insert = Statement::new(&format!("INSERT INTO {} ({}) VALUES ", self.name, names.join(", ")));
+            for values in rows {
+                insert.row(|row| values.iter().try_for_each(|value| value.bind_to(row)))?;
+            }
+            insert.execute(conn).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Some rows of a table.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'v> {
+    table: &'static Table,
+    /// Only rows whose key begins with one of these.
+    keys: Option<&'v [Vec<Value>]>,
+    /// Only rows after this one.
+    after: Option<&'v [Value]>,
+    /// Only rows up to this one.
+    up_to: Option<&'v [Value]>,
+}
+
+impl<'v> Rows<'v> {
+    /// Those whose key begins with one of these, which all have the same number of values.
+    pub(crate) fn of(self, keys: &'v [Vec<Value>]) -> Self {
+        Self {
+            keys: Some(keys),
+            ..self
+        }
+    }
+
+    /// Those after the row that begins with these values.
+    pub(crate) fn after(self, row: &'v [Value]) -> Self {
+        Self {
+            after: Some(row),
+            ..self
+        }
+    }
+
+    /// Those up to the row that begins with these values.
+    pub(crate) fn up_to(self, row: &'v [Value]) -> Self {
+        Self {
+            up_to: Some(row),
+            ..self
+        }
+    }
+
+    /// The table.
+    pub(crate) fn table(self) -> &'static Table {
+        self.table
+    }
+
+    /// The first rows, [`PAGE`] at most, in the order of the key.
+    pub(crate) async fn page(self, conn: &mut Connection) -> Result<Vec<TableRow>, StoreError> {
+        self.select(conn, "ASC", PAGE).await
+    }
+
+    /// The last row.
+    pub(crate) async fn last(self, conn: &mut Connection) -> Result<Option<TableRow>, StoreError> {
+        Ok(self.select(conn, "DESC", 1).await?.pop())
+    }
+
+    /// Makes the rows of `target` equal to those of `source`. The caller has begun a transaction of each.
+    pub(crate) async fn replace(self, source: &mut Connection, target: &mut Connection) -> Result<(), StoreError> {
+        self.delete(target).await?;
+        let mut rows = self.page(source).await?;
+        while let Some(last) = rows.last() {
+            self.table.insert(target, &rows).await?;
+            if rows.len() < PAGE {
+                break;
+            }
+            rows = self.after(last).page(source).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the rows.
+    pub(crate) async fn delete(self, conn: &mut Connection) -> Result<(), StoreError> {
+        let mut delete = Statement::new(&format!("DELETE FROM {}", self.table.name));
+        self.push_conditions(&mut delete)?;
+        delete.execute(conn).await
+    }
+
+    async fn select(self, conn: &mut Connection, order: &str, limit: usize) -> Result<Vec<TableRow>, StoreError> {
+        let names: Vec<&str> = self.table.columns.iter().map(|(name, _)| *name).collect();
+        let mut query = Statement::new(&format!("SELECT {} FROM {}", names.join(", "), self.table.name));
+        self.push_conditions(&mut query)?;
+        let order: Vec<String> = names[..self.table.key]
+            .iter()
+            .map(|name| format!("{name} {order}"))
+            .collect();
+        query
+            .push(format_args!(" ORDER BY {} LIMIT ", order.join(", ")))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
+        let rows = query.fetch_all(conn).await?;
+        rows.iter().map(|row| read(row, self.table)).collect()
+    }
+
+    fn push_conditions(self, statement: &mut Statement) -> Result<(), StoreError> {
+        let columns = &self.table.columns[..self.table.key];
+        let mut word = "WHERE";
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        if let Some(keys) = self.keys {
+            let parts = keys.first().map_or(0, Vec::len);
+            statement.push(format_args!(" {word} ({}) IN (VALUES ", names[..parts].join(", ")));
+            for key in keys {
+                statement.row(|row| key.iter().try_for_each(|value| value.bind_to(row)))?;
+            }
+            statement.push(")");
+            word = "AND";
+        }
+        for (limit, comparison) in [(self.after, ">"), (self.up_to, "<=")] {
+            let Some(limit) = limit else { continue };
+            statement.push(format_args!(" {word} ({}) {comparison} (", names.join(", ")));
+            for (n, value) in limit[..self.table.key].iter().enumerate() {
+                statement.push(if n > 0 { ", " } else { "" });
+                match value {
+                    Value::Text(text) => statement.bind(text.as_deref())?,
+                    Value::Number(number) => statement.bind(*number)?,
+                    Value::Bytes(bytes) => statement.bind(bytes.as_deref())?,
+                };
+            }
+            statement.push(")");
+            word = "AND";
+        }
+        Ok(())
+    }
+}
+
+fn read(row: &AnyRow, table: &Table) -> Result<TableRow, StoreError> {
+    let columns = table.columns.iter();
+    columns
+        .map(|(name, kind)| {
+            Ok(match kind {
+                Text => Value::Text(row.try_get(name)?),
+                Number => Value::Number(row.try_get(name)?),
+                Bytes => Value::Bytes(row.try_get(name)?),
+            })
+        })
+        .collect()
+}
+
+/// Deletes a vault and everything in it.
+pub(crate) async fn delete_vault(conn: &mut Connection, vault: &str) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM file_chunks WHERE content_id IN (SELECT content_id FROM files WHERE vault_id = $1)",
+        "DELETE FROM files WHERE vault_id = $1",
+        "DELETE FROM item_versions WHERE vault_id = $1",
+        "DELETE FROM items WHERE vault_id = $1",
+        "DELETE FROM activity WHERE vault_id = $1",
+        "DELETE FROM vault_keys WHERE vault_id = $1",
+        "DELETE FROM vaults WHERE id = $1",
+    ] {
+        sqlx::query(sql).bind(vault).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Deletes contents of files that no item names. Returns how many chunks were deleted.
+pub(crate) async fn delete_orphaned_contents(conn: &mut Connection) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM file_chunks WHERE content_id NOT IN (SELECT content_id FROM files)")
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// How many changes are kept for readers that are behind. A change takes about 150 bytes.
+const KEPT_CHANGES: i64 = 100_000;
+
+/// Deletes changes that are too old.
+pub(crate) async fn delete_old_changes(conn: &mut Connection) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM changes WHERE seq <= (SELECT seq FROM changes ORDER BY seq DESC LIMIT 1 OFFSET $1)")
+        .bind(KEPT_CHANGES)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
