@@ -29,9 +29,9 @@ run) while [ "$1" != -- ]; do shift; done && shift ;;
 install) mkdir -p "$HOME/.cargo/bin" && ln -sf "@PROGRAM@" "$HOME/.cargo/bin/sidevault" && exit ;;
 *) echo "the documentation's tests have no stand-in for: cargo $*" >&2 && exit 2 ;;
 esac
-mkdir -p target/release
-ln -sf "@PROGRAM@" target/release/sidevault
-exec target/release/sidevault "$@"
+mkdir -p target/quickstart
+ln -sf "@PROGRAM@" target/quickstart/sidevault
+exec target/quickstart/sidevault "$@"
 "#;
 
 /// What the shell of a page reads first. It reports a failing command with its line, and defines what the page's comments

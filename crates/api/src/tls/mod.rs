@@ -1,9 +1,9 @@
 //! TLS with a certificate from `files`, which someone else renews, or from `acme`, which requests and renews one itself.
 
+#[cfg(feature = "acme")]
 mod acme;
 mod files;
 
-pub use acme::Acme;
 pub use files::TlsFiles;
 
 use std::path::PathBuf;
@@ -13,13 +13,15 @@ use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::server::ResolvesServerCert;
 use rustls::sign::CertifiedKey;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+#[cfg(not(feature = "acme"))]
+use tokio_util::sync::CancellationToken;
 
 /// The ALPN protocol by which an ACME server validates a challenge (RFC 8737, 4).
 const ACME_ALPN: &[u8] = b"acme-tls/1";
@@ -31,6 +33,34 @@ pub enum Tls {
     Off,
     /// TLS 1.2 or 1.3, with HTTP/2 or HTTP/1.1 by ALPN.
     On(TlsAcceptor),
+}
+
+/// The ACME server to ask for a certificate, and the name to ask for.
+#[derive(Clone, Debug)]
+pub struct Acme {
+    /// The name in the certificate.
+    pub domain: DnsName<'static>,
+    /// The URL of the ACME server's directory, with `https`.
+    pub directory: String,
+    /// A PEM file with a certificate authority to trust for requests to the ACME server, besides the public ones.
+    pub authority: Option<PathBuf>,
+    /// The data directory. Account and certificate are stored in `acme/` in it.
+    pub data: PathBuf,
+}
+
+impl Acme {
+    /// Let's Encrypt's directory (<https://letsencrypt.org/docs/acme-protocol-updates>).
+    pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+    /// Refuses, because this program was built without the crate feature `acme`.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "acme"))]
+    pub fn start(self, _stop: CancellationToken) -> Result<Tls, TlsError> {
+        let cause = "this program was built without ACME (the crate feature `acme`)";
+        Err(TlsError::Acme(cause.to_owned()))
+    }
 }
 
 /// Why there is no usable certificate.

@@ -13,31 +13,13 @@ mod offer;
 mod order;
 mod schedule;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::pki_types::DnsName;
 use tokio_util::sync::CancellationToken;
 
-use super::{ACME_ALPN, Tls, TlsError};
-
-/// The ACME server to ask for a certificate, and the name to ask for.
-#[derive(Clone, Debug)]
-pub struct Acme {
-    /// The name in the certificate.
-    pub domain: DnsName<'static>,
-    /// The URL of the ACME server's directory, with `https`.
-    pub directory: String,
-    /// A PEM file with a certificate authority to trust for requests to the ACME server, besides the public ones.
-    pub authority: Option<PathBuf>,
-    /// The data directory. Account and certificate are stored in `acme/` in it.
-    pub data: PathBuf,
-}
+use super::{ACME_ALPN, Acme, Tls, TlsError};
 
 impl Acme {
-    /// Let's Encrypt's directory.
-    pub const LETS_ENCRYPT: &str = instant_acme::LetsEncrypt::Production.url();
-
     /// Serves the stored certificate, requests one if there is none, and renews it, until `stop`. Handshakes fail until there
     /// is a certificate.
     ///

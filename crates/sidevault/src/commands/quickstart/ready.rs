@@ -295,7 +295,7 @@ mod tests {
                 is_local: true,
             });
         }
-        ready.words("target/release/sidevault")
+        ready.words("target/quickstart/sidevault")
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         for part in [
             "Made in /home/a b/sidevault:",
             "quickstart.token",
-            "target/release/sidevault item get postgres-database --vault secrets --reveal",
+            "target/quickstart/sidevault item get postgres-database --vault secrets --reveal",
             "OP_CONNECT_TOKEN=\"$(cat '/home/a b/sidevault/quickstart.token')\"",
             "/v1/vaults/secrets/items",
             "rm -r '/home/a b/sidevault'",
