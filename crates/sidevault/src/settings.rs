@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     /// SIDEVAULT_REPLICA.
     pub(crate) replica: Option<PathBuf>,
+    /// SIDEVAULT_STORE_CONNECTIONS.
+    pub(crate) store_connections: u32,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
     /// The port on which the bus listens; `None`: it does not listen.
@@ -106,6 +108,7 @@ impl Settings {
             session,
             database,
             replica,
+            store_connections: store_connections(environment)?,
             data,
             http_port: port(environment, "OP_HTTP_PORT")?.unwrap_or(http_port),
             https_port: port(environment, "OP_HTTPS_PORT")?.unwrap_or(8443),
@@ -192,6 +195,19 @@ fn port(environment: &Environment, name: &str) -> Result<Option<u16>, Failure> {
 fn number<T: std::str::FromStr>(name: &str, text: &str, what: &str) -> Result<T, Failure> {
     text.parse()
         .map_err(|_| Failure::Config(format!("{name}: \"{}\" is not {what}", shortened(text))))
+}
+
+/// How many connections to the database an api may have.
+fn store_connections(environment: &Environment) -> Result<u32, Failure> {
+    const NAME: &str = "SIDEVAULT_STORE_CONNECTIONS";
+    const WHAT: &str = "a number from 1 to 100";
+    let Some(text) = environment.get(NAME) else {
+        return Ok(5);
+    };
+    match number(NAME, text, WHAT)? {
+        connections @ 1..=100 => Ok(connections),
+        _ => Err(Failure::Config(format!("{NAME}: \"{text}\" is not {WHAT}"))),
+    }
 }
 
 /// The first 40 characters of a wrong value: enough to recognise it.
@@ -343,6 +359,7 @@ mod tests {
             ("SIDEVAULT_STORE", "postgres://db:port/vaults"),
             ("SIDEVAULT_STORE", "/missing"),
             ("SIDEVAULT_REPLICA", "/var/lib/replica"),
+            ("SIDEVAULT_STORE_CONNECTIONS", "0"),
             ("OP_TLS_CERT_FILE", "/c.pem"),
             ("OP_TLS_KEY_FILE", "/k.pem"),
             ("OP_TLS_USE_LETSENCRYPT", "1"),

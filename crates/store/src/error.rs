@@ -48,6 +48,11 @@ pub enum StoreError {
         "this is an api's copy of a store in PostgreSQL (SIDEVAULT_REPLICA), which no sync may write to; `sidevault store move` makes a store from it"
     )]
     Replica,
+    /// An api's copy is of another store than the database holds.
+    #[error(
+        "the database holds another store than the copy (SIDEVAULT_REPLICA), so the copy stays as it is: to copy this store, name an empty directory"
+    )]
+    AnotherStore,
     /// A store is to be copied to where a store is already.
     #[error("there is a store in the target already: name an empty database or directory")]
     Occupied,
@@ -64,6 +69,11 @@ pub enum StoreError {
         "the database was written by a newer Sidevault ({0}): use that version or a later one; a store is never downgraded"
     )]
     Newer(String),
+    /// The database was written by another commit of Sidevault, whose migration with this number was another one.
+    #[error(
+        "the store was made by another commit of Sidevault (migration {0} has changed since); before the first release such a store can't be upgraded: docs/upgrade.md says how to make it anew"
+    )]
+    Unreleased(i64),
     /// A sealed row can't be decrypted, or does not hold what it should: it was damaged, altered, or moved here from another row.
     #[error("a row of the database is damaged, or was changed by another program: {row}")]
     Corrupt {
@@ -148,6 +158,7 @@ impl StoreError {
     pub(crate) fn of_migration(error: sqlx::migrate::MigrateError) -> Self {
         match error {
             sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(format!("migration {version}")),
+            sqlx::migrate::MigrateError::VersionMismatch(version) => Self::Unreleased(version),
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => Self::Migrate(other),
         }

@@ -123,17 +123,14 @@ impl PostgresServer {
         Ok(Connection::new(inner, settings))
     }
 
-    /// Takes the lease, and brings the schema up to date.
+    /// Connects, and takes the lease.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process holds the lease.
-    pub(crate) async fn open_writer(&self) -> Result<(Connection, Lease), StoreError> {
+    pub(crate) async fn take_lease(&self) -> Result<(Connection, Lease), StoreError> {
         let mut conn = self.connect().await?;
         match Lease::take(self, &mut conn).await {
-            Ok(lease) => {
-                self.migrate(&mut conn).await?;
-                Ok((conn, lease))
-            }
+            Ok(lease) => Ok((conn, lease)),
             Err(error @ StoreError::Locked(_)) => {
                 *self.spare.lock().await = Some(conn);
                 Err(error)
@@ -162,7 +159,7 @@ impl PostgresServer {
     }
 
     /// Brings the schema up to date, in one transaction. The caller holds the lease.
-    async fn migrate(&self, conn: &mut Connection) -> Result<(), StoreError> {
+    pub(crate) async fn migrate(&self, conn: &mut Connection) -> Result<(), StoreError> {
         let leaves_statements = conn.needs_transactions();
         let mut tx = conn.inner().begin().await?;
         let migrated = migrator().run_direct(None, &mut *tx, false).await;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -35,7 +36,7 @@ const WIPE_WAIT: Duration = Duration::from_millis(100);
 /// A copy of a store, and the connection to the original.
 pub(crate) struct Replica {
     database: Database,
-    copy: Mutex<Copy>,
+    copy: Arc<Mutex<Copy>>,
     /// When the copy was last up to date.
     fresh_at: RwLock<Instant>,
 }
@@ -48,6 +49,8 @@ struct Copy {
     /// The row of the copy's table `store`.
     row: StoreRow,
     activity: Usage,
+    /// An error may have left a transaction open, in which `row` and `activity` are ahead of the copy.
+    is_stale: bool,
     /// Keeps other processes from writing to the directory.
     _lock: WriterLock,
 }
@@ -57,7 +60,7 @@ impl Replica {
     ///
     /// # Errors
     /// [`StoreError::Occupied`] if the directory holds a store that is no copy; [`StoreError::Locked`] if another process has it; the
-    /// errors of the database if the copy is new, or can't be used with this version.
+    /// errors of the database if the copy is not complete.
     pub(crate) async fn open(server: &PostgresServer, dir: PathBuf) -> Result<Self, StoreError> {
         let lock = WriterLock::take(&dir)?;
         let mut target = sqlite::open_writer(&dir).await?;
@@ -76,17 +79,18 @@ impl Replica {
         let replica = Self {
             database: Database::Sqlite(dir),
             fresh_at: RwLock::new(now.checked_sub(age_of(row)).unwrap_or(now)),
-            copy: Mutex::new(Copy {
+            copy: Arc::new(Mutex::new(Copy {
                 server: server.clone(),
                 source: None,
                 activity: Usage::load(&mut target).await?,
                 target,
                 row,
+                is_stale: false,
                 _lock: lock,
-            }),
+            })),
         };
         match replica.follow().await {
-            Err(error @ StoreError::Unusable(_)) if row.state == StoreState::Replica => {
+            Err(error) if row.state == StoreState::Replica => {
                 tracing::warn!(%error, age = ?replica.age(), "reads are answered from the copy as it is");
                 Ok(replica)
             }
@@ -110,13 +114,17 @@ impl Replica {
     /// If the database can't be read, or the copy can't be written. The copy stays as it was after its last complete transaction.
     pub(crate) async fn follow(&self) -> Result<(), StoreError> {
         let asked = Instant::now();
-        let mut copy = self.copy.lock().await;
+        let mut copy = self.copy.clone().lock_owned().await;
         // Another task may have begun to follow, and finished, while this one waited.
         if *self.fresh_at.read() >= asked {
             return Ok(());
         }
         let begun = Instant::now();
-        copy.follow().await?;
+        // A task of its own, because the caller may be a request that is given up in the middle of a transaction.
+        let followed = tokio::spawn(async move { copy.follow().await });
+        followed
+            .await
+            .map_err(|_| StoreError::Unusable(sqlx::Error::WorkerCrashed))??;
         *self.fresh_at.write() = begun;
         Ok(())
     }
@@ -140,13 +148,17 @@ impl Copy {
                 source
             }
         };
-        let followed = self.follow_with(&mut source).await;
-        match followed {
-            Ok(()) => self.source = Some(source),
-            // Ends a transaction that the error has left open. It fails if SQLite has ended the transaction already.
-            Err(_) => drop(self.target.run("ROLLBACK").await),
+        if self.is_stale {
+            // Fails if SQLite has ended the transaction by itself, or none was open.
+            self.target.run("ROLLBACK").await.ok();
+            self.activity = Usage::load(&mut self.target).await?;
+            self.row = StoreRow::read(&mut self.target).await?.unwrap_or(self.row);
         }
-        followed
+        self.is_stale = true;
+        self.follow_with(&mut source).await?;
+        self.is_stale = false;
+        self.source = Some(source);
+        Ok(())
     }
 
     async fn follow_with(&mut self, source: &mut Connection) -> Result<(), StoreError> {
@@ -302,8 +314,21 @@ impl Copy {
 
     /// Compares all tables, and replaces the rows that differ. The change log comes last but for the activity log: until then the copy
     /// is not taken for one that follows it.
+    ///
+    /// # Errors
+    /// [`StoreError::AnotherStore`] if the database holds another store, for example because the one that was copied is lost, and sync
+    /// has made a new one: the copy may be all that is left.
     async fn compare_all(&mut self, source: &mut Connection) -> Result<(), StoreError> {
         tracing::info!("the copy is compared with the database, row by row");
+        let store = [vec![Value::text(STORE)]];
+        let theirs = within(source, async |source| VAULT_KEYS.rows().of(&store).page(source).await).await?;
+        let ours = VAULT_KEYS.rows().of(&store).page(&mut self.target).await?;
+        let wrapped = |row| VAULT_KEYS.value(row, "wrapped");
+        if self.row.state == StoreState::Replica
+            && ours.first().map(|row| wrapped(row)) != theirs.first().map(|row| wrapped(row))
+        {
+            return Err(StoreError::AnotherStore);
+        }
         // Rows that change from now on are copied again, because the changes after this one are followed then.
         let newest = within(source, async |source| CHANGES.rows().last(source).await).await?;
         let Some(newest) = newest else {

@@ -276,8 +276,34 @@ fn a_copy_is_no_store_until_it_is_moved_into_one() {
     let Copying {
         pair, database, vault, ..
     } = &mut copying;
+    // The database is lost, and sync makes a new store in its place: the copy stays, and is served.
     server.psql("postgres", &format!("DROP DATABASE {database} WITH (FORCE)"));
-    // Without a database, the copy has everything.
+    server.psql("postgres", &format!("CREATE DATABASE {database}"));
+    pair.run(Process::Sync);
+    wait_until(|| {
+        server
+            .try_psql(database, "SELECT 1 FROM vaults")
+            .is_ok_and(|rows| !rows.is_empty())
+            .then_some(())
+    })
+    .expect("a new store");
+    pair.run(Process::Api);
+    let served = wait_until(|| {
+        let request = Request::new("GET", format!("{}/{id}", vault.items)).bearer(&vault.token);
+        exchange(pair.address(), &request.bytes())
+            .ok()
+            .filter(|reply| reply.status == 200)
+    });
+    assert!(
+        served.is_some_and(|reply| is_aged(&reply)),
+        "{}",
+        pair.log(Process::Api)
+    );
+    assert!(pair.log(Process::Api).contains("holds another store than the copy"));
+    for process in [Process::Api, Process::Sync] {
+        pair.terminate(process);
+        pair.wait_ended(process);
+    }
     let url = server.create_database();
     let moved = pair.command(&["store", "move", "--from", &copy, "--to", &url]);
     assert!(moved.contains("items 2"), "{moved}");

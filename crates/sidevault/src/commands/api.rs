@@ -34,6 +34,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         inline_file_bytes: settings.inline_file_bytes,
         health_details: settings.health_details,
         reader: ReaderOptions {
+            connections: settings.store_connections,
             replica: settings.replica,
             ..ReaderOptions::default()
         },

@@ -31,14 +31,18 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::Missing(_) | StoreError::Empty(_) => Self::NotFound(message),
-            StoreError::Locked(_) | StoreError::NotLeader | StoreError::Occupied => Self::Conflict(message),
+            StoreError::Locked(_) | StoreError::NotLeader | StoreError::Occupied | StoreError::AnotherStore => {
+                Self::Conflict(message)
+            }
             StoreError::WrongKeys(_)
             | StoreError::Corrupt { .. }
             | StoreError::Incomplete
             | StoreError::CopyDiffers(_) => Self::Integrity(message),
-            StoreError::Setting(_) | StoreError::Directory { .. } | StoreError::Newer(_) | StoreError::Replica => {
-                Self::Config(message)
-            }
+            StoreError::Setting(_)
+            | StoreError::Directory { .. }
+            | StoreError::Newer(_)
+            | StoreError::Unreleased(_)
+            | StoreError::Replica => Self::Config(message),
             StoreError::OutcomeUnknown => Self::Unreachable(message),
             StoreError::LogNotRead(_)
             | StoreError::Full

@@ -46,8 +46,13 @@ impl WriteRight {
                 ))
             }
             Database::Postgres(server) => {
-                let (conn, lease) = server.open_writer().await?;
-                Ok((conn, Self::Postgres(lease)))
+                let (mut conn, lease) = server.take_lease().await?;
+                let right = Self::Postgres(lease);
+                if let Err(error) = server.migrate(&mut conn).await {
+                    right.give_up(database).await;
+                    return Err(error);
+                }
+                Ok((conn, right))
             }
         }
     }
