@@ -161,18 +161,20 @@ impl<'a> Servers<'a> {
         ServerPair::signal(self.syncs[n].child.id().unwrap(), signal);
     }
 
-    /// Waits until a sync has ended, starts it again, and waits until it answers.
+    /// Waits until a sync has ended, starts it again, and waits until all apis are connected to it.
     pub(crate) async fn restart_sync(&mut self, n: usize) {
         self.syncs[n].child.wait().await.unwrap();
         let (http, bus) = (self.syncs[n].http, self.syncs[n].bus);
         self.syncs[n] = self.spawn_sync(http, bus);
         for _ in 0..2000 {
-            if load::get_once(local(http), "", "/health").await.is_some() {
+            let metrics = load::get_once(local(http), "", "/metrics").await.unwrap_or_default();
+            let connected = format!("sidevault_bus_connected {}", self.apis.len());
+            if String::from_utf8_lossy(&metrics).lines().any(|line| line == connected) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("sync {n} does not answer");
+        panic!("no api is connected to sync {n}");
     }
 
     /// The processor time of all apis so far.
