@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Checks spelling with typos and the form of TOML files with taplo, which are installed from PyPI into target/tools/lint. Checks
-# dependencies with cargo-machete (unused ones) and cargo-deny (deny.toml), if these are installed: they take minutes to compile
-# (`cargo install --locked cargo-machete cargo-deny`). With --all they must be installed. Exit status 77: a tool is missing.
+# Checks spelling with typos and the form of TOML files with taplo, which are installed from PyPI into target/tools/lint, and
+# GitHub's workflows with actionlint, which tests/tools/build.sh builds. Checks dependencies with cargo-machete (unused ones) and
+# cargo-deny (deny.toml), if these are installed: they take minutes to compile (`cargo install --locked cargo-machete cargo-deny`).
+# With --all they must be installed. Exit status 77: a tool is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out=${CARGO_TARGET_DIR:-$PWD/target}/tools/lint
+tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
+out=$tools/lint
 pins="typos==1.52.0 taplo==0.9.3"
 failed=0 missing=0
 
@@ -27,10 +29,12 @@ if [ "$(cat "$out/.installed" 2>/dev/null || true)" != "$pins" ] && python3 -c '
     "$out/bin/pip" install --quiet --disable-pip-version-check --no-deps $pins
     echo "$pins" >"$out/.installed"
 fi
-PATH=$out/bin:$PATH
+PATH=$out/bin:$tools:$PATH
 
 check typos typos
 check taplo env RUST_LOG=warn taplo fmt --check
+# The empty options: not with shellcheck and pyflakes as well, which some machines have and others not.
+check actionlint actionlint -shellcheck= -pyflakes=
 optional() { [ "$all" = --all ] || command -v "$1" >/dev/null; }
 all=${1:-}
 ! optional cargo-machete || check cargo-machete cargo machete

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the pinned test programs of go.mod (sops, age, age-keygen, pebble, h2spec) into target/tools, once.
+# Builds the pinned test programs of go.mod (sops, age, age-keygen, pebble, h2spec, actionlint) into target/tools, once.
 # A second run with the same go.mod and go.sum does nothing. Needs Go and, the first time, the module proxy.
 set -eu
 
