@@ -261,7 +261,7 @@ impl Api {
     pub(crate) async fn wait_for_initial_sync(&self) -> bool {
         let deadline = self.started + self.config.sync_timeout;
         !self.link.initial_sync_is_done()
-            && Box::pin(tokio::time::timeout_at(deadline, self.link.initial_sync_done()))
+            && tokio::time::timeout_at(deadline, self.link.initial_sync_done())
                 .await
                 .is_ok()
     }

@@ -146,6 +146,7 @@ impl Caller {
     ) -> Result<Self, ApiError> {
         let token = authenticate(api, headers, &context)?;
         let snapshot = match headers.get(SEQUENCE) {
+            // Boxed, because few requests name a change, and each would be as large as one that waits.
             Some(sequence) => Box::pin(api.snapshot_at(change_number(sequence)?)).await?,
             None => api.store().await?.snapshot().await?,
         };
@@ -187,11 +188,15 @@ impl Caller {
     /// While sync reads its sources for the first time, an item or a vault that is not found may come yet. Waits until sync has
     /// read them, and then takes a new snapshot. Returns false if there was nothing to wait for.
     pub(crate) async fn retry_after_initial_sync(&mut self) -> Result<bool, ApiError> {
-        let is_later = self.api.wait_for_initial_sync().await;
-        if is_later {
-            self.renew().await?;
-        }
-        Ok(is_later)
+        // Boxed, because nearly no request waits, and each would be as large as one that does.
+        Box::pin(async {
+            let is_later = self.api.wait_for_initial_sync().await;
+            if is_later {
+                self.renew().await?;
+            }
+            Ok(is_later)
+        })
+        .await
     }
 
     /// Whether a vault that the token names does not exist, or does not exist yet.
@@ -261,7 +266,8 @@ impl Caller {
     /// in scope does not exist.
     async fn vault(&mut self, segment: &str) -> Result<Arc<VaultEntry>, ApiError> {
         let Ok(id) = VaultId::parse(segment) else {
-            return Box::pin(self.vault_named(segment))
+            return self
+                .vault_named(segment)
                 .await?
                 .ok_or_else(|| ApiError::bad_request("Invalid Vault UUID"));
         };
@@ -270,7 +276,7 @@ impl Caller {
         }
         if !self.in_scope(id) {
             // A vault's name may have the form of an id.
-            if let Some(named) = Box::pin(self.vault_named(segment)).await? {
+            if let Some(named) = self.vault_named(segment).await? {
                 return Ok(named);
             }
             if self.token.vaults.contains_key(&id) {

@@ -194,6 +194,7 @@ impl LimitedRoutes {
         drop(response);
         match exchange.reserve(bytes).await {
             Ok(()) => {
+                // Boxed as above.
                 let Ok(response) = Box::pin(router.clone().oneshot(again)).await;
                 response
             }

@@ -71,27 +71,18 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
     if entry.vault.items == 0 {
         caller.retry_after_initial_sync().await?;
     }
+    // Boxed, because the frequent search by title should not hold room for a query.
     Box::pin(stream_list(caller, id, wanted)).await
 }
 
 /// The active items with this title. If there are none, the item with this id: the op CLI looks for an id by a title filter.
 async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
-    let found = caller
+    let mut found = caller
         .store()
         .await?
         .items_titled(&caller.snapshot, vault, title)
         .await?;
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    // Boxed, because nearly no request goes on, and each would be as large as one that does.
-    Box::pin(titled_late(caller, vault, title)).await
-}
-
-/// [`titled`], when no item was found at first.
-async fn titled_late(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
-    let mut found = Vec::new();
-    if caller.retry_after_initial_sync().await? {
+    if found.is_empty() && caller.retry_after_initial_sync().await? {
         found = caller
             .store()
             .await?
@@ -202,6 +193,7 @@ pub(super) async fn show(
     let id = item_id(&mut caller, vault, item).await?;
     let found = match query(uri, "version").next() {
         None => read(&mut caller, vault, id).await?,
+        // Boxed, because most reads want the present version, and should not hold room for a query.
         Some(version) => Box::pin(version_of(&caller, vault, id, &version)).await?,
     };
     caller.record_success(Action::Read, vault, Some(id), Some(found.version));
@@ -281,7 +273,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
     if !caller.access(vault).read {
         return Err(ApiError::bad_request("Invalid Item UUID"));
     }
-    match &Box::pin(titled(caller, vault, segment)).await?[..] {
+    match &titled(caller, vault, segment).await?[..] {
         [only] => Ok(only.id),
         [] => Err(ApiError::bad_request("Invalid Item UUID")),
         many => Err(ApiError::bad_request(format!(
