@@ -17,9 +17,11 @@ use crate::wire::{Reply, Request, exchange};
 /// How many fields each item in the ledger has. A write changes all of them.
 pub const FIELDS: usize = 5;
 
-/// The part of an item that the ledger compares: the title, and the fields' values in order.
+/// The part of an item that the ledger compares: the version, the title, and the fields' values in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
+    /// The version: each write adds one.
+    pub version: u64,
     /// The title.
     pub title: String,
     /// The values of the fields `f0`, `f1`, …
@@ -27,10 +29,11 @@ pub struct Content {
 }
 
 impl Content {
-    /// Content that no other write has: `mark` is in the title and, repeated, in every value.
+    /// Content of a new item that no other write has: `mark` is in the title and, repeated, in every value.
     pub fn new(mark: &str) -> Self {
         let values = (0..FIELDS).map(|n| format!("{mark}/{n} ").repeat(20)).collect();
         Self {
+            version: 1,
             title: format!("item {mark}"),
             values,
         }
@@ -47,6 +50,7 @@ impl Content {
         };
         let values: Option<Vec<String>> = (0..FIELDS).map(value).collect();
         Some(Self {
+            version: item["version"].as_u64()?,
             title: item["title"].as_str()?.to_owned(),
             values: values?,
         })
@@ -63,9 +67,18 @@ impl Content {
         json!({ "title": self.title, "category": "API_CREDENTIAL", "fields": fields }).to_string()
     }
 
-    /// This content with the title and every second field of `next`, and the PATCH that changes the item so.
+    /// The item after a PUT of `next`.
+    fn replaced(&self, next: Self) -> Self {
+        Self {
+            version: self.version + 1,
+            ..next
+        }
+    }
+
+    /// The item with the title and every second field of `next`, and the PATCH that changes the item so.
     pub fn patched(&self, next: &Self) -> (Self, String) {
         let mut content = Self {
+            version: self.version + 1,
             title: next.title.clone(),
             ..self.clone()
         };
@@ -217,7 +230,10 @@ impl Writer {
         let (id, old) = &items[rng.random_range(0..items.len())];
         let target = format!("{}/{id}", self.items);
         let (reply, new) = match choice {
-            3..6 => (self.ask(address, "PUT", &target, &content.body()), Some(content)),
+            3..6 => (
+                self.ask(address, "PUT", &target, &content.body()),
+                Some(old.replaced(content)),
+            ),
             6..9 => {
                 let (patched, operations) = old.patched(&content);
                 (self.ask(address, "PATCH", &target, &operations), Some(patched))
@@ -234,9 +250,21 @@ impl Writer {
                 reply.text()
             );
         }
-        match reply.is_some_and(|reply| reply.status == good) {
-            true => ledger.wrote(id, new, Outcome::Done),
-            false => ledger.wrote(id, new, Outcome::Unknown),
+        match reply.filter(|reply| reply.status == good) {
+            Some(reply) => {
+                // The answer shows the item as this write has made it, but with the version from before, as Connect does.
+                let answer = new.clone().map(|new| Content {
+                    version: old.version,
+                    ..new
+                });
+                assert!(
+                    answer.is_none() || Content::shown(&reply.json()) == answer,
+                    "{target}: {} instead of {answer:?}",
+                    reply.text()
+                );
+                ledger.wrote(id, new, Outcome::Done);
+            }
+            None => ledger.wrote(id, new, Outcome::Unknown),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod pages;
 pub mod pair;
 pub mod pebble;
 pub mod postgres;
+pub mod proxy;
 pub mod sops;
 pub mod volume;
 pub mod wire;

@@ -1,8 +1,9 @@
-//! A real PostgreSQL server, as an ordinary user on a loopback port, and PgBouncer in front of it.
+//! A real PostgreSQL server, as an ordinary user on a loopback port, its standby server, and PgBouncer in front of it.
 
 use std::env;
 use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -53,16 +54,7 @@ impl Postgres {
             "initdb",
             "SKIPPED: no PostgreSQL on this machine; install the package postgresql",
         )?;
-        let herd = Herd::new();
-        let home = herd.root().join("postgres");
-        fs::create_dir(&home).expect("a directory");
-        give_to_nobody(herd.root(), &home);
-        let postgres = Self {
-            programs,
-            port: free_port(),
-            server: Mutex::new(None),
-            herd,
-        };
+        let postgres = Self::without_data(programs);
         let mut init = postgres.program("initdb");
         init.args([
             "--auth=trust",
@@ -72,11 +64,62 @@ impl Postgres {
             "--no-sync",
         ])
         .arg("-D")
-        .arg(home.join("data"));
+        .arg(postgres.data());
         let made = init.output().expect("initdb runs");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         postgres.run();
         Some(postgres)
+    }
+
+    fn without_data(programs: PathBuf) -> Self {
+        let herd = Herd::new();
+        let home = herd.root().join("postgres");
+        fs::create_dir(&home).expect("a directory");
+        give_to_nobody(herd.root(), &home);
+        Self {
+            programs,
+            port: free_port(),
+            server: Mutex::new(None),
+            herd,
+        }
+    }
+
+    /// Starts a standby server, which follows this one and answers reads. From now on, a commit here waits for the standby's disk.
+    ///
+    /// # Panics
+    /// If the standby does not start.
+    pub fn start_standby(&self) -> Self {
+        let standby = Self::without_data(self.programs.clone());
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["-h", "127.0.0.1", "-U", "sidevault", "-p", &self.port.to_string()])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"])
+            .arg(standby.data());
+        let copied = copy.output().expect("pg_basebackup runs");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        standby.run();
+        // After the copy, so that the standby waits for no standby of its own once it is promoted.
+        self.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let follows = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let follows = wait_until(|| (self.psql("postgres", follows) == "1").then_some(()));
+        assert!(follows.is_some(), "the standby server does not follow");
+        standby
+    }
+
+    /// Makes a standby server the primary.
+    ///
+    /// # Panics
+    /// If it does not become one.
+    pub fn promote(&self) {
+        assert_eq!(self.psql("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    /// The next [`Self::run`] starts a server that answers reads only, as a standby whose primary is gone.
+    ///
+    /// # Panics
+    /// If the server's directory can't be written.
+    pub fn stay_read_only(&self) {
+        fs::write(self.data().join("standby.signal"), "").expect("a file of the server's");
     }
 
     /// Starts the server, and waits until it answers.
@@ -88,7 +131,7 @@ impl Postgres {
         let mut server = self.program("postgres");
         server
             .arg("-D")
-            .arg(home.join("data"))
+            .arg(self.data())
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"])
             .arg("-c")
@@ -131,7 +174,12 @@ impl Postgres {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("vaults{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.psql("postgres", &format!("CREATE DATABASE {name}"));
-        format!("postgres://sidevault@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://sidevault@{}/{name}", self.address())
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Runs SQL in a database, and returns the result's rows, columns separated by `|`.
@@ -241,11 +289,13 @@ impl Postgres {
 impl Pooler {
     /// The same database through the pooler. PgBouncer before 1.21 does not follow prepared statements.
     pub fn url(&self, url: &str) -> String {
-        let (_, name) = url.rsplit_once('/').expect("a database");
-        format!(
-            "postgres://sidevault@127.0.0.1:{}/{name}?statement-cache-capacity=0",
-            self.port
-        )
+        let url = through(self.address(), url);
+        format!("{url}?statement-cache-capacity=0")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// SIGKILL: all connections through it break.
@@ -257,6 +307,15 @@ impl Pooler {
     pub fn log(&self) -> String {
         self.running.log()
     }
+}
+
+/// The same database through another address, such as a proxy's.
+///
+/// # Panics
+/// If the URL names no database.
+pub fn through(address: SocketAddr, url: &str) -> String {
+    let (_, database) = url.rsplit_once('/').expect("a database");
+    format!("postgres://sidevault@{address}/{database}")
 }
 
 /// The name of the database in a URL.

@@ -34,6 +34,10 @@ pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET 
 /// Begins a transaction that sees one state of the database.
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// Commits a transaction of the writer. Without a time limit: at the limit, the server would stop waiting for its synchronous standby
+/// and confirm a commit that the standby does not have.
+pub(crate) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
 /// The parameters of a URL that sqlx reads.
 const PARAMETERS: [&str; 18] = [
     "sslmode",

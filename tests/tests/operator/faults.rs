@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use sidevault_tests::pair::{Process, wait_until};
+use sidevault_tests::proxy::Proxy;
 
 use super::fixture::{self, TestCluster, VERSION};
-use super::front::{Gate, forward, serve};
+use super::front::{forward, serve};
 
 #[test]
 fn watches_resume_after_the_api_server_was_down() {
@@ -36,7 +37,7 @@ fn watches_resume_after_the_api_server_was_down() {
 fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
     let Some(test) = TestCluster::start() else { return };
     let (cluster, namespace) = (&test.cluster, test.namespace);
-    let gate = Gate::before(SocketAddr::new(cluster.address(), 6443), cluster.address());
+    let gate = Proxy::before(SocketAddr::new(cluster.address(), 6443), cluster.address());
     let through = through(&test, &gate);
     let mut command = fixture::command(cluster, fixture::METRICS, &[]);
     let mut operator = cluster.run("operator", command.env("KUBECONFIG", through));
@@ -101,7 +102,7 @@ fn a_cut_watch_loses_no_change_and_deletes_no_secret() {
 }
 
 /// A kubeconfig of the administrator whose connections pass the gate.
-fn through(test: &TestCluster, gate: &Gate) -> std::path::PathBuf {
+fn through(test: &TestCluster, gate: &Proxy) -> std::path::PathBuf {
     let admin = std::fs::read_to_string(test.cluster.kubeconfig()).expect("a kubeconfig");
     let mut config: serde_json::Value = serde_json::from_str(&admin).expect("JSON");
     config["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", gate.address()));

@@ -1,8 +1,8 @@
-//! Servers and proxies between the operator and a Connect server or the API server.
+//! Servers between the operator and a Connect server or the API server.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
 /// Starts a server that answers the one request of each connection with the result of `answer`. With `None` it does not
@@ -48,78 +48,4 @@ pub(super) fn forward(upstream: SocketAddr, request: &[u8]) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     Some(answer)
-}
-
-/// A TCP proxy that can cut all its connections at once.
-pub(super) struct Gate {
-    address: SocketAddr,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    shut: bool,
-    open: Vec<TcpStream>,
-}
-
-impl Gate {
-    /// Starts a proxy on an address, in front of a server.
-    pub(super) fn before(server: SocketAddr, address: IpAddr) -> Self {
-        let listener = TcpListener::bind((address, 0)).expect("a port");
-        let gate = Self {
-            address: listener.local_addr().expect("an address"),
-            state: Arc::default(),
-        };
-        let state = gate.state.clone();
-        // The thread ends with the test process.
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let state = state.clone();
-                thread::spawn(move || pass(&client, server, &state));
-            }
-        });
-        gate
-    }
-
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Cuts all connections and returns how many there were. New connections are cut at once until [`Self::open`].
-    pub(super) fn shut(&self) -> usize {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.shut = true;
-        state
-            .open
-            .drain(..)
-            .map(|stream| drop(stream.shutdown(Shutdown::Both)))
-            .count()
-    }
-
-    /// Accepts new connections again.
-    pub(super) fn open(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).shut = false;
-    }
-}
-
-fn pass(client: &TcpStream, server: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
-    let upstream = TcpStream::connect(server)?;
-    {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.shut {
-            return Ok(());
-        }
-        state.open.push(client.try_clone()?);
-    }
-    let (mut from_client, mut to_server) = (client.try_clone()?, upstream.try_clone()?);
-    let (mut from_server, mut to_client) = (upstream, client.try_clone()?);
-    let forth = thread::spawn(move || {
-        let copied = io::copy(&mut from_client, &mut to_server);
-        let _gone = to_server.shutdown(Shutdown::Both);
-        copied
-    });
-    let copied = io::copy(&mut from_server, &mut to_client);
-    let _gone = to_client.shutdown(Shutdown::Both);
-    let _ended = forth.join();
-    copied.map(drop)
 }

@@ -1,5 +1,6 @@
 //! The store in PostgreSQL: several apis and syncs, which end, hang, or lose the database.
 
+mod failover;
 mod kills;
 mod replica;
 

@@ -49,12 +49,14 @@ impl Lease {
     /// [`StoreError::Locked`] if another process holds it: then the connection can still be used.
     pub(crate) async fn take(server: &PostgresServer, conn: &mut Connection) -> Result<Self, StoreError> {
         conn.run(super::BEGIN).await?;
-        let claim = claim(conn).await?;
-        conn.run("COMMIT").await?;
-        let term = match claim {
+        let term = match claim(conn).await? {
             Claim::Taken { term } => term,
-            Claim::HeldBy(holder) => return Err(StoreError::Locked(format!("{server} ({holder})"))),
+            Claim::HeldBy(holder) => {
+                conn.run("ROLLBACK").await?;
+                return Err(StoreError::Locked(format!("{server} ({holder})")));
+            }
         };
+        conn.run(super::COMMIT).await?;
         let lost = watch::Sender::new(false);
         let renewals = tokio::spawn(renew(server.clone(), term, lost.clone())).abort_handle();
         Ok(Self {
@@ -96,7 +98,7 @@ impl Lease {
             self.lost.send_replace(true);
             return Err(StoreError::NotLeader);
         }
-        if let Err(error) = conn.run("COMMIT").await
+        if let Err(error) = conn.run(super::COMMIT).await
             && !self.was_committed().await?
         {
             return Err(error);
@@ -130,7 +132,7 @@ impl Lease {
             .bind(self.term)
             .fetch_optional(&mut conn)
             .await?;
-        conn.run("COMMIT").await?;
+        conn.run(super::COMMIT).await?;
         conn.close().await.ok();
         Ok(row.map(|row| row.try_get("commits")).transpose()?)
     }
@@ -143,7 +145,7 @@ impl Lease {
             .bind(self.term)
             .execute(&mut *conn)
             .await?;
-        conn.run("COMMIT").await
+        conn.run(super::COMMIT).await
     }
 }
 
@@ -234,7 +236,7 @@ async fn renew_once(server: &PostgresServer, conn: &mut Option<Connection>, term
             .bind(term)
             .execute(&mut *conn)
             .await?;
-    conn.run("COMMIT").await?;
+    conn.run(super::COMMIT).await?;
     Ok(renewed.rows_affected() == 1)
 }
 
