@@ -1,15 +1,15 @@
 //! Pebble, Let's Encrypt's ACME server for tests, with its DNS server, as `tests/tools/build.sh` builds them.
 
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
 use crate::authority::Authority;
 use crate::https::Https;
-use crate::pair::{binary, free_port, wait_until};
+use crate::pair::{free_port, wait_until};
+use crate::tools;
 use crate::wire::{Request, exchange};
 
 /// An ACME server. Dropping the value stops it.
@@ -29,7 +29,7 @@ impl Pebble {
     /// # Panics
     /// If they are missing and `CI=true`, or do not start.
     pub fn start(validated: u16) -> Option<Self> {
-        let tools = find()?;
+        let tools = tools::find(&["pebble", "pebble-challtestsrv"])?;
         let home = tempfile::tempdir().expect("a directory");
         let (authority, port, management, names, dns) =
             (Authority::new(), free_port(), free_port(), free_port(), free_port());
@@ -177,26 +177,4 @@ impl Drop for Pebble {
             child.wait().ok();
         }
     }
-}
-
-fn find() -> Option<PathBuf> {
-    let beside = || {
-        let target = binary().parent().and_then(Path::parent)?.to_owned();
-        Some(target.join("tools"))
-    };
-    let tools = std::env::var_os("SIDEVAULT_TOOLS").map(PathBuf::from).or_else(beside)?;
-    if ["pebble", "pebble-challtestsrv"]
-        .iter()
-        .all(|program| tools.join(program).is_file())
-    {
-        return Some(tools);
-    }
-    let said = format!(
-        "SKIPPED: no pebble and pebble-challtestsrv in {}; run tests/tools/build.sh",
-        tools.display()
-    );
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Written to standard error directly, because the test harness captures what `eprintln!` prints.
-    let _ = writeln!(std::io::stderr(), "{said}");
-    None
 }

@@ -1,11 +1,10 @@
 //! The real `sops` and `age-keygen`, as `tests/tools/build.sh` builds them.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::pair::binary;
+use crate::tools;
 
 /// The programs, with a home directory of their own.
 pub struct Sops {
@@ -27,28 +26,9 @@ impl Sops {
     /// # Panics
     /// If they are missing and `CI=true`.
     pub fn find() -> Option<Self> {
-        let beside = || {
-            binary()
-                .parent()
-                .and_then(Path::parent)
-                .map(|target| target.join("tools"))
-        };
-        let tools = std::env::var_os("SIDEVAULT_TOOLS").map(PathBuf::from).or_else(beside)?;
-        if ["sops", "age-keygen"]
-            .iter()
-            .all(|program| tools.join(program).is_file())
-        {
-            let home = tempfile::tempdir().expect("a directory");
-            return Some(Self { tools, home });
-        }
-        let said = format!(
-            "SKIPPED: no sops and age-keygen in {}; run tests/tools/build.sh",
-            tools.display()
-        );
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-        // Written to standard error directly, because the test harness captures what `eprintln!` prints.
-        let _ = writeln!(std::io::stderr(), "{said}");
-        None
+        let tools = tools::find(&["sops", "age-keygen"])?;
+        let home = tempfile::tempdir().expect("a directory");
+        Some(Self { tools, home })
     }
 
     /// Makes an age key.

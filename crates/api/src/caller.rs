@@ -173,6 +173,7 @@ impl Caller {
         let answer = self.api.link.command(command, &self.context.id).await?;
         if let Err(error) = self.store().await?.catch_up().await {
             tracing::warn!(%error, "a write was carried out, but the store can't be read at the moment");
+            self.context.is_unseen.store(true, Ordering::Relaxed);
         }
         Ok(answer)
     }

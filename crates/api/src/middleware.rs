@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use sidevault_model::CONNECT_VERSION;
+use sidevault_store::Reader;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -84,6 +86,7 @@ impl LimitedRoutes {
         let request = Request::from_parts(head, body);
         let context = Arc::new(RequestContext::new(request.headers(), exchange.address()));
         let method = request.method().clone();
+        let wants_sequence = request.headers().contains_key(SEQUENCE);
         let mut response = match admit(&request, &exchange).await {
             Ok(()) => self.within_time(context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
@@ -92,8 +95,12 @@ impl LimitedRoutes {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         let status = response.status();
-        if status.is_success() {
-            self.describe_store(method.is_safe(), response.headers_mut());
+        if status.is_success() && method.is_safe() {
+            self.add_age(response.headers_mut());
+        }
+        let may_know = wants_sequence && context.token.get().is_some();
+        if may_know || (status.is_success() && !method.is_safe()) {
+            self.add_sequence(&context, response.headers_mut());
         }
         let took = started.elapsed();
         let route = context.route();
@@ -107,16 +114,21 @@ impl LimitedRoutes {
         Ok(response)
     }
 
-    /// Adds what a client can know of the store's state: to the response of a write, the number of a change that is not older than
-    /// the write; to that of a read, its age (RFC 9111, 5.1) if the database could not be reached for a while.
-    fn describe_store(&self, is_read: bool, headers: &mut HeaderMap) {
-        let Some(store) = self.0.api.open_store() else { return };
-        if is_read {
-            let age = store.age();
-            if age >= limits::UNREPORTED_AGE {
-                headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
-            }
-        } else {
+    /// Adds the age of what was read (RFC 9111, 5.1) if the database could not be reached for a while.
+    fn add_age(&self, headers: &mut HeaderMap) {
+        let age = self.0.api.open_store().map_or(Duration::ZERO, Reader::age);
+        if age >= limits::UNREPORTED_AGE {
+            headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        }
+    }
+
+    /// Adds the number of a change that is not older than what the request wrote or read. Reads have it only if they ask for it, by
+    /// sending such a number, because most clients have no use for it.
+    fn add_sequence(&self, context: &RequestContext, headers: &mut HeaderMap) {
+        if context.is_unseen.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(store) = self.0.api.open_store() {
             headers.insert(SEQUENCE, HeaderValue::from(store.sequence()));
         }
     }

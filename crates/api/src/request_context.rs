@@ -13,7 +13,8 @@ use crate::route::{NO_ROUTE, Route};
 /// The header with a request's id, in requests and in responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The header with the number of the newest change: in responses to writes, and in requests that want to see that change.
+/// The header with the number of the newest change: in requests that want to see that change, and in the responses to them and to
+/// writes.
 pub(crate) const SEQUENCE: HeaderName = HeaderName::from_static("sidevault-sequence");
 
 /// The most bytes of a request id that is taken over from a client.
@@ -29,6 +30,8 @@ pub(crate) struct RequestContext {
     /// Whether the activity log has this request. A response that had to wait for memory is produced twice, and recorded
     /// once.
     pub(crate) is_recorded: AtomicBool,
+    /// Whether the request's write was carried out, and this api could not read the store after it.
+    pub(crate) is_unseen: AtomicBool,
     route: OnceLock<Route>,
 }
 
@@ -40,6 +43,7 @@ impl RequestContext {
             remote,
             token: OnceLock::new(),
             is_recorded: AtomicBool::new(false),
+            is_unseen: AtomicBool::new(false),
             route: OnceLock::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod failover;
 mod kills;
+mod linearizability;
 mod replica;
 
 use std::net::SocketAddr;
