@@ -157,11 +157,16 @@ impl StoreError {
 
     pub(crate) fn of_migration(error: sqlx::migrate::MigrateError) -> Self {
         match error {
-            sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(format!("migration {version}")),
+            sqlx::migrate::MigrateError::VersionMissing(version) => Self::newer(version),
             sqlx::migrate::MigrateError::VersionMismatch(version) => Self::Unreleased(version),
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => Self::Migrate(other),
         }
+    }
+
+    /// The database has a schema change that this version does not know.
+    pub(crate) fn newer(migration: i64) -> Self {
+        Self::Newer(format!("migration {migration}"))
     }
 
     pub(crate) fn corrupt(row: impl Into<String>) -> Self {

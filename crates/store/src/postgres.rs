@@ -153,13 +153,7 @@ impl PostgresServer {
         if tables == 0 {
             return Err(StoreError::Missing(self.to_string()));
         }
-        let newest: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-            .fetch_one(&mut *conn)
-            .await?;
-        match newest {
-            Some(newest) if newest > NEWEST_SCHEMA => Err(StoreError::Newer(format!("migration {newest}"))),
-            _ => Ok(()),
-        }
+        migrations::check_readable(conn).await
     }
 
     /// Brings the schema up to date, in one transaction. The caller holds the lease.
@@ -197,9 +191,6 @@ impl fmt::Debug for PostgresServer {
         write!(f, "{self}")
     }
 }
-
-/// The number of the newest file in `migrations/postgres/`.
-const NEWEST_SCHEMA: i64 = 1;
 
 /// The schema changes of `migrations/postgres/`, oldest first. They need no lock of sqlx's, which would be an advisory lock of
 /// the session: whoever runs them holds the lease.

@@ -13,7 +13,6 @@ use parking_lot::RwLock;
 use sidevault_model::{Timestamp, VaultId};
 use tokio::sync::Mutex;
 
-use crate::StoreError;
 use crate::activity::{KEPT_BYTES, Share, Usage};
 use crate::connection::Connection;
 use crate::database::Database;
@@ -25,6 +24,7 @@ use crate::tables::{
     self, ACTIVITY, CHANGES, FILE_CHUNKS, FILES, ITEM_VERSIONS, ITEMS, PAGE, RETIRED_VAULT_IDS, Rows, TABLES, TOKENS,
     TableRow, VAULT_KEYS, VAULTS, Value,
 };
+use crate::{StoreError, migrations};
 
 /// How often the copy notes that it is up to date although nothing has changed. After a restart without the database, the copy's age
 /// is too large by this time at most.
@@ -319,6 +319,7 @@ impl Copy {
     /// [`StoreError::AnotherStore`] if the database holds another store, for example because the one that was copied is lost, and sync
     /// has made a new one: the copy may be all that is left.
     async fn compare_all(&mut self, source: &mut Connection) -> Result<(), StoreError> {
+        within(source, migrations::check_readable).await?;
         tracing::info!("the copy is compared with the database, row by row");
         let store = [vec![Value::text(STORE)]];
         let theirs = within(source, async |source| VAULT_KEYS.rows().of(&store).page(source).await).await?;

@@ -136,10 +136,11 @@ fn migrator() -> Migrator {
     migrations::migrator([(1, "store", include_str!("../../../migrations/sqlite/0001_store.sql"))])
 }
 
-/// Checks that the database is a complete store: a writer may still be creating it, or its write-ahead log may be missing.
+/// Checks that the database is a complete store that this version can read: a writer may still be creating it, its write-ahead log
+/// may be missing, or a newer version may have changed it.
 pub(crate) async fn check_readable(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     match has_schema(conn).await {
-        Ok(true) => Ok(()),
+        Ok(true) => migrations::check_readable(conn).await,
         Ok(false) if lacks_log(path) => Err(StoreError::Empty(path.to_owned())),
         // A writer is creating it at this moment.
         Ok(false) => Err(StoreError::Missing(path.display().to_string())),

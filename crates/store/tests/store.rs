@@ -92,15 +92,18 @@ impl TestStore {
     }
 
     async fn sql(&self, sql: &'static str) {
-        let path = self.dir.path().join(DATABASE_FILE);
-        let mut conn = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(path)
-            .connect()
-            .await
-            .unwrap();
-        sqlx::query(sql).execute(&mut conn).await.unwrap();
-        conn.close().await.unwrap();
+        run_sql(self.dir.path(), sql).await;
     }
+}
+
+async fn run_sql(dir: &Path, sql: &'static str) {
+    let mut conn = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(dir.join(DATABASE_FILE))
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query(sql).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
 }
 
 fn input(title: &str, value: &str) -> ItemInput {
@@ -150,6 +153,33 @@ async fn value(reader: &Reader, item: &Item) -> Option<String> {
 async fn titled(reader: &Reader, vault: VaultId, title: &str) -> usize {
     let snapshot = reader.snapshot().await.unwrap();
     reader.items_titled(&snapshot, vault, title).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn an_older_version_reads_after_a_change_that_only_adds_and_does_not_write() {
+    let mut store = TestStore::new().await;
+    let item = store.create("one").await;
+    let reader = store.reader().await;
+    store
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (900, 'expand notes', 1, x'', 0)",
+        )
+        .await;
+    assert_eq!(value(&reader, &item).await.as_deref(), Some("v1"));
+    assert_eq!(value(&store.reader().await, &item).await.as_deref(), Some("v1"));
+    let TestStore { dir, keys, writer, .. } = store;
+    writer.close().await.unwrap();
+    let database = directory(dir.path());
+    let refused = Writer::open(&database, keys.kek(), WriterOptions::default()).await;
+    assert!(matches!(refused, Err(StoreError::Newer(said)) if said == "migration 900"));
+    run_sql(
+        dir.path(),
+        "UPDATE _sqlx_migrations SET description = 'notes' WHERE version = 900",
+    )
+    .await;
+    let refused = Reader::open(&database, keys.kek(), ReaderOptions::default()).await;
+    assert!(matches!(refused, Err(StoreError::Newer(said)) if said == "migration 900"));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod failover;
 mod kills;
 mod linearizability;
 mod replica;
+mod upgrade;
 
 use std::net::SocketAddr;
 

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::PostgresServer;
-use crate::StoreError;
 use crate::connection::Connection;
+use crate::{StoreError, migrations};
 
 /// How often the leader renews its lease. A commit renews it, too.
 const RENEWAL: Duration = Duration::from_secs(5);
@@ -177,6 +177,13 @@ async fn claim(conn: &mut Connection) -> Result<Claim, StoreError> {
         .await?;
     if let Some(holder) = holder {
         return Ok(Claim::HeldBy(holder));
+    }
+    let is_migrated: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
+    if is_migrated {
+        // Before the lease is taken: an older version must not keep a newer one from leading.
+        migrations::check_writable(conn).await?;
     }
     let term = sqlx::query_scalar(
         "INSERT INTO lease (one, term, holder, expires_at, commits)

@@ -11,7 +11,6 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{ChangeId, Commits, Reader, Snapshot, VaultEntry};
-use crate::StoreError;
 use crate::cache::SealedCache;
 use crate::connection::Connection;
 use crate::keyring::{STORE, VaultKey};
@@ -20,6 +19,7 @@ use crate::row_aad::RowAad;
 use crate::seal::{self, VaultNames};
 use crate::sqlite::{self, WalIndexWatcher, WalStamp};
 use crate::store_row::{StoreRow, StoreState};
+use crate::{StoreError, migrations};
 
 impl Reader {
     /// Brings the snapshot up to date. Call it a few times a second, and when the writer announces a commit.
@@ -152,6 +152,7 @@ impl Reader {
         {
             return Err(StoreError::Incomplete);
         }
+        migrations::check_readable(conn).await?;
         let newest = newest_change(conn).await?;
         let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM vaults")
             .fetch_all(&mut *conn)
