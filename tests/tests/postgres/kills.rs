@@ -180,7 +180,7 @@ fn disturb(victim: Victim, pair: &mut ServerPair, servers: &mut Servers<'_>, rng
 }
 
 /// What the leader sends when it commits, and nobody else.
-const LEADERS_COMMIT: [&[u8]; 2] = [b"commits = $2", b"COMMIT"];
+const LEADERS_COMMIT: [&[u8]; 2] = [b"commits = $3", b"COMMIT"];
 
 fn stall(proxy: &Proxy, time: Duration) {
     proxy.stall();

@@ -185,6 +185,20 @@ fn a_leader_whose_lease_was_taken_commits_nothing() {
     assert_leads(&pair, second);
 }
 
+/// As after a failover to a server that did not know the leader's term, where another sync got the same one.
+#[test]
+fn a_leader_commits_nothing_if_another_has_its_term() {
+    let Some(server) = Postgres::shared() else { return };
+    let url = server.create_database();
+    let pair = pair_on(&url);
+    let taken = "UPDATE lease SET holder = 'other/1', expires_at = clock_timestamp() + INTERVAL '20 seconds'";
+    server.psql(database_name(&url), taken);
+    assert!(!pair.errors(&["vault", "create", "late"]).is_empty());
+    assert_eq!(server.psql(database_name(&url), "SELECT COUNT(*) FROM vaults"), "1");
+    let holder = server.psql(database_name(&url), "SELECT holder FROM lease");
+    assert_eq!(holder, "other/1");
+}
+
 #[test]
 fn without_the_database_cached_items_are_served_with_their_age_and_nothing_acknowledged_is_lost() {
     let Some(server) = Postgres::start() else { return };

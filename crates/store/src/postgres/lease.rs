@@ -2,7 +2,8 @@
 //!
 //! The table `lease` has one row. It says who the leader is, and until when by the database's clock. Each new leader gets the next
 //! `term`. The last statement of each of its transactions checks the term and locks the row until the commit. So a leader that was
-//! paused, and was replaced meanwhile, can commit nothing (its term is a fencing token).
+//! paused, and was replaced meanwhile, can commit nothing (its term is a fencing token). The statement checks the leader's name, too:
+//! a failover to a server that lacks the newest term, which only asynchronous replication allows, gives out that term again.
 
 use std::time::Duration;
 
@@ -88,9 +89,11 @@ impl Lease {
         self.commits += 1;
         // The last statement before the commit: it locks the row until then, so nobody can take the lease in between.
         let fenced = sqlx::query(
-            "UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds', commits = $2 WHERE term = $1",
+            "UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds', commits = $3
+             WHERE term = $1 AND holder = $2",
         )
         .bind(self.term)
+        .bind(process_name())
         .bind(self.commits)
         .execute(&mut *conn)
         .await?;
@@ -128,8 +131,9 @@ impl Lease {
     async fn newest_commit(&self) -> Result<Option<i64>, StoreError> {
         let mut conn = self.server.connect().await?;
         conn.run(super::BEGIN).await?;
-        let row = sqlx::query("SELECT commits FROM lease WHERE term = $1 FOR UPDATE")
+        let row = sqlx::query("SELECT commits FROM lease WHERE term = $1 AND holder = $2 FOR UPDATE")
             .bind(self.term)
+            .bind(process_name())
             .fetch_optional(&mut conn)
             .await?;
         conn.run(super::COMMIT).await?;
@@ -141,8 +145,9 @@ impl Lease {
     pub(crate) async fn release(self, conn: &mut Connection) -> Result<(), StoreError> {
         self.renewals.abort();
         conn.run(super::BEGIN).await?;
-        sqlx::query("UPDATE lease SET expires_at = clock_timestamp() WHERE term = $1")
+        sqlx::query("UPDATE lease SET expires_at = clock_timestamp() WHERE term = $1 AND holder = $2")
             .bind(self.term)
+            .bind(process_name())
             .execute(&mut *conn)
             .await?;
         conn.run(super::COMMIT).await
@@ -238,11 +243,13 @@ async fn renew_once(server: &PostgresServer, conn: &mut Option<Connection>, term
         None => conn.insert(server.connect().await?),
     };
     conn.run(super::BEGIN).await?;
-    let renewed =
-        sqlx::query("UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds' WHERE term = $1")
-            .bind(term)
-            .execute(&mut *conn)
-            .await?;
+    let renewed = sqlx::query(
+        "UPDATE lease SET expires_at = clock_timestamp() + INTERVAL '15 seconds' WHERE term = $1 AND holder = $2",
+    )
+    .bind(term)
+    .bind(process_name())
+    .execute(&mut *conn)
+    .await?;
     conn.run(super::COMMIT).await?;
     Ok(renewed.rows_affected() == 1)
 }
