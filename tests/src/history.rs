@@ -153,6 +153,13 @@ impl History {
         let invoked = self.now();
         let reply = self.ask(n / self.items.len(), "GET", item, None);
         let (seen, outcome) = match reply.as_ref().map_or(0, |reply| reply.status) {
+            // The api makes no promise for a response without a number.
+            200 if reply
+                .as_ref()
+                .is_some_and(|reply| reply.header("sidevault-sequence").is_none()) =>
+            {
+                (None, "failed")
+            }
             200 => (reply.as_ref().map(shown), "ok"),
             0 | 500 | 503 | 504 => (None, "failed"),
             other => panic!("GET {item}: {other}"),

@@ -109,7 +109,7 @@ pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 /// How many tokens are kept whose signatures were checked.
 pub(crate) const MAX_VERIFIED_TOKENS: usize = 4096;
 
-/// How long a request waits for the change that its header `Sidevault-Sequence` names.
+/// How long a request waits for the change that its header `Sidevault-Sequence` names, and a response for its own number.
 pub(crate) const SEQUENCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A read that is younger than this has no header `Age`.

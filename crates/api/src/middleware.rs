@@ -100,7 +100,8 @@ impl LimitedRoutes {
         }
         let may_know = wants_sequence && context.token.get().is_some();
         if may_know || (status.is_success() && !method.is_safe()) {
-            self.add_sequence(&context, response.headers_mut());
+            // Boxed, because most responses have no number.
+            Box::pin(self.add_sequence(&context, method.is_safe(), response.headers_mut())).await;
         }
         let took = started.elapsed();
         let route = context.route();
@@ -123,12 +124,18 @@ impl LimitedRoutes {
     }
 
     /// Adds the number of a change that is not older than what the request wrote or read. Reads have it only if they ask for it, by
-    /// sending such a number, because most clients have no use for it.
-    fn add_sequence(&self, context: &RequestContext, headers: &mut HeaderMap) {
-        if context.is_unseen.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Some(store) = self.0.api.open_store() {
+    /// sending such a number: a row that was read may be newer than the snapshot, so the number costs a query. If the database does not
+    /// answer in time, there is no number.
+    async fn add_sequence(&self, context: &RequestContext, is_read: bool, headers: &mut HeaderMap) {
+        let Some(store) = self.0.api.open_store() else { return };
+        let is_covered = match is_read {
+            true => {
+                let caught_up = tokio::time::timeout(limits::SEQUENCE_TIMEOUT, store.catch_up()).await;
+                matches!(caught_up, Ok(Ok(())))
+            }
+            false => !context.is_unseen.load(Ordering::Relaxed),
+        };
+        if is_covered {
             headers.insert(SEQUENCE, HeaderValue::from(store.sequence()));
         }
     }
