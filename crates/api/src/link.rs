@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
 use sidevault_model::{Dependency, DependencyStatus};
@@ -21,7 +21,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// newest connection is used.
 pub struct SyncLink {
     peers: Mutex<Vec<SyncPeer>>,
-    health: RwLock<Option<Vec<Dependency>>>,
+    /// What a sync last sent for `/health`. It counts while no sync leads.
+    last_health: Mutex<Option<Vec<Dependency>>>,
     /// The number of the newest change that sync announced.
     changed: watch::Sender<i64>,
     /// Whether sync has read each of its sources once.
@@ -35,13 +36,21 @@ struct SyncPeer {
     peer: Peer,
     /// Whether this process leads: true until it says that it is a standby.
     leads: bool,
+    /// The state of its parts, as it last sent it. One that led before may send it after the new leader did.
+    health: Option<Vec<Dependency>>,
+}
+
+impl SyncPeer {
+    fn is_leader(&self) -> bool {
+        self.leads && !self.peer.is_closed()
+    }
 }
 
 impl Default for SyncLink {
     fn default() -> Self {
         Self {
             peers: Mutex::default(),
-            health: RwLock::default(),
+            last_health: Mutex::default(),
             changed: watch::Sender::new(0),
             initial_sync_done: watch::Sender::new(false),
             is_stopping: AtomicBool::new(false),
@@ -57,6 +66,7 @@ impl SyncLink {
             self.peers.lock().push(SyncPeer {
                 peer: peer.clone(),
                 leads: true,
+                health: None,
             });
             tracing::info!("sync is connected");
             tokio::spawn(self.clone().listen(peer, incoming));
@@ -79,7 +89,10 @@ impl SyncLink {
                     let is_done = dependencies
                         .iter()
                         .all(|part| part.status != DependencyStatus::Initialized);
-                    *self.health.write() = Some(dependencies);
+                    for known in self.peers.lock().iter_mut().filter(|known| known.peer.is_same(&peer)) {
+                        known.health = Some(dependencies.clone());
+                    }
+                    *self.last_health.lock() = Some(dependencies);
                     self.initial_sync_done
                         .send_if_modified(|was| !*was && std::mem::replace(was, is_done) != is_done);
                 }
@@ -149,9 +162,14 @@ impl SyncLink {
         !self.leaders().is_empty()
     }
 
-    /// The state of sync's parts for `/health`, as sync last sent it. None before the first time.
+    /// The state of sync's parts for `/health`, as the leader last sent it. None before the first time.
     pub fn dependencies(&self) -> Option<Vec<Dependency>> {
-        self.health.read().clone()
+        let leaders = {
+            let peers = self.peers.lock();
+            let mut leading = peers.iter().rev().filter(|known| known.is_leader());
+            leading.find_map(|known| known.health.clone())
+        };
+        leaders.or_else(|| self.last_health.lock().clone())
     }
 
     /// Whether sync has read each of its sources once.
@@ -169,10 +187,7 @@ impl SyncLink {
     /// The sync processes that lead, as far as this process knows, the newest connection first.
     fn leaders(&self) -> Vec<Peer> {
         let peers = self.peers.lock();
-        let leading = peers
-            .iter()
-            .rev()
-            .filter(|known| known.leads && !known.peer.is_closed());
+        let leading = peers.iter().rev().filter(|known| known.is_leader());
         leading.map(|known| known.peer.clone()).collect()
     }
 }

@@ -111,13 +111,26 @@ fn a_standby_takes_over_from_a_leader_that_was_killed_and_from_one_that_stops() 
 #[test]
 fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
     let Some(server) = Postgres::shared() else { return };
-    let mut pair = pair_on(&server.create_database());
+    let url = server.create_database();
+    let mut pair = pair_on(&url);
     let vault = Vault::of(&pair);
     vault.must_create(&pair, "before");
     let first = pair.pid(Process::Sync).expect("a sync");
     let second = pair.run_standby();
     wait_until(|| pair.leader()).expect("a leader");
-    ServerPair::signal(first, "STOP");
+    // The leader is paused in the middle of a write: its last statement waits for the lease's row, which is locked at first.
+    std::thread::scope(|scope| {
+        let lock = "BEGIN; SELECT 1 FROM lease FOR UPDATE; SELECT pg_sleep(3)";
+        scope.spawn(|| server.psql(database_name(&url), lock));
+        let locked = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        wait_until(|| (server.psql(database_name(&url), locked) == "1").then_some(())).expect("a lock");
+        let address = pair.address();
+        scope.spawn(|| vault.create(address, "not committed"));
+        let waits = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE lease%commits%' AND wait_event_type = 'Lock' \
+                     AND datname = current_database()";
+        wait_until(|| (server.psql(database_name(&url), waits) == "1").then_some(())).expect("a write");
+        ServerPair::signal(first, "STOP");
+    });
     let led = wait_until(|| (pair.leader() == Some(second)).then_some(()));
     assert!(
         led.is_some(),
@@ -141,6 +154,8 @@ fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
         assert_eq!(vault.read(pair.address(), &id, None).json()["version"], 1);
     }
     assert_leads(&pair, second);
+    // `/health` shows the new leader's state, although the old one was the last to report.
+    pair.wait_linked();
 }
 
 /// As a StatefulSet that starts all its Pods at once, on an empty database.
