@@ -124,8 +124,8 @@ fn a_leader_that_was_paused_for_longer_than_its_lease_writes_nothing() {
         scope.spawn(|| server.psql(database_name(&url), lock));
         let locked = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
         wait_until(|| (server.psql(database_name(&url), locked) == "1").then_some(())).expect("a lock");
-        let address = pair.address();
-        scope.spawn(|| vault.create(address, "not committed"));
+        let (vault, address) = (&vault, pair.address());
+        scope.spawn(move || vault.create(address, "not committed"));
         let waits = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'UPDATE lease%commits%' AND wait_event_type = 'Lock' \
                      AND datname = current_database()";
         wait_until(|| (server.psql(database_name(&url), waits) == "1").then_some(())).expect("a write");
