@@ -319,7 +319,7 @@ impl ServerPair {
             .count()
     }
 
-    /// The process id of the sync that leads, if one says so.
+    /// The process id of the sync that leads, if one says so. One that is paused says nothing.
     pub fn leader(&self) -> Option<u32> {
         let first = self.sync.as_ref().map(|child| (child.id(), self.sync_port));
         let others = self.standbys.iter().map(|standby| (standby.child.id(), standby.port));
@@ -335,6 +335,7 @@ impl ServerPair {
         first
             .into_iter()
             .chain(others)
+            .filter(|(pid, _)| !is_paused(*pid))
             .find(|(_, port)| leads(*port).is_some())
             .map(|(pid, _)| pid)
     }
@@ -588,6 +589,12 @@ impl Drop for ServerPair {
             child.wait().ok();
         }
     }
+}
+
+/// Whether a process was stopped by SIGSTOP: its state is T (proc(5)).
+fn is_paused(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn peer(port: u16) -> String {

@@ -220,3 +220,64 @@ async fn ask(peer: &Peer, command: Bytes) -> Result<CommandAnswer, ApiError> {
         ))
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A sync that is connected to the link.
+    struct Sync {
+        peer: Peer,
+        _incoming: mpsc::Receiver<Incoming>,
+    }
+
+    impl Sync {
+        async fn connect(links: &mpsc::Sender<Connection>) -> Self {
+            let (here, there) = sidevault_bus::in_memory();
+            links.send(there).await.unwrap();
+            let (peer, incoming) = peer::start(here);
+            Self {
+                peer,
+                _incoming: incoming,
+            }
+        }
+
+        async fn notify(&self, notice: Notice) {
+            let notice = serde_json::to_vec(&notice).unwrap();
+            self.peer.notify(Bytes::from(notice)).await.unwrap();
+        }
+
+        async fn has_store(&self, status: DependencyStatus) {
+            self.notify(Notice::Health(vec![Dependency::new("postgres", status)]))
+                .await;
+        }
+    }
+
+    async fn wait_for(link: &SyncLink, status: DependencyStatus) {
+        let shown = async {
+            while link.dependencies().is_none_or(|parts| parts[0].status != status) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), shown).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn health_is_that_of_the_leader_even_if_an_earlier_leader_reports_later() {
+        let (links, waiting) = mpsc::channel(1);
+        let link = Arc::new(SyncLink::default());
+        tokio::spawn(link.clone().run(waiting));
+        let new = Sync::connect(&links).await;
+        new.has_store(DependencyStatus::Active).await;
+        wait_for(&link, DependencyStatus::Active).await;
+        // It was paused, and connects again.
+        let old = Sync::connect(&links).await;
+        old.has_store(DependencyStatus::Failed).await;
+        wait_for(&link, DependencyStatus::Failed).await;
+        old.notify(Notice::Leading(false)).await;
+        wait_for(&link, DependencyStatus::Active).await;
+    }
+}
