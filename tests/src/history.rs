@@ -1,6 +1,7 @@
 //! A history of what clients wrote and read, and when, for the program `linearizability` (`tests/tools/linearizability`).
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -15,6 +16,9 @@ use crate::wire::{Reply, Request, exchange};
 
 /// The checker, in the directory of the tools.
 const CHECKER: &str = "linearizability";
+
+/// The end of an operation that may take effect at any later time.
+const NEVER: u64 = i64::MAX as u64;
 
 /// Clients that write to a few items and read them, each request through another api than the one before. Every request sends the
 /// newest `Sidevault-Sequence` that any of the clients has received.
@@ -52,7 +56,7 @@ impl History {
             assert_eq!(reply.status, 200, "{}", reply.text());
             let id = reply.json()["id"].as_str().expect("an id").to_owned();
             let item = format!("{path}/{id}");
-            history.note(0, &item, "write", invoked, Some((value, 0)), "ok");
+            history.note(0, &item, "write", invoked..history.now(), Some((value, 0)), "ok");
             history.items.push(item);
         }
         Some(history)
@@ -135,16 +139,19 @@ impl History {
             0 | 500 | 503 | 504 => "unknown",
             other => panic!("PUT {item}: {other}"),
         };
+        let is_promised = reply
+            .as_ref()
+            .is_some_and(|reply| reply.header("sidevault-sequence").is_some());
+        // A write that was carried out, and whose answer has no number, may be seen by others later than the answer.
+        let returned = if outcome == "ok" && !is_promised {
+            NEVER
+        } else {
+            self.now()
+        };
         // The answer to a write has the version from before.
         let version = reply.filter(|_| outcome == "ok").map(|reply| shown(&reply).1);
-        self.note(
-            client,
-            item,
-            "write",
-            invoked,
-            Some((value, version.unwrap_or_default())),
-            outcome,
-        );
+        let written = Some((value, version.unwrap_or_default()));
+        self.note(client, item, "write", invoked..returned, written, outcome);
         outcome
     }
 
@@ -164,7 +171,7 @@ impl History {
             0 | 500 | 503 | 504 => (None, "failed"),
             other => panic!("GET {item}: {other}"),
         };
-        self.note(client, item, "read", invoked, seen, outcome);
+        self.note(client, item, "read", invoked..self.now(), seen, outcome);
         outcome
     }
 
@@ -190,13 +197,13 @@ impl History {
         client: usize,
         item: &str,
         operation: &str,
-        invoked: u64,
+        time: Range<u64>,
         shown: Option<(String, u64)>,
         outcome: &str,
     ) {
         let (value, version) = shown.unwrap_or_default();
         let line = json!({ "client": client, "item": item, "operation": operation, "value": value, "version": version,
-            "invoked": invoked, "returned": self.now(), "outcome": outcome });
+            "invoked": time.start, "returned": time.end, "outcome": outcome });
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
