@@ -136,8 +136,14 @@ impl Postgres {
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"])
             .arg("-c")
             .arg(format!("unix_socket_directories={}", home.display()));
-        let running = self.herd.run("postgres", &mut server);
-        let ready = wait_until(|| self.try_psql("postgres", "SELECT 1").is_ok().then_some(()));
+        let mut running = self.herd.run("postgres", &mut server);
+        let ready = wait_until(|| {
+            // The server does not start while processes of a server that was killed are still ending.
+            if !running.alive() {
+                running = self.herd.run("postgres", &mut server);
+            }
+            self.try_psql("postgres", "SELECT 1").is_ok().then_some(())
+        });
         assert!(ready.is_some(), "PostgreSQL does not start\n{}", running.log());
         *self.server() = Some(running);
     }
