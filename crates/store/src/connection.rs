@@ -65,6 +65,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Frees the memory that a large row has left in the connection's buffers.
+    pub(crate) fn shrink_buffers(&mut self) {
+        self.inner.shrink_buffers();
+    }
+
     /// Closes the connection, and ends an open transaction without committing it.
     pub(crate) async fn close(self) -> Result<(), StoreError> {
         Ok(self.inner.close().await?)

@@ -113,7 +113,8 @@ impl Shared {
         self.idle.lock().clear();
     }
 
-    fn give_back(&self, conn: Connection, generation: u64) {
+    fn give_back(&self, mut conn: Connection, generation: u64) {
+        conn.shrink_buffers();
         if conn.is_broken() {
             // The database ended, or can't be reached: then the other connections are useless, too.
             self.discard_idle();

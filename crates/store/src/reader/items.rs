@@ -108,17 +108,34 @@ impl Reader {
         vault: VaultId,
         item: ItemId,
     ) -> Result<Option<StoredItem>, StoreError> {
-        let rows = match self.items.load(&self.connections, vault, item).await? {
-            Some(rows) => rows,
-            None => {
-                let mut conn = self.connections.acquire().await?;
-                // Another task may have loaded the item while this one waited for a connection.
-                if let Some(row) = self.cache.items.get(&(vault, item)) {
-                    return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
-                }
-                load_alone(&mut conn, vault, item).await?
-            }
-        };
+        match self.items.load(&self.connections, vault, item).await? {
+            Some(rows) => self.open_loaded(snapshot, vault, item, rows).await,
+            None => self.large_item_on_disk(snapshot, vault, item).await,
+        }
+    }
+
+    async fn large_item_on_disk(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        item: ItemId,
+    ) -> Result<Option<StoredItem>, StoreError> {
+        let _turn = self.large_reads.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        // Another task may have loaded the item while this one waited for its turn.
+        if let Some(row) = self.cache.items.get(&(vault, item)) {
+            return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
+        }
+        let rows = load_alone(&mut *self.connections.acquire().await?, vault, item).await?;
+        self.open_loaded(snapshot, vault, item, rows).await
+    }
+
+    async fn open_loaded(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        item: ItemId,
+        rows: Vec<SealedDetail>,
+    ) -> Result<Option<StoredItem>, StoreError> {
         let Some(row) = rows.into_iter().next() else {
             return Ok(None);
         };
@@ -137,6 +154,8 @@ impl Reader {
         item: ItemId,
         version: u32,
     ) -> Result<Option<StoredItem>, StoreError> {
+        // How large the row is, is known only when it has been read.
+        let _turn = self.large_reads.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let row = sqlx::query(
             "SELECT version, 0 AS created_at, updated_at, detail, 0 AS present FROM item_versions
              WHERE vault_id = $1 AND item_id = $2 AND version = $3

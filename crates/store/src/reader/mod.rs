@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use sidevault_keys::{IndexKey, KeyEncryptionKey, Token};
 use sidevault_model::{Access, Vault, VaultId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::batch_loader::BatchLoader;
 use crate::StoreError;
@@ -30,6 +30,10 @@ use crate::database::{Database, database_file};
 use crate::keyring::{Keyring, STORE};
 use crate::replica::Replica;
 use crate::sqlite::{WalIndexWatcher, WalStamp};
+
+/// How many large rows may be read at once. While it is read and decrypted, the largest row, of about 4 MB, is in memory up to six
+/// times: in the connection's buffer, as the driver's value, as the sealed row, and decrypted.
+const MAX_LARGE_READS: usize = 2;
 
 /// Limits of a [`Reader`].
 #[derive(Clone, Debug)]
@@ -153,6 +157,7 @@ pub struct Reader {
     keyring: Keyring,
     cache: SealedCache,
     connections: ConnectionPool,
+    large_reads: Semaphore,
     items: BatchLoader<SealedDetail>,
     titles: BatchLoader<SealedSummary>,
 }
@@ -195,6 +200,7 @@ impl Reader {
             keyring: Keyring::new(kek),
             cache: SealedCache::new(options.cache_bytes),
             connections,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             items: BatchLoader::default(),
             titles: BatchLoader::default(),
         };
