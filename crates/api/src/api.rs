@@ -70,6 +70,8 @@ pub struct Api {
     opened: watch::Sender<bool>,
     /// The number of the newest change that the api has seen.
     sequence: watch::Sender<i64>,
+    /// Whether the snapshot has everything that sync found when it read its sources for the first time.
+    initial_sync_seen: watch::Sender<bool>,
     started: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Api {
             store_error: Mutex::default(),
             opened: watch::Sender::new(false),
             sequence: watch::Sender::new(0),
+            initial_sync_seen: watch::Sender::new(false),
             started: Instant::now(),
             config,
         })
@@ -159,17 +162,24 @@ impl Api {
             // Checks the store after either: sync announced a commit, or the interval is over.
             tokio::time::timeout(CHECK_INTERVAL, announced.changed()).await.ok();
             match self.store.get() {
-                Some(store) => match newest_change(store).await {
-                    Ok(newest) => {
-                        if let Err(error) = self.feed.fill(store, newest).await {
-                            tracing::warn!(%error, "the newest changes can't be read; event streams read them from the store");
+                Some(store) => {
+                    let was_done = self.link.initial_sync_is_done();
+                    match newest_change(store).await {
+                        Ok(newest) => {
+                            if was_done {
+                                self.initial_sync_seen
+                                    .send_if_modified(|is_seen| !std::mem::replace(is_seen, true));
+                            }
+                            if let Err(error) = self.feed.fill(store, newest).await {
+                                tracing::warn!(%error, "the newest changes can't be read; event streams read them from the store");
+                            }
+                            self.sequence
+                                .send_if_modified(|known| std::mem::replace(known, newest) != newest);
+                            self.set_store_error(None);
                         }
-                        self.sequence
-                            .send_if_modified(|known| std::mem::replace(known, newest) != newest);
-                        self.set_store_error(None);
+                        Err(error) => self.set_store_error(Some(error.to_string())),
                     }
-                    Err(error) => self.set_store_error(Some(error.to_string())),
-                },
+                }
                 None => return,
             }
         }
@@ -256,14 +266,17 @@ impl Api {
         self.sequence.subscribe()
     }
 
-    /// Waits until sync has read its sources for the first time. Returns false if sync had done so before, or if
-    /// [`Config::sync_timeout`] after the start of the api sync has still not.
+    /// Waits until the snapshot has what sync found when it read its sources for the first time. Returns false if that was so
+    /// before, or if [`Config::sync_timeout`] after the start of the api sync has still not.
     pub(crate) async fn wait_for_initial_sync(&self) -> bool {
+        let mut seen = self.initial_sync_seen.subscribe();
+        if *seen.borrow() {
+            return false;
+        }
         let deadline = self.started + self.config.sync_timeout;
-        !self.link.initial_sync_is_done()
-            && tokio::time::timeout_at(deadline, self.link.initial_sync_done())
-                .await
-                .is_ok()
+        tokio::time::timeout_at(deadline, seen.wait_for(|is_seen| *is_seen))
+            .await
+            .is_ok_and(|seen| seen.is_ok())
     }
 
     /// Stops the event streams and [`Api::run`].

@@ -93,8 +93,13 @@ impl SyncLink {
                         known.health = Some(dependencies.clone());
                     }
                     *self.last_health.lock() = Some(dependencies);
-                    self.initial_sync_done
+                    let is_first = self
+                        .initial_sync_done
                         .send_if_modified(|was| !*was && std::mem::replace(was, is_done) != is_done);
+                    if is_first {
+                        // The api should look at the store now.
+                        self.changed.send_modify(|_| {});
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -279,5 +284,23 @@ mod tests {
         wait_for(&link, DependencyStatus::Failed).await;
         old.notify(Notice::Leading(false)).await;
         wait_for(&link, DependencyStatus::Active).await;
+    }
+
+    #[tokio::test]
+    async fn the_api_looks_at_the_store_when_sync_has_read_its_sources() {
+        let (links, waiting) = mpsc::channel(1);
+        let link = Arc::new(SyncLink::default());
+        let mut changes = link.changes();
+        tokio::spawn(link.clone().run(waiting));
+        let sync = Sync::connect(&links).await;
+        sync.has_store(DependencyStatus::Initialized).await;
+        wait_for(&link, DependencyStatus::Initialized).await;
+        assert!(!changes.has_changed().unwrap());
+        sync.has_store(DependencyStatus::Active).await;
+        tokio::time::timeout(Duration::from_secs(60), changes.changed())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(link.initial_sync_is_done());
     }
 }
