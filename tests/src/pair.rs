@@ -232,6 +232,24 @@ impl ServerPair {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs a command, and returns how it ended and what it printed.
+    ///
+    /// # Panics
+    /// If it can't be run at all.
+    pub fn ended(&self, arguments: &[&str]) -> std::process::Output {
+        self.bare().args(arguments).output().expect("the binary runs")
+    }
+
+    /// Starts a command, and does not wait until it ends.
+    ///
+    /// # Panics
+    /// If it can't be started.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.bare();
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the binary runs")
+    }
+
     /// Runs a command that may fail, and returns its standard output.
     ///
     /// # Panics

@@ -3,6 +3,8 @@
 #[cfg(feature = "server")]
 mod administration;
 #[cfg(feature = "server")]
+mod backup;
+#[cfg(feature = "server")]
 mod items;
 #[cfg(feature = "operator")]
 mod operator;
@@ -18,6 +20,8 @@ use crate::exit::exit_status_help;
 
 #[cfg(feature = "server")]
 pub(crate) use administration::{Doctor, Place, Store, Token, TokenCreate, Vault};
+#[cfg(feature = "server")]
+pub(crate) use backup::{Backup, BackupCommand, Restore};
 #[cfg(feature = "server")]
 pub(crate) use items::{Item, ItemCreate, ItemEdit, ItemList};
 #[cfg(feature = "operator")]
@@ -100,6 +104,20 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Store(Store),
+    /// Copy the store into a file while it is served, or check such a file
+    ///
+    /// The rows in a backup are sealed, as they are in the store: keep the credentials file in another place, because without it
+    /// a backup can't be read. Directory vaults are in the backup too, but need none: their files are the original.
+    #[cfg(feature = "server")]
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(Backup),
+    /// Make the store from a backup
+    ///
+    /// sync must be stopped; the api may run. Every row of the backup is decrypted before anything is changed, and the command
+    /// says which changes of the present store the backup has not.
+    #[cfg(feature = "server")]
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(Restore),
     /// Read and change items through a Connect server
     ///
     /// OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file that SIDEVAULT_TOKEN_FILE names) choose the server and the token.
@@ -135,6 +153,19 @@ Examples:
   sidevault quickstart --dir secrets --age-key-file age-key.txt
   sidevault quickstart --dir git=secrets      # the vault of the files at the top is named git
   sidevault quickstart --ephemeral --json     # for scripts; docs/ci-mode.md";
+
+#[cfg(feature = "server")]
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  sidevault backup --to /backups/ --keep 7d,4w,12m
+  sidevault backup --to - --age-recipient age1... > backup.sqlite.age
+  sidevault backup verify /backups";
+
+#[cfg(feature = "server")]
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  sidevault restore /backups --replace
+  sidevault restore backup.sqlite.age --age-key-file age-key.txt --data /home/opuser/.op/data";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:

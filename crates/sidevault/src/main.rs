@@ -130,6 +130,10 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         #[cfg(feature = "server")]
         Command::Store(command) => commands::store::run(command, environment).await,
         #[cfg(feature = "server")]
+        Command::Backup(arguments) => commands::backup::run(arguments, environment).await,
+        #[cfg(feature = "server")]
+        Command::Restore(arguments) => commands::restore::run(arguments, environment).await,
+        #[cfg(feature = "server")]
         Command::Item(command) => commands::item::run(command, environment).await,
         #[cfg(feature = "server")]
         Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,

@@ -127,7 +127,8 @@ impl Identities {
         self.keys.iter().map(|key| key.recipient.clone()).collect()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn age::Identity> {
+    /// The identities, for the crate `age`.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn age::Identity> {
         self.keys.iter().map(|key| &key.private as &dyn age::Identity)
     }
 

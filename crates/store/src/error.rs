@@ -59,6 +59,19 @@ pub enum StoreError {
     /// A copied store is not equal to its source.
     #[error("the copied table {0} differs from the original: empty the target, and copy again")]
     CopyDiffers(&'static str),
+    /// A file is no backup, or can't be read.
+    #[error("{path} is not a backup that can be read: {cause}")]
+    NotBackup {
+        /// The file.
+        path: PathBuf,
+        /// The error when it was read.
+        cause: String,
+    },
+    /// A backup is not what its manifest says.
+    #[error(
+        "the backup is damaged, or was changed: its table {0} is not what it was when the backup was made; use another backup"
+    )]
+    BackupDiffers(&'static str),
     /// The keys of the database were wrapped with another credentials file.
     #[error(
         "the database was created with another credentials file: use that file, or a new data directory (cause: {0})"

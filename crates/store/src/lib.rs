@@ -8,6 +8,7 @@
 //! The associated data of each seal says which row it belongs to, so a row that was moved or swapped can't be decrypted.
 
 mod activity;
+mod backup;
 mod cache;
 mod command;
 mod command_message;
@@ -22,6 +23,7 @@ mod reader;
 mod replica;
 mod row;
 mod row_aad;
+mod row_check;
 mod seal;
 mod space;
 mod sqlite;
@@ -33,6 +35,7 @@ mod transfer;
 mod writer;
 
 pub use activity::Activity;
+pub use backup::{Lost, Manifest, Restored, TableDigest, back_up, check_backup, check_backup_with_keys, restore};
 pub use command::{
     Command, CommandAnswer, CommandRefusal, FailureKind, Notice, PatchOperation, VaultInfo, decoding_fault,
 };
@@ -41,6 +44,7 @@ pub use database::{Database, has_store};
 pub use error::StoreError;
 pub use postgres::PostgresServer;
 pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
+pub use row_check::RowCounts;
 pub use space::Space;
 pub use tokens::TokenRecord;
 pub use transfer::copy_store;

@@ -3,9 +3,9 @@
 mod wal_index;
 mod writer_lock;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,6 +99,63 @@ pub(crate) async fn connect_reader(path: &Path) -> Result<Connection, StoreError
     connected.await.map_err(|error| explained(error, path))
 }
 
+/// Copies the database, as one transaction sees it, into a new file that only this user may read. The new file has no unused pages.
+pub(crate) async fn copy_into(conn: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    create_empty(file)?;
+    // SQLite takes the statement for a change of the database that is copied.
+    conn.run("PRAGMA query_only = OFF").await?;
+    sqlx::query("VACUUM INTO $1")
+        .bind(file.to_string_lossy().into_owned())
+        .execute(&mut *conn)
+        .await?;
+    conn.run(READER_PRAGMAS).await
+}
+
+/// Opens a database that has no write-ahead log, and that only this connection uses.
+pub(crate) async fn connect_single_file(path: &Path) -> Result<Connection, StoreError> {
+    let mut conn = connect(path, false).await?;
+    conn.run("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")
+        .await?;
+    Ok(conn)
+}
+
+/// Creates a database with empty tables, to be filled by this connection only. If that fails, the file is useless.
+pub(crate) async fn create_single_file(path: &Path) -> Result<Connection, StoreError> {
+    create_empty(path)?;
+    let mut conn = connect(path, false).await?;
+    migrator()
+        .run_direct(None, conn.inner(), false)
+        .await
+        .map_err(StoreError::of_migration)?;
+    conn.run("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").await?;
+    Ok(conn)
+}
+
+/// Opens a file that no process changes. SQLite makes no file beside it.
+pub(crate) async fn connect_immutable(path: &Path) -> Result<Connection, StoreError> {
+    let mut conn = connect(path, true).await?;
+    conn.run(READER_PRAGMAS).await?;
+    Ok(conn)
+}
+
+/// Makes an empty file that only this user may read. An existing file is emptied.
+pub(crate) fn create_empty(path: &Path) -> Result<(), StoreError> {
+    let create = || {
+        File::options()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+    };
+    create()
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(|cause| StoreError::Io {
+            path: path.to_owned(),
+            cause,
+        })
+}
+
 async fn connect(path: &Path, immutable: bool) -> Result<Connection, StoreError> {
     sqlx::any::install_default_drivers();
     // Without a slash, so that the URL's parser takes the path as it is.
@@ -174,7 +231,7 @@ pub(crate) async fn close(mut conn: Connection) -> Result<(), StoreError> {
 }
 
 /// The path of one of the files that SQLite keeps beside a database: `-wal` or `-shm`.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     PathBuf::from(path)
@@ -191,6 +248,6 @@ fn lacks_log(database: &Path) -> bool {
     has_bytes(database) && !has_bytes(&beside(database, "-wal"))
 }
 
-fn has_bytes(path: &Path) -> bool {
+pub(crate) fn has_bytes(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() > 0)
 }

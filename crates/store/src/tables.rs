@@ -58,6 +58,31 @@ impl Value {
         }
     }
 
+    /// The number, if there is one.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => *number,
+            _ => None,
+        }
+    }
+
+    /// Calls `take` with bytes that differ for any two values, and for any two lists of values.
+    pub(crate) fn feed(&self, mut take: impl FnMut(&[u8])) {
+        let number;
+        let (kind, bytes) = match self {
+            Self::Text(text) => (1, text.as_deref().map(str::as_bytes)),
+            Self::Number(value) => {
+                number = value.map(i64::to_be_bytes);
+                (2, number.as_ref().map(|bytes| &bytes[..]))
+            }
+            Self::Bytes(bytes) => (3, bytes.as_deref()),
+        };
+        take(&[kind, u8::from(bytes.is_some())]);
+        let bytes = bytes.unwrap_or_default();
+        take(&(bytes.len() as u64).to_be_bytes());
+        take(bytes);
+    }
+
     /// The bytes. Empty for a value of another kind.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {

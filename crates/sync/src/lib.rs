@@ -5,6 +5,7 @@
 //! connection of an api or an administrator's command (`link`). The first two run only in the process that leads (`leader`).
 
 mod admin_socket;
+pub mod backup;
 mod config;
 mod directory;
 mod disk;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod api;
+#[cfg(feature = "server")]
+pub(crate) mod backup;
 pub(crate) mod completion;
 #[cfg(feature = "server")]
 pub(crate) mod doctor;
@@ -14,6 +16,8 @@ pub(crate) mod man;
 pub(crate) mod operator;
 #[cfg(feature = "server")]
 pub(crate) mod quickstart;
+#[cfg(feature = "server")]
+pub(crate) mod restore;
 #[cfg(feature = "server")]
 pub(crate) mod store;
 #[cfg(feature = "server")]

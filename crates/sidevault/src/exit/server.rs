@@ -1,6 +1,7 @@
 use sidevault_client::ClientError;
 use sidevault_keys::{CredentialsError, IssueError};
 use sidevault_store::{CommandRefusal, FailureKind, StoreError};
+use sidevault_sync::backup::BackupError;
 use sidevault_sync::{ConfigError, SyncError};
 
 use super::Failure;
@@ -37,7 +38,9 @@ impl From<StoreError> for Failure {
             StoreError::WrongKeys(_)
             | StoreError::Corrupt { .. }
             | StoreError::Incomplete
-            | StoreError::CopyDiffers(_) => Self::Integrity(message),
+            | StoreError::CopyDiffers(_)
+            | StoreError::NotBackup { .. }
+            | StoreError::BackupDiffers(_) => Self::Integrity(message),
             StoreError::Setting(_)
             | StoreError::Directory { .. }
             | StoreError::Newer(_)
@@ -95,6 +98,18 @@ impl From<ClientError> for Failure {
             ClientError::Ambiguous { .. } => Self::Conflict(message),
             ClientError::Config(_) | ClientError::Status { status: 400, .. } => Self::Usage(message),
             _ => Self::Failed(message),
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let message = error.to_string();
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Exists(_) => Self::Conflict(message),
+            BackupError::Decrypt { .. } => Self::Integrity(message),
+            BackupError::Io { .. } => Self::Failed(message),
         }
     }
 }

@@ -34,7 +34,7 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 
 /// How often a data key seals before a new one replaces it. With random 96-bit nonces one key must seal less than 2^32 times
 /// (NIST SP 800-38D, 8.3).
-const SEALS_PER_KEY: i64 = 1 << 28;
+pub(crate) const SEALS_PER_KEY: i64 = 1 << 28;
 
 /// The most rows of one INSERT. A statement's way to the connection's thread and back takes longer than inserting a row.
 const ROWS: usize = 16;

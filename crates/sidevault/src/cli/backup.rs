@@ -1,0 +1,62 @@
+//! The arguments of `backup` and `restore`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use sidevault_sync::backup::{Recipient, Retention};
+
+use super::Place;
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Backup {
+    #[command(subcommand)]
+    pub(crate) command: Option<BackupCommand>,
+    /// Where to: a directory, which gets a file sidevault-TIME-CHANGE.sqlite; the path of a new file; or - for standard output
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) to: Option<PathBuf>,
+    /// Encrypt the backup so that this age key can decrypt it (age1...); may be given more than once
+    #[arg(long = "age-recipient", value_name = "RECIPIENT")]
+    pub(crate) recipients: Vec<Recipient>,
+    /// Then delete older backups in the directory: keep the newest of each of the last 7 days, 4 weeks and 12 months, for
+    /// example
+    #[arg(long, value_name = "7d,4w,12m")]
+    pub(crate) keep: Option<Retention>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// The commands of `backup`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Check a backup: compare it with its manifest, and decrypt every row
+    ///
+    /// Without the credentials file, the rows are compared but not decrypted.
+    Verify {
+        /// The backup, or a directory: then its newest backup
+        #[arg(value_name = "PATH")]
+        from: PathBuf,
+        /// The age keys for an encrypted backup [default: SOPS_AGE_KEY_FILE]
+        #[arg(long, value_name = "FILE")]
+        age_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup, or a directory: then its newest backup
+    #[arg(value_name = "PATH")]
+    pub(crate) from: PathBuf,
+    /// Move a store that is there already aside, instead of refusing
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// The age keys for an encrypted backup [default: SOPS_AGE_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) age_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}

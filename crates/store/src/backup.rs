@@ -1,0 +1,339 @@
+//! Backups: a consistent copy of a store in one SQLite file, and a manifest in it. Rows stay sealed, so no keys are needed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use sidevault_keys::KeyEncryptionKey;
+use sidevault_model::Timestamp;
+use sqlx::Row as _;
+
+use crate::connection::Connection;
+use crate::database::{Database, database_file};
+use crate::row_check::{RowCounts, check_rows};
+use crate::sqlite::{self, WriterLock};
+use crate::store_row::{StoreRow, StoreState};
+use crate::tables::{TABLES, Table};
+use crate::writer::SEALS_PER_KEY;
+use crate::{StoreError, postgres};
+
+/// The version of the manifest.
+const FORMAT: u32 = 1;
+
+/// What a backup holds. The table `backup`, which only backups have, holds it as JSON.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The version of this structure: 1.
+    pub format: u32,
+    /// The version of Sidevault that made the backup.
+    pub made_by: String,
+    /// When the backup was begun.
+    pub taken_at: Timestamp,
+    /// The number of the newest change that the backup has.
+    pub newest_change: i64,
+    /// What each table holds. A row that is missing or was changed is noticed by this.
+    pub tables: BTreeMap<String, TableDigest>,
+}
+
+/// The content of a table.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TableDigest {
+    /// How many rows the table has.
+    pub rows: u64,
+    /// SHA-256 of the rows in the order of the primary key, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// How many rows a table has.
+    pub fn rows(&self, table: &str) -> u64 {
+        self.tables.get(table).map_or(0, |digest| digest.rows)
+    }
+}
+
+/// Writes a consistent copy of a store to the new file `file`, in a directory that is for the caller only. The store may be served and
+/// written meanwhile. SQLite copies itself (`VACUUM INTO`); PostgreSQL's rows are read in one transaction.
+///
+/// # Errors
+/// [`StoreError::Missing`] if there is no store; [`StoreError::Replica`] and [`StoreError::Incomplete`] for a copy. After an error the
+/// file is not a backup.
+pub async fn back_up(from: &Database, file: &Path) -> Result<Manifest, StoreError> {
+    let taken_at = Timestamp::now();
+    let mut source = from.connect_reader().await?;
+    from.check_readable(&mut source).await?;
+    let row = match StoreRow::read(&mut source).await? {
+        Some(row) => row,
+        None => return Err(StoreError::Missing(from.to_string())),
+    };
+    match (row.state, from) {
+        (StoreState::Incomplete, _) => return Err(StoreError::Incomplete),
+        (StoreState::Replica, _) => return Err(StoreError::Replica),
+        (StoreState::Complete, Database::Sqlite(_)) => sqlite::copy_into(&mut source, file).await?,
+        (StoreState::Complete, Database::Postgres(_)) => copy_rows(&mut source, row, file).await?,
+    }
+    source.close().await?;
+    let mut copy = sqlite::connect_single_file(file).await?;
+    let manifest = Manifest {
+        format: FORMAT,
+        made_by: env!("CARGO_PKG_VERSION").to_owned(),
+        taken_at,
+        newest_change: newest_change(&mut copy).await?.unwrap_or_default(),
+        tables: digests(&mut copy).await?,
+    };
+    let json = serde_json::to_string(&manifest).map_err(|_| StoreError::corrupt("the manifest"))?;
+    copy.run("CREATE TABLE backup (manifest TEXT NOT NULL)").await?;
+    sqlx::query("INSERT INTO backup (manifest) VALUES ($1)")
+        .bind(json)
+        .execute(&mut copy)
+        .await?;
+    copy.close().await?;
+    sync_file(file)?;
+    Ok(manifest)
+}
+
+async fn copy_rows(source: &mut Connection, row: StoreRow, file: &Path) -> Result<(), StoreError> {
+    let mut target = sqlite::create_single_file(file).await?;
+    source.run(postgres::BEGIN_SNAPSHOT).await?;
+    target.run("BEGIN").await?;
+    for table in &TABLES {
+        table.rows().replace(source, &mut target).await?;
+    }
+    row.write(&mut target).await?;
+    target.run("COMMIT").await?;
+    source.run("COMMIT").await?;
+    target.close().await
+}
+
+/// Reads a backup's manifest, and compares each table with it.
+///
+/// # Errors
+/// [`StoreError::NotBackup`] if the file is none, or can't be read; [`StoreError::BackupDiffers`] if it was damaged or changed.
+pub async fn check_backup(file: &Path) -> Result<Manifest, StoreError> {
+    let mut conn = open(file).await?;
+    let manifest = check(&mut conn, file).await?;
+    conn.close().await?;
+    Ok(manifest)
+}
+
+/// Decrypts each row of a backup.
+///
+/// # Errors
+/// As [`check_backup`]; [`StoreError::WrongKeys`] if the backup is of a store with other keys; [`StoreError::Corrupt`] names the first
+/// row that can't be decrypted.
+pub async fn check_backup_with_keys(file: &Path, kek: KeyEncryptionKey) -> Result<(Manifest, RowCounts), StoreError> {
+    let mut conn = open(file).await?;
+    let manifest = check(&mut conn, file).await?;
+    let rows = check_rows(&mut conn, kek).await?;
+    conn.close().await?;
+    Ok((manifest, rows))
+}
+
+async fn open(file: &Path) -> Result<Connection, StoreError> {
+    sqlite::connect_immutable(file)
+        .await
+        .map_err(|error| not_backup(file, error))
+}
+
+async fn check(conn: &mut Connection, file: &Path) -> Result<Manifest, StoreError> {
+    let stored = sqlx::query("SELECT manifest FROM backup").fetch_one(&mut *conn).await;
+    let stored = stored.map_err(|error| not_backup(file, error.into()))?;
+    let manifest: Manifest = serde_json::from_str(stored.try_get("manifest")?)
+        .map_err(|error| not_backup(file, StoreError::corrupt(format!("the manifest ({error})"))))?;
+    if manifest.format != FORMAT {
+        return Err(StoreError::newer(manifest.format.into()));
+    }
+    let found = digests(conn).await.map_err(|error| not_backup(file, error))?;
+    for table in &TABLES {
+        if found.get(table.name) != manifest.tables.get(table.name) {
+            return Err(StoreError::BackupDiffers(table.name));
+        }
+    }
+    Ok(manifest)
+}
+
+fn not_backup(file: &Path, error: StoreError) -> StoreError {
+    StoreError::NotBackup {
+        path: file.to_owned(),
+        cause: error.to_string(),
+    }
+}
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct Restored {
+    /// The manifest of the backup.
+    pub manifest: Manifest,
+    /// Where the store that was there before is now.
+    pub moved_to: Option<PathBuf>,
+    /// What the store that was there before had and the backup has not.
+    pub lost: Lost,
+}
+
+/// What a store had that the backup in its place has not.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// There was no store.
+    NoStore,
+    /// The store that was there could not be read: the cause.
+    Unknown(String),
+    /// The backup is of another store, or the changes since are not in the change log any more.
+    OtherStore,
+    /// These changes.
+    Changes {
+        /// How many.
+        count: u64,
+        /// When the newest was made. None if there are none.
+        newest: Option<Timestamp>,
+        /// The ids of tokens that were revoked since: they have to be revoked again.
+        revoked: Vec<String>,
+    },
+}
+
+/// Makes the store in the data directory `dir` from a backup, whose every row is checked before. With `replace`, a store that is there
+/// already is moved aside, beside the new one. An api may be serving it; no sync may be running. Later writes use new data keys.
+///
+/// # Errors
+/// [`StoreError::Locked`] if a sync writes to the directory; [`StoreError::Occupied`] if there is a store and `replace` is false; the
+/// errors of [`check_backup_with_keys`]. After an error the directory has the store that it had before.
+pub async fn restore(file: &Path, dir: &Path, replace: bool, kek: KeyEncryptionKey) -> Result<Restored, StoreError> {
+    let _lock = WriterLock::take(dir)?;
+    let database = database_file(dir);
+    if database.exists() && !replace {
+        return Err(StoreError::Occupied);
+    }
+    let (manifest, _) = check_backup_with_keys(file, kek).await?;
+    let new = sqlite::beside(&database, ".restoring");
+    prepare(file, &new).await?;
+    let mut lost = Lost::NoStore;
+    let mut moved_to = None;
+    if database.exists() {
+        lost = match what_is_lost(dir, &manifest).await {
+            Ok(lost) => lost,
+            Err(error) => Lost::Unknown(error.to_string()),
+        };
+        let aside = sqlite::beside(&database, &format!(".replaced-{}", Timestamp::now().as_millis()));
+        move_aside(&database, &aside)?;
+        moved_to = Some(aside);
+    }
+    fs::rename(&new, &database).map_err(|cause| io(&database, cause))?;
+    sync_file(dir)?;
+    Ok(Restored {
+        manifest,
+        moved_to,
+        lost,
+    })
+}
+
+/// Copies the backup to where its store will be, and makes a store of it.
+async fn prepare(file: &Path, new: &Path) -> Result<(), StoreError> {
+    sqlite::create_empty(new)?;
+    let mut from = File::open(file).map_err(|cause| io(file, cause))?;
+    let mut to = File::options().write(true).open(new).map_err(|cause| io(new, cause))?;
+    std::io::copy(&mut from, &mut to).map_err(|cause| io(new, cause))?;
+    let mut conn = sqlite::connect_single_file(new).await?;
+    conn.run("DROP TABLE backup").await?;
+    // The store may have sealed more rows with these keys after the backup than the backup counts.
+    sqlx::query("UPDATE vault_keys SET seals = $1 WHERE purpose = 'seal'")
+        .bind(SEALS_PER_KEY)
+        .execute(&mut conn)
+        .await?;
+    // Readers expect it, also before a writer has opened the store.
+    conn.run("PRAGMA journal_mode = WAL").await?;
+    conn.close().await?;
+    sync_file(new)
+}
+
+async fn what_is_lost(dir: &Path, backup: &Manifest) -> Result<Lost, StoreError> {
+    // Also moves the write-ahead log into the database, so that the file that is moved aside is complete.
+    let mut conn = sqlite::open_writer(dir).await?;
+    let lost = compare(&mut conn, backup).await;
+    sqlite::close(conn).await?;
+    lost
+}
+
+async fn compare(conn: &mut Connection, backup: &Manifest) -> Result<Lost, StoreError> {
+    let known: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM changes WHERE seq = $1")
+        .bind(backup.newest_change)
+        .fetch_one(&mut *conn)
+        .await?;
+    if known == 0 {
+        return Ok(Lost::OtherStore);
+    }
+    let since = sqlx::query("SELECT COUNT(*) AS n, MAX(at) AS newest FROM changes WHERE seq > $1")
+        .bind(backup.newest_change)
+        .fetch_one(&mut *conn)
+        .await?;
+    let revoked = sqlx::query_scalar("SELECT jti FROM tokens WHERE revoked_at > $1 ORDER BY jti")
+        .bind(backup.taken_at.as_millis())
+        .fetch_all(&mut *conn)
+        .await?;
+    Ok(Lost::Changes {
+        count: since.try_get::<i64, _>("n")?.unsigned_abs(),
+        newest: since.try_get::<Option<i64>, _>("newest")?.map(Timestamp::from_millis),
+        revoked,
+    })
+}
+
+/// Gives the old database another name, and its write-ahead log, if it could not be emptied. The old name stays until the new database
+/// takes it.
+fn move_aside(database: &Path, aside: &Path) -> Result<(), StoreError> {
+    fs::hard_link(database, aside).map_err(|cause| io(aside, cause))?;
+    for suffix in ["-wal", "-shm"] {
+        let old = sqlite::beside(database, suffix);
+        if suffix == "-wal" && sqlite::has_bytes(&old) {
+            let kept = sqlite::beside(aside, suffix);
+            fs::hard_link(&old, &kept).map_err(|cause| io(&kept, cause))?;
+        }
+        match fs::remove_file(&old) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(io(&old, cause)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn newest_change(conn: &mut Connection) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar("SELECT MAX(seq) FROM changes")
+        .fetch_one(conn)
+        .await?)
+}
+
+async fn digests(conn: &mut Connection) -> Result<BTreeMap<String, TableDigest>, StoreError> {
+    let mut all = BTreeMap::new();
+    for table in TABLES {
+        all.insert(table.name.to_owned(), digest(table, conn).await?);
+    }
+    Ok(all)
+}
+
+async fn digest(table: &'static Table, conn: &mut Connection) -> Result<TableDigest, StoreError> {
+    let (mut rows, mut sha256) = (0, Sha256::new());
+    let mut page = table.rows().page(conn).await?;
+    while let Some(last) = page.last() {
+        for value in page.iter().flatten() {
+            value.feed(|bytes| sha256.update(bytes));
+        }
+        rows += page.len() as u64;
+        page = table.rows().after(last).page(conn).await?;
+    }
+    let sha256 = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(TableDigest { rows, sha256 })
+}
+
+/// Waits until a file, or the names in a directory, are on disk.
+fn sync_file(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|cause| io(path, cause))
+}
+
+fn io(path: &Path, cause: std::io::Error) -> StoreError {
+    StoreError::Io {
+        path: path.to_owned(),
+        cause,
+    }
+}
