@@ -69,12 +69,16 @@ fn alerts_and_dashboards_use_metrics_that_exist() {
         })
         .collect();
     let rules = documents(&fs::read_to_string(deploy("helm/sidevault/files/prometheus/rules.yaml")).unwrap());
+    let tests = fs::read_to_string(deploy("../tests/prometheus/rules_test.yaml")).unwrap();
     let mut expressions = Vec::new();
     for group in rules[0]["groups"].as_array().unwrap() {
         for rule in group["rules"].as_array().unwrap() {
             expressions.push(rule["expr"].as_str().unwrap().to_owned());
             let (labels, notes) = (&rule["labels"], &rule["annotations"]);
             assert!(labels["severity"].is_string() && notes["summary"].is_string(), "{rule}");
+            // `tests/prometheus/run.sh` runs these tests.
+            let alert = rule["alert"].as_str().unwrap();
+            assert!(tests.contains(&format!("{{alertname=\"{alert}\"")), "no test in which {alert} fires");
             let runbook = deploy("..").join(notes["runbook"].as_str().unwrap());
             assert!(runbook.is_file(), "{}", runbook.display());
         }
