@@ -78,7 +78,10 @@ fn alerts_and_dashboards_use_metrics_that_exist() {
             assert!(labels["severity"].is_string() && notes["summary"].is_string(), "{rule}");
             // `tests/prometheus/run.sh` runs these tests.
             let alert = rule["alert"].as_str().unwrap();
-            assert!(tests.contains(&format!("{{alertname=\"{alert}\"")), "no test in which {alert} fires");
+            assert!(
+                tests.contains(&format!("{{alertname=\"{alert}\"")),
+                "no test in which {alert} fires"
+            );
             let runbook = deploy("..").join(notes["runbook"].as_str().unwrap());
             assert!(runbook.is_file(), "{}", runbook.display());
         }
