@@ -41,7 +41,7 @@ run_one() { # NAME DIRECTORY PROGRAM
 export -f run_one
 
 # Programs that take more than about ten seconds, the longest first, so that all cores are busy until the end.
-slow=(operator deploy postgres hostile conformance tls parity kill cluster real_sops at_rest directory)
+slow=(operator deploy postgres hostile conformance tls parity kill cluster real_sops at_rest directory backup)
 slow_names="^($(IFS='|' && echo "${slow[*]}")) "
 programs=$(list)
 order=$(

@@ -11,6 +11,7 @@ use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::postgres::{self, Postgres};
 use sidevault_tests::sops::Sops;
 use sidevault_tests::volume::Volume;
+use sidevault_tests::wire::{Request, exchange};
 
 struct Server {
     pair: ServerPair,
@@ -339,6 +340,62 @@ fn a_backup_goes_to_standard_output_and_old_ones_are_deleted() {
     assert_eq!(backups(&directory).len(), 1);
     let (status, printed) = server.run(&["backup", "--to", &text(&file)]);
     assert!(status == 5 && printed.contains("exists already"), "{status} {printed}");
+}
+
+#[test]
+fn sync_makes_backups_by_itself_and_says_when_it_can_t() {
+    let mut server = Server::start();
+    let directory = server.pair.path("backups");
+    server.stop_sync();
+    let to = text(&directory);
+    server.pair.sync_arguments(&[
+        "--vault",
+        "apps",
+        "--allow-ephemeral",
+        "--backup-to",
+        &to,
+        "--backup-every",
+        "1s",
+    ]);
+    server.start_sync();
+    let made = wait_until(|| (directory.is_dir() && backups(&directory).len() >= 2).then(|| backups(&directory)));
+    for backup in made.expect("two backups") {
+        assert_eq!(server.verify(&backup).0, 0, "{}", backup.display());
+    }
+    let state = || {
+        let health = server.pair.health();
+        let parts = health["dependencies"].as_array()?.clone();
+        parts.into_iter().find(|part| part["service"] == "backup")
+    };
+    let shown = |status: &str, words: &str| {
+        let found = wait_until(|| {
+            let state = state()?;
+            let is_shown = state["status"] == status && state["message"].as_str()?.contains(words);
+            is_shown.then_some(())
+        });
+        assert!(found.is_some(), "{:?}", state());
+    };
+    shown("ACTIVE", "the newest backup is of 20");
+    let metric = |name: &str| {
+        let reply = exchange(server.pair.sync_address(), &Request::new("GET", "/metrics").bytes())
+            .unwrap()
+            .text();
+        let line = reply
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
+        line.unwrap_or_else(|| panic!("no {name} in {reply}"))
+    };
+    assert!(metric("sidevault_backup_last_success_timestamp_seconds") > 1.7e9);
+    assert!(metric("sidevault_backup_failures_total") < 1.0);
+
+    fs::remove_dir_all(&directory).unwrap();
+    fs::write(&directory, "no directory").unwrap();
+    shown("DEGRADED", "a backup failed");
+    assert!(metric("sidevault_backup_failures_total") >= 1.0);
+    // Writes go on.
+    server.create("kept", 10);
+    fs::remove_file(&directory).unwrap();
+    shown("ACTIVE", "the newest backup is of 20");
 }
 
 /// SIDEVAULT_KILLS kills of each command; 10 without it.

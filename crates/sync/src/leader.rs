@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backup::{BackupSchedule, schedule};
 use crate::config::Config;
 use crate::directory::{self, SourceContext};
 use crate::disk::{Disk, disk_of};
@@ -38,6 +39,7 @@ pub(crate) struct Candidate {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) config: Config,
     pub(crate) low_disk: LowDisk,
+    pub(crate) backup: Option<BackupSchedule>,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
     /// Gets the number of the newest change after each commit.
@@ -134,6 +136,16 @@ impl Candidate {
                 earlier: self.config.directories[..n].to_vec(),
             };
             sources.spawn(directory::run(source.clone(), context, stop.clone()));
+        }
+        if let Some(schedule) = self.backup.clone() {
+            let (status, metrics) = (self.status.clone(), self.metrics.clone());
+            sources.spawn(schedule::run(
+                schedule,
+                self.database.clone(),
+                status,
+                metrics,
+                stop.clone(),
+            ));
         }
         sources.close();
         self.leading.send_replace(Some(queue));

@@ -9,12 +9,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use sidevault_model::Timestamp;
+
 use crate::status::{SourceState, WriterState};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
 struct SourceLabel {
     source: String,
 }
+
+/// A [`Family`] with these labels has one metric, which is missing until it is first used.
+type NoLabels = [(&'static str, &'static str); 0];
 
 /// The metrics of sync. All names start with `sidevault_`.
 pub struct Metrics {
@@ -34,6 +39,8 @@ pub struct Metrics {
     source_failed_files: Family<SourceLabel, Gauge>,
     links: Gauge,
     reconnects: Counter,
+    backup_last_success: Family<NoLabels, Gauge>,
+    backup_failures: Family<NoLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -136,6 +143,13 @@ impl Default for Metrics {
                 "Connections of api processes and commands since the start",
                 Counter::default(),
             ),
+            backup_last_success: registered(
+                r,
+                "backup_last_success_timestamp_seconds",
+                "Unix time of the newest backup that sync has made; 0 if there is none. Only if sync makes backups",
+                Family::default(),
+            ),
+            backup_failures: registered(r, "backup_failures", "Backups that failed", Family::default()),
             registry,
         }
     }
@@ -206,6 +220,19 @@ impl Metrics {
 
     pub(crate) fn propagated(&self, took: Duration) {
         self.propagation.observe(took.as_secs_f64());
+    }
+
+    /// Sets the time of the newest backup.
+    pub(crate) fn backed_up(&self, last: Option<Timestamp>) {
+        let seconds = last.map_or(0, Timestamp::as_seconds);
+        self.backup_last_success.get_or_create(&[]).set(seconds);
+        // So that the counter is there, with 0.
+        drop(self.backup_failures.get_or_create(&[]));
+    }
+
+    /// Counts a backup that failed.
+    pub(crate) fn backup_failed(&self) {
+        self.backup_failures.get_or_create(&[]).inc();
     }
 
     /// Counts a new connection.

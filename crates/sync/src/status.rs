@@ -74,6 +74,41 @@ impl WriterState {
     }
 }
 
+/// The state of the backups that sync makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum BackupState {
+    /// No backup has failed since the newest one. None: there is none yet.
+    Good { last: Option<Timestamp> },
+    /// The attempts after the newest backup failed.
+    Failed { last: Option<Timestamp>, error: String },
+}
+
+impl BackupState {
+    pub(crate) fn failed(last: Option<Timestamp>, error: &impl ToString) -> Self {
+        Self::Failed {
+            last,
+            error: error.to_string(),
+        }
+    }
+
+    fn dependency(&self) -> Dependency {
+        let (last, error) = match self {
+            Self::Good { last } => (last, None),
+            Self::Failed { last, error } => (last, Some(error)),
+        };
+        let newest = match last {
+            Some(last) => format!("the newest backup is of {last}"),
+            None => "there is no backup yet".to_owned(),
+        };
+        match error {
+            None => Dependency::new("backup", DependencyStatus::Active).with_message(newest),
+            Some(error) => Dependency::new("backup", DependencyStatus::Degraded)
+                .with_message(format!("a backup failed; the log of sync says why, and {newest}"))
+                .with_detail(format!("a backup failed: {error}; {newest}")),
+        }
+    }
+}
+
 /// The message of a source with bad files, for clients without a token too.
 const BAD_FILES: &str =
     "some files can't be read; the log of sync names them, and so does /health to a client with a token";
@@ -93,6 +128,8 @@ impl SourceState {
 pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
     writer: Mutex<WriterState>,
+    /// None if sync makes no backups.
+    backup: Mutex<Option<BackupState>>,
     /// The name of the store in `/health`.
     store: &'static str,
     /// The message of the store in `/health` while nothing is wrong.
@@ -111,6 +148,7 @@ impl Status {
         Self {
             sources: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
+            backup: Mutex::default(),
             store,
             connected: Mutex::new(connected),
             changed: watch::Sender::new(()),
@@ -177,6 +215,20 @@ impl Status {
         self.changed.send_replace(());
     }
 
+    /// Sets the state of the backups. A failure is logged, and a change is published.
+    pub(crate) fn backup(&self, state: BackupState) {
+        let mut backup = self.backup.lock();
+        if backup.as_ref() == Some(&state) {
+            return;
+        }
+        if let BackupState::Failed { error, .. } = &state {
+            tracing::error!(error, "a backup failed");
+        }
+        *backup = Some(state);
+        drop(backup);
+        self.changed.send_replace(());
+    }
+
     /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
         self.writer.lock().clone()
@@ -187,7 +239,7 @@ impl Status {
         self.changed.subscribe()
     }
 
-    /// The dependencies that `/health` lists: the store, then the sources by name.
+    /// The dependencies that `/health` lists: the store, the backups if there are any, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
         let sources = self.sources.lock();
         let sources = sources.iter().map(|(name, state)| match state {
@@ -202,7 +254,8 @@ impl Status {
                 .with_message(if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES })
                 .with_detail(bad_files(*files, failed)),
         });
-        std::iter::once(self.store()).chain(sources).collect()
+        let backup = self.backup.lock().as_ref().map(BackupState::dependency);
+        std::iter::once(self.store()).chain(backup).chain(sources).collect()
     }
 
     fn store(&self) -> Dependency {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin_socket::{self, ADMIN_SOCKET};
+use crate::backup::BackupSchedule;
 use crate::config::Config;
 use crate::error::SyncError;
 use crate::leader::Candidate;
@@ -32,6 +33,8 @@ pub struct Options {
     pub config: Config,
     /// The limit of free space on the data directory's disk.
     pub low_disk: LowDisk,
+    /// The backups that sync makes by itself.
+    pub backup: Option<BackupSchedule>,
     /// Connections to apis, as the bus makes them.
     pub links: mpsc::Receiver<Connection>,
 }
@@ -72,6 +75,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         credentials,
         config,
         low_disk,
+        backup,
         mut links,
     } = options;
     let metrics = Arc::new(Metrics::default());
@@ -84,6 +88,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         credentials: credentials.clone(),
         config,
         low_disk,
+        backup,
         status: status.clone(),
         metrics: metrics.clone(),
         committed,

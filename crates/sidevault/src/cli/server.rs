@@ -2,9 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use sidevault_sync::DirectorySource;
+use sidevault_sync::backup::{BackupSchedule, Recipient, Retention};
+
+use crate::duration;
 
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
@@ -73,6 +77,41 @@ pub(crate) struct Sync {
     /// Make local vaults even on a disk that is lost with the Pod
     #[arg(long)]
     pub(crate) allow_ephemeral: bool,
+    /// Make backups in this directory, as `sidevault backup` does
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backup_to: Option<PathBuf>,
+    /// The time from one backup to the next: 15m, 1h, 1d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = backup_interval)]
+    pub(crate) backup_every: Duration,
+    /// Delete older backups, but for the newest of each of the last 7 days, 4 weeks and 12 months, for example
+    #[arg(long, value_name = "7d,4w,12m")]
+    pub(crate) backup_keep: Option<Retention>,
+    /// Encrypt the backups so that these age keys can decrypt them, separated by commas
+    #[arg(long, value_name = "RECIPIENTS", value_delimiter = ',')]
+    pub(crate) backup_age_recipients: Vec<Recipient>,
+}
+
+impl Sync {
+    /// When and where backups are made. None without a directory.
+    pub(crate) fn backup(&self) -> Option<BackupSchedule> {
+        Some(BackupSchedule {
+            directory: self.backup_to.clone()?,
+            every: self.backup_every,
+            keep: self.backup_keep,
+            recipients: self.backup_age_recipients.clone(),
+        })
+    }
+}
+
+/// The shortest time from one backup to the next.
+const SHORTEST_BACKUP_INTERVAL: Duration = Duration::from_secs(1);
+
+fn backup_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text).map_err(|error| error.to_string())?;
+    match interval >= SHORTEST_BACKUP_INTERVAL {
+        true => Ok(interval),
+        false => Err("a second or more".to_owned()),
+    }
 }
 
 /// The value of `--dir`: `PATH` or `NAME=PATH`.

@@ -316,6 +316,7 @@ impl Server {
             credentials: keys.credentials.clone(),
             config,
             low_disk: settings.low_disk,
+            backup: None,
             links: sync_links,
         };
         let sync = start(options).await?;

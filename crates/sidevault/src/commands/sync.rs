@@ -19,6 +19,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     let settings = Settings::read(environment, Role::Sync)?;
     let stop = stop_token()?;
     let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
+    let backup = arguments.backup();
     let mut config = match arguments.config.or(settings.sync_config) {
         Some(path) => Config::load(&path)?,
         None => Config::default(),
@@ -37,6 +38,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
         credentials: Arc::new(credentials),
         config,
         low_disk: settings.low_disk,
+        backup,
         links,
     })
     .await?;

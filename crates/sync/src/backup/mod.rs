@@ -2,10 +2,12 @@
 
 mod encryption;
 mod retention;
+pub(crate) mod schedule;
 mod staging;
 
 pub use encryption::{Recipient, decrypted, is_encrypted};
 pub use retention::{ParseRetentionError, Retention};
+pub use schedule::BackupSchedule;
 
 use std::path::{Path, PathBuf};
 
@@ -114,7 +116,7 @@ fn name(manifest: &Manifest, is_encrypted: bool) -> String {
     format!("{PREFIX}{}-{}{suffix}", taken_at.strftime(TIME), manifest.newest_change)
 }
 
-/// The backups in a directory that [`write`] has named, oldest first, and when they were made.
+/// The backups in a directory that [`write()`] has named, oldest first, and when they were made.
 ///
 /// # Errors
 /// If the directory can't be read.
@@ -131,7 +133,7 @@ pub fn list(directory: &Path) -> Result<Vec<(PathBuf, Timestamp)>, BackupError> 
     Ok(found)
 }
 
-/// The time in a backup's name. None for a name that [`write`] does not give.
+/// The time in a backup's name. None for a name that [`write()`] does not give.
 fn time_of(name: &str) -> Option<Timestamp> {
     let rest = name.strip_prefix(PREFIX)?;
     let rest = SUFFIXES.iter().find_map(|suffix| rest.strip_suffix(suffix))?;

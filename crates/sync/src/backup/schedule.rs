@@ -1,0 +1,103 @@
+//! Backups that sync makes by itself, while it leads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidevault_model::Timestamp;
+use sidevault_store::Database;
+use tokio_util::sync::CancellationToken;
+
+use super::{BackupError, Recipient, Retention, Target, list, thin_out, write};
+use crate::metrics::Metrics;
+use crate::status::{BackupState, Status};
+
+/// How long sync waits after a backup that failed, or less if backups are made more often.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The longest sleep. The system's clock may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// When and where sync makes backups.
+#[derive(Clone, Debug)]
+pub struct BackupSchedule {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The time from one backup to the next.
+    pub every: Duration,
+    /// Which older backups are kept. None: all.
+    pub keep: Option<Retention>,
+    /// Who can decrypt the backups. Empty: they are not encrypted.
+    pub recipients: Vec<Recipient>,
+}
+
+/// Makes backups until `stop` is cancelled. The first one is due when the newest backup in the directory is old enough, so that a restart
+/// neither skips a backup nor makes one too many. A backup that has begun is finished.
+pub(crate) async fn run(
+    schedule: BackupSchedule,
+    database: Database,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let last = newest(&schedule);
+    metrics.backed_up(last);
+    status.backup(BackupState::Good { last });
+    let mut due = last.map(|last| after(last, schedule.every));
+    loop {
+        while let Some(wait) = due.and_then(until) {
+            let sleep = tokio::time::sleep(wait.min(LONGEST_SLEEP));
+            if stop.run_until_cancelled(sleep).await.is_none() {
+                return;
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        due = Some(match back_up(&schedule, &database, &metrics).await {
+            Ok(taken_at) => {
+                status.backup(BackupState::Good { last: Some(taken_at) });
+                after(taken_at, schedule.every)
+            }
+            Err(error) => {
+                status.backup(BackupState::failed(newest(&schedule), &error));
+                metrics.backup_failed();
+                after(Timestamp::now(), schedule.every.min(RETRY))
+            }
+        });
+    }
+}
+
+async fn back_up(schedule: &BackupSchedule, database: &Database, metrics: &Metrics) -> Result<Timestamp, BackupError> {
+    let target = Target::Directory(schedule.directory.clone());
+    let made = write(database, &target, &schedule.recipients).await?;
+    let taken_at = made.manifest.taken_at;
+    metrics.backed_up(Some(taken_at));
+    tracing::info!(path = %made.path.display(), bytes = made.bytes, change = made.manifest.newest_change, "a backup was made");
+    if let Some(retention) = &schedule.keep {
+        for path in thin_out(&schedule.directory, retention)? {
+            tracing::info!(path = %path.display(), "an old backup was deleted");
+        }
+    }
+    Ok(taken_at)
+}
+
+/// When the newest backup was made. None if there is none, or the directory can't be read: then the next backup fails and says why.
+fn newest(schedule: &BackupSchedule) -> Option<Timestamp> {
+    let (_, taken_at) = list(&schedule.directory).ok()?.pop()?;
+    Some(taken_at)
+}
+
+fn after(time: Timestamp, wait: Duration) -> Timestamp {
+    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(time.as_millis().saturating_add(millis))
+}
+
+/// How long it is until then. None if that time has come.
+fn until(due: Timestamp) -> Option<Duration> {
+    let millis = due.as_millis() - Timestamp::now().as_millis();
+    u64::try_from(millis)
+        .ok()
+        .filter(|millis| *millis > 0)
+        .map(Duration::from_millis)
+}
