@@ -230,6 +230,12 @@ impl Metrics {
         drop(self.backup_failures.get_or_create(&[]));
     }
 
+    /// Removes the metrics of backups, because another process makes them now.
+    pub(crate) fn makes_no_backups(&self) {
+        self.backup_last_success.clear();
+        self.backup_failures.clear();
+    }
+
     /// Counts a backup that failed.
     pub(crate) fn backup_failed(&self) {
         self.backup_failures.get_or_create(&[]).inc();

@@ -45,7 +45,10 @@ fn the_alert_for_a_low_disk_follows_the_variable_that_sets_the_limit() {
 fn alerts_and_dashboards_use_metrics_that_exist() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("item.yaml"), "password: p\n").unwrap();
-    let pair = ServerPair::start(&["--dir", &directory.path().display().to_string()], &[]);
+    let tree = directory.path().display().to_string();
+    let pair = ServerPair::start(&["--dir", &tree, "--backup-to", "{root}/backups"], &[]);
+    let backed_up = wait_until(|| pair.path("backups").read_dir().ok()?.next().map(drop));
+    assert!(backed_up.is_some(), "{}", pair.log(Process::Sync));
     let token = pair.token("reader", &["apps=read"]);
     pair.get(&token, "/v1/vaults");
     pair.get("nonsense", "/v1/vaults");

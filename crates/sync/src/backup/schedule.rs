@@ -40,6 +40,17 @@ pub(crate) async fn run(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
+    back_up_until(&stop, schedule, &database, &status, &metrics).await;
+    metrics.makes_no_backups();
+}
+
+async fn back_up_until(
+    stop: &CancellationToken,
+    schedule: BackupSchedule,
+    database: &Database,
+    status: &Status,
+    metrics: &Metrics,
+) {
     let last = newest(&schedule);
     metrics.backed_up(last);
     status.backup(BackupState::Good { last });
@@ -54,7 +65,7 @@ pub(crate) async fn run(
         if stop.is_cancelled() {
             return;
         }
-        due = Some(match back_up(&schedule, &database, &metrics).await {
+        due = Some(match back_up(&schedule, database, metrics).await {
             Ok(taken_at) => {
                 status.backup(BackupState::Good { last: Some(taken_at) });
                 after(taken_at, schedule.every)
