@@ -6,6 +6,7 @@ use serde_json::json;
 use sidevault_tests::pair::{Process, ServerPair, binary, wait_until};
 
 use super::documented::blocks;
+use super::{documents, kinds, rendered};
 
 const DOCUMENT: &str = "docs/operations.md";
 
@@ -78,4 +79,46 @@ fn the_documented_backup_and_restore_bring_back_the_store_while_the_api_runs() {
     assert!(restored.is_some(), "{}", server.pair.log(Process::Api));
     assert!(server.has("kept"));
     server.create("after");
+}
+
+/// The chart's arguments, with another directory for the claim's.
+#[test]
+fn the_charts_sync_makes_backups_in_the_claim() {
+    let set = "connect.sync.backup.claimName=backups,connect.sync.backup.ageRecipients={age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa}";
+    let Some(text) = rendered(&["--set", set]) else { return };
+    let manifests = documents(&text);
+    let spec = &kinds(&manifests, "Deployment")[0]["spec"]["template"]["spec"];
+    let containers = spec["containers"].as_array().unwrap();
+    let sync = containers
+        .iter()
+        .find(|container| container["name"] == "connect-sync")
+        .unwrap();
+    let mounts = sync["volumeMounts"].as_array().unwrap();
+    assert!(
+        mounts.contains(&json!({ "name": "backups", "mountPath": "/backups" })),
+        "{mounts:?}"
+    );
+    let volumes = spec["volumes"].as_array().unwrap();
+    let claim = json!({ "name": "backups", "persistentVolumeClaim": { "claimName": "backups" } });
+    assert!(volumes.contains(&claim), "{volumes:?}");
+
+    let arguments = sync["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|argument| argument.as_str().unwrap());
+    let arguments: Vec<String> = arguments
+        .map(|argument| argument.replace("=/backups", "={root}/backups"))
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let pair = ServerPair::start(&arguments, &[]);
+    let made = wait_until(|| {
+        let mut names = pair
+            .path("backups")
+            .read_dir()
+            .ok()?
+            .map(|entry| entry.unwrap().file_name());
+        names.find(|name| name.to_string_lossy().ends_with(".sqlite.age"))
+    });
+    assert!(made.is_some(), "{}", pair.log(Process::Sync));
 }

@@ -74,6 +74,19 @@
   resources:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with $c.sync.backup }}
+  {{- if .claimName }}
+  args:
+    - --backup-to=/backups
+    - --backup-every={{ .every }}
+    {{- with .keep }}
+    - --backup-keep={{ . }}
+    {{- end }}
+    {{- range .ageRecipients }}
+    - --backup-age-recipients={{ . }}
+    {{- end }}
+  {{- end }}
+  {{- end }}
   env:
     - { name: OP_HTTP_PORT, value: {{ $c.sync.httpPort | quote }} }
     {{- if include "sidevault.shared" . }}
@@ -112,6 +125,9 @@
     {{- end }}
     {{- if $c.ageKey.secretName }}
     - { name: age-key, mountPath: /etc/sidevault-age, readOnly: true }
+    {{- end }}
+    {{- if $c.sync.backup.claimName }}
+    - { name: backups, mountPath: /backups }
     {{- end }}
     {{- with $c.sync.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}

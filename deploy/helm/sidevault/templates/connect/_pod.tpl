@@ -69,6 +69,10 @@ volumes:
   - name: age-key
     secret: { secretName: {{ $c.ageKey.secretName }}, defaultMode: 0440 }
   {{- end }}
+  {{- if and $c.sync.backup.claimName (has "sync" .of) }}
+  - name: backups
+    persistentVolumeClaim: { claimName: {{ $c.sync.backup.claimName }} }
+  {{- end }}
   {{- if and $c.tls.enabled (has "api" .of) }}
   - name: tls-cert
     secret: { secretName: {{ $c.tls.secret }}, defaultMode: 0440 }
