@@ -282,6 +282,56 @@ fn damaged_backups_are_found_and_not_restored() {
     );
 }
 
+/// The backup is what the store was; the store itself was changed by another program.
+#[test]
+fn rows_that_were_changed_before_the_backup_are_found() {
+    if postgres::is_chosen() {
+        return;
+    }
+    let mut pair = ServerPair::prepare(
+        &["--vault", "apps", "--allow-ephemeral", "--dir", "{root}/secrets"],
+        &[],
+    );
+    fs::write(pair.path("secrets/a.bin"), vec![0xff; 200_000]).unwrap();
+    pair.run(Process::Api);
+    pair.run(Process::Sync);
+    pair.wait_linked();
+    let token = pair.token("app", &["apps=read,write"]);
+    let mut server = Server { pair, token };
+    for n in 0..3 {
+        server.create(&format!("i{n}"), 10);
+    }
+    server.stop_sync();
+    server.pair.kill(Process::Api);
+    let database = server.data().join("1password.sqlite");
+    let whole = fs::read(&database).unwrap();
+    let (status, printed) = server.verify(&server.back_up());
+    assert!(
+        status == 0 && printed.contains("4 items") && printed.contains("4 file chunks"),
+        "{printed}"
+    );
+    for (sql, words) in [
+        ("UPDATE items SET updated_at = updated_at + 1 WHERE rowid = 2", "item "),
+        ("UPDATE items SET state = 'ARCHIVED' WHERE rowid = 2", "item "),
+        (
+            "UPDATE items SET summary = (SELECT summary FROM items WHERE rowid = 1)",
+            "item ",
+        ),
+        ("UPDATE tokens SET revoked_at = 1", "token "),
+        ("UPDATE vaults SET sealed = x'00'", "vault "),
+        ("UPDATE file_chunks SET n = n + 4 WHERE n = 3", "file chunk "),
+        ("DELETE FROM file_chunks WHERE n = 1", "the chunk before it is missing"),
+        ("DELETE FROM file_chunks", "the content of one of its files is missing"),
+    ] {
+        fs::write(&database, &whole).unwrap();
+        let done = Command::new("sqlite3").arg(&database).arg(sql).status();
+        assert!(done.expect("sqlite3").success(), "{sql}");
+        fs::remove_dir_all(server.pair.path("backups")).unwrap();
+        let (status, printed) = server.verify(&server.back_up());
+        assert!(status == 8 && printed.contains(words), "{sql}: {status} {printed}");
+    }
+}
+
 #[test]
 fn an_encrypted_backup_opens_with_the_age_key_only() {
     let Some(sops) = Sops::find() else { return };

@@ -207,7 +207,11 @@ pub async fn restore(file: &Path, dir: &Path, replace: bool, kek: KeyEncryptionK
     }
     let (manifest, _) = check_backup_with_keys(file, kek).await?;
     let new = sqlite::beside(&database, ".restoring");
-    prepare(file, &new).await?;
+    if let Err(error) = prepare(file, &new).await {
+        // It may have filled the disk.
+        fs::remove_file(&new).ok();
+        return Err(error);
+    }
     let mut lost = Lost::NoStore;
     let mut moved_to = None;
     if database.exists() {
