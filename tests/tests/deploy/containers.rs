@@ -39,7 +39,7 @@ impl Compose {
             Self::read(
                 "docker-compose.postgres.yml",
                 "Docker Compose with PostgreSQL\n",
-                &["api", "sync-1", "sync-2"],
+                &["api-1", "api-2", "sync-1", "sync-2"],
             ),
         ]
     }
@@ -87,12 +87,12 @@ fn composes_services_share_the_data_directory_or_the_database() {
     for service in pair.services {
         assert!(pair.is_mounted(service, "/home/opuser/.op/data"), "{service}");
     }
-    let syncs: Vec<&str> = many.services[1..].to_vec();
+    let syncs: Vec<&str> = many.services[2..].to_vec();
     for service in many.services {
         let url = many.key(service, "environment")["SIDEVAULT_STORE"].as_str().unwrap();
         assert!(many.is_mounted(service, url), "{service}");
     }
-    let peers = many.key("api", "environment")["OP_BUS_PEERS"].as_str().unwrap();
+    let peers = many.key("api-1", "environment")["OP_BUS_PEERS"].as_str().unwrap();
     let expected: Vec<String> = syncs
         .iter()
         .map(|service| {
@@ -175,13 +175,29 @@ fn every_target_that_compose_and_the_docs_build_is_a_stage_of_the_dockerfile() {
     }
     for compose in Compose::all() {
         let all = compose.value["services"].as_object().unwrap().keys();
-        for service in all.filter(|service| compose.key(service, "image").is_null()) {
+        for service in all.filter(|service| *service != "postgres") {
             let build = compose.key(service, "build");
             assert_eq!(build["context"], ".", "{service}");
             assert_eq!(build["dockerfile"], "deploy/image/Dockerfile", "{service}");
             let target = build["target"].as_str().unwrap();
             assert!(stages.contains(&target.to_owned()), "{service}: {target}");
+            // The name that `deploy/image/build` gives to the image.
+            let image = format!("{target}:{}", env!("CARGO_PKG_VERSION"));
+            assert_eq!(compose.key(service, "image"), &image, "{service}");
         }
+    }
+}
+
+/// `deploy/test-containers.sh`, which runs at night, has Quadlet read the units, and starts them.
+#[test]
+fn the_units_for_quadlet_name_this_versions_images_and_only_sync_gets_the_age_key() {
+    for name in ["api", "sync"] {
+        let unit = fs::read_to_string(deploy(&format!("quadlet/sidevault-{name}.container"))).unwrap();
+        let image = format!("Image=localhost/sidevault-{name}:{}", env!("CARGO_PKG_VERSION"));
+        assert!(unit.lines().any(|line| line == image), "{name}");
+        assert!(unit.contains("\nSecret=sidevault-credentials,"), "{name}");
+        assert_eq!(unit.contains("\nSecret=sidevault-age-key,"), name == "sync");
+        assert_eq!(unit.contains(":/secrets:ro\n"), name == "sync");
     }
 }
 
