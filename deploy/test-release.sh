@@ -8,7 +8,7 @@
 # Exit status 77: not run, because a tool is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tools=(go busybox python3 dpkg-deb systemd-analyze)
+tools=(go busybox python3 dpkg-deb systemd-analyze ssh-keygen)
 [ "${1:-}" != --all ] || tools+=(debootstrap)
 for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
@@ -25,9 +25,20 @@ fail() {
 }
 
 files=$work/files
-deploy/release --binary "$binary" --out "$files"
-(cd "$files" && sha256sum --check --quiet SHA256SUMS) || fail "the checksums"
-[ "$(wc -l <"$files/SHA256SUMS")" = "$(($(ls "$files" | wc -l) - 1))" ] || fail "a file without a checksum"
+ssh-keygen -q -t ed25519 -N "" -C test -f "$work/key"
+deploy/release --binary "$binary" --out "$files" --key "$work/key"
+[ "$(wc -l <"$files/SHA256SUMS")" = "$(($(ls "$files" | wc -l) - 2))" ] || fail "a file without a checksum"
+# As docs/install.md says.
+verify() { # the commands in the page's block after the words "To verify"
+    awk '/^To verify/ { found = 1 } found && /^```$/ { exit } found && inside { print } found && /^```sh$/ { inside = 1 }' docs/install.md
+}
+cp "$work/key.pub" "$files/sidevault-release.pub"
+(cd "$files" && bash -euo pipefail -c "$(cd "$OLDPWD" && verify)") >"$work/verified" || fail "docs/install.md: verify: $(cat "$work/verified")"
+grep -q '^Good "file" signature for sidevault' "$work/verified" && grep -q '\.deb: OK$' "$work/verified" || fail "$(cat "$work/verified")"
+echo "forged  file" >>"$files/SHA256SUMS"
+! (cd "$files" && bash -euo pipefail -c "$(cd "$OLDPWD" && verify)") >"$work/verified" 2>&1 || fail "changed checksums were not noticed"
+sed -i '$d' "$files/SHA256SUMS" && rm "$files"/{sidevault-release.pub,signers}
+echo "the commands in docs/install.md verify the files, and notice changed checksums"
 
 mkdir "$work/tarball" && tar -xzf "$files"/sidevault-*-linux-*.tar.gz -C "$work/tarball" --strip-components=1
 [ "$("$work/tarball/sidevault" --version)" = "sidevault $version" ] || fail "the program in the tarball"
@@ -82,10 +93,14 @@ diff -r --exclude-from=<(sed 's,.*/\(.\),\1,; s,/$,,' deploy/helm/sidevault/.hel
     deploy/helm/sidevault "$work/chart/sidevault" || fail "the packed chart"
 [ ! -e "$work/chart/sidevault/examples" ] || fail "the packed chart holds what .helmignore names"
 echo "the packed chart holds the directory's files"
+mkdir "$work/layout" && tar -xf "$files/sidevault-chart-$version-oci.tar" -C "$work/layout"
+(cd "$work/layout/blobs/sha256" && for blob in *; do echo "$blob  $blob"; done | sha256sum --check --quiet) || fail "a blob of the chart"
+[ -e "$work/layout/blobs/sha256/$(sha256sum <"$files/sidevault-chart-$version.tgz" | cut -d' ' -f1)" ] ||
+    fail "the chart's OCI layout does not hold the packed chart"
 
 [ "${1:-}" = --all ] || exit 0
 
-deploy/release --binary "$binary" --out "$work/again" >/dev/null
+deploy/release --binary "$binary" --out "$work/again" --key "$work/key" >/dev/null
 diff -r "$files" "$work/again" || fail "two releases differ"
 echo "two releases have the same bytes"
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes the files of the images that are not the program, from this Debian system's packages curl, ca-certificates and
-# busybox-static. For the Dockerfile beside this file.
+# Makes the files of the images that are not the program, from Debian's packages curl, ca-certificates and busybox-static: those of
+# this Debian system, or, for another architecture, those that debootstrap downloads. For the Dockerfile beside this file.
+#
+#   deploy/image/tree.sh OUT [ARCHITECTURE]
 #
 #   OUT/opuser   the home directory, with the data directory
 #   OUT/system   curl with its libraries and certificates, a shell with the usual commands, users and groups
@@ -10,10 +12,30 @@
 # without a container engine alike. BusyBox gives what the manifests run: sh, sleep, chown, env, and tar for `kubectl cp`.
 set -euo pipefail
 umask 022
-out=$1
-for tool in curl busybox dpkg-query; do
-    command -v "$tool" >/dev/null || { echo "tree.sh: no $tool; on Debian: apt-get install curl ca-certificates busybox-static" >&2 && exit 77; }
+out=$1 architecture=${2:-$(dpkg --print-architecture)}
+debian= # the directory that has Debian's files; empty for this system
+tools=(curl busybox dpkg-query readelf)
+if [ "$architecture" != "$(dpkg --print-architecture)" ]; then
+    debian=$(mktemp -d)
+    trap 'rm -rf "$debian"' EXIT
+    tools=(dpkg-deb readelf debootstrap)
+fi
+for tool in "${tools[@]}"; do
+    command -v "$tool" >/dev/null ||
+        { echo "tree.sh: no $tool; on Debian: apt-get install curl ca-certificates busybox-static binutils debootstrap" >&2 && exit 77; }
 done
+if [ -n "$debian" ]; then
+    # The packages are unpacked, and not configured: no program of the other architecture runs here.
+    debootstrap --download-only --variant=minbase --arch="$architecture" --include=curl,ca-certificates,busybox-static \
+        "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$debian" >"$debian.log" 2>&1 || { tail "$debian.log" >&2 && exit 1; }
+    rm "$debian.log"
+    for directory in bin lib sbin; do mkdir -p "$debian/usr/$directory" && ln -s "usr/$directory" "$debian/$directory"; done
+    for file in "$debian"/var/cache/apt/archives/*.deb; do
+        name=$(basename "$file")
+        dpkg-deb --extract "$file" "$debian"
+        dpkg-deb --contents "$file" | sed -n "s/.* \.\(\/[^ ]*[^/ ]\).*/\1 ${name%%_*}/p"
+    done >"$debian/owners"
+fi
 
 install -d "$out/opuser/.op" && install -d -m 0700 "$out/opuser/.op/data"
 
@@ -28,11 +50,12 @@ echo "root:x:0:
 opuser:x:999:
 nonroot:x:65532:" >"$root/etc/group"
 echo "hosts: files dns" >"$root/etc/nsswitch.conf"
-cp /etc/os-release "$root/etc/os-release"
+cp "$debian/etc/os-release" "$root/etc/os-release"
+# The same for every architecture.
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 
-install -m 0755 "$(command -v curl)" "$root/usr/bin/curl"
-install -m 0755 "$(command -v busybox)" "$root/usr/bin/busybox"
+install -m 0755 "$debian/usr/bin/curl" "$root/usr/bin/curl"
+install -m 0755 "$debian/bin/busybox" "$root/usr/bin/busybox"
 for command in sh cat chmod chown cp cut date df du env find grep head hostname id kill ls mkdir mv nslookup od ps pwd rm sed \
     sha256sum sleep sort stat tail tar test touch tr true uname wc which; do
     ln -s busybox "$root/usr/bin/$command"
@@ -42,14 +65,44 @@ done
 package() { # NAME: notes that files of this package are in the image, with its licences
     local name=${1%%:*}
     [ ! -e "$root/var/lib/dpkg/status.d/$name" ] || return 0
-    dpkg-query --status "$1" >"$root/var/lib/dpkg/status.d/$name"
-    install -D -m 0644 "/usr/share/doc/$name/copyright" "$root/usr/share/doc/$name/copyright"
+    if [ -n "$debian" ]; then
+        dpkg-deb --field "$debian/var/cache/apt/archives/${name}_"*.deb >"$root/var/lib/dpkg/status.d/$name"
+    else
+        dpkg-query --status "$1" >"$root/var/lib/dpkg/status.d/$name"
+    fi
+    install -D -m 0644 "$debian/usr/share/doc/$name/copyright" "$root/usr/share/doc/$name/copyright"
+}
+owner() { # FILE: prints the package that has it. Debian's package lists may name a path in /usr/lib without its /usr.
+    if [ -n "$debian" ]; then
+        grep -E "^(/usr)?${1#/usr} " "$debian/owners" | sed -n '1s/.* //p'
+    else
+        (dpkg-query --search "$1" "/usr$1" "${1#/usr}" 2>/dev/null || true) | sed -n "1s/: .*//p"
+    fi
 }
 for name in curl ca-certificates busybox-static; do package "$name"; done
-# Each library, and the dynamic linker. Debian's package lists may name a path in /usr/lib without its /usr.
-ldd "$(command -v curl)" | grep -o '/[^ ]*' | while read -r library; do
-    install -D -m 0755 "$library" "$root$library"
-    owner=$( (dpkg-query --search "$library" "/usr$library" "${library#/usr}" 2>/dev/null || true) | sed -n "1s/: .*//p")
-    [ -n "$owner" ] || { echo "tree.sh: no package has $library" >&2 && exit 1; }
-    package "$owner"
-done
+
+# Each library, and the dynamic linker. readelf reads files of every architecture, which ldd does not.
+case $architecture in
+amd64) triplet=x86_64-linux-gnu ;;
+arm64) triplet=aarch64-linux-gnu ;;
+*) echo "tree.sh: no architecture $architecture" >&2 && exit 2 ;;
+esac
+declare -A seen
+copy_libraries() { # FILE: copies what it needs
+    local name library owner
+    for name in $(readelf --dynamic --program-headers --wide "$1" |
+        sed -n -e 's/.*(NEEDED).*\[\(.*\)\]/\1/p' -e 's/.*interpreter: \(.*\)\]/\1/p'); do
+        [ -z "${seen[${name##*/}]:-}" ] || continue
+        seen[${name##*/}]=yes
+        case $name in
+        /*) library=$name ;;
+        *) for library in "/lib/$triplet/$name" "/usr/lib/$triplet/$name"; do [ ! -e "$debian$library" ] || break; done ;;
+        esac
+        install -D -m 0755 "$debian$library" "$root$library"
+        owner=$(owner "$library")
+        [ -n "$owner" ] || { echo "tree.sh: no package has $library" >&2 && exit 1; }
+        package "$owner"
+        copy_libraries "$debian$library"
+    done
+}
+copy_libraries "$debian/usr/bin/curl"
