@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod cluster;
 pub mod forge;
+pub mod git;
 pub(crate) mod herd;
 pub mod history;
 pub mod hostile;

@@ -11,6 +11,16 @@
 //!       vaults: { prod: production }   # other sub-directories keep their names
 //!       ageKeyFile: /keys/age.txt
 //!       fullCheckSeconds: 30
+//!   - git:                                 # the files come from a Git repository
+//!       url: https://git.example/home/cluster.git
+//!       ref: main
+//!       path: clusters/home
+//!       intervalSeconds: 60
+//!       auth: { tokenFile: /keys/git-token }
+//!       verify: { allowedSignersFile: /keys/allowed_signers }
+//!       webhookSecretFile: /keys/webhook
+//!     directory:                           # how they become vaults: any key of a directory but `path`
+//!       name: cluster                      # default: the repository's name
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,6 +30,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use sidevault_model::filter;
 use sidevault_store::WriterOptions;
+
+use crate::git::{GitEntry, GitSource, directory_of};
 
 /// The configuration of sync.
 #[derive(Clone, Debug)]
@@ -52,6 +64,8 @@ pub struct DirectorySource {
     pub name: String,
     /// The root directory. It may be a symbolic link that is replaced, as git-sync does.
     pub path: PathBuf,
+    /// The repository that the files come from. Then `path` is below the data directory.
+    pub git: Option<GitSource>,
     /// How the vaults are named.
     pub vaults: VaultMapping,
     /// A file of age keys, which is read in addition to SOPS_AGE_KEY and SOPS_AGE_KEY_FILE.
@@ -68,10 +82,38 @@ impl DirectorySource {
         Self {
             name: name_of(&path),
             path,
+            git: None,
             vaults: VaultMapping::default(),
             age_key_file: None,
             full_check: Duration::from_secs(30),
         }
+    }
+}
+
+impl DirectorySource {
+    /// A source with the name of its repository and default settings.
+    fn of_git(entry: GitEntry, base: &Path) -> Result<Self, String> {
+        let (git, name) = entry.resolve(base)?;
+        Ok(Self {
+            name,
+            git: Some(git),
+            ..Self::new(PathBuf::new())
+        })
+    }
+
+    /// The value of `--git`: `URL`, `URL#REF` or `URL#REF:PATH`.
+    ///
+    /// # Errors
+    /// If it is no URL, or this program was built without Git sources.
+    pub fn of_git_argument(text: &str, token_file: Option<&Path>) -> Result<Self, String> {
+        Self::of_git(GitEntry::of_argument(text, token_file), Path::new(""))
+    }
+
+    /// The commit that the tree is of, for the log: the first digits of its id, and how often it was written.
+    pub(crate) fn commit(&self) -> Option<String> {
+        self.git.as_ref()?;
+        let tree = std::fs::read_link(&self.path).ok()?;
+        Some(tree.file_name()?.to_string_lossy().into_owned())
     }
 }
 
@@ -132,6 +174,13 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Gives each Git source a directory below the data directory.
+    pub(crate) fn place_repositories(&mut self, data: &Path) {
+        for source in self.directories.iter_mut().filter(|source| source.git.is_some()) {
+            source.path = directory_of(data, &source.name).join("current");
+        }
+    }
+
     /// Reads a sources file. Relative paths in it start at its directory.
     ///
     /// # Errors
@@ -158,13 +207,21 @@ impl Config {
             return Err("history: must be at least 1, because the current version counts".to_owned());
         }
         for source in file.sources {
-            match (source.local, source.directory) {
-                (Some(local), None) => {
+            match (source.local, source.git, source.directory) {
+                (Some(local), None, None) => {
                     config.local_vaults.extend(local.vaults);
                     config.allow_ephemeral |= local.allow_ephemeral;
                 }
-                (None, Some(directory)) => config.directories.push(directory.resolve(base)?),
-                _ => return Err("each source must be either `local:` or `directory:`".to_owned()),
+                (None, None, Some(directory)) => config.directories.push(directory.resolve(base, None)?),
+                (None, Some(git), directory) => {
+                    let directory = directory.unwrap_or_default();
+                    config.directories.push(directory.resolve(base, Some(git))?);
+                }
+                _ => {
+                    return Err(
+                        "each source must be `local:`, `directory:`, or `git:` with or without `directory:`".to_owned(),
+                    );
+                }
             }
         }
         let mut names: Vec<&str> = config.directories.iter().map(|source| source.name.as_str()).collect();
@@ -197,6 +254,7 @@ fn default_history() -> u32 {
 struct SourceEntry {
     local: Option<LocalEntry>,
     directory: Option<DirectoryEntry>,
+    git: Option<GitEntry>,
 }
 
 #[derive(Deserialize)]
@@ -208,10 +266,10 @@ struct LocalEntry {
     allow_ephemeral: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct DirectoryEntry {
-    path: PathBuf,
+    path: Option<PathBuf>,
     name: Option<String>,
     /// The name of one vault with the whole tree.
     vault: Option<String>,
@@ -223,14 +281,24 @@ struct DirectoryEntry {
 }
 
 impl DirectoryEntry {
-    fn resolve(self, base: &Path) -> Result<DirectorySource, String> {
+    fn resolve(self, base: &Path, git: Option<GitEntry>) -> Result<DirectorySource, String> {
         if self.vault.is_some() && !self.vaults.is_empty() {
             return Err(
                 "a directory can have `vault` (the whole tree is one vault) or `vaults` (names for sub-directories), not both"
                     .to_owned(),
             );
         }
-        let mut source = DirectorySource::new(base.join(self.path));
+        let mut source = match (self.path, git) {
+            (Some(path), None) => DirectorySource::new(base.join(path)),
+            (None, Some(git)) => DirectorySource::of_git(git, base)?,
+            (None, None) => return Err("a directory needs a `path`".to_owned()),
+            (Some(_), Some(_)) => {
+                return Err(
+                    "beside `git`, a directory has no `path`: the directory of the repository is `path` under `git`"
+                        .to_owned(),
+                );
+            }
+        };
         if let Some(name) = self.name {
             source.name = name;
         }

@@ -3,7 +3,7 @@
 //! With a store in a data directory, a sync leads from its start to its end. With PostgreSQL there may be several: one leads, and
 //! the others are standbys, which take over when the leader ends or can't renew its lease.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use crate::config::Config;
 use crate::directory::{self, SourceContext};
 use crate::disk::{Disk, disk_of};
 use crate::error::SyncError;
+#[cfg(feature = "git")]
+use crate::git;
+use crate::git::Hooks;
 use crate::low_disk::LowDisk;
 use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
@@ -46,6 +49,9 @@ pub(crate) struct Candidate {
     pub(crate) committed: watch::Sender<i64>,
     /// Gets the writer's queue while this process leads.
     pub(crate) leading: watch::Sender<Option<Queue>>,
+    /// The sources that take webhooks.
+    #[cfg_attr(not(feature = "git"), expect(dead_code, reason = "only Git sources take some"))]
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 /// A process that leads.
@@ -114,6 +120,7 @@ impl Candidate {
             );
         }
         self.status.leads(&disk, has_local);
+        self.remove_old_repositories();
         self.metrics.leads(writer.term().unwrap_or_default());
         let lost = writer.lost();
         let context = WriterContext {
@@ -135,6 +142,13 @@ impl Candidate {
                 metrics: self.metrics.clone(),
                 earlier: self.config.directories[..n].to_vec(),
             };
+            #[cfg(feature = "git")]
+            if let Some(git) = source.git.clone() {
+                let dir = git::directory_of(&self.dir, &source.name);
+                let pushed = self.hooks.of_source(&source.name);
+                sources.spawn(git::run(source.clone(), git, dir, context, pushed, stop.clone()));
+                continue;
+            }
             sources.spawn(directory::run(source.clone(), context, stop.clone()));
         }
         if let Some(schedule) = self.backup.clone() {
@@ -155,6 +169,30 @@ impl Candidate {
             stop,
             sources,
         })
+    }
+
+    /// Removes the copies of repositories that no source follows any more.
+    fn remove_old_repositories(&self) {
+        let configured: Vec<PathBuf> = self
+            .config
+            .directories
+            .iter()
+            .filter_map(|source| source.git.is_some().then(|| source.path.parent().map(Path::to_owned))?)
+            .collect();
+        for entry in std::fs::read_dir(self.dir.join("git")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if configured.contains(&path) {
+                continue;
+            }
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => {
+                    tracing::info!(path = %path.display(), "the copy of a repository that no source follows any more is removed")
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the copy of a repository that no source follows any more can't be removed")
+                }
+            }
+        }
     }
 
     async fn open_writer(&self) -> Result<Writer, StoreError> {

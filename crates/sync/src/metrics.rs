@@ -11,6 +11,8 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use sidevault_model::Timestamp;
 
+#[cfg(feature = "git")]
+use crate::status::RemoteState;
 use crate::status::{SourceState, WriterState};
 
 #[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
@@ -20,6 +22,12 @@ struct SourceLabel {
 
 /// A [`Family`] with these labels has one metric, which is missing until it is first used.
 type NoLabels = [(&'static str, &'static str); 0];
+
+#[derive(Clone, Hash, PartialEq, Eq, Debug, EncodeLabelSet)]
+struct CommitLabels {
+    source: String,
+    commit: String,
+}
 
 /// The metrics of sync. All names start with `sidevault_`.
 pub struct Metrics {
@@ -37,6 +45,17 @@ pub struct Metrics {
     source_up: Family<SourceLabel, Gauge>,
     source_last_success: Family<SourceLabel, Gauge>,
     source_failed_files: Family<SourceLabel, Gauge>,
+    #[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources set it"))]
+    git_up: Family<SourceLabel, Gauge>,
+    #[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources set it"))]
+    git_last_check: Family<SourceLabel, Gauge>,
+    #[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources set it"))]
+    git_commit_time: Family<SourceLabel, Gauge>,
+    #[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources set it"))]
+    git_commit: Family<CommitLabels, Gauge>,
+    /// The labels of `git_commit` by source. The earlier ones are removed.
+    #[cfg(feature = "git")]
+    last_commit: parking_lot::Mutex<std::collections::BTreeMap<String, CommitLabels>>,
     links: Gauge,
     reconnects: Counter,
     backup_last_success: Family<NoLabels, Gauge>,
@@ -131,6 +150,32 @@ impl Default for Metrics {
                 "Files of the source that can't be read",
                 Family::default(),
             ),
+            git_up: registered(
+                r,
+                "git_up",
+                "1 if the source's last check of its Git remote succeeded, else 0",
+                Family::default(),
+            ),
+            git_last_check: registered(
+                r,
+                "git_last_check_timestamp_seconds",
+                "Unix time of the source's last successful check of its Git remote",
+                Family::default(),
+            ),
+            git_commit_time: registered(
+                r,
+                "git_commit_timestamp_seconds",
+                "Unix time of the commit that the source serves",
+                Family::default(),
+            ),
+            git_commit: registered(
+                r,
+                "git_commit_info",
+                "1 for the commit that the source serves",
+                Family::default(),
+            ),
+            #[cfg(feature = "git")]
+            last_commit: parking_lot::Mutex::default(),
             links: registered(
                 r,
                 "bus_connected",
@@ -249,6 +294,33 @@ impl Metrics {
 
     pub(crate) fn unlinked(&self) {
         self.links.dec();
+    }
+
+    /// Notes what is known of a source's repository.
+    #[cfg(feature = "git")]
+    pub(crate) fn remote(&self, name: &str, state: &RemoteState) {
+        let source = SourceLabel {
+            source: name.to_owned(),
+        };
+        self.git_up.get_or_create(&source).set(i64::from(state.error.is_none()));
+        if let Some(checked) = &state.checked {
+            self.git_last_check
+                .get_or_create(&source)
+                .set(checked.as_millis() / 1000);
+        }
+        if let Some(commit) = &state.commit {
+            self.git_commit_time.get_or_create(&source).set(commit.time);
+            let labels = CommitLabels {
+                source: name.to_owned(),
+                commit: commit.id.clone(),
+            };
+            let mut last = self.last_commit.lock();
+            let before = last.insert(name.to_owned(), labels.clone());
+            if let Some(before) = before.filter(|before| *before != labels) {
+                self.git_commit.remove(&before);
+            }
+            self.git_commit.get_or_create(&labels).set(1);
+        }
     }
 
     pub(crate) fn source(&self, name: &str, state: &SourceState) {

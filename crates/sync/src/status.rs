@@ -31,6 +31,76 @@ pub(crate) enum SourceState {
     Failed(String),
 }
 
+/// What is known of the repository that a source's files come from.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources have one"))]
+pub(crate) struct RemoteState {
+    /// The commit that is served.
+    pub(crate) commit: Option<ServedCommit>,
+    /// When the remote last said what its newest commit is.
+    pub(crate) checked: Option<Timestamp>,
+    /// Why there is no newer one.
+    pub(crate) error: Option<RemoteError>,
+}
+
+/// A commit that is served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources have one"))]
+pub(crate) struct ServedCommit {
+    pub(crate) id: String,
+    /// When it was committed, in seconds since 1970.
+    pub(crate) time: i64,
+}
+
+/// Why a remote gives no newer commit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources have one"))]
+pub(crate) struct RemoteError {
+    /// Without names, for clients without a token too.
+    pub(crate) summary: &'static str,
+    pub(crate) detail: String,
+    pub(crate) since: Timestamp,
+}
+
+impl RemoteState {
+    /// The state of a source, with what is known of its repository.
+    fn added_to(&self, dependency: Dependency) -> Dependency {
+        let mut parts: Vec<String> = self
+            .error
+            .iter()
+            .map(|error| format!("{} (since {})", error.detail, error.since))
+            .collect();
+        parts.extend(
+            self.commit
+                .as_ref()
+                .map(|commit| format!("commit {} of {}", commit.id, shown_time(commit.time))),
+        );
+        parts.extend(self.checked.as_ref().map(|checked| format!("checked {checked}")));
+        parts.extend(dependency.detail.clone());
+        let detail = parts.join("; ");
+        let (status, message) = match (&self.error, dependency.status) {
+            (None, status) => (status, dependency.message),
+            (Some(error), DependencyStatus::Initialized) => (DependencyStatus::Failed, Some(error.summary.to_owned())),
+            (Some(error), DependencyStatus::Failed) => (DependencyStatus::Failed, Some(error.summary.to_owned())),
+            (Some(error), _) => {
+                let message = format!("{}; what was read before is still served", error.summary);
+                (DependencyStatus::Degraded, Some(message))
+            }
+        };
+        Dependency {
+            status,
+            message,
+            detail: (!detail.is_empty()).then_some(detail),
+            ..dependency
+        }
+    }
+}
+
+/// A time in words.
+pub(crate) fn shown_time(seconds: i64) -> String {
+    Timestamp::from_millis(seconds.saturating_mul(1000)).to_string()
+}
+
 /// Whether the store can be written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WriterState {
@@ -127,6 +197,8 @@ impl SourceState {
 /// The state of all parts of sync.
 pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
+    /// The repositories of sources that have one.
+    remotes: Mutex<BTreeMap<String, RemoteState>>,
     writer: Mutex<WriterState>,
     /// None if sync makes no backups.
     backup: Mutex<Option<BackupState>>,
@@ -147,6 +219,7 @@ impl Status {
         };
         Self {
             sources: Mutex::default(),
+            remotes: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
             backup: Mutex::default(),
             store,
@@ -189,6 +262,13 @@ impl Status {
         }
         sources.insert(name.to_owned(), state);
         drop(sources);
+        self.changed.send_replace(());
+    }
+
+    /// Sets what is known of a source's repository.
+    #[cfg(feature = "git")]
+    pub(crate) fn remote(&self, name: &str, state: RemoteState) {
+        self.remotes.lock().insert(name.to_owned(), state);
         self.changed.send_replace(());
     }
 
@@ -253,6 +333,11 @@ impl Status {
             SourceState::Read { files, failed, .. } => Dependency::new(name, DependencyStatus::Degraded)
                 .with_message(if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES })
                 .with_detail(bad_files(*files, failed)),
+        });
+        let remotes = self.remotes.lock();
+        let sources = sources.map(|source| match remotes.get(&source.service) {
+            Some(remote) => remote.added_to(source),
+            None => source,
         });
         let backup = self.backup.lock().as_ref().map(BackupState::dependency);
         std::iter::once(self.store()).chain(backup).chain(sources).collect()

@@ -14,6 +14,7 @@ use crate::admin_socket::{self, ADMIN_SOCKET};
 use crate::backup::BackupSchedule;
 use crate::config::Config;
 use crate::error::SyncError;
+use crate::git::Hooks;
 use crate::leader::Candidate;
 use crate::link::LinkServer;
 use crate::low_disk::LowDisk;
@@ -45,6 +46,8 @@ pub struct Running {
     pub status: Arc<Status>,
     /// The metrics of sync.
     pub metrics: Arc<Metrics>,
+    /// The sources that take webhooks.
+    pub hooks: Arc<Hooks>,
     leading: watch::Receiver<Option<Queue>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -54,6 +57,12 @@ impl Running {
     /// The writer's queue. None while another process leads.
     pub fn queue(&self) -> Option<Queue> {
         self.leading.borrow().clone()
+    }
+
+    /// Says whether this process leads.
+    pub fn leads(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        let leading = self.leading.clone();
+        Box::new(move || leading.borrow().is_some())
     }
 
     /// Stops the sources and connections, carries out the jobs in the queue, and closes the store.
@@ -73,11 +82,13 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         dir,
         database,
         credentials,
-        config,
+        mut config,
         low_disk,
         backup,
         mut links,
     } = options;
+    config.place_repositories(&dir);
+    let hooks = Arc::new(Hooks::of(&config));
     let metrics = Arc::new(Metrics::default());
     let status = Arc::new(Status::new(&database, metrics.clone()));
     let (committed, commits) = watch::channel(0);
@@ -93,6 +104,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
         metrics: metrics.clone(),
         committed,
         leading,
+        hooks: hooks.clone(),
     });
     let leader = candidate.start().await?;
     let stop = CancellationToken::new();
@@ -124,6 +136,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     Ok(Running {
         status,
         metrics,
+        hooks,
         leading: queues,
         stop,
         tasks,

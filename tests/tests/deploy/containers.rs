@@ -216,7 +216,7 @@ fn every_feature_that_an_image_is_built_with_is_one_of_the_crate() {
         .lines()
         .filter_map(|line| line.split("--features ").nth(1))
         .collect();
-    assert_eq!(built, ["postgres,acme,dns", "operator"]);
+    assert_eq!(built, ["postgres,acme,dns,git", "operator"]);
     for feature in built.into_iter().flat_map(|list| list.split(',')) {
         let is_defined = features.lines().any(|line| line.starts_with(&format!("{feature} = ")));
         assert!(is_defined, "{feature}");

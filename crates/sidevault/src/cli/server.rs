@@ -1,7 +1,7 @@
 //! The arguments of `quickstart`, `init` and `sync`.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +10,8 @@ use sidevault_sync::backup::{BackupSchedule, Recipient, Retention};
 
 use crate::duration;
 
+use crate::exit::Failure;
+
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
@@ -17,6 +19,13 @@ pub(crate) struct Quickstart {
     /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
     #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
     pub(crate) dirs: Vec<Directory>,
+    /// Serve the files of this Git repository, and follow it; may be given more than once. NAME is the vault of the files at
+    /// the top; the default is the repository's name. REF is a branch, a tag or a commit, PATH a directory of the repository
+    #[arg(long = "git", value_name = "[NAME=]URL[#REF[:PATH]]", value_parser = repository)]
+    pub(crate) repositories: Vec<Repository>,
+    /// A file with a token that the repositories in --git may be read with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) git_token_file: Option<PathBuf>,
     /// Have a local vault with this name; may be given more than once
     #[arg(long = "vault", value_name = "NAME")]
     pub(crate) vaults: Vec<String>,
@@ -36,7 +45,7 @@ pub(crate) struct Quickstart {
     /// run; implies --ephemeral
     #[arg(long, conflicts_with = "data")]
     pub(crate) dev_token: bool,
-    /// A file of age keys that open the files in --dir
+    /// A file of age keys that open the files in --dir and --git
     #[arg(long, value_name = "FILE")]
     pub(crate) age_key_file: Option<PathBuf>,
     /// Print one line of JSON, with url, token and vaults, instead of text
@@ -65,7 +74,14 @@ pub(crate) struct Sync {
     /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
     #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
     pub(crate) dirs: Vec<Directory>,
-    /// A file of age keys that open the files in --dir, besides SOPS_AGE_KEY and SOPS_AGE_KEY_FILE
+    /// Serve the files of this Git repository, and follow it; may be given more than once. NAME is the vault of the files at
+    /// the top; the default is the repository's name. REF is a branch, a tag or a commit, PATH a directory of the repository
+    #[arg(long = "git", value_name = "[NAME=]URL[#REF[:PATH]]", value_parser = repository)]
+    pub(crate) repositories: Vec<Repository>,
+    /// A file with a token that the repositories in --git may be read with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) git_token_file: Option<PathBuf>,
+    /// A file of age keys that open the files in --dir and --git, besides SOPS_AGE_KEY and SOPS_AGE_KEY_FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) age_key_file: Option<PathBuf>,
     /// The sources file [default: the file that SIDEVAULT_SYNC_CONFIG names]
@@ -153,6 +169,48 @@ fn directory(text: &str) -> Result<Directory, &'static str> {
     }
 }
 
+/// The value of `--git`: `URL[#REF[:PATH]]` or `NAME=URL[#REF[:PATH]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Repository {
+    pub(crate) name: Option<String>,
+    pub(crate) url: String,
+}
+
+impl Repository {
+    /// The repository as a source of sync.
+    pub(crate) fn source(
+        &self,
+        token_file: Option<&Path>,
+        age_key_file: Option<&PathBuf>,
+    ) -> Result<DirectorySource, Failure> {
+        let source = DirectorySource::of_git_argument(&self.url, token_file);
+        let mut source = source.map_err(|error| Failure::Config(format!("--git: {error}")))?;
+        if let Some(name) = &self.name {
+            source.name.clone_from(name);
+        }
+        source.age_key_file = age_key_file.cloned();
+        Ok(source)
+    }
+}
+
+/// Reads `[NAME=]URL`. A name has no `:` and no `/`, which every URL has.
+fn repository(text: &str) -> Result<Repository, &'static str> {
+    let named = text.split_once('=').filter(|(name, _)| !name.contains([':', '/', '#']));
+    let (name, url) = match named {
+        Some((name, url)) => (Some(name), url),
+        None => (None, text),
+    };
+    if url.is_empty() || name.is_some_and(|name| name.trim().is_empty()) {
+        return Err(
+            "write a URL, or the vault's name, `=` and the URL: --git cluster=https://git.example/home/cluster.git#main",
+        );
+    }
+    Ok(Repository {
+        name: name.map(str::to_owned),
+        url: url.to_owned(),
+    })
+}
+
 fn bind_address(text: &str) -> Result<IpAddr, &'static str> {
     match text {
         "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -181,6 +239,20 @@ mod tests {
         let odd = root.path().join("a=b");
         std::fs::create_dir(&odd).unwrap();
         assert_eq!(directory(odd.to_str().unwrap()).unwrap().path, odd);
+    }
+
+    #[test]
+    fn a_repository_may_have_a_name_of_its_own() {
+        let parsed = |text: &str| repository(text).unwrap();
+        let named = parsed("home=https://git.example/c.git#main:a=b");
+        assert_eq!(
+            (named.name.as_deref(), named.url.as_str()),
+            (Some("home"), "https://git.example/c.git#main:a=b")
+        );
+        for whole in ["https://git.example/c.git?x=y", "git@host:c.git", "/srv/a=b"] {
+            assert_eq!((parsed(whole).name, parsed(whole).url.as_str()), (None, whole));
+        }
+        assert!(repository("=https://h/x").is_err() && repository("home=").is_err());
     }
 
     #[test]

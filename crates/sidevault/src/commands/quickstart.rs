@@ -125,9 +125,9 @@ pub(crate) async fn renew_token(installation: &Installation, credentials: &Crede
 }
 
 impl cli::Quickstart {
-    /// Whether only directories are served. Then no local vault is made, and the disk may be lost with a Pod.
+    /// Whether only directories and repositories are served. Then no local vault is made, and the disk may be lost with a Pod.
     fn directories_only(&self) -> bool {
-        self.vaults.is_empty() && !self.dirs.is_empty()
+        self.vaults.is_empty() && !(self.dirs.is_empty() && self.repositories.is_empty())
     }
 
     fn keeps_nothing(&self) -> bool {
@@ -204,6 +204,10 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
             )));
         }
         add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
+    }
+    for repository in &arguments.repositories {
+        let source = repository.source(arguments.git_token_file.as_deref(), arguments.age_key_file.as_ref())?;
+        add_directory(&mut config, source)?;
     }
     if config.local_vaults.is_empty() && config.directories.is_empty() {
         config.local_vaults = if arguments.dev_token {
@@ -365,11 +369,14 @@ impl Server {
         url: &str,
     ) -> Result<ready::Ready, Failure> {
         // Reading a tree for the first time may take a while.
-        if !arguments.dirs.is_empty() && !arguments.json && std::io::stderr().is_terminal() {
-            eprintln!("Reading the directories ...");
+        if !(arguments.dirs.is_empty() && arguments.repositories.is_empty())
+            && !arguments.json
+            && std::io::stderr().is_terminal()
+        {
+            eprintln!("Reading the directories and repositories ...");
         }
         self.link.initial_sync_done().await;
-        self.refuse_failed_sources()?;
+        self.refuse_failed_sources(arguments)?;
         let vaults = vaults(home.path(), &keys.credentials).await?;
         let token = if arguments.dev_token {
             token::published(keys, &vaults)?
@@ -397,17 +404,19 @@ impl Server {
 
     /// Refuses a source that can't be served at all: a vault of the same name would answer in its place. A store that can't
     /// be written is served all the same, and `/health` says so.
-    fn refuse_failed_sources(&self) -> Result<(), Failure> {
+    fn refuse_failed_sources(&self, arguments: &cli::Quickstart) -> Result<(), Failure> {
         let parts = self.link.dependencies().unwrap_or_default();
         let failed = parts
             .into_iter()
             .find(|part| part.status == DependencyStatus::Failed && part.service != "sqlite");
         failed.map_or(Ok(()), |part| {
             let Dependency { service, message, .. } = part.shown(true);
-            Err(Failure::Config(format!(
-                "--dir {service}: {}. Or keep this server's vaults apart: --data DIR",
-                message.unwrap_or_default()
-            )))
+            let message = message.unwrap_or_default();
+            Err(Failure::Config(if arguments.repositories.is_empty() {
+                format!("--dir {service}: {message}. Or keep this server's vaults apart: --data DIR")
+            } else {
+                format!("{service}: {message}")
+            }))
         })
     }
 

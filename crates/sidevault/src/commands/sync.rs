@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, StatusCode};
 use sidevault_api::{StatusSource, status_server};
 use sidevault_model::ServerHealth;
-use sidevault_sync::{Config, DirectorySource, Metrics, Options, Status, start};
+use sidevault_sync::{Config, DirectorySource, HookAnswer, Hooks, Metrics, Options, Status, start};
 
 use crate::cli;
 use crate::environment::Environment;
@@ -30,6 +31,12 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
         // The directory may still be missing: git-sync makes it, in a container beside this one.
         add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
     }
+    for repository in &arguments.repositories {
+        add_directory(
+            &mut config,
+            repository.source(arguments.git_token_file.as_deref(), arguments.age_key_file.as_ref())?,
+        )?;
+    }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;
     let (links, bus) = listening::bus(settings.bus_port, settings.bus_peers, &credentials)?;
     let running = start(Options {
@@ -51,6 +58,8 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     let source = SyncStatus {
         status: running.status.clone(),
         metrics: running.metrics.clone(),
+        hooks: running.hooks.clone(),
+        leads: running.leads(),
         details: settings.health_details,
     };
     status_server(Arc::new(source), listener, stop).await;
@@ -61,12 +70,15 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
 
 /// Adds a directory, unless another source has its name: the store records a vault's source by name.
 pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Result<(), Failure> {
-    let path = source.path.display();
+    let (argument, value) = match &source.git {
+        Some(_) => ("--git", "URL".to_owned()),
+        None => ("--dir", source.path.display().to_string()),
+    };
     let taken = config.directories.iter().any(|other| other.name == source.name);
     if taken || source.name == sidevault_store::LOCAL_SOURCE {
         return Err(Failure::Config(format!(
-            "--dir {path}: another source has the name \"{0}\". Give this directory another name: --dir {0}-files={path} (in \
-             the sources file: `name`)",
+            "{argument} {value}: another source has the name \"{0}\". Give this one another name: {argument} {0}-files={value} \
+             (in the sources file: `name`)",
             source.name
         )));
     }
@@ -77,6 +89,8 @@ pub(crate) fn add_directory(config: &mut Config, source: DirectorySource) -> Res
 struct SyncStatus {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
+    hooks: Arc<Hooks>,
+    leads: Box<dyn Fn() -> bool + Send + Sync>,
     /// Whether every request gets the details; sync can't check tokens.
     details: bool,
 }
@@ -89,5 +103,22 @@ impl StatusSource for SyncStatus {
 
     fn metrics(&self) -> String {
         self.metrics.encode()
+    }
+
+    fn webhook(&self, source: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), (StatusCode, &'static str)> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match self.hooks.receive(source, header, body) {
+            HookAnswer::Accepted if (self.leads)() => Ok(()),
+            HookAnswer::Accepted => Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this sync is a standby: the one that leads asks the remote at its next interval",
+            )),
+            HookAnswer::Unknown => Err((StatusCode::NOT_FOUND, "no source of this name takes webhooks")),
+            HookAnswer::Forged => Err((StatusCode::FORBIDDEN, "the signature or token is missing or wrong")),
+            HookAnswer::Broken => Err((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the secret of this source's webhook can't be read; the log of sync says why",
+            )),
+        }
     }
 }

@@ -169,7 +169,8 @@ impl DirectoryScanner {
     /// [`QueueClosed`] if the writer is gone.
     pub(crate) async fn scan(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
         self.scans += 1;
-        let span = tracing::info_span!("scan", source = self.config.name, scan = self.scans);
+        let commit = self.config.commit();
+        let span = tracing::info_span!("scan", source = self.config.name, scan = self.scans, commit);
         self.scan_tree(noticed).instrument(span).await
     }
 
