@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
+use sidevault_tests::git::Repository;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::wire::{Request, exchange};
 
@@ -46,7 +47,11 @@ fn alerts_and_dashboards_use_metrics_that_exist() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("item.yaml"), "password: p\n").unwrap();
     let tree = directory.path().display().to_string();
-    let pair = ServerPair::start(&["--dir", &tree, "--backup-to", "{root}/backups"], &[]);
+    let repository = Repository::new();
+    repository.push(&[("apps/item.yaml", "password: p\n")]);
+    let url = format!("file://{}", repository.bare().display());
+    let pair = ServerPair::start(&["--dir", &tree, "--git", &url, "--backup-to", "{root}/backups"], &[]);
+    pair.wait_source("home", "ACTIVE", "commit");
     let backed_up = wait_until(|| pair.path("backups").read_dir().ok()?.next().map(drop));
     assert!(backed_up.is_some(), "{}", pair.log(Process::Sync));
     let token = pair.token("reader", &["apps=read"]);
