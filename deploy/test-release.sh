@@ -97,6 +97,16 @@ mkdir "$work/layout" && tar -xf "$files/sidevault-chart-$version-oci.tar" -C "$w
 (cd "$work/layout/blobs/sha256" && for blob in *; do echo "$blob  $blob"; done | sha256sum --check --quiet) || fail "a blob of the chart"
 [ -e "$work/layout/blobs/sha256/$(sha256sum <"$files/sidevault-chart-$version.tgz" | cut -d' ' -f1)" ] ||
     fail "the chart's OCI layout does not hold the packed chart"
+helm=$CARGO_TARGET_DIR/tools/cluster/helm
+if [ -x "$helm" ]; then
+    tests/deploy/registry.py "charts/sidevault=$work/layout" >"$work/registry" &
+    for _ in $(seq 100); do [ -s "$work/registry" ] && break || sleep 0.1; done
+    HOME=$work "$helm" pull --plain-http "oci://$(cat "$work/registry")/charts/sidevault" --version "$version" --destination "$work" \
+        >"$work/pulled" 2>&1 || fail "helm pull: $(cat "$work/pulled")"
+    cmp "$work/sidevault-$version.tgz" "$files/sidevault-chart-$version.tgz" || fail "Helm pulls another chart"
+    kill $! && wait $! || true
+    echo "Helm pulls the chart from a registry that holds the OCI layout"
+fi
 
 [ "${1:-}" = --all ] || exit 0
 
