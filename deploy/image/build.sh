@@ -22,6 +22,7 @@ fi
 # not depend on the directories that it was compiled in.
 remap="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 deploy/image/auditable.sh
-RUSTFLAGS="-C target-feature=+crt-static $remap" "$directory/tools/auditable/bin/cargo-auditable" auditable build --profile dist --locked \
-    -p sidevault --target "$target" "$@"
+PATH=$(cd "$directory/tools/auditable/bin" && pwd):$PATH CARGO=$PWD/deploy/image/cargo.sh \
+    RUSTFLAGS="-C target-feature=+crt-static $remap" \
+    cargo-auditable auditable build --profile dist --locked -p sidevault --target "$target" "$@"
 cp "$directory/$target/dist/sidevault" "$out"
