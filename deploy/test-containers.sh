@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 tools=$CARGO_TARGET_DIR/tools
 if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-    for tool in podman podman-compose runc debootstrap busybox setpriv go "$tools/age-keygen" "$tools/sops"; do
+    for tool in podman podman-compose runc debootstrap busybox setpriv ip iptables go "$tools/age-keygen" "$tools/sops"; do
         command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
     done
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { echo "needs PostgreSQL"; exit 77; }
