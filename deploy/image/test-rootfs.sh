@@ -10,16 +10,7 @@ for tool in go busybox python3 unshare; do
     command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
 done
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-# Linking alone decides whether a program is static, so only the last crate is compiled with the flag. The build for the tests
-# uses the feature tokio/test-util, too, so cargo reuses most dependencies of that build.
-cargo rustc --locked -p sidevault --bin sidevault --features tokio/test-util -- -C target-feature=+crt-static
-binary="$CARGO_TARGET_DIR/static/sidevault"
-mkdir -p "$CARGO_TARGET_DIR/static"
-strip -o "$binary" "$CARGO_TARGET_DIR/debug/sidevault"
-if readelf -d "$binary" | grep -q NEEDED; then
-    echo "the binary is not static:" && readelf -d "$binary" | grep NEEDED
-    exit 1
-fi
+binary=$(deploy/image/test-binary.sh)
 
 work=$(mktemp -d)
 pids=()

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds a Kubernetes control plane, kubectl, helm and an External Secrets controller into target/tools/cluster.
-# Each group is built once: a second run with the same files does nothing. Needs Go and, the first time, the module proxy.
-# `build.sh control-plane` builds that group alone; the others are `helm`, `external-secrets`, and for the nightly tests
-# `external-secrets-old`.
+# Builds a Kubernetes control plane, what a node needs, kubectl, helm and an External Secrets controller into
+# target/tools/cluster. Each group is built once: a second run with the same files does nothing. Needs Go and, the first time, the
+# module proxy. `build.sh control-plane` builds that group alone; the others are `node`, `helm`, `external-secrets`, and for the
+# nightly tests `external-secrets-old`.
 set -eu
 
 command -v go > /dev/null || {
@@ -23,15 +23,20 @@ build() { # OUTPUT LINKER-FLAGS PACKAGE...: in the module of the current directo
     CGO_ENABLED=0 nice -n 5 go build -mod=readonly -p 2 -trimpath -buildvcs=false -ldflags="-s -w $linker" -o "$out/$output" "$@"
 }
 
-control_plane() {
-    cd "$here"
+kubernetes_flags() { # prints the linker's flags that name the version; in a module that requires Kubernetes
     version=$(go list -mod=readonly -m -f '{{.Version}}' k8s.io/kubernetes)
     minor=${version#v1.}
     at=k8s.io/component-base/version
-    flags="-X $at.gitVersion=$version -X $at.gitMajor=1 -X $at.gitMinor=${minor%%.*}"
+    echo "-X $at.gitVersion=$version -X $at.gitMajor=1 -X $at.gitMinor=${minor%%.*}"
+}
+
+control_plane() {
+    cd "$here"
+    flags=$(kubernetes_flags)
+    minor=${flags##*=}
     # One command for all of them: while one program is linked, which takes one core, the next is compiled.
     set -- go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager
-    kubectl_of_this_machine "${minor%%.*}" || set -- "$@" k8s.io/kubernetes/cmd/kubectl
+    kubectl_of_this_machine "$minor" || set -- "$@" k8s.io/kubernetes/cmd/kubectl
     build "" "$flags" "$@"
     mv "$out/server" "$out/etcd"
 }
@@ -42,6 +47,23 @@ kubectl_of_this_machine() { # MINOR
     theirs=$("$found" version --client -o json 2> /dev/null | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p')
     [ -n "$theirs" ] && [ $((theirs - $1)) -ge -1 ] && [ $((theirs - $1)) -le 1 ] || return 1
     ln -sf "$found" "$out/kubectl"
+}
+
+# The versions in its go.mod are those of the control plane, so Go compiles the libraries of both once. For that, one module is
+# replaced by the version that Kubernetes requires.
+node() {
+    cd "$here/node"
+    build "" "$(kubernetes_flags)" k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-scheduler k8s.io/kubernetes/cmd/kube-proxy
+    # This CoreDNS sets a field that the newer client library no longer has. It was false, the default.
+    copy=$(mktemp -d)
+    trap 'rm -rf "$copy"' EXIT
+    cp -R "$(go list -mod=readonly -m -f '{{.Dir}}' github.com/coredns/coredns)" "$copy/coredns"
+    chmod -R u+w "$copy"
+    sed -i '/^\t\tRetryOnError: *false,$/d' "$copy/coredns/plugin/kubernetes/object/informer.go"
+    cp go.mod go.sum "$copy"
+    go mod edit -replace "github.com/coredns/coredns=$copy/coredns" "$copy/go.mod"
+    export GOFLAGS="${GOFLAGS:-} -modfile=$copy/go.mod"
+    build coredns "" ./dns
 }
 
 helm() {
@@ -82,9 +104,10 @@ group() { # NAME COMMAND FILES: unless these files were built already
     printf '%s\n' "$want" > "$out/.$name"
 }
 
-for wanted in ${*:-control-plane helm external-secrets}; do
+for wanted in ${*:-control-plane node helm external-secrets}; do
     case $wanted in
     control-plane) group control-plane control_plane "$here/go.mod" "$here/go.sum" ;;
+    node) group node node "$here"/node/go.* "$here/node/dns/main.go" ;;
     helm) group helm helm "$here/helm/go.mod" "$here/helm/go.sum" ;;
     external-secrets | external-secrets-old)
         release=v0.20

@@ -1,9 +1,10 @@
 //! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as `tests/cluster/build.sh` builds
-//! them. There are no nodes: objects are stored, checked, watched, authorised and garbage-collected, and no Pod runs.
+//! them. Without a [`node`], objects are stored, checked, watched, authorised and garbage-collected, and no Pod runs.
 
 mod certificates;
 mod external_secrets;
 mod kubectl;
+pub mod node;
 
 use std::env;
 use std::fs;
@@ -31,11 +32,18 @@ const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager"
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,serviceaccount-controller,\
                            clusterrole-aggregation-controller";
 
+/// The addresses of Services.
+const SERVICES: &str = "10.0.0.0/24";
+/// The address of the Service `kubernetes`, the first of the range.
+const KUBERNETES: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
 /// The control plane. Its processes and files are removed when the value is dropped, and when the test process ends in any way.
 pub struct Cluster {
     tools: PathBuf,
     /// An address out of 127.0.0.0/8 that nobody else uses, so that the programs can listen on their usual ports.
     address: Ipv4Addr,
+    /// Whether Pods run.
+    has_node: bool,
     server: Mutex<Option<Running>>,
     manager: Mutex<Option<Running>>,
     _etcd: Running,
@@ -51,16 +59,24 @@ impl Cluster {
     /// If the programs are missing and `CI=true`, or do not start.
     pub fn start() -> Option<Self> {
         let tools = find_tools(&PROGRAMS)?;
-        let herd = Herd::new();
-        let address = free_address();
-        certificates::write(herd.root(), address.into());
+        Some(Self::start_at(Herd::new(), &tools, free_address(), false))
+    }
+
+    /// Starts a control plane with the controllers and the addresses that Pods need.
+    fn start_for_node(herd: Herd, tools: &Path, address: Ipv4Addr) -> Self {
+        Self::start_at(herd, tools, address, true)
+    }
+
+    fn start_at(herd: Herd, tools: &Path, address: Ipv4Addr, has_node: bool) -> Self {
+        certificates::write(herd.root(), &[address, KUBERNETES]);
         write_admin_kubeconfig(herd.root(), address);
-        let etcd = start_etcd(&herd, &tools, address);
-        let server = start_server(&herd, &tools, address);
-        let proxy = kubectl::start_proxy(&herd, &tools, address);
+        let etcd = start_etcd(&herd, tools, address);
+        let server = start_server(&herd, tools, address, has_node);
+        let proxy = kubectl::start_proxy(&herd, tools, address);
         let cluster = Self {
-            tools,
+            tools: tools.to_owned(),
             address,
+            has_node,
             server: Mutex::new(Some(server)),
             manager: Mutex::new(None),
             _etcd: etcd,
@@ -69,7 +85,7 @@ impl Cluster {
         };
         cluster.wait_ready();
         cluster.start_manager();
-        Some(cluster)
+        cluster
     }
 
     /// The control plane that all tests of this program share. Each test uses a namespace of its own.
@@ -113,7 +129,7 @@ impl Cluster {
     /// # Panics
     /// If it does not start.
     pub fn start_apiserver(&self) {
-        *self.server() = Some(start_server(&self.herd, &self.tools, self.address));
+        *self.server() = Some(start_server(&self.herd, &self.tools, self.address, self.has_node));
         self.wait_ready();
     }
 
@@ -135,7 +151,7 @@ impl Cluster {
     fn start_manager(&self) {
         let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
         *manager = None;
-        *manager = Some(start_manager(&self.herd, &self.tools));
+        *manager = Some(start_manager(&self.herd, &self.tools, self.has_node));
     }
 
     fn server(&self) -> MutexGuard<'_, Option<Running>> {
@@ -216,16 +232,15 @@ fn start_etcd(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
 }
 
 /// Needs no wait for etcd: the API server retries.
-fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
+fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr, has_node: bool) -> Running {
     let file = |name: &str| herd.root().join(name).display().to_string();
     let mut server = Command::new(tools.join("kube-apiserver"));
     server
         .arg(format!("--etcd-servers=http://{address}:2379"))
         .arg(format!("--bind-address={address}"))
         .arg(format!("--advertise-address={address}"))
-        .args(["--secure-port=6443", "--service-cluster-ip-range=10.0.0.0/24"])
-        // A loopback address can't be an endpoint of the `kubernetes` service, which no test uses.
-        .arg("--endpoint-reconciler-type=none")
+        .arg("--secure-port=6443")
+        .arg(format!("--service-cluster-ip-range={SERVICES}"))
         .arg("--authorization-mode=RBAC")
         .arg(format!("--client-ca-file={}", file("ca.crt")))
         .arg(format!("--tls-cert-file={}", file("server.crt")))
@@ -239,15 +254,31 @@ fn start_server(herd: &Herd, tools: &Path, address: Ipv4Addr) -> Running {
         // No test needs aggregated API servers, or the caches of a large cluster.
         .args(["--delete-collection-workers=1", "--default-watch-cache-size=10"])
         .arg(format!("--cert-dir={}", file("generated")));
+    if has_node {
+        server
+            .arg("--kubelet-preferred-address-types=InternalIP")
+            .arg(format!("--kubelet-client-certificate={}", file("admin.crt")))
+            .arg(format!("--kubelet-client-key={}", file("admin.key")));
+    } else {
+        // A loopback address can't be an endpoint of the Service `kubernetes`.
+        server.arg("--endpoint-reconciler-type=none");
+    }
     herd.run("kube-apiserver", &mut server)
 }
 
-fn start_manager(herd: &Herd, tools: &Path) -> Running {
+fn start_manager(herd: &Herd, tools: &Path, has_node: bool) -> Running {
     let mut manager = Command::new(tools.join("kube-controller-manager"));
     manager
         .arg(format!("--kubeconfig={}", admin_kubeconfig(herd.root()).display()))
         .args(["--leader-elect=false", "--secure-port=0"])
-        .arg(format!("--controllers={CONTROLLERS}"));
+        .arg(format!("--controllers={}", if has_node { "*" } else { CONTROLLERS }));
+    if has_node {
+        let file = |name: &str| herd.root().join(name).display().to_string();
+        manager.arg(format!("--root-ca-file={}", file("ca.crt"))).arg(format!(
+            "--service-account-private-key-file={}",
+            file("service-accounts.key")
+        ));
+    }
     herd.run("kube-controller-manager", &mut manager)
 }
 

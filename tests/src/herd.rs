@@ -8,14 +8,21 @@ use std::process::{Child, Command, Stdio};
 use crate::pair::wait_until;
 
 /// Kills the process group and removes the directory when its standard input is closed. The kernel closes it when the test process is
-/// gone, so this works after a panic, an interrupt and SIGKILL, and for values in statics too.
+/// gone, so this works after a panic, an interrupt and SIGKILL, and for values in statics too. Control groups of the name that is the
+/// third argument are removed when no process is in them any more.
 const WARDEN: &str = r#"read -r _
 kill -s KILL -- "-$1"
-for _ in 1 2 3 4 5; do rm -rf "$2" && exit; sleep 0.2; done"#;
+for _ in $(seq 50); do
+    [ -z "$3" ] || find /sys/fs/cgroup -depth -type d -path "*/$3*" -exec rmdir {} + 2> /dev/null
+    rm -rf "$2" && { [ -z "$3" ] || [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "$3")" ]; } && exit
+    sleep 0.2
+done"#;
 
 /// A process group and its directory.
 pub(crate) struct Herd {
     root: PathBuf,
+    /// The name of the control groups, or nothing.
+    control_group: String,
     /// A process that only keeps the group's number in use, so that no other group can get the number.
     leader: Child,
     warden: Child,
@@ -23,6 +30,24 @@ pub(crate) struct Herd {
 
 impl Herd {
     pub(crate) fn new() -> Self {
+        Self::with_control_group("")
+    }
+
+    /// With an empty control group of the same unique name in each of the machine's hierarchies (needs root).
+    pub(crate) fn with_control_groups() -> Self {
+        let name = format!("sidevault-test-{}", std::process::id());
+        let herd = Self::with_control_group(&name);
+        let mounts = fs::read_to_string("/proc/mounts").expect("the mounts");
+        for mount in mounts.lines() {
+            let mut words = mount.split(' ').skip(1);
+            if let (Some(at), Some("cgroup" | "cgroup2")) = (words.next(), words.next()) {
+                fs::create_dir(Path::new(at).join(&name)).expect("root may make a control group");
+            }
+        }
+        herd
+    }
+
+    fn with_control_group(control_group: &str) -> Self {
         let root = tempfile::Builder::new()
             .prefix("sidevault-herd-")
             .tempdir()
@@ -39,12 +64,22 @@ impl Herd {
             .args(["-c", WARDEN, "warden"])
             .arg(leader.id().to_string())
             .arg(&root)
+            .arg(control_group)
             .stdin(Stdio::piped())
             // A group of its own, so that Ctrl-C at the terminal does not end it before it has cleaned up.
             .process_group(0)
             .spawn()
             .expect("sh runs");
-        Self { root, leader, warden }
+        Self {
+            root,
+            control_group: control_group.to_owned(),
+            leader,
+            warden,
+        }
+    }
+
+    pub(crate) fn control_group(&self) -> &str {
+        &self.control_group
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -1,7 +1,7 @@
 //! The certificates and the key a control plane starts with.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use rcgen::{
@@ -9,9 +9,9 @@ use rcgen::{
     SanType,
 };
 
-/// Writes `ca.crt`, `server.crt`/`.key` (for `address`), `admin.crt`/`.key` (group `system:masters`) and
+/// Writes `ca.crt`, `server.crt`/`.key` (for these addresses), `admin.crt`/`.key` (group `system:masters`) and
 /// `service-accounts.key`/`.pub`, with which the API server signs its tokens and checks them.
-pub(super) fn write(directory: &Path, address: IpAddr) {
+pub(super) fn write(directory: &Path, addresses: &[Ipv4Addr]) {
     let authority_key = KeyPair::generate().expect("a key");
     let mut authority = named("test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -21,10 +21,13 @@ pub(super) fn write(directory: &Path, address: IpAddr) {
     let authority = Issuer::new(authority, authority_key);
 
     let mut server = named("kube-apiserver");
-    server.subject_alt_names = vec![
-        SanType::IpAddress(address),
-        SanType::DnsName("localhost".try_into().expect("a name")),
-    ];
+    server.subject_alt_names = addresses
+        .iter()
+        .map(|address| SanType::IpAddress((*address).into()))
+        .collect();
+    server
+        .subject_alt_names
+        .push(SanType::DnsName("localhost".try_into().expect("a name")));
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     issue(directory, "server", &server, &authority);
 

@@ -418,3 +418,20 @@ fn extra_args_keep_values_such_as_false_and_zero() {
         assert!(manifests.contains(flag), "{flag}");
     }
 }
+
+/// Without a claim a new Pod serves before the old one ends. With one the old Pod has to end first, and a pause would only be longer.
+#[test]
+fn the_api_serves_on_while_a_new_pod_replaces_it_unless_that_waits_for_the_claim() {
+    for (more, overlap) in [
+        (&[][..], true),
+        (&["--set=connect.dataVolume.claim.create=true"][..], false),
+    ] {
+        let Some(manifests) = rendered(more) else { return };
+        let manifests = documents(&manifests);
+        let pod = &kinds(&manifests, "Deployment")[0]["spec"]["template"]["spec"];
+        let api = &pod["containers"][0];
+        assert_eq!(api["name"], "connect-api");
+        assert_eq!(api["lifecycle"]["preStop"].is_object(), overlap, "{api}");
+        assert_eq!(pod["terminationGracePeriodSeconds"] == 40, overlap, "{pod}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The commands of Anton's documentation, word for word.
 //!
-//! The cluster has no nodes, so no Pod runs. The commands that need a Pod are replaced:
+//! `tests/node/mission.rs` runs them with Pods on a real node, all as they are written. That needs root, and here the cluster has no
+//! nodes. The commands that need a Pod are replaced here:
 //!
 //! | command | replaced by |
 //! |---|---|

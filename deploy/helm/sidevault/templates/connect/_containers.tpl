@@ -43,7 +43,7 @@
     periodSeconds: 30
     initialDelaySeconds: 15
   {{- end }}
-  {{- if include "sidevault.shared" . }}
+  {{- if include "sidevault.overlap" . }}
   lifecycle:
     # Kubernetes sends new connections to the Pod until all nodes have learned that it ends. Until then it must accept them.
     preStop: { exec: { command: [sleep, "10"] } }

@@ -5,6 +5,11 @@
 {{- if .Values.store.postgres.existingSecret.name }}true{{ end -}}
 {{- end }}
 
+{{/* "true" if a new Pod serves before an old one ends, which is so unless they would have to share a claim. */}}
+{{- define "sidevault.overlap" -}}
+{{- if or (include "sidevault.shared" .) (include "sidevault.ephemeral" .) }}true{{ end -}}
+{{- end }}
+
 {{/* "true" if each api keeps a copy of the database. */}}
 {{- define "sidevault.replica" -}}
 {{- if and (include "sidevault.shared" .) .Values.store.postgres.replica.enabled }}true{{ end -}}
