@@ -123,6 +123,20 @@ def items(story, vault):
     story.ask("deleteItem", 404, names=[vault, item])
 
 
+def references(story, vault):
+    """A value, a file's content, and an error, in one request."""
+    made = story.ask("createItem", names=[vault], json=rich_item(vault)).json()
+    asked = [f"op://apps/{made['id']}/username", "op://FILES/login.yaml/x", "op://files/login/password", "op://apps/none/x", "x"]
+    results = story.ask("resolveReferences", json={"references": asked}).json()["results"]
+    story.check(results[0].get("value") == "ann", "a field is not resolved")
+    story.check(results[2].get("value") == "correct horse", "a field of a file's item is not resolved")
+    kinds = [result.get("error", {}).get("kind") for result in results]
+    story.check(kinds == [None, "itemNotFound", None, "itemNotFound", "parsing"], f"kinds {kinds}")
+    story.ask("resolveReferences", 400, json={"references": [1]})
+    story.ask("resolveReferences", 413, json={"references": ["x"] * 1001})
+    story.ask("deleteItem", 204, names=[vault, made["id"]])
+
+
 def caching(story, vault):
     plain = story.ask("createItem", names=[vault], json={"title": "Plain", "category": "SERVER"}).json()
     tag = story.ask("getItem", names=[vault, plain["id"]]).headers.get("ETag")
@@ -242,6 +256,7 @@ def main():
     story.ask("getVault", names=[vaults["apps"]])
     story.ask("getVault", names=[vaults["files"]])
     items(story, vaults["apps"])
+    references(story, vaults["apps"])
     caching(story, vaults["apps"])
     files(story, vaults["files"])
     events(story, vaults["apps"])

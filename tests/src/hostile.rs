@@ -5,6 +5,7 @@ mod json;
 mod oddities;
 mod patch;
 mod protocol;
+mod references;
 mod size;
 mod tokens;
 
@@ -132,6 +133,7 @@ pub fn cases(fixture: &HostileFixture) -> Vec<Case> {
         patch::cases(fixture),
         size::cases(fixture),
         protocol::cases(fixture),
+        references::cases(fixture),
         oddities::cases(fixture),
     ]
     .into_iter()

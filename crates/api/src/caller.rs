@@ -333,9 +333,17 @@ impl Caller {
         item: Option<ItemId>,
         version: Option<u32>,
     ) {
-        if self.context.is_recorded.swap(true, Ordering::Relaxed) {
-            return;
+        if !self.context.is_recorded.swap(true, Ordering::Relaxed) {
+            self.log(action, result, vault, item, version);
         }
+    }
+
+    /// Adds the read of an item to the activity log, for a request that reads several items and is carried out once.
+    pub(crate) fn record_item_read(&self, vault: VaultId, item: ItemId, version: u32) {
+        self.log(Action::Read, ActivityOutcome::Success, vault, Some(item), Some(version));
+    }
+
+    fn log(&self, action: Action, result: ActivityOutcome, vault: VaultId, item: Option<ItemId>, version: Option<u32>) {
         let kind = RecordKind::of(action, result);
         self.api.activity.record(&self.token.jti, kind, || ApiRequest {
             request_id: self.context.id.to_string(),

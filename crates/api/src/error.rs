@@ -57,6 +57,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the request can't be carried out for this token, however often it is sent.
+    pub(crate) fn is_clients(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     /// What to log: the cause of a server error, else the message.
     pub(crate) fn cause(&self) -> &str {
         self.cause.as_deref().unwrap_or(&self.message)

@@ -15,6 +15,18 @@ pub(crate) const MAX_LARGE_BODIES: usize = 8;
 /// How long a body may take to arrive. Above: 408.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many references a request to `/v1/resolve` may have. Above: 413.
+pub(crate) const MAX_REFERENCES: usize = 1000;
+
+/// The largest body of such a request, in bytes. Above: 413.
+pub(crate) const MAX_RESOLVE_BODY_BYTES: usize = 256 << 10;
+
+/// How many bytes the values in the response to such a request may have together. Above: 413.
+pub(crate) const MAX_RESOLVED_BYTES: usize = 4 << 20;
+
+/// How many bytes the items that are read for such a request may have together; they are read one after the other. Above: 413.
+pub(crate) const MAX_RESOLVED_ITEM_BYTES: usize = 32 << 20;
+
 /// The longest path and query, in bytes. Above: 414.
 pub(crate) const MAX_URI_BYTES: usize = 32 << 10;
 

@@ -17,7 +17,7 @@
 //! to no host but the given one.
 //!
 //! [`Client::versions`], [`Client::item_version`], [`Client::restore`] and [`Client::events`] exist in Sidevault only;
-//! other servers answer them with 404.
+//! other servers answer them with 404. [`Client::resolve_references`] works with all.
 
 mod activity;
 mod builder;
@@ -29,6 +29,7 @@ mod filter;
 mod health;
 mod items;
 mod lookup;
+mod references;
 mod sse;
 #[cfg(test)]
 mod testing;
@@ -46,6 +47,7 @@ pub use error::{ClientError, Kind};
 pub use events::{Event, EventKind, Events};
 pub use files::{FileContent, ResumePoint};
 pub use filter::Filter;
+pub use references::{ReferenceError, ReferenceResult, Secret};
 pub use sidevault_model as model;
 pub use unreachable::{Unreachable, UnreachableReason};
 pub use versions::ItemVersion;

@@ -4,7 +4,7 @@
 //! JSON of the Connect API (1.8.0 behaviour), so the store can seal that JSON and the api can send it as it is.
 //!
 //! These functions turn input into types that need no further checks: [`ItemInput::from_json`], [`patch::parse`],
-//! [`Filter::parse`], [`ItemId::parse`], [`Access::parse`].
+//! [`Filter::parse`], [`Reference::parse`], [`ItemId::parse`], [`Access::parse`].
 
 pub mod access;
 pub mod activity;
@@ -24,6 +24,7 @@ mod json;
 pub mod limits;
 pub mod patch;
 pub mod recipe;
+pub mod reference;
 pub mod section;
 mod text;
 pub mod time;
@@ -44,6 +45,7 @@ pub use ids::{FileId, InvalidId, ItemId, VaultId};
 pub use input::{Edit, FieldInput, ItemInput, SectionInput, UrlInput};
 pub use item::{Item, State};
 pub use recipe::{CharacterSet, Recipe};
+pub use reference::Reference;
 pub use section::{Section, SectionRef};
 pub use text::printable;
 pub use time::Timestamp;

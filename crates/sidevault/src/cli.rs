@@ -9,6 +9,8 @@ mod items;
 #[cfg(feature = "operator")]
 mod operator;
 #[cfg(feature = "server")]
+mod secrets;
+#[cfg(feature = "server")]
 mod server;
 
 use std::path::PathBuf;
@@ -23,9 +25,11 @@ pub(crate) use administration::{Doctor, Place, Store, Token, TokenCreate, Vault}
 #[cfg(feature = "server")]
 pub(crate) use backup::{Backup, BackupCommand, Restore};
 #[cfg(feature = "server")]
-pub(crate) use items::{Item, ItemCreate, ItemEdit, ItemList};
+pub(crate) use items::{InVault, Item, ItemCommand, ItemCreate, ItemEdit, ItemList};
 #[cfg(feature = "operator")]
 pub(crate) use operator::{Operator, without_ignored};
+#[cfg(feature = "server")]
+pub(crate) use secrets::{Document, DocumentCommand, Inject, Output, Read, Run};
 #[cfg(feature = "server")]
 pub(crate) use server::{Init, Quickstart, Sync};
 
@@ -123,8 +127,33 @@ pub(crate) enum Command {
     /// OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file that SIDEVAULT_TOKEN_FILE names) choose the server and the token.
     /// Without these variables, the commands ask the last `sidevault quickstart` that ran without --data and --ephemeral.
     #[cfg(feature = "server")]
-    #[command(subcommand)]
     Item(Item),
+    /// Print the value of a secret reference: op://VAULT/ITEM/[SECTION/]FIELD
+    #[cfg(feature = "server")]
+    Read(Read),
+    /// Run a command with the values of secret references in its environment
+    ///
+    /// Every variable whose value is a secret reference, in the environment and in the env files, is replaced by the value before the
+    /// command starts. If one of them has no value, the command does not start. The values are masked in the command's output.
+    #[cfg(feature = "server")]
+    Run(Run),
+    /// Replace the secret references in a template by their values
+    #[cfg(feature = "server")]
+    Inject(Inject),
+    /// Print the content of a document or of an item's file
+    #[cfg(feature = "server")]
+    Document(Document),
+    /// Understand the command line of 1Password's `op`, for programs that call it
+    ///
+    /// `sidevault op read REF` does what `op read REF` does with a Connect server, with the same output and the same errors. It is the
+    /// same if the program is called `op`, by a symbolic link. This is an independent implementation, and not 1Password's program.
+    #[cfg(feature = "server")]
+    #[command(disable_help_flag = true)]
+    Op {
+        /// The command line, as `op` takes it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Find out what is wrong with a server, and what to do about it
     ///
     /// Checks keys, data directory, store, tokens, ports, api and sync. The exit status is 7 if there is a fault, such as a

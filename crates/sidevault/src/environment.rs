@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 /// Connect's variables, and the ones its clients read.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 22] = [
     "OP_SESSION",
     "OP_HTTP_PORT",
     "OP_HTTPS_PORT",
@@ -29,6 +29,8 @@ const KNOWN: [&str; 20] = [
     "OP_VAULT",
     "OP_ACCOUNT",
     "OP_SERVICE_ACCOUNT_TOKEN",
+    "OP_FORMAT",
+    "OP_RUN_NO_MASKING",
 ];
 
 impl Environment {

@@ -37,6 +37,14 @@ pub(crate) enum Failure {
     /// A setting or a file that configures the program is wrong.
     #[error("{0}")]
     Config(String),
+    /// The command that `run` started ended with this status, or could not be started.
+    #[error("{}", message.as_deref().unwrap_or_default())]
+    Child {
+        /// The exit status.
+        code: u8,
+        /// Why it could not be started.
+        message: Option<String>,
+    },
     /// The reader of the output has closed the pipe, as `| head` does: no failure.
     #[error("nobody reads the output")]
     Unread,
@@ -57,13 +65,14 @@ impl Failure {
             Self::Integrity(_) => 8,
             // sysexits.h: EX_CONFIG.
             Self::Config(_) => 78,
+            Self::Child { code, .. } => *code,
         }
     }
 
     /// Prints the message on stderr, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Self::Unread => {}
+            Self::Unread | Self::Child { message: None, .. } => {}
             failure => eprintln!("sidevault: {failure}"),
         }
         ExitCode::from(self.code())

@@ -115,7 +115,7 @@ impl<'a> Source<'a> {
 
 /// What is wrong with a `--field`. No message quotes what stands behind `=`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Flaw {
+pub(crate) enum Flaw {
     #[error("write the label, `=` and the value: --field username=admin")]
     NoValue,
     #[error("the field's label is missing in front of `=`")]
@@ -220,7 +220,7 @@ impl fmt::Debug for FieldArgument {
 }
 
 /// A field's type by Connect's word, or by one of the two words of the `op` command that differ.
-fn field_type(word: &str) -> Result<FieldType, Flaw> {
+pub(crate) fn field_type(word: &str) -> Result<FieldType, Flaw> {
     match word {
         "text" => Ok(FieldType::String),
         "password" => Ok(FieldType::Concealed),
@@ -235,7 +235,7 @@ fn known_types() -> String {
 }
 
 /// A recipe: `letters,digits,20`. An empty text is 32 characters of all sets.
-fn recipe(text: &str) -> Result<Recipe, Flaw> {
+pub(crate) fn recipe(text: &str) -> Result<Recipe, Flaw> {
     let mut length = Recipe::DEFAULT_LENGTH;
     let mut sets = Vec::new();
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {

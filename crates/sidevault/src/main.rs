@@ -23,8 +23,14 @@ mod installation;
 mod listening;
 mod logs;
 #[cfg(feature = "server")]
+mod op;
+#[cfg(feature = "server")]
 mod output;
 mod roles;
+#[cfg(feature = "server")]
+mod secrets;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "server")]
 mod settings;
 mod signals;
@@ -45,7 +51,17 @@ use crate::logs::LogSettings;
 const UNFINISHED_READS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let arguments = roles::arguments(std::env::args_os());
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    #[cfg(feature = "server")]
+    if let Some(failed) = secrets::terminal::in_new_session(&arguments) {
+        return failed;
+    }
+    let arguments = roles::arguments(arguments);
+    // `op` has its own rules for flags, errors and standard error.
+    #[cfg(feature = "server")]
+    if arguments.get(1).is_some_and(|word| word == "op") {
+        return op::main(arguments.into_iter().skip(2).collect());
+    }
     #[cfg(feature = "operator")]
     let (arguments, ignored) = cli::without_ignored(arguments);
     #[cfg(not(feature = "operator"))]
@@ -135,6 +151,14 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         Command::Restore(arguments) => commands::restore::run(arguments, environment).await,
         #[cfg(feature = "server")]
         Command::Item(command) => commands::item::run(command, environment).await,
+        #[cfg(feature = "server")]
+        Command::Read(arguments) => commands::read::run(arguments, environment).await,
+        #[cfg(feature = "server")]
+        Command::Run(arguments) => commands::run::run(arguments, environment).await,
+        #[cfg(feature = "server")]
+        Command::Inject(arguments) => commands::inject::run(arguments, environment).await,
+        #[cfg(feature = "server")]
+        Command::Document(arguments) => commands::document::run(arguments, environment).await,
         #[cfg(feature = "server")]
         Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,
         // `run` has carried out the others.

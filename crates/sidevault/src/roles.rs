@@ -1,5 +1,5 @@
 //! The program's name may choose the command. The container images of api, sync and operator hold the same program under
-//! another name, because neither 1Password's chart nor its examples pass a command.
+//! another name, because neither 1Password's chart nor its examples pass a command. `op` is a link that users make.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -10,6 +10,7 @@ fn role(program: &OsStr) -> Option<&'static str> {
         "sidevault-api" => Some("api"),
         "sidevault-sync" => Some("sync"),
         "sidevault-operator" => Some("operator"),
+        "op" => Some("op"),
         _ => None,
     }
 }

@@ -139,7 +139,7 @@ impl OneVersion for Details<'_> {
         let mut shown = Vec::with_capacity(files.len());
         for file in files {
             let content = if self.inline {
-                let Some(bytes) = whole(caller, vault, &file).await? else {
+                let Some(bytes) = inlined(caller, vault, &file).await? else {
                     return Ok(None);
                 };
                 Some(STANDARD.encode(bytes))
@@ -275,8 +275,8 @@ fn wants_inline(uri: &Uri) -> Result<bool, ApiError> {
     }
 }
 
-/// The content of a small file. None if it was replaced since the item was read.
-async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Vec<u8>>, ApiError> {
+/// The content of a file that is small enough to be shown inline. None if it was replaced since the item was read.
+async fn inlined(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Vec<u8>>, ApiError> {
     if file.size > caller.api.config.inline_file_bytes {
         return Err(ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -284,6 +284,11 @@ async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Ve
              /v1/vaults/{vaultUUID}/items/{itemUUID}/files/{fileUUID}/content endpoint instead.",
         ));
     }
+    whole(caller, vault, file).await
+}
+
+/// The whole content of a file, whose size the caller has checked. None if it was replaced since the item was read.
+pub(super) async fn whole(caller: &Caller, vault: VaultId, file: &File) -> Result<Option<Vec<u8>>, ApiError> {
     let content = content_of(file)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default());
     while (bytes.len() as u64) < file.size {

@@ -76,7 +76,7 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
 }
 
 /// The active items with this title. If there are none, the item with this id: the op CLI looks for an id by a title filter.
-async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
+pub(super) async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = caller
         .store()
         .await?

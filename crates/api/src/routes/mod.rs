@@ -7,6 +7,7 @@ mod files;
 mod items;
 mod path;
 mod query;
+mod resolve;
 mod status;
 mod vaults;
 mod versions;
@@ -55,6 +56,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             "/v1/vaults/{vault}/items/{item}/files/{file}/content",
             get(files::content),
         )
+        .route("/v1/resolve", post(resolve::resolve))
         .route("/heartbeat", get(status::heartbeat))
         .route("/v1/heartbeat", get(status::heartbeat))
         .route("/health", get(status::health))

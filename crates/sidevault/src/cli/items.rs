@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::fields::FieldText;
+use crate::server::Connection;
 
 /// The vault that the item is in.
 #[derive(Debug, Args)]
@@ -14,9 +15,18 @@ pub(crate) struct InVault {
     pub(crate) vault: String,
 }
 
+/// Arguments of `item`.
+#[derive(Debug, Args)]
+pub(crate) struct Item {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(subcommand)]
+    pub(crate) command: ItemCommand,
+}
+
 /// The commands of `item`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Item {
+pub(crate) enum ItemCommand {
     /// List a vault's items
     List(ItemList),
     /// Show an item, or one of its fields
@@ -28,6 +38,9 @@ pub(crate) enum Item {
         /// Print the value of this field and nothing else: LABEL or SECTION.LABEL
         #[arg(long, value_name = "LABEL", conflicts_with = "json")]
         field: Option<String>,
+        /// Print the current one-time password and nothing else
+        #[arg(long, conflicts_with_all = ["json", "field"])]
+        otp: bool,
         /// Show concealed values too
         #[arg(long)]
         reveal: bool,
@@ -102,6 +115,9 @@ pub(crate) struct ItemList {
     /// Only items that have this tag; may be given more than once: items that have all of them
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
+    /// Only items of this category: LOGIN, API_CREDENTIAL, ...
+    #[arg(long)]
+    pub(crate) category: Option<String>,
     /// Only items that this filter selects, as in the REST API's `filter`
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Option<String>,

@@ -1,16 +1,13 @@
 //! `sidevault item`: items, through any Connect server.
 
-mod edit;
-mod server;
-mod show;
-
-pub(crate) use server::{DEFAULT_HOST, host, token};
+pub(crate) mod edit;
+pub(crate) mod show;
 
 use std::io::Read as _;
 use std::path::Path;
 
 use sidevault_client::Filter;
-use sidevault_model::{Item, ItemInput, Section, SectionInput, UrlInput};
+use sidevault_model::{Category, Item, ItemInput, Section, SectionInput, UrlInput};
 
 use crate::cli::{self, ItemCreate, ItemList};
 use crate::environment::Environment;
@@ -18,20 +15,21 @@ use crate::exit::Failure;
 use crate::fields::{self, Content, FieldArgument};
 use crate::input;
 use crate::output::{self, Table};
-use server::Server;
+use crate::server::Server;
 
 /// The largest item that is read from a file or from standard input, in bytes: more than any server takes.
 const MAX_ITEM_BYTES: u64 = 32 << 20;
 
 /// Runs one of the sub-commands.
-pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result<(), Failure> {
-    let server = Server::connect(environment)?;
-    match command {
-        cli::Item::List(arguments) => list(&server, arguments).await,
-        cli::Item::Get {
+pub(crate) async fn run(arguments: cli::Item, environment: &Environment) -> Result<(), Failure> {
+    let server = Server::connect(&arguments.connection, environment)?;
+    match arguments.command {
+        cli::ItemCommand::List(arguments) => list(&server, arguments).await,
+        cli::ItemCommand::Get {
             item,
             vault,
             field,
+            otp,
             reveal,
             version,
             json,
@@ -42,14 +40,15 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
                 found = earlier.map_err(|error| server.failure(error))?;
             }
             match (field, json) {
+                _ if otp => output::line(&show::one_time_password(&found)?),
                 (Some(name), _) => show::field(&found, &name),
                 (None, true) => output::json(&found),
                 (None, false) => show::item(&found, &server.vault_for_people(found.vault).await, reveal),
             }
         }
-        cli::Item::Create(arguments) => create(&server, arguments).await,
-        cli::Item::Edit(arguments) => edit::run(&server, arguments).await,
-        cli::Item::Delete { item, vault, yes } => {
+        cli::ItemCommand::Create(arguments) => create(&server, arguments).await,
+        cli::ItemCommand::Edit(arguments) => edit::run(&server, arguments).await,
+        cli::ItemCommand::Delete { item, vault, yes } => {
             let found = server.item(&vault.vault, &item).await?;
             let title = sidevault_model::printable(&found.title);
             if !yes {
@@ -62,8 +61,8 @@ pub(crate) async fn run(command: cli::Item, environment: &Environment) -> Result
             deleted.map_err(|error| server.failure(error))?;
             output::line(&format!("deleted {} {title}", found.id))
         }
-        cli::Item::History { item, vault, json } => history(&server, &vault.vault, &item, json).await,
-        cli::Item::Restore { item, vault, version } => {
+        cli::ItemCommand::History { item, vault, json } => history(&server, &vault.vault, &item, json).await,
+        cli::ItemCommand::Restore { item, vault, version } => {
             let found = server.item(&vault.vault, &item).await?;
             let restored = server.client.restore(found.vault, found.id, version).await;
             restored.map_err(|error| server.failure(error))?;
@@ -81,6 +80,9 @@ async fn list(server: &Server, arguments: ItemList) -> Result<(), Failure> {
     let vault = server.vault(&arguments.vault.vault).await?;
     let tags = arguments.tags.iter().map(|tag| Filter::tag(tag).as_str().to_owned());
     let mut conditions: Vec<String> = tags.collect();
+    if let Some(category) = &arguments.category {
+        conditions.push(format!("category eq \"{}\"", category_word(category)?));
+    }
     if let Some(filter) = arguments.filter {
         // Not every Connect server knows parentheses, so they are only there if something is combined.
         conditions.push(if conditions.is_empty() {
@@ -107,6 +109,23 @@ async fn list(server: &Server, arguments: ItemList) -> Result<(), Failure> {
         ]);
     }
     table.print()
+}
+
+/// A category's word in the API: `api_credential` and `API Credential` mean `API_CREDENTIAL`.
+pub(crate) fn category_word(text: &str) -> Result<&'static str, Failure> {
+    let word = text.trim().replace([' ', '-'], "_");
+    match Category::from_word(&word) {
+        Some(category) => Ok(category.as_str()),
+        None => Err(Failure::Usage(format!(
+            "no category \"{}\"; there are {}",
+            sidevault_model::printable(text),
+            Category::ALL
+                .iter()
+                .map(|known| known.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+    }
 }
 
 async fn history(server: &Server, vault: &str, item: &str, json: bool) -> Result<(), Failure> {
@@ -142,10 +161,7 @@ async fn create(server: &Server, arguments: ItemCreate) -> Result<(), Failure> {
     input.category.get_or_insert_with(|| "LOGIN".to_owned());
     input.tags.extend(arguments.tags);
     input.urls.extend(urls(arguments.urls, input.urls.is_empty()));
-    for field in &fields {
-        let section = section_for(field, &mut input.sections);
-        input.fields.push(field.to_input(section));
-    }
+    add_fields(&mut input, &fields);
     let vault = server.vault(&arguments.vault.vault).await?;
     // The file may come from another vault or another server.
     input.vault = Some(vault.to_string());
@@ -168,8 +184,16 @@ async fn create(server: &Server, arguments: ItemCreate) -> Result<(), Failure> {
     written(&made, "created", arguments.json)
 }
 
+/// Adds fields to a new item.
+pub(crate) fn add_fields(input: &mut ItemInput, fields: &[FieldArgument]) {
+    for field in fields {
+        let section = section_for(field, &mut input.sections);
+        input.fields.push(field.to_input(section));
+    }
+}
+
 /// Addresses as a request holds them. `first_is_primary`: the item has no other address.
-fn urls(hrefs: Vec<String>, first_is_primary: bool) -> impl Iterator<Item = UrlInput> {
+pub(crate) fn urls(hrefs: Vec<String>, first_is_primary: bool) -> impl Iterator<Item = UrlInput> {
     hrefs.into_iter().enumerate().map(move |(index, href)| UrlInput {
         primary: first_is_primary && index == 0,
         href,
@@ -197,7 +221,7 @@ fn new_section(label: &str) -> SectionInput {
 }
 
 /// The label of a field's section, empty for a field outside any section.
-fn section_label<'a>(sections: &'a [Section], id: Option<&str>) -> &'a str {
+pub(crate) fn section_label<'a>(sections: &'a [Section], id: Option<&str>) -> &'a str {
     let section = sections.iter().find(|section| Some(section.id.as_str()) == id);
     section.map_or("", |section| section.label.as_str())
 }

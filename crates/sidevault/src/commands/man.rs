@@ -12,9 +12,16 @@ use crate::cli::Cli;
 use crate::exit::{EXIT_STATUS, Failure};
 
 /// Environment variables of the commands that people type. The daemons' variables are on their own pages.
-const ENVIRONMENT: [(&str, &str); 9] = [
-    ("OP_CONNECT_HOST", "the server's address, for item and doctor"),
-    ("OP_CONNECT_TOKEN", "the access token, for item and doctor"),
+const ENVIRONMENT: [(&str, &str); 10] = [
+    (
+        "OP_CONNECT_HOST",
+        "the server's address, for item, read, run, inject, document, op and doctor",
+    ),
+    ("OP_CONNECT_TOKEN", "the access token, for the same commands"),
+    (
+        "OP_FORMAT, OP_RUN_NO_MASKING",
+        "for op: json, as --format json; true, as op run --no-masking",
+    ),
     (
         "SIDEVAULT_TOKEN_FILE",
         "a file with the access token, read if OP_CONNECT_TOKEN is not set",
@@ -66,7 +73,7 @@ const FILES: [(&str, &str); 5] = [
     ("revoked-tokens", "the revocation list, beside the credentials"),
 ];
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 10] = [
     (
         "sidevault quickstart",
         "starts a server with keys, a store, a token and a sample item",
@@ -83,6 +90,22 @@ const EXAMPLES: [(&str, &str); 6] = [
     (
         "sidevault token create ci --vault secrets=read --expires 90d --out ci.token",
         "makes a token and writes it to a new file",
+    ),
+    (
+        "sidevault read op://secrets/postgres-database/password",
+        "prints the value that a secret reference names",
+    ),
+    (
+        "sidevault run --env-file .env -- ./server",
+        "starts a program with the values of the references in .env, and masks them in its output",
+    ),
+    (
+        "sidevault inject -i config.yaml.tpl -o config.yaml",
+        "writes a file from a template with secret references",
+    ),
+    (
+        "ln -s $(command -v sidevault) ~/.local/bin/op",
+        "lets programs that call 1Password's op call Sidevault, which is an independent implementation",
     ),
     ("sidevault doctor", "finds out what is wrong, and what to do about it"),
 ];
@@ -104,9 +127,22 @@ fn write_pages(cli: clap::Command, dir: &Path) -> io::Result<()> {
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().cloned());
         let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-        std::fs::write(dir.join(format!("{name}.1")), render(&Man::new(command))?)?;
+        std::fs::write(dir.join(format!("{name}.1")), command_page(command)?)?;
     }
     Ok(())
+}
+
+/// The page of a command. Its status and its environment are those of the whole program.
+fn command_page(command: clap::Command) -> io::Result<Vec<u8>> {
+    let mut page = render(&Man::new(command))?;
+    for part in [
+        section("ENVIRONMENT", &ENVIRONMENT),
+        section("FILES", &FILES),
+        section("EXIT STATUS", &EXIT_STATUS),
+    ] {
+        page.extend(part.into_bytes());
+    }
+    Ok(page)
 }
 
 /// The page of the whole program.
@@ -128,7 +164,8 @@ fn render(man: &Man) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render(&mut page)?;
     let page = String::from_utf8_lossy(&page);
-    // The generator calls the text behind the options EXTRA; manual pages call it NOTES.
+    // The generator calls the text behind the options EXTRA; manual pages call it NOTES, or EXAMPLES.
+    let page = page.replace("\n.SH EXTRA\nExamples:\n", "\n.SH EXAMPLES\n");
     Ok(page.replace("\n.SH EXTRA\n", "\n.SH NOTES\n").into_bytes())
 }
 

@@ -8,7 +8,11 @@ pub(crate) mod completion;
 #[cfg(feature = "server")]
 pub(crate) mod doctor;
 #[cfg(feature = "server")]
+pub(crate) mod document;
+#[cfg(feature = "server")]
 pub(crate) mod init;
+#[cfg(feature = "server")]
+pub(crate) mod inject;
 #[cfg(feature = "server")]
 pub(crate) mod item;
 pub(crate) mod man;
@@ -17,7 +21,11 @@ pub(crate) mod operator;
 #[cfg(feature = "server")]
 pub(crate) mod quickstart;
 #[cfg(feature = "server")]
+pub(crate) mod read;
+#[cfg(feature = "server")]
 pub(crate) mod restore;
+#[cfg(feature = "server")]
+pub(crate) mod run;
 #[cfg(feature = "server")]
 pub(crate) mod store;
 #[cfg(feature = "server")]

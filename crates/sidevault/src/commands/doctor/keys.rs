@@ -7,9 +7,9 @@ use sidevault_keys::{Credentials, CredentialsError, TokenError};
 use sidevault_model::Timestamp;
 
 use super::Findings;
-use crate::commands::item::token;
 use crate::environment::Environment;
 use crate::installation::Installation;
+use crate::server::token;
 
 /// A token that expires within so many milliseconds (14 days) is a warning.
 const SOON: i64 = 14 * 24 * 3600 * 1000;

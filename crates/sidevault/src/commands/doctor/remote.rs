@@ -6,9 +6,9 @@ use sidevault_client::{Client, ClientBuilder, ClientError};
 use sidevault_model::{Dependency, DependencyStatus, printable};
 
 use super::{Advice, Findings};
-use crate::commands::item::{DEFAULT_HOST, host, token};
 use crate::environment::Environment;
 use crate::installation::Installation;
+use crate::server::{DEFAULT_HOST, host, token};
 use crate::settings::{Role, Settings, TlsSetting};
 
 /// Checks whether the api answers, and the state of each part that `/health` lists. Returns whether an api listens.

@@ -3,11 +3,11 @@
 use sidevault_model::patch::{Op, Operation, escape};
 use sidevault_model::{FieldType, Item, SectionInput, recipe};
 
-use super::server::Server;
 use super::{new_section, read_item, show, urls, written};
 use crate::cli::ItemEdit;
 use crate::exit::Failure;
 use crate::fields::{self, Content, FieldArgument};
+use crate::server::Server;
 
 pub(super) async fn run(server: &Server, arguments: ItemEdit) -> Result<(), Failure> {
     let item = server.item(&arguments.vault.vault, &arguments.item).await?;
@@ -33,7 +33,11 @@ pub(super) async fn run(server: &Server, arguments: ItemEdit) -> Result<(), Fail
     written(&changed, what, arguments.json)
 }
 
-fn operations(item: &Item, arguments: &ItemEdit, fields: &[FieldArgument]) -> Result<Vec<Operation>, Failure> {
+pub(crate) fn operations(
+    item: &Item,
+    arguments: &ItemEdit,
+    fields: &[FieldArgument],
+) -> Result<Vec<Operation>, Failure> {
     let mut operations = Vec::new();
     if let Some(title) = &arguments.title {
         operations.push(operation(Op::Replace, "/title", Some(title.as_str().into())));

@@ -1,7 +1,7 @@
 //! Prints an item, or one of its fields, for people.
 
 use sidevault_model::filter::fold;
-use sidevault_model::{Field, FieldType, Item, Purpose};
+use sidevault_model::{Field, FieldType, Item, Purpose, Timestamp, totp};
 
 use super::section_label;
 use crate::exit::Failure;
@@ -12,7 +12,7 @@ use crate::output::{self, Table};
 const CONCEALED: &str = "********";
 
 /// Prints the whole item; concealed values only with `reveal`. `vault` is the vault's name and id.
-pub(super) fn item(item: &Item, vault: &str, reveal: bool) -> Result<(), Failure> {
+pub(crate) fn item(item: &Item, vault: &str, reveal: bool) -> Result<(), Failure> {
     output::line(&format!("id        {}", item.id))?;
     output::line(&format!("title     {}", sidevault_model::printable(&item.title)))?;
     output::line(&format!("vault     {vault}"))?;
@@ -53,7 +53,7 @@ pub(super) fn item(item: &Item, vault: &str, reveal: bool) -> Result<(), Failure
     table.print()
 }
 
-fn is_concealed(field: &Field) -> bool {
+pub(crate) fn is_concealed(field: &Field) -> bool {
     let hidden = [
         FieldType::Concealed,
         FieldType::Otp,
@@ -68,14 +68,29 @@ fn section_of<'a>(item: &'a Item, field: &Field) -> &'a str {
     section_label(&item.sections, id)
 }
 
+/// The current one-time password of the item's first field that gives one.
+pub(crate) fn one_time_password(item: &Item) -> Result<String, Failure> {
+    let fields = item.fields.iter().filter(|field| field.field_type == FieldType::Otp);
+    let code = fields
+        .filter_map(|field| totp::code(&field.value, Timestamp::now()))
+        .next();
+    code.ok_or_else(|| {
+        Failure::NotFound(format!(
+            "item {} \"{}\" has no field with one-time passwords",
+            item.id,
+            sidevault_model::printable(&item.title)
+        ))
+    })
+}
+
 /// Prints the value of the field with this name as it is, and nothing else.
-pub(super) fn field(item: &Item, name: &str) -> Result<(), Failure> {
+pub(crate) fn field(item: &Item, name: &str) -> Result<(), Failure> {
     output::line(&find(item, &FieldName::parse(name))?.value)
 }
 
 /// The only field that fits best: one with this label, in this case; else the field with this id; else a label in
 /// another case; else a section and a label.
-pub(super) fn find<'a>(item: &'a Item, name: &FieldName) -> Result<&'a Field, Failure> {
+pub(crate) fn find<'a>(item: &'a Item, name: &FieldName) -> Result<&'a Field, Failure> {
     let (whole, folded) = (name.whole.as_str(), fold(&name.whole));
     let section = name.section.as_deref().map(fold);
     let label = fold(&name.label);

@@ -1,4 +1,4 @@
-//! The server and the token that `sidevault item` uses, and errors that name them.
+//! The Connect server and the token that commands use, and errors that name them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,18 @@ use crate::installation::{TOKEN_FILE, URL_FILE, quickstart_directory};
 
 /// The address of a server that runs with the default port on this machine.
 pub(crate) const DEFAULT_HOST: &str = "http://localhost:8080";
+
+/// The server and the token, as flags name them.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct Connection {
+    /// The server's address, instead of OP_CONNECT_HOST
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) host: Option<String>,
+    /// A file with the token, instead of OP_CONNECT_TOKEN and SIDEVAULT_TOKEN_FILE
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) token_file: Option<PathBuf>,
+}
 
 /// The server's address: OP_CONNECT_HOST, else the address on which a quickstart with this data directory listened last.
 pub(crate) fn host(environment: &Environment, data: &Path) -> Option<String> {
@@ -30,6 +42,8 @@ pub(crate) enum TokenSource {
     Variable,
     /// The file that SIDEVAULT_TOKEN_FILE names.
     File(PathBuf),
+    /// The file that `--token-file` names.
+    Flag(PathBuf),
     /// The token file of a quickstart.
     Quickstart(PathBuf),
 }
@@ -39,7 +53,7 @@ impl fmt::Display for TokenSource {
         match self {
             Self::Variable => f.write_str("OP_CONNECT_TOKEN"),
             Self::File(path) => write!(f, "SIDEVAULT_TOKEN_FILE ({})", path.display()),
-            Self::Quickstart(path) => write!(f, "{}", path.display()),
+            Self::Flag(path) | Self::Quickstart(path) => write!(f, "{}", path.display()),
         }
     }
 }
@@ -65,30 +79,48 @@ pub(crate) fn token(environment: &Environment, data: &Path) -> Result<(String, T
 }
 
 /// A Connect server, as the environment names it.
-pub(super) struct Server {
-    pub(super) client: Client,
+pub(crate) struct Server {
+    pub(crate) client: Client,
     host: String,
     token: TokenSource,
 }
 
 impl Server {
-    pub(super) fn connect(environment: &Environment) -> Result<Self, Failure> {
+    pub(crate) fn connect(connection: &Connection, environment: &Environment) -> Result<Self, Failure> {
         let data = quickstart_directory(environment);
-        let named = environment.get("OP_CONNECT_HOST").is_some();
-        let host = host(environment, &data).unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        let (jwt, token) = token(environment, &data)?;
+        let (named, name) = match &connection.host {
+            Some(host) => (Some(host.clone()), "--host"),
+            None => (environment.get("OP_CONNECT_HOST").map(str::to_owned), "OP_CONNECT_HOST"),
+        };
+        let is_named = named.is_some();
+        let host = named
+            .or_else(|| host(environment, &data))
+            .unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let (jwt, token) = match &connection.token_file {
+            Some(path) => {
+                let token = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::Usage(format!("--token-file {}: {error}", path.display())))?;
+                (token, TokenSource::Flag(path.clone()))
+            }
+            None => token(environment, &data)?,
+        };
         let client = ClientBuilder::new(host.clone(), jwt)
             .user_agent(concat!("sidevault/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| match (error, named) {
-                (ClientError::Config(why), true) => Failure::Usage(format!("OP_CONNECT_HOST: {why}")),
+            .map_err(|error| match (error, is_named) {
+                (ClientError::Config(why), true) => Failure::Usage(format!("{name}: {why}")),
                 (error, _) => error.into(),
             })?;
         Ok(Self { client, host, token })
     }
 
+    /// The server's address.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The error, with the server, and with the token if it is refused.
-    pub(super) fn failure(&self, error: ClientError) -> Failure {
+    pub(crate) fn failure(&self, error: ClientError) -> Failure {
         let (host, token) = (&self.host, &self.token);
         // For a 401 this text names the server.
         let what = error.to_string();
@@ -105,7 +137,7 @@ impl Server {
     }
 
     /// The vault's id. An id is taken as it is, without asking the server: a token that may only write can't look it up.
-    pub(super) async fn vault(&self, vault: &str) -> Result<VaultId, Failure> {
+    pub(crate) async fn vault(&self, vault: &str) -> Result<VaultId, Failure> {
         if let Ok(id) = VaultId::parse(vault) {
             return Ok(id);
         }
@@ -116,7 +148,7 @@ impl Server {
     }
 
     /// The item with this title or id, in the vault with this name or id.
-    pub(super) async fn item(&self, vault: &str, item: &str) -> Result<Item, Failure> {
+    pub(crate) async fn item(&self, vault: &str, item: &str) -> Result<Item, Failure> {
         match self.client.resolve(vault, item).await {
             Ok(found) => Ok(found),
             Err(error) => Err(self.not_found(error, vault, item).await),
@@ -124,7 +156,7 @@ impl Server {
     }
 
     /// A vault's name for people: its id, if the token can't read the name.
-    pub(super) async fn vault_for_people(&self, id: VaultId) -> String {
+    pub(crate) async fn vault_for_people(&self, id: VaultId) -> String {
         match self.client.vault(id).await {
             Ok(vault) => format!("{} ({id})", printable(&vault.name)),
             Err(_) => id.to_string(),
@@ -132,7 +164,7 @@ impl Server {
     }
 
     /// The ids of a vault's items with this title. Empty if the token may not read them.
-    pub(super) async fn ids_with_title(&self, vault: VaultId, title: &str) -> Vec<String> {
+    pub(crate) async fn ids_with_title(&self, vault: VaultId, title: &str) -> Vec<String> {
         let items = self.client.items(vault, Some(&Filter::title(title))).await;
         let folded = fold(title);
         let same = items.unwrap_or_default().into_iter();

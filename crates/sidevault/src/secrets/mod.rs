@@ -1,0 +1,100 @@
+//! What `read`, `run` and `inject` share, with each other and with the `op` command.
+
+pub(crate) mod child;
+pub(crate) mod dotenv;
+pub(crate) mod mask;
+pub(crate) mod output_file;
+pub(crate) mod template;
+pub(crate) mod terminal;
+pub(crate) mod variables;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sidevault_client::{Client, ClientError, ReferenceError, Secret};
+use sidevault_model::Reference;
+use sidevault_model::reference::UnresolvedKind;
+
+use crate::exit::Failure;
+use template::Part;
+
+/// The values of references. Every reference is asked for once.
+pub(crate) struct Secrets(HashMap<String, Secret>);
+
+/// Why references have no values.
+pub(crate) enum Unavailable {
+    /// The server as a whole.
+    Server(ClientError),
+    /// The first reference without a value.
+    Reference(Box<Reference>, Box<ReferenceError>),
+}
+
+impl Secrets {
+    /// Asks for all references of these parts.
+    ///
+    /// # Errors
+    /// If one of them has no value.
+    pub(crate) async fn of(client: &Client, parts: impl Iterator<Item = &Part>) -> Result<Self, Unavailable> {
+        let mut wanted = Vec::new();
+        let mut known = HashMap::new();
+        for part in parts {
+            if let Part::Reference(reference) = part
+                && known.insert(reference.to_string(), ()).is_none()
+            {
+                wanted.push(reference.clone());
+            }
+        }
+        let mut secrets = HashMap::with_capacity(wanted.len());
+        if !wanted.is_empty() {
+            let results = client.resolve_references(&wanted).await.map_err(Unavailable::Server)?;
+            for (reference, result) in wanted.into_iter().zip(results) {
+                let text = reference.to_string();
+                let secret = result.map_err(|error| Unavailable::Reference(reference.into(), error.into()))?;
+                secrets.insert(text, secret);
+            }
+        }
+        Ok(Self(secrets))
+    }
+
+    /// Of text without references.
+    pub(crate) fn none() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// The bytes that a part stands for.
+    pub(crate) fn bytes<'a>(&'a self, part: &'a Part) -> &'a [u8] {
+        match part {
+            Part::Text(text) => text.as_bytes(),
+            Part::Reference(reference) => self.0.get(&reference.to_string()).map_or(b"", Secret::as_bytes),
+        }
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(Secret::as_bytes)
+    }
+}
+
+/// Whether a path means standard input. A socket, which Node.js gives its children, can't be opened by such a path.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
+        .iter()
+        .any(|known| path == Path::new(known))
+}
+
+/// The failure of one reference, for people. It names the reference.
+pub(crate) fn failure(reference: &str, error: &ReferenceError) -> Failure {
+    let message = format!("{}: {error}", sidevault_model::printable(reference));
+    match error.error.kind {
+        UnresolvedKind::Parsing => Failure::Usage(message),
+        UnresolvedKind::VaultNotFound
+        | UnresolvedKind::ItemNotFound
+        | UnresolvedKind::FieldNotFound
+        | UnresolvedKind::NoMatchingSections
+        | UnresolvedKind::AttributeNotFound => Failure::NotFound(message),
+        UnresolvedKind::TooManyVaults | UnresolvedKind::TooManyItems | UnresolvedKind::TooManyMatchingFields => {
+            Failure::Conflict(message)
+        }
+        _ => Failure::Failed(message),
+    }
+}
