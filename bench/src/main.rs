@@ -10,6 +10,7 @@
     reason = "a benchmark that can't go on stops"
 )]
 
+mod commands;
 mod compare;
 mod fixture;
 mod load;
@@ -25,12 +26,13 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 
 /// The parts, in the order in which they run. Those with `postgres` need PostgreSQL on this machine.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "reads",
     "growth",
     "writes",
     "propagation",
     "start",
+    "commands",
     "postgres-reads",
     "postgres-writes",
     "postgres-failover",
@@ -69,6 +71,7 @@ async fn main() {
             "writes" => single::writes(round).await,
             "propagation" => single::propagation(if quick { 50 } else { 200 }).await,
             "start" => single::first_answer(100_000).await,
+            "commands" => commands::secrets(if quick { 20 } else { 100 }).await,
             _ => {
                 // A server for each part, so that each begins with an empty one.
                 let Some(server) = postgres::server() else { continue };
