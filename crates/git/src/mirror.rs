@@ -179,7 +179,7 @@ impl Check {
         let tip = remote.tip(&self.settings.reference)?;
         let objects = self.dir.join(OBJECTS);
         if let Some(served) = self.served.clone()
-            && served.tip == tip.object.to_string()
+            && ObjectId::from_hex(served.tip.as_bytes()).is_ok_and(|known| known == tip.object)
         {
             return self.unchanged(served, tip, &objects);
         }

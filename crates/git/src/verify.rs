@@ -50,7 +50,7 @@ fn find_line(text: &[u8], words: &[u8]) -> Option<usize> {
             .filter(|(_, byte)| **byte == b'\n')
             .map(|(at, _)| at + 1),
     );
-    starts.filter(|at| text[*at..].starts_with(words)).last()
+    starts.rev().find(|at| text[*at..].starts_with(words))
 }
 
 fn check(allowed: &str, armored: &[u8], signed: &[u8], at: i64) -> Result<String, String> {
