@@ -36,7 +36,20 @@ impl Sops {
     /// # Panics
     /// If age-keygen fails.
     pub fn key(&self) -> Key {
+        self.keygen(&[])
+    }
+
+    /// Makes a post-quantum age key.
+    ///
+    /// # Panics
+    /// If age-keygen fails.
+    pub fn post_quantum_key(&self) -> Key {
+        self.keygen(&["-pq"])
+    }
+
+    fn keygen(&self, arguments: &[&str]) -> Key {
         let output = Command::new(self.tools.join("age-keygen"))
+            .args(arguments)
             .output()
             .expect("age-keygen runs");
         let secret = String::from_utf8_lossy(&output.stdout).into_owned();

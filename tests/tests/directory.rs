@@ -682,3 +682,34 @@ fn a_file_of_100_mb_is_streamed() {
     );
     assert!(most.iter().all(|most| *most < MEMORY_LIMIT), "{most:?} bytes");
 }
+
+#[test]
+fn post_quantum_keys_of_a_command_are_used_and_replaced_without_a_restart() {
+    let Some(sops) = Sops::find() else { return };
+    let (first, second) = (sops.post_quantum_key(), sops.post_quantum_key());
+    let pair = ServerPair::prepare(
+        &[
+            "--dir",
+            "{root}/secrets",
+            "--age-key-file",
+            "{root}/keys/one",
+            "--age-key-file",
+            "{root}/keys/two",
+        ],
+        &[("SOPS_AGE_KEY_CMD", "cat '{root}/keys/command'")],
+    );
+    fs::write(pair.path("keys/one"), "# none yet\n").unwrap();
+    fs::write(pair.path("keys/two"), "# none yet\n").unwrap();
+    fs::write(pair.path("keys/command"), &first.secret).unwrap();
+    let mut server = TestServer { pair, sops, key: first };
+    server.seal("db.yaml", "password: first\n");
+    let (token, vault) = server.run("secrets");
+    server.wait_value(&token, &vault, "db", "password", "first");
+    // The new key comes to a key file while sync runs; the file that is sealed to it causes the scan that reads it.
+    fs::write(server.pair.path("keys/two"), &second.secret).unwrap();
+    server.key = second;
+    server.seal("db.yaml", "password: second\n");
+    server.wait_value(&token, &vault, "db", "password", "second");
+    let log = server.pair.log(Process::Sync);
+    assert!(!log.contains("AGE-SECRET-KEY"), "{log}");
+}

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// A later run continues with them.
     ///
     /// Environment: XDG_DATA_HOME (~/.local/share), SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE,
-    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS, SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, OP_LOG_LEVEL (warn) and
+    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS, the variables for age keys, OP_LOG_LEVEL (warn) and
     /// SIDEVAULT_LOG_FORMAT. docs/configuration.md explains them.
     #[cfg(feature = "server")]
     #[command(after_help = QUICKSTART_EXAMPLES)]
@@ -81,11 +81,12 @@ pub(crate) enum Command {
     /// Environment, as Connect's: OP_SESSION (/home/opuser/.op/1password-credentials.json), XDG_DATA_HOME (/home/opuser),
     /// OP_HTTP_PORT (8081), OP_LOG_LEVEL (info), OP_BUS_PORT and OP_BUS_PEERS (localhost:11220).
     ///
-    /// As SOPS': SOPS_AGE_KEY has age keys, SOPS_AGE_KEY_FILE names a file of them, and sops/age/keys.txt in XDG_CONFIG_HOME
-    /// (~/.config) is read, too.
+    /// As SOPS': SOPS_AGE_KEY has age keys, SOPS_AGE_KEY_FILE names a file of them, SOPS_AGE_KEY_CMD prints them,
+    /// SOPS_AGE_SSH_PRIVATE_KEY_FILE and _CMD give an SSH key, and sops/age/keys.txt in XDG_CONFIG_HOME (~/.config) and the
+    /// keys in ~/.ssh are read, too.
     ///
-    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS
-    /// (false) and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
+    /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_AGE_PASSPHRASE_FILE,
+    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS (false) and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(version)]
     Sync(Sync),

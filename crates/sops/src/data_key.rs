@@ -53,7 +53,7 @@ fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: 
             held,
         };
     }
-    if recipients.iter().all(|recipient| recipient.unsupported().is_some()) {
+    if recipients.iter().all(|recipient| recipient.service_name().is_some()) {
         return SopsError::UnsupportedRecipients { recipients, held };
     }
     let unusable = identities.unusable().to_vec();
@@ -69,27 +69,41 @@ fn lacking(metadata: &Metadata, identities: &Identities, opened: usize, needed: 
 }
 
 /// Decrypts a key group's part of the data key; `None` if no identity matches.
+///
+/// Plugins are tried last, because each try starts a program.
 fn open_group(group: &KeyGroup, identities: &Identities) -> Result<Option<Part>, SopsError> {
     let mut damaged = None;
-    for entry in &group.age {
-        match open_part(entry, identities) {
-            Ok(Some(part)) => return Ok(Some(part)),
-            Ok(None) => {}
-            // The part may be undamaged at another recipient.
-            Err(error) => damaged = Some(error),
+    for with_plugins in [false, true] {
+        for entry in &group.age {
+            match open_part(entry, identities, with_plugins) {
+                Ok(Some(part)) => return Ok(Some(part)),
+                Ok(None) => {}
+                // The part may be undamaged at another recipient.
+                Err(error) => damaged = Some(error),
+            }
         }
     }
     damaged.map_or(Ok(None), Err)
 }
 
-fn open_part(entry: &AgeRecipient, identities: &Identities) -> Result<Option<Part>, SopsError> {
+fn open_part(entry: &AgeRecipient, identities: &Identities, with_plugins: bool) -> Result<Option<Part>, SopsError> {
     let damaged = || SopsError::DataKey {
         recipient: entry.recipient.clone(),
     };
     let decryptor = Decryptor::new(ArmoredReader::new(entry.enc.as_bytes())).map_err(|_| damaged())?;
-    let plain = match decryptor.decrypt(identities.iter()) {
+    let opened = if with_plugins {
+        decryptor.decrypt(identities.plugins())
+    } else {
+        decryptor.decrypt(identities.own())
+    };
+    let plain = match opened {
         Ok(plain) => plain,
         Err(DecryptError::NoMatchingKeys) => return Ok(None),
+        Err(DecryptError::Plugin(_) | DecryptError::PluginResolve(_)) => {
+            return Err(SopsError::Plugin {
+                recipient: entry.recipient.clone(),
+            });
+        }
         Err(_) => return Err(damaged()),
     };
     let mut part = Zeroizing::new(Vec::with_capacity(MAX_PART_BYTES as usize + 1));

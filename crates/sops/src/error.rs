@@ -1,5 +1,6 @@
 //! Errors, each with the cause and the next step for the owner of the file.
 
+use crate::recipient::short;
 use crate::{Format, Recipient};
 
 /// Why a file could not be read.
@@ -56,12 +57,12 @@ pub enum SopsError {
         /// What is wrong.
         problem: String,
     },
-    /// Every recipient of the file is of a kind that no age identity can match: PGP, a key management service, an SSH
-    /// key, an age plugin.
+    /// Every recipient of the file is of a kind that no age identity can match: PGP, or a key management service.
     #[error(
-        "the file is encrypted to {} only, and Sidevault does not support {}. Re-encrypt the file to age on a machine \
-         that can decrypt it: `sops rotate --in-place --add-age {} FILE`",
-        list(.recipients), kinds(.recipients), .held.first().map_or("AGE-RECIPIENT", String::as_str)
+        "the file is encrypted to {} only, and Sidevault does not use {}. Add an age recipient on a machine that can \
+         decrypt the file: `sops rotate --in-place --add-age {} FILE`, or name the recipient in .sops.yaml and run \
+         `sops updatekeys FILE`",
+        list(.recipients), kinds(.recipients), recipient_to_add(.held)
     )]
     UnsupportedRecipients {
         /// Everything the file is encrypted to.
@@ -72,7 +73,7 @@ pub enum SopsError {
     /// There is no identity at all to try.
     #[error(
         "there is no age key to decrypt this file with: it is encrypted to {}. Set SOPS_AGE_KEY_FILE to a file that \
-         holds the identity (AGE-SECRET-KEY-1…) of one of these recipients{}",
+         holds the identity (AGE-SECRET-KEY-…) of one of these recipients{}",
         list_with_notes(.recipients), not_used(.unusable)
     )]
     NoIdentity {
@@ -85,7 +86,7 @@ pub enum SopsError {
     #[error(
         "no age identity here can decrypt this file: it is encrypted to {}; the identities held are {}. \
          Add the identity of one of these recipients, or add one of the held ones with `sops updatekeys`{}",
-        list_with_notes(.recipients), list(.held), not_used(.unusable)
+        list_with_notes(.recipients), list_short(.held), not_used(.unusable)
     )]
     NoMatchingIdentity {
         /// Everything the file is encrypted to.
@@ -99,7 +100,7 @@ pub enum SopsError {
     #[error(
         "only {opened} of the {needed} key groups that this file needs could be decrypted: it is encrypted to {}; \
          the identities held are {}. Add an identity for another group",
-        list_with_notes(.recipients), list(.held)
+        list_with_notes(.recipients), list_short(.held)
     )]
     KeyGroups {
         /// How many groups were decrypted.
@@ -117,6 +118,15 @@ pub enum SopsError {
     )]
     DataKey {
         /// The recipient whose part of the data key is damaged.
+        recipient: Recipient,
+    },
+    /// An age plugin failed, or asked for something that nobody can answer at a server.
+    #[error(
+        "the age plugin could not decrypt the data key encrypted to {recipient}: its device may be missing, or it asked for \
+         a PIN or a touch, which a server can't answer; add an age recipient without a plugin with `sops updatekeys`"
+    )]
+    Plugin {
+        /// The recipient whose part of the data key was tried.
         recipient: Recipient,
     },
     /// A value could not be decrypted.
@@ -161,10 +171,16 @@ fn not_used(unusable: &[String]) -> String {
     }
 }
 
-/// The kinds of unsupported recipients: `PGP and SSH keys`.
+/// The recipient for `--add-age`: the first key held that has a public half. It is whole, so that the line can be copied.
+fn recipient_to_add(held: &[String]) -> &str {
+    let public = |name: &&String| name.starts_with("age1") || name.starts_with("ssh-");
+    held.iter().find(public).map_or("AGE-RECIPIENT", String::as_str)
+}
+
+/// The services of unsupported recipients: `PGP and AWS KMS`.
 fn kinds(recipients: &[Recipient]) -> String {
     let mut kinds: Vec<&str> = Vec::new();
-    for kind in recipients.iter().filter_map(Recipient::unsupported) {
+    for kind in recipients.iter().filter_map(Recipient::service_name) {
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
@@ -174,6 +190,11 @@ fn kinds(recipients: &[Recipient]) -> String {
 
 fn list_with_notes(recipients: &[Recipient]) -> String {
     list(&recipients.iter().map(Recipient::with_note).collect::<Vec<_>>())
+}
+
+/// Like [`list`], with long keys cut.
+fn list_short(recipients: &[String]) -> String {
+    list(&recipients.iter().map(|name| short(name)).collect::<Vec<_>>())
 }
 
 /// Joins names with commas. Only the first eight are named, so that one log line stays one line.
@@ -218,7 +239,7 @@ mod tests {
         };
         let text = error(&["age1held", "age1other"]);
         assert!(text.contains("PGP AAAA, PGP BBBB only"), "{text}");
-        assert!(text.contains("does not support PGP. "), "{text}");
+        assert!(text.contains("does not use PGP. "), "{text}");
         assert!(text.contains("--add-age age1held FILE"), "{text}");
         assert!(error(&[]).contains("--add-age AGE-RECIPIENT FILE"));
     }

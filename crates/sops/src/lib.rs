@@ -1,7 +1,8 @@
 //! Reads [SOPS](https://getsops.io) files with age keys: YAML, JSON, dotenv, INI and binary.
 //!
 //! [`read`] takes a file's bytes and returns its content in order: decrypted and verified if SOPS encrypted it, unchanged if
-//! not. This crate writes no files, starts no programs and uses no network.
+//! not. This crate writes no files and uses no network. It starts a program only for an
+//! identity of an age plugin.
 //!
 //! ```
 //! use sidevault_sops::{Document, Format, Identities, read, scalar_text};
@@ -16,14 +17,12 @@
 //!
 //! # What is supported
 //!
-//! Everything that sops 3 writes for age's X25519 recipients: all five formats, every value type, several YAML documents in
+//! Everything that sops 3 writes for age recipients (X25519, post-quantum, SSH keys, plugins): all five formats, every value type, several YAML documents in
 //! a file, the four suffix and regex rules, the two comment rules, MACs over all values or over encrypted values only, and
 //! key groups. Documents that were encrypted one by one and joined later are decrypted, too. Text may start with a byte
 //! order mark, be UTF-16 after one, and have Windows line ends.
 //!
-//! Not supported are PGP, key management services, SSH keys, age plugins and post-quantum identities; errors name them. SSH
-//! keys are left out because the RSA implementation of the `age` crate is open to the timing attack of RUSTSEC-2023-0071,
-//! which matters for a server that decrypts files from a repository.
+//! Not supported are PGP and key management services; errors name them.
 //!
 //! The `rops` crate is not used because it has no comments, comment rules, key groups, dotenv or INI.
 //!
@@ -237,7 +236,7 @@ mod tests {
         for words in [
             "PGP ABCD",
             "AWS KMS arn:aws:k",
-            "does not support PGP and AWS KMS",
+            "does not use PGP and AWS KMS",
             "--add-age",
         ] {
             assert!(told.contains(words), "{words}: {told}");

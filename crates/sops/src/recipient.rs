@@ -15,10 +15,11 @@ pub struct Recipient {
 /// What kind of key a recipient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum RecipientKind {
-    /// What `age-keygen` makes: the only kind that [`crate::Identities`] can hold.
-    X25519,
-    PostQuantum,
-    SshKey,
+    /// A key that [`crate::Identities`] can hold: what `age-keygen` makes, with and without `-pq`, or an SSH key.
+    Age,
+    /// `age1tag1…`, `age1tagpq1…`: a key in hardware, which a plugin decrypts with.
+    Tagged,
+    /// A plugin's key.
     AgePlugin,
     /// PGP, or a key management service of this name.
     Service(&'static str),
@@ -27,23 +28,17 @@ pub(crate) enum RecipientKind {
 impl Recipient {
     /// An age recipient. The start of its name tells its kind.
     pub(crate) fn age(recipient: &str) -> Self {
-        // Post-quantum names and RSA keys are longer than a whole log line; an X25519 name has 62 characters.
-        const LONGEST: usize = 62;
-        let kind = if recipient.starts_with("age1pq1") {
-            RecipientKind::PostQuantum
-        } else if recipient.starts_with("ssh-") {
-            RecipientKind::SshKey
+        let kind = if recipient.starts_with("age1pq1") || recipient.starts_with("ssh-") {
+            RecipientKind::Age
+        } else if recipient.starts_with("age1tag1") || recipient.starts_with("age1tagpq1") {
+            RecipientKind::Tagged
         } else if recipient.starts_with("age1") && recipient.matches('1').count() > 1 {
             RecipientKind::AgePlugin
         } else {
-            RecipientKind::X25519
-        };
-        let name = match recipient.char_indices().nth(LONGEST) {
-            Some((end, _)) => format!("{}…", &recipient[..end]),
-            None => recipient.to_owned(),
+            RecipientKind::Age
         };
         Self {
-            name: shown(&name),
+            name: short(recipient),
             kind,
         }
     }
@@ -56,26 +51,32 @@ impl Recipient {
         }
     }
 
-    /// What Sidevault would have to support to use this recipient; `None` if an age identity can match it.
-    pub(crate) fn unsupported(&self) -> Option<&'static str> {
+    /// The service that Sidevault would have to use for this recipient; `None` if an age identity can match it.
+    pub(crate) fn service_name(&self) -> Option<&'static str> {
         match self.kind {
-            RecipientKind::X25519 => None,
-            RecipientKind::PostQuantum => Some("post-quantum age keys"),
-            RecipientKind::SshKey => Some("SSH keys"),
-            RecipientKind::AgePlugin => Some("age plugins"),
             RecipientKind::Service(title) => Some(title),
+            _ => None,
         }
     }
 
-    /// The name with a note if no identity can match this recipient, for a list in which others are supported.
+    /// The name with a note on what it needs, for a list in which others need only a key.
     pub(crate) fn with_note(&self) -> String {
         match self.kind {
-            RecipientKind::X25519 => self.to_string(),
-            RecipientKind::PostQuantum => format!("{} (post-quantum, not supported)", self.name),
-            RecipientKind::SshKey => format!("{} (SSH key, not supported)", self.name),
-            RecipientKind::AgePlugin => format!("{} (age plugin, not supported)", self.name),
+            RecipientKind::Age => self.to_string(),
+            RecipientKind::Tagged => format!("{} (tagged: a key in hardware, used through its age plugin)", self.name),
+            RecipientKind::AgePlugin => format!("{} (a key of an age plugin)", self.name),
             RecipientKind::Service(_) => format!("{self} (not supported)"),
         }
+    }
+}
+
+/// A public key, escaped, and cut if it is longer than an X25519 name: post-quantum names and RSA keys are longer than a whole
+/// log line.
+pub(crate) fn short(recipient: &str) -> String {
+    const LONGEST: usize = 62;
+    match recipient.char_indices().nth(LONGEST) {
+        Some((end, _)) => shown(&format!("{}…", &recipient[..end])),
+        None => shown(recipient),
     }
 }
 
@@ -94,22 +95,29 @@ mod tests {
 
     #[test]
     fn the_name_of_an_age_recipient_tells_its_kind() {
-        for (name, unsupported) in [
-            ("age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq", None),
-            ("age1pq1xyz", Some("post-quantum age keys")),
-            ("age1yubikey1xyz", Some("age plugins")),
-            ("ssh-ed25519 AAAA", Some("SSH keys")),
+        for (name, note) in [
+            ("age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq", ""),
+            ("age1pq1xyz", ""),
+            ("ssh-ed25519 AAAA", ""),
+            ("age1yubikey1xyz", " (a key of an age plugin)"),
+            (
+                "age1tag1xyz",
+                " (tagged: a key in hardware, used through its age plugin)",
+            ),
+            (
+                "age1tagpq1xyz",
+                " (tagged: a key in hardware, used through its age plugin)",
+            ),
         ] {
-            assert_eq!(Recipient::age(name).unsupported(), unsupported, "{name}");
+            let recipient = Recipient::age(name);
+            assert_eq!(recipient.with_note(), format!("{name}{note}"));
+            assert_eq!(recipient.service_name(), None);
         }
     }
 
     #[test]
     fn a_long_name_is_cut_and_keeps_its_note() {
-        let long = Recipient::age(&format!("age1pq1{}", "x".repeat(2000))).with_note();
-        assert!(
-            long.len() < 120 && long.ends_with("… (post-quantum, not supported)"),
-            "{long}"
-        );
+        let long = Recipient::age(&format!("age1tagpq1{}", "x".repeat(2000))).with_note();
+        assert!(long.len() < 140 && long.contains("xx… (tagged"), "{long}");
     }
 }

@@ -251,7 +251,7 @@ fn allocations_for_identities_grow_with_their_number() {
     let keys = |n: usize| "# note\nAGE-PLUGIN-X-1QQ\nnothing\n".repeat(n);
     let work = |n: usize| {
         let text = keys(n);
-        let info = measure(|| drop(Identities::parse(text.as_bytes())));
+        let info = measure(|| drop(Identities::parse(text.as_bytes(), None)));
         info.bytes_total
     };
     assert!(work(TIMES * SMALL) <= MOST * work(SMALL));

@@ -35,7 +35,7 @@ const FILES: &[(Format, &[u8], &str)] = &[
 ];
 
 fn identities() -> Identities {
-    Identities::parse(include_bytes!("fixtures/identities.txt")).0
+    Identities::parse(include_bytes!("fixtures/identities.txt"), None).0
 }
 
 /// The content of a file as text.
@@ -68,7 +68,7 @@ fn without_identities_the_recipient_and_the_variable_to_set_are_named() {
 #[test]
 fn one_group_of_two_is_too_few() {
     let first = include_str!("fixtures/identities.txt").lines().next().unwrap();
-    let error = read(Format::Yaml, FILES[5].1, &Identities::parse(first.as_bytes()).0).unwrap_err();
+    let error = read(Format::Yaml, FILES[5].1, &Identities::parse(first.as_bytes(), None).0).unwrap_err();
     assert!(
         matches!(
             error,

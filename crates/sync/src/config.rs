@@ -68,8 +68,8 @@ pub struct DirectorySource {
     pub git: Option<GitSource>,
     /// How the vaults are named.
     pub vaults: VaultMapping,
-    /// A file of age keys, which is read in addition to SOPS_AGE_KEY and SOPS_AGE_KEY_FILE.
-    pub age_key_file: Option<PathBuf>,
+    /// Files of age keys, which are read in addition to the places where sops looks.
+    pub age_key_files: Vec<PathBuf>,
     /// How often the tree is scanned without a file event.
     pub full_check: Duration,
 }
@@ -84,7 +84,7 @@ impl DirectorySource {
             path,
             git: None,
             vaults: VaultMapping::default(),
-            age_key_file: None,
+            age_key_files: Vec::new(),
             full_check: Duration::from_secs(30),
         }
     }
@@ -276,8 +276,25 @@ struct DirectoryEntry {
     /// Vault names of sub-directories.
     #[serde(default)]
     vaults: BTreeMap<String, String>,
-    age_key_file: Option<PathBuf>,
+    age_key_file: Option<OneOrMany>,
     full_check_seconds: Option<u64>,
+}
+
+/// A path, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(PathBuf),
+    Many(Vec<PathBuf>),
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<PathBuf> {
+        match self {
+            Self::One(path) => vec![path],
+            Self::Many(paths) => paths,
+        }
+    }
 }
 
 impl DirectoryEntry {
@@ -309,7 +326,8 @@ impl DirectoryEntry {
             single: self.vault,
             renamed: self.vaults,
         };
-        source.age_key_file = self.age_key_file.map(|path| base.join(path));
+        let files = self.age_key_file.map(OneOrMany::into_vec).unwrap_or_default();
+        source.age_key_files = files.into_iter().map(|path| base.join(path)).collect();
         match self.full_check_seconds {
             Some(0) => return Err("fullCheckSeconds: must be at least 1".to_owned()),
             Some(seconds) => source.full_check = Duration::from_secs(seconds),

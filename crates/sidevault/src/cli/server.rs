@@ -45,9 +45,9 @@ pub(crate) struct Quickstart {
     /// run; implies --ephemeral
     #[arg(long, conflicts_with = "data")]
     pub(crate) dev_token: bool,
-    /// A file of age keys that open the files in --dir and --git
-    #[arg(long, value_name = "FILE")]
-    pub(crate) age_key_file: Option<PathBuf>,
+    /// A file of age keys that open the files in --dir and --git; may be given more than once
+    #[arg(long = "age-key-file", value_name = "FILE")]
+    pub(crate) age_key_files: Vec<PathBuf>,
     /// Print one line of JSON, with url, token and vaults, instead of text
     #[arg(long)]
     pub(crate) json: bool,
@@ -81,9 +81,9 @@ pub(crate) struct Sync {
     /// A file with a token that the repositories in --git may be read with
     #[arg(long, value_name = "FILE")]
     pub(crate) git_token_file: Option<PathBuf>,
-    /// A file of age keys that open the files in --dir and --git, besides SOPS_AGE_KEY and SOPS_AGE_KEY_FILE
-    #[arg(long, value_name = "FILE")]
-    pub(crate) age_key_file: Option<PathBuf>,
+    /// A file of age keys that open the files in --dir and --git, besides those that `sops` finds; may be given more than once
+    #[arg(long = "age-key-file", value_name = "FILE")]
+    pub(crate) age_key_files: Vec<PathBuf>,
     /// The sources file [default: the file that SIDEVAULT_SYNC_CONFIG names]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -139,12 +139,12 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// The directory as a source of sync.
-    pub(crate) fn source(&self, age_key_file: Option<&PathBuf>) -> DirectorySource {
+    pub(crate) fn source(&self, age_key_files: &[PathBuf]) -> DirectorySource {
         let mut source = DirectorySource::new(&self.path);
         if let Some(name) = &self.name {
             source.name.clone_from(name);
         }
-        source.age_key_file = age_key_file.cloned();
+        source.age_key_files = age_key_files.to_vec();
         source
     }
 }
@@ -181,14 +181,14 @@ impl Repository {
     pub(crate) fn source(
         &self,
         token_file: Option<&Path>,
-        age_key_file: Option<&PathBuf>,
+        age_key_files: &[PathBuf],
     ) -> Result<DirectorySource, Failure> {
         let source = DirectorySource::of_git_argument(&self.url, token_file);
         let mut source = source.map_err(|error| Failure::Config(format!("--git: {error}")))?;
         if let Some(name) = &self.name {
             source.name.clone_from(name);
         }
-        source.age_key_file = age_key_file.cloned();
+        source.age_key_files = age_key_files.to_vec();
         Ok(source)
     }
 }

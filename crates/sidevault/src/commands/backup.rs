@@ -133,11 +133,21 @@ impl Readable {
                 path.display()
             ))
         })?;
-        let text = std::fs::read(&keys).map_err(|error| Failure::Config(format!("{}: {error}", keys.display())))?;
-        let (identities, _) = Identities::parse(&zeroize::Zeroizing::new(text));
+        let unreadable = |path: &Path, error| Failure::Config(format!("{}: {error}", path.display()));
+        let text = std::fs::read(&keys).map_err(|error| unreadable(&keys, error))?;
+        let passphrase = match environment.get("SIDEVAULT_AGE_PASSPHRASE_FILE").map(Path::new) {
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(|error| unreadable(file, error))?;
+                Some(zeroize::Zeroizing::new(text))
+            }
+            None => None,
+        };
+        let passphrase = passphrase.as_ref().map(|text| text.trim_end_matches(['\r', '\n']));
+        let (identities, unusable) = Identities::parse(&zeroize::Zeroizing::new(text), passphrase);
         if identities.is_empty() {
+            let why = unusable.first().map(|line| format!(": {line}")).unwrap_or_default();
             return Err(Failure::Config(format!(
-                "{} has no age key that can be used",
+                "{} has no age key that can be used{why}",
                 keys.display()
             )));
         }

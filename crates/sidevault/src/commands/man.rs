@@ -12,7 +12,7 @@ use crate::cli::Cli;
 use crate::exit::{EXIT_STATUS, Failure};
 
 /// Environment variables of the commands that people type. The daemons' variables are on their own pages.
-const ENVIRONMENT: [(&str, &str); 10] = [
+const ENVIRONMENT: [(&str, &str); 11] = [
     (
         "OP_CONNECT_HOST",
         "the server's address, for item, read, run, inject, document, op and doctor",
@@ -46,6 +46,10 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     (
         "SOPS_AGE_KEY_FILE, SOPS_AGE_KEY",
         "age keys that open encrypted files, for sync and quickstart",
+    ),
+    (
+        "SIDEVAULT_AGE_PASSPHRASE_FILE",
+        "a file with the passphrase of age key files and SSH keys",
     ),
     (
         "SIDEVAULT_LOG_FORMAT, OP_LOG_LEVEL",

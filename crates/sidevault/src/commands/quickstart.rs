@@ -203,10 +203,10 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
                 directory.path.display()
             )));
         }
-        add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
+        add_directory(&mut config, directory.source(&arguments.age_key_files))?;
     }
     for repository in &arguments.repositories {
-        let source = repository.source(arguments.git_token_file.as_deref(), arguments.age_key_file.as_ref())?;
+        let source = repository.source(arguments.git_token_file.as_deref(), &arguments.age_key_files)?;
         add_directory(&mut config, source)?;
     }
     if config.local_vaults.is_empty() && config.directories.is_empty() {
@@ -232,7 +232,7 @@ async fn refuse_taken_names(
     // A store that can't be read is reported when the server starts.
     let vaults = vaults(data, credentials).await.unwrap_or_default();
     for directory in &arguments.dirs {
-        let name = directory.source(None).name;
+        let name = directory.source(&[]).name;
         let is_taken =
             |entry: &&Arc<VaultEntry>| entry.source == LOCAL_SOURCE && fold(&entry.vault.name) == fold(&name);
         if let Some(taken) = vaults.iter().find(is_taken)

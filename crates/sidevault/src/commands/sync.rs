@@ -29,12 +29,12 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     config.allow_ephemeral |= arguments.allow_ephemeral;
     for directory in &arguments.dirs {
         // The directory may still be missing: git-sync makes it, in a container beside this one.
-        add_directory(&mut config, directory.source(arguments.age_key_file.as_ref()))?;
+        add_directory(&mut config, directory.source(&arguments.age_key_files))?;
     }
     for repository in &arguments.repositories {
         add_directory(
             &mut config,
-            repository.source(arguments.git_token_file.as_deref(), arguments.age_key_file.as_ref())?,
+            repository.source(arguments.git_token_file.as_deref(), &arguments.age_key_files)?,
         )?;
     }
     let listener = listening::everywhere(settings.http_port, "OP_HTTP_PORT").await?;

@@ -4,6 +4,7 @@
 mod cases;
 mod fuzz;
 mod generate;
+mod keys;
 mod reports;
 mod tools;
 

@@ -54,14 +54,9 @@ impl World {
         run_keygen(&self.tools, &["-pq"])
     }
 
-    /// The text of the key file of a key.
-    pub(crate) fn key_file(&self, key: usize) -> &str {
-        &self.keys[key].0
-    }
-
     pub(crate) fn identities(&self, keys: &[usize]) -> Identities {
         let text: Vec<_> = keys.iter().map(|key| self.keys[*key].0.as_str()).collect();
-        Identities::parse(text.join("\n").as_bytes()).0
+        Identities::parse(text.join("\n").as_bytes(), None).0
     }
 
     /// Encrypts `plain` under the creation rule and returns the file.
@@ -98,6 +93,24 @@ impl World {
         output.status.success().then_some(output.stdout)
     }
 
+    /// Runs a program in the directory; `PATH` has the directory itself, the tools, and the system's programs.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        let path = format!("{}:{}:/usr/bin:/bin", self.home.path().display(), self.tools.display());
+        Command::new("/usr/bin/env")
+            .arg(format!("PATH={path}"))
+            .arg(program)
+            .args(arguments)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     fn sops(&self, arguments: &[&str], file: &Path, keys: &[usize]) -> Output {
         let secrets: Vec<_> = keys.iter().map(|key| self.keys[*key].0.as_str()).collect();
         Command::new(self.tools.join("sops"))
@@ -106,6 +119,8 @@ impl World {
             .arg(file)
             .current_dir(self.home.path())
             .env_clear()
+            // A test may put an age plugin into the directory.
+            .env("PATH", format!("{}:/usr/bin:/bin", self.home.path().display()))
             .env("HOME", self.home.path())
             .env("TZ", "UTC")
             .env("SOPS_AGE_KEY", secrets.join("\n"))

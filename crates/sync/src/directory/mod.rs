@@ -11,6 +11,7 @@ mod content;
 mod draft;
 mod identities;
 mod items;
+mod key_command;
 #[cfg(test)]
 mod model_tests;
 mod read;

@@ -116,7 +116,7 @@ struct Claimed {
 impl DirectoryScanner {
     pub(crate) fn new(config: DirectorySource, context: SourceContext) -> Self {
         Self {
-            keys: Arc::new(Mutex::new(KeySources::new(config.age_key_file.clone()))),
+            keys: Arc::new(Mutex::new(KeySources::new(config.age_key_files.clone()))),
             config: Arc::new(config),
             context,
             records: HashMap::new(),
