@@ -369,10 +369,8 @@ impl Server {
         url: &str,
     ) -> Result<ready::Ready, Failure> {
         // Reading a tree for the first time may take a while.
-        if !(arguments.dirs.is_empty() && arguments.repositories.is_empty())
-            && !arguments.json
-            && std::io::stderr().is_terminal()
-        {
+        let has_sources = !arguments.dirs.is_empty() || !arguments.repositories.is_empty();
+        if has_sources && !arguments.json && std::io::stderr().is_terminal() {
             eprintln!("Reading the directories and repositories ...");
         }
         self.link.initial_sync_done().await;
