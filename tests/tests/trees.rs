@@ -329,7 +329,7 @@ fn encrypted_files_without_a_usable_key_say_what_to_do() {
     let server = TestServer::start(&files, &["v=read"]);
     let message = server.pair.wait_source("secrets", "DEGRADED", "2 of 2 files");
     for words in [
-        "v/pgp.yaml (the file is encrypted to PGP ABCD only, and Sidevault does not support PGP",
+        "v/pgp.yaml (the file is encrypted to PGP ABCD only, and Sidevault does not use PGP",
         "sops rotate --in-place --add-age",
         "Set SOPS_AGE_KEY_FILE",
         "v/age.yaml (there is no age key to decrypt this file with: it is encrypted to age1",

@@ -82,8 +82,8 @@ pub(crate) enum Command {
     /// OP_HTTP_PORT (8081), OP_LOG_LEVEL (info), OP_BUS_PORT and OP_BUS_PEERS (localhost:11220).
     ///
     /// As SOPS': SOPS_AGE_KEY has age keys, SOPS_AGE_KEY_FILE names a file of them, SOPS_AGE_KEY_CMD prints them,
-    /// SOPS_AGE_SSH_PRIVATE_KEY_FILE and _CMD give an SSH key, and sops/age/keys.txt in XDG_CONFIG_HOME (~/.config) and the
-    /// keys in ~/.ssh are read, too.
+    /// SOPS_AGE_SSH_PRIVATE_KEY_FILE and SOPS_AGE_SSH_PRIVATE_KEY_CMD give an SSH key, and sops/age/keys.txt in
+    /// XDG_CONFIG_HOME (~/.config) and the keys in ~/.ssh are read, too.
     ///
     /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_AGE_PASSPHRASE_FILE,
     /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS (false) and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
