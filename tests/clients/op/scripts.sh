@@ -20,7 +20,7 @@ op whoami --format=json >/dev/null
 op user get --me >/dev/null
 printf 'kind: Secret\nstringData:\n  password: op://secrets/postgres-database/password\n' | op inject >secret.yaml
 grep -q '  password: s3cr3t-pg' secret.yaml || { cat secret.yaml >&2 && exit 1; }
-expect "fields" "app,orders" "$(op item get --format human-readable --vault secrets postgres-database --fields username,database)"
+expect "fields" "app,orders" "$(op item get --format human-readable --vault secrets postgres-database --fields username,database --reveal)"
 expect "reveal" "s3cr3t-pg" "$(op item get postgres-database --vault secrets --fields password --reveal)"
 expect "list and get" "postgres-database" \
     "$(op item list --vault secrets --format json | op item get - --format json | grep -o '"title": "postgres-database"' | cut -d'"' -f4)"
