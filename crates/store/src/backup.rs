@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sidevault_keys::KeyEncryptionKey;
@@ -234,9 +235,8 @@ pub async fn restore(file: &Path, dir: &Path, replace: bool, kek: KeyEncryptionK
 
 /// Copies the backup to where its store will be, and makes a store of it.
 async fn prepare(file: &Path, new: &Path) -> Result<(), StoreError> {
-    sqlite::create_empty(new)?;
     let mut from = File::open(file).map_err(|cause| io(file, cause))?;
-    let mut to = File::options().write(true).open(new).map_err(|cause| io(new, cause))?;
+    let mut to = sqlite::create_empty(new)?;
     std::io::copy(&mut from, &mut to).map_err(|cause| io(new, cause))?;
     let mut conn = sqlite::connect_single_file(new).await?;
     conn.run("DROP TABLE backup").await?;
@@ -316,15 +316,13 @@ async fn digests(conn: &mut Connection) -> Result<BTreeMap<String, TableDigest>,
 
 async fn digest(table: &'static Table, conn: &mut Connection) -> Result<TableDigest, StoreError> {
     let (mut rows, mut sha256) = (0, Sha256::new());
-    let mut page = table.rows().page(conn).await?;
-    while let Some(last) = page.last() {
-        for value in page.iter().flatten() {
-            value.feed(|bytes| sha256.update(bytes));
-        }
-        rows += page.len() as u64;
-        page = table.rows().after(last).page(conn).await?;
-    }
-    let sha256 = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let each = table.rows().each(conn, |row| {
+        row.iter().for_each(|value| value.feed(|bytes| sha256.update(bytes)));
+        rows += 1;
+        Ok(())
+    });
+    each.await?;
+    let sha256 = HEXLOWER.encode(&sha256.finalize());
     Ok(TableDigest { rows, sha256 })
 }
 

@@ -37,11 +37,13 @@ pub struct RowCounts {
 pub(crate) async fn check_rows(conn: &mut Connection, kek: KeyEncryptionKey) -> Result<RowCounts, StoreError> {
     let keyring = Keyring::new(kek);
     let mut vaults = HashSet::from([STORE.to_owned()]);
-    each_row(conn, &VAULT_KEYS, |row| {
-        vaults.insert(text(&VAULT_KEYS, row, "vault_id"));
-        Ok(())
-    })
-    .await?;
+    VAULT_KEYS
+        .rows()
+        .each(conn, |row| {
+            vaults.insert(text(&VAULT_KEYS, row, "vault_id"));
+            Ok(())
+        })
+        .await?;
     for vault in &vaults {
         keyring.load(conn, vault).await?;
     }
@@ -51,13 +53,13 @@ pub(crate) async fn check_rows(conn: &mut Connection, kek: KeyEncryptionKey) -> 
         contents: HashMap::new(),
         counts: RowCounts::default(),
     };
-    each_row(conn, &FILES, |row| check.file(row)).await?;
-    each_row(conn, &VAULTS, |row| check.vault(row)).await?;
-    each_row(conn, &FILE_CHUNKS, |row| check.chunk(row)).await?;
-    each_row(conn, &ITEMS, |row| check.item(row)).await?;
-    each_row(conn, &ITEM_VERSIONS, |row| check.version(row)).await?;
-    each_row(conn, &ACTIVITY, |row| check.activity(row)).await?;
-    each_row(conn, &TOKENS, |row| check.token(row)).await?;
+    FILES.rows().each(conn, |row| check.file(row)).await?;
+    VAULTS.rows().each(conn, |row| check.vault(row)).await?;
+    FILE_CHUNKS.rows().each(conn, |row| check.chunk(row)).await?;
+    ITEMS.rows().each(conn, |row| check.item(row)).await?;
+    ITEM_VERSIONS.rows().each(conn, |row| check.version(row)).await?;
+    ACTIVITY.rows().each(conn, |row| check.activity(row)).await?;
+    TOKENS.rows().each(conn, |row| check.token(row)).await?;
     Ok(check.counts)
 }
 
@@ -176,19 +178,6 @@ impl RowCheck {
     fn open(&self, table: &Table, row: &TableRow, column: &str, aad: &RowAad) -> Result<Vec<u8>, StoreError> {
         self.keyring.open(aad, table.value(row, column).as_bytes())
     }
-}
-
-async fn each_row(
-    conn: &mut Connection,
-    table: &'static Table,
-    mut check: impl FnMut(&TableRow) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut page = table.rows().page(conn).await?;
-    while let Some(last) = page.last() {
-        page.iter().try_for_each(&mut check)?;
-        page = table.rows().after(last).page(conn).await?;
-    }
-    Ok(())
 }
 
 fn text(table: &Table, row: &TableRow, column: &str) -> String {

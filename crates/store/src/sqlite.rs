@@ -139,21 +139,21 @@ pub(crate) async fn connect_immutable(path: &Path) -> Result<Connection, StoreEr
 }
 
 /// Makes an empty file that only this user may read. An existing file is emptied.
-pub(crate) fn create_empty(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_empty(path: &Path) -> Result<File, StoreError> {
     let create = || {
-        File::options()
+        let file = File::options()
             .create(true)
             .write(true)
             .truncate(true)
             .mode(0o600)
-            .open(path)
+            .open(path)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
     };
-    create()
-        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
-        .map_err(|cause| StoreError::Io {
-            path: path.to_owned(),
-            cause,
-        })
+    create().map_err(|cause| StoreError::Io {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 async fn connect(path: &Path, immutable: bool) -> Result<Connection, StoreError> {

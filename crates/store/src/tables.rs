@@ -52,10 +52,7 @@ impl Value {
 
     /// The number. 0 for a value of another kind.
     pub(crate) fn as_number(&self) -> i64 {
-        match self {
-            Self::Number(Some(number)) => *number,
-            _ => 0,
-        }
+        self.number().unwrap_or_default()
     }
 
     /// The number, if there is one.
@@ -315,6 +312,20 @@ impl<'v> Rows<'v> {
     /// The last row.
     pub(crate) async fn last(self, conn: &mut Connection) -> Result<Option<TableRow>, StoreError> {
         Ok(self.select(conn, "DESC", 1).await?.pop())
+    }
+
+    /// Calls `take` with each row, in the order of the key. One page of rows is in memory at a time.
+    pub(crate) async fn each(
+        self,
+        conn: &mut Connection,
+        mut take: impl FnMut(&TableRow) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut page = self.page(conn).await?;
+        while let Some(last) = page.last() {
+            page.iter().try_for_each(&mut take)?;
+            page = self.after(last).page(conn).await?;
+        }
+        Ok(())
     }
 
     /// Makes the rows of `target` equal to those of `source`. The caller has begun a transaction of each.

@@ -120,7 +120,7 @@ impl Reader {
         vault: VaultId,
         item: ItemId,
     ) -> Result<Option<StoredItem>, StoreError> {
-        let _turn = self.large_reads.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let _turn = self.turn_for_large_read().await?;
         // Another task may have loaded the item while this one waited for its turn.
         if let Some(row) = self.cache.items.get(&(vault, item)) {
             return StoredItem::open_present(&self.keyring, vault, item, &row).map(Some);
@@ -155,7 +155,7 @@ impl Reader {
         version: u32,
     ) -> Result<Option<StoredItem>, StoreError> {
         // How large the row is, is known only when it has been read.
-        let _turn = self.large_reads.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let _turn = self.turn_for_large_read().await?;
         let row = sqlx::query(
             "SELECT version, 0 AS created_at, updated_at, detail, 0 AS present FROM item_versions
              WHERE vault_id = $1 AND item_id = $2 AND version = $3

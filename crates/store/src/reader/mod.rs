@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use sidevault_keys::{IndexKey, KeyEncryptionKey, Token};
 use sidevault_model::{Access, Vault, VaultId};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use self::batch_loader::BatchLoader;
 use crate::StoreError;
@@ -286,6 +286,12 @@ impl Reader {
             }
             done => done,
         }
+    }
+
+    /// Waits until a large row may be read. Others wait until the result is dropped.
+    async fn turn_for_large_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = self.large_reads.acquire().await;
+        turn.map_err(|_| sqlx::Error::PoolClosed.into())
     }
 
     async fn load_keys(&self, vault: &str) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ const LOCK: &str = "lock";
 
 /// The directory, which is removed when this is dropped. Only this user may read it.
 pub(super) struct Staging {
+    parent: PathBuf,
     directory: tempfile::TempDir,
     _lock: File,
 }
@@ -37,14 +38,18 @@ impl Staging {
             TryLockError::Error(cause) => failed(cause),
             TryLockError::WouldBlock => failed(std::io::ErrorKind::WouldBlock.into()),
         })?;
-        Ok(Self { directory, _lock: lock })
+        Ok(Self {
+            parent: parent.to_owned(),
+            directory,
+            _lock: lock,
+        })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Gives a file, which is on disk already, its final name. Returns its size in bytes.
+    /// Gives a file, which is on disk already, its final name in the parent directory. Returns the file's size in bytes.
     pub(super) fn publish(&self, file: &Path, path: &Path) -> Result<u64, BackupError> {
         let failed = |cause| BackupError::io(path, cause);
         let bytes = file.metadata().map_err(failed)?.len();
@@ -52,8 +57,7 @@ impl Staging {
             return Err(BackupError::Exists(path.to_owned()));
         }
         fs::rename(file, path).map_err(failed)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))
+        File::open(&self.parent)
             .and_then(|directory| directory.sync_all())
             .map_err(failed)?;
         Ok(bytes)
