@@ -23,6 +23,15 @@ build() { # OUTPUT LINKER-FLAGS PACKAGE...: in the module of the current directo
     CGO_ENABLED=0 nice -n 5 go build -mod=readonly -p 2 -trimpath -buildvcs=false -ldflags="-s -w $linker" -o "$out/$output" "$@"
 }
 
+# Downloads a module, and copies its source to $copy/source, where it may be changed. The directory $copy is removed at the end.
+copy_source() { # MODULE: one that the module of the current directory requires
+    source=$(go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    copy=$(mktemp -d)
+    trap 'rm -rf "$copy"' EXIT
+    cp -R "$source" "$copy/source"
+    chmod -R u+w "$copy"
+}
+
 kubernetes_flags() { # prints the linker's flags that name the version; in a module that requires Kubernetes
     version=$(go list -mod=readonly -m -f '{{.Version}}' k8s.io/kubernetes)
     minor=${version#v1.}
@@ -55,13 +64,10 @@ node() {
     cd "$here/node"
     build "" "$(kubernetes_flags)" k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-scheduler k8s.io/kubernetes/cmd/kube-proxy
     # This CoreDNS sets a field that the newer client library no longer has. It was false, the default.
-    copy=$(mktemp -d)
-    trap 'rm -rf "$copy"' EXIT
-    cp -R "$(go list -mod=readonly -m -f '{{.Dir}}' github.com/coredns/coredns)" "$copy/coredns"
-    chmod -R u+w "$copy"
-    sed -i '/^\t\tRetryOnError: *false,$/d' "$copy/coredns/plugin/kubernetes/object/informer.go"
+    copy_source github.com/coredns/coredns
+    sed -i '/^\t\tRetryOnError: *false,$/d' "$copy/source/plugin/kubernetes/object/informer.go"
     cp go.mod go.sum "$copy"
-    go mod edit -replace "github.com/coredns/coredns=$copy/coredns" "$copy/go.mod"
+    go mod edit -replace "github.com/coredns/coredns=$copy/source" "$copy/go.mod"
     export GOFLAGS="${GOFLAGS:-} -modfile=$copy/go.mod"
     build coredns "" ./dns
 }
@@ -75,18 +81,14 @@ helm() {
 external_secrets() { # RELEASE
     program=external-secrets-$1
     cd "$here/eso/$1"
-    source=$(go mod download -json github.com/external-secrets/external-secrets | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
-    copy=$(mktemp -d)
-    trap 'rm -rf "$copy"' EXIT
-    cp -R "$source/." "$copy"
-    chmod -R u+w "$copy"
-    cp "$here/eso/providers.go" "$copy/pkg/provider/register/register.go"
-    cp "$here/eso/generators.go" "$copy/pkg/generator/register/register.go"
+    copy_source github.com/external-secrets/external-secrets
+    cd "$copy/source"
+    cp "$here/eso/providers.go" pkg/provider/register/register.go
+    cp "$here/eso/generators.go" pkg/generator/register/register.go
     # These releases keep one client for all stores, so one store may use another's token. 2.x has one client for each store.
-    provider=$copy/pkg/provider/onepassword/onepassword.go
+    provider=pkg/provider/onepassword/onepassword.go
     sed -i 's/^\tprovider\.client = /\tprovider = new(ProviderOnePassword)\n&/' "$provider"
     grep -q '= new(ProviderOnePassword)' "$provider"
-    cd "$copy"
     build "$program" "" .
     mkdir -p "$out/$program.crds"
     cp config/crds/bases/*_*.yaml "$out/$program.crds"
