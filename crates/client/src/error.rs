@@ -112,6 +112,12 @@ impl ClientError {
         matches!(self.status(), Some(401 | 403))
     }
 
+    /// The server does not know an id, or the token may not use it: the text may be a name. Connect answers 403 for a vault that
+    /// does not exist.
+    pub fn refuses_id(&self) -> bool {
+        matches!(self.status(), Some(400 | 403 | 404))
+    }
+
     /// A concurrent change was made first (409). The call can be repeated.
     pub fn is_conflict(&self) -> bool {
         self.status() == Some(409)

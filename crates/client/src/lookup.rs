@@ -1,7 +1,7 @@
 //! Finds vaults and items by name. Names are sent in filters and never in paths, because 1Password's Connect accepts
 //! only ids in paths.
 
-use sidevault_model::filter::{fold, prefer_exact};
+use sidevault_model::filter::named;
 use sidevault_model::{Item, ItemId, Vault, VaultId};
 
 use crate::client::Client;
@@ -45,7 +45,7 @@ impl Client {
             return self.vault_by_name(vault).await;
         };
         match self.vault(id).await {
-            Err(error) if may_be_a_name(&error) => unless_unknown(self.vault_by_name(vault).await, error),
+            Err(error) if error.refuses_id() => unless_unknown(self.vault_by_name(vault).await, error),
             outcome => outcome,
         }
     }
@@ -59,7 +59,7 @@ impl Client {
         // Two ids need one request.
         if let (Ok(vault), Ok(item)) = (VaultId::parse(vault), ItemId::parse(item)) {
             match self.item(vault, item).await {
-                Err(error) if may_be_a_name(&error) => {}
+                Err(error) if error.refuses_id() => {}
                 outcome => return outcome,
             }
         }
@@ -68,17 +68,15 @@ impl Client {
             return self.item_by_title(vault, item).await;
         };
         match self.item(vault, id).await {
-            Err(error) if may_be_a_name(&error) => unless_unknown(self.item_by_title(vault, item).await, error),
+            Err(error) if error.refuses_id() => unless_unknown(self.item_by_title(vault, item).await, error),
             outcome => outcome,
         }
     }
 }
 
 /// The only one of `found` with this name. A server may return others, because it may read a filter more loosely.
-fn only<T>(what: Kind, mut found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Result<T, ClientError> {
-    let folded = fold(name);
-    found.retain(|one| fold(name_of(one)) == folded);
-    let mut found = prefer_exact(found, name, name_of);
+pub(crate) fn only<T>(what: Kind, found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Result<T, ClientError> {
+    let mut found = named(found, name, name_of);
     match (found.pop(), found.len()) {
         (None, _) => Err(ClientError::NoMatch(what)),
         (Some(one), 0) => Ok(one),
@@ -93,12 +91,6 @@ fn only<T>(what: Kind, mut found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &s
 /// list.
 fn may_be_misread(name: &str, error: &ClientError) -> bool {
     error.status() == Some(400) && name.contains(['"', '\\'])
-}
-
-/// Whether a text that the server did not accept as an id may be a name. Connect answers 403 for a vault that does not
-/// exist.
-fn may_be_a_name(error: &ClientError) -> bool {
-    matches!(error.status(), Some(400 | 403 | 404))
 }
 
 /// The result of the lookup by name, or the error of the lookup by id if no vault or item has the name.

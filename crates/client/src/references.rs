@@ -8,8 +8,8 @@ use std::fmt;
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use sidevault_model::VaultId;
 use sidevault_model::reference::{Reference, Unresolved, UnresolvedKind};
-use sidevault_model::{ItemId, VaultId};
 use zeroize::Zeroizing;
 
 use crate::client::Client;
@@ -158,9 +158,4 @@ fn part(references: &[Reference]) -> usize {
         bytes <= REFERENCE_BYTES
     });
     fitting.count().max(1)
-}
-
-/// A name in lower case if it has the form of an id: references ignore case, and ids are in lower case.
-fn as_id(name: &str) -> Option<ItemId> {
-    ItemId::parse(&name.to_ascii_lowercase()).ok()
 }

@@ -18,7 +18,7 @@ mod tests;
 
 use std::fmt;
 
-pub use fold::{fold, prefer_exact};
+pub use fold::{fold, named, prefer_exact};
 
 use crate::category::Category;
 use crate::item::State;

@@ -58,6 +58,10 @@ impl fmt::Display for TokenSource {
     }
 }
 
+/// The failure without a token.
+pub(crate) const NO_TOKEN: &str =
+    "no token: set OP_CONNECT_TOKEN (sidevault token create makes one), or run sidevault quickstart";
+
 /// The token: OP_CONNECT_TOKEN, else the content of the file that SIDEVAULT_TOKEN_FILE names, else the token of a
 /// quickstart with this data directory.
 pub(crate) fn token(environment: &Environment, data: &Path) -> Result<(String, TokenSource), Failure> {
@@ -72,9 +76,7 @@ pub(crate) fn token(environment: &Environment, data: &Path) -> Result<(String, T
     let path = data.join(TOKEN_FILE);
     match std::fs::read_to_string(&path) {
         Ok(token) => Ok((token, TokenSource::Quickstart(path))),
-        Err(_) => Err(Failure::Usage(
-            "no token: set OP_CONNECT_TOKEN (sidevault token create makes one), or run sidevault quickstart".to_owned(),
-        )),
+        Err(_) => Err(Failure::Usage(NO_TOKEN.to_owned())),
     }
 }
 

@@ -28,7 +28,7 @@ use super::query::query;
 
 /// How often an item is read for one answer, when a file is replaced just then. Each attempt sees the newest version, so the
 /// second one nearly always succeeds.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// A file, with its content if `inline_files=true` asks for it.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use sidevault_model::reference::{self, Found, Reference, Unresolved, UnresolvedKind};
+use sidevault_model::reference::{self, Found, Reference, Unresolved, UnresolvedKind, lower_id};
 use sidevault_model::{File, ItemId, Timestamp, VaultId, printable};
 use sidevault_store::StoredItem;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,11 +18,8 @@ use crate::limits::{
 use crate::request_body::{RequestBody, large_body_permit};
 use crate::responses::{LargeBodyPermit, json};
 
-use super::files::whole;
+use super::files::{ATTEMPTS, whole};
 use super::items::titled;
-
-/// How often an item is read when one of its files is replaced just then.
-const ATTEMPTS: usize = 8;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -131,25 +128,25 @@ impl Resolver {
                     continue;
                 }
             };
-            let named = as_id(&reference.vault);
-            if !vaults.contains_key(&named) {
-                let vault = vault(caller, &reference, &named).await?;
-                vaults.insert(named.clone(), vault);
-            }
-            match vaults.get(&named) {
-                Some(Ok(vault)) => {
-                    let key = (*vault, as_id(&reference.item));
+            let named = lower_id(&reference.vault);
+            let vault = match vaults.get(&named) {
+                Some(known) => known.clone(),
+                None => {
+                    let found = vault(caller, &reference, &named).await?;
+                    vaults.insert(named, found.clone());
+                    found
+                }
+            };
+            match vault {
+                Ok(vault) => {
+                    let key = (vault, lower_id(&reference.item));
                     let number = *numbers.entry(key.clone()).or_insert_with(|| {
                         groups.push((key, Vec::new()));
                         groups.len() - 1
                     });
                     groups[number].1.push((place, reference));
                 }
-                Some(Err(error)) => {
-                    let error = error.clone();
-                    self.outcomes[place] = Some(Outcome::Error { error, vault: None });
-                }
-                None => {}
+                Err(error) => self.outcomes[place] = Some(Outcome::Error { error, vault: None }),
             }
         }
         Ok(groups)
@@ -250,16 +247,6 @@ impl Resolver {
             self.permit = large_body_permit(&caller.api, None).await?;
         }
         Ok(())
-    }
-}
-
-/// A name in lower case if it has the form of an id: references ignore case, and ids are in lower case.
-fn as_id(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    if ItemId::parse(&lower).is_ok() {
-        lower
-    } else {
-        name.to_owned()
     }
 }
 

@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sidevault_model::filter::{fold, prefer_exact};
-use sidevault_model::reference::{Found, Reference, Unresolved, UnresolvedKind, resolve};
+use sidevault_model::filter::{fold, named};
+use sidevault_model::reference::{Found, Reference, Unresolved, UnresolvedKind, as_id, resolve};
 use sidevault_model::{File, Item, ItemId, Timestamp, Vault, VaultId};
 use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::{ClientError, Kind};
+use crate::lookup::only;
 
-use super::{ReferenceError, ReferenceResult, Secret, as_id};
+use super::{ReferenceError, ReferenceResult, Secret};
 
 /// How many items are read at once.
 const CONCURRENCY: usize = 8;
@@ -74,7 +75,7 @@ impl Client {
         references: &[Reference],
     ) -> Result<HashMap<String, Result<VaultId, Unresolved>>, ClientError> {
         let mut found = HashMap::new();
-        let mut named: HashMap<String, &Reference> = HashMap::new();
+        let mut by_name: HashMap<String, &Reference> = HashMap::new();
         for reference in references {
             let key = fold(&reference.vault);
             match as_id(&reference.vault).and_then(|id| VaultId::parse(id.as_str()).ok()) {
@@ -82,29 +83,22 @@ impl Client {
                     found.insert(key, Ok(id));
                 }
                 None => {
-                    named.entry(key).or_insert(reference);
+                    by_name.entry(key).or_insert(reference);
                 }
             }
         }
-        if named.len() == 1 {
-            for (key, reference) in named {
+        if by_name.len() == 1 {
+            for (key, reference) in by_name {
                 let vault = self.vault_by_name(&reference.vault).await;
                 found.insert(key, vault_or_error(reference, vault)?);
             }
-        } else if !named.is_empty() {
+        } else if !by_name.is_empty() {
             let all = self.vaults(None).await?;
-            for (key, reference) in named {
-                let hits: Vec<&Vault> = all.iter().filter(|vault| fold(&vault.name) == key).collect();
-                let hits = prefer_exact(hits, &reference.vault, |vault| &vault.name);
-                let vault = match hits[..] {
-                    [only] => Ok(only.clone()),
-                    [] => Err(ClientError::NoMatch(Kind::Vault)),
-                    _ => Err(ClientError::Ambiguous {
-                        what: Kind::Vault,
-                        count: hits.len(),
-                    }),
-                };
-                found.insert(key, vault_or_error(reference, vault)?);
+            for (key, reference) in by_name {
+                let vault = only(Kind::Vault, all.iter().collect(), &reference.vault, |vault: &&Vault| {
+                    &vault.name
+                });
+                found.insert(key, vault_or_error(reference, vault.cloned())?);
             }
         }
         Ok(found)
@@ -124,7 +118,7 @@ impl Client {
                         lists.insert(vault, list);
                     }
                     // Each item gets this error then.
-                    Err(error) if is_unknown(&error) => {}
+                    Err(error) if error.refuses_id() => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -175,7 +169,7 @@ impl Client {
         if let Some(id) = as_id(&reference.item) {
             match self.item(vault, id).await {
                 Ok(item) => return Ok(Ok(item)),
-                Err(error) if is_unknown(&error) => {}
+                Err(error) if error.refuses_id() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -195,7 +189,7 @@ impl Client {
                 failed(Unresolved::too_many_items(reference, &ids))
             }
             // The vault was named by a text in the form of an id.
-            Err(error) if is_unknown(&error) => self.item_in_named_vault(reference, &error).await,
+            Err(error) if error.refuses_id() => self.item_in_named_vault(reference, &error).await,
             Err(error) => Err(error),
         }
     }
@@ -218,7 +212,7 @@ impl Client {
                 Err(error) => return Err(error),
             },
             Err(ClientError::NoMatch(_)) => {}
-            Err(error) if is_unknown(&error) => {}
+            Err(error) if error.refuses_id() => {}
             Err(error) => return Err(error),
         }
         Ok(Err(ReferenceError {
@@ -253,13 +247,6 @@ fn vault_or_error(
 
 /// The ids of the items with this title.
 fn titled(list: &[Item], title: &str) -> Vec<ItemId> {
-    let folded = fold(title);
-    let hits: Vec<&Item> = list.iter().filter(|item| fold(&item.title) == folded).collect();
-    let hits = prefer_exact(hits, title, |item| &item.title);
+    let hits = named(list.iter().collect(), title, |item: &&Item| &item.title);
     hits.iter().map(|item| item.id).collect()
-}
-
-/// Whether the server does not know an id, or the token may not use it. Connect answers 403 for a vault that does not exist.
-fn is_unknown(error: &ClientError) -> bool {
-    matches!(error.status(), Some(400 | 403 | 404))
 }

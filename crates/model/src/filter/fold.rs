@@ -31,6 +31,13 @@ pub fn prefer_exact<T>(hits: Vec<T>, wanted: &str, title_of: impl Fn(&T) -> &str
     }
 }
 
+/// Those of `all` whose title is `wanted` without regard to case; only the exact ones if there are any: see [`prefer_exact`].
+pub fn named<T>(mut all: Vec<T>, wanted: &str, title_of: impl Fn(&T) -> &str) -> Vec<T> {
+    let folded = fold(wanted);
+    all.retain(|one| fold(title_of(one)) == folded);
+    prefer_exact(all, wanted, title_of)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

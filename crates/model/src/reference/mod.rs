@@ -21,9 +21,11 @@ mod ssh;
 mod tests;
 
 use std::fmt;
-use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::ids::ItemId;
+use crate::wire::wire_enum;
 
 pub use resolve::{Found, RESOLVED_FILE_BYTES, Unresolved, UnresolvedKind, field_section, resolve};
 
@@ -36,60 +38,31 @@ pub const REFERENCE_BYTES: usize = 4_096;
 /// The characters of a name that are written as percent-encoded bytes.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b' ');
 
-/// What of a field or of a file a reference stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attribute {
+wire_enum! {
+    /// What of a field or of a file a reference stands for.
+    pub enum Attribute, unknown = None;
     /// A field's value. Without an attribute a reference means this, or a file's content.
-    Value,
+    Value = "value",
     /// A field's type, or `FILE`.
-    Type,
+    Type = "type",
     /// A field's label.
-    Title,
+    Title = "title",
     /// The id of a field or file.
-    Id,
+    Id = "id",
     /// A field's purpose; empty if it has none.
-    Purpose,
+    Purpose = "purpose",
     /// The current one-time password.
-    Otp,
+    Otp = "otp",
     /// A file's content.
-    Content,
+    Content = "content",
     /// A file's size in bytes.
-    Size,
+    Size = "size",
     /// A file's name.
-    Name,
-}
-
-impl Attribute {
-    const ALL: [Self; 9] = [
-        Self::Value,
-        Self::Type,
-        Self::Title,
-        Self::Id,
-        Self::Purpose,
-        Self::Otp,
-        Self::Content,
-        Self::Size,
-        Self::Name,
-    ];
-
-    /// The word in a reference.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Value => "value",
-            Self::Type => "type",
-            Self::Title => "title",
-            Self::Id => "id",
-            Self::Purpose => "purpose",
-            Self::Otp => "otp",
-            Self::Content => "content",
-            Self::Size => "size",
-            Self::Name => "name",
-        }
-    }
+    Name = "name",
 }
 
 /// A secret reference. Its `Display` is a reference that means the same.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// The name or id of the vault.
     pub vault: String,
@@ -155,10 +128,10 @@ impl Reference {
         if text.len() > REFERENCE_BYTES {
             return Err(InvalidReference::TooLong);
         }
-        let rest = match text.get(..SCHEME.len()) {
-            Some(start) if start.eq_ignore_ascii_case(SCHEME) => &text[SCHEME.len()..],
-            _ => return Err(InvalidReference::Scheme),
-        };
+        if !has_scheme(text) {
+            return Err(InvalidReference::Scheme);
+        }
+        let rest = &text[SCHEME.len()..];
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
@@ -203,11 +176,8 @@ impl Reference {
                 .iter()
                 .any(|known| key.eq_ignore_ascii_case(known))
             {
-                let known = Attribute::ALL
-                    .iter()
-                    .find(|known| value.eq_ignore_ascii_case(known.as_str()));
-                let known = known.ok_or(InvalidReference::Attribute)?;
-                if self.attribute.replace(*known).is_some() {
+                let known = Attribute::from_word(value).ok_or(InvalidReference::Attribute)?;
+                if self.attribute.replace(known).is_some() {
                     return Err(InvalidReference::Parameter);
                 }
             } else if key.eq_ignore_ascii_case("ssh-format") {
@@ -223,6 +193,22 @@ impl Reference {
         }
         Ok(())
     }
+}
+
+/// Whether a text begins as a secret reference does.
+pub fn has_scheme(text: &str) -> bool {
+    text.get(..SCHEME.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+}
+
+/// The id that a name is, in any case: references ignore case, and ids are in lower case. `None`: it has not the form of an id.
+pub fn as_id(name: &str) -> Option<ItemId> {
+    ItemId::parse(&name.to_ascii_lowercase()).ok()
+}
+
+/// A name as servers take it: an id in lower case, any other name as it is.
+pub fn lower_id(name: &str) -> String {
+    as_id(name).map_or_else(|| name.to_owned(), |id| id.as_str().to_owned())
 }
 
 /// Whether a character may stand in a name as it is.
@@ -249,14 +235,6 @@ fn name(text: &str, what: &'static str) -> Result<String, InvalidReference> {
     }
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map(Into::into).map_err(|_| InvalidReference::Encoding)
-}
-
-impl FromStr for Reference {
-    type Err = InvalidReference;
-
-    fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        Self::parse(text)
-    }
 }
 
 impl fmt::Display for Reference {

@@ -72,7 +72,7 @@ proptest! {
     #[test]
     fn any_names_survive_writing_and_reading(
         vault in "\\PC{1,20}", item in ".{1,20}", section in proptest::option::of("[^/]{1,9}"), field in ".{1,20}",
-        attribute in proptest::option::of(proptest::sample::select(&Attribute::ALL[..])), openssh: bool,
+        attribute in proptest::option::of(proptest::sample::select(Attribute::ALL)), openssh: bool,
     ) {
         let reference = Reference { vault, item, section, field, attribute, openssh };
         prop_assert_eq!(Reference::parse(&reference.to_string()), Ok(reference));

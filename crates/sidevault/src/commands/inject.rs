@@ -7,9 +7,7 @@ use crate::cli::Inject;
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::input;
-use crate::secrets::template::{self, Part};
-use crate::secrets::{Secrets, Unavailable, failure, is_stdin};
-use crate::server::Server;
+use crate::secrets::{Secrets, is_stdin, template};
 
 /// The largest template, in bytes.
 pub(crate) const MAX_TEMPLATE_BYTES: u64 = 64 << 20;
@@ -17,19 +15,8 @@ pub(crate) const MAX_TEMPLATE_BYTES: u64 = 64 << 20;
 pub(crate) async fn run(arguments: Inject, environment: &Environment) -> Result<(), Failure> {
     let template = read(arguments.in_file.as_deref())?;
     let parts = template::parse(&template, &variable).map_err(|flaw| Failure::Usage(flaw.to_string()))?;
-    let secrets = if parts.iter().any(|part| matches!(part, Part::Reference(_))) {
-        let server = Server::connect(&arguments.connection, environment)?;
-        Secrets::of(&server.client, parts.iter())
-            .await
-            .map_err(|error| match error {
-                Unavailable::Server(error) => server.failure(error),
-                Unavailable::Reference(reference, error) => failure(&reference.to_string(), &error),
-            })?
-    } else {
-        Secrets::none()
-    };
-    let injected: Vec<u8> = parts.iter().flat_map(|part| secrets.bytes(part)).copied().collect();
-    super::read::write(&arguments.output, &injected, false)
+    let secrets = Secrets::resolve(&arguments.connection, environment, parts.iter()).await?;
+    super::read::write(&arguments.output, &secrets.join(&parts), false)
 }
 
 /// A variable of the environment, as templates see it.

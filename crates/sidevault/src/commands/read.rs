@@ -3,21 +3,15 @@
 use std::io::{self, Write as _};
 
 use sidevault_client::ClientError;
-use sidevault_model::Reference;
 
 use crate::cli::{Output, Read};
 use crate::environment::Environment;
 use crate::exit::Failure;
-use crate::secrets::failure;
+use crate::secrets::{failure, template};
 use crate::server::Server;
 
 pub(crate) async fn run(arguments: Read, environment: &Environment) -> Result<(), Failure> {
-    let reference = Reference::parse(&arguments.reference).map_err(|why| {
-        Failure::Usage(format!(
-            "invalid secret reference '{}': {why}",
-            sidevault_model::printable(&arguments.reference)
-        ))
-    })?;
+    let reference = template::reference(&arguments.reference).map_err(|flaw| Failure::Usage(flaw.to_string()))?;
     let server = Server::connect(&arguments.connection, environment)?;
     let results = server.client.resolve_references(std::slice::from_ref(&reference)).await;
     let results = results.map_err(|error| server.failure(error))?;

@@ -3,11 +3,10 @@
 use crate::cli::Run;
 use crate::environment::Environment;
 use crate::exit::Failure;
+use crate::secrets::Secrets;
 use crate::secrets::child::Program;
 use crate::secrets::mask::Values;
 use crate::secrets::variables::{Flaw, Variables, inherited};
-use crate::secrets::{Secrets, Unavailable, failure};
-use crate::server::Server;
 
 /// What stands for a value in the command's output.
 const MASK: &str = "<concealed by Sidevault>";
@@ -17,33 +16,20 @@ pub(crate) async fn run(arguments: Run, environment: &Environment) -> Result<(),
         Flaw::File { .. } => Failure::Failed(flaw.to_string()),
         Flaw::Reference(_) => Failure::Usage(flaw.to_string()),
     })?;
-    let has_references = variables.names_with_references().next().is_some();
-    let (values, masked) = if has_references {
-        let server = Server::connect(&arguments.connection, environment)?;
-        let secrets = Secrets::of(&server.client, variables.parts())
-            .await
-            .map_err(|error| match error {
-                Unavailable::Server(error) => server.failure(error),
-                Unavailable::Reference(reference, error) => failure(&reference.to_string(), &error),
-            })?;
-        let values = variables.values(&secrets).map_err(|name| {
-            Failure::Failed(format!(
-                "the value of {name} is no text, or has a NUL: an environment can't hold it"
-            ))
-        })?;
-        let masked = Values::new(secrets.values(), MASK)
-            .map_err(|_| Failure::Failed("the values are too many to mask them: use --no-masking".to_owned()))?;
-        (values, Some(masked))
-    } else {
-        let secrets = Secrets::none();
-        (variables.values(&secrets).unwrap_or_default(), None)
-    };
+    let secrets = Secrets::resolve(&arguments.connection, environment, variables.parts()).await?;
+    let values = variables.values(&secrets).map_err(|name| {
+        Failure::Failed(format!(
+            "the value of {name} is no text, or has a NUL: an environment can't hold it"
+        ))
+    })?;
     let program = Program {
         command: arguments.command,
         variables: values,
     };
-    match masked.filter(|_| !arguments.no_masking) {
-        Some(values) => program.run_masked(values).await,
-        None => Err(program.replace_process()),
+    if arguments.no_masking || secrets.is_empty() {
+        return Err(program.replace_process());
     }
+    let masked = Values::new(secrets.values(), MASK)
+        .map_err(|_| Failure::Failed("the values are too many to mask them: use --no-masking".to_owned()))?;
+    program.run_masked(masked).await
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sidevault_keys::Credentials;
-use sidevault_model::filter::{fold, prefer_exact};
+use sidevault_model::filter::{fold, named};
 use sidevault_model::{Timestamp, VaultId};
 use sidevault_store::{Command, CommandAnswer, LOCAL_SOURCE, Snapshot, TokenRecord};
 
@@ -171,10 +171,8 @@ async fn find(installation: &Installation, credentials: &Credentials, wanted: &s
     if let Some(row) = rows.iter().find(|row| row.id.as_str() == wanted) {
         return Ok(row.clone());
     }
-    let folded = fold(wanted);
-    let named: Vec<Row> = rows.into_iter().filter(|row| fold(&row.name) == folded).collect();
-    let mut named = prefer_exact(named, wanted, |row| &row.name);
-    match (named.pop(), named.as_slice()) {
+    let mut hits = named(rows, wanted, |row| &row.name);
+    match (hits.pop(), hits.as_slice()) {
         (Some(row), []) => Ok(row),
         (Some(last), others) => {
             let ids: Vec<String> = others.iter().chain([&last]).map(|row| row.id.to_string()).collect();

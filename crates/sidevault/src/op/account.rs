@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidevault_client::ClientError;
 
-use super::session::{Session, failed};
+use super::session::{NOT_SIGNED_IN, Session};
 use super::{Call, End, Error, people, print, print_json};
 
 /// The ids that are shown for the account and its user. They are made up, and the same everywhere.
@@ -15,8 +15,8 @@ async fn checked(call: &Call<'_>) -> Result<Session, Error> {
     let session = Session::open(call)?;
     match session.client.vaults(None).await {
         Ok(_) => Ok(session),
-        Err(ClientError::Status { status: 401, .. }) => Err(Error::new("account is not signed in")),
-        Err(error) => Err(failed(&error)),
+        Err(ClientError::Status { status: 401, .. }) => Err(Error::new(NOT_SIGNED_IN)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::commands::document::content;
 use crate::commands::item::{category_word, show};
 use crate::fields::FieldName;
 
-use super::session::{Located, Session, failed};
+use super::session::{Located, Session};
 use super::{Call, End, Error, json, people, print, print_json, references};
 
 /// `op item get ITEM`; `-` reads the items from standard input, as `op item list --format json` writes them.
@@ -189,8 +189,6 @@ pub(super) async fn document(call: &Call<'_>, item: &str) -> Result<(), End> {
             printable(&item.title)
         ))
     })?;
-    let content = content(&session.client, &item, file)
-        .await
-        .map_err(|error| failed(&error))?;
+    let content = content(&session.client, &item, file).await?;
     references::write(references::output_file(call)?, &content)
 }

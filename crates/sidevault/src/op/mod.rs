@@ -18,6 +18,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use sidevault_client::ClientError;
+
 use crate::environment::Environment;
 use crate::exit::Failure;
 
@@ -66,6 +68,12 @@ enum End {
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<ClientError> for End {
+    fn from(error: ClientError) -> Self {
+        Self::Error(error.into())
     }
 }
 

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use rustix::fs::{FileType, fstat};
 use sidevault_client::ReferenceError;
-use sidevault_model::reference::UnresolvedKind;
+use sidevault_model::reference::{UnresolvedKind, has_scheme};
 use sidevault_model::{Reference, printable};
 
 use crate::commands::inject::{MAX_TEMPLATE_BYTES, variable};
 use crate::secrets::child::Program;
 use crate::secrets::mask::Values;
 use crate::secrets::output_file::{OutputFile, parse_mode};
-use crate::secrets::template::{self, Part, has_scheme};
+use crate::secrets::template::{self, Part};
 use crate::secrets::variables::{Variables, inherited};
-use crate::secrets::{Secrets, Unavailable, is_stdin};
+use crate::secrets::{Secrets, Unavailable, has_references, is_stdin};
 
-use super::session::{Session, failed, no_item, no_vault};
+use super::session::{Session, no_item, no_vault};
 use super::{Call, End, Error, print, write_out};
 
 /// What stands for a value in the output of a command.
@@ -25,22 +25,14 @@ const MASK: &str = "<concealed by 1Password>";
 /// `op read REFERENCE`.
 pub(super) async fn read(call: &Call<'_>, text: &str) -> Result<(), End> {
     let unread = |why: String| Error::new(format!("could not read secret '{}': {why}", printable(text)));
-    let reference = Reference::parse(text).map_err(|why| {
-        unread(
-            template::Flaw::Reference {
-                text: printable(text),
-                why,
-            }
-            .to_string(),
-        )
-    })?;
+    let reference = template::reference(text).map_err(|flaw| unread(flaw.to_string()))?;
     let output = output_file(call)?;
     let line_break = !call.line.switch("no-newline")?;
     let session = Session::open(call).map_err(|error| unread(format!("error initializing client: {error}")))?;
     let part = Part::Reference(reference);
     let secrets = match Secrets::of(&session.client, [&part].into_iter()).await {
         Ok(secrets) => secrets,
-        Err(Unavailable::Server(error)) => return Err(unread(failed(&error).to_string()).into()),
+        Err(Unavailable::Server(error)) => return Err(unread(Error::from(error).to_string()).into()),
         Err(Unavailable::Reference(reference, error)) => {
             let item = printable(&format!("{}/{}", reference.vault, reference.item));
             let why = match error.error.kind {
@@ -81,8 +73,7 @@ pub(super) async fn inject(call: &Call<'_>) -> Result<(), End> {
     let template = String::from_utf8(template).map_err(|_| Error::new("the template is not UTF-8 text"))?;
     let parts = template::parse(&template, &variable).map_err(|flaw| Error::new(flaw.to_string()))?;
     let secrets = resolve(call, parts.iter()).await?;
-    let injected: Vec<u8> = parts.iter().flat_map(|part| secrets.bytes(part)).copied().collect();
-    write(output, &injected)
+    write(output, &secrets.join(&parts))
 }
 
 /// `op run`.
@@ -108,8 +99,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), End> {
         command: call.line.rest.clone(),
         variables: values,
     };
-    let has_secrets = secrets.values().next().is_some();
-    if no_masking || !has_secrets {
+    if no_masking || secrets.is_empty() {
         return Err(program.replace_process().into());
     }
     let masked = Values::new(secrets.values(), MASK)
@@ -130,13 +120,13 @@ pub(super) fn list_variables() -> Result<(), End> {
 
 /// The values of references in a template or in variables.
 async fn resolve(call: &Call<'_>, parts: impl Iterator<Item = &Part> + Clone) -> Result<Secrets, Error> {
-    if !parts.clone().any(|part| matches!(part, Part::Reference(_))) {
-        return Ok(Secrets::none());
+    if !has_references(parts.clone()) {
+        return Ok(Secrets::default());
     }
     let session = Session::open(call)?;
     match Secrets::of(&session.client, parts).await {
         Ok(secrets) => Ok(secrets),
-        Err(Unavailable::Server(error)) => Err(failed(&error)),
+        Err(Unavailable::Server(error)) => Err(error.into()),
         Err(Unavailable::Reference(reference, error)) => {
             let item = printable(&reference.item);
             Err(match error.error.kind {

@@ -1,15 +1,16 @@
 //! The Connect server that a call works with, and the errors of look-ups in `op`'s words.
 
 use sidevault_client::{Client, ClientError, Filter, Kind};
-use sidevault_model::filter::{fold, prefer_exact};
+use sidevault_model::filter::named;
+use sidevault_model::reference::{as_id, lower_id};
 use sidevault_model::{Item, ItemId, Vault, VaultId, printable};
 
-use crate::server::{Connection, Server};
+use crate::server::{Connection, NO_TOKEN, Server};
 
 use super::{Call, Error};
 
 /// Without a server or a token. Some callers look for this text.
-const NOT_SIGNED_IN: &str = "account is not signed in";
+pub(super) const NOT_SIGNED_IN: &str = "account is not signed in";
 
 /// A server and a token.
 pub(super) struct Session {
@@ -30,7 +31,7 @@ impl Session {
         let server = Server::connect(&Connection::default(), call.environment);
         let server = server.map_err(|failure| {
             let message = failure.to_string();
-            Error::new(if message.starts_with("no token") {
+            Error::new(if message == NO_TOKEN {
                 NOT_SIGNED_IN.to_owned()
             } else {
                 message
@@ -44,7 +45,7 @@ impl Session {
 
     /// The vaults that the token may use.
     pub(super) async fn vaults(&self) -> Result<Vec<Vault>, Error> {
-        self.client.vaults(None).await.map_err(|error| failed(&error))
+        Ok(self.client.vaults(None).await?)
     }
 
     /// The vault with this name or id.
@@ -55,8 +56,8 @@ impl Session {
                 "More than one vault matches \"{}\". Try again and specify the vault by its ID",
                 printable(vault)
             )),
-            error if error.is_not_found() || is_refused_id(&error) => no_vault(vault),
-            error => failed(&error),
+            error if error.is_not_found() || error.refuses_id() => no_vault(vault),
+            error => error.into(),
         })
     }
 
@@ -79,7 +80,7 @@ impl Session {
                     item,
                     vault: vault.clone(),
                 }),
-                Err(error) => Err(failed(&error)),
+                Err(error) => Err(error.into()),
             },
             several => Err(more_than_one(
                 item,
@@ -90,60 +91,39 @@ impl Session {
 
     /// The ids of the items of a vault with this title, or with this id.
     async fn ids(&self, vault: &Vault, item: &str) -> Result<Vec<ItemId>, Error> {
-        if let Ok(id) = ItemId::parse(&lower_id(item)) {
+        if let Some(id) = as_id(item) {
             match self.client.item(vault.id, id).await {
                 Ok(found) => return Ok(vec![found.id]),
-                Err(error) if is_refused_id(&error) => {}
-                Err(error) => return Err(failed(&error)),
+                Err(error) if error.refuses_id() => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let summaries = match self.client.items(vault.id, Some(&Filter::title(item))).await {
             Ok(summaries) => summaries,
             // A title with quotes.
-            Err(error) if error.status() == Some(400) => self
-                .client
-                .items(vault.id, None)
-                .await
-                .map_err(|error| failed(&error))?,
-            Err(error) => return Err(failed(&error)),
+            Err(error) if error.status() == Some(400) => self.client.items(vault.id, None).await?,
+            Err(error) => return Err(error.into()),
         };
-        let folded = fold(item);
-        let same: Vec<Item> = summaries
-            .into_iter()
-            .filter(|found| fold(&found.title) == folded)
-            .collect();
-        let same = prefer_exact(same, item, |found| &found.title);
+        let same = named(summaries, item, |found| &found.title);
         Ok(same.iter().map(|found| found.id).collect())
     }
 
     /// The items of a vault, or those that a filter selects.
     pub(super) async fn summaries(&self, vault: VaultId, filter: Option<&Filter>) -> Result<Vec<Item>, Error> {
-        self.client.items(vault, filter).await.map_err(|error| failed(&error))
+        Ok(self.client.items(vault, filter).await?)
     }
-}
-
-/// An id may be written in upper case.
-fn lower_id(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    if ItemId::parse(&lower).is_ok() {
-        lower
-    } else {
-        name.to_owned()
-    }
-}
-
-fn is_refused_id(error: &ClientError) -> bool {
-    matches!(error.status(), Some(400 | 403 | 404))
 }
 
 /// An error of the server as a whole.
-pub(super) fn failed(error: &ClientError) -> Error {
-    match error {
-        ClientError::Status { status: 401, message } => {
-            Error::new(format!("{NOT_SIGNED_IN}: (401) Unauthorized: {}", printable(message)))
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Status { status: 401, message } => {
+                Self::new(format!("{NOT_SIGNED_IN}: (401) Unauthorized: {}", printable(&message)))
+            }
+            ClientError::Status { status, message } => Self::new(format!("({status}) {}", printable(&message))),
+            error => Self::new(printable(&error.to_string())),
         }
-        ClientError::Status { status, message } => Error::new(format!("({status}) {}", printable(message))),
-        error => Error::new(printable(&error.to_string())),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::{InVault, ItemEdit};
 use crate::commands::item::{add_fields, category_word, edit, urls};
 use crate::fields::{Content, FieldArgument, FieldName, field_type, recipe};
 
-use super::session::{Located, Session, failed};
+use super::session::{Located, Session};
 use super::{Call, End, Error, json, people, print, print_json, references};
 
 /// `op item create [- | ASSIGNMENT…]`.
@@ -46,11 +46,7 @@ pub(super) async fn create(call: &Call<'_>, words: &[&str]) -> Result<(), End> {
             Err(_) => return Err(Error::new("provide the vault with --vault: the token may use several").into()),
         },
     };
-    let made = session
-        .client
-        .create_item(vault.id, &input)
-        .await
-        .map_err(|error| failed(&error))?;
+    let made = session.client.create_item(vault.id, &input).await?;
     show(call, &Located { item: made, vault })
 }
 
@@ -60,12 +56,13 @@ pub(super) async fn edit(call: &Call<'_>, item: &str, words: &[&str]) -> Result<
     let template = template(call, from_stdin)?;
     no_dry_run(call)?;
     let session = Session::open(call)?;
-    let Located { item, vault } = session.item(item, call.line.value("vault")).await?;
+    let Located { mut item, vault } = session.item(item, call.line.value("vault")).await?;
     if let Some(mut input) = template {
         input.id = Some(item.id.to_string());
         input.vault = Some(item.vault.to_string());
-        let replaced = session.client.replace_item(item.vault, item.id, &input).await;
-        replaced.map_err(|error| failed(&error))?;
+        session.client.replace_item(item.vault, item.id, &input).await?;
+        // The fields may be others now.
+        item = session.client.item(item.vault, item.id).await?;
     }
     let arguments = ItemEdit {
         item: item.id.to_string(),
@@ -80,12 +77,6 @@ pub(super) async fn edit(call: &Call<'_>, item: &str, words: &[&str]) -> Result<
         from_file: None,
         json: false,
     };
-    // A template may have replaced the fields.
-    let item = session
-        .client
-        .item(item.vault, item.id)
-        .await
-        .map_err(|error| failed(&error))?;
     let mut operations =
         edit::operations(&item, &arguments, &fields).map_err(|failure| Error::new(failure.to_string()))?;
     if call.line.has("favorite") {
@@ -96,14 +87,9 @@ pub(super) async fn edit(call: &Call<'_>, item: &str, words: &[&str]) -> Result<
         });
     }
     if !operations.is_empty() {
-        let changed = session.client.patch_item(item.vault, item.id, &operations).await;
-        changed.map_err(|error| failed(&error))?;
+        session.client.patch_item(item.vault, item.id, &operations).await?;
     }
-    let item = session
-        .client
-        .item(item.vault, item.id)
-        .await
-        .map_err(|error| failed(&error))?;
+    let item = session.client.item(item.vault, item.id).await?;
     show(call, &Located { item, vault })
 }
 
@@ -115,7 +101,7 @@ pub(super) async fn delete(call: &Call<'_>, item: &str) -> Result<(), End> {
     let session = Session::open(call)?;
     let Located { item, .. } = session.item(item, call.line.value("vault")).await?;
     let deleted = session.client.delete_item(item.vault, item.id).await;
-    Ok(deleted.map_err(|error| failed(&error))?)
+    Ok(deleted?)
 }
 
 fn show(call: &Call<'_>, located: &Located) -> Result<(), End> {

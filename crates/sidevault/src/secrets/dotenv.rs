@@ -23,8 +23,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Flaw> {
     let mut variables = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     while !rest.is_empty() {
-        let line_number = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        let flaw = |why| Flaw { line: line_number, why };
+        let before = &text[..text.len() - rest.len()];
+        let flaw = |why| Flaw {
+            line: before.matches('\n').count() + 1,
+            why,
+        };
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         let trimmed = line.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {
@@ -37,7 +40,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Flaw> {
             _ => begin,
         };
         let line = begin.split('\n').next().unwrap_or_default();
-        let (name, _) = line.split_once('=').ok_or(flaw("it has no `=`"))?;
+        let (name, _) = line.split_once('=').ok_or_else(|| flaw("it has no `=`"))?;
         let name_length = name.len();
         let name = name.trim();
         if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0' || c == '"' || c == '\'') {
@@ -46,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, Flaw> {
         let value = begin[name_length + 1..].trim_start_matches([' ', '\t']);
         let (value, after) = match value.chars().next() {
             Some(quote @ ('"' | '\'')) => {
-                let (value, after) = quoted(&value[1..], quote).ok_or(flaw("the quote is not closed"))?;
+                let (value, after) = quoted(&value[1..], quote).ok_or_else(|| flaw("the quote is not closed"))?;
                 let (tail, after) = after.split_once('\n').unwrap_or((after, ""));
                 if !tail.trim().is_empty() && !tail.trim_start().starts_with('#') {
                     return Err(flaw("something stands behind the closing quote"));

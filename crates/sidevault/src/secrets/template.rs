@@ -8,7 +8,7 @@
 //! set or empty. A value is not read as a template again.
 
 use sidevault_model::Reference;
-use sidevault_model::reference::{InvalidReference, SCHEME};
+use sidevault_model::reference::{InvalidReference, SCHEME, has_scheme};
 
 /// A part of a template.
 #[derive(Clone, PartialEq)]
@@ -73,11 +73,15 @@ pub(crate) fn parse_value(value: &str, variable: &dyn Fn(&str) -> Option<String>
     parse(value, variable)
 }
 
-/// Whether a value of the environment is a secret reference.
-pub(crate) fn has_scheme(value: &str) -> bool {
-    value
-        .get(..SCHEME.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+/// Reads a reference.
+///
+/// # Errors
+/// [`Flaw::Reference`].
+pub(crate) fn reference(text: &str) -> Result<Reference, Flaw> {
+    Reference::parse(text).map_err(|why| Flaw::Reference {
+        text: sidevault_model::printable(text),
+        why,
+    })
 }
 
 #[derive(Default)]
@@ -93,11 +97,7 @@ impl Parts {
     }
 
     fn reference(&mut self, text: &str) -> Result<(), Flaw> {
-        let reference = Reference::parse(text).map_err(|why| Flaw::Reference {
-            text: sidevault_model::printable(text),
-            why,
-        })?;
-        self.0.push(Part::Reference(reference));
+        self.0.push(Part::Reference(reference(text)?));
         Ok(())
     }
 }

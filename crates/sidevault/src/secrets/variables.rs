@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sidevault_model::Reference;
+use sidevault_model::reference::has_scheme;
 
-use super::Secrets;
 use super::template::{self, Part};
-use super::{dotenv, template::has_scheme};
+use super::{Secrets, dotenv};
 
 /// Variables, and what their values are made of.
 #[derive(Default)]
@@ -33,11 +32,7 @@ impl Variables {
         let mut variables = Self::default();
         for (name, value) in inherited {
             if has_scheme(value) {
-                let reference = Reference::parse(value).map_err(|why| template::Flaw::Reference {
-                    text: sidevault_model::printable(value),
-                    why,
-                })?;
-                variables.set(name, vec![Part::Reference(reference)]);
+                variables.set(name, vec![Part::Reference(template::reference(value)?)]);
             }
         }
         let mut known = inherited.to_vec();
@@ -65,23 +60,15 @@ impl Variables {
         self.0.iter().flat_map(|(_, parts)| parts)
     }
 
-    /// The names of the variables that hold references.
-    pub(crate) fn names_with_references(&self) -> impl Iterator<Item = &str> {
-        let with = self
-            .0
-            .iter()
-            .filter(|(_, parts)| parts.iter().any(|part| matches!(part, Part::Reference(_))));
-        with.map(|(name, _)| name.as_str())
-    }
-
     /// The variables with their values.
     ///
     /// # Errors
     /// The name of a variable whose value is no text that an environment can hold.
     pub(crate) fn values(&self, secrets: &Secrets) -> Result<Vec<(String, String)>, String> {
         let value = |(name, parts): &(String, Vec<Part>)| {
-            let bytes: Vec<u8> = parts.iter().flat_map(|part| secrets.bytes(part)).copied().collect();
-            let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+            let text = String::from_utf8(secrets.join(parts))
+                .ok()
+                .filter(|text| !text.contains('\0'));
             text.map(|text| (name.clone(), text)).ok_or_else(|| name.clone())
         };
         self.0.iter().map(value).collect()
@@ -108,6 +95,12 @@ pub(crate) fn inherited() -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::has_references;
+
+    fn names_with_references(variables: &Variables) -> Vec<&str> {
+        let with = variables.0.iter().filter(|(_, parts)| has_references(parts.iter()));
+        with.map(|(name, _)| name.as_str()).collect()
+    }
 
     #[test]
     fn a_later_file_wins_over_an_earlier_one_and_over_the_environment() {
@@ -147,7 +140,7 @@ mod tests {
             ("D", "op://w/i/d"),
         ];
         assert_eq!(all, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(variables.names_with_references().collect::<Vec<_>>(), ["E", "B", "D"]);
+        assert_eq!(names_with_references(&variables), ["E", "B", "D"]);
     }
 
     #[test]
