@@ -9,20 +9,12 @@
 # Takes half an hour and more on two cores. Exit status 77: not run, because a tool is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-tools=$CARGO_TARGET_DIR/tools
+source deploy/testing.sh
 [ "$(dpkg --print-architecture)" = amd64 ] || { echo "needs an amd64 machine"; exit 77; }
-for tool in go git python3 debootstrap rustup qemu-aarch64-static aarch64-linux-gnu-gcc ssh-keygen podman; do
-    command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
-done
+need go git python3 debootstrap rustup qemu-aarch64-static aarch64-linux-gnu-gcc ssh-keygen podman
 rustup target list --installed | grep -qx aarch64-unknown-linux-gnu || { echo "needs: rustup target add aarch64-unknown-linux-gnu"; exit 77; }
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
-fail() {
-    echo "FAILED: $1"
-    exit 1
-}
 
 # As it is committed, in two directories that differ in their names' lengths, too, and so do the paths of cargo-auditable.
 deploy/image/auditable.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the images with Podman, as docker-compose.yml, docker-compose.postgres.yml and deploy/quadlet start them. Each way, an item is
-# written and read, containers end and come back, and everything is taken down and started again. Needs the binary that
-# deploy/image/test-rootfs.sh built. Exit status 77: not run, because a tool is missing.
+# Runs the images with Podman, as docker-compose.yml (also without root), docker-compose.postgres.yml and deploy/quadlet start them.
+# Each way, an item is written and read, containers end and come back, and everything is taken down and started again. Needs the
+# binary that deploy/image/test-rootfs.sh built. Exit status 77: not run, because a tool is missing.
 #
 # Everything runs in namespaces of its own, with its own storage: it takes no port of this machine, and ends with this script.
 # There is no registry here, so the image `postgres` is made of this machine's PostgreSQL and starts it as the official image does.
@@ -9,13 +9,10 @@
 # units that Quadlet makes. Debian 12 has a Podman without Quadlet; the one that makes the units is Debian 13's, in a root directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
-tools=$CARGO_TARGET_DIR/tools
+source deploy/testing.sh
 if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-    for tool in podman podman-compose runc debootstrap busybox setpriv ip iptables go "$tools/age-keygen" "$tools/sops"; do
-        command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
-    done
+    need podman podman-compose runc newuidmap slirp4netns debootstrap busybox setpriv ip iptables go "$tools/age-keygen" "$tools/sops"
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || { echo "needs PostgreSQL"; exit 77; }
     [ -x "$CARGO_TARGET_DIR/static/sidevault" ] || { echo "deploy/image/test-rootfs.sh builds the binary"; exit 1; }
     work=$(mktemp -d)
@@ -32,7 +29,6 @@ chmod 755 "$work"
 ip link set lo up
 # The names that containers find each other by are there, whatever the storage's directory is.
 mkdir -p /run/containers && mount -t tmpfs tmpfs /run/containers
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 log=$work/log
 fail() {
     echo "FAILED: $1"
@@ -45,6 +41,8 @@ mkdir "$work/bin"
 ln -s "$CARGO_TARGET_DIR/static/sidevault" "$tools/age-keygen" "$tools/sops" "$work/bin/"
 export PATH=$work/bin:$PATH
 user() { setpriv --reuid 1000 --regid 1000 --clear-groups env HOME="$PWD" "$@"; } # COMMAND...: as an ordinary user
+engine=(env)
+podman() { "${engine[@]}" podman "$@"; }
 
 # What this kind of machine needs: cgroups of version 1, few file handles, no journal.
 export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
@@ -112,30 +110,54 @@ checkout() { # NAME FILE: a directory with the compose file, and what its own co
     secret_file
     token=$(sidevault token create ci --vault secrets=read --vault apps=read,write --issuer keys/issuer.json 2>>"$log")
 }
-compose() { podman-compose "${file[@]}" "$@" >>"$log" 2>&1; }
+compose() { "${engine[@]}" podman-compose "${file[@]}" "$@" >>"$log" 2>&1; }
 
-checkout pair "$PWD/docker-compose.yml"
-file=()
-compose up --detach || fail "compose up"
-until_true write 8080 first || fail "no item could be written"
-until_true reads 8080 secrets db || fail "the SOPS file is not served"
-for name in api sync; do
-    is_healthy "pair_${name}_1" || fail "the health check of $name"
-    is_confined "pair_${name}_1" 1000
-done
-! podman exec pair_api_1 ls /secrets >>"$log" 2>&1 || fail "api sees the files"
-podman exec pair_sync_1 sidevault token list >>"$log" || fail "token list in the container"
-for name in api sync; do kill_inside "pair_${name}_1"; done
-until_true write 8080 second || fail "no item can be written after api and sync were killed"
-compose restart || fail "compose restart"
-until_true write 8080 third || fail "no item can be written after a restart"
-compose down && ! podman inspect pair_api_1 >>"$log" 2>&1 || fail "compose down"
-compose up --detach || fail "the second compose up"
-for title in first second third; do until_true reads 8080 apps "$title" || fail "$title is lost"; done
-until_true write 8080 fourth || fail "no item can be written after down and up"
-compose down --volumes
+pair() { # DIRECTORY UID: docker-compose.yml, whose containers run as this user
+    local project=$1 uid=$2 name title
+    checkout "$project" "$PWD/docker-compose.yml"
+    file=()
+    if [ "$uid" = 0 ]; then echo "RUN_AS=0:0" >.env; fi
+    compose up --detach || fail "compose up"
+    until_true write 8080 first || fail "no item could be written"
+    until_true reads 8080 secrets db || fail "the SOPS file is not served"
+    for name in api sync; do
+        is_healthy "${project}_${name}_1" || fail "the health check of $name"
+        is_confined "${project}_${name}_1" "$uid"
+    done
+    ! podman exec "${project}_api_1" ls /secrets >>"$log" 2>&1 || fail "api sees the files"
+    podman exec "${project}_sync_1" sidevault token list >>"$log" || fail "token list in the container"
+    for name in api sync; do kill_inside "${project}_${name}_1"; done
+    until_true write 8080 second || fail "no item can be written after api and sync were killed"
+    compose restart || fail "compose restart"
+    until_true write 8080 third || fail "no item can be written after a restart"
+    compose down && ! podman inspect "${project}_api_1" >>"$log" 2>&1 || fail "compose down"
+    compose up --detach || fail "the second compose up"
+    for title in first second third; do until_true reads 8080 apps "$title" || fail "$title is lost"; done
+    until_true write 8080 fourth || fail "no item can be written after down and up"
+    compose down --volumes
+    cd - >/dev/null
+}
+pair pair 1000
 echo "docker-compose.yml: items were written and read, and outlived kills, a restart, and down with up"
-cd - >/dev/null
+
+# The same without root: Podman's containers are processes of an ordinary user, whose own user is root inside.
+home=$work/home
+mkdir -p "$home/run" && chown -R 1000:1000 "$home"
+getent passwd 1000 >/dev/null || { (cat /etc/passwd && echo "user:x:1000:1000::$home:/bin/sh") >"$work/passwd" && mount --bind "$work/passwd" /etc/passwd; }
+echo 1000:200000:65536 >"$work/subids"
+for ids in /etc/subuid /etc/subgid; do touch "$ids" && mount --bind "$work/subids" "$ids"; done
+# On this kind of machine only root may open the device that slirp4netns needs.
+mknod "$work/tun" c 10 200 && chmod 666 "$work/tun" && mkdir -p /dev/net && touch /dev/net/tun && mount --bind "$work/tun" /dev/net/tun
+sed "s,$work/podman,$home/podman," "$CONTAINERS_CONF" >"$home/containers.conf"
+sed "s,$work/podman,$home/podman," "$CONTAINERS_STORAGE_CONF" >"$home/storage.conf"
+engine=(setpriv --reuid 1000 --regid 1000 --clear-groups env HOME="$home" XDG_RUNTIME_DIR="$home/run"
+    CONTAINERS_CONF="$home/containers.conf" CONTAINERS_STORAGE_CONF="$home/storage.conf")
+chmod -R a+rX "$work/images"
+for image in sidevault-api sidevault-sync; do podman load --quiet --input "$work/images/$image.tar" >"$log" 2>&1 || fail "load"; done
+[ "$(podman info --format '{{.Host.Security.Rootless}}')" = true ] || fail "Podman runs as root"
+pair rootless 0
+engine=(env)
+echo "docker-compose.yml without root: the same"
 
 # The image `postgres`: this machine's PostgreSQL with its libraries, and a start as the official image's.
 root=$work/postgres

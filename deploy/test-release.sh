@@ -8,21 +8,13 @@
 # Exit status 77: not run, because a tool is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tools=(go busybox python3 dpkg-deb systemd-analyze ssh-keygen)
-[ "${1:-}" != --all ] || tools+=(debootstrap)
-for tool in "${tools[@]}"; do
-    command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
-done
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+source deploy/testing.sh
+need go busybox python3 dpkg-deb systemd-analyze ssh-keygen
+[ "${1:-}" != --all ] || need debootstrap
 binary=$CARGO_TARGET_DIR/static/sidevault
 [ -x "$binary" ] || { echo "no $binary; deploy/image/test-rootfs.sh builds it"; exit 1; }
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
-fail() {
-    echo "FAILED: $1"
-    exit 1
-}
 
 files=$work/files
 ssh-keygen -q -t ed25519 -N "" -C test -f "$work/key"

@@ -41,7 +41,7 @@ run_one() { # NAME DIRECTORY PROGRAM
 export -f run_one
 
 # Programs that take more than about ten seconds, the longest first, so that all cores are busy until the end.
-slow=(node operator deploy postgres hostile conformance tls parity kill cluster real_sops at_rest directory backup)
+slow=(node operator deploy postgres hostile conformance tls parity kill cluster real_sops at_rest directory backup buckets drill import)
 slow_names="^($(IFS='|' && echo "${slow[*]}")) "
 programs=$(list)
 order=$(
@@ -59,6 +59,8 @@ fi
 # The images of the node's Pods hold a static program.
 if [ "$(id -u)" = 0 ] && grep -q '^node ' <<<"$order"; then
     deploy/image/test-binary.sh >/dev/null
+    # The node's network has no way out.
+    deploy/image/umoci.sh >/dev/null
     # That program has taken the place of the other one.
     cargo build --workspace --bins --tests --locked
 fi

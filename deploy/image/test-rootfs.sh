@@ -6,23 +6,16 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] || { echo "needs root, for chroot"; exit 77; }
-for tool in go busybox python3 unshare; do
-    command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
-done
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+source deploy/testing.sh
+need go busybox python3 unshare
 binary=$(deploy/image/test-binary.sh)
 
 work=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
 chmod 755 "$work"
-fail() {
-    echo "FAILED: $1"
-    for log in "$work"/*.log; do [ ! -e "$log" ] || tail -n 8 "$log"; done
-    exit 1
-}
 
-images=(sidevault sidevault-api sidevault-sync sidevault-operator)
+images=(sidevault sidevault-api sidevault-sync sidevault-operator sidevault-op)
 deploy/image/build --binary "$binary" --out "$work/images"
 # Whoever builds the images again has another umask, time zone and time.
 (umask 077 && TZ=Asia/Tokyo deploy/image/build --binary "$binary" --out "$work/again" >/dev/null)
@@ -40,7 +33,7 @@ for image in "${images[@]}"; do
     config=$layout/blobs/$(json "$manifest" '[d["config"]["digest"]]' | tr : /)
     # The docker archive holds the same configuration and layers.
     mkdir "$work/archive" "$root" && tar -xf "$work/images/$image.tar" -C "$work/archive"
-    [ "$(json "$work/archive/manifest.json" 'd[0]["RepoTags"]')" = "$image:$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" ] ||
+    [ "$(json "$work/archive/manifest.json" 'd[0]["RepoTags"]')" = "$image:$version" ] ||
         fail "$image: the name in the archive"
     cmp "$config" "$work/archive/$(json "$work/archive/manifest.json" '[d[0]["Config"]]')"
     json "$manifest" '[l["digest"].replace(":", "/") for l in d["layers"]]' >"$work/layers"
@@ -79,6 +72,8 @@ run() { # IMAGE COMMAND...: as `kubectl exec` does
 (start sidevault-operator "" --help) | grep operator >/dev/null || fail "sidevault-operator --help"
 [ "$(run sidevault-operator /usr/local/bin/sidevault --version)" = "$(run sidevault sidevault --version)" ] || fail "the versions"
 [ "$(cat "$work/sidevault-operator.user")" = 65532:65532 ] || fail "the operator's user"
+[ "$(ls "$work/sidevault-op/usr/bin")" = "$(printf 'busybox\ncp\nsh')" ] || fail "the image for op holds more than the program, sh and cp"
+[ "$(start sidevault-op "" --version)" = "$("$binary" op --version)" ] || fail "op --version"
 [ "$(run sidevault-sync sh -c 'id -u; id -un; echo $HOME')" = "$(printf '999\nopuser\n/home/opuser')" ] || fail "the server's user"
 
 "$binary" init --out "$work/keys" >/dev/null
@@ -111,6 +106,23 @@ case $answer in
 *'"version":1'*) echo "api and sync wrote and read an item, each as uid 999 in its own image" ;;
 *) fail "no item could be written: $answer" ;;
 esac
+# kubernetes-secrets-injector copies the program into a volume, and puts `/op/bin/op run --` in front of a container's command. The
+# container's image has no more than its own program.
+op=$work/sidevault-op application=$work/application
+mkdir -p "$op/op/bin" "$application/bin" && chown 999:999 "$op/op/bin"
+run sidevault-op sh -c "cp /usr/local/bin/op /op/bin/"
+cp "$(command -v busybox)" "$application/bin/sh"
+mkdir -p "$application/op" && cp -a "$op/op/bin" "$application/op/bin"
+"$binary" item create --host "http://localhost:$port" --token-file <(echo "$token") --vault apps --title db \
+    --field password=from-an-image >/dev/null
+injected=("OP_CONNECT_HOST=http://localhost:$port" "OP_CONNECT_TOKEN=$token" "DB=op://apps/db/password")
+into() { # ARGUMENTS of op run: prints what the application sees
+    env -i "${injected[@]}" "$chroot" --userspec=65532:65532 "$application" /op/bin/op run "$@"
+}
+[ "$(into --no-masking -- /bin/sh -c 'echo "$DB"')" = from-an-image ] || fail "op run in another image"
+[ "$(into -- /bin/sh -c 'echo "$DB"')" = "<concealed by 1Password>" ] || fail "op run does not mask"
+echo "op was copied out of its image, and ran a program of another image"
+
 run sidevault-sync curl -s "http://localhost:$status/health" | grep >/dev/null '"name"' || fail "curl in sync's image"
 kill "${pids[@]}"
 wait "${pids[@]}" && echo "api and sync ended with status 0"

@@ -6,6 +6,7 @@
 #
 #   OUT/opuser   the home directory, with the data directory
 #   OUT/system   curl with its libraries and certificates, a shell with the usual commands, users and groups
+#   OUT/shell    a shell and cp, with which 1Password's kubernetes-secrets-injector copies a program out of its image
 #
 # curl is Debian's, with its 30 libraries (18 MB): we found no static one that is kept up to date in a package registry. Only these files
 # are copied, and not a whole Debian system, because the images need no more, and because this script runs in the Dockerfile and
@@ -62,7 +63,7 @@ for command in sh cat chmod chown cp cut date df du env find grep head hostname 
 done
 
 # Scanners find the versions in status.d, as in other images without dpkg's own database.
-package() { # NAME: notes that files of this package are in the image, with its licences
+package() { # NAME: notes that files of this package are in the image whose root is $root, with its licences
     local name=${1%%:*}
     [ ! -e "$root/var/lib/dpkg/status.d/$name" ] || return 0
     if [ -n "$debian" ]; then
@@ -106,3 +107,9 @@ copy_libraries() { # FILE: copies what it needs
     done
 }
 copy_libraries "$debian/usr/bin/curl"
+
+root=$out/shell
+mkdir -p "$root"/{usr/bin,var/lib/dpkg/status.d}
+install -m 0755 "$debian/bin/busybox" "$root/usr/bin/busybox"
+for command in sh cp; do ln -s busybox "$root/usr/bin/$command"; done
+package busybox-static

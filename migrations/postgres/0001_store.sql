@@ -2,10 +2,11 @@
 -- which are compared by their bytes. Sealed values are encrypted and can't be compressed: PostgreSQL need not try (EXTERNAL).
 
 CREATE TABLE store (
-    one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    state      TEXT   NOT NULL,
-    written_at BIGINT NOT NULL,
-    unwiped    BIGINT NOT NULL DEFAULT 0
+    one         BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    state       TEXT   NOT NULL,
+    written_at  BIGINT NOT NULL,
+    unwiped     BIGINT NOT NULL DEFAULT 0,
+    min_version BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE vaults (
@@ -39,6 +40,7 @@ CREATE TABLE items (
     version    BIGINT           NOT NULL,
     state      TEXT,
     title_hash BYTEA            NOT NULL,
+    path_hash  BYTEA,
     origin     TEXT COLLATE "C",
     created_at BIGINT           NOT NULL,
     updated_at BIGINT           NOT NULL,
@@ -48,6 +50,7 @@ CREATE TABLE items (
 );
 ALTER TABLE items ALTER COLUMN summary SET STORAGE EXTERNAL, ALTER COLUMN detail SET STORAGE EXTERNAL;
 CREATE INDEX items_by_title ON items (vault_id, title_hash, created_at, id);
+CREATE INDEX items_by_path ON items (vault_id, path_hash) WHERE path_hash IS NOT NULL;
 CREATE INDEX items_in_order ON items (vault_id, created_at, id);
 CREATE INDEX items_by_origin ON items (vault_id, origin);
 
@@ -85,7 +88,8 @@ CREATE TABLE changes (
     item_id          TEXT COLLATE "C" NOT NULL,
     version          BIGINT           NOT NULL,
     title_hash       BYTEA,
-    other_title_hash BYTEA
+    other_title_hash BYTEA,
+    path_hash        BYTEA
 );
 
 CREATE TABLE activity (

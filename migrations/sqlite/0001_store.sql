@@ -5,10 +5,11 @@
 
 -- One row.
 CREATE TABLE store (
-    one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    state      TEXT   NOT NULL,                  -- complete, incomplete copy, or replica (of a store in PostgreSQL)
-    written_at BIGINT NOT NULL,                  -- when a writer last checked that it can write
-    unwiped    BIGINT NOT NULL DEFAULT 0         -- 1: the write-ahead log may hold keys of a deleted vault
+    one         BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    state       TEXT   NOT NULL,                 -- complete, incomplete copy, or replica (of a store in PostgreSQL)
+    written_at  BIGINT NOT NULL,                 -- when a writer last checked that it can write
+    unwiped     BIGINT NOT NULL DEFAULT 0,       -- 1: the write-ahead log may hold keys of a deleted vault
+    min_version BIGINT NOT NULL DEFAULT 0        -- a changed item gets at least this version: higher than any before a restore
 );
 
 CREATE TABLE vaults (
@@ -45,6 +46,7 @@ CREATE TABLE items (
     version    BIGINT NOT NULL,
     state      TEXT,                             -- NULL: active
     title_hash BLOB   NOT NULL,                  -- HMAC-SHA-256 of the folded title under the vault's index key
+    path_hash  BLOB,                             -- the same of the path of the source file; NULL: local
     origin     TEXT,                             -- keyed hash of the source file that the item comes from; NULL: local
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
@@ -53,6 +55,7 @@ CREATE TABLE items (
     PRIMARY KEY (vault_id, id)
 );
 CREATE INDEX items_by_title ON items (vault_id, title_hash, created_at, id);
+CREATE INDEX items_by_path ON items (vault_id, path_hash) WHERE path_hash IS NOT NULL;
 CREATE INDEX items_in_order ON items (vault_id, created_at, id);
 CREATE INDEX items_by_origin ON items (vault_id, origin);
 
@@ -92,7 +95,8 @@ CREATE TABLE changes (
     item_id  TEXT   NOT NULL,
     version  BIGINT NOT NULL,
     title_hash       BLOB,                       -- the hashes of the item's title before and after the change: readers drop
-    other_title_hash BLOB                        -- both from their caches
+    other_title_hash BLOB,                       -- both from their caches
+    path_hash        BLOB                        -- the hash of the path of the item's file, for the same purpose
 );
 
 -- The activity log: requests to the API, in sealed batches. A batch has records of one vault, one token and one kind (reads,

@@ -25,6 +25,17 @@ once() {
     printf '%s\n' "$want" >"$out/.installed"
 }
 
+need_node() { # PROGRAM...: those that the suite needs besides
+    need node npm "$@"
+    [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || missing "node $(node --version) is older than 20"
+}
+
+# The packages that the suite's package-lock.json pins.
+install_packages() {
+    cp "$here/package.json" "$here/package-lock.json" "$out/"
+    (cd "$out" && nice npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
 go_tests() {
     need go
     cd "$here"

@@ -58,11 +58,12 @@ kubectl_of_this_machine() { # MINOR
     ln -sf "$found" "$out/kubectl"
 }
 
-# The versions in its go.mod are those of the control plane, so Go compiles the libraries of both once. For that, one module is
-# replaced by the version that Kubernetes requires.
+# The versions in its go.mod are those of the control plane, so Go compiles the libraries of both once. For that, two modules are
+# replaced by the versions that Kubernetes requires.
 node() {
     cd "$here/node"
     build "" "$(kubernetes_flags)" k8s.io/kubernetes/cmd/kubelet k8s.io/kubernetes/cmd/kube-scheduler k8s.io/kubernetes/cmd/kube-proxy
+    build "" "" ./network-policies
     # This CoreDNS sets a field that the newer client library no longer has. It was false, the default.
     copy_source github.com/coredns/coredns
     sed -i '/^\t\tRetryOnError: *false,$/d' "$copy/source/plugin/kubernetes/object/informer.go"
@@ -109,7 +110,7 @@ group() { # NAME COMMAND FILES: unless these files were built already
 for wanted in ${*:-control-plane node helm external-secrets}; do
     case $wanted in
     control-plane) group control-plane control_plane "$here/go.mod" "$here/go.sum" ;;
-    node) group node node "$here"/node/go.* "$here/node/dns/main.go" ;;
+    node) group node node "$here"/node/go.* "$here"/node/*/main.go ;;
     helm) group helm helm "$here/helm/go.mod" "$here/helm/go.sum" ;;
     external-secrets | external-secrets-old)
         release=v0.20

@@ -6,6 +6,8 @@ vault `apps` and a directory vault `files` with the items that run.sh makes.
 
 import base64
 import json
+import os
+import subprocess
 import sys
 import time
 from urllib.parse import quote
@@ -111,6 +113,10 @@ def items(story, vault):
     story.check([v["version"] for v in versions] == [3, 2, 1], f"versions {versions}")
     old = story.ask("getItem", names=[vault, item], params={"version": 1}).json()
     story.check(old["title"] == "Everything" and old["version"] == 1, "?version=1 is not the first version")
+    outline = story.ask("getOutline", names=[vault, item]).json()
+    story.check(all("value" not in field for field in outline["fields"]), "an outline has values")
+    changes = story.ask("getDifferences", names=[vault, item, 3], params={"with": 2}).json()
+    story.check(changes["from"] == 2 and {field["change"] for field in changes["fields"]} == {"changed", "added"}, f"differences {changes}")
     story.ask("restoreVersion", names=[vault, item, 1])
     story.check(story.ask("getItem", names=[vault, item]).json()["title"] == "Everything", "the first version was not restored")
 
@@ -131,7 +137,8 @@ def references(story, vault):
     story.check(results[0].get("value") == "ann", "a field is not resolved")
     story.check(results[2].get("value") == "correct horse", "a field of a file's item is not resolved")
     kinds = [result.get("error", {}).get("kind") for result in results]
-    story.check(kinds == [None, "itemNotFound", None, "itemNotFound", "parsing"], f"kinds {kinds}")
+    # `login.yaml` is the path of the item's file.
+    story.check(kinds == [None, "fieldNotFound", None, "itemNotFound", "parsing"], f"kinds {kinds}")
     story.ask("resolveReferences", 400, json={"references": [1]})
     story.ask("resolveReferences", 413, json={"references": ["x"] * 1001})
     story.ask("deleteItem", 204, names=[vault, made["id"]])
@@ -200,6 +207,22 @@ def activity(story):
     story.check(shown == wanted, f"activity shows {shown}")
 
 
+def tokens(story, ready):
+    made = subprocess.run(
+        [os.environ["SIDEVAULT_BIN"], "token", "create", "doomed", "--data", ready["dataDir"], "--vault", "apps=read"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout.strip()
+    own = story.ask("getOwnToken", token=made).json()
+    story.check(own["name"] == "doomed" and len(own["vaults"]) == 1, f"own token {own}")
+    listed = story.ask("listTokens").json()
+    story.check(any(token["jti"] == own["jti"] and token["canRevoke"] for token in listed), "the token is not listed")
+    (caller,) = [token for token in listed if token["isCaller"]]
+    story.ask("revokeToken", 403, names=[caller["jti"]], token=made)
+    story.ask("revokeToken", 404, names=["a" * 26])
+    story.ask("revokeToken", 204, names=[own["jti"]])
+    story.ask("getOwnToken", 401, token=made)
+
+
 def events(story, vault):
     with story.ask("streamEvents", stream=True) as stream:
         story.wrong += story.document.header_problems(
@@ -231,7 +254,9 @@ def errors(story, vault):
     story.ask("listItems", 400, names=[vault], params={"filter": "colour eq 1"})
     story.ask("createItem", 400, names=[vault], data="{")
     story.ask("createItem", 400, names=[vault], json={"category": "NO_SUCH"})
-    story.ask("createItem", 413, names=[vault], data=b" " * (5 << 20))
+    too_large = story.ask("createItem", 413, names=[vault], data=b" " * (5 << 20))
+    # The server does not read the rest, so the client must not use the connection again.
+    story.check(too_large.headers.get("Connection") == "close", "a refused body leaves the connection open")
     story.ask("listActivity", 400, params={"limit": "many"})
     story.ask("streamEvents", 400, headers={"Last-Event-ID": "x"})
     for method, path, status in (("GET", "/v1/nothing", 404), ("DELETE", "/v1/vaults", 405), ("POST", "/health", 405)):
@@ -259,6 +284,7 @@ def main():
     references(story, vaults["apps"])
     caching(story, vaults["apps"])
     files(story, vaults["files"])
+    tokens(story, server)
     events(story, vaults["apps"])
     errors(story, vaults["apps"])
     # Records reach the store about a second later.

@@ -25,6 +25,8 @@ ID = re.compile(r"[0-9a-z]{26}")
 @schemathesis.hook
 def before_call(context, case, kwargs):
     texts = case.path_parameters
+    if texts and "jti" in texts:
+        texts["jti"] = "a" * 26  # The token of the test must not be revoked.
     if not texts or "vault" not in texts:
         return
     reads = case.operation.method.upper() == "GET"

@@ -7,6 +7,7 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd -- "$here/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 sidevault=${SIDEVAULT_BIN:-$target/debug/sidevault}
+export SIDEVAULT_BIN="$sidevault"
 
 python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
     echo "skipped: no python3 of at least 3.10 with venv on PATH"

@@ -5,10 +5,9 @@ mod certificates;
 mod external_secrets;
 mod kubectl;
 pub mod node;
+mod shell;
 
-use std::env;
 use std::fs;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,10 +19,12 @@ use rand::RngExt as _;
 use serde_json::json;
 
 use crate::herd::Herd;
-use crate::pair::{binary, wait_until};
+use crate::pair::wait_until;
+use crate::tools::find_in_cluster;
 
 pub use crate::herd::Running;
 pub use external_secrets::{controllers, definitions};
+pub use shell::Shell;
 
 const PROGRAMS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
@@ -58,15 +59,11 @@ impl Cluster {
     /// # Panics
     /// If the programs are missing and `CI=true`, or do not start.
     pub fn start() -> Option<Self> {
-        let tools = find_tools(&PROGRAMS)?;
+        let tools = find_in_cluster(&PROGRAMS)?;
         Some(Self::start_at(Herd::new(), &tools, free_address(), false))
     }
 
-    /// Starts a control plane with the controllers and the addresses that Pods need.
-    fn start_for_node(herd: Herd, tools: &Path, address: Ipv4Addr) -> Self {
-        Self::start_at(herd, tools, address, true)
-    }
-
+    /// With `has_node`: with the controllers and the addresses that Pods need.
     fn start_at(herd: Herd, tools: &Path, address: Ipv4Addr, has_node: bool) -> Self {
         certificates::write(herd.root(), &[address, KUBERNETES]);
         write_admin_kubeconfig(herd.root(), address);
@@ -176,33 +173,6 @@ impl Cluster {
         });
         assert!(ready.is_some(), "the API server is not ready\n{}", self.log());
     }
-}
-
-/// Where these programs of `tests/cluster/build.sh` are: `SIDEVAULT_TOOLS`, or beside the binary under test, in
-/// `cluster`. `None` if one was not built, with a line on standard error; with `CI=true` the test fails.
-///
-/// # Panics
-/// If one is missing and `CI=true`.
-pub fn find_tools(programs: &[&str]) -> Option<PathBuf> {
-    let beside = || {
-        binary()
-            .parent()
-            .and_then(Path::parent)
-            .map(|target| target.join("tools"))
-    };
-    let tools = env::var_os("SIDEVAULT_TOOLS").map(PathBuf::from).or_else(beside)?;
-    let tools = tools.join("cluster");
-    let Some(missing) = programs.iter().find(|program| !tools.join(program).is_file()) else {
-        return Some(tools);
-    };
-    let said = format!(
-        "SKIPPED: no {missing} in {}; run tests/cluster/build.sh",
-        tools.display()
-    );
-    assert!(env::var("CI").as_deref() != Ok("true"), "{said}");
-    // Written to standard error directly, because the test harness captures what `eprintln!` prints.
-    let _ = writeln!(std::io::stderr(), "{said}");
-    None
 }
 
 fn free_address() -> Ipv4Addr {

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::pair::{free_port, wait_until};
+use crate::tools::skipped;
 
 /// A repository that is served, and a clone of it to push from.
 pub struct Repository {
@@ -39,6 +40,8 @@ impl Repository {
         let bare = repository.bare();
         run(&bare, &["config", "receive.denyDeleteCurrent", "ignore"]);
         run(&bare, &["config", "uploadpack.allowFilter", "true"]);
+        run(&bare, &["config", "http.receivepack", "true"]);
+        run(&bare, &["config", "daemon.receivepack", "true"]);
         run(repository.root(), &["clone", "--quiet", "home.git", "work"]);
         repository
     }
@@ -88,6 +91,34 @@ impl Repository {
         self.git(&commit);
         self.git(&["push", "--quiet", "--force", "origin", "HEAD:main"]);
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Brings what was pushed by others into the clone. Returns the newest commit's id.
+    ///
+    /// # Panics
+    /// If `git` fails.
+    pub fn pull(&self) -> String {
+        self.git(&["fetch", "--quiet", "origin"]);
+        self.git(&["reset", "--quiet", "--hard", "origin/main"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Makes a script a hook of the repository that is served.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn hook(&self, name: &str, script: &str) {
+        let path = self.bare().join("hooks").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+
+    /// Removes a hook.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn unhook(&self, name: &str) {
+        fs::remove_file(self.bare().join("hooks").join(name)).expect("a hook");
     }
 
     /// Makes the branch `main` a commit with a tree of these entries: mode, name, content. The names are not checked, as
@@ -203,8 +234,7 @@ impl Server {
     pub fn ssh(repository: &Repository, port: u16, host_key: &Path, user_key: &str) -> Option<Self> {
         let program = Path::new("/usr/sbin/sshd");
         if !program.exists() {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "no /usr/sbin/sshd");
-            let _ = writeln!(io::stderr(), "SKIPPED: no /usr/sbin/sshd; install openssh-server");
+            skipped("no /usr/sbin/sshd; install openssh-server");
             return None;
         }
         // A server that root starts looks for this directory.
@@ -270,6 +300,8 @@ pub struct Rules {
     pub status: Option<u16>,
     /// A URL that every request is sent to.
     pub redirect: Option<String>,
+    /// Whether pushes are carried out and never answered.
+    pub pushes_without_answer: bool,
 }
 
 /// `git http-backend` behind an HTTP server.
@@ -381,6 +413,9 @@ fn answer(stream: TcpStream, rules: &Mutex<Rules>, requests: &Mutex<Vec<String>>
     let mut input = backend.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     std::thread::spawn(move || input.write_all(&body).ok());
     let output = backend.wait_with_output()?.stdout;
+    if rules.pushes_without_answer && method == "POST" && path.ends_with("git-receive-pack") {
+        return Ok(());
+    }
     let end = output
         .windows(4)
         .position(|bytes| bytes == b"\r\n\r\n")

@@ -172,3 +172,8 @@ impl Drop for Running {
         self.kill();
     }
 }
+
+/// Whether this process is root's.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::pair::{Process, ServerPair};
+use crate::stop::then_stop;
 use crate::tools;
 use crate::wire::{Reply, Request, exchange};
 
@@ -86,12 +87,7 @@ impl History {
                     }
                 });
             }
-            // A failed check must end the clients too, or the test would never end.
-            let disturbed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(disturb));
-            stop.store(true, Ordering::Relaxed);
-            if let Err(failed) = disturbed {
-                std::panic::resume_unwind(failed);
-            }
+            then_stop(&stop, disturb);
         });
     }
 

@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use crate::pair::{Process, ServerPair};
+use crate::stop::then_stop;
 use crate::wire::{Reply, Request, exchange};
 
 /// How many fields each item in the ledger has. A write changes all of them.
@@ -315,12 +316,7 @@ impl Writers {
                     }
                 });
             }
-            // A failed check must end the writers too, or the test would never end.
-            let disturbed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(disturb));
-            stop.store(true, Ordering::Relaxed);
-            if let Err(failed) = disturbed {
-                std::panic::resume_unwind(failed);
-            }
+            then_stop(&stop, disturb);
         });
     }
 

@@ -81,17 +81,44 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// A port on which nobody listens, and which no other caller in this process gets. Ports are below those that the system gives to
-/// outgoing connections: else a client that asks a killed server could get the server's port, and be connected to itself.
+/// The ports that one test program hands out. No other test program has the same ones: a server that is restarted finds its port free.
+struct Ports {
+    first: u16,
+    next: AtomicU16,
+    /// Listens on the first port as long as the program runs, so that no other program takes these ports.
+    _claim: TcpListener,
+}
+
+impl Ports {
+    const COUNT: u16 = 500;
+
+    /// Takes ports below those that the system gives to outgoing connections: else a client that asks a killed server could get the
+    /// server's port, and be connected to itself.
+    fn claim() -> Self {
+        let start = rand::rng().random_range(0..34);
+        let claimed = (0..34).find_map(|n| {
+            let first = 15_000 + (start + n) % 34 * Self::COUNT;
+            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, first)).ok()?;
+            Some((first, listener))
+        });
+        let (first, claim) = claimed.expect("ports that no other test program has");
+        Self {
+            first,
+            next: AtomicU16::new(0),
+            _claim: claim,
+        }
+    }
+}
+
+/// A port on which nobody listens, and which no other caller in this process gets, until all of them are used up.
 ///
 /// # Panics
 /// If no port is free.
 pub fn free_port() -> u16 {
-    const PORTS: u16 = 17_000;
-    // Another test program that runs at the same time begins at another port.
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::rng().random_range(0..PORTS)));
+    static PORTS: LazyLock<Ports> = LazyLock::new(Ports::claim);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    let mut ports = (0..1000).map(|_| 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS);
+    let mut ports =
+        (0..1000).map(|_| PORTS.first + 1 + PORTS.next.fetch_add(1, Ordering::Relaxed) % (Ports::COUNT - 1));
     ports.find(free).expect("a free port")
 }
 
@@ -238,6 +265,19 @@ impl ServerPair {
     /// If it can't be run at all.
     pub fn ended(&self, arguments: &[&str]) -> std::process::Output {
         self.bare().args(arguments).output().expect("the binary runs")
+    }
+
+    /// Runs a command that may fail with a file as its standard input.
+    ///
+    /// # Panics
+    /// If it can't be run at all, or the file can't be opened.
+    pub fn ended_with(&self, input: &Path, arguments: &[&str]) -> std::process::Output {
+        let input = fs::File::open(input).expect("the input can be opened");
+        self.bare()
+            .args(arguments)
+            .stdin(input)
+            .output()
+            .expect("the binary runs")
     }
 
     /// Starts a command, and does not wait until it ends.
@@ -552,6 +592,18 @@ impl ServerPair {
                 self.log(Process::Sync)
             )
         })
+    }
+
+    /// Creates an item with a value of this length.
+    ///
+    /// # Panics
+    /// If the answer is not 200.
+    pub fn create(&self, token: &str, vault: &str, title: &str, bytes: usize) {
+        let fields = serde_json::json!([{ "label": "v", "value": "x".repeat(bytes) }]);
+        let body = serde_json::json!({ "title": title, "category": "LOGIN", "fields": fields }).to_string();
+        let reply = self.ask(token, "POST", &format!("/v1/vaults/{vault}/items"), &body);
+        let reply = reply.unwrap_or_else(|error| panic!("POST {title}: {error}"));
+        assert_eq!(reply.status, 200, "{}", reply.text());
     }
 
     /// The full item with this title, if there is one.

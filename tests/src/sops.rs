@@ -1,7 +1,7 @@
 //! The real `sops` and `age-keygen`, as `tests/tools/build.sh` builds them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::tools;
@@ -61,6 +61,18 @@ impl Sops {
         Key { secret, recipient }
     }
 
+    /// A command of sops that runs in a directory, without keys.
+    pub fn command(&self, arguments: &[&str], directory: &Path) -> Command {
+        let mut command = Command::new(self.tools.join("sops"));
+        command
+            .arg("--disable-version-check")
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .env("HOME", self.home.path());
+        command
+    }
+
     /// Encrypts `plain` as the content of a file called `name`, from whose ending sops takes the format.
     ///
     /// # Panics
@@ -68,13 +80,10 @@ impl Sops {
     pub fn encrypt(&self, key: &Key, name: &str, plain: impl AsRef<[u8]>, arguments: &[&str]) -> Vec<u8> {
         let path = self.home.path().join(name);
         fs::write(&path, plain).expect("written");
-        let output = Command::new(self.tools.join("sops"))
-            .args(["--disable-version-check", "encrypt", "--age", &key.recipient])
+        let output = self
+            .command(&["encrypt", "--age", &key.recipient], self.home.path())
             .args(arguments)
             .arg(&path)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path())
             .output()
             .expect("sops runs");
         assert!(
@@ -83,5 +92,29 @@ impl Sops {
             String::from_utf8_lossy(&output.stderr)
         );
         output.stdout
+    }
+
+    /// Decrypts a file, after sops has verified its MAC.
+    ///
+    /// # Panics
+    /// If sops refuses the file.
+    pub fn decrypt(&self, key: &Key, file: &Path, arguments: &[&str]) -> String {
+        let output = Command::new(self.tools.join("sops"))
+            .args(["--disable-version-check", "decrypt"])
+            .args(arguments)
+            .arg(file)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("SOPS_AGE_KEY", &key.secret)
+            .output()
+            .expect("sops runs");
+        assert!(
+            output.status.success(),
+            "sops {}: {}",
+            file.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("UTF-8")
     }
 }

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::tools::skipped;
+
 /// A tmpfs. Dropping the value unmounts it.
 pub struct Volume {
     at: PathBuf,
@@ -20,11 +22,11 @@ impl Volume {
         match done {
             Ok(output) if output.status.success() => Some(Self { at: at.to_owned() }),
             Ok(output) => {
-                println!("SKIPPED: no small disk: {}", String::from_utf8_lossy(&output.stderr));
+                skipped(&format!("no small disk: {}", String::from_utf8_lossy(&output.stderr)));
                 None
             }
             Err(error) => {
-                println!("SKIPPED: no small disk: {error}");
+                skipped(&format!("no small disk: {error}"));
                 None
             }
         }

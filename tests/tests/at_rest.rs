@@ -345,7 +345,9 @@ fn no_secret_is_stored_in_plain_text() {
 #[test]
 fn the_log_names_bad_files_but_not_their_content() {
     let mut markers = Markers::default();
-    let mut pair = ServerPair::prepare(&["--dir", "{root}/secrets"], &[("OP_LOG_LEVEL", "trace")]);
+    let mut pair = ServerPair::prepare(&["--config", "{root}/sources.yaml"], &[("OP_LOG_LEVEL", "trace")]);
+    let sources = "sources:\n  - directory: { path: secrets, encrypted: any }\n";
+    fs::write(pair.path("sources.yaml"), sources).unwrap();
     let secrets = pair.path("secrets");
     let mut bad = |file: &str, before: &str, after: &str| {
         let marker = markers.put(file);

@@ -6,10 +6,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::Value;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::postgres::{self, Postgres};
 use sidevault_tests::sops::Sops;
+use sidevault_tests::stop::then_stop;
 use sidevault_tests::volume::Volume;
 use sidevault_tests::wire::{Request, exchange};
 
@@ -26,13 +27,48 @@ impl Server {
     }
 
     fn create(&self, title: &str, bytes: usize) {
-        let fields = json!([{ "label": "v", "value": "x".repeat(bytes) }]);
-        let body = json!({ "title": title, "category": "LOGIN", "fields": fields }).to_string();
-        let reply = self
-            .pair
-            .ask(&self.token, "POST", "/v1/vaults/apps/items", &body)
-            .unwrap();
+        self.pair.create(&self.token, "apps", title, bytes);
+    }
+
+    fn item(&self, title: &str) -> Value {
+        self.pair.item(&self.token, "apps", title).expect("the item")
+    }
+
+    fn version(&self, title: &str) -> u64 {
+        self.item(title)["version"].as_u64().unwrap()
+    }
+
+    /// Changes an item, and returns its new version.
+    fn change(&self, title: &str) -> u64 {
+        let target = format!("/v1/vaults/apps/items/{}", self.item(title)["id"].as_str().unwrap());
+        let patch = r#"[{"op":"replace","path":"/favorite","value":true}]"#;
+        let reply = self.pair.ask(&self.token, "PATCH", &target, patch).unwrap();
         assert_eq!(reply.status, 200, "{}", reply.text());
+        self.version(title)
+    }
+
+    fn delete(&self, title: &str) {
+        let target = format!("/v1/vaults/apps/items/{}", self.item(title)["id"].as_str().unwrap());
+        assert_eq!(self.pair.ask(&self.token, "DELETE", &target, "").unwrap().status, 204);
+    }
+
+    fn content_version(&self) -> u64 {
+        let vault = self.pair.get(&self.token, "/v1/vaults/apps").json();
+        vault["contentVersion"].as_u64().unwrap()
+    }
+
+    /// The versions of an item that can be read.
+    fn history(&self, title: &str) -> Vec<u64> {
+        let target = format!(
+            "/v1/vaults/apps/items/{}/versions",
+            self.item(title)["id"].as_str().unwrap()
+        );
+        let versions = self.pair.get(&self.token, &target).json();
+        let versions = versions.as_array().unwrap();
+        versions
+            .iter()
+            .map(|version| version["version"].as_u64().unwrap())
+            .collect()
     }
 
     fn has(&self, title: &str) -> bool {
@@ -113,7 +149,7 @@ fn a_backup_has_every_write_that_was_acknowledged_before() {
                 }
             });
         }
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        then_stop(&stop, || {
             for n in 0..5 {
                 let wanted = (n + 1) * 10;
                 let reached = wait_until(|| (acknowledged.load(Ordering::SeqCst) >= wanted).then_some(()));
@@ -131,9 +167,7 @@ fn a_backup_has_every_write_that_was_acknowledged_before() {
                 let items = server.items(&restored);
                 assert!((before..=after).contains(&items), "{before} {items} {after}");
             }
-        }));
-        stop.store(true, Ordering::SeqCst);
-        result.unwrap();
+        });
     });
 }
 
@@ -183,6 +217,45 @@ fn a_restore_keeps_the_old_store_and_names_what_is_lost() {
     assert_eq!(server.items(&old), 2);
 }
 
+/// Clients, such as Terraform, compare versions: after a restore none may come again with another content.
+#[test]
+fn versions_do_not_repeat_after_a_restore() {
+    if postgres::is_chosen() {
+        return;
+    }
+    for is_lost in [false, true] {
+        let mut server = Server::start();
+        server.create("kept", 10);
+        server.create("deleted", 10);
+        server.change("kept");
+        server.back_up();
+        let seen = (0..3).map(|_| server.change("deleted")).max().unwrap();
+        server.delete("deleted");
+        let content = server.content_version();
+        server.stop_sync();
+        if is_lost {
+            server.pair.kill(Process::Api);
+            fs::remove_dir_all(server.data()).unwrap();
+        }
+        let backups = text(&server.pair.path("backups"));
+        server.pair.command(&["restore", &backups, "--replace"]);
+        if is_lost {
+            server.pair.run(Process::Api);
+        }
+        server.start_sync();
+        assert!(wait_until(|| server.has("deleted").then_some(())).is_some());
+        // An item that nobody changes keeps its version.
+        assert_eq!(server.version("kept"), 2, "lost: {is_lost}");
+        assert!(server.content_version() > content, "lost: {is_lost}");
+        let next = server.change("deleted");
+        assert!(next > seen, "lost: {is_lost}, {next} after {seen}");
+        assert_eq!(server.change("deleted"), next + 1);
+        // The versions from before are in the history still.
+        let history = server.history("deleted");
+        assert!(history.contains(&1) && history.contains(&next), "{history:?}");
+    }
+}
+
 #[test]
 fn a_backup_restores_into_a_postgresql_database() {
     let Some(postgres) = Postgres::shared() else { return };
@@ -227,6 +300,30 @@ fn a_store_that_can_t_be_read_is_replaced_and_kept() {
         "{printed}"
     );
     assert_eq!(server.items(&server.data()), 1);
+}
+
+/// Of a database that was removed by hand, the write-ahead log is often forgotten.
+#[test]
+fn a_log_without_its_database_does_not_reach_the_restored_store() {
+    if postgres::is_chosen() {
+        return;
+    }
+    let mut server = Server::start();
+    for n in 0..20 {
+        server.create(&format!("i{n}"), 10_000);
+    }
+    let backup = server.back_up();
+    for n in 20..40 {
+        server.create(&format!("i{n}"), 10_000);
+    }
+    server.pair.kill(Process::Sync);
+    server.pair.kill(Process::Api);
+    let log = server.data().join("1password.sqlite-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    fs::remove_file(server.data().join("1password.sqlite")).unwrap();
+    let (status, printed) = server.run(&["restore", &text(&backup)]);
+    assert_eq!(status, 0, "{printed}");
+    assert_eq!(server.items(&server.data()), 20);
 }
 
 #[test]

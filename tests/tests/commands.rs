@@ -559,6 +559,307 @@ fn doctor_finds_a_source_with_files_that_no_key_opens() {
     );
 }
 
+/// A path below the manifests of tests.
+fn manifests(path: &str) -> String {
+    format!("{}/tests/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `doctor -f --json` finds: `LEVEL FILE:LINE CAUSE`.
+fn findings(command: &mut Command) -> (Option<i32>, Vec<String>) {
+    let done = Done::from(command.output().expect("the binary runs"));
+    let list: Vec<Value> = serde_json::from_str(&done.out).unwrap_or_else(|_| panic!("JSON: {}{}", done.out, done.err));
+    let show = |finding: &Value| {
+        let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+        let file = text("file").rsplit('/').next().unwrap_or_default().to_owned();
+        format!("{} {file}:{} {}", text("level"), finding["line"], text("cause"))
+    };
+    (done.code, list.iter().map(show).collect())
+}
+
+fn assert_has(found: &[String], parts: &[&str]) {
+    for part in parts {
+        assert!(found.iter().any(|line| line.contains(part)), "{part}: {found:#?}");
+    }
+}
+
+#[test]
+fn doctor_says_what_antons_manifests_lack_and_corrects_what_it_can() {
+    let home = tempfile::tempdir().expect("a directory");
+    let anton = manifests("operator/anton");
+    let usage = manifests("manifests/usage.yaml");
+    let check = |paths: &[&str]| {
+        findings(&mut sidevault(
+            home.path(),
+            &[&["doctor", "--json", "-f"], paths].concat(),
+        ))
+    };
+    let (code, found) = check(&[&anton, &usage]);
+    assert_eq!(code, Some(7), "{found:#?}");
+    let spelling = "SecretStore external-secrets/onepassword-secret-store: the definitions of External Secrets refuse connectToken";
+    let corrected = [
+        spelling,
+        "fail 20-external-secrets.yaml:68 ExternalSecret network/custom-tls-certificates: the definitions of External Secrets refuse \
+         target.type",
+        "NetworkPolicy external-secrets/onepassword-connect-access: it lets in namespaces with the label name=external-secrets",
+        "usage.yaml:12 Deployment database/web-application: its selector does not select its own Pods",
+    ];
+    let remaining = [
+        "connectHost names the Service onepassword-connect, which is not in these files",
+        "fail 30-connect.yaml:",
+        "warn 30-connect.yaml:",
+        "ExternalSecret rotating-api-key: it names no store",
+        "makes the Secret postgres-secret without the key database-url; it has username, password, database",
+        "the Secret monitoring-secrets is made by ExternalSecret monitoring/monitoring-api-keys, which is in another namespace",
+    ];
+    assert_has(&found, &corrected);
+    assert_has(&found, &remaining);
+    assert!(!found.concat().contains("YOUR_1PASSWORD"), "{found:#?}");
+
+    let made = home.path().join("corrected");
+    let fix = ["doctor", "-f", &anton, &usage, "--fix", "corrected"];
+    fail(home.path(), 7, &fix);
+    assert!(
+        fail(home.path(), 1, &fix).contains("File exists"),
+        "an existing file is not replaced"
+    );
+    let text = |name: &str| fs::read_to_string(made.join(name)).expect("a corrected file");
+    assert!(
+        text("10-stores.yaml").starts_with("# The stores of the home cluster"),
+        "comments stay"
+    );
+    assert!(text("40-access.yaml").contains("kubernetes.io/metadata.name: external-secrets"));
+    assert!(
+        !made.join("30-connect.yaml").exists(),
+        "what has no correction is not written"
+    );
+    fs::copy(format!("{anton}/30-connect.yaml"), made.join("30-connect.yaml")).expect("a copy");
+    let (code, found) = check(&[&made.display().to_string()]);
+    assert_eq!(code, Some(7));
+    assert_has(&found, &remaining);
+    for gone in corrected {
+        assert!(!found.iter().any(|line| line.contains(gone)), "{gone}: {found:#?}");
+    }
+}
+
+#[test]
+fn doctor_reads_a_manifest_that_lost_its_indentation() {
+    let home = tempfile::tempdir().expect("a directory");
+    let done = run(home.path(), &["doctor", "-f", &manifests("manifests/pasted.yaml")]);
+    assert_eq!(done.code, Some(7));
+    assert!(
+        done.out.contains("pasted.yaml:4: the file has lost its indentation"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.out.contains("-> indent what belongs below metadata"),
+        "{}",
+        done.out
+    );
+    assert_eq!(run(home.path(), &["doctor", "-f", "nothing.yaml"]).code, Some(1));
+    assert_eq!(run(home.path(), &["doctor", "--fix", "x"]).code, Some(2));
+}
+
+#[test]
+fn doctor_looks_up_vaults_items_and_fields_of_manifests() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (server, token) = Quickstart::with_token(home.path(), &[]);
+    succeed(home.path(), &["vault", "create", "infrastructure"]);
+    let (server, token) = {
+        drop((server, token));
+        Quickstart::with_token(home.path(), &[])
+    };
+    let item = [
+        "item",
+        "create",
+        "--vault",
+        "infrastructure",
+        "--title",
+        "postgres-database",
+    ];
+    succeed(
+        home.path(),
+        &[&item[..], &["--field", "username=a", "--field", "password=s3cret"]].concat(),
+    );
+    let arguments = ["doctor", "--json", "-f", &manifests("operator/anton")];
+    let mut command = sidevault(home.path(), &arguments);
+    command
+        .env("OP_CONNECT_HOST", &server.url)
+        .env("OP_CONNECT_TOKEN", &token);
+    let (code, found) = findings(&mut command);
+    assert_eq!(code, Some(7));
+    assert_has(
+        &found,
+        &[
+            "the server has no vault applications, or the token may not read it",
+            "ExternalSecret database/postgres-credentials: the item postgres-database has no field database; it has",
+            "no vault of its store has the item cloudflare-credentials",
+        ],
+    );
+    assert!(!found.concat().contains("s3cret"), "{found:#?}");
+}
+
+#[test]
+fn doctor_looks_up_what_a_find_and_a_push_secret_mean() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (server, token) = Quickstart::with_token(home.path(), &[]);
+    for (title, fields) in [
+        ("twin", &["a=1"][..]),
+        ("twin", &["a=2"]),
+        ("doubled", &["x=1", "x=2"]),
+        ("tagged", &["user=1"]),
+    ] {
+        let mut item = vec!["item", "create", "--vault=secrets", "--title", title, "--tag", title];
+        for field in fields {
+            item.extend(["--field", field]);
+        }
+        succeed(home.path(), &item);
+    }
+    fs::write(
+        home.path().join("m.yaml"),
+        "apiVersion: external-secrets.io/v1
+kind: ClusterSecretStore
+metadata: {name: s}
+spec: {provider: {onepassword: {connectHost: 'http://localhost:8080', vaults: {secrets: 1}, auth: {secretRef:
+  {connectTokenSecretRef: {name: t, namespace: a, key: token}}}}}}
+---
+apiVersion: external-secrets.io/v1
+kind: ClusterExternalSecret
+metadata: {name: e}
+spec:
+  namespaces: [a]
+  externalSecretSpec:
+    secretStoreRef: {name: s, kind: ClusterSecretStore}
+    data: [{secretKey: k, remoteRef: {key: twin, property: a}}]
+    dataFrom:
+      - find: {tags: {nobody: x}}
+      - find: {path: doubled}
+      - find: {path: tagged, name: {regexp: ^nothing$}}
+      - find: {path: tagged, name: {regexp: ^us}}
+      - extract: {key: tagged, property: file/}
+---
+apiVersion: external-secrets.io/v1alpha1
+kind: PushSecret
+metadata: {name: p, namespace: a}
+spec:
+  secretStoreRefs: [{name: s, kind: ClusterSecretStore}]
+  selector: {secret: {name: e}}
+  data:
+    - match: {secretKey: k, remoteRef: {remoteKey: twin}}
+    - match: {secretKey: k, remoteRef: {remoteKey: doubled, property: x}}
+    - match: {secretKey: k, remoteRef: {remoteKey: aaaaaaaaaaaaaaaaaaaaaaaaaa}}
+    - match: {secretKey: k, remoteRef: {remoteKey: new}}
+",
+    )
+    .expect("a file");
+    let mut command = sidevault(home.path(), &["doctor", "--json", "-f", "m.yaml"]);
+    command
+        .env("OP_CONNECT_HOST", &server.url)
+        .env("OP_CONNECT_TOKEN", &token);
+    let (code, found) = findings(&mut command);
+    assert_eq!(code, Some(7));
+    assert_eq!(
+        found,
+        [
+            "warn m.yaml:5 ClusterSecretStore s: the Secret t with its token is not in these files",
+            "fail m.yaml:14 ClusterExternalSecret e: several items of the vault secrets have the title twin",
+            "warn m.yaml:16 ClusterExternalSecret e: no item of its store has these tags or this path",
+            "fail m.yaml:17 ClusterExternalSecret e: the item doubled, which it finds, has 2 fields x",
+            "warn m.yaml:18 ClusterExternalSecret e: of the 1 items that it selects, no field and no file matches its pattern",
+            "fail m.yaml:20 ClusterExternalSecret e: the item tagged has no file ",
+            "fail m.yaml:29 PushSecret p: several items of the vault secrets have the title twin",
+            "fail m.yaml:30 PushSecret p: the item doubled has 2 fields x",
+            "fail m.yaml:31 PushSecret p: there is no item with the id aaaaaaaaaaaaaaaaaaaaaaaaaa, and none is made",
+        ]
+        .map(|line| line.replace("PushSecret p", "PushSecret a/p"))
+    );
+}
+
+/// A directory with a kubectl that runs these lines of shell.
+fn stand_in_kubectl(home: &Path, lines: &str) -> String {
+    let directory = home.join("bin");
+    fs::create_dir_all(&directory).expect("a directory");
+    let kubectl = directory.join("kubectl");
+    fs::write(&kubectl, format!("#!/bin/sh\n{lines}\n")).expect("a file");
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).expect("a mode");
+    directory.to_string_lossy().into_owned()
+}
+
+#[test]
+fn item_uses_names_readers_and_files_and_says_what_it_did_not_look_at() {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path();
+    let directory = secrets(home);
+    let _server = Quickstart::start(home, &["--dir", &directory]);
+    let uses = |arguments: &[&str]| run(home, &[&["item", "uses", "secrets/DB"], arguments].concat());
+    let first = uses(&["--no-cluster"]);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
+    assert!(
+        first.out.contains("Tokens that read it") && first.out.contains("\n  none\n"),
+        "nobody has read it: {}",
+        first.out
+    );
+    assert!(
+        first
+            .out
+            .contains("Secrets, workloads, PushSecrets\n  not looked at: --no-cluster was given")
+    );
+    assert!(
+        first
+            .out
+            .ends_with("Files\n  not looked at: name a source's directory with --dir\n")
+    );
+
+    succeed(home, &["read", "op://secrets/db/username"]);
+    // Records reach the log within a second or two.
+    let json = || -> Value {
+        let done = uses(&["--no-cluster", "--json", "--dir", &directory]);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        serde_json::from_str(&done.out).expect("JSON")
+    };
+    let report = wait_until(|| {
+        let report = json();
+        (report["readers"] != Value::Array(Vec::new())).then_some(report)
+    });
+    let report = report.expect("a reader");
+    assert_eq!(report["readers"][0]["name"], "quickstart", "{report}");
+    assert_eq!(
+        report["readers"][0]["reads"], 1,
+        "looking at uses reads nothing: {report}"
+    );
+    assert_eq!(report["files"][0]["file"], "db.yaml", "{report}");
+    assert_eq!(report["notLookedAt"][0]["part"], "cluster");
+    assert!(!report.to_string().contains("orders"), "{report}");
+
+    // A part that fails decides the exit status, and the others are still printed.
+    for (said, code) in [
+        ("Error from server (Forbidden): pods is forbidden", 4),
+        ("The connection to the server 127.0.0.1:6443 was refused", 6),
+    ] {
+        let bin = stand_in_kubectl(home, &format!("echo '{said}' >&2; exit 1"));
+        let mut command = sidevault(home, &["item", "uses", "secrets/db"]);
+        let done = Done::from(command.env("PATH", bin).output().expect("the binary runs"));
+        assert_eq!(done.code, Some(code), "{}", done.err);
+        assert!(
+            done.err.contains(said) && done.out.contains("quickstart ("),
+            "{}{}",
+            done.out,
+            done.err
+        );
+    }
+    let mut command = sidevault(home, &["item", "uses", "secrets/db"]);
+    let done = Done::from(command.env("PATH", "/nowhere").output().expect("the binary runs"));
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.err.contains("kubectl can't be started") && done.err.contains("--no-cluster"),
+        "{}",
+        done.err
+    );
+    assert!(fail(home, 2, &["item", "uses", "db"]).contains("VAULT/ITEM"));
+    assert!(fail(home, 3, &["item", "uses", "secrets/nothing"]).contains("\"nothing\" not found"));
+    assert!(fail(home, 3, &["item", "uses", "nothing/db"]).contains("vault \"nothing\" not found"));
+}
+
 #[test]
 fn the_help_names_each_variable_that_the_documentation_says_a_command_reads() {
     let home = tempfile::tempdir().expect("a directory");

@@ -39,11 +39,27 @@ impl TestServer {
 
     /// Starts the pair with one encrypted file, `db.yaml`.
     fn start() -> Option<(Self, String, String)> {
-        let mut server = Self::prepare(&["--dir", "{root}/secrets"])?;
+        Self::prepare(&["--dir", "{root}/secrets"])?.with_one_file()
+    }
+
+    /// The same, and plaintext is served as well.
+    fn start_with_plaintext() -> Option<(Self, String, String)> {
+        Self::prepare_with_plaintext()?.with_one_file()
+    }
+
+    fn prepare_with_plaintext() -> Option<Self> {
+        let server = Self::prepare(&["--config", "{root}/sources.yaml"])?;
+        let sources = "sources:\n  - directory: { path: secrets, encrypted: any }\n";
+        fs::write(server.pair.path("sources.yaml"), sources).unwrap();
+        Some(server)
+    }
+
+    fn with_one_file(mut self) -> Option<(Self, String, String)> {
+        let server = &mut self;
         server.seal("db.yaml", "password: first\n");
         let (token, vault) = server.run("secrets");
         server.wait_value(&token, &vault, "db", "password", "first");
-        Some((server, token, vault))
+        Some((self, token, vault))
     }
 
     fn run(&mut self, name: &str) -> (String, String) {
@@ -122,7 +138,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
-    let Some(mut server) = TestServer::prepare(&["--dir", "{root}/secrets"]) else {
+    let Some(mut server) = TestServer::prepare_with_plaintext() else {
         return;
     };
     fs::create_dir(server.secrets().join("prod")).unwrap();
@@ -267,6 +283,82 @@ fn every_format_becomes_an_item_and_ids_survive_a_rebuilt_store() {
         before,
         "ids changed with the store"
     );
+}
+
+/// The shape of a home cluster's repository: a secret in every folder, and manifests and tools beside it.
+#[test]
+fn of_a_cluster_repository_only_the_secrets_are_served_and_the_rest_is_counted() {
+    let Some(mut server) = TestServer::prepare(&["--dir", "{root}/secrets"]) else {
+        return;
+    };
+    let root = server.secrets();
+    for (file, text) in [
+        (".sops.yaml", "creation_rules: []\n"),
+        (".gitignore", "/tmp/\n*.bak\n"),
+        ("LICENSE", "MIT\n"),
+        ("Taskfile.yaml", "version: '3'\n"),
+        ("renovate.json", "{\"extends\": []}\n"),
+        ("tmp/notes.yaml", "k: v\n"),
+        ("apps/kustomization.yaml", "resources: [plex]\n"),
+        ("apps/plex/kustomization.yaml", "resources: [secret.sops.yaml]\n"),
+        ("tools/README.md", "# tools\n"),
+    ] {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    for (path, token) in [
+        ("apps/plex/plex.sops.yaml", "t"),
+        ("apps/web.encrypted", "w"),
+        ("old.bak", "v"),
+    ] {
+        let sealed = server.sealed("a.yaml", &format!("token: {token}\n"));
+        fs::write(root.join(path), sealed).unwrap();
+    }
+    server.pair.run(Process::Api);
+    server.pair.run(Process::Sync);
+    server.pair.wait_linked();
+    let token = server
+        .pair
+        .token("reader", &["apps=read", "tools=read", "secrets=read"]);
+    let vault = server.pair.vault(&token, "apps");
+    server.wait_value(&token, &vault, "plex", "token", "t");
+    server.wait_value(&token, &vault, "web", "token", "w");
+    let words = "left out: 6 plaintext (LICENSE, Taskfile.yaml, apps/kustomization.yaml, …), 2 by .gitignore";
+    server.pair.wait_source("secrets", "ACTIVE", words);
+    let list = server.pair.get(&token, &format!("/v1/vaults/{vault}/items")).json();
+    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
+    // Folders without a secret make no vault.
+    let vaults = server.pair.get(&token, "/v1/vaults").json();
+    assert_eq!(vaults.as_array().unwrap().len(), 1, "{vaults}");
+    let log = server.pair.log(Process::Sync);
+    assert_eq!(log.matches("left out: 6 plaintext").count(), 1, "{log}");
+    // The preview says the same without a server.
+    let directory = root.to_string_lossy().into_owned();
+    let preview = server.pair.command(&["source", "preview", &directory, "--strict"]);
+    for line in [
+        "left out: LICENSE: not encrypted, in a tree with encrypted files",
+        "left out: old.bak: a .gitignore file",
+    ] {
+        assert!(preview.lines().any(|shown| shown == line), "{line}: {preview}");
+    }
+    let row = |file: &str| {
+        preview
+            .lines()
+            .find(|line| line.starts_with(file))
+            .map(str::split_whitespace)
+    };
+    let words: Vec<&str> = row("apps/plex/plex.sops.yaml").expect("a row").collect();
+    assert_eq!(words, ["apps/plex/plex.sops.yaml", "apps", "plex", "token"]);
+    assert!(!preview.contains("kustomization.yaml apps"), "{preview}");
+    // A secret that is decrypted in place keeps its item, and is named.
+    replace(&root.join("apps/plex/plex.sops.yaml"), b"token: leaked\n");
+    server.pair.wait_source(
+        "secrets",
+        "DEGRADED",
+        "plex.sops.yaml (the file was encrypted and is plaintext now",
+    );
+    server.wait_value(&token, &vault, "plex", "token", "t");
 }
 
 /// The full check of the tree runs once an hour here, so sync can notice the changes by file events only.
@@ -506,7 +598,7 @@ fn a_key_that_is_added_to_the_key_file_is_used_without_a_restart() {
 
 #[test]
 fn encrypted_files_of_any_name_are_decrypted_and_ciphertext_is_never_served() {
-    let Some((server, token, vault)) = TestServer::start() else {
+    let Some((server, token, vault)) = TestServer::start_with_plaintext() else {
         return;
     };
     let put = |name: &str, bytes: &[u8]| replace(&server.secrets().join(name), bytes);
@@ -660,7 +752,7 @@ const MEMORY_LIMIT: u64 = 85_000_000;
 
 #[test]
 fn a_file_of_100_mb_is_streamed() {
-    let Some((server, token, vault)) = TestServer::start() else {
+    let Some((server, token, vault)) = TestServer::start_with_plaintext() else {
         return;
     };
     // Not all zeros, and different in each of its blocks.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
+use sidevault_tests::tools::skipped;
 use sidevault_tests::volume::Volume;
 use sidevault_tests::wire::{Request, exchange};
 
@@ -322,7 +323,7 @@ fn writes_work_again_after_a_disk_error() {
         done.is_ok_and(|output| output.status.success())
     };
     if !limit("1500000") {
-        println!("SKIPPED: no prlimit here");
+        skipped("no prlimit here");
         return;
     }
     let token = pair.token("writer", &["apps=read,write"]);

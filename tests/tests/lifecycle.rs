@@ -135,6 +135,42 @@ fn a_connection_stays_open_after_a_refusal_before_the_body() {
     assert_eq!(wire.reply(false).expect("an answer on the same connection").status, 200);
 }
 
+/// A client that does not know it sends its next request into a connection that is being closed.
+#[test]
+fn a_response_before_a_long_body_says_that_the_connection_closes() {
+    let pair = ServerPair::start(&["--vault", "apps"], &[]);
+    let token = pair.token("writer", &["apps=read,write"]);
+    for (token, length, expected) in [
+        ("nonsense", "Content-Length: 300000", (401, Some("close"))),
+        ("nonsense", "Transfer-Encoding: chunked", (401, Some("close"))),
+        (&token, "Content-Length: 5000000", (413, Some("close"))),
+        ("nonsense", "Content-Length: 200000", (401, None)),
+        ("nonsense", "Content-Length: 0", (401, None)),
+    ] {
+        let mut wire = Wire::open(pair.address()).expect("a connection");
+        let head = format!(
+            "POST /v1/vaults/apps/items HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n{length}\r\n\r\n"
+        );
+        wire.send(head.as_bytes()).expect("sent");
+        let reply = wire.reply(false).expect("an answer");
+        assert_eq!((reply.status, reply.header("connection")), expected, "{length}");
+    }
+    let mut wire = Wire::open(pair.address()).expect("a connection");
+    let item = format!(r#"{{"title": "{}", "category": "LOGIN"}}"#, "x".repeat(300_000));
+    let head = format!(
+        "POST /v1/vaults/apps/items HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n",
+        item.len()
+    );
+    wire.send((head + &item).as_bytes()).expect("sent");
+    let reply = wire.reply(false).expect("an answer");
+    assert_eq!(
+        reply.header("connection"),
+        None,
+        "a long body that was read: {}",
+        reply.text()
+    );
+}
+
 #[test]
 fn the_logs_of_api_and_sync_name_a_write_by_its_request_id() {
     let pair = ServerPair::start(&["--vault", "apps"], &[("OP_LOG_LEVEL", "debug")]);

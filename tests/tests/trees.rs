@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use sidevault_tests::pair::{Process, ServerPair, wait_until};
+use sidevault_tests::pair::{Process, ServerPair, binary, wait_until};
+use sidevault_tests::stop::then_stop;
 use sidevault_tests::wire::{Request, exchange};
 
 /// A pair that serves a tree of files without SOPS, and a token.
@@ -186,6 +187,65 @@ fn names_that_are_not_utf_8_and_too_deep_directories_do_not_affect_other_files()
 }
 
 #[test]
+fn what_the_sources_file_says_of_a_folder_is_stronger_than_a_file_in_it() {
+    let sources = "sources:
+  - directory:
+      path: secrets
+      folders:
+        .: { tags: [all], ignore: ['*.bak'] }
+        apps/media:
+          vault: media
+          files:
+            plex/db.yaml: { title: Plex, category: API_CREDENTIAL, fields: { url: URL } }
+        apps/nowhere: { vault: x }
+";
+    let files = [
+        ("secrets/apps/media/plex/db.yaml", "url: u\n"),
+        ("secrets/apps/media/radarr/db.yaml", "k: v\n"),
+        ("secrets/apps/media/old.bak", "k: v\n"),
+        (
+            "secrets/apps/media/.sidevault.yaml",
+            "vault: films\ntags: [own]\nfiles: { '*.yaml': { title: Own } }\n",
+        ),
+        ("secrets/apps/media/radarr/.sidevault.yaml", "vault: radarr\n"),
+    ];
+    let server = TestServer::configured(sources, &files, &["media=read", "radarr=read"]);
+    let vault = server.vault("media");
+    server.wait_titles(&vault, &["Plex 1"]);
+    let item = server.pair.item(&server.token, &vault, "Plex").unwrap();
+    assert_eq!(item["category"], "API_CREDENTIAL");
+    assert_eq!(item["fields"][0]["type"], "URL");
+    assert_eq!(item["tags"], serde_json::json!(["plex", "all", "own"]));
+    // A lower folder is stronger, whoever says what.
+    server.wait_titles(&server.vault("radarr"), &["Own 1"]);
+    let log = server.pair.log(Process::Sync);
+    assert!(log.contains("apps/nowhere"), "{log}");
+    let config = server.pair.path("sources.yaml").display().to_string();
+    let preview = |source: &str| {
+        let shown = ["source", "preview", "--config", &config, source];
+        server.pair.command(&shown)
+    };
+    let shown = preview("secrets");
+    for words in [
+        "no such folder: apps/nowhere",
+        "left out: apps/media/old.bak: `ignore` of a .sidevault.yaml file or of the source's folders",
+        "Plex",
+        "radarr",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    // The settings of the source, and another directory.
+    let clone = server.pair.path("clone");
+    write(&clone.join("apps/media/plex/db.yaml"), "url: u\n");
+    assert!(preview(&format!("secrets={}", clone.display())).contains("Plex"));
+    let other = server.pair.errors(&["source", "preview", "--config", &config, "other"]);
+    assert!(
+        other.contains("no directory or git source \"other\", but: secrets"),
+        "{other}"
+    );
+}
+
+#[test]
 fn a_fifo_in_place_of_a_file_blocks_nothing() {
     let files = [("secrets/v/a.yaml", "k: 1\n"), ("secrets/v/x.bin", "first")];
     let mut server = TestServer::start(&files, &["v=read"]);
@@ -217,15 +277,6 @@ fn sync_stops_while_a_read_of_a_key_file_blocks() {
     assert!(pair.wait_ended(Process::Sync).success());
 }
 
-/// Ends the test's threads after a failed assertion: the scope would wait for them.
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A file is replaced by links out of the tree and back, again and again, while the tree is scanned.
 #[test]
 fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
@@ -240,7 +291,6 @@ fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
     fs::write(server.pair.path("secrets/.git/config"), "token").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let _stop = SetOnDrop(&done);
         scope.spawn(|| {
             let beside = x.with_file_name(".swap");
             for n in 0.. {
@@ -255,23 +305,25 @@ fn a_link_that_replaces_a_file_during_a_scan_is_not_followed() {
                 fs::rename(&beside, &x).unwrap();
             }
         });
-        // Each change of the other file causes a scan.
-        for n in 1..30 {
-            server.write("secrets/v/a.yaml", &format!("k: {n}\n"));
-            server.wait_value(&vault, "a", &n.to_string());
-            let body = server.pair.get(&server.token, &content).body;
-            assert_eq!(String::from_utf8_lossy(&body), "mine", "after {n} changes");
-        }
+        then_stop(&done, || {
+            // Each change of the other file causes a scan.
+            for n in 1..30 {
+                server.write("secrets/v/a.yaml", &format!("k: {n}\n"));
+                server.wait_value(&vault, "a", &n.to_string());
+                let body = server.pair.get(&server.token, &content).body;
+                assert_eq!(String::from_utf8_lossy(&body), "mine", "after {n} changes");
+            }
+        });
     });
 }
 
 #[test]
 fn files_of_one_name_are_told_apart_by_their_directory() {
-    let server = TestServer::start(&[("secrets/media/plex/secret.sops.yaml", "k: plex\n")], &["media=read"]);
+    let server = TestServer::start(&[("secrets/media/plex/db.sops.yaml", "k: plex\n")], &["media=read"]);
     let vault = server.vault("media");
-    server.wait_titles(&vault, &["secret 1"]);
+    server.wait_titles(&vault, &["db 1"]);
     let filtered = |tag: &str| {
-        let filter = format!("title%20eq%20%22secret%22%20and%20tag%20eq%20%22{tag}%22");
+        let filter = format!("title%20eq%20%22db%22%20and%20tag%20eq%20%22{tag}%22");
         let target = format!("/v1/vaults/{vault}/items?filter={filter}");
         let list = server.pair.get(&server.token, &target).json();
         let items = list.as_array().unwrap();
@@ -280,8 +332,8 @@ fn files_of_one_name_are_told_apart_by_their_directory() {
     };
     let plex = filtered("plex");
     // A second file of this name changes neither title nor version of the first one's item.
-    server.write("secrets/media/radarr/secret.sops.yaml", "k: radarr\n");
-    server.wait_titles(&vault, &["secret 1", "secret 1"]);
+    server.write("secrets/media/radarr/db.sops.yaml", "k: radarr\n");
+    server.wait_titles(&vault, &["db 1", "db 1"]);
     assert_eq!(filtered("plex"), plex);
     for (tag, value) in [("plex", "plex"), ("radarr", "radarr")] {
         let target = format!("/v1/vaults/{vault}/items/{}", filtered(tag));
@@ -297,14 +349,39 @@ fn files_of_one_name_are_told_apart_by_their_directory() {
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     let first = wait_until(|| warnings().pop()).expect("a warning");
-    let both = ["media/plex/secret.sops.yaml", "media/radarr/secret.sops.yaml"];
+    let both = ["media/plex/db.sops.yaml", "media/radarr/db.sops.yaml"];
     assert!(both.iter().all(|file| first.contains(file)), "{first}");
     // Further scans do not repeat the warning.
-    server.write("secrets/media/radarr/secret.sops.yaml", "k: changed\n");
-    server.wait_titles(&vault, &["secret 1", "secret 2"]);
+    server.write("secrets/media/radarr/db.sops.yaml", "k: changed\n");
+    server.wait_titles(&vault, &["db 1", "db 2"]);
     server.write("secrets/media/other.yaml", "k: other\n");
-    server.wait_titles(&vault, &["other 1", "secret 1", "secret 2"]);
+    server.wait_titles(&vault, &["db 1", "db 2", "other 1"]);
     assert_eq!(warnings().len(), 1, "{:?}", warnings());
+}
+
+/// Home clusters have a file `secret.sops.yaml` in the directory of each application.
+#[test]
+fn a_name_that_says_nothing_gets_the_name_of_its_directory() {
+    let files = [
+        ("secrets/media/plex/app/secret.sops.yaml", "k: plex\n"),
+        ("secrets/media/radarr/secret.sops.yaml", "k: radarr\n"),
+        ("secrets/media/values.yaml", "k: top\n"),
+    ];
+    let server = TestServer::start(&files, &["media=read"]);
+    let vault = server.vault("media");
+    server.wait_titles(&vault, &["plex/app/secret 1", "radarr/secret 1", "values 1"]);
+    let value = |target: &str| server.pair.get(&server.token, target).json()["fields"][0]["value"].clone();
+    assert_eq!(value("/v1/vaults/media/items/radarr%2Fsecret"), "radarr");
+    let list = format!("/v1/vaults/{vault}/items?filter=title%20eq%20%22plex%2Fapp%2Fsecret%22");
+    let found = server.pair.get(&server.token, &list).json();
+    let id = found[0]["id"].as_str().expect("one item");
+    assert_eq!(value(&format!("/v1/vaults/{vault}/items/{id}")), "plex");
+    let references = r#"{"references":["op://media/radarr%2Fsecret/k"]}"#;
+    let resolved = server
+        .pair
+        .ask(&server.token, "POST", "/v1/resolve", references)
+        .unwrap();
+    assert_eq!(resolved.json()["results"][0]["value"], "radarr", "{}", resolved.text());
 }
 
 /// A file that is encrypted to an age key which sync does not have.
@@ -436,4 +513,70 @@ fn a_new_revision_of_a_kubernetes_volume_removes_no_item() {
     server.wait_titles(&prod, &["db 5"]);
     server.wait_titles(&top, &["top 5"]);
     server.pair.wait_source("secrets", "ACTIVE", "2 files");
+}
+
+#[test]
+fn every_item_can_be_read_by_the_path_of_its_file() {
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: plex-tls}, stringData: {k: manifest}}\n";
+    let server = TestServer::start(
+        &[
+            ("secrets/media/plex/app/db.sops.yaml", "k: plex\n"),
+            ("secrets/media/radarr/db.yaml", "k: radarr\n"),
+            ("secrets/media/plex/tls.yaml", secret),
+            ("secrets/media/plex/ca.crt", "pem"),
+        ],
+        &["media=read"],
+    );
+    let vault = server.vault("media");
+    let by_path = |name: &str| {
+        let name = name.replace('/', "%2F");
+        let reply = server
+            .pair
+            .get(&server.token, &format!("/v1/vaults/media/items/{name}"));
+        (
+            reply.status,
+            reply.json()["fields"][0]["value"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    };
+    let by_filter = |name: &str| {
+        let name = name.replace('/', "%2F");
+        let target = format!("/v1/vaults/{vault}/items?filter=title%20eq%20%22{name}%22");
+        server.pair.get(&server.token, &target).json().as_array().unwrap().len()
+    };
+    for (name, value) in [
+        ("media/plex/app/db", "plex"),
+        ("plex/app/db.sops.yaml", "plex"),
+        ("Media/radarr/db.yaml", "radarr"),
+        ("plex/tls", "manifest"),
+        ("plex-tls", "manifest"),
+    ] {
+        assert_eq!(by_path(name), (200, value.to_owned()), "{name}");
+        assert_eq!(by_filter(name), 1, "{name}");
+    }
+    assert_eq!(by_path("plex/ca.crt").0, 200);
+    for name in ["db", "plex/db", "other/db.yaml", "plex/ca"] {
+        assert_eq!(by_path(name).0, 400, "{name}");
+    }
+    let client = |arguments: &[&str]| {
+        let output = Command::new(binary())
+            .args(arguments)
+            .env("OP_CONNECT_HOST", format!("http://{}", server.pair.address()))
+            .env("OP_CONNECT_TOKEN", &server.token)
+            .output()
+            .unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    assert_eq!(client(&["read", "op://media/media%2Fradarr%2Fdb/k"]).trim(), "radarr");
+    let get = |item: &str| client(&["item", "get", item, "--vault", "media", "--field", "k"]);
+    assert_eq!(get("media/plex/app/db.sops.yaml").trim(), "plex");
+    assert!(get("db").contains("several items"), "{}", get("db"));
+    // A file whose Secret has the path of another file as its name makes the look-up fail: it never finds that Secret.
+    server.write("secrets/media/new.yaml", &secret.replace("plex-tls", "radarr/db"));
+    wait_until(|| (by_filter("radarr/db") == 2).then_some(())).expect("both are found");
+    assert_eq!(by_path("radarr/db").0, 400);
+    assert!(get("radarr/db").contains("several items"), "{}", get("radarr/db"));
+    assert_eq!(by_path("media/radarr/db"), (200, "radarr".to_owned()));
 }

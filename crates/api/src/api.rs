@@ -11,6 +11,7 @@ use sidevault_store::{Database, Reader, ReaderOptions, Snapshot, StoreError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::activity::Recorder;
 use crate::error::ApiError;
@@ -19,6 +20,7 @@ use crate::feed::Feed;
 use crate::limits;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
+use crate::page::Invitation;
 use crate::revoked::Revoked;
 use crate::tokens::Tokens;
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub inline_file_bytes: u64,
     /// Whether `/health` and `/metrics` show details to requests without a token (SIDEVAULT_HEALTH_DETAILS).
     pub health_details: bool,
+    /// Whether the page for people is served at `/ui` (SIDEVAULT_UI).
+    pub page: bool,
     /// How the store is opened and cached.
     pub reader: ReaderOptions,
 }
@@ -54,6 +58,8 @@ pub struct Api {
     pub(crate) link: Arc<SyncLink>,
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
+    /// The one-time code with which the page gets a token.
+    pub(crate) invitation: Invitation,
     pub(crate) event_streams: Arc<EventStreams>,
     /// The newest changes, for event streams.
     pub(crate) feed: Feed,
@@ -67,6 +73,8 @@ pub struct Api {
     store: OnceLock<Reader>,
     /// Since when the store can't be read, and why.
     store_error: Mutex<Option<(Timestamp, String)>>,
+    /// Whether the store could not be opened at the last attempt because the database can't be reached.
+    is_unreachable: AtomicBool,
     opened: watch::Sender<bool>,
     /// The number of the newest change that the api has seen.
     sequence: watch::Sender<i64>,
@@ -84,6 +92,7 @@ impl Api {
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
+            invitation: Invitation::default(),
             event_streams: EventStreams::new(limits::MAX_EVENT_STREAMS),
             feed: Feed::default(),
             large_bodies: Arc::new(Semaphore::new(limits::MAX_LARGE_BODIES)),
@@ -92,6 +101,7 @@ impl Api {
             drained: CancellationToken::new(),
             store: OnceLock::new(),
             store_error: Mutex::default(),
+            is_unreachable: AtomicBool::new(false),
             opened: watch::Sender::new(false),
             sequence: watch::Sender::new(0),
             initial_sync_seen: watch::Sender::new(false),
@@ -140,12 +150,14 @@ impl Api {
                     return;
                 }
                 Err(error @ StoreError::Missing(_)) => {
+                    self.is_unreachable.store(false, Ordering::Relaxed);
                     if !std::mem::replace(&mut is_waiting, true) {
                         tracing::info!("{error}; the api waits for it");
                     }
                 }
                 Err(error) => {
                     let is_unreachable = matches!(error, StoreError::Unusable(_));
+                    self.is_unreachable.store(is_unreachable, Ordering::Relaxed);
                     self.set_store_error(Some(error.to_string()));
                     if is_unreachable {
                         tokio::time::sleep(UNREACHABLE_INTERVAL).await;
@@ -209,7 +221,7 @@ impl Api {
     /// The store. Waits until sync has made it, for [`Config::sync_timeout`] at most.
     ///
     /// # Errors
-    /// 500 after that time, with the text of Connect.
+    /// 503 after that time if the database can't be reached, else 500 with the text of Connect.
     pub(crate) async fn store(&self) -> Result<&Reader, ApiError> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -223,6 +235,7 @@ impl Api {
         let waited = tokio::time::timeout(self.config.sync_timeout, opened.wait_for(|opened| *opened)).await;
         match (waited, self.store.get()) {
             (Ok(Ok(_)), Some(store)) => Ok(store),
+            _ if self.is_unreachable.load(Ordering::Relaxed) => Err(ApiError::store_unavailable()),
             _ => Err(ApiError::new(
                 http::StatusCode::INTERNAL_SERVER_ERROR,
                 "failed to initiate, review service logs for details",
@@ -283,6 +296,11 @@ impl Api {
     pub fn stop(&self) {
         self.link.expect_end();
         self.stopping.cancel();
+    }
+
+    /// Makes a one-time code with which the page gets this token. Replaces an earlier one.
+    pub fn invite(&self, token: Zeroizing<String>) -> String {
+        self.invitation.make(token)
     }
 
     /// The link to sync.

@@ -168,14 +168,35 @@ impl Caller {
     }
 
     /// Sends a write to sync, with the id of this request. After that, this api's reads see the write. See
-    /// [`SyncLink::command`](crate::link::SyncLink::command).
-    pub(crate) async fn command(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
+    /// [`SyncLink::command`](crate::link::SyncLink::command). That nobody may make the write is recorded as `action`.
+    pub(crate) async fn command(
+        &self,
+        action: Action,
+        vault: VaultId,
+        command: &Command,
+    ) -> Result<CommandAnswer, ApiError> {
+        let answer = self.api.link.command(command, &self.context.id).await;
+        if answer.as_ref().is_err_and(ApiError::is_forbidden) {
+            self.record(action, ActivityOutcome::Deny, vault, None, None);
+        }
+        let answer = answer?;
+        self.see_write().await?;
+        Ok(answer)
+    }
+
+    /// The same for a write that changes no vault, and has no record in the activity log.
+    pub(crate) async fn command_without_vault(&self, command: &Command) -> Result<CommandAnswer, ApiError> {
         let answer = self.api.link.command(command, &self.context.id).await?;
+        self.see_write().await?;
+        Ok(answer)
+    }
+
+    async fn see_write(&self) -> Result<(), ApiError> {
         if let Err(error) = self.store().await?.catch_up().await {
             tracing::warn!(%error, "a write was carried out, but the store can't be read at the moment");
             self.context.is_unseen.store(true, Ordering::Relaxed);
         }
-        Ok(answer)
+        Ok(())
     }
 
     /// Takes a new snapshot of the store, after everything that was committed before this call.

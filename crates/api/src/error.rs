@@ -57,6 +57,16 @@ impl ApiError {
         }
     }
 
+    /// 503: the database can't be used at the moment.
+    pub(crate) fn store_unavailable() -> Self {
+        Self::unavailable("the store can't be read at the moment. Try again")
+    }
+
+    /// Whether the status is 403.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
     /// Whether the request can't be carried out for this token, however often it is sent.
     pub(crate) fn is_clients(&self) -> bool {
         self.status.is_client_error()
@@ -90,7 +100,7 @@ impl From<StoreError> for ApiError {
         if let StoreError::Unusable(_) = error {
             return Self {
                 cause: Some(format!("the store can't be read: {error}")),
-                ..Self::unavailable("the store can't be read at the moment. Try again")
+                ..Self::store_unavailable()
             };
         }
         Self::internal(format!("the store can't be read: {error}"))
@@ -115,7 +125,7 @@ impl From<CommandRefusal> for ApiError {
             FailureKind::Invalid => StatusCode::BAD_REQUEST,
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::ReadOnly => StatusCode::FORBIDDEN,
-            FailureKind::Exists | FailureKind::Ephemeral => StatusCode::CONFLICT,
+            FailureKind::Exists | FailureKind::Conflict | FailureKind::Ephemeral => StatusCode::CONFLICT,
             FailureKind::Standby | FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

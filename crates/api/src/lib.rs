@@ -16,6 +16,8 @@ mod limits;
 mod link;
 mod metrics;
 mod middleware;
+mod outline;
+mod page;
 mod request_body;
 mod request_context;
 mod responses;

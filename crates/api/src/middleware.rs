@@ -45,6 +45,11 @@ use crate::routes;
 
 const CONNECT_VERSION_HEADER: HeaderName = HeaderName::from_static("1password-connect-version");
 
+/// A header that every browser sends, and no page can set.
+pub(crate) const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+pub(crate) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// A request as its connection hands it over: with its body, and its place among the requests in progress.
 pub(crate) type Arriving = Request<(Incoming, Arc<Exchange>)>;
 
@@ -87,10 +92,14 @@ impl LimitedRoutes {
         let context = Arc::new(RequestContext::new(request.headers(), exchange.address()));
         let method = request.method().clone();
         let wants_sequence = request.headers().contains_key(SEQUENCE);
+        let is_browsers = request.headers().contains_key(FETCH_SITE);
         let mut response = match admit(&request, &exchange).await {
             Ok(()) => self.within_time(context.clone(), request, &exchange).await,
             Err(error) => error.into_response(),
         };
+        if is_browsers {
+            harden(response.headers_mut());
+        }
         if let Some(id) = context.id.header() {
             response.headers_mut().insert(REQUEST_ID, id);
         }
@@ -195,9 +204,16 @@ impl LimitedRoutes {
         }
         request.extensions_mut().insert(context);
         let again = request.method().is_safe().then(|| without_body(&request));
-        let request = request.map(|body| Body::new(DrainOnDrop::new(body)));
+        let request = request.map(DrainOnDrop::new);
+        let rest = request.body().rest();
         // Boxed, so that the future of the two reads above does not grow by the router's.
-        let Ok(mut response) = Box::pin(router.clone().oneshot(request)).await;
+        let Ok(mut response) = Box::pin(router.clone().oneshot(request.map(Body::new))).await;
+        // After a 408 the body is still on its way (RFC 9110, 15.5.9).
+        if rest.may_be_too_long() || response.status() == StatusCode::REQUEST_TIMEOUT {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let large = response.extensions_mut().remove::<LargeBodyPermit>();
         let bytes = in_memory(&response);
         if exchange.try_reserve(bytes) {
@@ -220,6 +236,16 @@ impl LimitedRoutes {
             Err(busy) => busy.into_response(),
         }
     }
+}
+
+/// Adds what a browser has to know about a response, if the handler did not: that it must not be kept on disk, be read as another type,
+/// or be used by other sites. Other clients do not read these headers, and may keep responses by their `ETag`.
+fn harden(headers: &mut HeaderMap) {
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// Refuses a request that is too large, or that finds too many others in progress. Such a request has no route yet.

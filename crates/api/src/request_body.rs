@@ -48,15 +48,38 @@ impl RequestBody {
             Ok(Ok(body)) => Ok((body.to_bytes(), permit)),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(ApiError::bad_request("the body did not arrive whole")),
-            Err(_) => Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!(
-                    "the body did not arrive within {} seconds",
-                    limits::BODY_TIMEOUT.as_secs()
-                ),
-            )),
+            Err(_) => Err(late()),
         }
     }
+
+    /// Reads a body of at most `most` bytes, which is small enough to need no permit. For requests without a token.
+    ///
+    /// # Errors
+    /// 413 for more bytes, 408 after [`limits::BODY_TIMEOUT`], 400 if the client sends less than it announced.
+    pub(crate) async fn read_small(self, most: usize) -> Result<Bytes, ApiError> {
+        let too_large = || {
+            let message = format!("the body is larger than {most} bytes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        };
+        if self.0.size_hint().lower() > most as u64 {
+            return Err(too_large());
+        }
+        match tokio::time::timeout(limits::BODY_TIMEOUT, Limited::new(self.0, most).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(ApiError::bad_request("the body did not arrive whole")),
+            Err(_) => Err(late()),
+        }
+    }
+}
+
+/// 408.
+fn late() -> ApiError {
+    let message = format!(
+        "the body did not arrive within {} seconds",
+        limits::BODY_TIMEOUT.as_secs()
+    );
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
 }
 
 /// A permit for a body, or an item, of at most `bytes` bytes. None for a small one, which needs no permit. A body whose size

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use snow::StatelessTransportState;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
@@ -42,7 +42,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`HandshakeError`], at the latest after 5 seconds.
-    pub async fn connect<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
+    pub async fn connect<S>(mut stream: S, key: &BusKeys) -> Result<Self, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -61,8 +61,8 @@ impl Connection {
     /// Performs the handshake on a stream that the other side opened.
     ///
     /// # Errors
-    /// [`HandshakeError`], at the latest after 5 seconds or 1 KiB.
-    pub async fn accept<S>(mut stream: S, key: &BusKey) -> Result<Self, HandshakeError>
+    /// [`HandshakeError`], at the latest after 5 seconds or 4 KiB.
+    pub async fn accept<S>(mut stream: S, key: &BusKeys) -> Result<Self, HandshakeError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

@@ -6,13 +6,17 @@
 //!
 //! ```text
 //! dialling side   psk, e   ->
-//!                          <-  e, ee          accepting side; or a record of length 0, which means "wrong key"
+//!                          <-  e, ee          accepting side; or a record of length 0, which means "wrong key": then the dialling
+//!                                             side sends the first message again with its next key, or closes
 //!                 first frame of the link ->  proves that the first message was not a recording
 //! ```
+//!
+//! Each side may have several keys: while the root key of the credentials file is replaced, one side may have the old and the new one,
+//! and the other side only one of them. The dialling side begins with the newest.
 
 use std::io;
 
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -58,8 +62,25 @@ impl HandshakeError {
     }
 }
 
-/// Performs the handshake as the dialling side.
-pub(crate) async fn dial<S>(stream: &mut S, key: &BusKey) -> Result<StatelessTransportState, HandshakeError>
+/// Performs the handshake as the dialling side, with the newest key that the other side accepts.
+pub(crate) async fn dial<S>(stream: &mut S, keys: &BusKeys) -> Result<StatelessTransportState, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut outcome = Err(HandshakeError::Refused);
+    for (earlier, key) in keys.iter().enumerate() {
+        outcome = dial_with(stream, key).await;
+        match outcome {
+            Err(HandshakeError::Refused) => {}
+            // A version that accepts one attempt only closes the connection after it.
+            Err(HandshakeError::Closed | HandshakeError::Io(_)) if earlier > 0 => return Err(HandshakeError::Refused),
+            _ => break,
+        }
+    }
+    outcome
+}
+
+async fn dial_with<S>(stream: &mut S, key: &[u8; 32]) -> Result<StatelessTransportState, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -75,29 +96,36 @@ where
     state.into_stateless_transport_mode().map_err(internal)
 }
 
-/// Performs the handshake as the accepting side. After it, the other side may still be a recording of an earlier handshake,
-/// until its first frame was decrypted.
-pub(crate) async fn accept<S>(stream: &mut S, key: &BusKey) -> Result<StatelessTransportState, HandshakeError>
+/// Performs the handshake as the accepting side, with any of its keys. After it, the other side may still be a recording of an earlier
+/// handshake, until its first frame was decrypted.
+pub(crate) async fn accept<S>(stream: &mut S, keys: &BusKeys) -> Result<StatelessTransportState, HandshakeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut state = builder(key)?.build_responder().map_err(internal)?;
-    let message = receive(stream).await?;
-    if state.read_message(&message, &mut [0; MAX_HANDSHAKE]).is_err() {
-        // Best effort: this lets the other side's log name the cause.
+    for attempt in 0..BusKeys::MAX {
+        let message = match receive(stream).await {
+            Err(HandshakeError::Closed | HandshakeError::Io(_)) if attempt > 0 => return Err(HandshakeError::WrongKey),
+            received => received?,
+        };
+        for key in keys.iter() {
+            let mut state = builder(key)?.build_responder().map_err(internal)?;
+            if state.read_message(&message, &mut [0; MAX_HANDSHAKE]).is_ok() {
+                send(stream, &mut state).await?;
+                return state.into_stateless_transport_mode().map_err(internal);
+            }
+        }
+        // Best effort: this lets the other side's log name the cause, or try its next key.
         let _ = stream.write_all(&[0; 2]).await;
         let _ = stream.flush().await;
-        return Err(HandshakeError::WrongKey);
     }
-    send(stream, &mut state).await?;
-    state.into_stateless_transport_mode().map_err(internal)
+    Err(HandshakeError::WrongKey)
 }
 
-fn builder(key: &BusKey) -> Result<Builder<'_>, HandshakeError> {
+fn builder(key: &[u8; 32]) -> Result<Builder<'_>, HandshakeError> {
     let pattern = PATTERN.parse().map_err(internal)?;
     Builder::new(pattern)
         .prologue(PROLOGUE)
-        .and_then(|builder| builder.psk(0, key.as_bytes()))
+        .and_then(|builder| builder.psk(0, key))
         .map_err(internal)
 }
 

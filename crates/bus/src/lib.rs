@@ -7,10 +7,10 @@
 //! frame       messages of up to 32 MiB in records of up to 64 KiB
 //! ```
 //!
-//! The bus does not know the meaning of the messages. Both sides prove that they have the [`BusKey`], which is derived from
+//! The bus does not know the meaning of the messages. Both sides prove that they have the [`BusKeys`], which is derived from
 //! the credentials file. A connection of anybody else is closed after at most 1 KiB and 5 seconds.
 //!
-//! [`BusKey`]: sidevault_keys::BusKey
+//! [`BusKeys`]: sidevault_keys::BusKeys
 
 mod connection;
 mod frame;

@@ -7,7 +7,7 @@ mod resolve;
 use std::io;
 use std::net::SocketAddr;
 
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use tokio::sync::mpsc;
 
 use crate::connection::Connection;
@@ -46,7 +46,7 @@ pub struct BindError {
 /// it may start later.
 pub fn connections(
     options: Options,
-    key: BusKey,
+    key: BusKeys,
 ) -> Result<(mpsc::Receiver<Connection>, Option<SocketAddr>), BindError> {
     let (ready, connections) = mpsc::channel(READY_CAPACITY);
     let mut local = None;

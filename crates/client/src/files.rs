@@ -11,10 +11,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use sidevault_model::{File, FileId, ItemId, VaultId};
+use sidevault_model::{File, FileId, Item, ItemId, VaultId};
+use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::ClientError;
+
+/// The most bytes of memory that are reserved because a server says that a file is that large.
+const RESERVED: usize = 16 << 20;
 
 impl Client {
     /// The files of an item, without their contents.
@@ -33,6 +37,20 @@ impl Client {
     pub async fn file(&self, vault: VaultId, item: ItemId, file: FileId) -> Result<File, ClientError> {
         self.get(self.item_url(vault, item, &["files", file.as_str()]), "file")
             .await
+    }
+
+    /// Reads the whole content of a file of an item into memory.
+    ///
+    /// # Errors
+    /// [`is_not_found`](ClientError::is_not_found) if the item has no such file; see [`ClientError`].
+    pub async fn whole_file(&self, item: &Item, file: &File) -> Result<Zeroizing<Vec<u8>>, ClientError> {
+        let mut content = self.file_content(item.vault, item.id, file.id, None).await?;
+        let size = usize::try_from(file.size).unwrap_or(usize::MAX);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size.min(RESERVED)));
+        while let Some(chunk) = content.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        Ok(bytes)
     }
 
     /// Starts to read the content of a file, or continues a download that broke.

@@ -1,8 +1,9 @@
-//! Finds vaults and items by name. Names are sent in filters and never in paths, because 1Password's Connect accepts
-//! only ids in paths.
+//! Finds vaults and items by name. Names are sent in filters and not in paths, because 1Password's Connect accepts
+//! only ids in paths. The exception is a name that Sidevault has taken for the path of a file.
 
-use sidevault_model::filter::named;
-use sidevault_model::{Item, ItemId, Vault, VaultId};
+use sidevault_model::error::SEVERAL_ITEMS;
+use sidevault_model::filter::{fold, named};
+use sidevault_model::{Item, ItemId, Vault, VaultId, tree_path};
 
 use crate::client::Client;
 use crate::error::{ClientError, Kind};
@@ -21,19 +22,58 @@ impl Client {
         only(Kind::Vault, vaults, name, |vault| &vault.name)
     }
 
-    /// Finds the item of a vault with this title, and reads it with its fields. Case is ignored, unless an item has
+    /// Finds the item of a vault with this title or path, and reads it with its fields. Case is ignored, unless an item has
     /// exactly this title.
     ///
     /// # Errors
     /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`items`](Self::items) and
     /// [`item`](Self::item).
     pub async fn item_by_title(&self, vault: VaultId, title: &str) -> Result<Item, ClientError> {
-        let items = match self.items(vault, Some(&Filter::title(title))).await {
-            Err(error) if may_be_misread(title, &error) => self.items(vault, None).await?,
+        let found = single(Kind::Item, self.items_named(vault, title).await?)?;
+        self.item(vault, found.id).await
+    }
+
+    /// The items of a vault with this title, or at a Sidevault server with this path, without their fields. Case is ignored, unless
+    /// an item has exactly this title.
+    ///
+    /// # Errors
+    /// Those of [`items`](Self::items).
+    pub async fn items_named(&self, vault: VaultId, name: &str) -> Result<Vec<Item>, ClientError> {
+        let items = match self.items(vault, Some(&Filter::title(name))).await {
+            Err(error) if may_be_misread(name, &error) => {
+                return Ok(named(self.items(vault, None).await?, name, |item| &item.title));
+            }
             outcome => outcome?,
         };
-        let found = only(Kind::Item, items, title, |item| &item.title)?;
-        self.item(vault, found.id).await
+        let folded = fold(name);
+        let others = items.iter().any(|item| fold(&item.title) != folded);
+        let titled = |items| Ok(named(items, name, |item: &Item| &item.title));
+        if !others || tree_path::meant("", name).is_empty() {
+            return titled(items);
+        }
+        // Either the server found the path of a file, or it reads filters loosely. Only Sidevault knows names in paths.
+        let url = self.url(&["v1", "vaults", vault.as_str(), "items", name]);
+        match self.get::<Item>(url, "item").await {
+            Ok(item) => Ok(vec![item]),
+            Err(ClientError::Status { message, .. }) if message.contains(SEVERAL_ITEMS) => Ok(items),
+            Err(error) if error.refuses_id() => titled(items),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds an item by id or title as an entry of the vault's list: without fields and sections. The server's activity log records no
+    /// read of the item for that, unless it is found by the path of its file.
+    ///
+    /// # Errors
+    /// [`ClientError::NoMatch`], [`ClientError::Ambiguous`], and those of [`items`](Self::items).
+    pub async fn summary(&self, vault: VaultId, item: &str) -> Result<Item, ClientError> {
+        if let Ok(id) = ItemId::parse(item) {
+            let items = self.items(vault, None).await?;
+            if let Some(found) = items.into_iter().find(|known| known.id == id) {
+                return Ok(found);
+            }
+        }
+        single(Kind::Item, self.items_named(vault, item).await?)
     }
 
     /// Finds a vault by id or name. A text in the form of an id is looked up as an id first, then as a name.
@@ -76,7 +116,10 @@ impl Client {
 
 /// The only one of `found` with this name. A server may return others, because it may read a filter more loosely.
 pub(crate) fn only<T>(what: Kind, found: Vec<T>, name: &str, name_of: impl Fn(&T) -> &str) -> Result<T, ClientError> {
-    let mut found = named(found, name, name_of);
+    single(what, named(found, name, name_of))
+}
+
+fn single<T>(what: Kind, mut found: Vec<T>) -> Result<T, ClientError> {
     match (found.pop(), found.len()) {
         (None, _) => Err(ClientError::NoMatch(what)),
         (Some(one), 0) => Ok(one),

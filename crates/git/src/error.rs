@@ -1,6 +1,6 @@
 //! Why a check of a remote failed.
 
-/// Why a check of a remote failed. What was served before is still served. No text of an error has a credential in it.
+/// Why a check of a remote or a push failed. What was served before is still served. No text of an error has a credential in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GitError {
     /// The server can't be reached, or does not answer in time.
@@ -54,12 +54,44 @@ pub enum GitError {
     /// The directory of the mirror can't be written or read.
     #[error("the copy of the repository can't be written: {0}")]
     Disk(String),
+    /// The server does not take a commit: a rule of the repository or a hook forbids it.
+    #[error("the Git server refused the commit: {0}")]
+    Refused(String),
+    /// The server did not say whether it took a commit.
+    #[error("the Git server did not say whether it took commit {commit}: {reason}")]
+    Unknown {
+        /// The commit.
+        commit: String,
+        /// Why there was no answer.
+        reason: String,
+    },
+    /// The tree can't be changed like this.
+    #[error("{0}")]
+    NotPossible(String),
+    /// The caller did not accept the tree of the new commit.
+    #[error("the new tree is not accepted")]
+    Declined,
+    /// The server has the commit, but it can't be served yet.
+    #[error("the Git server has commit {commit}, but it can't be served yet: {reason}")]
+    NotServed {
+        /// The commit.
+        commit: String,
+        /// Why not.
+        reason: String,
+    },
     /// The check was told to stop.
     #[error("the check was stopped")]
     Stopped,
 }
 
 impl GitError {
+    pub(crate) fn unknown(commit: gix_hash::ObjectId, cause: &Self) -> Self {
+        Self::Unknown {
+            commit: commit.to_string(),
+            reason: cause.to_string(),
+        }
+    }
+
     /// The error in a few words, without a name of a host, file, branch or commit.
     pub fn summary(&self) -> &'static str {
         match self {
@@ -75,6 +107,11 @@ impl GitError {
             Self::Setup(_) => "a file or program that the source needs can't be used",
             Self::Protocol(_) => "the Git server's answer can't be used",
             Self::Disk(_) => "the copy of the repository can't be written",
+            Self::Refused(_) => "the Git server refuses the commit",
+            Self::Unknown { .. } => "the Git server did not confirm the commit",
+            Self::NotPossible(_) => "the commit is not possible",
+            Self::Declined => "the new tree is not accepted",
+            Self::NotServed { .. } => "the newest commit can't be served yet",
             Self::Stopped => "the check was stopped",
         }
     }

@@ -1,5 +1,6 @@
 //! Asks a remote what a branch or tag is, and brings that commit, without its history, into a directory of objects.
 
+use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -21,7 +22,7 @@ pub(crate) const MAX_FILE: u64 = 64 << 20;
 /// The largest single object that is unpacked.
 const MAX_OBJECT: usize = 256 << 20;
 
-const AGENT: &str = concat!("git/sidevault-", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("git/sidevault-", env!("CARGO_PKG_VERSION"));
 
 /// What a branch or tag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,27 +134,33 @@ impl<'a> Connected<'a> {
             }
             std::ops::ControlFlow::Continue(())
         })));
-        let pack = objects.join("pack");
-        std::fs::create_dir_all(&pack)?;
         let bases = have.map(|_| gix_odb::at(objects, Kind::Sha1)).transpose()?;
-        let options = gix_pack::bundle::write::Options {
-            alloc_limit_bytes: Some(MAX_OBJECT),
-            ..Default::default()
-        };
-        let written = gix_pack::Bundle::write_to_directory(
-            &mut reader,
-            Some(&pack),
-            &mut Discard,
-            stop,
-            bases,
-            Kind::Sha1,
-            options,
-        )
-        .map_err(|error| explain(&error))?;
-        if let Some(keep) = written.keep_path {
-            std::fs::remove_file(keep)?;
-        }
-        Ok(())
+        store_pack(&mut reader, bases, objects, stop).map_err(|error| explain(&error))
+    }
+}
+
+/// Adds a pack to the directory `objects`. `bases` has the objects that the pack's refer to without having them.
+///
+/// # Errors
+/// In words: the pack is damaged, or can't be written.
+pub(crate) fn store_pack(
+    pack: &mut dyn BufRead,
+    bases: Option<gix_odb::Handle>,
+    objects: &Path,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let directory = objects.join("pack");
+    std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+    let options = gix_pack::bundle::write::Options {
+        alloc_limit_bytes: Some(MAX_OBJECT),
+        ..Default::default()
+    };
+    let written =
+        gix_pack::Bundle::write_to_directory(pack, Some(&directory), &mut Discard, stop, bases, Kind::Sha1, options)
+            .map_err(|error| format!("{error:#}"))?;
+    match written.keep_path {
+        Some(keep) => std::fs::remove_file(keep).map_err(|error| error.to_string()),
+        None => Ok(()),
     }
 }
 

@@ -194,13 +194,15 @@ impl Exchange {
 
     fn refusal(&self, response: &Response) -> Option<GitError> {
         let status = response.status();
+        let is_push = response.url().as_str().contains("git-receive-pack");
         let host = response.url().host_str().unwrap_or_default();
         Some(match status {
             status if status.is_success() => return None,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => GitError::Credentials(match &self.credentials {
                 Some(used) => format!(
-                    "the Git server {host} refuses {used} (HTTP {}): it has expired, was revoked, or may not read this repository",
-                    status.as_u16()
+                    "the Git server {host} refuses {used} (HTTP {}): it has expired, was revoked, or may not {} this repository",
+                    status.as_u16(),
+                    if is_push { "write to" } else { "read" }
                 ),
                 None => format!(
                     "the Git server {host} asks for credentials (HTTP {}), and none are configured",

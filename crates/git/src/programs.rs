@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use gix_transport::Service;
 use gix_transport::client::blocking_io::Transport;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
@@ -19,20 +20,20 @@ use crate::error::GitError;
 use crate::session::Session;
 use crate::streams::with_program;
 
-/// Starts `git upload-pack` for a repository of this machine.
-pub(crate) fn local(session: &Arc<Session>, path: &Path) -> Result<Box<dyn Transport>, GitError> {
+/// Starts `git upload-pack` or `git receive-pack` for a repository of this machine.
+pub(crate) fn local(session: &Arc<Session>, service: Service, path: &Path) -> Result<Box<dyn Transport>, GitError> {
     if !path.exists() {
         return Err(GitError::NoRepository(format!("there is no {}", path.display())));
     }
     let mut command = Command::new("git");
-    command.args(["upload-pack", "--"]).arg(path);
+    command.args([name_of(service), "--"]).arg(path);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GIT_") {
             command.env_remove(name);
         }
     }
     let missing =
-        "a repository of this machine can only be read where the program `git` is installed: use https or git://";
+        "a repository of this machine can only be used where the program `git` is installed: use https or git://";
     start(session, command, missing, &path.to_string_lossy(), None)
 }
 
@@ -48,8 +49,8 @@ pub(crate) struct Ssh<'a> {
     pub(crate) scratch: &'a Path,
 }
 
-/// Starts `git-upload-pack` on another machine with `ssh`. No configuration of the user or the machine is read.
-pub(crate) fn ssh(session: &Arc<Session>, target: &Ssh<'_>) -> Result<Box<dyn Transport>, GitError> {
+/// Starts `git-upload-pack` or `git-receive-pack` on another machine with `ssh`. No configuration of the user or the machine is read.
+pub(crate) fn ssh(session: &Arc<Session>, service: Service, target: &Ssh<'_>) -> Result<Box<dyn Transport>, GitError> {
     if [target.user, target.host].iter().any(|word| word.starts_with('-')) {
         return Err(GitError::Setup(
             "a user or host of an SSH URL must not start with \"-\"".to_owned(),
@@ -78,10 +79,21 @@ pub(crate) fn ssh(session: &Arc<Session>, target: &Ssh<'_>) -> Result<Box<dyn Tr
         .arg(option("UserKnownHostsFile", target.known_hosts_file)?);
     command.arg("-o").arg(option("IdentityFile", &key_file)?);
     command.args(["-p", &target.port.to_string(), "-l", target.user, target.host]);
-    command.arg(format!("git-upload-pack '{}'", target.path.replace('\'', r"'\''")));
+    command.arg(format!(
+        "git-{} '{}'",
+        name_of(service),
+        target.path.replace('\'', r"'\''")
+    ));
     let missing =
         "the program `ssh` is not installed here: use an https URL with a token, or an image that has OpenSSH's client";
     start(session, command, missing, target.path, copy)
+}
+
+fn name_of(service: Service) -> &'static str {
+    match service {
+        Service::UploadPack => "upload-pack",
+        Service::ReceivePack => "receive-pack",
+    }
 }
 
 /// An option of `ssh` with a path, which must have no quotation marks.

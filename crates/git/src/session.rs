@@ -19,7 +19,7 @@ use crate::error::GitError;
 /// How long a server may be silent.
 const IDLE: Duration = Duration::from_secs(30);
 /// How long one check may take, with the download.
-const TOTAL: Duration = Duration::from_secs(20 * 60);
+pub(crate) const TOTAL: Duration = Duration::from_secs(20 * 60);
 /// How long to wait for the rest of a program's error text.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many bytes of a server's error text are kept.
@@ -29,6 +29,8 @@ pub(crate) struct Session {
     pub(crate) handle: Handle,
     stop: CancellationToken,
     deadline: Instant,
+    /// How long it was until the deadline at the start.
+    total: Duration,
     limit: u64,
     received: AtomicU64,
     /// The first thing that went wrong. The Git library wraps errors, so the cause is kept here.
@@ -40,12 +42,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// `limit` is the most bytes that may be received.
-    pub(crate) fn new(stop: CancellationToken, limit: u64) -> Arc<Self> {
+    /// `limit` is the most bytes that may be received, `total` the longest time that all of it may take.
+    pub(crate) fn new(stop: CancellationToken, limit: u64, total: Duration) -> Arc<Self> {
         Arc::new(Self {
             handle: Handle::current(),
             stop,
-            deadline: Instant::now() + TOTAL,
+            deadline: Instant::now() + total,
+            total,
             limit,
             received: AtomicU64::new(0),
             fault: Mutex::default(),
@@ -65,7 +68,7 @@ impl Session {
             tokio::select! {
                 () = self.stop.cancelled() => Err(self.blame(GitError::Stopped)),
                 done = tokio::time::timeout_at(until, work) => done.map_err(|_| {
-                    let took = if until == self.deadline { TOTAL } else { idle };
+                    let took = if until == self.deadline { self.total } else { idle };
                     self.blame(GitError::Unreachable(format!("no answer for {} s", took.as_secs())))
                 }),
             }
@@ -95,6 +98,11 @@ impl Session {
         let mut said = self.said.lock();
         let room = MAX_SAID.saturating_sub(said.len());
         said.push_str(&String::from_utf8_lossy(&text[..text.len().min(room)]));
+    }
+
+    /// What the server wrote there, on one line.
+    pub(crate) fn said(&self) -> String {
+        one_line(&self.said.lock())
     }
 
     /// Notes the task that reads the server's standard error stream.
@@ -138,6 +146,9 @@ fn classify(text: String) -> GitError {
         return GitError::HostKey(format!(
             "the SSH host key is not in the file of known hosts, or has changed: {text}"
         ));
+    }
+    if says(&["marked as read only", "not allowed to push", "write access"]) {
+        return GitError::Credentials(format!("the Git server refuses these credentials: {text}"));
     }
     if says(&["permission denied", "load key"]) {
         return GitError::Credentials(format!("the Git server refuses the SSH key: {text}"));

@@ -16,7 +16,7 @@ use crate::error::GitError;
 use crate::objects::Peeled;
 
 /// What a signature is for. Git writes this name into each.
-const NAMESPACE: &str = "git";
+pub(crate) const NAMESPACE: &str = "git";
 const BEGIN: &[u8] = b"-----BEGIN SSH SIGNATURE-----";
 
 /// Checks the signature, and returns who signed: the principals of the key in the file.
@@ -62,34 +62,34 @@ fn check(allowed: &str, armored: &[u8], signed: &[u8], at: i64) -> Result<String
     if parsed.namespace() != NAMESPACE {
         return Err(format!("its signature is for \"{}\", not for Git", parsed.namespace()));
     }
-    let key = PublicKey::from(parsed.public_key().clone());
-    let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
-    let signers = allowed
-        .lines()
-        .filter_map(Signer::parse)
-        .filter(|signer| signer.key == *parsed.public_key());
-    let mut known = false;
-    let mut valid = None;
-    for signer in signers {
-        known = true;
-        if signer.is_valid_at(at) {
-            valid = Some(signer.principals);
-            break;
-        }
-    }
-    let Some(principals) = valid else {
-        return Err(if known {
-            format!("its key {shown} is not valid for Git at the commit's time")
-        } else {
-            format!("its key {shown} is not an allowed signer")
-        });
-    };
+    let principals = allowed_signer(allowed, parsed.public_key(), at).map_err(|reason| format!("its {reason}"))?;
     let message = SshSig::signed_data(NAMESPACE, parsed.hash_alg(), signed).map_err(|error| error.to_string())?;
     if verifies(&parsed, &message) {
         Ok(principals)
     } else {
-        Err(format!("its signature by {shown} is wrong"))
+        Err(format!("its signature by {} is wrong", shown(parsed.public_key())))
     }
+}
+
+/// The principals of a key in the text of a file of allowed signers, if it is valid at a time, in seconds since 1970.
+pub(crate) fn allowed_signer(allowed: &str, key: &KeyData, at: i64) -> Result<String, String> {
+    let signers: Vec<Signer> = allowed
+        .lines()
+        .filter_map(Signer::parse)
+        .filter(|signer| signer.key == *key)
+        .collect();
+    let known = !signers.is_empty();
+    match signers.into_iter().find(|signer| signer.is_valid_at(at)) {
+        Some(signer) => Ok(signer.principals),
+        None if known => Err(format!("key {} is not valid for Git at the commit's time", shown(key))),
+        None => Err(format!("key {} is not an allowed signer", shown(key))),
+    }
+}
+
+/// A key as an error names it.
+fn shown(key: &KeyData) -> String {
+    let key = PublicKey::from(key.clone());
+    format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }
 
 /// Whether the signature is right for the message.

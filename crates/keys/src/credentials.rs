@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sidevault_model::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::credentials_file::{CREDENTIALS_FORMAT, CredentialsFile, expect_format};
@@ -13,14 +14,19 @@ use crate::{CredentialsError, IdKey, Issuer, KeyEncryptionKey, Passphrase, Verif
 
 const WHAT: &str = "the credentials file";
 
+/// The most root keys of a credentials file. A rotation needs two.
+pub(crate) const MAX_ROOTS: usize = 4;
+
 /// The content of `1password-credentials.json`: the keys with which a server decrypts its store, secures the bus between api and
 /// sync, and verifies tokens. They can't issue tokens; the [`Issuer`] does.
 #[derive(Clone)]
 pub struct Credentials {
     device_uuid: String,
-    root: Secret,
+    /// The root keys, newest first; more than one while the root key is replaced.
+    roots: Vec<Secret>,
     id_key: Secret,
     verifiers: Vec<VerificationKey>,
+    is_locked: bool,
 }
 
 impl Credentials {
@@ -40,9 +46,10 @@ impl Credentials {
         let device: &[u8; 16] = device.as_bytes().first_chunk().unwrap_or(&[0; 16]);
         Self {
             device_uuid: uuid::Builder::from_random_bytes(*device).into_uuid().to_string(),
-            root: derive(seed, Label::SeedRoot),
+            roots: vec![derive(seed, Label::SeedRoot)],
             id_key: derive(seed, Label::SeedIdKey),
             verifiers: vec![Issuer::from_secret_seed(seed).verification_key()],
+            is_locked: false,
         }
     }
 
@@ -65,18 +72,23 @@ impl Credentials {
             ));
         }
         let bound = bound(&file.device_uuid, &file.verifiers);
-        let (root, id_key) = match (file.root, file.id_key, file.locked) {
-            (Some(root), Some(id_key), None) => (root, id_key),
+        let is_locked = file.locked.is_some();
+        let (root, id_key, old_roots) = match (file.root, file.id_key, file.locked) {
+            (Some(root), Some(id_key), None) => (root, id_key, file.old_roots),
             (None, None, Some(locked)) => {
                 let passphrase = passphrase.ok_or(CredentialsError::PassphraseNeeded)?;
-                let [root, id_key] = locked.unlock(passphrase, &bound).map_err(|error| match error {
+                let secrets = locked.unlock(passphrase, &bound).map_err(|error| match error {
                     UnlockError::WrongPassphrase => CredentialsError::WrongPassphrase,
                     UnlockError::Unacceptable => CredentialsError::damaged(
                         WHAT,
                         "`locked` asks for a key derivation this version refuses (Argon2id up to 1 GiB is allowed)",
                     ),
                 })?;
-                (root, id_key)
+                let mut secrets = secrets.into_iter();
+                let (Some(root), Some(id_key)) = (secrets.next(), secrets.next()) else {
+                    return Err(CredentialsError::damaged(WHAT, "`locked` holds too few keys"));
+                };
+                (root, id_key, secrets.collect())
             }
             _ => {
                 return Err(CredentialsError::damaged(
@@ -85,11 +97,18 @@ impl Credentials {
                 ));
             }
         };
+        if old_roots.len() >= MAX_ROOTS {
+            return Err(CredentialsError::damaged(
+                WHAT,
+                "it has more root keys than a server accepts",
+            ));
+        }
         Ok(Self {
             device_uuid: file.device_uuid,
-            root,
+            roots: [root].into_iter().chain(old_roots).collect(),
             id_key,
             verifiers: file.verifiers,
+            is_locked,
         })
     }
 
@@ -101,24 +120,85 @@ impl Credentials {
 
     fn to_json_at_cost(&self, passphrase: Option<&Passphrase>, cost: Cost) -> Zeroizing<String> {
         let bound = bound(&self.device_uuid, &self.verifiers);
-        let locked = passphrase.map(|passphrase| lock([&self.root, &self.id_key], passphrase, cost, &bound));
+        // There is always one root key at least: see `load`, `rotate_root` and `finish_root`.
+        let (root, old_roots) = self.roots.split_at(1);
+        let secrets: Vec<&Secret> = root.iter().chain([&self.id_key]).chain(old_roots).collect();
+        let locked = passphrase.map(|passphrase| lock(&secrets, passphrase, cost, &bound));
         let open = locked.is_none();
         to_secret_json(&CredentialsFile {
             format: CREDENTIALS_FORMAT.into(),
             device_uuid: self.device_uuid.clone(),
-            root: open.then(|| self.root.clone()),
+            root: root.first().filter(|_| open).cloned(),
+            old_roots: old_roots.iter().filter(|_| open).cloned().collect(),
             id_key: open.then(|| self.id_key.clone()),
             locked,
             verifiers: self.verifiers.clone(),
         })
     }
 
-    /// Accepts tokens of this issuer in addition to those that are accepted already. This is the first step of changing issuers.
-    pub fn accept(&mut self, issuer: &Issuer) {
-        let key = issuer.verification_key();
-        if !self.verifiers.contains(&key) {
-            self.verifiers.push(key);
+    /// Replaces the issuer: returns a new one, whose tokens these credentials accept, and accepts the tokens of those before it until
+    /// `old_until` only. Ids that are computed from names stay the same. The private key of the old issuer is not needed.
+    pub fn rotate_issuer(&mut self, old_until: Timestamp) -> Issuer {
+        let issuer = Issuer::generate(self.id_key.clone());
+        for old in &mut self.verifiers {
+            old.until = Some(old.until.unwrap_or(i64::MAX).min(old_until.as_millis()));
         }
+        self.verifiers.insert(0, issuer.verification_key());
+        issuer
+    }
+
+    /// Accepts no tokens any more of issuers that were replaced. Returns the ids of their keys.
+    pub fn finish_issuer(&mut self) -> Vec<String> {
+        let (kept, dropped) = self.verifiers.drain(..).partition(|key| key.until.is_none());
+        self.verifiers = kept;
+        let dropped: Vec<VerificationKey> = dropped;
+        dropped.into_iter().map(|key| key.kid).collect()
+    }
+
+    /// The ids of the issuers' keys, and until when their tokens are accepted; `None`: for ever.
+    pub fn issuers(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
+        let until = |key: &VerificationKey| key.until.map(Timestamp::from_millis);
+        self.verifiers.iter().map(move |key| (key.kid.as_str(), until(key)))
+    }
+
+    /// Whether the file was locked with a passphrase.
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// Puts a new random root key in front of the present one. This is the first step of replacing the root key: the file opens stores
+    /// and bus connections with either. The id key stays, and with it the ids that are computed from names.
+    ///
+    /// Returns false, and changes nothing, if the root key is being replaced already.
+    pub fn rotate_root(&mut self) -> bool {
+        let is_single = self.roots.len() == 1;
+        if is_single {
+            self.roots.insert(0, Secret::random());
+        }
+        is_single
+    }
+
+    /// Drops all root keys but the newest. This is the last step of replacing the root key.
+    ///
+    /// Returns false if there was only one.
+    pub fn finish_root(&mut self) -> bool {
+        let has_old = self.roots.len() > 1;
+        self.roots.truncate(1);
+        has_old
+    }
+
+    /// The fingerprints of the root keys, newest first. They are not secret: who has one can't compute the key.
+    pub fn root_fingerprints(&self) -> Vec<String> {
+        let fingerprint = |root| {
+            let derived = derive(root, Label::RootFingerprint);
+            derived
+                .as_bytes()
+                .iter()
+                .take(8)
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        self.roots.iter().map(fingerprint).collect()
     }
 
     /// The id of this installation, which is not secret. 1Password's file has the id of a device here.
@@ -128,12 +208,12 @@ impl Credentials {
 
     /// The key that wraps the store's data keys.
     pub fn kek(&self) -> KeyEncryptionKey {
-        KeyEncryptionKey::new(derive(&self.root, Label::KeyEncryptionKey))
+        KeyEncryptionKey::new(self.roots.iter().map(|root| derive(root, Label::KeyEncryptionKey)))
     }
 
-    /// The pre-shared key of the bus.
-    pub fn bus_key(&self) -> BusKey {
-        BusKey(derive(&self.root, Label::Bus))
+    /// The pre-shared keys of the bus.
+    pub fn bus_keys(&self) -> BusKeys {
+        BusKeys(self.roots.iter().map(|root| derive(root, Label::Bus)).collect())
     }
 
     /// The key that computes ids from names. The issuer file has the same key.
@@ -155,34 +235,45 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The pre-shared key of the bus. api and sync prove to each other that they have it.
+/// The pre-shared keys of the bus: one for each root key of the credentials file, newest first. api and sync prove to each other that
+/// they have one in common.
 #[derive(Clone)]
-pub struct BusKey(Secret);
+pub struct BusKeys(Vec<Secret>);
 
-impl BusKey {
-    /// The key made of these bytes, which must be uniformly random.
-    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Secret::from_bytes(bytes))
+impl BusKeys {
+    /// The most keys that a side may have.
+    pub const MAX: usize = MAX_ROOTS;
+
+    /// The keys made of these bytes, which must be uniformly random, newest first.
+    pub fn from_bytes(keys: &[[u8; 32]]) -> Self {
+        Self(keys.iter().map(Secret::from_bytes).collect())
     }
 
-    /// The key material, for the handshake.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+    /// The key material of each key, newest first, for the handshake.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.0.iter().map(Secret::as_bytes)
     }
 }
 
-impl fmt::Debug for BusKey {
+impl fmt::Debug for BusKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BusKey(..)")
+        write!(f, "BusKeys({})", self.0.len())
     }
 }
 
 /// The part of a locked file that is not secret but must not be changed: without this, someone who can write the file and not
 /// unlock it could add a verification key of their own, and so issue tokens.
 fn bound(device_uuid: &str, verifiers: &[VerificationKey]) -> Vec<u8> {
-    let keys = verifiers
+    let dates: Vec<Option<String>> = verifiers
         .iter()
-        .flat_map(|key| [key.kid.as_bytes(), key.x.as_bytes(), key.y.as_bytes()]);
+        .map(|key| key.until.map(|until| format!("until {until}")))
+        .collect();
+    let keys = verifiers.iter().zip(&dates).flat_map(|(key, until)| {
+        let until = until.as_ref().map(String::as_bytes);
+        [key.kid.as_bytes(), key.x.as_bytes(), key.y.as_bytes()]
+            .into_iter()
+            .chain(until)
+    });
     let parts: Vec<&[u8]> = [CREDENTIALS_FORMAT.as_bytes(), device_uuid.as_bytes()]
         .into_iter()
         .chain(keys)
@@ -217,7 +308,7 @@ mod tests {
         assert!(STANDARD.encode(json.as_bytes()).len() < 1000);
         let back = Credentials::load(&json, None).unwrap();
         assert_eq!(back.to_json(None), json);
-        assert_eq!(back.bus_key().as_bytes(), credentials.bus_key().as_bytes());
+        assert!(back.bus_keys().iter().eq(credentials.bus_keys().iter()));
         assert_eq!(back.id_key().vault("home"), credentials.id_key().vault("home"));
         assert_eq!(back.device_uuid(), credentials.device_uuid());
     }
@@ -225,7 +316,7 @@ mod tests {
     #[test]
     fn two_generations_share_nothing() {
         let ((a, _), (b, _)) = (Credentials::generate(), Credentials::generate());
-        assert_ne!(a.bus_key().as_bytes(), b.bus_key().as_bytes());
+        assert!(a.bus_keys().iter().ne(b.bus_keys().iter()));
         assert_ne!(a.id_key().vault("home"), b.id_key().vault("home"));
         assert_ne!(a.verifiers, b.verifiers);
         assert_ne!(a.device_uuid, b.device_uuid);
@@ -294,6 +385,72 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_root_is_written_read_and_finished_locked_or_not() {
+        let (old, _) = Credentials::generate();
+        let mut both = old.clone();
+        assert!(both.rotate_root() && !both.rotate_root());
+        for lock in [None, Some(passphrase("x"))] {
+            let json = both.to_json_at_cost(lock.as_ref(), Cost::CHEAP);
+            let back = Credentials::load(&json, lock.as_ref()).unwrap();
+            assert_eq!(back.to_json(None), both.to_json(None));
+            assert_eq!(back.root_fingerprints()[1..], old.root_fingerprints());
+            assert_eq!(back.id_key().vault("home"), old.id_key().vault("home"));
+            let mut new = back;
+            assert!(new.finish_root() && !new.finish_root());
+            assert_eq!(new.root_fingerprints(), both.root_fingerprints()[..1]);
+            assert!(!new.to_json(None).contains("oldRoots"));
+        }
+    }
+
+    #[test]
+    fn tokens_of_a_replaced_issuer_are_accepted_until_the_date_and_not_after_the_end_of_the_rotation() {
+        let (now, until) = (
+            Timestamp::from_millis(1_750_000_000_000),
+            Timestamp::from_millis(1_750_000_060_000),
+        );
+        let (mut credentials, old) = Credentials::generate();
+        let new = credentials.rotate_issuer(until);
+        assert_eq!(new.id_key().vault("home"), old.id_key().vault("home"));
+        let spec = crate::TokenSpec {
+            name: "app".into(),
+            ..crate::TokenSpec::default()
+        };
+        let [before, after] = [old, new].map(|issuer| issuer.issue(&spec, now).unwrap().0);
+        for lock in [None, Some(passphrase("x"))] {
+            let json = credentials.to_json_at_cost(lock.as_ref(), Cost::CHEAP);
+            let back = Credentials::load(&json, lock.as_ref()).unwrap();
+            assert_eq!(back.is_locked(), lock.is_some());
+            let verifier = back.verifier();
+            assert_eq!(verifier.verify(&before, now).unwrap().expires_at, Some(until));
+            assert!(matches!(
+                verifier.verify(&before, until),
+                Err(crate::TokenError::Expired { .. })
+            ));
+            assert_eq!(verifier.verify(&after, until).unwrap().expires_at, None);
+        }
+        // Who can write a locked file can't put the date off.
+        let locked = credentials.to_json_at_cost(Some(&passphrase("x")), Cost::CHEAP);
+        let later = locked.replace("1750000060000", "1850000060000");
+        assert!(Credentials::load(&later, Some(&passphrase("x"))).is_err());
+        assert_eq!(credentials.finish_issuer().len(), 1);
+        assert!(matches!(
+            credentials.verifier().verify(&before, now),
+            Err(crate::TokenError::UnknownKey { .. })
+        ));
+        assert!(credentials.verifier().verify(&after, now).is_ok());
+    }
+
+    #[test]
+    fn the_number_of_root_keys_is_bounded() {
+        let (mut credentials, _) = Credentials::generate();
+        let load = |credentials: &Credentials| Credentials::load(&credentials.to_json(None), None);
+        credentials.roots.resize_with(MAX_ROOTS, Secret::random);
+        assert!(load(&credentials).is_ok());
+        credentials.roots.push(Secret::random());
+        assert!(load(&credentials).unwrap_err().to_string().contains("more root keys"));
+    }
+
+    #[test]
     fn a_seed_gives_a_fixed_pair() {
         let (a, b) = (Credentials::from_seed(&[5; 32]), Credentials::from_seed(&[5; 32]));
         assert_eq!(a.to_json(None), b.to_json(None));
@@ -309,7 +466,7 @@ mod tests {
         let (credentials, issuer) = Credentials::generate();
         let shown = format!(
             "{credentials:?} {:?} {:?} {:?} {issuer:?}",
-            credentials.bus_key(),
+            credentials.bus_keys(),
             credentials.kek(),
             credentials.id_key()
         );

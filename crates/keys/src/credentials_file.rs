@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A locked file has `"locked":{"kdf":"argon2id","m":65536,"t":3,"p":1,"salt":"…","nonce":"…","ciphertext":"…"}` in place of `root`
-//! and `idKey`. Unknown members are ignored, so that a later version can add members.
+//! and `idKey`. While a root key or an issuer is replaced, `"oldRoots":["…"]` has the root key before (in a locked file it is in
+//! `ciphertext`), and the old issuer's verifier has `"until":1767225600000`, in Unix milliseconds. Unknown members are ignored, so that a later version can add members.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub(crate) struct CredentialsFile {
     pub(crate) device_uuid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<Secret>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) old_roots: Vec<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id_key: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,8 @@ pub(crate) enum Label {
     KeyEncryptionKey,
     /// From the root key: the pre-shared key of the bus.
     Bus,
+    /// From the root key: what people compare, in place of the key.
+    RootFingerprint,
     /// From the seed: the root key.
     SeedRoot,
     /// From the seed: the id key.
@@ -27,6 +29,7 @@ impl Label {
         let (text, number): (&[u8], _) = match self {
             Self::KeyEncryptionKey => (b"sidevault/1 key encryption key", None),
             Self::Bus => (b"sidevault/1 bus key", None),
+            Self::RootFingerprint => (b"sidevault/1 root fingerprint", None),
             Self::SeedRoot => (b"sidevault/1 seed: root key", None),
             Self::SeedIdKey => (b"sidevault/1 seed: id key", None),
             Self::SeedDevice => (b"sidevault/1 seed: device id", None),
@@ -94,6 +97,7 @@ mod tests {
         let labels = [
             Label::KeyEncryptionKey,
             Label::Bus,
+            Label::RootFingerprint,
             Label::SeedRoot,
             Label::SeedIdKey,
             Label::SeedDevice,

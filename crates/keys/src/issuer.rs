@@ -96,6 +96,13 @@ impl Issuer {
         Self::new(key, derive(seed, Label::SeedIdKey))
     }
 
+    /// A new issuer with the id key of the one before it, so that tokens made by a vault's name open the same vault.
+    pub(crate) fn generate(id_key: Secret) -> Self {
+        let key = (0..=u8::MAX).find_map(|_| as_private_key(&Secret::random()));
+        let key = key.unwrap_or_else(|| unreachable!("256 failures in a row have a chance of 2^-8192"));
+        Self::new(key, id_key)
+    }
+
     fn new(key: SecretKey, id_key: Secret) -> Self {
         es256::install();
         let public = VerificationKey::new(&key.public_key());

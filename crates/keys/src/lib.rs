@@ -10,7 +10,7 @@
 //! ```text
 //! root key --HKDF-SHA-256--> KeyEncryptionKey --wraps--> DataKey  (AES-256-GCM: seals rows)
 //!                        |                    `-wraps--> IndexKey (HMAC-SHA-256: finds rows by a sealed value)
-//!                        `-> BusKey (pre-shared key between api and sync)
+//!                        `-> BusKeys (pre-shared keys between api and sync)
 //! id key   --HMAC-SHA-256--> ids of vaults, items and files whose source has no ids
 //! ```
 //!
@@ -38,14 +38,14 @@ mod session;
 mod token;
 mod verifier;
 
-pub use credentials::{BusKey, Credentials};
+pub use credentials::{BusKeys, Credentials};
 pub use credentials_error::CredentialsError;
 pub use harden::harden_process;
 pub use id_key::IdKey;
 pub use index_key::IndexKey;
 pub use issuer::{IssueError, Issuer, TokenSpec};
-pub use key_encryption_key::{KeyEncryptionKey, UnwrapError};
-pub use new_file::write_new;
+pub use key_encryption_key::{KeyEncryptionKey, UnwrapError, WrappedKind};
+pub use new_file::{write_all_new, write_new};
 pub use passphrase::Passphrase;
 pub use revocation_list::{MAX_REVOCATION_LIST_LEN, RevocationList, RevocationListFault, canonical_jti};
 pub use seal::{DataKey, KeyId, OVERHEAD, OpenError, sealed_key_id};

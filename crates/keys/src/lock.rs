@@ -12,6 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::credentials::MAX_ROOTS;
 use crate::length_prefix;
 use crate::passphrase::Passphrase;
 use crate::secret::Secret;
@@ -59,7 +60,7 @@ pub(crate) struct Locked {
     cost: Cost,
     salt: Base64<16>,
     nonce: Base64<12>,
-    ciphertext: Base64<80>,
+    ciphertext: Ciphertext,
 }
 
 /// Why a credentials file could not be unlocked.
@@ -72,21 +73,29 @@ pub(crate) enum UnlockError {
 
 const KDF: &str = "argon2id";
 
-/// Encrypts two secrets. `bound` is the rest of the file, which unlocking checks for changes.
+/// The fewest secrets of a locked file: the root key and the id key.
+const MIN_SECRETS: usize = 2;
+/// The most secrets: the id key and [`MAX_ROOTS`] root keys.
+const MAX_SECRETS: usize = 1 + MAX_ROOTS;
+const SECRET_LEN: usize = 32;
+const TAG_LEN: usize = 16;
+
+/// Encrypts secrets, at least 2. `bound` is the rest of the file, which unlocking checks for changes.
 ///
 /// # Panics
 /// If the memory that `cost` needs can't be allocated.
-pub(crate) fn lock(secrets: [&Secret; 2], passphrase: &Passphrase, cost: Cost, bound: &[u8]) -> Locked {
+pub(crate) fn lock(secrets: &[&Secret], passphrase: &Passphrase, cost: Cost, bound: &[u8]) -> Locked {
     let (salt, nonce) = (Base64(rand::random()), Base64(rand::random()));
-    let mut plaintext = Zeroizing::new([0_u8; 64]);
-    plaintext[..32].copy_from_slice(secrets[0].as_bytes());
-    plaintext[32..].copy_from_slice(secrets[1].as_bytes());
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(SECRET_LEN * MAX_SECRETS));
+    for secret in secrets {
+        plaintext.extend_from_slice(secret.as_bytes());
+    }
     let mut locked = Locked {
         kdf: KDF.into(),
         cost,
         salt,
         nonce,
-        ciphertext: Base64([0; 80]),
+        ciphertext: Ciphertext(Vec::new()),
     };
     let aad = locked.associated(bound);
     let ciphertext = locked.cipher(passphrase).and_then(|cipher| {
@@ -100,15 +109,15 @@ pub(crate) fn lock(secrets: [&Secret; 2], passphrase: &Passphrase, cost: Cost, b
             )
             .ok()
     });
-    match ciphertext.and_then(|bytes| bytes.try_into().ok()) {
-        Some(bytes) => locked.ciphertext = Base64(bytes),
+    match ciphertext {
+        Some(bytes) => locked.ciphertext = Ciphertext(bytes),
         None => panic!("no memory to lock the credentials: Argon2id wants {} KiB", cost.m),
     }
     locked
 }
 
 impl Locked {
-    pub(crate) fn unlock(&self, passphrase: &Passphrase, bound: &[u8]) -> Result<[Secret; 2], UnlockError> {
+    pub(crate) fn unlock(&self, passphrase: &Passphrase, bound: &[u8]) -> Result<Vec<Secret>, UnlockError> {
         if self.kdf != KDF {
             return Err(UnlockError::Unacceptable);
         }
@@ -122,9 +131,9 @@ impl Locked {
             },
         );
         let opened = Zeroizing::new(opened.map_err(|_| UnlockError::WrongPassphrase)?);
-        let (first, second) = opened.split_first_chunk().ok_or(UnlockError::Unacceptable)?;
-        let second = second.try_into().map_err(|_| UnlockError::Unacceptable)?;
-        Ok([Secret::from_bytes(first), Secret::from_bytes(second)])
+        // The length of the ciphertext was checked when it was read: see `Ciphertext`.
+        let (secrets, _) = opened.as_chunks();
+        Ok(secrets.iter().map(Secret::from_bytes).collect())
     }
 
     fn cipher(&self, passphrase: &Passphrase) -> Option<Aes256Gcm> {
@@ -176,6 +185,37 @@ impl<'de, const N: usize> Deserialize<'de> for Base64<N> {
     }
 }
 
+/// The encrypted secrets and the tag; in JSON base64url without padding.
+#[derive(Clone)]
+struct Ciphertext(Vec<u8>);
+
+impl fmt::Debug for Ciphertext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Ciphertext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&URL_SAFE_NO_PAD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ciphertext {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let secrets = bytes.len().saturating_sub(TAG_LEN);
+        let (count, rest) = (secrets / SECRET_LEN, secrets % SECRET_LEN);
+        if rest != 0 || !(MIN_SECRETS..=MAX_SECRETS).contains(&count) {
+            return Err(D::Error::custom(format_args!(
+                "not {MIN_SECRETS} to {MAX_SECRETS} encrypted keys as base64url"
+            )));
+        }
+        Ok(Self(bytes))
+    }
+}
+
 #[cfg(test)]
 impl Cost {
     /// For tests that lock many times.
@@ -192,7 +232,7 @@ mod tests {
 
     fn locked() -> Locked {
         let (root, id_key) = (Secret::from_bytes(&[1; 32]), Secret::from_bytes(&[2; 32]));
-        lock([&root, &id_key], &passphrase("open"), Cost::CHEAP, b"bound")
+        lock(&[&root, &id_key], &passphrase("open"), Cost::CHEAP, b"bound")
     }
 
     /// RFC 9106, section 5.3 (Argon2id).
@@ -217,14 +257,25 @@ mod tests {
     #[test]
     fn only_the_right_passphrase_and_the_unaltered_file_unlock() {
         let locked = locked();
-        let [root, id_key] = locked.unlock(&passphrase("open"), b"bound").unwrap();
-        assert_eq!((root.as_bytes(), id_key.as_bytes()), (&[1; 32], &[2; 32]));
+        let secrets = locked.unlock(&passphrase("open"), b"bound").unwrap();
+        let bytes: Vec<&[u8; 32]> = secrets.iter().map(Secret::as_bytes).collect();
+        assert_eq!(bytes, [&[1; 32], &[2; 32]]);
         let refused = Some(UnlockError::WrongPassphrase);
         assert_eq!(locked.unlock(&passphrase("Open"), b"bound").err(), refused);
         assert_eq!(locked.unlock(&passphrase("open"), b"other").err(), refused);
         let mut altered = locked;
         altered.ciphertext.0[79] ^= 1;
         assert_eq!(altered.unlock(&passphrase("open"), b"bound").err(), refused);
+    }
+
+    #[test]
+    fn the_number_of_locked_keys_is_bounded() {
+        let of = |secrets: usize| {
+            let mut json = serde_json::to_value(locked()).unwrap();
+            json["ciphertext"] = URL_SAFE_NO_PAD.encode(vec![0; SECRET_LEN * secrets + TAG_LEN]).into();
+            serde_json::from_value::<Locked>(json).is_ok()
+        };
+        assert!(!of(1) && of(MIN_SECRETS) && of(MAX_SECRETS) && !of(MAX_SECRETS + 1));
     }
 
     #[test]

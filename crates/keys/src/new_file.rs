@@ -39,6 +39,24 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
         })
 }
 
+/// Creates several files as [`write_new`] does, or none.
+///
+/// # Errors
+/// As [`write_new`]. The files that were created before the error are removed.
+pub fn write_all_new<'a>(files: impl IntoIterator<Item = (&'a Path, &'a [u8])>) -> Result<(), CredentialsError> {
+    let mut written = Vec::new();
+    for (path, bytes) in files {
+        write_new(path, bytes).inspect_err(|_| {
+            // Best effort: files without the others would stop the next try.
+            for path in &written {
+                std::fs::remove_file(path).ok();
+            }
+        })?;
+        written.push(path);
+    }
+    Ok(())
+}
+
 /// Syncs the directory of `path`: a new file's name is on disk only when its directory is.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
@@ -63,6 +81,20 @@ mod tests {
             Err(CredentialsError::AlreadyExists { .. })
         ));
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
+    }
+
+    #[test]
+    fn all_files_are_created_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["1", "2", "3"].map(|name| folder.path().join(name));
+        std::fs::write(&paths[2], "old").unwrap();
+        let files = || paths.iter().map(|path| (path.as_path(), &b"new"[..]));
+        assert!(write_all_new(files()).is_err());
+        assert_eq!(std::fs::read(&paths[2]).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::remove_file(&paths[2]).unwrap();
+        write_all_new(files()).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

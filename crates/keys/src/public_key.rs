@@ -13,6 +13,9 @@ pub(crate) struct VerificationKey {
     pub(crate) kid: String,
     pub(crate) x: String,
     pub(crate) y: String,
+    /// Until when tokens of this issuer are accepted, in Unix milliseconds; `None`: for ever. A rotation sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<i64>,
 }
 
 impl VerificationKey {
@@ -25,6 +28,7 @@ impl VerificationKey {
             kid: thumbprint(&x, &y),
             x,
             y,
+            until: None,
         }
     }
 
@@ -32,7 +36,13 @@ impl VerificationKey {
     pub(crate) fn is_sound(&self) -> bool {
         let coordinates = [&self.x, &self.y].map(|text| URL_SAFE_NO_PAD.decode(text).unwrap_or_default());
         let point = [&[4], coordinates[0].as_slice(), coordinates[1].as_slice()].concat();
-        p256::PublicKey::from_sec1_bytes(&point).is_ok_and(|key| Self::new(&key) == *self)
+        p256::PublicKey::from_sec1_bytes(&point).is_ok_and(|key| {
+            let sound = Self {
+                until: self.until,
+                ..Self::new(&key)
+            };
+            sound == *self
+        })
     }
 }
 
@@ -57,6 +67,7 @@ mod tests {
             kid: thumbprint(x, y),
             x: x.into(),
             y: y.into(),
+            until: None,
         };
         assert!(key.is_sound());
         assert_eq!(key.kid.len(), 26);

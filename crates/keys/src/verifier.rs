@@ -23,8 +23,15 @@ const CLOCK_LEEWAY: i64 = 60_000;
 pub struct Verifier(Arc<Inner>);
 
 struct Inner {
-    keys: Vec<(String, DecodingKey)>,
+    keys: Vec<Accepted>,
     validation: Validation,
+}
+
+struct Accepted {
+    kid: String,
+    key: DecodingKey,
+    /// The issuer is being replaced: its tokens expire at this time at the latest.
+    until: Option<Timestamp>,
 }
 
 impl Verifier {
@@ -34,7 +41,11 @@ impl Verifier {
             // The keys were checked when the credentials were loaded, so none is left out here.
             DecodingKey::from_ec_components(&key.x, &key.y)
                 .ok()
-                .map(|decoding| (key.kid.clone(), decoding))
+                .map(|decoding| Accepted {
+                    kid: key.kid.clone(),
+                    key: decoding,
+                    until: key.until.map(Timestamp::from_millis),
+                })
         });
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_audience(&[AUDIENCE]);
@@ -51,7 +62,7 @@ impl Verifier {
 
     /// The ids of the keys whose tokens are accepted.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.0.keys.iter().map(|(kid, _)| kid.as_str())
+        self.0.keys.iter().map(|accepted| accepted.kid.as_str())
     }
 
     /// The content of `jwt`, the text after `Bearer `, if its signature is right and it is valid at `now`.
@@ -72,14 +83,15 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let kid = header.kid.unwrap_or_default();
-        let Some((_, key)) = self.0.keys.iter().find(|(known, _)| *known == kid) else {
+        let Some(Accepted { key, until, .. }) = self.0.keys.iter().find(|accepted| accepted.kid == kid) else {
             return Err(TokenError::UnknownKey { kid: loggable(kid) });
         };
         let claims = decode::<Claims>(jwt, key, &self.0.validation)
             .map_err(|error| refusal(&error))?
             .claims;
         let not_before = claims.nbf.map(at_second).transpose()?;
-        let token = claims.into_token(kid)?;
+        let mut token = claims.into_token(kid)?;
+        token.expires_at = token.expires_at.into_iter().chain(*until).min();
         check_time(token, not_before, now)
     }
 }

@@ -1,5 +1,6 @@
 //! The categories of items.
 
+use crate::field::{Field, FieldType, Purpose};
 use crate::wire::wire_enum;
 
 wire_enum! {
@@ -63,6 +64,29 @@ impl Category {
     }
 }
 
+/// Gives fields that have names only what they are for: sets the purposes of the top-level fields `username` and `password`, and returns the category: LOGIN with both, PASSWORD
+/// with `password` only, SECURE_NOTE otherwise.
+pub fn categorize(fields: &mut [Field]) -> Category {
+    let top = |fields: &[Field], name: &str| {
+        fields
+            .iter()
+            .position(|field| field.section.is_none() && field.label == name)
+    };
+    let (username, password) = (top(fields, "username"), top(fields, "password"));
+    if let Some(n) = password {
+        fields[n].purpose = Some(Purpose::Password);
+    }
+    if let Some(n) = username {
+        fields[n].field_type = FieldType::String;
+        fields[n].purpose = password.map(|_| Purpose::Username);
+    }
+    match (username, password) {
+        (Some(_), Some(_)) => Category::Login,
+        (None, Some(_)) => Category::Password,
+        _ => Category::SecureNote,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +106,17 @@ mod tests {
             serde_json::from_str::<Category>("\"CRYPTO_WALLET\"").unwrap(),
             Category::Custom
         );
+    }
+
+    #[test]
+    fn username_and_password_make_a_login() {
+        let mut fields = vec![
+            Field::new("username", FieldType::Concealed, "username", "u"),
+            Field::new("password", FieldType::Concealed, "password", "p"),
+        ];
+        assert_eq!(categorize(&mut fields), Category::Login);
+        assert_eq!(fields[0].purpose, Some(Purpose::Username));
+        assert_eq!(fields[0].field_type, FieldType::String);
+        assert_eq!(categorize(&mut fields[1..]), Category::Password);
     }
 }

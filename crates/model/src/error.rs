@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// dots: the Go SDK refuses file calls to a server whose version it reads as older than 1.3.0.
 pub const CONNECT_VERSION: &str = "1.8.0";
 
+/// A part of the message when a name in a path means several items. Clients tell by it that the server knows names.
+pub const SEVERAL_ITEMS: &str = "items have this title or path";
+
 /// A request that breaks a rule and is answered with status 400. `Display` is the message for the client.
 ///
 /// The message names the place of the fault (`fields[2]`, a line and column, an operation's path) and the reason. It quotes no

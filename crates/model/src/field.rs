@@ -127,6 +127,11 @@ pub struct Field {
 }
 
 impl Field {
+    /// What names the field for people: its label, or its id if it has none.
+    pub fn label_or_id(&self) -> &str {
+        if self.label.is_empty() { &self.id } else { &self.label }
+    }
+
     /// A field with this type, label and value, without purpose and section.
     pub fn new(
         id: impl Into<String>,

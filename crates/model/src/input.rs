@@ -37,7 +37,7 @@ impl fmt::Debug for Edit<'_> {
 
 /// The body of a POST or PUT. Members that the client left out are `None`, and are left out again when this is serialised.
 ///
-/// `version`, `state`, times, `lastEditedBy`, `files` and other members that only the server sets are ignored. `Debug` shows counts
+/// `state`, times, `lastEditedBy`, `files` and other members that only the server sets are ignored. `Debug` shows counts
 /// only.
 #[derive(Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,6 +69,10 @@ pub struct ItemInput {
     /// Fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldInput>,
+    /// The version that the client changes. Connect ignores it, and so do local vaults. In a vault whose items are files, which others
+    /// change as well, a PUT of an old version is a conflict. Anything but a number counts as left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
 }
 
 /// A web address in a request.
@@ -156,6 +160,9 @@ impl ItemInput {
                 .map(|sections| sections.into_iter().flatten().collect())
                 .unwrap_or_default(),
             fields: object.list("fields", FieldInput::from_value)?.unwrap_or_default(),
+            version: object
+                .take("version")
+                .and_then(|version| u32::try_from(version.as_u64()?).ok()),
         })
     }
 }
@@ -286,6 +293,7 @@ impl From<&Item> for ItemInput {
                     recipe: None,
                 })
                 .collect(),
+            version: Some(item.version),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod api_error;
+mod callers;
 mod clients;
 mod controllers;
 mod discovery;

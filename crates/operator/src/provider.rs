@@ -13,7 +13,7 @@ pub(crate) use connection::{Connection, Freshness};
 pub(crate) use connections::Connections;
 pub(crate) use dependencies::{Dependencies, Dependency, DependencyIndex};
 pub(crate) use follow::{Change, Changed};
-pub(crate) use push::{Put, PutMetadata, Write, label};
+pub(crate) use push::{Put, PutMetadata, Write};
 pub(crate) use session::{ItemVersion, ProviderSession, RemoteQuery};
 
 use sidevault_client::ClientError;

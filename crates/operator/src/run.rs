@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use kube::core::ApiResource;
 use kube::{Client, Config};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
+use crate::callers::Callers;
 use crate::clients::{self, Clients};
 use crate::controllers;
 use crate::controllers::cluster_external_secret::ClusterExternalSecretReconciler;
@@ -23,7 +25,7 @@ use crate::kube_ext::{ObjectWriter, core_resource};
 use crate::leader;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::provider::Changed;
+use crate::provider::{Changed, DependencyIndex};
 use crate::server;
 use crate::server_events::ServerEvents;
 use crate::start::Operator;
@@ -50,7 +52,17 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
     }
     let metrics = Metrics::new(options.extended_metric_labels);
     let ready = server::Ready::default();
-    server::start(&options, metrics.clone(), ready.clone(), &stop).await?;
+    let dependencies = Arc::<Mutex<DependencyIndex>>::default();
+    let callers = Callers::new(&config);
+    server::start(
+        &options,
+        metrics.clone(),
+        dependencies.clone(),
+        callers,
+        ready.clone(),
+        &stop,
+    )
+    .await?;
     let served = discovery::served(&clients.client, &config).await?;
     let namespaces = limit_to_rights(&clients.client, &config, &mut options, &served).await?;
     // A kind that is turned off is treated like a kind that the API server does not have.
@@ -75,7 +87,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> Result<(), Op
         }
     };
     let (changes, changed) = mpsc::unbounded_channel();
-    let operator = Operator::new(&clients, options, served, metrics, changes);
+    let operator = Operator::new(&clients, options, served, metrics, dependencies, changes);
     operator.follow(&clients.watch_client, namespaces.as_ref());
     let work = async {
         let lists_complete = operator.informers.wait_ready();

@@ -50,6 +50,7 @@ impl Operator {
         options: Options,
         served: Served,
         metrics: Arc<Metrics>,
+        dependencies: Arc<Mutex<DependencyIndex>>,
         changes: mpsc::UnboundedSender<Changed>,
     ) -> Self {
         let client = clients.client.clone();
@@ -68,7 +69,6 @@ impl Operator {
         });
         let queues = Queues::new(options.concurrent, options.default_store.clone(), &metrics);
         let queues = Arc::new(queues);
-        let dependencies = Arc::<Mutex<DependencyIndex>>::default();
         let on_template = {
             let (informers, queues, dependencies) = (informers.clone(), queues.clone(), dependencies.clone());
             move |kind, key: &ObjectKey| {

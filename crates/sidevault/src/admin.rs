@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sidevault_bus::peer::Peer;
 use sidevault_bus::{CallError, Connection, peer};
 use sidevault_keys::Credentials;
 use sidevault_store::{Command, CommandAnswer, CommandMessage, StoreError};
@@ -31,28 +32,62 @@ pub(crate) async fn command(
     credentials: &Credentials,
     command: Command,
 ) -> Result<CommandAnswer, Failure> {
-    let database = installation.database()?;
-    let deadline = Instant::now() + OTHERS_TIME;
-    let answer = loop {
-        if let Some(stream) = connect(installation).await? {
-            break over(stream, credentials, &command).await?;
-        }
-        match Offline::open(&database, &installation.data, credentials).await {
-            Ok(store) => break store.command(command).await?,
-            Err(StoreError::Locked(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
-            Err(StoreError::Locked(path)) => {
-                return Err(Failure::Conflict(format!(
-                    "another process writes to {} but offers no socket {ADMIN_SOCKET} there: run this command where \
-                     sync runs (in Kubernetes: kubectl exec -c connect-sync)",
-                    path
-                )));
+    let writer = Writer::open(installation, credentials).await?;
+    let answer = writer.command(command).await;
+    writer.close().await;
+    answer
+}
+
+/// The store's writer, for any number of commands.
+pub(crate) enum Writer {
+    /// A running sync.
+    Sync(Peer),
+    /// This process, because no sync runs. It holds the store until it closes it.
+    Store(Offline),
+}
+
+impl Writer {
+    /// Connects to sync's socket, else opens the store.
+    pub(crate) async fn open(installation: &Installation, credentials: &Credentials) -> Result<Self, Failure> {
+        let database = installation.database()?;
+        let deadline = Instant::now() + OTHERS_TIME;
+        loop {
+            if let Some(stream) = connect(installation).await? {
+                return Ok(Self::Sync(peer_of(stream, credentials).await?));
             }
-            Err(error) => return Err(error.into()),
+            match Offline::open(&database, &installation.data, credentials).await {
+                Ok(store) => return Ok(Self::Store(store)),
+                Err(StoreError::Locked(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                Err(StoreError::Locked(path)) => {
+                    return Err(Failure::Conflict(format!(
+                        "another process writes to {} but offers no socket {ADMIN_SOCKET} there: run this command where \
+                         sync runs (in Kubernetes: kubectl exec -c connect-sync)",
+                        path
+                    )));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-    };
-    match answer {
-        CommandAnswer::Refused(refusal) => Err(refusal.into()),
-        answer => Ok(answer),
+    }
+
+    /// Carries out a command. Several may wait for their answers at once.
+    pub(crate) async fn command(&self, command: Command) -> Result<CommandAnswer, Failure> {
+        let answer = match self {
+            Self::Sync(peer) => ask(peer, &command).await?,
+            Self::Store(store) => store.command(command).await?,
+        };
+        match answer {
+            CommandAnswer::Refused(refusal) => Err(refusal.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Closes the store, if this process opened it.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Sync(_) => {}
+            Self::Store(store) => store.close().await,
+        }
     }
 }
 
@@ -76,14 +111,24 @@ pub(crate) async fn over(
     credentials: &Credentials,
     command: &Command,
 ) -> Result<CommandAnswer, Failure> {
-    let connection = Connection::connect(stream, &credentials.bus_key())
+    ask(&peer_of(stream, credentials).await?, command).await
+}
+
+async fn peer_of(stream: UnixStream, credentials: &Credentials) -> Result<Peer, Failure> {
+    let connection = Connection::connect(stream, &credentials.bus_keys())
         .await
         .map_err(|error| {
             Failure::Denied(format!(
                 "sync does not accept these credentials ({error}): use the file it runs with (--session)"
             ))
         })?;
-    let (peer, _notices) = peer::start(connection);
+    let (peer, mut notices) = peer::start(connection);
+    // Sync announces every commit. Notices that nobody takes would hold up the answers.
+    tokio::spawn(async move { while notices.recv().await.is_some() {} });
+    Ok(peer)
+}
+
+async fn ask(peer: &Peer, command: &Command) -> Result<CommandAnswer, Failure> {
     let message = CommandMessage {
         request_id: None,
         command,

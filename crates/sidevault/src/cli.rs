@@ -4,8 +4,16 @@
 mod administration;
 #[cfg(feature = "server")]
 mod backup;
+#[cfg(feature = "exchange")]
+mod exchange;
+#[cfg(feature = "exchange")]
+mod export;
 #[cfg(feature = "server")]
 mod items;
+#[cfg(feature = "server")]
+mod keys;
+#[cfg(feature = "exchange")]
+mod migrate;
 #[cfg(feature = "operator")]
 mod operator;
 #[cfg(feature = "server")]
@@ -24,14 +32,22 @@ use crate::exit::exit_status_help;
 pub(crate) use administration::{Doctor, Place, Store, Token, TokenCreate, Vault};
 #[cfg(feature = "server")]
 pub(crate) use backup::{Backup, BackupCommand, Restore};
+#[cfg(feature = "exchange")]
+pub(crate) use exchange::{Import, Reading, Verify};
+#[cfg(feature = "exchange")]
+pub(crate) use export::{Export, ExportFormat, KubernetesForm, StoreReference};
 #[cfg(feature = "server")]
-pub(crate) use items::{InVault, Item, ItemCommand, ItemCreate, ItemEdit, ItemList};
+pub(crate) use items::{InVault, Item, ItemCommand, ItemCreate, ItemEdit, ItemList, ItemUses};
+#[cfg(feature = "server")]
+pub(crate) use keys::{BackupKeys, Keys, RestoreKeys, Rotate, RotateIssuer, RotateRoot};
+#[cfg(feature = "exchange")]
+pub(crate) use migrate::{Migrate, MigrateCommand, MigrateK8s};
 #[cfg(feature = "operator")]
 pub(crate) use operator::{Operator, without_ignored};
 #[cfg(feature = "server")]
 pub(crate) use secrets::{Document, DocumentCommand, Inject, Output, Read, Run};
 #[cfg(feature = "server")]
-pub(crate) use server::{Init, Quickstart, Sync};
+pub(crate) use server::{Directory, Init, Quickstart, Sops, Source, Sync};
 
 /// A self-hosted server that speaks the 1Password Connect API.
 #[derive(Debug, Parser)]
@@ -56,7 +72,7 @@ pub(crate) enum Command {
     /// A later run continues with them.
     ///
     /// Environment: XDG_DATA_HOME (~/.local/share), SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_REVOKED_FILE,
-    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS, the variables for age keys, OP_LOG_LEVEL (warn) and
+    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS, SIDEVAULT_UI (true), the variables for age keys, OP_LOG_LEVEL (warn) and
     /// SIDEVAULT_LOG_FORMAT. docs/configuration.md explains them.
     #[cfg(feature = "server")]
     #[command(after_help = QUICKSTART_EXAMPLES)]
@@ -71,7 +87,7 @@ pub(crate) enum Command {
     /// (10s), OP_MAX_INLINE_FILE_SIZE_KB (100), OP_TLS_CERT_FILE, OP_TLS_KEY_FILE, OP_TLS_USE_LETSENCRYPT and OP_TLS_DOMAIN.
     ///
     /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_STORE_CONNECTIONS (5), SIDEVAULT_REPLICA, SIDEVAULT_PASSPHRASE_FILE,
-    /// SIDEVAULT_REVOKED_FILE, SIDEVAULT_HEALTH_DETAILS (false), SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE and
+    /// SIDEVAULT_REVOKED_FILE, SIDEVAULT_HEALTH_DETAILS (false), SIDEVAULT_UI (false), SIDEVAULT_ACME_DIRECTORY, SIDEVAULT_ACME_CA_FILE and
     /// SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(version)]
@@ -83,10 +99,11 @@ pub(crate) enum Command {
     ///
     /// As SOPS': SOPS_AGE_KEY has age keys, SOPS_AGE_KEY_FILE names a file of them, SOPS_AGE_KEY_CMD prints them,
     /// SOPS_AGE_SSH_PRIVATE_KEY_FILE and SOPS_AGE_SSH_PRIVATE_KEY_CMD give an SSH key, and sops/age/keys.txt in
-    /// XDG_CONFIG_HOME (~/.config) and the keys in ~/.ssh are read, too.
+    /// XDG_CONFIG_HOME (~/.config) and the keys in ~/.ssh are read, too. SOPS_AGE_RECIPIENTS has the keys that new files are encrypted to.
     ///
     /// Sidevault's own: SIDEVAULT_STORE, SIDEVAULT_SYNC_CONFIG, SIDEVAULT_PASSPHRASE_FILE, SIDEVAULT_AGE_PASSPHRASE_FILE,
-    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS (false) and SIDEVAULT_LOG_FORMAT=json|human. docs/configuration.md explains all of them.
+    /// SIDEVAULT_LOW_DISK_MB, SIDEVAULT_HEALTH_DETAILS (false) and SIDEVAULT_LOG_FORMAT=json|human. The variables of the AWS tools are for
+    /// backups in buckets. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(version)]
     Sync(Sync),
@@ -101,10 +118,22 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Token(Token),
+    /// Show the server's keys, and replace them while it serves
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Keys(Keys),
     /// Make, list, rename and delete local vaults
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Vault(Vault),
+    /// Look at a directory before sync serves it
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Source(Source),
+    /// Check the files that SOPS encrypts
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Sops(Sops),
     /// Make, check, migrate and move the database that holds everything
     #[cfg(feature = "server")]
     #[command(subcommand)]
@@ -113,6 +142,9 @@ pub(crate) enum Command {
     ///
     /// The rows in a backup are sealed, as they are in the store: keep the credentials file in another place, because without it
     /// a backup can't be read. Directory vaults are in the backup too, but need none: their files are the original.
+    ///
+    /// Environment, as the AWS tools': AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL and others
+    /// for s3://BUCKET/PREFIX. docs/configuration.md explains all of them.
     #[cfg(feature = "server")]
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup(Backup),
@@ -123,6 +155,34 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(Restore),
+    /// Write the items of vaults in the format of another program
+    ///
+    /// The items and files are read from a Connect server, and those that the token may read are written. What the format can't hold is
+    /// named on standard error. Archived items, earlier versions and one-time codes are not part of an export.
+    #[cfg(feature = "exchange")]
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(Export),
+    /// Move secrets from where they are into a vault
+    #[cfg(feature = "exchange")]
+    Migrate(Migrate),
+    /// Bring in what another program exported
+    ///
+    /// Reads 1PUX of 1Password, JSON and ZIP of Bitwarden and Vaultwarden, KDBX of KeePass, CSV of browsers, JSON of `op`, Connect, Vault,
+    /// Doppler and Infisical, password stores of passage, and directories of .env files, SOPS files and Secrets. The format is
+    /// recognised by the content. Titles, times and states stay, and ids that have Connect's form, so that references to 1Password's
+    /// items go on working. The command prints a plan, asks on a terminal, imports, and then compares every item and file with what the
+    /// store has. A second run makes nothing twice, and goes on where a killed one ended.
+    ///
+    /// Run it where sync runs: it needs the data directory and the server's keys.
+    #[cfg(feature = "exchange")]
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Import),
+    /// Compare an export with what a Connect server returns
+    ///
+    /// Compares every item, field, tag, time and file, by its digest. The exit status is 7 if something differs or is missing. No value
+    /// is printed.
+    #[cfg(feature = "exchange")]
+    Verify(Verify),
     /// Read and change items through a Connect server
     ///
     /// OP_CONNECT_HOST and OP_CONNECT_TOKEN (or the file that SIDEVAULT_TOKEN_FILE names) choose the server and the token.
@@ -191,17 +251,40 @@ Examples:
   sidevault backup --to - --age-recipient age1... > backup.sqlite.age
   sidevault backup verify /backups";
 
+#[cfg(feature = "exchange")]
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  sidevault export --vault apps --to 1pux --plaintext -o apps.1pux
+  sidevault export --vault apps --to sops --age-recipient age1... -o tree
+  sidevault export --vault apps --vault ci --to bitwarden --plaintext -o bitwarden.json
+  sidevault export --vault apps --to k8s --as external-secrets -n apps -o external-secrets.yaml";
+
 #[cfg(feature = "server")]
 const RESTORE_EXAMPLES: &str = "\
 Examples:
   sidevault restore /backups --replace
   sidevault restore backup.sqlite.age --age-key-file age-key.txt --data /home/opuser/.op/data";
 
+#[cfg(feature = "exchange")]
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  sidevault import export.1pux --plan
+  sidevault import export.1pux --vault-map Private=people --tag from-1password
+  sidevault import bitwarden.json --folders tags --vault-map Bitwarden=apps
+  op item list --format json | op item get - --format json | sidevault import -
+  sidevault verify export.1pux --vault-map Private=people --tag from-1password";
+
 const COMPLETION_EXAMPLES: &str = "\
 Examples:
   sidevault completion bash > /etc/bash_completion.d/sidevault
   sidevault completion zsh > \"${fpath[1]}/_sidevault\"
   sidevault completion fish > ~/.config/fish/completions/sidevault.fish";
+
+/// An age recipient on the command line.
+#[cfg(feature = "server")]
+fn age_recipient(text: &str) -> Result<age::x25519::Recipient, &'static str> {
+    text.parse()
+}
 
 #[cfg(test)]
 mod tests {

@@ -36,11 +36,7 @@ const KNOWN: [&str; 22] = [
 impl Environment {
     /// This process's environment. Variables that are not UTF-8 are left out: none of our settings is.
     pub(crate) fn of_process() -> Self {
-        Self(
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
-        )
+        Self(variables_of_process().collect())
     }
 
     /// A variable's value, without white space around it.
@@ -60,6 +56,11 @@ impl Environment {
             .collect();
         (!unknown.is_empty()).then(|| format!("these variables are not known and are ignored: {}", unknown.join(", ")))
     }
+}
+
+/// The variables of this process that are text.
+pub(crate) fn variables_of_process() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

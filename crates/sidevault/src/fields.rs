@@ -3,14 +3,13 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sidevault_model::{CharacterSet, FieldInput, FieldType, Purpose, Recipe, SectionInput, printable};
 
 use crate::exit::Failure;
-use crate::input::secret_from_stdin;
+use crate::input::{self, secret_from_stdin};
 
 /// The largest value that is read from a file or from standard input, in bytes: more than any server takes.
 const MAX_VALUE_BYTES: u64 = 32 << 20;
@@ -199,14 +198,12 @@ fn load(source: Source<'_>, label: &str) -> Result<String, Flaw> {
             String::from_utf8(bytes).map_err(|_| Flaw::Stdin("it is not UTF-8 text".to_owned()))
         }
         Source::File(path) => {
-            let mut text = String::new();
-            std::fs::File::open(path)
-                .and_then(|file| file.take(MAX_VALUE_BYTES).read_to_string(&mut text))
-                .map_err(|error| Flaw::Unreadable {
-                    path: path.to_owned(),
-                    cause: error.to_string(),
-                })?;
-            Ok(text)
+            let unreadable = |cause| Flaw::Unreadable {
+                path: path.to_owned(),
+                cause,
+            };
+            let bytes = input::file(path, MAX_VALUE_BYTES).map_err(|error| unreadable(error.to_string()))?;
+            String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8 text".to_owned()))
         }
     }
 }
@@ -219,11 +216,12 @@ impl fmt::Debug for FieldArgument {
     }
 }
 
-/// A field's type by Connect's word, or by one of the two words of the `op` command that differ.
+/// A field's type by Connect's word, or by one of the words of the `op` command that differ.
 pub(crate) fn field_type(word: &str) -> Result<FieldType, Flaw> {
     match word {
         "text" => Ok(FieldType::String),
         "password" => Ok(FieldType::Concealed),
+        "monthyear" => Ok(FieldType::MonthYear),
         word => FieldType::from_word(word).ok_or(Flaw::Type),
     }
 }

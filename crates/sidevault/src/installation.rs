@@ -145,6 +145,11 @@ impl Installation {
         }
     }
 
+    /// The passphrase of the credentials file, if one is set.
+    pub(crate) fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
+        Ok(self.passphrase_file.as_deref().map(Passphrase::from_file).transpose()?)
+    }
+
     /// The kind of the error if the keys can't be loaded.
     pub(crate) fn fault(&self) -> Option<CredentialsError> {
         let passphrase = self.passphrase_file.as_deref().map(Passphrase::from_file).transpose();

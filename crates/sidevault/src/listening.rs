@@ -55,5 +55,6 @@ pub(crate) fn bus(
         listen: port.map(|port| (Ipv6Addr::UNSPECIFIED, port).into()),
         dial: peers,
     };
-    mesh::connections(options, credentials.bus_key()).map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))
+    mesh::connections(options, credentials.bus_keys())
+        .map_err(|error| Failure::Config(format!("{error} (OP_BUS_PORT)")))
 }

@@ -23,9 +23,13 @@ mod installation;
 mod listening;
 mod logs;
 #[cfg(feature = "server")]
+mod manifests;
+#[cfg(feature = "server")]
 mod op;
 #[cfg(feature = "server")]
 mod output;
+#[cfg(feature = "server")]
+mod recovery;
 mod roles;
 #[cfg(feature = "server")]
 mod secrets;
@@ -142,13 +146,27 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         #[cfg(feature = "server")]
         Command::Token(command) => commands::token::run(command, environment).await,
         #[cfg(feature = "server")]
+        Command::Keys(command) => commands::keys::run(command, environment).await,
+        #[cfg(feature = "server")]
         Command::Vault(command) => commands::vault::run(command, environment).await,
+        #[cfg(feature = "server")]
+        Command::Source(command) => commands::source::run(&command),
+        #[cfg(feature = "server")]
+        Command::Sops(command) => commands::sops::run(&command),
         #[cfg(feature = "server")]
         Command::Store(command) => commands::store::run(command, environment).await,
         #[cfg(feature = "server")]
         Command::Backup(arguments) => commands::backup::run(arguments, environment).await,
         #[cfg(feature = "server")]
         Command::Restore(arguments) => commands::restore::run(arguments, environment).await,
+        #[cfg(feature = "exchange")]
+        Command::Export(arguments) => commands::export::run(arguments, environment).await,
+        #[cfg(feature = "exchange")]
+        Command::Migrate(arguments) => commands::migrate::run(arguments, environment).await,
+        #[cfg(feature = "exchange")]
+        Command::Import(arguments) => commands::import::run(arguments, environment).await,
+        #[cfg(feature = "exchange")]
+        Command::Verify(arguments) => commands::verify::run(arguments, environment).await,
         #[cfg(feature = "server")]
         Command::Item(command) => commands::item::run(command, environment).await,
         #[cfg(feature = "server")]

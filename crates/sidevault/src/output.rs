@@ -79,7 +79,21 @@ impl Table {
         );
     }
 
+    /// Whether the table has no row.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Prints the table; the heading is bold on a terminal.
     pub(crate) fn print(&self) -> Result<(), Failure> {
+        for (index, text) in self.lines("  ").enumerate() {
+            line(&if index == 0 { styled(&text, "1") } else { text })?;
+        }
+        Ok(())
+    }
+
+    /// The heading and the rows as lines, with `gap` between the columns.
+    pub(crate) fn lines(&self, gap: &str) -> impl Iterator<Item = String> {
         let widths: Vec<usize> = (0..self.heading.len())
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -90,21 +104,18 @@ impl Table {
                     .unwrap_or(0)
             })
             .collect();
-        let heading = aligned(self.heading.iter().copied(), &widths);
-        line(&styled(&heading, "1"))?;
-        for row in &self.rows {
-            line(&aligned(row.iter().map(String::as_str), &widths))?;
-        }
-        Ok(())
+        let heading = aligned(self.heading.iter().copied(), &widths, gap);
+        let row = move |row: &Vec<String>| aligned(row.iter().map(String::as_str), &widths, gap);
+        std::iter::once(heading).chain(self.rows.iter().map(row))
     }
 }
 
-fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
+fn aligned<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize], gap: &str) -> String {
     let cells: Vec<String> = cells
         .zip(widths)
         .map(|(cell, &width)| format!("{cell:<width$}"))
         .collect();
-    cells.join("  ").trim_end().to_owned()
+    cells.join(gap).trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -113,7 +124,7 @@ mod tests {
 
     #[test]
     fn cells_are_padded_to_their_column() {
-        assert_eq!(aligned(["a", "ü", ""].into_iter(), &[3, 2, 1]), "a    ü");
+        assert_eq!(aligned(["a", "ü", ""].into_iter(), &[3, 2, 1], "  "), "a    ü");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sidevault_client::{Client, ClientBuilder, ClientError, Filter, Kind};
 use sidevault_model::filter::fold;
-use sidevault_model::{Item, VaultId, printable};
+use sidevault_model::{Item, Vault, VaultId, printable};
 
 use crate::environment::Environment;
 use crate::exit::Failure;
@@ -149,9 +149,22 @@ impl Server {
         }
     }
 
-    /// The item with this title or id, in the vault with this name or id.
+    /// The item with this title, path or id, in the vault with this name or id.
     pub(crate) async fn item(&self, vault: &str, item: &str) -> Result<Item, Failure> {
         match self.client.resolve(vault, item).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.not_found(error, vault, item).await),
+        }
+    }
+
+    /// The vault with this name or id, and the item in it with this title or id, without its fields. The server records no read of
+    /// the item.
+    pub(crate) async fn summary(&self, vault: &str, item: &str) -> Result<(Vault, Item), Failure> {
+        let found = match self.client.resolve_vault(vault).await {
+            Ok(vault) => self.client.summary(vault.id, item).await.map(|item| (vault, item)),
+            Err(error) => Err(error),
+        };
+        match found {
             Ok(found) => Ok(found),
             Err(error) => Err(self.not_found(error, vault, item).await),
         }
@@ -165,14 +178,10 @@ impl Server {
         }
     }
 
-    /// The ids of a vault's items with this title. Empty if the token may not read them.
+    /// The ids of a vault's items with this title or path. Empty if the token may not read them.
     pub(crate) async fn ids_with_title(&self, vault: VaultId, title: &str) -> Vec<String> {
-        let items = self.client.items(vault, Some(&Filter::title(title))).await;
-        let folded = fold(title);
-        let same = items.unwrap_or_default().into_iter();
-        same.filter(|item| fold(&item.title) == folded)
-            .map(|item| item.id.to_string())
-            .collect()
+        let items = self.client.items_named(vault, title).await.unwrap_or_default();
+        items.into_iter().map(|item| item.id.to_string()).collect()
     }
 
     async fn ids_of_vaults(&self, name: &str) -> Vec<String> {

@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) low_disk: LowDisk,
     /// SIDEVAULT_HEALTH_DETAILS.
     pub(crate) health_details: bool,
+    /// SIDEVAULT_UI.
+    pub(crate) page: bool,
 }
 
 /// Where the api's certificate comes from.
@@ -130,6 +132,7 @@ impl Settings {
             sync_config: environment.get("SIDEVAULT_SYNC_CONFIG").map(PathBuf::from),
             low_disk: low_disk(environment)?,
             health_details: health_details(environment)?,
+            page: switch(environment, "SIDEVAULT_UI", false)?,
         })
     }
 }
@@ -162,11 +165,20 @@ pub(crate) fn revoked_file(environment: &Environment, session: &str) -> Option<R
 /// # Errors
 /// If it is neither `true` or `1` nor `false` or `0`.
 pub(crate) fn health_details(environment: &Environment) -> Result<bool, Failure> {
-    match environment.get("SIDEVAULT_HEALTH_DETAILS") {
-        None | Some("false" | "0") => Ok(false),
+    switch(environment, "SIDEVAULT_HEALTH_DETAILS", false)
+}
+
+/// A variable that is `true` or `1`, or `false` or `0`.
+///
+/// # Errors
+/// If it is something else.
+pub(crate) fn switch(environment: &Environment, name: &str, default: bool) -> Result<bool, Failure> {
+    match environment.get(name) {
+        None => Ok(default),
+        Some("false" | "0") => Ok(false),
         Some("true" | "1") => Ok(true),
         Some(other) => Err(Failure::Config(format!(
-            "SIDEVAULT_HEALTH_DETAILS: \"{}\" is neither true nor false",
+            "{name}: \"{}\" is neither true nor false",
             shortened(other)
         ))),
     }
@@ -356,6 +368,7 @@ mod tests {
             ("OP_MAX_INLINE_FILE_SIZE_KB", "-1"),
             ("SIDEVAULT_LOW_DISK_MB", "64Mi"),
             ("SIDEVAULT_HEALTH_DETAILS", "perhaps"),
+            ("SIDEVAULT_UI", "yes"),
             ("SIDEVAULT_STORE", "postgres://db:port/vaults"),
             ("SIDEVAULT_STORE", "/missing"),
             ("SIDEVAULT_REPLICA", "/var/lib/replica"),

@@ -6,6 +6,7 @@ use aes_gcm::{AeadInOut, AesGcm, KeyInit, Nonce, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
+use rand::Rng as _;
 use zeroize::Zeroizing;
 
 use crate::yaml::timestamp;
@@ -50,6 +51,20 @@ impl Cipher {
             .map_err(|_| "the value can't be decrypted: it was changed, moved here from another key, or encrypted with another file's data key; restore it, or set it again with `sops edit`")?;
         typed(envelope.kind, plain)
     }
+
+    /// Encrypts `plain` with `context` and a new nonce. `kind` is the type that is noted beside it. `None` if the text is too
+    /// long for the cipher, which no file's is.
+    pub(crate) fn seal(&self, kind: &str, plain: &[u8], context: &str) -> Option<String> {
+        let mut nonce = Nonce::<U32>::default();
+        rand::rng().fill_bytes(&mut nonce);
+        let mut data = Zeroizing::new(plain.to_vec());
+        let tag = self
+            .0
+            .encrypt_inout_detached(&nonce, context.as_bytes(), data.as_mut_slice().into())
+            .ok()?;
+        let [data, nonce, tag] = [&data[..], &nonce, &tag].map(|bytes| STANDARD.encode(bytes));
+        Some(format!("{PREFIX}data:{data},iv:{nonce},tag:{tag},type:{kind}]"))
+    }
 }
 
 struct Envelope<'a> {
@@ -72,6 +87,11 @@ impl<'a> Envelope<'a> {
             kind,
         })
     }
+}
+
+/// Whether a text in the form of an encrypted value is a comment, which sops encrypts as the item of a list.
+pub(crate) fn is_comment(sealed: &str) -> bool {
+    looks_sealed(sealed) && sealed.ends_with(",type:comment]")
 }
 
 /// Whether `text` starts like an encrypted value.

@@ -8,7 +8,7 @@ use crate::cipher::{Cipher, Opened, Problem, holds_mark, looks_sealed};
 use crate::limits::MAX_CONTEXT_BYTES;
 use crate::metadata::Metadata;
 use crate::text::shown;
-use crate::{Identities, SopsError, Value, data_key, number};
+use crate::{SopsError, Value, number};
 
 /// The start of the digest if the MAC covers encrypted values only: the SHA-256 of `sops`. It makes such a MAC differ from
 /// any MAC over all values.
@@ -18,10 +18,18 @@ const MAC_ONLY_ENCRYPTED_START: [u8; 32] = [
 ];
 
 /// Decrypts `documents` in place, and checks their MAC.
-pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, identities: &Identities) -> Result<(), SopsError> {
-    let cipher = data_key::recover(metadata, identities)?;
+pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, cipher: &Cipher) -> Result<(), SopsError> {
+    let computed = open(documents, metadata, cipher)?;
+    match cipher.open(&metadata.mac, &metadata.lastmodified) {
+        Ok(Opened::Value(sealed)) if sealed.as_str() == Some(&computed) => Ok(()),
+        _ => Err(SopsError::MacMismatch),
+    }
+}
+
+/// Decrypts `documents` in place. Returns what the MAC must be: the SHA-512 of the values, in hexadecimal.
+pub(crate) fn open(documents: &mut [Value], metadata: &Metadata, cipher: &Cipher) -> Result<String, SopsError> {
     let mut walk = Walk {
-        cipher: &cipher,
+        cipher,
         metadata,
         digest: Sha512::new(),
         context: String::new(),
@@ -45,16 +53,8 @@ pub(crate) fn decrypt(documents: &mut [Value], metadata: &Metadata, identities: 
             }
         }
     }
-    let computed = walk
-        .digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect::<String>();
-    match cipher.open(&metadata.mac, &metadata.lastmodified) {
-        Ok(Opened::Value(sealed)) if sealed.as_str() == Some(&computed) => Ok(()),
-        _ => Err(SopsError::MacMismatch),
-    }
+    let digest = walk.digest.finalize();
+    Ok(digest.iter().map(|byte| format!("{byte:02X}")).collect())
 }
 
 const NOT_A_MAPPING: Problem = "every document of an encrypted file must be a mapping; sops writes no others";
@@ -191,7 +191,7 @@ fn find_sealed(value: &Value, path: &Path<'_>) -> Result<(), SopsError> {
 }
 
 /// The path of a value, for messages: `db.hosts[0]`.
-enum Path<'a> {
+pub(crate) enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),
     Index(&'a Path<'a>, usize),

@@ -6,7 +6,7 @@
 //! encrypted values: then it belongs to the block before it, as in sops.
 
 use crate::metadata::Metadata;
-use crate::{Identities, SopsError, Value, cipher, decrypt};
+use crate::{Identities, SopsError, Value, cipher, data_key, decrypt};
 
 /// Decrypts the documents in place. Returns the time of the latest change, or `None` if no document is encrypted.
 ///
@@ -34,7 +34,9 @@ pub(crate) fn open(
         });
         let end = at + 1 + more.count();
         let metadata = Metadata::parse(block).map_err(numbered)?;
-        decrypt::decrypt(&mut documents[at..end], &metadata, identities).map_err(|error| {
+        let opened = data_key::recover(&metadata, identities)
+            .and_then(|cipher| decrypt::decrypt(&mut documents[at..end], &metadata, &cipher));
+        opened.map_err(|error| {
             if end - at == count {
                 error
             } else {
@@ -59,7 +61,7 @@ fn at_document(error: SopsError, at: usize, count: usize) -> SopsError {
     }
 }
 
-fn holds_sealed(value: &Value) -> bool {
+pub(crate) fn holds_sealed(value: &Value) -> bool {
     match value {
         Value::String(text) => cipher::looks_sealed(text),
         Value::Sequence(items) => items.iter().any(holds_sealed),

@@ -1,5 +1,7 @@
 //! Errors, each with the cause and the next step for the owner of the file.
 
+use std::borrow::Cow;
+
 use crate::recipient::short;
 use crate::{Format, Recipient};
 
@@ -135,6 +137,20 @@ pub enum SopsError {
         /// The path of the value: `db.hosts[0]`.
         path: String,
         /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// [`seal`](crate::seal) can't encrypt a document as a file.
+    #[error("the file can't be encrypted: {problem}")]
+    NotSealable {
+        /// What is wrong and what to do.
+        problem: Cow<'static, str>,
+    },
+    /// [`crate::edit`] can't make a change. The file is as it was.
+    #[error("{path} can't be changed: {problem}")]
+    NotEditable {
+        /// The path of the value: `db.hosts[0]`.
+        path: String,
+        /// What is in the way and what to do.
         problem: &'static str,
     },
     /// The metadata has no MAC, so nothing proves that the file is complete and unchanged.

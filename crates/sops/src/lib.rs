@@ -1,8 +1,8 @@
-//! Reads [SOPS](https://getsops.io) files with age keys: YAML, JSON, dotenv, INI and binary.
+//! Reads and edits [SOPS](https://getsops.io) files with age keys: YAML, JSON, dotenv, INI and binary.
 //!
 //! [`read`] takes a file's bytes and returns its content in order: decrypted and verified if SOPS encrypted it, unchanged if
-//! not. This crate writes no files and uses no network. It starts a program only for an
-//! identity of an age plugin.
+//! not. [`edit`] takes the bytes of an encrypted file and returns them with changed values, as `sops` would write them. [`seal`]
+//! encrypts a new file. This crate opens no files and uses no network. It starts a program only for an identity of an age plugin.
 //!
 //! ```
 //! use sidevault_sops::{Document, Format, Identities, read, scalar_text};
@@ -39,15 +39,18 @@
 
 mod binary;
 mod cipher;
+mod creation_rules;
 mod data_key;
 mod decrypt;
 mod documents;
 pub mod dotenv;
+mod edit;
 mod error;
 mod flatten;
 mod format;
 mod identities;
 pub mod ini;
+mod inspect;
 pub mod json;
 mod limits;
 mod merge;
@@ -56,6 +59,7 @@ mod number;
 mod recipient;
 mod recognize;
 mod rule;
+mod seal;
 mod text;
 mod value;
 pub mod yaml;
@@ -63,12 +67,17 @@ pub mod yaml;
 use std::fmt;
 
 pub use cipher::holds_mark;
+pub use creation_rules::{BadRules, CreationRule, CreationRules};
+pub use edit::{Change, Edit, Step, edit, edit_plaintext};
 pub use error::SopsError;
 pub use format::Format;
 pub use identities::{Identities, UnusableIdentity};
+pub use inspect::{Inspected, Keys, inspect};
 pub use limits::{MAX_ALIASED_BYTES, MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES};
 pub use recipient::Recipient;
 pub use recognize::Detector;
+pub use rule::RuleText;
+pub use seal::{SealTo, plain_yaml, seal, seal_by};
 pub use value::{Value, scalar_text};
 
 /// The content of a file.
@@ -125,19 +134,11 @@ pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Dec
                 lastmodified: None,
             });
         }
-        Format::Dotenv => dotenv::parse(bytes)?,
-        Format::Ini => ini::parse(bytes)?,
         // A binary file is encrypted as a JSON envelope. If the envelope can't be parsed, it was cut off.
         Format::Json if format == Format::Binary => json::parse(bytes).map_err(|_| SopsError::MissingMetadata)?,
-        Format::Json => json::parse(bytes)?,
-        Format::Yaml => yaml::parse(bytes)?,
+        _ => parse(read_as, bytes)?,
     };
-    let take = match read_as {
-        Format::Dotenv => metadata::take_dotenv,
-        Format::Ini => metadata::take_ini,
-        _ => metadata::take_nested,
-    };
-    let blocks = documents.iter_mut().map(take).collect::<Result<Vec<_>, _>>()?;
+    let blocks = take_blocks(read_as, &mut documents)?;
     let lastmodified = documents::open(&mut documents, &blocks, identities)?;
     for document in &mut documents {
         match read_as {
@@ -159,6 +160,26 @@ pub fn read(format: Format, bytes: &[u8], identities: &Identities) -> Result<Dec
         encrypted: lastmodified.is_some(),
         lastmodified,
     })
+}
+
+/// Parses a file, without decrypting it. Binary files are parsed as their JSON envelope.
+fn parse(format: Format, bytes: &[u8]) -> Result<Vec<Value>, SopsError> {
+    match format {
+        Format::Dotenv => dotenv::parse(bytes),
+        Format::Ini => ini::parse(bytes),
+        Format::Json | Format::Binary => json::parse(bytes),
+        Format::Yaml => yaml::parse(bytes),
+    }
+}
+
+/// Takes the `sops` block out of each document that has one.
+fn take_blocks(format: Format, documents: &mut [Value]) -> Result<Vec<Option<Value>>, SopsError> {
+    let take = match format {
+        Format::Dotenv => metadata::take_dotenv,
+        Format::Ini => metadata::take_ini,
+        _ => metadata::take_nested,
+    };
+    documents.iter_mut().map(take).collect()
 }
 
 #[cfg(test)]

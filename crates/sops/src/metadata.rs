@@ -7,7 +7,7 @@ use crate::rule::Rule;
 use crate::{Recipient, SopsError, Value, flatten, scalar_text};
 
 /// The key or section that has the metadata.
-const KEY: &str = "sops";
+pub(crate) const KEY: &str = "sops";
 /// The prefix of the metadata's names in dotenv.
 pub(crate) const FLAT_PREFIX: &str = "sops_";
 

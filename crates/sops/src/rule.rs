@@ -1,11 +1,61 @@
 //! The rule of a file that tells which of its values are encrypted.
 
+use std::fmt;
+
 use sidevault_go::regex::Regex;
 
-use crate::SopsError;
+use crate::{SopsError, Value};
 
 /// The rule of sops if the metadata has none.
 const DEFAULT_UNENCRYPTED_SUFFIX: &str = "_unencrypted";
+
+/// The names of the rules, in metadata and in `.sops.yaml`.
+const NAMES: [&str; 6] = [
+    "unencrypted_suffix",
+    "encrypted_suffix",
+    "unencrypted_regex",
+    "encrypted_regex",
+    "unencrypted_comment_regex",
+    "encrypted_comment_regex",
+];
+
+/// A rule as it is written in metadata or in `.sops.yaml`: its name and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleText {
+    name: &'static str,
+    text: String,
+}
+
+impl RuleText {
+    /// The rule of a `sops` block or of a creation rule, or the rule that sops takes if there is none.
+    pub(crate) fn of(block: &Value) -> Self {
+        let given = |name: &&'static str| block.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let found = NAMES.iter().find_map(|name| given(name).map(|text| (*name, text)));
+        let (name, text) = found.unwrap_or(("unencrypted_suffix", DEFAULT_UNENCRYPTED_SUFFIX));
+        Self {
+            name,
+            text: text.to_owned(),
+        }
+    }
+}
+
+impl RuleText {
+    /// The name and the text.
+    pub(crate) fn parts(&self) -> (&'static str, &str) {
+        (self.name, &self.text)
+    }
+
+    /// Whether this is the rule that sops takes if it is given none.
+    pub fn is_default(&self) -> bool {
+        self.name == "unencrypted_suffix" && self.text == DEFAULT_UNENCRYPTED_SUFFIX
+    }
+}
+
+impl fmt::Display for RuleText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.text)
+    }
+}
 
 /// The rule of a file. It applies to a value if any key on the value's path matches.
 #[derive(Debug)]
@@ -26,16 +76,7 @@ impl Rule {
     /// The rule of the metadata. An empty text counts as absent.
     pub(crate) fn from_metadata(get: impl Fn(&str) -> Option<String>) -> Result<Self, SopsError> {
         let given = |name| get(name).filter(|text| !text.is_empty()).map(|text| (name, text));
-        let mut rules = [
-            "unencrypted_suffix",
-            "encrypted_suffix",
-            "unencrypted_regex",
-            "encrypted_regex",
-            "unencrypted_comment_regex",
-            "encrypted_comment_regex",
-        ]
-        .into_iter()
-        .filter_map(given);
+        let mut rules = NAMES.into_iter().filter_map(given);
 
         let Some((name, text)) = rules.next() else {
             return Ok(Self::UnencryptedSuffix(DEFAULT_UNENCRYPTED_SUFFIX.to_owned()));

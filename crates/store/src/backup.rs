@@ -109,6 +109,9 @@ async fn copy_rows(source: &mut Connection, row: StoreRow, file: &Path) -> Resul
     target.close().await
 }
 
+/// How many versions an item may have got since a backup whose store is lost, or can't be read.
+const UNKNOWN_VERSIONS: i64 = 1_000_000;
+
 /// Reads a backup's manifest, and compares each table with it.
 ///
 /// # Errors
@@ -207,23 +210,22 @@ pub async fn restore(file: &Path, dir: &Path, replace: bool, kek: KeyEncryptionK
         return Err(StoreError::Occupied);
     }
     let (manifest, _) = check_backup_with_keys(file, kek).await?;
+    let (lost, newest) = if database.exists() {
+        match look_at_old(dir, &manifest).await {
+            Ok((lost, newest)) => (lost, Some(newest)),
+            Err(error) => (Lost::Unknown(error.to_string()), None),
+        }
+    } else {
+        (Lost::NoStore, None)
+    };
     let new = sqlite::beside(&database, ".restoring");
-    if let Err(error) = prepare(file, &new).await {
+    if let Err(error) = prepare(file, &new, newest.filter(|_| matches!(lost, Lost::Changes { .. }))).await {
         // It may have filled the disk.
         fs::remove_file(&new).ok();
         return Err(error);
     }
-    let mut lost = Lost::NoStore;
-    let mut moved_to = None;
-    if database.exists() {
-        lost = match what_is_lost(dir, &manifest).await {
-            Ok(lost) => lost,
-            Err(error) => Lost::Unknown(error.to_string()),
-        };
-        let aside = sqlite::beside(&database, &format!(".replaced-{}", Timestamp::now().as_millis()));
-        move_aside(&database, &aside)?;
-        moved_to = Some(aside);
-    }
+    let aside = sqlite::beside(&database, &format!(".replaced-{}", Timestamp::now().as_millis()));
+    let moved_to = move_aside(&database, &aside)?.then_some(aside);
     fs::rename(&new, &database).map_err(|cause| io(&database, cause))?;
     sync_file(dir)?;
     Ok(Restored {
@@ -233,8 +235,41 @@ pub async fn restore(file: &Path, dir: &Path, replace: bool, kek: KeyEncryptionK
     })
 }
 
-/// Copies the backup to where its store will be, and makes a store of it.
-async fn prepare(file: &Path, new: &Path) -> Result<(), StoreError> {
+/// The highest version of an item, and of the content of a vault, that a store has given out.
+#[derive(Clone, Copy)]
+struct Newest {
+    item: i64,
+    content: i64,
+}
+
+impl Newest {
+    async fn read(conn: &mut Connection) -> Result<Self, StoreError> {
+        let row = sqlx::query(
+            "SELECT (SELECT COALESCE(MAX(version), 0) FROM items) AS items,
+             (SELECT COALESCE(MAX(version), 0) FROM changes) AS changes,
+             (SELECT COALESCE(MAX(content_version), 0) FROM vaults) AS content",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        // An item that was deleted since the backup has its last version in the change log.
+        Ok(Self {
+            item: i64::max(row.try_get("items")?, row.try_get("changes")?),
+            content: row.try_get("content")?,
+        })
+    }
+
+    /// The same for a store of which only a backup is left.
+    fn after_unknown(self) -> Self {
+        Self {
+            item: self.item.saturating_add(UNKNOWN_VERSIONS),
+            content: self.content.saturating_add(UNKNOWN_VERSIONS),
+        }
+    }
+}
+
+/// Copies the backup to where its store will be, and makes a store of it. `newest` is what the store in its place has given out, if
+/// that is known.
+async fn prepare(file: &Path, new: &Path, newest: Option<Newest>) -> Result<(), StoreError> {
     let mut from = File::open(file).map_err(|cause| io(file, cause))?;
     let mut to = sqlite::create_empty(new)?;
     std::io::copy(&mut from, &mut to).map_err(|cause| io(new, cause))?;
@@ -245,18 +280,32 @@ async fn prepare(file: &Path, new: &Path) -> Result<(), StoreError> {
         .bind(SEALS_PER_KEY)
         .execute(&mut conn)
         .await?;
+    // Clients compare versions, so none may come a second time with another content.
+    let newest = match newest {
+        Some(newest) => newest,
+        None => Newest::read(&mut conn).await?.after_unknown(),
+    };
+    sqlx::query("UPDATE store SET min_version = $1")
+        .bind(newest.item.saturating_add(1).min(u32::MAX.into()))
+        .execute(&mut conn)
+        .await?;
+    sqlx::query("UPDATE vaults SET content_version = $1")
+        .bind(newest.content.saturating_add(1))
+        .execute(&mut conn)
+        .await?;
     // Readers expect it, also before a writer has opened the store.
     conn.run("PRAGMA journal_mode = WAL").await?;
     conn.close().await?;
     sync_file(new)
 }
 
-async fn what_is_lost(dir: &Path, backup: &Manifest) -> Result<Lost, StoreError> {
+/// What the store in the directory has and the backup has not, and the versions that it has given out.
+async fn look_at_old(dir: &Path, backup: &Manifest) -> Result<(Lost, Newest), StoreError> {
     // Also moves the write-ahead log into the database, so that the file that is moved aside is complete.
     let mut conn = sqlite::open_writer(dir).await?;
-    let lost = compare(&mut conn, backup).await;
+    let found = async { Ok((compare(&mut conn, backup).await?, Newest::read(&mut conn).await?)) }.await;
     sqlite::close(conn).await?;
-    lost
+    found
 }
 
 async fn compare(conn: &mut Connection, backup: &Manifest) -> Result<Lost, StoreError> {
@@ -283,21 +332,22 @@ async fn compare(conn: &mut Connection, backup: &Manifest) -> Result<Lost, Store
 }
 
 /// Gives the old database another name, and its write-ahead log, if it could not be emptied. The old name stays until the new database
-/// takes it.
-fn move_aside(database: &Path, aside: &Path) -> Result<(), StoreError> {
-    fs::hard_link(database, aside).map_err(|cause| io(aside, cause))?;
+/// takes it. A log whose database is gone is moved too: SQLite would play it into the new database. Returns whether there was a
+/// database.
+fn move_aside(database: &Path, aside: &Path) -> Result<bool, StoreError> {
+    let exists = database.exists();
+    if exists {
+        fs::hard_link(database, aside).map_err(|cause| io(aside, cause))?;
+    }
     for suffix in ["-wal", "-shm"] {
         let old = sqlite::beside(database, suffix);
         if suffix == "-wal" && sqlite::has_bytes(&old) {
             let kept = sqlite::beside(aside, suffix);
             fs::hard_link(&old, &kept).map_err(|cause| io(&kept, cause))?;
         }
-        match fs::remove_file(&old) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(io(&old, cause)),
-            _ => {}
-        }
+        sqlite::remove_if_there(&old).map_err(|cause| io(&old, cause))?;
     }
-    Ok(())
+    Ok(exists)
 }
 
 async fn newest_change(conn: &mut Connection) -> Result<Option<i64>, StoreError> {

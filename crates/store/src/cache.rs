@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use sidevault_keys::IndexKey;
 use sidevault_model::{ItemId, VaultId};
 
 use crate::row_aad::{ItemTimes, ListColumns};
 
 pub(crate) type ItemKey = (VaultId, ItemId);
+/// A vault, and the hash of a title or of a path.
 pub(crate) type TitleKey = (VaultId, [u8; 32]);
+
+/// The hash of a path in comparable form. It is never the hash of a title, because no text begins with the byte 0xFF.
+pub(crate) fn path_hash(index: &IndexKey, path: &str) -> [u8; 32] {
+    index.hash(&[b"\xff", path.as_bytes()].concat())
+}
 
 /// The sealed content of a row of `items`.
 pub(crate) struct SealedDetail {
@@ -52,7 +59,7 @@ impl Weighter<TitleKey, Arc<[SealedSummary]>> for Bytes {
     }
 }
 
-/// Items by id, and summaries by the hash of their title.
+/// Items by id, and summaries by the hash of their title or path.
 pub(crate) struct SealedCache {
     pub(crate) items: Cache<ItemKey, Arc<SealedDetail>, Bytes>,
     pub(crate) titles: Cache<TitleKey, Arc<[SealedSummary]>, Bytes>,

@@ -2,13 +2,15 @@
 //!
 //! They are sent as JSON over the bus, which does not look inside.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sidevault_model::{ApiRequest, Dependency, ItemId, ItemInput, VaultId};
+use sidevault_model::{ApiRequest, Dependency, FileId, Item, ItemId, ItemInput, VaultId};
 
 pub use sidevault_model::patch::Operation as PatchOperation;
 
-use crate::TokenRecord;
+use crate::{Resealing, TokenRecord};
 
 /// What is wrong with a message of the bus, and where, for the log. serde's own text is not used: it quotes the input, which
 /// may be the value of a field.
@@ -29,9 +31,9 @@ pub fn decoding_fault(error: &serde_json::Error) -> String {
     reason = "few commands exist at a time, each in a queue until it is carried out"
 )]
 pub enum Command {
-    /// Creates an item in a local vault (POST).
+    /// Creates an item (POST).
     CreateItem {
-        /// The local vault.
+        /// The vault, which is local or of a source with `writable: true`; so for the other commands with items.
         vault: VaultId,
         /// The request's body.
         input: ItemInput,
@@ -66,6 +68,9 @@ pub enum Command {
         vault: VaultId,
         /// The item.
         item: ItemId,
+        /// Who deletes it, as `lastEditedBy` would name them.
+        #[serde(default)]
+        by: String,
     },
     /// Makes a new version of an item with the content of an old version.
     RestoreItem {
@@ -84,6 +89,9 @@ pub enum Command {
         name: String,
         /// Free text.
         description: Option<String>,
+        /// The id that an imported vault had. It is computed from the name if this is None, or if the id is taken.
+        #[serde(default)]
+        id: Option<VaultId>,
         /// The caller accepts that the vault is lost with the Pod if the data directory is.
         allow_ephemeral: bool,
     },
@@ -99,6 +107,26 @@ pub enum Command {
         /// The local vault.
         vault: VaultId,
     },
+    /// Stores a whole item of an import, with its id, times and state.
+    ImportItem {
+        /// The item. Its vault must be local. The writer sets its version.
+        item: Box<Item>,
+        /// The content of each of its files, which [`Command::ImportChunks`] has stored.
+        contents: BTreeMap<FileId, FileId>,
+        /// The version that it replaces. None: there is no item with this id.
+        replaces: Option<u32>,
+    },
+    /// Stores chunks of a file's content for an import.
+    ImportChunks {
+        /// The local vault.
+        vault: VaultId,
+        /// The content. No item has it yet.
+        content: FileId,
+        /// The number of the first of these chunks. 0 begins the content anew.
+        first: i64,
+        /// The chunks, each in base64. Every chunk but the content's last has [`crate::CHUNK_BYTES`] bytes.
+        chunks: Vec<String>,
+    },
     /// Adds a token to the list of known tokens.
     RegisterToken(TokenRecord),
     /// Refuses a token from now on, whether or not it is in the list of known tokens.
@@ -107,6 +135,11 @@ pub enum Command {
         jti: String,
         /// When the token expires, in Unix milliseconds.
         expires_at: Option<i64>,
+    },
+    /// Asks how far sealing rows anew is, with new data keys.
+    DataKeys {
+        /// Gives each vault a new data key first, unless rows are still being sealed anew since the last time.
+        rotate: bool,
     },
     /// Asks whether the writer can write, as far as it knows. If it can't, the answer is a refusal that says why and since
     /// when.
@@ -125,6 +158,13 @@ pub enum CommandAnswer {
     },
     /// The vault after the write.
     Vault(VaultInfo),
+    /// How far sealing rows anew is, with new data keys.
+    DataKeys {
+        /// Whether the command has made new data keys.
+        rotated: bool,
+        /// What is left to do.
+        state: Resealing,
+    },
     /// The write is done, and there is nothing to show.
     Done,
     /// Nothing was changed.
@@ -169,10 +209,12 @@ pub enum FailureKind {
     Invalid,
     /// The vault, item, version or token of the request does not exist.
     NotFound,
-    /// The vault comes from a directory source, so REST can't write to it.
+    /// The vault comes from a directory source that clients can't write to.
     ReadOnly,
     /// The name is taken.
     Exists,
+    /// What is to be changed is not what the client saw.
+    Conflict,
     /// The data directory is lost with the Pod, and the caller has not allowed that.
     Ephemeral,
     /// Another sync process leads. The command was not looked at.

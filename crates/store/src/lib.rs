@@ -25,6 +25,7 @@ mod row;
 mod row_aad;
 mod row_check;
 mod seal;
+mod sealed_columns;
 mod space;
 mod sqlite;
 mod statement;
@@ -43,12 +44,12 @@ pub use command_message::CommandMessage;
 pub use database::{Database, has_store};
 pub use error::StoreError;
 pub use postgres::PostgresServer;
-pub use reader::{ChangeRecord, ItemVersion, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
+pub use reader::{ChangeRecord, ItemVersion, KeyRow, Reader, ReaderOptions, Snapshot, StoredItem, Summary, VaultEntry};
 pub use row_check::RowCounts;
 pub use space::Space;
 pub use tokens::TokenRecord;
 pub use transfer::copy_store;
-pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Writer, WriterOptions};
+pub use writer::{Batch, CHUNK_BYTES, ChangeKind, Origin, Resealing, Writer, WriterOptions};
 
 /// The database's file name inside the data directory, as Connect names it.
 pub const DATABASE_FILE: &str = "1password.sqlite";

@@ -73,6 +73,7 @@ impl Replica {
                 state: StoreState::Incomplete,
                 written_at: Timestamp::from_millis(0),
                 is_unwiped: false,
+                min_version: 0,
             },
         };
         let now = Instant::now();
@@ -248,10 +249,10 @@ impl Copy {
 
     /// Copies the rows of vaults and their keys, and deletes vaults that the database does not have any more.
     async fn copy_vaults(&mut self, source: &mut Connection, vaults: &[TableRow]) -> Result<(), StoreError> {
+        let known = VAULTS.rows().of(vaults).page(&mut self.target).await?;
+        VAULTS.rows().of(vaults).replace(source, &mut self.target).await?;
+        self.copy_keys(source, vaults).await?;
         let target = &mut self.target;
-        let known = VAULTS.rows().of(vaults).page(target).await?;
-        VAULTS.rows().of(vaults).replace(source, target).await?;
-        VAULT_KEYS.rows().of(vaults).replace(source, target).await?;
         let kept = VAULTS.rows().of(vaults).page(target).await?;
         for vault in known {
             if kept.iter().any(|kept| kept[0] == vault[0]) {
@@ -262,6 +263,39 @@ impl Copy {
                 self.activity.remove_vault(id);
             }
             self.row.is_unwiped = true;
+        }
+        Ok(())
+    }
+
+    /// Copies the keys of vaults. If a vault has lost a data key, all its rows were sealed anew, which is not in the change log: then
+    /// they are copied again.
+    async fn copy_keys(&mut self, source: &mut Connection, vaults: &[TableRow]) -> Result<(), StoreError> {
+        let keys = VAULT_KEYS.rows().of(vaults);
+        let before = key_ids(keys, &mut self.target).await?;
+        keys.replace(source, &mut self.target).await?;
+        let after = key_ids(keys, &mut self.target).await?;
+        let resealed: BTreeSet<&str> = before.difference(&after).map(|(vault, _)| vault.as_str()).collect();
+        if resealed.is_empty() {
+            return Ok(());
+        }
+        // What the old keys seal is deleted, and they are.
+        self.row.is_unwiped = true;
+        let vaults: Vec<TableRow> = resealed.into_iter().map(|vault| vec![Value::text(vault)]).collect();
+        if vaults.contains(&vec![Value::text(STORE)]) {
+            TOKENS.rows().replace(source, &mut self.target).await?;
+        }
+        for table in [&ITEMS, &ITEM_VERSIONS] {
+            table.rows().of(&vaults).replace(source, &mut self.target).await?;
+        }
+        for vault in &vaults {
+            for content in contents(&mut self.target, std::slice::from_ref(vault)).await? {
+                let chunks = [vec![Value::text(&content)]];
+                FILE_CHUNKS.rows().of(&chunks).replace(source, &mut self.target).await?;
+            }
+        }
+        if let Some(newest) = ACTIVITY.rows().last(&mut self.target).await? {
+            ACTIVITY.rows().up_to(&newest).replace(source, &mut self.target).await?;
+            self.activity = Usage::load(&mut self.target).await?;
         }
         Ok(())
     }
@@ -296,7 +330,7 @@ impl Copy {
         }
         let vaults: Vec<TableRow> = vaults.into_iter().map(|vault| vec![Value::text(vault)]).collect();
         // A batch may be sealed with a key that is newer than the vault's newest change.
-        VAULT_KEYS.rows().of(&vaults).replace(source, &mut self.target).await?;
+        self.copy_keys(source, &vaults).await?;
         ACTIVITY.insert(&mut self.target, batches).await?;
         for batch in batches {
             let value = |column| ACTIVITY.value(batch, column);
@@ -324,15 +358,21 @@ impl Copy {
         let store = [vec![Value::text(STORE)]];
         let theirs = within(source, async |source| VAULT_KEYS.rows().of(&store).page(source).await).await?;
         let ours = VAULT_KEYS.rows().of(&store).page(&mut self.target).await?;
-        let wrapped = |row| VAULT_KEYS.value(row, "wrapped");
-        if self.row.state == StoreState::Replica
-            && ours.first().map(|row| wrapped(row)) != theirs.first().map(|row| wrapped(row))
-        {
+        // The store's index key is made with the store, and never replaced: its time tells stores apart.
+        let made_at = |keys: &[TableRow]| {
+            let index = keys
+                .iter()
+                .find(|row| VAULT_KEYS.value(row, "purpose").as_text() == "index");
+            index.and_then(|row| VAULT_KEYS.value(row, "created_at").number())
+        };
+        let is_same = made_at(&ours).is_some() && made_at(&ours) == made_at(&theirs);
+        if self.row.state == StoreState::Replica && !is_same {
             return Err(StoreError::AnotherStore);
         }
         // Rows that change from now on are copied again, because the changes after this one are followed then.
         let newest = within(source, async |source| CHANGES.rows().last(source).await).await?;
-        let Some(newest) = newest else {
+        let row = within(source, StoreRow::read).await?;
+        let (Some(newest), Some(row)) = (newest, row) else {
             return Err(StoreError::Missing(self.server.to_string()));
         };
         for table in TABLES.into_iter().filter(|table| table.name != CHANGES.name) {
@@ -343,6 +383,7 @@ impl Copy {
         CHANGES.rows().after(&newest).delete(&mut self.target).await?;
         self.activity = Usage::load(&mut self.target).await?;
         self.row.state = StoreState::Replica;
+        self.row.min_version = row.min_version;
         self.row.is_unwiped = true;
         self.note_freshness().await?;
         tracing::info!("the copy is complete");
@@ -387,7 +428,21 @@ fn age_of(row: StoreRow) -> Duration {
     Duration::from_millis(age.try_into().unwrap_or(0))
 }
 
-/// The ids of the contents of these items' files.
+/// The ids of data keys, each with its vault.
+async fn key_ids(keys: Rows<'_>, conn: &mut Connection) -> Result<BTreeSet<(String, i64)>, StoreError> {
+    let mut ids = BTreeSet::new();
+    let add = |row: &TableRow| {
+        let value = |column| VAULT_KEYS.value(row, column);
+        if value("purpose").as_text() == "seal" {
+            ids.insert((value("vault_id").as_text().to_owned(), value("key_id").as_number()));
+        }
+        Ok(())
+    };
+    keys.each(conn, add).await?;
+    Ok(ids)
+}
+
+/// The ids of the contents of these items' files, or of the files of all items of these vaults.
 async fn contents(conn: &mut Connection, items: &[TableRow]) -> Result<BTreeSet<String>, StoreError> {
     let mut contents = BTreeSet::new();
     let mut last: Option<TableRow> = None;

@@ -9,10 +9,12 @@ use sidevault_model::{FileId, ItemId, State, Timestamp, VaultId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-/// The plain columns of an item's row that lists and look-ups by title go by.
+/// The plain columns of an item's row that lists and look-ups by name go by.
 #[derive(Clone, Copy)]
 pub(crate) struct ListColumns {
     pub(crate) title_hash: [u8; 32],
+    /// None for an item that no file makes.
+    pub(crate) path_hash: Option<[u8; 32]>,
     pub(crate) created_at: i64,
     pub(crate) state: Option<State>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct RowAad {
 }
 
 impl RowAad {
-    const MAX: usize = 128;
+    const MAX: usize = 160;
 
     fn new(kind: &'static str, tag: u8) -> Self {
         let mut aad = Self {
@@ -86,6 +88,8 @@ impl RowAad {
     pub(crate) fn summary(vault: VaultId, item: ItemId, version: u32, columns: &ListColumns) -> Self {
         let mut aad = Self::item(vault, item, version, 1);
         aad.push(&columns.title_hash);
+        // No path has this hash.
+        aad.push(&columns.path_hash.unwrap_or_default());
         aad.push(&columns.created_at.to_be_bytes());
         aad.push(&[columns.state.map_or(0, |state| state as u8 + 1)]);
         aad
@@ -157,6 +161,7 @@ mod tests {
         let i = ItemId::from_digest(&[2; 32]);
         let columns = ListColumns {
             title_hash: [3; 32],
+            path_hash: Some([4; 32]),
             created_at: 4,
             state: None,
         };

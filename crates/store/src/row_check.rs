@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use sidevault_keys::KeyEncryptionKey;
-use sidevault_model::{FileId, ItemId, State, Timestamp, VaultId};
+use sidevault_model::VaultId;
 
 use crate::StoreError;
 use crate::connection::Connection;
 use crate::keyring::{Keyring, STORE};
-use crate::row_aad::{ItemTimes, ListColumns, RowAad};
+use crate::row_aad::RowAad;
 use crate::seal::parse_detail;
-use crate::tables::{ACTIVITY, FILE_CHUNKS, FILES, ITEM_VERSIONS, ITEMS, TOKENS, Table, TableRow, VAULT_KEYS, VAULTS};
+use crate::sealed_columns::vault_id;
+use crate::tables::{FILE_CHUNKS, FILES, ITEMS, SEALED_TABLES, Table, TableRow, VAULT_KEYS};
 
 /// How many rows were decrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +55,9 @@ pub(crate) async fn check_rows(conn: &mut Connection, kek: KeyEncryptionKey) -> 
         counts: RowCounts::default(),
     };
     FILES.rows().each(conn, |row| check.file(row)).await?;
-    VAULTS.rows().each(conn, |row| check.vault(row)).await?;
-    FILE_CHUNKS.rows().each(conn, |row| check.chunk(row)).await?;
-    ITEMS.rows().each(conn, |row| check.item(row)).await?;
-    ITEM_VERSIONS.rows().each(conn, |row| check.version(row)).await?;
-    ACTIVITY.rows().each(conn, |row| check.activity(row)).await?;
-    TOKENS.rows().each(conn, |row| check.token(row)).await?;
+    for table in SEALED_TABLES {
+        table.rows().each(conn, |row| check.row(table, row)).await?;
+    }
     Ok(check.counts)
 }
 
@@ -79,126 +77,66 @@ impl RowCheck {
         Ok(())
     }
 
-    fn vault(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let aad = RowAad::vault(&text(&VAULTS, row, "id"));
-        self.open(&VAULTS, row, "sealed", &aad)?;
-        self.counts.vaults += 1;
+    fn row(&mut self, table: &Table, row: &TableRow) -> Result<(), StoreError> {
+        let content = text(table, row, "content_id");
+        let vault = self.contents.get(&content).copied();
+        // The writer deletes a content that no file has when it opens the store.
+        if table.name == FILE_CHUNKS.name && vault.is_none() {
+            return Ok(());
+        }
+        for (column, aad_of) in table.sealed {
+            let aad = aad_of(row, vault)?;
+            let plaintext = self.keyring.open(&aad, table.value(row, column).as_bytes())?;
+            if (table.name, *column) == (ITEMS.name, "detail") {
+                self.check_contents(&aad, &plaintext)?;
+            }
+            if table.name == FILE_CHUNKS.name {
+                self.check_order(&aad, &content, FILE_CHUNKS.value(row, "n").as_number())?;
+            }
+        }
+        if let Some(count) = self.counts.of(table) {
+            *count += 1;
+        }
         Ok(())
     }
 
-    fn chunk(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let content = text(&FILE_CHUNKS, row, "content_id");
-        // The writer deletes a content that no file has when it opens the store.
-        let Some(vault) = self.contents.get(&content) else {
-            return Ok(());
-        };
-        let n = number(&FILE_CHUNKS, row, "n");
-        let id = FileId::parse(&content).map_err(|_| StoreError::corrupt("file chunk"))?;
-        let aad = RowAad::chunk(*vault, id, n);
-        self.open(&FILE_CHUNKS, row, "sealed", &aad)?;
-        let known = self.chunks.entry(content).or_default();
+    /// Fails if the content of a file of the item is missing.
+    fn check_contents(&self, aad: &RowAad, detail: &[u8]) -> Result<(), StoreError> {
+        let item = parse_detail(aad, detail)?;
+        let mut contents = item.files.iter().filter_map(|file| file.content);
+        if contents.any(|content| !self.chunks.contains_key(content.as_str())) {
+            return Err(StoreError::corrupt(format!(
+                "{aad}, the content of one of its files is missing"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Fails if this is not the chunk after the last one of the content.
+    fn check_order(&mut self, aad: &RowAad, content: &str, n: i64) -> Result<(), StoreError> {
+        let known = self.chunks.entry(content.to_owned()).or_default();
         if n != *known {
             return Err(StoreError::corrupt(format!("{aad}, the chunk before it is missing")));
         }
         *known += 1;
-        self.counts.chunks += 1;
         Ok(())
     }
+}
 
-    fn item(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let (vault, item, version) = (
-            vault_id(&ITEMS, row)?,
-            item_id(&ITEMS, row, "id")?,
-            version(&ITEMS, row)?,
-        );
-        let damaged = || StoreError::corrupt(format!("item {vault} {item}"));
-        let state = ITEMS.value(row, "state").as_text();
-        let columns = ListColumns {
-            title_hash: ITEMS
-                .value(row, "title_hash")
-                .as_bytes()
-                .try_into()
-                .map_err(|_| damaged())?,
-            created_at: number(&ITEMS, row, "created_at"),
-            state: match state {
-                "" => None,
-                word => Some(State::from_word(word).ok_or_else(damaged)?),
-            },
-        };
-        let summary = RowAad::summary(vault, item, version, &columns);
-        self.open(&ITEMS, row, "summary", &summary)?;
-        let times = ItemTimes {
-            created_at: Timestamp::from_millis(columns.created_at),
-            updated_at: Timestamp::from_millis(number(&ITEMS, row, "updated_at")),
-        };
-        let aad = RowAad::detail(vault, item, version, times);
-        let detail = self.open(&ITEMS, row, "detail", &aad)?;
-        for content in parse_detail(&aad, &detail)?
-            .files
-            .iter()
-            .filter_map(|file| file.content)
-        {
-            if !self.chunks.contains_key(content.as_str()) {
-                return Err(StoreError::corrupt(format!(
-                    "{aad}, the content of one of its files is missing"
-                )));
-            }
-        }
-        self.counts.items += 1;
-        Ok(())
-    }
-
-    fn version(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let aad = RowAad::history(
-            vault_id(&ITEM_VERSIONS, row)?,
-            item_id(&ITEM_VERSIONS, row, "item_id")?,
-            version(&ITEM_VERSIONS, row)?,
-            Timestamp::from_millis(number(&ITEM_VERSIONS, row, "updated_at")),
-        );
-        self.open(&ITEM_VERSIONS, row, "detail", &aad)?;
-        self.counts.versions += 1;
-        Ok(())
-    }
-
-    fn activity(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let aad = RowAad::activity(&text(&ACTIVITY, row, "vault_id"), number(&ACTIVITY, row, "seq"));
-        self.open(&ACTIVITY, row, "sealed", &aad)?;
-        self.counts.activity += 1;
-        Ok(())
-    }
-
-    fn token(&mut self, row: &TableRow) -> Result<(), StoreError> {
-        let revoked_at = TOKENS.value(row, "revoked_at").number().map(Timestamp::from_millis);
-        let aad = RowAad::token(&text(&TOKENS, row, "jti"), revoked_at);
-        self.open(&TOKENS, row, "sealed", &aad)?;
-        self.counts.tokens += 1;
-        Ok(())
-    }
-
-    fn open(&self, table: &Table, row: &TableRow, column: &str, aad: &RowAad) -> Result<Vec<u8>, StoreError> {
-        self.keyring.open(aad, table.value(row, column).as_bytes())
+impl RowCounts {
+    fn of(&mut self, table: &Table) -> Option<&mut u64> {
+        Some(match table.name {
+            "vaults" => &mut self.vaults,
+            "items" => &mut self.items,
+            "item_versions" => &mut self.versions,
+            "file_chunks" => &mut self.chunks,
+            "activity" => &mut self.activity,
+            "tokens" => &mut self.tokens,
+            _ => return None,
+        })
     }
 }
 
 fn text(table: &Table, row: &TableRow, column: &str) -> String {
     table.value(row, column).as_text().to_owned()
-}
-
-fn number(table: &Table, row: &TableRow, column: &str) -> i64 {
-    table.value(row, column).as_number()
-}
-
-fn vault_id(table: &Table, row: &TableRow) -> Result<VaultId, StoreError> {
-    VaultId::parse(table.value(row, "vault_id").as_text())
-        .map_err(|_| StoreError::corrupt(format!("a vault id in {}", table.name)))
-}
-
-fn item_id(table: &Table, row: &TableRow, column: &str) -> Result<ItemId, StoreError> {
-    ItemId::parse(table.value(row, column).as_text())
-        .map_err(|_| StoreError::corrupt(format!("an item id in {}", table.name)))
-}
-
-fn version(table: &Table, row: &TableRow) -> Result<u32, StoreError> {
-    u32::try_from(number(table, row, "version"))
-        .map_err(|_| StoreError::corrupt(format!("a version in {}", table.name)))
 }

@@ -70,10 +70,8 @@ pub(crate) async fn open_writer(dir: &Path) -> Result<Connection, StoreError> {
         .run_direct(None, conn.inner(), false)
         .await
         .map_err(StoreError::of_migration)?;
-    match std::fs::remove_file(&unfinished) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(failed(&unfinished, cause)),
-        _ => Ok(conn),
-    }
+    remove_if_there(&unfinished).map_err(|cause| failed(&unfinished, cause))?;
+    Ok(conn)
 }
 
 /// A connection for the writer, to a database that exists.
@@ -138,9 +136,13 @@ pub(crate) async fn connect_immutable(path: &Path) -> Result<Connection, StoreEr
     Ok(conn)
 }
 
-/// Makes an empty file that only this user may read. An existing file is emptied.
+/// Makes an empty file that only this user may read. An existing file is emptied, and the files that SQLite keeps beside it are
+/// removed: a process that was killed may have left a rollback journal, which SQLite would play into the new content.
 pub(crate) fn create_empty(path: &Path) -> Result<File, StoreError> {
     let create = || {
+        for suffix in ["-journal", "-wal", "-shm"] {
+            remove_if_there(&beside(path, suffix))?;
+        }
         let file = File::options()
             .create(true)
             .write(true)
@@ -230,11 +232,19 @@ pub(crate) async fn close(mut conn: Connection) -> Result<(), StoreError> {
     emptied.map(drop)
 }
 
-/// The path of one of the files that SQLite keeps beside a database: `-wal` or `-shm`.
+/// The path of one of the files that SQLite keeps beside a database: `-journal`, `-wal` or `-shm`.
 pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     PathBuf::from(path)
+}
+
+/// Removes a file. That it is not there is no error.
+pub(crate) fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
 }
 
 /// Whether this process can't create files in the database's directory.
@@ -250,4 +260,53 @@ fn lacks_log(database: &Path) -> bool {
 
 pub(crate) fn has_bytes(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn filled(path: &Path, value: &str) {
+        create_empty(path).unwrap();
+        let mut conn = connect_single_file(path).await.unwrap();
+        conn.run("CREATE TABLE t (value TEXT NOT NULL)").await.unwrap();
+        for _ in 0..200 {
+            sqlx::query("INSERT INTO t (value) VALUES ($1)")
+                .bind(value.repeat(1000))
+                .execute(&mut conn)
+                .await
+                .unwrap();
+        }
+        conn.close().await.unwrap();
+    }
+
+    /// A process that is killed in a transaction leaves a journal. SQLite would play it into whatever has the database's name.
+    #[tokio::test]
+    async fn a_new_file_does_not_get_the_pages_of_a_killed_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("database");
+        filled(&path, "old").await;
+        let journal = beside(&path, "-journal");
+        let mut conn = connect_single_file(&path).await.unwrap();
+        // A transaction that does not fit into the cache writes its journal to the disk.
+        conn.run("PRAGMA cache_size = 1").await.unwrap();
+        conn.run("BEGIN").await.unwrap();
+        conn.run("UPDATE t SET value = upper(value)").await.unwrap();
+        let left = std::fs::read(&journal).unwrap();
+        assert!(!left.is_empty());
+        drop(conn);
+
+        let new = dir.path().join("new");
+        filled(&new, "new").await;
+        std::fs::write(&journal, left).unwrap();
+        let mut to = create_empty(&path).unwrap();
+        std::io::copy(&mut File::open(&new).unwrap(), &mut to).unwrap();
+        let mut conn = connect_single_file(&path).await.unwrap();
+        let values: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t WHERE value LIKE 'new%'")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        assert_eq!(values, 200);
+        conn.close().await.unwrap();
+    }
 }

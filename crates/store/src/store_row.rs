@@ -5,6 +5,7 @@ use sqlx::Row as _;
 
 use crate::StoreError;
 use crate::connection::Connection;
+use crate::row::number;
 
 /// What a database holds (`store.state`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +35,14 @@ pub(crate) struct StoreRow {
     pub(crate) written_at: Timestamp,
     /// Whether the write-ahead log may hold keys of a deleted vault.
     pub(crate) is_unwiped: bool,
+    /// The lowest version that a changed item gets. A restore sets it, so that no version comes a second time.
+    pub(crate) min_version: u32,
 }
 
 impl StoreRow {
     /// Reads the row. It is missing until a writer has opened the store for the first time.
     pub(crate) async fn read(conn: &mut Connection) -> Result<Option<Self>, StoreError> {
-        let row = sqlx::query("SELECT state, written_at, unwiped FROM store")
+        let row = sqlx::query("SELECT state, written_at, unwiped, min_version FROM store")
             .fetch_optional(conn)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -50,19 +53,22 @@ impl StoreRow {
             state: state.ok_or_else(|| StoreError::corrupt("the state of the store"))?,
             written_at: Timestamp::from_millis(row.try_get("written_at")?),
             is_unwiped: row.try_get::<i64, _>("unwiped")? != 0,
+            min_version: number(&row, "min_version")?,
         }))
     }
 
     /// Writes the row.
     pub(crate) async fn write(self, conn: &mut Connection) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO store (one, state, written_at, unwiped) VALUES (1, $1, $2, $3)
+            "INSERT INTO store (one, state, written_at, unwiped, min_version) VALUES (1, $1, $2, $3, $4)
              ON CONFLICT (one) DO UPDATE
-             SET state = excluded.state, written_at = excluded.written_at, unwiped = excluded.unwiped",
+             SET state = excluded.state, written_at = excluded.written_at, unwiped = excluded.unwiped,
+                 min_version = excluded.min_version",
         )
         .bind(self.state.word())
         .bind(self.written_at.as_millis())
         .bind(i64::from(self.is_unwiped))
+        .bind(i64::from(self.min_version))
         .execute(conn)
         .await?;
         Ok(())

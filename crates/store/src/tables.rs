@@ -1,11 +1,13 @@
 //! The tables of a store, for code that copies or deletes rows without reading them. Rows stay sealed, so no keys are needed.
 
 use Kind::{Bytes, Number, Text};
+use sidevault_keys::{KeyId, OVERHEAD, sealed_key_id};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::StoreError;
 use crate::connection::Connection;
+use crate::sealed_columns::{self, AadOf};
 use crate::statement::{Row, Statement};
 
 /// How many rows are read, written and compared at a time. A row has at most a few megabytes, most have about one kilobyte.
@@ -21,6 +23,8 @@ pub(crate) struct Table {
     columns: &'static [(&'static str, Kind)],
     /// How many columns the primary key has.
     key: usize,
+    /// The columns that are sealed with a data key, and how each is bound to its row.
+    pub(crate) sealed: &'static [(&'static str, AadOf)],
 }
 
 #[derive(Clone, Copy)]
@@ -88,6 +92,16 @@ impl Value {
         }
     }
 
+    /// Appends a placeholder for the value.
+    fn push_to(&self, statement: &mut Statement) -> Result<(), StoreError> {
+        match self {
+            Self::Text(text) => statement.bind(text.as_deref())?,
+            Self::Number(number) => statement.bind(*number)?,
+            Self::Bytes(bytes) => statement.bind(bytes.as_deref())?,
+        };
+        Ok(())
+    }
+
     fn bind_to(&self, row: &mut Row<'_>) -> Result<(), StoreError> {
         match self {
             Self::Text(text) => row.bind(text.as_deref())?,
@@ -115,6 +129,9 @@ pub(crate) static TABLES: [&Table; 10] = [
     &TOKENS,
 ];
 
+/// The tables with sealed columns, each after those whose rows a check of its own rows needs.
+pub(crate) static SEALED_TABLES: [&Table; 6] = [&VAULTS, &FILE_CHUNKS, &ITEMS, &ITEM_VERSIONS, &ACTIVITY, &TOKENS];
+
 pub(crate) static VAULTS: Table = Table {
     name: "vaults",
     columns: &[
@@ -127,6 +144,7 @@ pub(crate) static VAULTS: Table = Table {
         ("updated_at", Number),
     ],
     key: 1,
+    sealed: &[("sealed", sealed_columns::vault)],
 };
 
 pub(crate) static VAULT_KEYS: Table = Table {
@@ -140,12 +158,14 @@ pub(crate) static VAULT_KEYS: Table = Table {
         ("created_at", Number),
     ],
     key: 2,
+    sealed: &[],
 };
 
 pub(crate) static RETIRED_VAULT_IDS: Table = Table {
     name: "retired_vault_ids",
     columns: &[("id", Text), ("source", Text)],
     key: 1,
+    sealed: &[],
 };
 
 pub(crate) static ITEMS: Table = Table {
@@ -156,6 +176,7 @@ pub(crate) static ITEMS: Table = Table {
         ("version", Number),
         ("state", Text),
         ("title_hash", Bytes),
+        ("path_hash", Bytes),
         ("origin", Text),
         ("created_at", Number),
         ("updated_at", Number),
@@ -163,6 +184,10 @@ pub(crate) static ITEMS: Table = Table {
         ("detail", Bytes),
     ],
     key: 2,
+    sealed: &[
+        ("summary", sealed_columns::item_summary),
+        ("detail", sealed_columns::item_detail),
+    ],
 };
 
 pub(crate) static ITEM_VERSIONS: Table = Table {
@@ -175,6 +200,7 @@ pub(crate) static ITEM_VERSIONS: Table = Table {
         ("detail", Bytes),
     ],
     key: 3,
+    sealed: &[("detail", sealed_columns::old_version)],
 };
 
 pub(crate) static FILES: Table = Table {
@@ -186,12 +212,14 @@ pub(crate) static FILES: Table = Table {
         ("content_id", Text),
     ],
     key: 3,
+    sealed: &[],
 };
 
 pub(crate) static FILE_CHUNKS: Table = Table {
     name: "file_chunks",
     columns: &[("content_id", Text), ("n", Number), ("sealed", Bytes)],
     key: 2,
+    sealed: &[("sealed", sealed_columns::file_chunk)],
 };
 
 pub(crate) static CHANGES: Table = Table {
@@ -205,8 +233,10 @@ pub(crate) static CHANGES: Table = Table {
         ("version", Number),
         ("title_hash", Bytes),
         ("other_title_hash", Bytes),
+        ("path_hash", Bytes),
     ],
     key: 1,
+    sealed: &[],
 };
 
 pub(crate) static ACTIVITY: Table = Table {
@@ -222,12 +252,14 @@ pub(crate) static ACTIVITY: Table = Table {
         ("sealed", Bytes),
     ],
     key: 1,
+    sealed: &[("sealed", sealed_columns::activity)],
 };
 
 pub(crate) static TOKENS: Table = Table {
     name: "tokens",
     columns: &[("jti", Text), ("sealed", Bytes), ("revoked_at", Number)],
     key: 1,
+    sealed: &[("sealed", sealed_columns::token)],
 };
 
 impl Table {
@@ -239,6 +271,48 @@ impl Table {
             after: None,
             up_to: None,
         }
+    }
+
+    /// Sets columns of the row with this key.
+    pub(crate) async fn update(
+        &self,
+        conn: &mut Connection,
+        key: &[Value],
+        columns: &[(&str, Vec<u8>)],
+    ) -> Result<(), StoreError> {
+        let mut update = Statement::new(&format!("UPDATE {} SET ", self.name));
+        for (n, (column, value)) in columns.iter().enumerate() {
+            update.push(if n > 0 { ", " } else { "" }).push(column).push(" = ");
+            update.bind(value.as_slice())?;
+        }
+        for (n, (value, (column, _))) in key.iter().zip(self.columns).enumerate() {
+            update
+                .push(if n > 0 { " AND " } else { " WHERE " })
+                .push(column)
+                .push(" = ");
+            value.push_to(&mut update)?;
+        }
+        update.execute(conn).await
+    }
+
+    /// How many rows the table has.
+    pub(crate) async fn count(&self, conn: &mut Connection) -> Result<u64, StoreError> {
+        let rows = Statement::new(&format!("SELECT COUNT(*) AS n FROM {}", self.name))
+            .fetch_all(conn)
+            .await?;
+        rows.first().map_or(Ok(0), |row| crate::row::number(row, "n"))
+    }
+
+    /// How many rows have a column that is sealed with this key.
+    pub(crate) async fn count_sealed_with(&self, conn: &mut Connection, key: KeyId) -> Result<u64, StoreError> {
+        let mut query = Statement::new(&format!("SELECT COUNT(*) AS n FROM {}", self.name));
+        for (n, (column, _)) in self.sealed.iter().enumerate() {
+            query.push(if n > 0 { " OR " } else { " WHERE " });
+            query.push(format_args!("substr({column}, 2, 8) = "));
+            query.bind(&key.0.to_be_bytes()[..])?;
+        }
+        let rows = query.fetch_all(conn).await?;
+        rows.first().map_or(Ok(0), |row| crate::row::number(row, "n"))
     }
 
     /// A value of a row. The static tables have the column.
@@ -309,6 +383,29 @@ impl<'v> Rows<'v> {
         self.select(conn, "ASC", PAGE).await
     }
 
+    /// The keys of the first rows, [`PAGE`] at most, each with the ids of the data keys that its columns are sealed with. Only the
+    /// beginnings of the sealed columns are fetched.
+    pub(crate) async fn sealing_keys(self, conn: &mut Connection) -> Result<Vec<(TableRow, Vec<KeyId>)>, StoreError> {
+        let key = &self.table.columns[..self.table.key];
+        let names: Vec<&str> = key.iter().map(|(name, _)| *name).collect();
+        let mut query = Statement::new(&format!("SELECT {}", names.join(", ")));
+        for (column, _) in self.table.sealed {
+            query.push(format_args!(", substr({column}, 1, {OVERHEAD}) AS {column}"));
+        }
+        query.push(format_args!(" FROM {}", self.table.name));
+        self.push_conditions(&mut query)?;
+        query.push(format_args!(" ORDER BY {} LIMIT {PAGE}", names.join(", ")));
+        let rows = query.fetch_all(conn).await?;
+        let read = |row: &AnyRow| {
+            let mut ids = Vec::with_capacity(self.table.sealed.len());
+            for (column, _) in self.table.sealed {
+                ids.extend(sealed_key_id(row.try_get(column)?));
+            }
+            Ok((read_columns(row, key)?, ids))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// The last row.
     pub(crate) async fn last(self, conn: &mut Connection) -> Result<Option<TableRow>, StoreError> {
         Ok(self.select(conn, "DESC", 1).await?.pop())
@@ -361,7 +458,7 @@ impl<'v> Rows<'v> {
             .push(format_args!(" ORDER BY {} LIMIT ", order.join(", ")))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
         let rows = query.fetch_all(conn).await?;
-        rows.iter().map(|row| read(row, self.table)).collect()
+        rows.iter().map(|row| read_columns(row, self.table.columns)).collect()
     }
 
     fn push_conditions(self, statement: &mut Statement) -> Result<(), StoreError> {
@@ -382,11 +479,7 @@ impl<'v> Rows<'v> {
             statement.push(format_args!(" {word} ({}) {comparison} (", names.join(", ")));
             for (n, value) in limit[..self.table.key].iter().enumerate() {
                 statement.push(if n > 0 { ", " } else { "" });
-                match value {
-                    Value::Text(text) => statement.bind(text.as_deref())?,
-                    Value::Number(number) => statement.bind(*number)?,
-                    Value::Bytes(bytes) => statement.bind(bytes.as_deref())?,
-                };
+                value.push_to(statement)?;
             }
             statement.push(")");
             word = "AND";
@@ -395,9 +488,9 @@ impl<'v> Rows<'v> {
     }
 }
 
-fn read(row: &AnyRow, table: &Table) -> Result<TableRow, StoreError> {
-    let columns = table.columns.iter();
+fn read_columns(row: &AnyRow, columns: &[(&str, Kind)]) -> Result<TableRow, StoreError> {
     columns
+        .iter()
         .map(|(name, kind)| {
             Ok(match kind {
                 Text => Value::Text(row.try_get(name)?),

@@ -87,6 +87,7 @@ impl Copy {
             state: StoreState::Incomplete,
             written_at: Timestamp::now(),
             is_unwiped: false,
+            min_version: 0,
         })
         .await
     }

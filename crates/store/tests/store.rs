@@ -8,8 +8,8 @@ use sidevault_keys::Credentials;
 use sidevault_model::activity::{Action, ActivityOutcome, Actor, Resource, ResourceType, VaultRef};
 use sidevault_model::{ApiRequest, Edit, File, FileId, Item, ItemId, ItemInput, State, Timestamp, VaultId};
 use sidevault_store::{
-    DATABASE_FILE, Database, LOCAL_SOURCE, Reader, ReaderOptions, StoreError, TokenRecord, VaultInfo, Writer,
-    WriterOptions,
+    DATABASE_FILE, Database, LOCAL_SOURCE, Origin, Reader, ReaderOptions, StoreError, Summary, TokenRecord, VaultInfo,
+    Writer, WriterOptions,
 };
 use sqlx::{ConnectOptions, Connection};
 use tokio::task::JoinSet;
@@ -105,6 +105,12 @@ async fn run_sql(dir: &Path, sql: &'static str) {
     sqlx::query(sql).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
 }
+
+/// The origin of an item of a directory source.
+const FROM_FILE: Origin<'_> = Origin {
+    file: "file",
+    path: "apps/plex/db",
+};
 
 fn input(title: &str, value: &str) -> ItemInput {
     let body = serde_json::json!({
@@ -333,6 +339,86 @@ async fn a_swapped_title_hash_is_refused() {
     let snapshot = reader.snapshot().await.unwrap();
     assert!(is_refused(reader.items_titled(&snapshot, store.vault, "prod-db").await));
     assert!(is_refused(reader.summaries(store.vault, None, 10).await));
+}
+
+/// A store with a vault `apps` of the directory source `tree`, and an item whose file has this path.
+async fn store_with_file(path: &str) -> (TestStore, Item) {
+    let mut store = TestStore::new().await;
+    let mut batch = store.writer.begin().await.unwrap();
+    let vault = store.keys.id_key().vault("Media");
+    let info = VaultInfo {
+        id: vault,
+        name: "Media".into(),
+        source: "tree".into(),
+    };
+    batch.create_vault(info, None, Timestamp::now()).await.unwrap();
+    let made = item(vault, "db", "v1");
+    batch
+        .insert_item(&made, Some(Origin { file: "file", path }))
+        .await
+        .unwrap();
+    batch.commit().await.unwrap();
+    store.vault = vault;
+    (store, made)
+}
+
+async fn titles_named(reader: &Reader, vault: VaultId, name: &str) -> Vec<String> {
+    let snapshot = reader.snapshot().await.unwrap();
+    let found = reader.items_named(&snapshot, vault, name).await.unwrap();
+    let title = |summary: &Summary| {
+        let json: serde_json::Value = serde_json::from_slice(&summary.json).unwrap();
+        json["title"].as_str().unwrap().to_owned()
+    };
+    found.iter().map(title).collect()
+}
+
+#[tokio::test]
+async fn an_item_is_found_by_the_path_of_its_file_until_it_is_deleted() {
+    let (mut store, made) = store_with_file("media/plex/db").await;
+    let reader = store.reader().await;
+    let names = [
+        "db",
+        "media/plex/db",
+        "Media/plex/db.sops.yaml",
+        "plex/DB.yaml",
+        "./media/plex/db",
+    ];
+    for name in names {
+        assert_eq!(titles_named(&reader, store.vault, name).await, ["db"], "{name}");
+    }
+    for name in ["plex", "plex/d", "x/plex/db", "db.yaml", "media/plex/db.txt", ""] {
+        assert!(titles_named(&reader, store.vault, name).await.is_empty(), "{name}");
+    }
+    let changed = store.replace(&made, "other", "v2").await;
+    assert!(titles_named(&reader, store.vault, "db").await.is_empty());
+    assert_eq!(titles_named(&reader, store.vault, "plex/db").await, ["other"]);
+    // The title of one item and the path of another: no client gets one of them by chance.
+    let twin = store.create("plex/db").await;
+    assert_eq!(titles_named(&reader, store.vault, "plex/db").await.len(), 2);
+    let mut batch = store.writer.begin().await.unwrap();
+    batch.delete_item(&changed).await.unwrap();
+    batch.commit().await.unwrap();
+    assert_eq!(titles_named(&reader, store.vault, "plex/db").await, [twin.title]);
+    assert!(titles_named(&reader, store.vault, "media/plex/db").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_altered_path_hash_is_refused() {
+    for sql in [
+        "UPDATE items SET path_hash = NULL",
+        "UPDATE items SET path_hash = randomblob(32)",
+        "UPDATE items SET path_hash = x'00'",
+    ] {
+        let (store, _) = store_with_file("media/plex/db").await;
+        store.sql(sql).await;
+        let reader = store.reader().await;
+        let snapshot = reader.snapshot().await.unwrap();
+        assert!(
+            is_refused(reader.items_named(&snapshot, store.vault, "db").await),
+            "{sql}"
+        );
+        assert!(is_refused(reader.summaries(store.vault, None, 10).await), "{sql}");
+    }
 }
 
 #[tokio::test]
@@ -691,9 +777,12 @@ async fn a_batch_finds_items_that_it_has_inserted() {
     let mut store = TestStore::new().await;
     let (first, second) = (item(store.vault, "first", "v1"), item(store.vault, "second", "v1"));
     let mut batch = store.writer.begin().await.unwrap();
-    batch.insert_item(&first, Some("file")).await.unwrap();
+    batch.insert_item(&first, Some(FROM_FILE)).await.unwrap();
     batch.insert_item(&second, None).await.unwrap();
-    assert_eq!(batch.items_of(store.vault, "file").await.unwrap(), [first.id]);
+    assert_eq!(
+        batch.items_of(store.vault, &["file".to_owned()]).await.unwrap(),
+        [(first.id, "file".to_owned())]
+    );
     let found = batch.item(store.vault, second.id).await.unwrap().unwrap();
     assert_eq!(found.title, "second");
     let third = item(store.vault, "third", "v1");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidevault_bus::Connection;
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Serves connections until `stop` is cancelled.
 pub(crate) async fn serve(
     socket: UnixListener,
-    key: BusKey,
+    key: BusKeys,
     links: LinkServer,
     stop: CancellationToken,
     tasks: TaskTracker,

@@ -11,6 +11,13 @@
 //!       vaults: { prod: production }   # other sub-directories keep their names
 //!       ageKeyFile: /keys/age.txt
 //!       fullCheckSeconds: 30
+//!       include: ["apps/**"]            # patterns of .gitignore; default: all files
+//!       exclude: ["*.example.yaml"]
+//!       gitignore: true                  # leave out what the tree's .gitignore files name
+//!       encrypted: only                  # only, prefer or any; default: the tree decides
+//!       title: auto                      # auto, name, stem or path
+//!       writable: false                  # whether clients may change the files over the API
+//!       newItems: "{title}.sops.yaml"    # the path of a new item's file in the directory of its vault
 //!   - git:                                 # the files come from a Git repository
 //!       url: https://git.example/home/cluster.git
 //!       ref: main
@@ -19,18 +26,24 @@
 //!       auth: { tokenFile: /keys/git-token }
 //!       verify: { allowedSignersFile: /keys/allowed_signers }
 //!       webhookSecretFile: /keys/webhook
+//!       commits:                           # how clients' writes are committed
+//!         author: Sidevault <vault@example.com>
+//!         message: "{action} {file}"
+//!         signingKeyFile: /keys/signing
 //!     directory:                           # how they become vaults: any key of a directory but `path`
 //!       name: cluster                      # default: the repository's name
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use sidevault_model::filter;
 use sidevault_store::WriterOptions;
 
+use crate::directory::{Encrypted, Folder, FolderText, Selection, TitleRule, given_folders};
 use crate::git::{GitEntry, GitSource, directory_of};
 
 /// The configuration of sync.
@@ -66,12 +79,24 @@ pub struct DirectorySource {
     pub path: PathBuf,
     /// The repository that the files come from. Then `path` is below the data directory.
     pub git: Option<GitSource>,
+    /// Which files become items.
+    pub selection: Selection,
+    /// How the items are titled.
+    pub titles: TitleRule,
     /// How the vaults are named.
     pub vaults: VaultMapping,
+    /// What is said of the files of folders, by path in composed form. It has the form of a `.sidevault.yaml` in that folder, and is
+    /// stronger than it.
+    pub(crate) folders: BTreeMap<String, Arc<Folder>>,
     /// Files of age keys, which are read in addition to the places where sops looks.
     pub age_key_files: Vec<PathBuf>,
     /// How often the tree is scanned without a file event.
     pub full_check: Duration,
+    /// Whether a client's write to one of the vaults changes the files.
+    pub writable: bool,
+    /// The path of a new item's file in the directory of its vault, with `{title}` for its title. `None`: `{title}.sops.yaml`, or
+    /// `{title}.yaml` if the file is not encrypted.
+    pub new_items: Option<String>,
 }
 
 impl DirectorySource {
@@ -83,9 +108,14 @@ impl DirectorySource {
             name: name_of(&path),
             path,
             git: None,
+            selection: Selection::default(),
+            titles: TitleRule::default(),
             vaults: VaultMapping::default(),
+            folders: BTreeMap::new(),
             age_key_files: Vec::new(),
             full_check: Duration::from_secs(30),
+            writable: false,
+            new_items: None,
         }
     }
 }
@@ -277,7 +307,23 @@ struct DirectoryEntry {
     #[serde(default)]
     vaults: BTreeMap<String, String>,
     age_key_file: Option<OneOrMany>,
+    /// Patterns in the syntax of `.gitignore`.
+    #[serde(default)]
+    include: Vec<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// Whether `.gitignore` files of the tree count; they do if this is not given.
+    gitignore: Option<bool>,
+    encrypted: Option<Encrypted>,
+    #[serde(default)]
+    title: TitleRule,
+    /// Per folder, what a `.sidevault.yaml` in it would say.
+    #[serde(default)]
+    folders: BTreeMap<String, FolderText>,
     full_check_seconds: Option<u64>,
+    #[serde(default)]
+    writable: bool,
+    new_items: Option<String>,
 }
 
 /// A path, or a list of them.
@@ -322,10 +368,19 @@ impl DirectoryEntry {
         if source.name == sidevault_store::LOCAL_SOURCE {
             return Err("a directory source can't be named \"local\": give it another `name`".to_owned());
         }
+        source.folders = given_folders(self.folders, self.vault.is_some())?;
         source.vaults = VaultMapping {
             single: self.vault,
             renamed: self.vaults,
         };
+        if let Some(git) = &source.git {
+            git.check_writes(self.writable)?;
+        }
+        source.writable = self.writable;
+        source.new_items = self.new_items.map(new_item_path).transpose()?;
+        let gitignore = self.gitignore.unwrap_or(true);
+        source.selection = Selection::new(&self.include, &self.exclude, gitignore, self.encrypted)?;
+        source.titles = self.title;
         let files = self.age_key_file.map(OneOrMany::into_vec).unwrap_or_default();
         source.age_key_files = files.into_iter().map(|path| base.join(path)).collect();
         match self.full_check_seconds {
@@ -334,6 +389,21 @@ impl DirectoryEntry {
             None => {}
         }
         Ok(source)
+    }
+}
+
+/// Checks `newItems`.
+fn new_item_path(template: String) -> Result<String, String> {
+    let names: Vec<&str> = template.split('/').collect();
+    let is_below = names.iter().all(|name| !name.is_empty() && !name.starts_with('.'));
+    let is_yaml = template.ends_with(".yaml") || template.ends_with(".yml");
+    let is_titled = names.last().is_some_and(|name| name.contains("{title}"));
+    if is_below && is_yaml && is_titled {
+        Ok(template)
+    } else {
+        Err(format!(
+            "newItems: \"{template}\" must be a path without hidden names, whose last name has {{title}} and ends with .yaml"
+        ))
     }
 }
 
@@ -356,6 +426,13 @@ sources:
       vaults: { prod: production }
       ageKeyFile: /keys/age.txt
       fullCheckSeconds: 5
+      include: ['*.yaml']
+      exclude: [/old]
+      gitignore: false
+      encrypted: prefer
+      title: path
+      writable: true
+      newItems: 'apps/{title}.sops.yaml'
 ",
         )
         .unwrap();
@@ -366,6 +443,16 @@ sources:
         assert_eq!(directory.path, Path::new("/etc/sidevault/secrets"));
         assert_eq!(directory.vaults.renamed["prod"], "production");
         assert_eq!(directory.full_check, Duration::from_secs(5));
+        let selection = &directory.selection;
+        assert_eq!(
+            (selection.gitignore, selection.encrypted),
+            (false, Some(Encrypted::Prefer))
+        );
+        assert_eq!(directory.titles, TitleRule::Path);
+        assert!(directory.writable);
+        assert_eq!(directory.new_items.as_deref(), Some("apps/{title}.sops.yaml"));
+        assert!(!selection.excludes("a.yaml", false) && selection.excludes("a.json", false));
+        assert!(selection.excludes("old", true));
     }
 
     #[test]
@@ -380,6 +467,30 @@ sources:
         assert_eq!(one.name_for("dev"), "dev");
         let both = renamed(&[("Prod", "live"), ("prod", "production")]);
         assert_eq!((both.name_for("Prod"), both.name_for("prod")), ("live", "production"));
+    }
+
+    #[test]
+    fn folders_that_can_not_be_used_are_named() {
+        let folders = |rest: &str| {
+            let parsed = parse(&format!("sources:\n  - directory: {{ path: x, {rest} }}\n"));
+            parsed.map(|config| config.directories[0].folders.keys().cloned().collect::<Vec<_>>())
+        };
+        let good = folders("folders: { .: { title: path }, apps/media/: { vault: media }, 'e\u{301}': {} }");
+        assert_eq!(good.unwrap(), ["", "apps/media", "\u{e9}"]);
+        for (rest, wanted) in [
+            ("folders: { /etc: {} }", "\"/etc\" must be the path of a folder"),
+            ("folders: { a/../b: {} }", "without hidden names"),
+            ("folders: { a: {}, a/: {} }", "\"a/\" is there twice"),
+            ("folders: { a: { vaults: x } }", "vaults"),
+            ("vault: all, folders: { a: { vault: x } }", "folders: a: `vault` is set"),
+            (
+                "folders: { a: { files: { b: { fields: { c: DATE } } } } }",
+                "folders: a: files: b: fields: c: DATE is none of",
+            ),
+        ] {
+            let error = folders(rest).unwrap_err();
+            assert!(error.contains(wanted), "{rest}: {error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Carries out a client's write. `sidevault_model` decides what the item becomes; this module checks what only the store
 //! knows: whether the vault and the item exist, whether clients may write to the vault, and whether a name is free.
 
+mod import;
+
 use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
 
@@ -64,14 +66,14 @@ async fn try_command(
     let now = Timestamp::now();
     match command {
         Command::CreateItem { vault, input, by } => {
-            writable_vault(batch, *vault)?;
+            vault_of_items(batch, context, *vault)?;
             let id = ItemId::random();
             let item = Item::create(input.clone(), *vault, id, &mut edit(now, by, &mut rand::rng()))?;
             batch.insert_item(&item, None).await?;
             answer_item(&item)
         }
         Command::ReplaceItem { vault, item, input, by } => {
-            let old = existing_item(batch, *vault, *item).await?;
+            let old = existing_item(batch, context, *vault, *item).await?;
             let new = old.replace(input.clone(), &mut edit(now, by, &mut rand::rng()))?;
             update(batch, &old, new).await
         }
@@ -81,15 +83,15 @@ async fn try_command(
             operations,
             by,
         } => {
-            let old = existing_item(batch, *vault, *item).await?;
+            let old = existing_item(batch, context, *vault, *item).await?;
             let patched = old.patch(operations, &mut edit(now, by, &mut rand::rng()))?;
             match patched {
                 Some(new) => update(batch, &old, new).await,
                 None => answer_item(&old),
             }
         }
-        Command::DeleteItem { vault, item } => {
-            let old = existing_item(batch, *vault, *item).await?;
+        Command::DeleteItem { vault, item, .. } => {
+            let old = existing_item(batch, context, *vault, *item).await?;
             batch.delete_item(&old).await?;
             Ok(CommandAnswer::Done)
         }
@@ -99,7 +101,7 @@ async fn try_command(
             version,
             by,
         } => {
-            let old = existing_item(batch, *vault, *item).await?;
+            let old = existing_item(batch, context, *vault, *item).await?;
             let Some(wanted) = batch.item_version(*vault, *item, *version).await? else {
                 return Err(refuse(
                     FailureKind::NotFound,
@@ -112,8 +114,18 @@ async fn try_command(
         Command::CreateVault {
             name,
             description,
+            id,
             allow_ephemeral,
-        } => create_vault(batch, context, name, description.clone(), *allow_ephemeral, now).await,
+        } => {
+            require_free_name(batch, name, None)?;
+            require_kept_disk(context, *allow_ephemeral)?;
+            let description = description.clone();
+            let info = match id {
+                Some(id) => vault_ids::create_imported(batch, &context.ids, name, description, *id, now).await?,
+                None => vault_ids::create_local(batch, &context.ids, name, description, now).await?,
+            };
+            Ok(CommandAnswer::Vault(info))
+        }
         Command::RenameVault { vault, name } => {
             let info = writable_vault(batch, *vault)?;
             require_free_name(batch, name, Some(*vault))?;
@@ -128,6 +140,23 @@ async fn try_command(
             vault_ids::delete(batch, &context.ids, &info).await?;
             Ok(CommandAnswer::Done)
         }
+        Command::ImportItem {
+            item,
+            contents,
+            replaces,
+        } => {
+            writable_vault(batch, item.vault)?;
+            import::item(batch, item, contents, *replaces).await
+        }
+        Command::ImportChunks {
+            vault,
+            content,
+            first,
+            chunks,
+        } => {
+            writable_vault(batch, *vault)?;
+            import::chunks(batch, *vault, *content, *first, chunks).await
+        }
         Command::RegisterToken(record) => {
             batch.register_token(record).await?;
             Ok(CommandAnswer::Done)
@@ -136,6 +165,10 @@ async fn try_command(
             batch.revoke_token(jti, *expires_at, now).await?;
             Ok(CommandAnswer::Done)
         }
+        Command::DataKeys { rotate } => Ok(CommandAnswer::DataKeys {
+            rotated: *rotate && batch.rotate_data_keys().await?,
+            state: batch.resealing(),
+        }),
         Command::Ping => Ok(CommandAnswer::Done),
     }
 }
@@ -161,16 +194,40 @@ fn writable_vault(batch: &Batch<'_>, vault: VaultId) -> Result<VaultInfo, Comman
     Ok(info.clone())
 }
 
+/// Checks that clients may write items to a vault here. Items in the files of a source with `writable: true` are written by that
+/// source's scanner ([`crate::directory::TreeWriters`]), so here such a write has come before the source was read.
+fn vault_of_items(batch: &Batch<'_>, context: &WriterContext, vault: VaultId) -> Result<(), CommandError> {
+    if let Some(info) = batch
+        .vault(vault)
+        .filter(|info| context.writable_sources.contains(&info.source))
+    {
+        return Err(refuse(
+            FailureKind::Unavailable,
+            format!(
+                "the source \"{}\" has not been read since sync started; /health says how far it is. Try again later",
+                info.source
+            ),
+        ));
+    }
+    writable_vault(batch, vault).map(drop)
+}
+
 /// The item, in a vault that clients may write to.
-async fn existing_item(batch: &mut Batch<'_>, vault: VaultId, item: ItemId) -> Result<Item, CommandError> {
-    writable_vault(batch, vault)?;
+async fn existing_item(
+    batch: &mut Batch<'_>,
+    context: &WriterContext,
+    vault: VaultId,
+    item: ItemId,
+) -> Result<Item, CommandError> {
+    vault_of_items(batch, context, vault)?;
     match batch.item(vault, item).await? {
         Some(item) => Ok(item),
         None => Err(refuse(FailureKind::NotFound, format!("item {item} not found"))),
     }
 }
 
-async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandAnswer, CommandError> {
+async fn update(batch: &mut Batch<'_>, old: &Item, mut new: Item) -> Result<CommandAnswer, CommandError> {
+    new.version = batch.next_version(old);
     batch.update_item(old, &new).await?;
     // Connect answers with the version from before the change, and 1Password's Terraform provider relies on it.
     answer_item(&Item {
@@ -180,27 +237,25 @@ async fn update(batch: &mut Batch<'_>, old: &Item, new: Item) -> Result<CommandA
 }
 
 fn answer_item(item: &Item) -> Result<CommandAnswer, CommandError> {
+    item_answer(item).map_err(CommandError::Refused)
+}
+
+/// The answer with an item that was stored.
+pub(crate) fn item_answer(item: &Item) -> Result<CommandAnswer, CommandRefusal> {
     let json = String::from_utf8(item.full_json())
         .ok()
         .and_then(|json| RawValue::from_string(json).ok());
     match json {
         Some(json) => Ok(CommandAnswer::Item { json }),
-        None => Err(refuse(
+        None => Err(CommandRefusal::new(
             FailureKind::Internal,
             "the item was stored, but could not be encoded for the answer",
         )),
     }
 }
 
-async fn create_vault(
-    batch: &mut Batch<'_>,
-    context: &WriterContext,
-    name: &str,
-    description: Option<String>,
-    allow_ephemeral: bool,
-    now: Timestamp,
-) -> Result<CommandAnswer, CommandError> {
-    require_free_name(batch, name, None)?;
+/// Checks that a local vault would not be lost with the Pod, unless the caller accepts that.
+fn require_kept_disk(context: &WriterContext, allow_ephemeral: bool) -> Result<(), CommandError> {
     if context.disk.is_ephemeral() && !allow_ephemeral {
         return Err(refuse(
             FailureKind::Ephemeral,
@@ -210,8 +265,7 @@ async fn create_vault(
             ),
         ));
     }
-    let info = vault_ids::create_local(batch, &context.ids, name, description, now).await?;
-    Ok(CommandAnswer::Vault(info))
+    Ok(())
 }
 
 /// The most characters of a vault's name.

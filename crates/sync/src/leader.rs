@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backup::{BackupSchedule, schedule};
-use crate::config::Config;
-use crate::directory::{self, SourceContext};
+use crate::backup::{BackupRecord, BackupSchedule, schedule};
+use crate::config::{Config, DirectorySource};
+use crate::directory::{self, SharedSealedFiles, SourceContext};
 use crate::disk::{Disk, disk_of};
 use crate::error::SyncError;
 #[cfg(feature = "git")]
@@ -123,8 +123,10 @@ impl Candidate {
         self.remove_old_repositories();
         self.metrics.leads(writer.term().unwrap_or_default());
         let lost = writer.lost();
+        let writable = self.config.directories.iter().filter(|source| source.writable);
         let context = WriterContext {
             ids: self.credentials.id_key(),
+            writable_sources: writable.map(|source| source.name.clone()).collect(),
             disk,
             low_disk: self.low_disk,
             metrics: self.metrics.clone(),
@@ -133,15 +135,20 @@ impl Candidate {
         };
         let (queue, writer) = queue::start(writer, context);
         let (stop, sources) = (CancellationToken::new(), TaskTracker::new());
-        for (n, source) in self.config.directories.iter().enumerate() {
+        let mut earlier: Vec<(DirectorySource, SharedSealedFiles)> = Vec::new();
+        for source in &self.config.directories {
             self.status.source(&source.name, SourceState::Starting);
+            let sealed = SharedSealedFiles::default();
             let context = SourceContext {
                 queue: queue.clone(),
                 ids: self.credentials.id_key(),
                 status: self.status.clone(),
                 metrics: self.metrics.clone(),
-                earlier: self.config.directories[..n].to_vec(),
+                sealed: sealed.clone(),
+                earlier: earlier.clone(),
+                publisher: None,
             };
+            earlier.push((source.clone(), sealed));
             #[cfg(feature = "git")]
             if let Some(git) = source.git.clone() {
                 let dir = git::directory_of(&self.dir, &source.name);
@@ -151,11 +158,14 @@ impl Candidate {
             }
             sources.spawn(directory::run(source.clone(), context, stop.clone()));
         }
+        let every = self.backup.as_ref().map(|schedule| schedule.every.as_secs());
+        BackupRecord::scheduled(&self.dir, every);
         if let Some(schedule) = self.backup.clone() {
             let (status, metrics) = (self.status.clone(), self.metrics.clone());
             sources.spawn(schedule::run(
                 schedule,
                 self.database.clone(),
+                self.dir.clone(),
                 status,
                 metrics,
                 stop.clone(),

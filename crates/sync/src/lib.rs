@@ -24,6 +24,10 @@ mod vault_ids;
 
 pub use admin_socket::ADMIN_SOCKET;
 pub use config::{Config, ConfigError, DirectorySource, VaultMapping};
+pub use directory::{
+    DirectoryFile, DirectoryItem, DirectoryOnce, Encrypted, LeftOut, LeftOutBy, Preview, PreviewItem, Recognized,
+    Selection, SharedTitle, Suspect, TitleRule, preview,
+};
 pub use disk::{Disk, disk_of};
 pub use error::SyncError;
 pub use git::{GitSource, HookAnswer, Hooks};

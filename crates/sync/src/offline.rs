@@ -1,5 +1,6 @@
-//! A writer without sync, for one command of an administrator.
+//! A writer without sync, for commands of an administrator.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::queue::{self, Queue, WriterContext};
 use crate::status::Status;
 
-/// Opens the store without sync, for one administrator's command.
+/// The store, opened without sync for an administrator's commands.
 pub struct Offline {
     queue: Queue,
     writer: tokio::task::JoinHandle<()>,
@@ -31,6 +32,7 @@ impl Offline {
         let disk = disk_of(database, dir);
         let context = WriterContext {
             ids: credentials.id_key(),
+            writable_sources: HashSet::new(),
             low_disk: LowDisk::default(),
             status: Arc::new(Status::new(database, metrics.clone())),
             disk,
@@ -41,15 +43,18 @@ impl Offline {
         Ok(Self { queue, writer })
     }
 
-    /// Carries out the command and closes the store.
+    /// Carries out the command. Returns when its changes are on disk.
     ///
     /// # Errors
     /// [`SyncError::Stopped`] if the writer ended before it answered.
-    pub async fn command(self, command: Command) -> Result<CommandAnswer, SyncError> {
-        let answer = self.queue.command(command).await;
+    pub async fn command(&self, command: Command) -> Result<CommandAnswer, SyncError> {
+        self.queue.command(command).await.map_err(|_| SyncError::Stopped)
+    }
+
+    /// Closes the store.
+    pub async fn close(self) {
         drop(self.queue);
-        // A panic of the writer shows as the missing answer.
+        // A panic of the writer shows as a missing answer.
         self.writer.await.ok();
-        answer.map_err(|_| SyncError::Stopped)
     }
 }

@@ -4,17 +4,20 @@
 //! jobs are acknowledged after that. So 64 clients that write at once wait for one `fsync` instead of 64, and none of
 //! them meets a locked database.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sidevault_keys::IdKey;
 use sidevault_model::ApiRequest;
-use sidevault_store::{Command, CommandAnswer, CommandRefusal, FailureKind, Space, StoreError, TokenRecord, Writer};
+use sidevault_store::{
+    Command, CommandAnswer, CommandRefusal, FailureKind, Resealing, Space, StoreError, TokenRecord, Writer,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
-use crate::directory::{self, DirectoryAnswer, DirectoryJob};
+use crate::directory::{self, DirectoryAnswer, DirectoryJob, TreeWriters};
 use crate::disk::Disk;
 use crate::execute;
 use crate::low_disk::{CHECK_INTERVAL, LowDisk};
@@ -30,6 +33,14 @@ const QUEUE_CAPACITY: usize = 1024;
 /// How long a commit with deletions waits for other programs to end their reads, so that the deleted rows can be
 /// overwritten in the write-ahead log.
 const WIPE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The least time between two transactions that seal rows anew with new data keys. After a transaction that took longer, the pause
+/// is as long as that: so sealing anew takes at most half of the writer's time, and a client's write waits for one such transaction at
+/// most.
+const RESEAL_PAUSE: Duration = Duration::from_millis(2);
+
+/// The pause after rows could not be sealed anew, because the disk is full or fails.
+const RESEAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A disk with fewer free bytes counts as full.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -92,11 +103,14 @@ impl Job {
 #[derive(Clone)]
 pub struct Queue {
     jobs: mpsc::Sender<Job>,
+    tree_writers: TreeWriters,
 }
 
 /// What the writer needs besides the store.
 pub(crate) struct WriterContext {
     pub(crate) ids: IdKey,
+    /// The names of the sources with `writable: true`.
+    pub(crate) writable_sources: HashSet<String>,
     pub(crate) disk: Disk,
     pub(crate) low_disk: LowDisk,
     pub(crate) metrics: Arc<Metrics>,
@@ -111,6 +125,9 @@ impl Queue {
     /// # Errors
     /// [`QueueClosed`] if the writer ended first. Whether the command was carried out is then unknown.
     pub async fn command(&self, command: Command) -> Result<CommandAnswer, QueueClosed> {
+        if let Some(tree) = self.tree_writers.for_command(&command) {
+            return tree.carry_out(command).await;
+        }
         Ok(match self.ask(Work::Command(command)).await? {
             JobResult::Command(answer) => answer,
             JobResult::Failed(error) => CommandAnswer::Refused(refusal(&error)),
@@ -119,6 +136,11 @@ impl Queue {
                 JobError::WrongAnswer.to_string(),
             )),
         })
+    }
+
+    /// The scanners that carry out writes to the files of their trees.
+    pub(crate) fn tree_writers(&self) -> &TreeWriters {
+        &self.tree_writers
     }
 
     /// Carries out a job of a directory source. Returns when its changes are on disk.
@@ -160,7 +182,11 @@ impl Queue {
 /// Starts the writer's task. It ends, and closes the store, when every [`Queue`] is dropped.
 pub(crate) fn start(writer: Writer, context: WriterContext) -> (Queue, tokio::task::JoinHandle<()>) {
     let (jobs, waiting) = mpsc::channel(QUEUE_CAPACITY);
-    (Queue { jobs }, tokio::spawn(run(writer, context, waiting)))
+    let queue = Queue {
+        jobs,
+        tree_writers: TreeWriters::default(),
+    };
+    (queue, tokio::spawn(run(writer, context, waiting)))
 }
 
 /// The refusal that a client gets when its write failed in the store. It never has the store's own text, which names
@@ -194,6 +220,7 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
         space_read_at: None,
         space: None,
         has_unwiped: false,
+        reseal_at: tokio::time::Instant::now(),
     };
     // Rows that were deleted before the start may still be in the write-ahead log.
     committer.wipe(WIPE_TIMEOUT).await;
@@ -207,8 +234,12 @@ async fn run(writer: Writer, context: WriterContext, mut waiting: mpsc::Receiver
                 _ => committer.commit_all(std::mem::take(&mut jobs)).await,
             },
             _ = check.tick() => committer.recheck().await,
+            () = tokio::time::sleep_until(committer.reseal_at), if committer.has_rows_to_reseal() => {
+                committer.reseal_some().await;
+            }
         }
     }
+    committer.context.status.data_keys(Resealing::Idle);
     if let Err(error) = committer.writer.close().await {
         tracing::error!(%error, "the store could not be closed");
     }
@@ -226,6 +257,8 @@ struct Committer {
     space: Option<Space>,
     /// Whether deleted rows are still in the write-ahead log.
     has_unwiped: bool,
+    /// When rows may be sealed anew again.
+    reseal_at: tokio::time::Instant,
 }
 
 impl Committer {
@@ -337,6 +370,31 @@ impl Committer {
             self.wipe(WIPE_TIMEOUT).await;
         }
         Ok(outcomes)
+    }
+
+    fn has_rows_to_reseal(&self) -> bool {
+        matches!(self.writer.resealing(), Resealing::Running { .. })
+    }
+
+    /// Seals some rows anew with new data keys. While the disk is short of room this waits, because rows with old keys can be read as
+    /// well as others.
+    async fn reseal_some(&mut self) {
+        self.read_space();
+        let started = Instant::now();
+        let mut pause = RESEAL_RETRY_PAUSE;
+        if !self.is_short_of_room() {
+            match self.writer.reseal_some().await {
+                Ok(state) => {
+                    self.context.status.data_keys(state);
+                    if state == Resealing::Idle {
+                        self.wipe(WIPE_TIMEOUT).await;
+                    }
+                    pause = started.elapsed().max(RESEAL_PAUSE);
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        self.reseal_at = tokio::time::Instant::now() + pause;
     }
 
     /// Overwrites deleted rows in the write-ahead log. If that fails, `recheck` tries it again later.

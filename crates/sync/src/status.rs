@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sidevault_model::{Dependency, DependencyStatus, Timestamp};
-use sidevault_store::Database;
+use sidevault_store::{Database, Resealing};
 use tokio::sync::watch;
 
+use crate::directory::LeftOutCounts;
 use crate::disk::Disk;
 use crate::metrics::Metrics;
 
@@ -24,6 +25,8 @@ pub(crate) enum SourceState {
         files: usize,
         /// The files that can't be read, by path, each with the reason.
         failed: BTreeMap<String, String>,
+        /// What the source's rules leave out.
+        left_out: LeftOutCounts,
         /// How many of the failed files are encrypted, while sync has no age key at all.
         without_age_key: usize,
     },
@@ -202,6 +205,7 @@ pub struct Status {
     writer: Mutex<WriterState>,
     /// None if sync makes no backups.
     backup: Mutex<Option<BackupState>>,
+    data_keys: Mutex<Resealing>,
     /// The name of the store in `/health`.
     store: &'static str,
     /// The message of the store in `/health` while nothing is wrong.
@@ -222,6 +226,7 @@ impl Status {
             remotes: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
             backup: Mutex::default(),
+            data_keys: Mutex::new(Resealing::Idle),
             store,
             connected: Mutex::new(connected),
             changed: watch::Sender::new(()),
@@ -252,9 +257,19 @@ impl Status {
             SourceState::Read {
                 files,
                 failed,
+                left_out,
                 without_age_key,
             } => {
                 tracing::info!(source = name, files, failed = failed.len(), "the source was read");
+                let before = match sources.get(name) {
+                    Some(SourceState::Read { left_out, .. }) => left_out.words(),
+                    _ => None,
+                };
+                if let Some(words) = left_out.words()
+                    && before.as_ref() != Some(&words)
+                {
+                    tracing::info!(source = name, "{words}");
+                }
                 if *without_age_key > 0 && !sources.get(name).is_some_and(SourceState::lacks_age_key) {
                     tracing::warn!(source = name, files = without_age_key, "{NO_AGE_KEY}");
                 }
@@ -309,6 +324,16 @@ impl Status {
         self.changed.send_replace(());
     }
 
+    /// Sets how far sealing rows anew is. Each percent is published.
+    pub(crate) fn data_keys(&self, state: Resealing) {
+        let mut shown = self.data_keys.lock();
+        let before = std::mem::replace(&mut *shown, state);
+        drop(shown);
+        if data_keys(before) != data_keys(state) {
+            self.changed.send_replace(());
+        }
+    }
+
     /// The writer's state.
     pub(crate) fn writer_state(&self) -> WriterState {
         self.writer.lock().clone()
@@ -319,7 +344,7 @@ impl Status {
         self.changed.subscribe()
     }
 
-    /// The dependencies that `/health` lists: the store, the backups if there are any, then the sources by name.
+    /// The dependencies that `/health` lists: the store, old data keys and the backups if there are any, then the sources by name.
     pub fn dependencies(&self) -> Vec<Dependency> {
         let sources = self.sources.lock();
         let sources = sources.iter().map(|(name, state)| match state {
@@ -327,12 +352,27 @@ impl Status {
             SourceState::Failed(error) => Dependency::new(name, DependencyStatus::Failed)
                 .with_message("it can't be read; the log of sync says why")
                 .with_detail(error),
-            SourceState::Read { files, failed, .. } if failed.is_empty() => {
-                Dependency::new(name, DependencyStatus::Active).with_detail(format!("{files} files"))
+            SourceState::Read {
+                files,
+                failed,
+                left_out,
+                ..
+            } => {
+                let (dependency, detail) = if failed.is_empty() {
+                    (
+                        Dependency::new(name, DependencyStatus::Active),
+                        format!("{files} files"),
+                    )
+                } else {
+                    let message = if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES };
+                    let dependency = Dependency::new(name, DependencyStatus::Degraded).with_message(message);
+                    (dependency, bad_files(*files, failed))
+                };
+                dependency.with_detail(match left_out.words() {
+                    Some(words) => format!("{detail}; {words}"),
+                    None => detail,
+                })
             }
-            SourceState::Read { files, failed, .. } => Dependency::new(name, DependencyStatus::Degraded)
-                .with_message(if state.lacks_age_key() { NO_AGE_KEY } else { BAD_FILES })
-                .with_detail(bad_files(*files, failed)),
         });
         let remotes = self.remotes.lock();
         let sources = sources.map(|source| match remotes.get(&source.service) {
@@ -340,7 +380,12 @@ impl Status {
             None => source,
         });
         let backup = self.backup.lock().as_ref().map(BackupState::dependency);
-        std::iter::once(self.store()).chain(backup).chain(sources).collect()
+        let data_keys = data_keys(*self.data_keys.lock());
+        std::iter::once(self.store())
+            .chain(data_keys)
+            .chain(backup)
+            .chain(sources)
+            .collect()
     }
 
     fn store(&self) -> Dependency {
@@ -363,6 +408,27 @@ impl Status {
             }
             _ => Dependency::new(self.store, status).with_message(message),
         }
+    }
+}
+
+/// What `/health` says while there are old data keys.
+fn data_keys(state: Resealing) -> Option<Dependency> {
+    let dependency = |status| Dependency::new("data keys", status);
+    match state {
+        Resealing::Idle => None,
+        Resealing::Running { done, total } => Some(dependency(DependencyStatus::Active).with_message(format!(
+            "rows are sealed anew with new data keys: {} %",
+            (done * 100).checked_div(total).unwrap_or(100)
+        ))),
+        Resealing::Damaged { rows } => Some(
+            dependency(DependencyStatus::Degraded)
+                .with_message(
+                    "the old data keys stay, because not every row can be decrypted; the log of sync names the rows",
+                )
+                .with_detail(format!(
+                    "the old data keys stay, because {rows} rows can't be decrypted; the log of sync names them"
+                )),
+        ),
     }
 }
 
@@ -396,6 +462,7 @@ mod tests {
         let state = |without_age_key| SourceState::Read {
             files: 2,
             failed: BTreeMap::from([("db.yaml".to_owned(), "a reason".to_owned())]),
+            left_out: LeftOutCounts::default(),
             without_age_key,
         };
         let lacking = status_of(state(1));

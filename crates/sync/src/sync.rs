@@ -119,7 +119,7 @@ pub async fn start(options: Options) -> Result<Running, SyncError> {
     // Before apis are served: an administrator who sees that sync runs may send a command at once.
     match admin_socket::listen(&dir.join(ADMIN_SOCKET)) {
         Ok(socket) => {
-            let (key, stop) = (credentials.bus_key(), stop.clone());
+            let (key, stop) = (credentials.bus_keys(), stop.clone());
             tasks.spawn(admin_socket::serve(socket, key, serving.clone(), stop, tasks.clone()));
         }
         Err(error) => {

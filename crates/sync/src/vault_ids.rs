@@ -22,6 +22,30 @@ pub(crate) fn named<'b>(batch: &'b Batch<'_>, name: &str) -> Option<&'b VaultInf
     batch.vaults().find(|vault| filter::fold(&vault.name) == folded)
 }
 
+/// Makes a local vault with the id that it had where it was imported from. The name must be free. If another vault has or had the id,
+/// the vault gets an id as [`create_local`] chooses it.
+///
+/// Tokens that were made by the name before do not open this vault: they have the id that is computed from the name.
+pub(crate) async fn create_imported(
+    batch: &mut Batch<'_>,
+    ids: &IdKey,
+    name: &str,
+    description: Option<String>,
+    id: VaultId,
+    now: Timestamp,
+) -> Result<VaultInfo, StoreError> {
+    if batch.vault(id).is_some() || batch.retired_vault_id(id).is_some() {
+        return create_local(batch, ids, name, description, now).await;
+    }
+    let info = VaultInfo {
+        id,
+        name: name.to_owned(),
+        source: LOCAL_SOURCE.to_owned(),
+    };
+    batch.create_vault(info.clone(), description, now).await?;
+    Ok(info)
+}
+
 /// Makes a local vault. The name must be free. The id is computed from the name, or random if that id is retired.
 pub(crate) async fn create_local(
     batch: &mut Batch<'_>,

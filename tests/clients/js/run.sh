@@ -2,12 +2,10 @@
 # Runs the JavaScript SDK suite against the server named by OP_CONNECT_HOST.
 # Arguments go to node, e.g. `run.sh --test-name-pattern=files`. Exit 77: no Node.js here.
 . "$(dirname "${BASH_SOURCE[0]}")/../suite.sh"
-need node npm
-[ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || missing "node $(node --version) is older than 20"
+need_node
 
 install() {
-    cp "$here/package.json" "$here/package-lock.json" "$out/"
-    (cd "$out" && nice npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    install_packages
 }
 sha256sum <"$here/package-lock.json" | once
 

@@ -1,13 +1,16 @@
-"""pyonepassword, and the lookup plugins of Ansible's community.general."""
+"""pyonepassword, secretspec, and the lookup plugins of Ansible's community.general."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from pyonepassword import OP
 from pyonepassword.api.authentication import EXISTING_AUTH_REQD
 from pyonepassword.api.exceptions import OPItemGetException
+from secretspec import MissingRequiredError, SecretSpec
 
 
 class PyOnePassword(unittest.TestCase):
@@ -34,6 +37,43 @@ class PyOnePassword(unittest.TestCase):
         with self.assertRaises(OPItemGetException) as caught:
             self.op.item_get("none", vault="apps")
         self.assertIn("isn't an item in the \"apps\" vault", str(caught.exception.err_output))
+
+
+class SecretSpecs(unittest.TestCase):
+    """The library has secretspec's providers; that of 1Password runs `op`."""
+
+    MANIFEST = """
+[project]
+name = "shop"
+revision = "1.0"
+[profiles.default]
+STORED = { description = "an item with the name that secretspec gives it", required = true }
+REFERENCE = { description = "any field", required = true, ref = { vault = "secrets", item = "postgres-database", field = "username" } }
+"""
+
+    def load(self):
+        with tempfile.TemporaryDirectory() as directory:
+            manifest = os.path.join(directory, "secretspec.toml")
+            with open(manifest, "w", encoding="utf-8") as file:
+                file.write(self.MANIFEST)
+            before = os.getcwd()
+            os.chdir(directory)
+            try:
+                return SecretSpec.builder().with_provider("onepassword://apps").with_reason("test").load()
+            finally:
+                os.chdir(before)
+
+    def test_values(self):
+        with self.assertRaises(MissingRequiredError) as caught:
+            self.load()
+        self.assertEqual(caught.exception.missing, ["STORED"])
+        create = ["op", "item", "create", "--vault=apps", "--title=secretspec/shop/default/STORED", "--category=Password"]
+        made = subprocess.run([*create, "--format=json", "value=s3cr3t-spec"], capture_output=True, text=True, check=True)
+        try:
+            values = {name: secret.get for name, secret in self.load().secrets.items()}
+            self.assertEqual(values, {"STORED": "s3cr3t-spec", "REFERENCE": "app"})
+        finally:
+            subprocess.run(["op", "item", "delete", json.loads(made.stdout)["id"], "--vault=apps"], check=True)
 
 
 class Ansible(unittest.TestCase):

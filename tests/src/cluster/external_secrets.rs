@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
-use super::{Cluster, Running, find_tools};
+use super::{Cluster, Running};
+use crate::tools::find_in_cluster;
 
 /// The controller that `tests/cluster/build.sh` builds.
 const BUILT: &str = "external-secrets-v0.20";
@@ -19,7 +20,7 @@ const BUILT: &str = "external-secrets-v0.20";
 /// # Panics
 /// If the first is missing and `CI=true`.
 pub fn controllers() -> Option<Vec<PathBuf>> {
-    let built = find_tools(&[BUILT])?.join(BUILT);
+    let built = find_in_cluster(&[BUILT])?.join(BUILT);
     let named = env::var_os("SIDEVAULT_ESO_CONTROLLERS").unwrap_or_default();
     let named = env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
     Some(iter::once(built).chain(named).collect())

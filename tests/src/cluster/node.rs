@@ -1,11 +1,9 @@
 //! A node for the control plane, on which Pods run: kubelet, containerd, kube-proxy, the scheduler and DNS. All of it is in
 //! namespaces of processes, mounts and network that end with the test, in a directory and in control groups of its own. Nothing
-//! there reaches another network, so images have to be imported. NetworkPolicies are not enforced.
+//! there reaches another network, so images have to be imported.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,23 +11,28 @@ use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWri
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 
-use super::{Cluster, Herd, Running, find_tools};
+use super::{Cluster, Herd, Running};
+use crate::herd::is_root;
 use crate::pair::wait_until;
+use crate::tools::{find_in_cluster, skipped};
 
 mod images;
 
 pub use images::Image;
 
 const INIT: &str = include_str!("node/init.sh");
+const POWER_OFF: &str = include_str!("node/power-off.sh");
 
 /// What `tests/cluster/build.sh` builds for the node.
-const PROGRAMS: [&str; 4] = ["kubelet", "kube-scheduler", "kube-proxy", "coredns"];
+const PROGRAMS: [&str; 5] = ["kubelet", "kube-scheduler", "kube-proxy", "network-policies", "coredns"];
 /// What has to be installed, apart from [`PTP`].
-const INSTALLED: [&str; 8] = [
+const INSTALLED: [&str; 10] = [
     "containerd",
     "ctr",
     "runc",
     "nft",
+    "iptables",
+    "ipset",
     "ip",
     "nsenter",
     "unshare",
@@ -39,7 +42,7 @@ const INSTALLED: [&str; 8] = [
 const PTP: &str = "/usr/lib/cni/ptp";
 
 /// The node's address in its network namespace. Every test has a namespace of its own, so all of them may use the same address.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
 /// The addresses of Pods.
 const PODS: &str = "10.244.0.0/24";
 
@@ -48,6 +51,8 @@ pub struct Node {
     cluster: Cluster,
     /// The process whose namespaces the node is in.
     init: u32,
+    /// The name of the control groups that all of its processes are in.
+    control_groups: String,
     daemons: Mutex<Vec<(String, Running)>>,
     _init: Running,
 }
@@ -90,12 +95,9 @@ impl Node {
     /// # Panics
     /// If a program is missing and `CI=true`, or does not start.
     pub fn start() -> Option<Self> {
-        let tools = find_tools(&[&super::PROGRAMS[..], &PROGRAMS].concat())?;
+        let tools = find_in_cluster(&[&super::PROGRAMS[..], &PROGRAMS].concat())?;
         if let Some(reason) = unable() {
-            let said = format!("SKIPPED: no node for Pods: {reason}");
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{said}");
-            // Written to standard error directly, because the test harness captures what `eprintln!` prints.
-            let _ = writeln!(std::io::stderr(), "{said}");
+            skipped(&format!("no node for Pods: {reason}"));
             return None;
         }
         let herd = Herd::with_control_groups();
@@ -115,10 +117,11 @@ impl Node {
         enter_network(first);
 
         let control_groups = herd.control_group().to_owned();
-        let cluster = Cluster::start_for_node(herd, &tools, ADDRESS);
+        let cluster = Cluster::start_at(herd, &tools, ADDRESS, true);
         let node = Self {
             cluster,
             init: first,
+            control_groups: control_groups.clone(),
             daemons: Mutex::default(),
             _init: init,
         };
@@ -132,6 +135,8 @@ impl Node {
             let ready = |one: &serde_json::Value| one["type"] == "Ready" && one["status"] == "True";
             conditions.iter().any(ready).then_some(())
         });
+        // The controller of NetworkPolicies needs the node's object.
+        node.start_network_policies();
         Some(node)
     }
 
@@ -189,6 +194,50 @@ impl Node {
         self.start_kubelet();
     }
 
+    /// Cuts the node's power and starts it again: all of its processes are killed, and `/run`, mounts, network interfaces and rules
+    /// are gone. The control plane goes on elsewhere.
+    ///
+    /// # Panics
+    /// If the node does not start.
+    pub fn restart(&self) {
+        let root = self.cluster.path("").display().to_string();
+        succeed(
+            self.inside("bash")
+                .args(["-c", POWER_OFF, "power-off", root.trim_end_matches('/')]),
+        );
+        self.daemons.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.start_containerd();
+        self.start_kubelet();
+        self.start_network();
+        self.start_network_policies();
+    }
+
+    /// Takes memory from a container, whose id in containerd this is, so that the kernel kills one of its processes if the container
+    /// needs more than `bytes`. kubelet gives the next container its limit of before. Does nothing if the container has ended.
+    ///
+    /// # Panics
+    /// If the control groups can't be listed.
+    pub fn take_memory(&self, container: &str, bytes: u64) {
+        let find = format!(
+            "find /sys/fs/cgroup -type d -path '*/{}/*{container}*'",
+            self.control_groups
+        );
+        let groups = succeed(self.inside("sh").args(["-c", &find]));
+        let limits = groups.lines().flat_map(|group| {
+            // Control groups version 2, and version 1.
+            ["memory.max", "memory.limit_in_bytes"].map(|name| Path::new(group).join(name))
+        });
+        for limit in limits.filter(|path| path.is_file()) {
+            // Version 2 kills at once. Version 1 takes what can be taken without a kill, and refuses the rest. The limit is then what
+            // is used now, so that the next allocation of the container finds no memory.
+            if fs::write(&limit, bytes.to_string()).is_err() {
+                let used = fs::read_to_string(limit.with_file_name("memory.usage_in_bytes")).unwrap_or_default();
+                // Refused if less is used than a moment ago: the caller tries again.
+                let _ = fs::write(&limit, used.trim());
+            }
+        }
+    }
+
     /// The logs of the node's programs, for a test that fails.
     pub fn log(&self) -> String {
         let daemons = self.daemons.lock().unwrap_or_else(PoisonError::into_inner);
@@ -203,11 +252,11 @@ impl Node {
     }
 
     /// Starts a program of the node. The number of its process is in a file, because nsenter's process is not the program's.
-    fn daemon(&self, name: &str, program: &Path, arguments: &[&str], environment: &[(&str, &str)]) {
+    fn daemon(&self, name: &str, program: &Path, arguments: &[&str]) {
         let mut command = self.inside("sh");
         let script = format!("echo $$ > /run/{name}.pid; exec \"$@\"");
         command.args(["-c", &script, name]).arg(program).args(arguments);
-        let running = self.cluster.run(name, command.envs(environment.iter().copied()));
+        let running = self.cluster.run(name, &mut command);
         let mut daemons = self.daemons.lock().unwrap_or_else(PoisonError::into_inner);
         daemons.push((name.to_owned(), running));
     }
@@ -262,7 +311,6 @@ conf_dir = "{root}/cni"
             "containerd",
             Path::new("containerd"),
             &["--config", &config, "--log-level", "warn"],
-            &[],
         );
         let ready = wait_until(|| {
             let output = self.inside("ctr").args(["version"]).output().ok()?;
@@ -315,7 +363,6 @@ conf_dir = "{root}/cni"
                 "--hostname-override=node",
                 &format!("--node-ip={ADDRESS}"),
             ],
-            &[],
         );
     }
 
@@ -331,7 +378,6 @@ conf_dir = "{root}/cni"
                 "--leader-elect=false",
                 "--secure-port=0",
             ],
-            &[],
         );
         let unlimited = json!({"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"});
         let proxy = json!({
@@ -350,25 +396,31 @@ conf_dir = "{root}/cni"
             "conntrack": unlimited,
         });
         let proxy = self.write("kube-proxy.json", &proxy.to_string());
-        self.daemon(
-            "kube-proxy",
-            &tools.join("kube-proxy"),
-            &[&format!("--config={proxy}")],
-            &[],
-        );
+        self.daemon("kube-proxy", &tools.join("kube-proxy"), &[&format!("--config={proxy}")]);
         let zone = format!(
             ".:53 {{\n  bind {ADDRESS}\n  errors\n  ready {ADDRESS}:8181\n  \
              kubernetes cluster.local {{\n    kubeconfig {kubeconfig}\n    ttl 1\n  }}\n}}\n"
         );
         let zone = self.write("Corefile", &zone);
-        self.daemon("coredns", &tools.join("coredns"), &["-conf", &zone], &[]);
+        self.daemon("coredns", &tools.join("coredns"), &["-conf", &zone]);
+    }
+
+    fn start_network_policies(&self) {
+        self.daemon(
+            "network-policies",
+            &self.cluster.tools.join("network-policies"),
+            &[
+                &format!("--kubeconfig={}", self.cluster.kubeconfig().display()),
+                "--hostname-override=node",
+                &format!("--service-cluster-ip-range={}", super::SERVICES),
+            ],
+        );
     }
 }
 
 /// Why no node can run on this machine.
 fn unable() -> Option<String> {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !is_root {
+    if !is_root() {
         return Some("needs root".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -376,8 +428,8 @@ fn unable() -> Option<String> {
     let mut programs = INSTALLED.iter().chain([&PTP]);
     let missing = programs.find(|program| !is_installed(program))?;
     Some(format!(
-        "there is no {missing}; on Debian: apt-get install containerd runc containernetworking-plugins nftables iproute2 util-linux \
-         busybox-static"
+        "there is no {missing}; on Debian: apt-get install containerd runc containernetworking-plugins nftables iptables ipset iproute2 \
+         util-linux busybox-static"
     ))
 }
 

@@ -1,7 +1,8 @@
 //! Checks 38 and 188–203: how the processes start, wait and stop.
 
+use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::postgres;
+use sidevault_tests::tools::skipped;
 use sidevault_tests::wire::{Request, Wire, exchange};
 
 const VAULT: [&str; 3] = ["--vault", "apps", "--allow-ephemeral"];
@@ -21,7 +23,7 @@ const UID: u32 = 999;
 /// Changes the user and drops all capabilities, as a Pod of the Helm chart does.
 const DROP: &str = "setpriv --reuid=999 --regid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs";
 
-/// Whether this command succeeds. If not, prints that the test is skipped.
+/// Whether this command succeeds. If not, the test is skipped.
 fn can(command: &str) -> bool {
     let can = Command::new("sh").args(["-c", command]).output();
     let can = can.is_ok_and(|output| output.status.success());
@@ -29,11 +31,6 @@ fn can(command: &str) -> bool {
         skipped(&format!("needs root, setpriv and unshare (util-linux): {command}"));
     }
     can
-}
-
-/// Written to standard error directly, because the test harness captures what `eprintln!` prints.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// Makes the pair's directory, and a copy of the binary in it, accessible to other users. Returns the copy's path.
@@ -204,7 +201,8 @@ fn c192_212_a_pod_as_the_helm_chart_makes_it_becomes_ready_and_works() {
 #[test]
 fn c194_without_bus_settings_api_and_sync_connect() {
     const API: u16 = 11220;
-    if std::net::TcpListener::bind(("::", API)).is_err() {
+    // Another test program that runs at the same time may listen there for a while.
+    if wait_until(|| TcpListener::bind(("::", API)).ok()).is_none() {
         skipped(&format!("something else listens on port {API}"));
         return;
     }
@@ -303,10 +301,17 @@ fn c125_203_a_write_is_visible_through_another_api_at_once() {
     pair.wait_linked();
     let token = pair.token("t", &["apps=read,write"]);
     let items = "/v1/vaults/apps/items";
+    // With the store in PostgreSQL a write is visible at once only to a request that names its sequence.
+    let sequence = Cell::new(None);
     let ask = |address, method: &str, target: &str, body: &str| {
-        let request = Request::new(method, target).bearer(&token);
+        let mut request = Request::new(method, target).bearer(&token);
+        if let Some(sequence) = sequence.take().filter(|_| postgres::is_chosen()) {
+            request = request.header("Sidevault-Sequence", sequence);
+        }
         let request = if body.is_empty() { request } else { request.body(body) };
-        exchange(address, &request.bytes()).unwrap()
+        let reply = exchange(address, &request.bytes()).unwrap();
+        sequence.set(reply.header("sidevault-sequence").map(str::to_owned));
+        reply
     };
     // `wait_linked` waits for the first api only.
     let linked = wait_until(|| {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sidevault_tests::pair::{Process, ServerPair, binary, wait_until};
 
 use super::documented::blocks;
@@ -81,18 +81,34 @@ fn the_documented_backup_and_restore_bring_back_the_store_while_the_api_runs() {
     server.create("after");
 }
 
+/// What the chart makes of some values.
+struct Rendered {
+    text: String,
+    /// The Pod's spec.
+    spec: Value,
+    /// The container of sync in it.
+    sync: Value,
+}
+
+/// None without helm.
+fn charts_sync(set: &str) -> Option<Rendered> {
+    let text = rendered(&["--set", set])?;
+    let spec = kinds(&documents(&text), "Deployment")[0]["spec"]["template"]["spec"].clone();
+    let mut containers = spec["containers"].as_array().unwrap().iter();
+    let sync = containers
+        .find(|container| container["name"] == "connect-sync")
+        .unwrap()
+        .clone();
+    Some(Rendered { text, spec, sync })
+}
+
 /// The chart's arguments, with another directory for the claim's.
 #[test]
 fn the_charts_sync_makes_backups_in_the_claim() {
     let set = "connect.sync.backup.claimName=backups,connect.sync.backup.ageRecipients={age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa}";
-    let Some(text) = rendered(&["--set", set]) else { return };
-    let manifests = documents(&text);
-    let spec = &kinds(&manifests, "Deployment")[0]["spec"]["template"]["spec"];
-    let containers = spec["containers"].as_array().unwrap();
-    let sync = containers
-        .iter()
-        .find(|container| container["name"] == "connect-sync")
-        .unwrap();
+    let Some(Rendered { spec, sync, .. }) = charts_sync(set) else {
+        return;
+    };
     let mounts = sync["volumeMounts"].as_array().unwrap();
     assert!(
         mounts.contains(&json!({ "name": "backups", "mountPath": "/backups" })),
@@ -121,4 +137,15 @@ fn the_charts_sync_makes_backups_in_the_claim() {
         names.find(|name| name.to_string_lossy().ends_with(".sqlite.age"))
     });
     assert!(made.is_some(), "{}", pair.log(Process::Sync));
+}
+
+#[test]
+fn the_charts_sync_makes_backups_in_a_bucket() {
+    let set = "connect.sync.backup.bucket=s3://my-backups/one,connect.sync.backup.bucketSecretName=bucket";
+    let Some(Rendered { text, sync, .. }) = charts_sync(set) else {
+        return;
+    };
+    assert_eq!(sync["args"][0], "--backup-to=s3://my-backups/one");
+    assert_eq!(sync["envFrom"], json!([{ "secretRef": { "name": "bucket" } }]));
+    assert!(!text.contains("/backups }"), "no claim is mounted");
 }

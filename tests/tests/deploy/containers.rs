@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use sidevault_tests::cluster::find_tools;
 use sidevault_tests::pair::binary;
 use sidevault_tests::sops::Sops;
+use sidevault_tests::tools::find_in_cluster;
 
 use super::documented::commands;
 use super::{deploy, documents};
@@ -106,7 +106,9 @@ fn composes_services_share_the_data_directory_or_the_database() {
 /// Docker makes an empty directory in place of a mount's source that does not exist.
 #[test]
 fn the_documented_commands_make_everything_that_compose_mounts() {
-    let Some(tools) = find_tools(&["helm"]) else { return };
+    let Some(tools) = find_in_cluster(&["helm"]) else {
+        return;
+    };
     if Sops::find().is_none() {
         return;
     }
@@ -216,7 +218,7 @@ fn every_feature_that_an_image_is_built_with_is_one_of_the_crate() {
         .lines()
         .filter_map(|line| line.split("--features ").nth(1))
         .collect();
-    assert_eq!(built, ["postgres,acme,dns,git", "operator"]);
+    assert_eq!(built, ["postgres,acme,dns,git,s3", "operator"]);
     for feature in built.into_iter().flat_map(|list| list.split(',')) {
         let is_defined = features.lines().any(|line| line.starts_with(&format!("{feature} = ")));
         assert!(is_defined, "{feature}");

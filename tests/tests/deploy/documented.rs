@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use sidevault_tests::cluster::{Cluster, Running, controllers, definitions, find_tools};
+use sidevault_tests::cluster::{Cluster, Running, controllers, definitions};
 use sidevault_tests::pair::{Process, ServerPair, binary};
 use sidevault_tests::sops::Sops;
+use sidevault_tests::tools::find_in_cluster;
 
 use super::deploy;
 
@@ -55,7 +56,7 @@ struct Desk {
 
 impl Desk {
     fn set() -> Option<Self> {
-        let tools = find_tools(&["kubectl", "helm"])?;
+        let tools = find_in_cluster(&["kubectl", "helm"])?;
         let beside = tools.parent()?.to_owned();
         Sops::find()?;
         let cluster = Cluster::start()?;

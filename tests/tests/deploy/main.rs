@@ -17,14 +17,13 @@ mod variables;
 mod webhook;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::Cluster;
-use sidevault_tests::pair::binary;
+use sidevault_tests::tools::find_in_cluster;
 
 /// A path below `deploy/`.
 fn deploy(below: &str) -> PathBuf {
@@ -65,18 +64,9 @@ fn cluster() -> Option<&'static Cluster> {
     Some(cluster)
 }
 
-/// Runs the Helm that `tests/cluster/build.sh` builds. `None`, with a message, if it was not built; with `CI=true` a panic.
+/// Runs the Helm that `tests/cluster/build.sh` builds. `None` if it was not built: the test is skipped.
 fn helm(arguments: &[&str]) -> Option<Output> {
-    let beside = binary().parent()?.parent()?.join("tools");
-    let tools = std::env::var_os("SIDEVAULT_TOOLS").map_or(beside, PathBuf::from);
-    let helm = tools.join("cluster/helm");
-    if !helm.is_file() {
-        let message = format!("SKIPPED: no helm in {}; run tests/cluster/build.sh", tools.display());
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
-        // The test harness captures `eprintln!`, but not this. A closed stderr is no reason to fail.
-        writeln!(std::io::stderr(), "{message}").ok();
-        return None;
-    }
+    let helm = find_in_cluster(&["helm"])?.join("helm");
     Some(Command::new(helm).args(arguments).output().unwrap())
 }
 

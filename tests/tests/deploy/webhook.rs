@@ -1,12 +1,12 @@
 //! The example for External Secrets' `webhook` provider, with the real controller and the real server.
 
 use std::fs;
-use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sidevault_tests::cluster::{Cluster, controllers, definitions};
 use sidevault_tests::pair::{ServerPair, wait_until};
+use sidevault_tests::tools::skipped;
 
 use super::deploy;
 
@@ -63,13 +63,10 @@ fn external_secrets_webhook_provider_makes_the_secret_of_the_example() {
                 assert_eq!(value("password"), b"correct-horse-battery");
             }
             Some(None) => {
-                let message = format!(
-                    "SKIPPED: {} was built without the webhook provider",
+                skipped(&format!(
+                    "{} was built without the webhook provider",
                     controller.display()
-                );
-                assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
-                // The test harness captures `eprintln!`, but not this. A closed stderr is no reason to fail.
-                writeln!(std::io::stderr(), "{message}").ok();
+                ));
             }
             None => panic!("{}: no Secret\n{}", controller.display(), running.log()),
         }

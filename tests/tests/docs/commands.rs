@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use sidevault_tests::pages::{self, How, Step};
 use sidevault_tests::pair::binary;
 use sidevault_tests::sops::Sops;
+use sidevault_tests::tools;
 
 use super::{pages as all_pages, repository};
 
@@ -110,7 +111,8 @@ impl Desk {
             symlink(&program, programs.join("sidevault")).unwrap();
         }
         let installed = root.path().join("home/.cargo/bin");
-        let path = [&programs, &installed, &tools()].map(|path| path.display().to_string());
+        let path =
+            [&programs, &installed, &tools::directory().expect("a directory")].map(|path| path.display().to_string());
         Self {
             path: format!("{}:{}", path.join(":"), env::var("PATH").unwrap()),
             root,
@@ -226,12 +228,6 @@ impl Desk {
             .env("BASH_ENV", setup);
         command
     }
-}
-
-/// Where `tests/tools/build.sh` puts sops and age-keygen.
-fn tools() -> PathBuf {
-    let beside = || binary().parent().unwrap().parent().unwrap().join("tools");
-    env::var_os("SIDEVAULT_TOOLS").map_or_else(beside, PathBuf::from)
 }
 
 /// Copies every file that Git tracks, or would if it were added.

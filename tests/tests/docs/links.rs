@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{pages, repository};
 
 /// Pages beside README.md and docs/ that have links.
-const MORE: [&str; 10] = [
+const MORE: [&str; 11] = [
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
     "CHANGELOG.md",
@@ -17,6 +17,7 @@ const MORE: [&str; 10] = [
     "tests/clients/README.md",
     "tests/cluster/README.md",
     "deploy/examples/anton/README.md",
+    "examples/README.md",
 ];
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use sidevault_tests::cluster::node::{Image, Node};
-use sidevault_tests::cluster::{controllers, definitions};
+use sidevault_tests::cluster::{Shell, controllers, definitions};
 use sidevault_tests::pair::{binary, wait_until};
 use sidevault_tests::wire::{Reply, Request, exchange};
 
@@ -117,54 +118,6 @@ pub(crate) fn sidevault(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A shell for commands as users type them.
-pub(crate) struct Shell<'a> {
-    node: &'a Node,
-    pub(crate) home: tempfile::TempDir,
-    pub(crate) variables: Vec<(String, String)>,
-}
-
-impl<'a> Shell<'a> {
-    pub(crate) fn new(node: &'a Node) -> Self {
-        Self {
-            node,
-            home: tempfile::tempdir().expect("a directory"),
-            variables: Vec::new(),
-        }
-    }
-
-    pub(crate) fn command(&self, line: &str) -> Command {
-        let path = env::var("PATH").unwrap_or_default();
-        let tools = sidevault_tests::cluster::find_tools(&["kubectl"]).expect("kubectl");
-        let parent = tools.parent().expect("a directory above").display();
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", line])
-            .current_dir(self.home.path())
-            .env("PATH", format!("{}:{parent}:{path}", tools.display()))
-            .env("KUBECONFIG", self.node.cluster().kubeconfig())
-            .env("HOME", self.home.path())
-            .envs(self.variables.iter().cloned());
-        shell
-    }
-
-    pub(crate) fn output(&self, line: &str) -> Output {
-        self.command(line).output().expect("sh runs")
-    }
-
-    /// Runs a command line, which must succeed, and returns what it prints.
-    pub(crate) fn run(&self, line: &str) -> String {
-        let output = self.output(line);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{line}: {errors}{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
-
 /// Waits until a Deployment or StatefulSet has all of its Pods ready, of its newest generation. On failure, shows why.
 pub(crate) fn rolled_out(node: &Node, namespace: &str, workload: &str) {
     let cluster = node.cluster();
@@ -179,6 +132,143 @@ pub(crate) fn rolled_out(node: &Node, namespace: &str, workload: &str) {
             String::from_utf8_lossy(&logs.stdout),
             node.log(),
         );
+    }
+}
+
+/// The chart, as Helm takes it.
+pub(crate) fn chart() -> String {
+    repository("deploy/helm/sidevault").display().to_string()
+}
+
+/// Installs the chart as the release `release`, and waits until the pair is ready. The namespace and the Secret with the credentials
+/// must be there.
+pub(crate) fn install_chart(node: &Node, shell: &Shell, namespace: &str, values: &str) {
+    std::fs::write(shell.home().join("values.yaml"), values).expect("a file");
+    shell.run(&format!(
+        "helm install release {} -n {namespace} -f values.yaml",
+        chart()
+    ));
+    rolled_out(node, namespace, "deployment/onepassword-connect");
+}
+
+/// Whether the long tests of this program run, too, as in `tests/run nightly`.
+pub(crate) fn is_nightly() -> bool {
+    env::var("SIDEVAULT_NODE").is_ok_and(|value| value == "all")
+}
+
+/// Creates a namespace with Pod security `restricted`, and the Secret of the server's keys in it.
+pub(crate) fn create_namespace(shell: &Shell, name: &str, keys: &Keys, secret: &str) {
+    shell.run(&format!(
+        "kubectl create namespace {name} && kubectl label namespace {name} pod-security.kubernetes.io/enforce=restricted && \
+         kubectl create secret generic {secret} -n {name} --from-file={}",
+        keys.credentials().display()
+    ));
+}
+
+/// Gives the claim `onepassword-connect` of a namespace a directory on the node's disk, and returns the directory.
+pub(crate) fn give_volume(node: &Node, namespace: &str) -> PathBuf {
+    let cluster = node.cluster();
+    // Kubernetes does not give a directory of the node to the Pod's group.
+    let data = cluster.path(&format!("claim-{namespace}"));
+    fs::create_dir(&data).expect("a directory");
+    chown(&data, Some(999), Some(999)).expect("root may");
+    let claim = json!({"namespace": namespace, "name": "onepassword-connect"});
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": data},
+            "claimRef": claim}});
+    cluster.apply(&volume.to_string());
+    data
+}
+
+/// Starts a Pod in which [`assert_connects`] runs curl.
+pub(crate) fn start_client(node: &Node, namespace: &str, name: &str, labels: &Value) {
+    let security = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": true,
+        "runAsUser": 999, "seccompProfile": {"type": "RuntimeDefault"}});
+    let container = json!({"name": "client", "image": format!("sidevault-api:{}", version()),
+        "command": ["sleep", "infinity"], "securityContext": security});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}});
+    let cluster = node.cluster();
+    cluster.apply(&pod.to_string());
+    let pod = format!("pod/{name}");
+    cluster.must(&["wait", "--for=condition=Ready", "--timeout=120s", "-n", namespace, &pod]);
+}
+
+/// Expects that a Pod of [`start_client`] can connect to the host and port of this URL, or that it can't. Asks until that is so.
+pub(crate) fn assert_connects(shell: &Shell, namespace: &str, pod: &str, url: &str, expected: bool) {
+    let line = format!("kubectl exec -n {namespace} {pod} -- curl -sS -o /dev/null --max-time 5 {url}");
+    let mut last = None;
+    let as_expected = wait_until(|| {
+        last = shell.output(&line).status.code();
+        let connects = match last? {
+            // An answer, or one that is no HTTP.
+            0 | 1 | 52 | 56 => true,
+            // Refused, or no answer in time.
+            7 | 28 => false,
+            _ => return None,
+        };
+        (connects == expected).then_some(())
+    });
+    assert!(
+        as_expected.is_some(),
+        "{namespace}/{pod} and {url}: expected {expected}: curl ends with {last:?}"
+    );
+}
+
+/// Expects that no container of a namespace's Pods has ended since they started, as one does that needs more memory than its limit.
+/// If one has, says why it ended, and what it wrote.
+pub(crate) fn assert_no_restarts(shell: &Shell, namespace: &str) {
+    let path = "{range .items[*].status.containerStatuses[*]}{.name} {.restartCount}{\"\\n\"}{end}";
+    let counts = shell.run(&format!("kubectl get pods -n {namespace} -o jsonpath='{path}'"));
+    assert!(!counts.is_empty(), "no Pods in {namespace}");
+    if counts.lines().all(|line| line.ends_with(" 0")) {
+        return;
+    }
+    let states = "{range .items[*].status.containerStatuses[*]}{.name} {.lastState}{\"\\n\"}{end}";
+    let ended = shell.run(&format!("kubectl get pods -n {namespace} -o jsonpath='{states}'"));
+    let logs = shell.output(&format!(
+        "kubectl get pods -n {namespace} -o name | while read -r pod; do
+            kubectl logs -n {namespace} \"$pod\" --all-containers --previous --tail 50
+        done"
+    ));
+    let logs = String::from_utf8_lossy(&logs.stdout);
+    panic!("{counts}{ended}{logs}");
+}
+
+/// A field of an item that an operator puts into a Secret.
+pub(crate) struct Wanted<'a> {
+    /// The namespace of the server.
+    pub(crate) server: &'a str,
+    /// Opens the vault.
+    pub(crate) token: &'a str,
+    pub(crate) vault: &'a str,
+    pub(crate) item: &'a str,
+    pub(crate) field: &'a str,
+}
+
+impl Wanted<'_> {
+    /// Writes a store and an ExternalSecret in a namespace, and waits for the Secret's value.
+    pub(crate) fn value(&self, node: &Node, shell: &Shell, namespace: &str) -> String {
+        let metadata = |name: &str| json!({"name": name, "namespace": namespace});
+        let provider = json!({"connectHost": format!("http://onepassword-connect.{}:8080", self.server),
+            "vaults": {self.vault: 1},
+            "auth": {"secretRef": {"connectTokenSecretRef": {"name": "token", "key": "token"}}}});
+        let data = json!([{"secretKey": "value", "remoteRef": {"key": self.item, "property": self.field}}]);
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata("token"), "stringData": {"token": self.token}},
+            {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": metadata("store"),
+                "spec": {"provider": {"onepassword": provider}}},
+            {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata("wanted"),
+                "spec": {"secretStoreRef": {"name": "store"}, "data": data}},
+        ]});
+        node.cluster().apply(&objects.to_string());
+        shell.run(&format!(
+            "kubectl wait --for=condition=Ready externalsecret/wanted -n {namespace} --timeout=120s"
+        ));
+        shell.run(&format!(
+            "kubectl get secret wanted -n {namespace} -o jsonpath='{{.data.value}}' | base64 -d"
+        ))
     }
 }
 

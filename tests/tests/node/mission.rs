@@ -4,10 +4,14 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use sidevault_tests::cluster::Shell;
 use sidevault_tests::cluster::node::Node;
 use sidevault_tests::pair::wait_until;
 
-use super::fixture::{APPLICATION, Client, EXTERNAL_SECRETS, Keys, Shell, prepare, repository, rolled_out, version};
+use super::fixture::{
+    APPLICATION, Client, EXTERNAL_SECRETS, Keys, assert_connects, prepare, repository, rolled_out, start_client,
+    version,
+};
 
 const OPERATOR: &str = include_str!("../operator/anton/05-operator.yaml");
 const STORES: &str = include_str!("../operator/anton/10-stores.yaml");
@@ -77,10 +81,8 @@ fn antons_stack_runs_in_pods() {
     prepare(&node);
     let keys = Keys::new();
     let token = keys.token(&VAULTS);
-    let mut shell = Shell::new(&node);
-    shell
-        .variables
-        .push(("YOUR_OP_CONNECT_TOKEN".to_owned(), token.clone()));
+    let mut shell = Shell::new(node.cluster());
+    shell.set("YOUR_OP_CONNECT_TOKEN", &token);
     start_server(&node, &keys, &shell);
     let client = Client::new(&node, "external-secrets", &token);
     for (vault, title, fields) in ITEMS {
@@ -109,9 +111,10 @@ fn antons_stack_runs_in_pods() {
     debugging(&shell);
     changes_reach_applications(&node, &shell, &client);
     external_secrets_works_beside_the_operator(&node, &shell, &token);
+    the_policy_lets_in_its_own_namespace_only(&node, &shell);
 }
 
-fn start_server(node: &Node, keys: &Keys, shell: &Shell<'_>) {
+fn start_server(node: &Node, keys: &Keys, shell: &Shell) {
     let cluster = node.cluster();
     for namespace in NAMESPACES {
         cluster.must(&["create", "namespace", namespace]);
@@ -138,7 +141,7 @@ fn start_server(node: &Node, keys: &Keys, shell: &Shell<'_>) {
     }
 }
 
-fn start_operator(node: &Node, shell: &Shell<'_>, token: &str) {
+fn start_operator(node: &Node, shell: &Shell, token: &str) {
     let cluster = node.cluster();
     let patch = json!({"stringData": {"token": token}});
     shell.run(&format!(
@@ -161,7 +164,7 @@ fn start_operator(node: &Node, shell: &Shell<'_>, token: &str) {
     rolled_out(node, "external-secrets", "deployment/external-secrets");
 }
 
-fn health_checks(shell: &Shell<'_>) {
+fn health_checks(shell: &Shell) {
     let pods = shell.run("kubectl get pods -n external-secrets");
     let running = |name: &str| {
         pods.lines()
@@ -205,7 +208,7 @@ fn health_checks(shell: &Shell<'_>) {
     assert_eq!(items.trim(), "[]", "the vault exists and is empty");
 }
 
-fn troubleshooting(shell: &Shell<'_>) {
+fn troubleshooting(shell: &Shell) {
     let operator = shell.run("kubectl logs -n external-secrets -l app.kubernetes.io/name=external-secrets");
     assert!(operator.contains("\"level\":\"info\""), "{operator}");
     assert!(!operator.contains("s3cret"), "{operator}");
@@ -220,7 +223,7 @@ fn troubleshooting(shell: &Shell<'_>) {
     assert!(sync.contains("\"level\""), "{sync}");
 }
 
-fn management(shell: &Shell<'_>) {
+fn management(shell: &Shell) {
     let printed = shell.run(
         "kubectl annotate externalsecret postgres-credentials -n database \\\nforce-sync=\"$(date +%s)\" --overwrite",
     );
@@ -240,7 +243,7 @@ fn management(shell: &Shell<'_>) {
     assert_eq!(vaults.as_array().map(Vec::len), Some(VAULTS.len()), "{vaults}");
 }
 
-fn debugging(shell: &Shell<'_>) {
+fn debugging(shell: &Shell) {
     let events = shell.run("kubectl get events -n database --field-selector reason=Created");
     assert!(events.contains("externalsecret/postgres-credentials"), "{events}");
     let name = shell.run("kubectl get secret postgres-secret -n database -o jsonpath='{.data.username}' | base64 -d");
@@ -251,7 +254,7 @@ fn debugging(shell: &Shell<'_>) {
 }
 
 /// Variables, `envFrom`, files with modes, and an init container, in namespaces with Pod security `restricted`.
-fn applications_see_the_values(node: &Node, shell: &Shell<'_>) {
+fn applications_see_the_values(node: &Node, shell: &Shell) {
     for namespace in ["application", "database"] {
         shell.run(&format!(
             "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted"
@@ -282,7 +285,7 @@ fn applications_see_the_values(node: &Node, shell: &Shell<'_>) {
 }
 
 /// A changed item reaches a mounted file, and with `--restart-workloads` the variables of a Deployment that asks for it.
-fn changes_reach_applications(node: &Node, shell: &Shell<'_>, client: &Client) {
+fn changes_reach_applications(node: &Node, shell: &Shell, client: &Client) {
     let pod = "kubectl exec -n application deployment/web-application -c app --";
     client.change("applications", "web-application", "LOG_LEVEL", "debug");
     let mut last = String::new();
@@ -309,8 +312,31 @@ fn changes_reach_applications(node: &Node, shell: &Shell<'_>, client: &Client) {
     rolled_out(node, "application", "deployment/web-application");
 }
 
+/// The api's port is open to the Pods of the namespace that the policy selects, and no other port is.
+fn the_policy_lets_in_its_own_namespace_only(node: &Node, shell: &Shell) {
+    start_client(node, "external-secrets", "client", &json!({}));
+    start_client(
+        node,
+        "database",
+        "client",
+        &json!({"app.kubernetes.io/name": "external-secrets"}),
+    );
+    let server = "http://onepassword-connect.external-secrets:8080/heartbeat";
+    assert_connects(shell, "external-secrets", "client", server, true);
+    assert_connects(shell, "database", "client", server, false);
+    let address = shell
+        .run("kubectl get pods -n external-secrets -l app=onepassword-connect -o jsonpath='{.items[0].status.podIP}'");
+    for (port, expected) in [(8080, true), (8081, false), (11220, false)] {
+        let url = format!("http://{address}:{port}/heartbeat");
+        assert_connects(shell, "external-secrets", "client", &url, expected);
+    }
+    // It is the policy that keeps the others out.
+    shell.run("kubectl delete networkpolicy onepassword-connect-access -n external-secrets");
+    assert_connects(shell, "database", "client", server, true);
+}
+
 /// The real controller, for stores of its own class.
-fn external_secrets_works_beside_the_operator(node: &Node, shell: &Shell<'_>, token: &str) {
+fn external_secrets_works_beside_the_operator(node: &Node, shell: &Shell, token: &str) {
     let labels = json!({"app": "theirs"});
     let container = json!({"name": "controller", "image": EXTERNAL_SECRETS,
         "args": ["--concurrent=1", "--metrics-addr=:8080", "--namespace=beside", "--controller-class=theirs",

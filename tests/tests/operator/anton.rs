@@ -196,12 +196,12 @@ fn antons_manifests_are_accepted_by_every_kind_of_apply() {
         ("external-secrets", EXTERNAL_SECRETS),
     ];
     for (name, manifests) in all {
-        std::fs::write(stack.home.path().join(format!("{name}.yaml")), manifests).expect("a file");
+        std::fs::write(stack.shell.home().join(format!("{name}.yaml")), manifests).expect("a file");
     }
     let apply = |flags: &str, except: &str| {
         for (name, manifests) in all.into_iter().filter(|(name, _)| *name != except) {
             let line = format!("kubectl apply --validate=strict {flags} -f {name}.yaml");
-            let output = stack.output(&line);
+            let output = stack.shell.output(&line);
             let messages = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && messages.is_empty(), "{line}: {messages}");
             let objects = manifests.lines().filter(|line| line.starts_with("kind:")).count();
@@ -214,7 +214,11 @@ fn antons_manifests_are_accepted_by_every_kind_of_apply() {
             );
         }
     };
-    let objects = || stack.run("kubectl get externalsecrets,secretstores,clustersecretstores,deployments -A -o name");
+    let objects = || {
+        stack
+            .shell
+            .run("kubectl get externalsecrets,secretstores,clustersecretstores,deployments -A -o name")
+    };
     for flags in ["--dry-run=server", "--dry-run=server --server-side"] {
         apply(flags, "");
         assert_eq!(objects(), "", "{flags}");
@@ -222,7 +226,7 @@ fn antons_manifests_are_accepted_by_every_kind_of_apply() {
     apply("--server-side", "");
     // The API server dropped no field.
     for (name, _) in all {
-        stack.run(&format!("kubectl diff --server-side -f {name}.yaml"));
+        stack.shell.run(&format!("kubectl diff --server-side -f {name}.yaml"));
     }
     let _operator = stack.operator(&[DEFAULT_STORE]);
     stack.set_token();
@@ -239,7 +243,7 @@ fn antons_manifests_are_accepted_by_every_kind_of_apply() {
     }
 
     for name in ["external-secrets", "stores", "access", "connect", "operator"] {
-        stack.run(&format!("kubectl delete --timeout=60s -f {name}.yaml"));
+        stack.shell.run(&format!("kubectl delete --timeout=60s -f {name}.yaml"));
     }
     assert_eq!(objects(), "");
     apply("", "");
@@ -259,7 +263,7 @@ fn an_external_secret_without_a_store_reports_that() {
     let path = fixture::path("default", "externalsecrets", "rotating-api-key", VERSION);
     let condition = condition(&stack.cluster, &path, "False");
     assert_eq!(condition["reason"], "SecretSyncedError");
-    let description = stack.run("kubectl describe externalsecret rotating-api-key");
+    let description = stack.shell.run("kubectl describe externalsecret rotating-api-key");
     assert!(
         description.contains("set spec.secretStoreRef, or run the operator with --default-store"),
         "{description}"

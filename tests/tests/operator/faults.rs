@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use sidevault_tests::pair::{Process, wait_until};
 use sidevault_tests::proxy::Proxy;
+use sidevault_tests::stop::then_stop;
 
 use super::fixture::{self, TestCluster, VERSION};
 use super::front::{forward, serve};
@@ -259,10 +260,11 @@ fn write_conflicts_on_a_secret_are_retried() {
                 }
             });
         }
-        for number in 0..10 {
-            test.set_field("db", "username", &format!("value-{number}"));
-        }
-        stop.store(true, Ordering::SeqCst);
+        then_stop(&stop, || {
+            for number in 0..10 {
+                test.set_field("db", "username", &format!("value-{number}"));
+            }
+        });
     });
     test.wait_value("one", "value-9");
     test.wait_ready("one", "True");

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sidevault_tests::cluster::{Cluster, Running, find_tools};
+use sidevault_tests::cluster::{Cluster, Running};
 use sidevault_tests::pair::{ServerPair, binary, wait_until};
+use sidevault_tests::tools::find_in_cluster;
 use sidevault_tests::wire::{Reply, Request, exchange};
 
 /// Items of the local vault `apps`.
@@ -366,7 +367,7 @@ pub(crate) fn metric(cluster: &Cluster, port: u16, prefix: &str) -> f64 {
 /// The chart's manifests for the namespace `external-secrets`, with `operator.create=true` and these values. `None`, with
 /// a line on standard error, if helm was not built.
 pub(crate) fn chart(values: &[&str]) -> Option<String> {
-    let helm = find_tools(&["helm"])?.join("helm");
+    let helm = find_in_cluster(&["helm"])?.join("helm");
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/helm/sidevault");
     let mut command = Command::new(helm);
     command.args([

@@ -3,6 +3,7 @@
 
 mod known_differences;
 mod matrix;
+mod paths;
 mod phases;
 mod snapshot;
 

@@ -68,6 +68,40 @@ impl Vault {
 }
 
 #[test]
+fn an_api_that_starts_without_the_database_answers_503_until_it_can_be_reached() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.create_database();
+    let mut pair = ServerPair::start(
+        &["--vault", "apps"],
+        &[("SIDEVAULT_STORE", url.as_str()), ("OP_SYNC_TIMEOUT", "1s")],
+    );
+    let token = pair.token("reader", &["apps=read"]);
+    server.kill();
+    pair.kill(Process::Api);
+    pair.run(Process::Api);
+    let refused = wait_until(|| {
+        let reply = exchange(
+            pair.address(),
+            &Request::new("GET", "/v1/vaults").bearer(&token).bytes(),
+        )
+        .ok()?;
+        (reply.status == 503).then_some(reply)
+    });
+    let refused = refused.unwrap_or_else(|| panic!("no 503\n{}", pair.log(Process::Api)));
+    assert_eq!(refused.json()["status"], 503);
+    server.run();
+    let answered = wait_until(|| {
+        let reply = exchange(
+            pair.address(),
+            &Request::new("GET", "/v1/vaults").bearer(&token).bytes(),
+        )
+        .ok()?;
+        (reply.status == 200).then_some(())
+    });
+    assert!(answered.is_some(), "{}", pair.log(Process::Api));
+}
+
+#[test]
 fn another_api_sees_a_write_whose_sequence_the_request_sends() {
     let Some(server) = Postgres::shared() else { return };
     let mut pair = pair_on(&server.create_database());
@@ -206,10 +240,12 @@ fn a_leader_commits_nothing_if_another_has_its_term() {
     let Some(server) = Postgres::shared() else { return };
     let url = server.create_database();
     let pair = pair_on(&url);
+    let vaults = || server.psql(database_name(&url), "SELECT COUNT(*) FROM vaults");
+    assert!(wait_until(|| (vaults() == "1").then_some(())).is_some(), "no vault");
     let taken = "UPDATE lease SET holder = 'other/1', expires_at = clock_timestamp() + INTERVAL '20 seconds'";
     server.psql(database_name(&url), taken);
     assert!(!pair.errors(&["vault", "create", "late"]).is_empty());
-    assert_eq!(server.psql(database_name(&url), "SELECT COUNT(*) FROM vaults"), "1");
+    assert_eq!(vaults(), "1");
     let holder = server.psql(database_name(&url), "SELECT holder FROM lease");
     assert_eq!(holder, "other/1");
 }

@@ -199,6 +199,11 @@ fn the_copy_has_the_rows_of_the_database_after_every_kind_of_change() {
     let replaced = wait_until(|| (copying.file() == Some("b".repeat(150_000))).then_some(()));
     assert!(replaced.is_some(), "the new file is served");
     copying.assert_equal(server);
+    for _ in 0..2 {
+        pair.command(&["keys", "rotate", "data"]);
+        copying.assert_equal(server);
+        assert_eq!(copying.file(), Some("b".repeat(150_000)));
+    }
     pair.command(&["vault", "rename", "other", "renamed"]);
     let revoked = pair.token("revoked", &["apps=read"]);
     pair.command(&["token", "revoke", "revoked"]);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sidevault_tests::ledger::Writers;
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::postgres::{Postgres, database_name};
+use sidevault_tests::stop::then_stop;
 use sidevault_tests::wire::{Request, exchange};
 
 use super::Vault;
@@ -26,12 +27,7 @@ fn read_while(vault: &Vault, apis: &[SocketAddr], ids: &[String], change: impl F
                 }
             });
         }
-        // A failed change must end the readers too, or the test would never end.
-        let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change));
-        stop.store(true, Ordering::Relaxed);
-        if let Err(failed) = changed {
-            std::panic::resume_unwind(failed);
-        }
+        then_stop(&stop, change);
     });
 }
 

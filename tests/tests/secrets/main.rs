@@ -1,6 +1,7 @@
-//! `read`, `run`, `inject`, `document` and the `op` command, as scripts and other programs call them.
+//! `read`, `run`, `inject`, `document`, `export` and the `op` command, as scripts and other programs call them.
 
 mod calls;
+mod export;
 mod native;
 mod op;
 mod references;

@@ -18,6 +18,8 @@ fn every_command_prints_values_and_its_errors_have_their_exit_status() {
     .expect("a file");
     std::fs::write(world.directory().join("bad.env"), "A=1\ns3cret\n").expect("a file");
     std::fs::write(world.directory().join("token"), &world.token).expect("a file");
+    let large = std::fs::File::create(world.directory().join("large.yaml")).expect("a file");
+    large.set_len((64 << 20) + 1).expect("a longer file");
     let calls: Vec<Call> = [read(), inject(), run(), item_and_document()]
         .into_iter()
         .flatten()
@@ -88,6 +90,7 @@ fn inject() -> Vec<Call> {
                 3,
                 "op://apps/none/x: vault \"apps\" has no item with the title or id \"none\"",
             ),
+        sidevault("inject -i large.yaml").ends(1, "large.yaml: it has more than 67108864 bytes, which is the limit"),
         sidevault("inject -i never.yaml").ends(1, "never.yaml: No such file or directory (os error 2)"),
         sidevault("inject").stdin("op://$NONE/x/y").ends(
             2,

@@ -360,7 +360,7 @@ fn writes() -> Vec<Call> {
         op("item create --vault apps --category login --title x 'a[file]=/etc/passwd'").fails("the Connect API does not write files"),
         op("item create --category login --title x a=b").fails("provide the vault with --vault: the token may use several"),
         op("item create --vault files --category login --title x a=b").fails(
-            "(403) Authorization: token does not have write access to vault {files}",
+            "(403) Authorization: vault {files} is read-only: it mirrors the source \"files\". Change the files of that source",
         ),
         op("item create --vault apps --category login --title x --dry-run a=b").fails(
             "--dry-run can't be had: the server decides what an item becomes",

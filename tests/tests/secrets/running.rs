@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 
+use sidevault_tests::tools::skipped;
+use sidevault_tests::wire::{Request, exchange};
+
 use crate::world::World;
 
 fn with_secret(world: &World, arguments: &[&str]) -> Command {
@@ -138,7 +141,7 @@ fn files_with_secrets_are_for_their_owner_and_keys_are_what_openssh_reads() {
         0o600
     );
     let Ok(public) = Command::new("ssh-keygen").arg("-yf").arg(&key).output() else {
-        eprintln!("SKIPPED: no ssh-keygen on PATH");
+        skipped("no ssh-keygen on PATH");
         return;
     };
     let public = String::from_utf8_lossy(&public.stdout).into_owned();
@@ -147,6 +150,53 @@ fn files_with_secrets_are_for_their_owner_and_keys_are_what_openssh_reads() {
         public.trim(),
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh"
     );
+}
+
+#[test]
+fn rsa_keys_in_both_pem_formats_become_keys_that_openssh_reads() {
+    let world = World::start();
+    for format in ["PKCS8", "PEM"] {
+        let generate = [
+            "-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "test", "-m", format, "-f", format,
+        ];
+        let made = Command::new("ssh-keygen")
+            .args(generate)
+            .current_dir(world.directory())
+            .status();
+        let Ok(made) = made else {
+            skipped("no ssh-keygen on PATH");
+            return;
+        };
+        assert!(made.success());
+        let field = format!("private key[sshkey]=@{format}");
+        let create = [
+            "item",
+            "create",
+            "--vault",
+            "apps",
+            "--title",
+            format,
+            "--category",
+            "SSH_KEY",
+            "--field",
+            &field,
+        ];
+        let created = world.command(&create).output().expect("it runs");
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let converted = format!("{format}.openssh");
+        let reference = format!("op://apps/{format}/private key?ssh-format=openssh");
+        let read = world.command(&["read", "-n", "-o", &converted, &reference]).status();
+        assert!(read.expect("it runs").success());
+        let read = |name: &str| std::fs::read_to_string(world.directory().join(name)).expect("a file");
+        assert!(read(&converted).starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+        let public = Command::new("ssh-keygen")
+            .args(["-yf", &converted])
+            .current_dir(world.directory())
+            .output();
+        let public = String::from_utf8_lossy(&public.expect("it runs").stdout).into_owned();
+        let key = |line: &str| line.split(' ').take(2).map(str::trim).collect::<Vec<_>>().join(" ");
+        assert_eq!(key(&public), key(&read(&format!("{format}.pub"))));
+    }
 }
 
 #[test]
@@ -165,7 +215,7 @@ fn on_a_terminal_the_command_has_a_terminal_and_its_output_is_masked() {
     terminal.envs(with.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let started = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = started else {
-        eprintln!("SKIPPED: no program `script` on PATH");
+        skipped("no program `script` on PATH");
         return;
     };
     let mut stdin = child.stdin.take().expect("its input");
@@ -178,4 +228,54 @@ fn on_a_terminal_the_command_has_a_terminal_and_its_output_is_masked() {
     stdout.read_to_string(&mut rest).expect("text");
     assert!(rest.ends_with("got typed\r\n<concealed by Sidevault>\r\n"), "{rest:?}");
     assert_eq!(child.wait().expect("it ends").code(), Some(5));
+}
+
+/// How many requests the api has answered, but for those for its metrics.
+fn requests(world: &World) -> u64 {
+    let address = world
+        .url
+        .trim_start_matches("http://")
+        .replace("localhost", "127.0.0.1");
+    let address = address.parse().expect("an address");
+    let reply = exchange(address, &Request::new("GET", "/metrics").bytes()).expect("the metrics");
+    let text = reply.text();
+    let counts = text
+        .lines()
+        .filter(|line| line.contains("http_requests_total{") && !line.contains("/metrics"));
+    counts
+        .map(|line| {
+            line.rsplit(' ')
+                .next()
+                .and_then(|count| count.parse::<u64>().ok())
+                .expect("a count")
+        })
+        .sum()
+}
+
+#[test]
+fn a_hundred_references_are_one_request() {
+    let world = World::start();
+    let names = [
+        "username",
+        "password",
+        "host",
+        "replica/host",
+        "replica/port",
+        "standby/port",
+        "empty",
+    ];
+    let template: String = (0..100)
+        .map(|n| {
+            let vault = if n % 2 == 0 { "apps" } else { "APPS" };
+            format!("v{n}: {{{{ op://{vault}/Database/{} }}}}\n", names[n % names.len()])
+        })
+        .collect();
+    std::fs::write(world.directory().join("hundred"), template).expect("a file");
+    let before = requests(&world);
+    assert!(before > 0);
+    let made = world.command(&["inject", "-i", "hundred"]).output().expect("it runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = String::from_utf8_lossy(&made.stdout);
+    assert!(text.contains("v98: app\n") && text.contains("v92: s3cret\n"), "{text}");
+    assert_eq!(requests(&world), before + 1);
 }

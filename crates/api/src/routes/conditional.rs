@@ -52,10 +52,7 @@ impl Validators {
             return Precondition::Failed;
         }
         if headers.contains_key(header::IF_NONE_MATCH) {
-            // RFC 9110, 13.1.2, wants weak comparison.
-            if tags(headers, header::IF_NONE_MATCH)
-                .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.tag)
-            {
+            if is_known(headers, &self.tag) {
                 return Precondition::NotModified;
             }
         } else if date(headers, header::IF_MODIFIED_SINCE).is_some_and(|date| self.modified <= date) {
@@ -70,6 +67,16 @@ impl Validators {
         let mut values = headers.get_all(header::IF_RANGE).iter();
         values.all(|value| value.as_bytes() == self.tag.as_bytes())
     }
+}
+
+/// Whether `If-None-Match` names a version by its entity tag. The comparison is weak, as RFC 9110, 13.1.2, has it.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    tags(headers, header::IF_NONE_MATCH).any(|known| known == "*" || opaque(known) == opaque(tag))
+}
+
+/// An entity tag without the mark of a weak one.
+fn opaque(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
 
 /// The entity tags in a header, split at commas. Tags of this server have no commas, so a foreign tag that is split wrongly

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
 use sidevault_model::activity::Action;
+use sidevault_model::error::SEVERAL_ITEMS;
 use sidevault_model::filter::{Attributes, Filter, Subject};
 use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
 use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
@@ -75,18 +76,19 @@ pub(super) async fn show_list(mut caller: Caller, vault: &str, uri: &Uri) -> Res
     Box::pin(stream_list(caller, id, wanted)).await
 }
 
-/// The active items with this title. If there are none, the item with this id: the op CLI looks for an id by a title filter.
+/// The active items with this title, or whose file has this path. If there are none, the item with this id: the op CLI looks for an
+/// id by a title filter.
 pub(super) async fn titled(caller: &mut Caller, vault: VaultId, title: &str) -> Result<Vec<Summary>, ApiError> {
     let mut found = caller
         .store()
         .await?
-        .items_titled(&caller.snapshot, vault, title)
+        .items_named(&caller.snapshot, vault, title)
         .await?;
     if found.is_empty() && caller.retry_after_initial_sync().await? {
         found = caller
             .store()
             .await?
-            .items_titled(&caller.snapshot, vault, title)
+            .items_named(&caller.snapshot, vault, title)
             .await?;
     }
     if found.is_empty()
@@ -249,7 +251,12 @@ pub(super) async fn read(caller: &mut Caller, vault: VaultId, id: ItemId) -> Res
     Err(ApiError::not_found("item", id))
 }
 
-async fn version_of(caller: &Caller, vault: VaultId, id: ItemId, version: &str) -> Result<StoredItem, ApiError> {
+pub(super) async fn version_of(
+    caller: &Caller,
+    vault: VaultId,
+    id: ItemId,
+    version: &str,
+) -> Result<StoredItem, ApiError> {
     let number = version_number(version)?;
     let found = caller.store().await?.item_version(vault, id, number).await?;
     found.ok_or_else(|| ApiError::not_found(&format!("version {number} of item"), id))
@@ -261,11 +268,11 @@ pub(super) fn version_number(text: &str) -> Result<u32, ApiError> {
         .map_err(|_| ApiError::bad_request("version must be a number from the item's history"))
 }
 
-/// The id of the item with this id or title. A text in the form of an id is taken as an id, never as a title. A token without
+/// The id of the item with this id, title or path. A text in the form of an id is taken as an id, never as a title. A token without
 /// the right to read can't use titles, because the answer would tell it which titles exist.
 ///
 /// # Errors
-/// 400 if no item has this title, or several have it.
+/// 400 if no item has this title or path, or several have it.
 pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) -> Result<ItemId, ApiError> {
     if let Ok(id) = ItemId::parse(segment) {
         return Ok(id);
@@ -277,7 +284,7 @@ pub(super) async fn item_id(caller: &mut Caller, vault: VaultId, segment: &str) 
         [only] => Ok(only.id),
         [] => Err(ApiError::bad_request("Invalid Item UUID")),
         many => Err(ApiError::bad_request(format!(
-            "Invalid Item UUID: {} items have this title. Use the id of one of them",
+            "Invalid Item UUID: {} {SEVERAL_ITEMS}. Use the id of one of them",
             many.len()
         ))),
     }
@@ -349,7 +356,12 @@ pub(super) async fn delete(
     let entry = caller.writable(&vault, Action::Delete).await?;
     let vault = entry.vault.id;
     let item = item_id(&mut caller, vault, &item).await?;
-    caller.command(&Command::DeleteItem { vault, item }).await?;
+    let command = Command::DeleteItem {
+        vault,
+        item,
+        by: caller.editor(),
+    };
+    caller.command(Action::Delete, vault, &command).await?;
     caller.record_success(Action::Delete, vault, Some(item), None);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -391,7 +403,7 @@ async fn written(
         Command::CreateItem { input, .. } | Command::ReplaceItem { input, .. } => Some(input.clone()),
         _ => None,
     };
-    let CommandAnswer::Item { json: answer } = caller.command(&command).await? else {
+    let CommandAnswer::Item { json: answer } = caller.command(action, entry.vault.id, &command).await? else {
         return Err(ApiError::internal("sync answered a write without an item"));
     };
     let item = Item::from_json(answer.get().as_bytes());

@@ -1,14 +1,16 @@
 //! Which handler answers which path. One file a resource.
 
 mod activity;
-mod conditional;
+pub(crate) mod conditional;
 mod events;
 mod files;
 mod items;
+mod outline;
 mod path;
 mod query;
 mod resolve;
 mod status;
+mod tokens;
 mod vaults;
 mod versions;
 
@@ -19,7 +21,7 @@ use std::task::Poll;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use http::{HeaderValue, Method, StatusCode, header};
 use tracing::Instrument;
@@ -27,13 +29,21 @@ use tracing::Instrument;
 use crate::api::Api;
 use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::page;
 use crate::request_context::RequestContext;
 use crate::route::{ITEM, ITEMS};
 
 /// All routes. Each answers HEAD as it answers GET, without the body.
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/v1/activity", get(activity::list))
+    let page = if api.config.page {
+        page::router()
+            .route("/v1/tokens", get(tokens::list))
+            .route("/v1/tokens/self", get(tokens::own))
+            .route("/v1/tokens/{jti}", delete(tokens::revoke))
+    } else {
+        Router::new()
+    };
+    page.route("/v1/activity", get(activity::list))
         .route("/v1/events", get(events::stream))
         .route("/v1/vaults", get(vaults::list))
         .route("/v1/vaults/{vault}", get(vaults::one))
@@ -45,7 +55,12 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
                 .patch(items::patch)
                 .delete(items::delete),
         )
+        .route("/v1/vaults/{vault}/items/{item}/outline", get(outline::one))
         .route("/v1/vaults/{vault}/items/{item}/versions", get(versions::list))
+        .route(
+            "/v1/vaults/{vault}/items/{item}/versions/{version}/differences",
+            get(outline::differences),
+        )
         .route(
             "/v1/vaults/{vault}/items/{item}/versions/{version}/restore",
             post(versions::restore),

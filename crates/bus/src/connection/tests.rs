@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::*;
 
-fn key(n: u8) -> BusKey {
-    BusKey::from_bytes(&[n; 32])
+fn key(n: u8) -> BusKeys {
+    BusKeys::from_bytes(&[[n; 32]])
 }
 
-async fn both(a: BusKey, b: BusKey) -> (Result<Connection, HandshakeError>, Result<Connection, HandshakeError>) {
+async fn both(a: BusKeys, b: BusKeys) -> (Result<Connection, HandshakeError>, Result<Connection, HandshakeError>) {
     let (dialled, accepted) = duplex(64 * 1024);
     tokio::join!(Connection::connect(dialled, &a), Connection::accept(accepted, &b))
 }
@@ -80,6 +80,24 @@ async fn a_wrong_key_is_reported_on_both_sides() {
 }
 
 #[tokio::test]
+async fn sides_with_one_key_in_common_connect() {
+    let keys = |numbers: &[u8]| BusKeys::from_bytes(&numbers.iter().map(|n| [*n; 32]).collect::<Vec<_>>());
+    for (a, b) in [
+        ([2, 1].as_slice(), [1].as_slice()),
+        (&[1], &[2, 1]),
+        (&[2, 1], &[2]),
+        (&[2], &[2, 1]),
+        (&[2, 1], &[2, 1]),
+    ] {
+        let (dialling, accepting) = both(keys(a), keys(b)).await;
+        assert!(dialling.is_ok() && accepting.is_ok(), "{a:?} {b:?}");
+    }
+    let (dialling, accepting) = both(keys(&[2, 1]), keys(&[4, 3])).await;
+    assert!(matches!(dialling, Err(HandshakeError::Refused)));
+    assert!(matches!(accepting, Err(HandshakeError::WrongKey)));
+}
+
+#[tokio::test]
 async fn other_protocols_and_garbage_are_refused() {
     for garbage in [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
@@ -88,9 +106,12 @@ async fn other_protocols_and_garbage_are_refused() {
     ] {
         assert!(matches!(accept_of(garbage).await, Err(HandshakeError::NotBus)));
     }
+    // After as many attempts as a side may have keys.
     let record = [&[0, 48], [0x5A; 48].as_slice()].concat();
-    assert!(matches!(accept_of(&record).await, Err(HandshakeError::WrongKey)));
-    assert!(matches!(accept_of(&[0, 0]).await, Err(HandshakeError::WrongKey)));
+    for attempt in [record, vec![0, 0]] {
+        let refused = accept_of(&attempt.repeat(BusKeys::MAX)).await;
+        assert!(matches!(refused, Err(HandshakeError::WrongKey)));
+    }
 
     // The dialling side may reach another service, too.
     let (dialled, mut other) = duplex(64 * 1024);
@@ -204,12 +225,12 @@ async fn a_handshake_reads_a_bounded_number_of_bytes() {
     let mut sent = 0;
     while stranger.write_all(&[0x03; 64]).await.is_ok() {
         sent += 64;
-        assert!(sent < 4096, "the accepting side reads on and on");
+        assert!(sent < 4096 + 1024, "the accepting side reads on and on");
     }
     assert!(accepting.await.unwrap());
     let mut answer = Vec::new();
     let _ = stranger.read_to_end(&mut answer).await;
-    assert!(answer.len() <= 2, "a stranger learns nothing");
+    assert!(answer.len() <= 2 * BusKeys::MAX, "a stranger learns nothing");
 }
 
 proptest! {

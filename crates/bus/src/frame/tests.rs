@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 
 use super::*;
 use crate::handshake;
@@ -17,7 +17,7 @@ async fn direction(encrypted: bool) -> (Cipher, Cipher) {
     if !encrypted {
         return (Cipher::plain(), Cipher::plain());
     }
-    let key = BusKey::from_bytes(&[1; 32]);
+    let key = BusKeys::from_bytes(&[[1; 32]]);
     let (mut a, mut b) = tokio::io::duplex(4096);
     let (a, b) = tokio::join!(handshake::dial(&mut a, &key), handshake::accept(&mut b, &key));
     let ((write, _), (_, read)) = (Cipher::noise(a.unwrap()), Cipher::noise(b.unwrap()));

@@ -4,7 +4,7 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,14 +21,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MIN_UPTIME: Duration = Duration::from_secs(5);
 
 /// Dials `target` whenever there is no connection to it, until the receiver of `ready` is dropped.
-pub(super) async fn run(target: String, key: BusKey, ready: mpsc::Sender<Connection>) {
+pub(super) async fn run(target: String, key: BusKeys, ready: mpsc::Sender<Connection>) {
     tokio::select! {
         () = keep_connected(&target, &key, &ready) => {}
         () = ready.closed() => {}
     }
 }
 
-async fn keep_connected(target: &str, key: &BusKey, ready: &mpsc::Sender<Connection>) {
+async fn keep_connected(target: &str, key: &BusKeys, ready: &mpsc::Sender<Connection>) {
     let mut pauses = pauses();
     let mut log = Log::default();
     loop {
@@ -63,7 +63,7 @@ fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-async fn dial(target: &str, key: &BusKey) -> Result<Connection, DialError> {
+async fn dial(target: &str, key: &BusKeys) -> Result<Connection, DialError> {
     let connect = async { TcpStream::connect(&resolve(target).await?[..]).await };
     let stream = timeout(CONNECT_TIMEOUT, connect)
         .await

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use sidevault_net::without_ipv6;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -47,7 +47,7 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until the receiver of `ready` is dropped.
-pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<Connection>) {
+pub(super) async fn run(listener: TcpListener, key: BusKeys, ready: mpsc::Sender<Connection>) {
     let log = Arc::new(Log::default());
     let mut handshakes = Handshakes::default();
     loop {
@@ -74,7 +74,7 @@ pub(super) async fn run(listener: TcpListener, key: BusKey, ready: mpsc::Sender<
     }
 }
 
-async fn handshake(stream: TcpStream, remote: SocketAddr, key: BusKey, log: Arc<Log>) -> Option<Connection> {
+async fn handshake(stream: TcpStream, remote: SocketAddr, key: BusKeys, log: Arc<Log>) -> Option<Connection> {
     // An error shows again when the stream is used.
     let _ = stream.set_nodelay(true);
     match Connection::accept(stream, &key).await {

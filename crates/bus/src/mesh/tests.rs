@@ -16,8 +16,8 @@ use crate::peer::{self, Incoming, Peer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn key(n: u8) -> BusKey {
-    BusKey::from_bytes(&[n; 32])
+fn key(n: u8) -> BusKeys {
+    BusKeys::from_bytes(&[[n; 32]])
 }
 
 fn listening(n: u8, port: u16) -> (mpsc::Receiver<Connection>, SocketAddr) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sidevault_keys::BusKey;
+use sidevault_keys::BusKeys;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +17,7 @@ fn pair() -> (End, End) {
 
 /// Two encrypted ends, and the task that copies bytes between them. If it is aborted, the connection breaks.
 async fn wired() -> (End, End, tokio::task::JoinHandle<()>) {
-    let key = BusKey::from_bytes(&[1; 32]);
+    let key = BusKeys::from_bytes(&[[1; 32]]);
     let (a, mut a_wire) = duplex(64 * 1024);
     let (b, mut b_wire) = duplex(64 * 1024);
     let wire = tokio::spawn(async move {
@@ -241,7 +241,7 @@ async fn a_silent_link_is_kept_alive_by_pings() {
 
 #[tokio::test(start_paused = true)]
 async fn a_link_to_a_silent_side_ends_after_fifteen_seconds() {
-    let key = BusKey::from_bytes(&[1; 32]);
+    let key = BusKeys::from_bytes(&[[1; 32]]);
     let (a, mut a_wire) = duplex(64 * 1024);
     let (b, mut b_wire) = duplex(64 * 1024);
     // After the handshake, everything is swallowed while the streams stay open, as with a pulled cable.
@@ -311,7 +311,7 @@ async fn a_receiver_of_requests_keeps_the_link_without_its_peer() {
 
 #[tokio::test]
 async fn an_altered_record_ends_only_its_own_link() {
-    let key = BusKey::from_bytes(&[1; 32]);
+    let key = BusKeys::from_bytes(&[[1; 32]]);
     let (other, (_other_peer, from_other)) = {
         let (a, b) = pair();
         (a, b)

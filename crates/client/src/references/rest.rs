@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sidevault_model::filter::{fold, named};
-use sidevault_model::reference::{Found, Reference, Unresolved, UnresolvedKind, as_id, resolve};
-use sidevault_model::{File, Item, ItemId, Timestamp, Vault, VaultId};
-use zeroize::Zeroizing;
+use sidevault_model::filter::named;
+use sidevault_model::reference::{Found, Reference, Unresolved, UnresolvedKind, as_id, lower_id, resolve};
+use sidevault_model::{Item, ItemId, Timestamp, Vault, VaultId};
 
 use crate::client::Client;
 use crate::error::{ClientError, Kind};
@@ -37,9 +36,9 @@ impl Client {
         let mut groups: Vec<Group<'_>> = Vec::new();
         let mut numbers: HashMap<(VaultId, String), usize> = HashMap::new();
         for (place, reference) in references.iter().enumerate() {
-            match &vaults[&fold(&reference.vault)] {
+            match &vaults[&lower_id(&reference.vault)] {
                 Ok(vault) => {
-                    let number = *numbers.entry((*vault, fold(&reference.item))).or_insert_with(|| {
+                    let number = *numbers.entry((*vault, lower_id(&reference.item))).or_insert_with(|| {
                         groups.push(Group {
                             vault: *vault,
                             references: Vec::new(),
@@ -69,7 +68,8 @@ impl Client {
         all.ok_or(ClientError::Unexpected("no value for a reference"))
     }
 
-    /// The vaults that the references name, by their folded names or ids. An id is not looked up: the read of an item does that.
+    /// The vaults that the references name, by their names or ids. Names that differ only in case may be of two vaults. An id is
+    /// not looked up: the read of an item does that.
     async fn vaults_of(
         &self,
         references: &[Reference],
@@ -77,7 +77,7 @@ impl Client {
         let mut found = HashMap::new();
         let mut by_name: HashMap<String, &Reference> = HashMap::new();
         for reference in references {
-            let key = fold(&reference.vault);
+            let key = lower_id(&reference.vault);
             match as_id(&reference.vault).and_then(|id| VaultId::parse(id.as_str()).ok()) {
                 Some(id) => {
                     found.insert(key, Ok(id));
@@ -142,7 +142,7 @@ impl Client {
         for (place, reference) in group.references {
             let result = match resolve(reference, &item, Timestamp::now()) {
                 Ok(Found::Text(text)) => Ok(text.into()),
-                Ok(Found::Content(file)) => Ok(self.whole_file(&item, file).await?),
+                Ok(Found::Content(file)) => Ok(Secret(self.whole_file(&item, file).await?)),
                 Err(error) => Err(ReferenceError {
                     error,
                     vault: Some(item.vault),
@@ -219,15 +219,6 @@ impl Client {
             error: nothing,
             vault: None,
         }))
-    }
-
-    async fn whole_file(&self, item: &Item, file: &File) -> Result<Secret, ClientError> {
-        let mut content = self.file_content(item.vault, item.id, file.id, None).await?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(file.size).unwrap_or_default()));
-        while let Some(chunk) = content.next().await {
-            bytes.extend_from_slice(&chunk?);
-        }
-        Ok(Secret(bytes))
     }
 }
 

@@ -70,9 +70,46 @@ async fn sidevault_is_asked_once() {
 #[tokio::test]
 async fn another_server_is_asked_for_one_vault_and_one_item() {
     let server = connect().await;
-    let found = kinds(&server, &["op://homelab/wi-fi/password", "op://HOMELAB/Wi-Fi/nothing"]).await;
+    let found = kinds(&server, &["op://homelab/wi-fi/password", "op://homelab/wi-fi/nothing"]).await;
     assert_eq!(found, [Ok("s3cret".to_owned()), Err(UnresolvedKind::FieldNotFound)]);
     assert_eq!(server.seen().len(), 4, "{:?}", server.lines());
+}
+
+/// Two items, or vaults, may have names that differ only in case. Each is found by its exact name.
+#[tokio::test]
+async fn names_that_differ_only_in_case_are_not_confused() {
+    let server = Server::start(|seen, _| {
+        let path = seen.line.split(' ').nth(1).and_then(|path| path.split('?').next());
+        let item = |id: &str, title: &str, vault: &str| item_json(id, title, 1).replace(VAULT, vault);
+        let both = |vault: &str| json(&format!("[{},{}]", item(ITEM, "Dev", vault), item(OTHER, "dev", vault)));
+        let of = |vault: &str| format!("/v1/vaults/{vault}/items");
+        match path.unwrap_or_default() {
+            "/v1/vaults" => json(&format!("[{},{}]", vault_json(VAULT, "V"), vault_json(OTHER, "v"))),
+            path if path == of(VAULT) => both(VAULT),
+            path if path == of(OTHER) => both(OTHER),
+            path if path.starts_with(&of(VAULT)) || path.starts_with(&of(OTHER)) => {
+                let vault = if path.starts_with(&of(VAULT)) { VAULT } else { OTHER };
+                let id = if path.ends_with(ITEM) { ITEM } else { OTHER };
+                json(&item(id, if id == ITEM { "Dev" } else { "dev" }, vault))
+            }
+            _ => refuse(404, "not found"),
+        }
+    })
+    .await;
+    let texts = [
+        "op://V/Dev/password",
+        "op://V/dev/password",
+        "op://v/Dev/password",
+        "op://V/DEV/password",
+    ];
+    let results = server.client().resolve_references(&references(&texts)).await.unwrap();
+    assert!(results[..3].iter().all(Result::is_ok), "{results:?}");
+    let kind = results[3].as_ref().unwrap_err().error.kind;
+    assert_eq!(kind, UnresolvedKind::TooManyItems);
+    for path in [[VAULT, ITEM], [VAULT, OTHER], [OTHER, ITEM]] {
+        let line = format!("GET /v1/vaults/{}/items/{}", path[0], path[1]);
+        assert!(server.lines().contains(&line), "{line}: {:?}", server.lines());
+    }
 }
 
 #[tokio::test]

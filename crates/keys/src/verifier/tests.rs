@@ -385,23 +385,6 @@ fn signed_tokens_with_invalid_claims_are_refused() {
     }
 }
 
-#[test]
-fn a_second_issuer_can_be_accepted_beside_the_first() {
-    let (mut credentials, first) = Credentials::generate();
-    let (_, second) = Credentials::generate();
-    credentials.accept(&second);
-    credentials.accept(&second);
-    let verifier = Credentials::load(&credentials.to_json(None), None).unwrap().verifier();
-    assert_eq!(verifier.key_ids().collect::<Vec<_>>(), [first.kid(), second.kid()]);
-    for issuer in [first, second] {
-        let spec = TokenSpec {
-            name: "a".into(),
-            ..TokenSpec::default()
-        };
-        assert!(verifier.verify(&issuer.issue(&spec, NOW).unwrap().0, NOW).is_ok());
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

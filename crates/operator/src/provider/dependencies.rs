@@ -100,6 +100,18 @@ impl DependencyIndex {
             .collect()
     }
 
+    /// The ExternalSecrets that use an item or searched its vault, each with its store and the dependency.
+    pub(crate) fn users(&self, vault: VaultId, item: ItemId) -> Vec<(&ObjectKey, &ObjectKey, &Dependency)> {
+        let wanted = [Dependency::Item(vault, item), Dependency::Vault(vault)];
+        let found = self
+            .dependents
+            .iter()
+            .filter(|((_, dependency), _)| wanted.contains(dependency));
+        found
+            .flat_map(|((store, dependency), keys)| keys.iter().map(move |key| (key, store, dependency)))
+            .collect()
+    }
+
     /// The ExternalSecrets that looked for a title or an id in a vault and did not find exactly one item.
     pub(crate) fn of_absent(&self, store: &ObjectKey, vault: VaultId, title: &str) -> HashSet<ObjectKey> {
         let absent = Dependency::Absent(vault, title.to_owned());
@@ -159,6 +171,14 @@ mod tests {
         assert_eq!(index.of_item(&store, vault, a), HashSet::from([one.clone()]));
         assert_eq!(index.of_absent(&store, vault, "gone"), HashSet::from([two.clone()]));
         assert!(index.of_item(&other, vault, a).is_empty());
+        let users = |item| {
+            index
+                .users(vault, item)
+                .iter()
+                .map(|(key, ..)| (*key).clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!([users(a), users(b)], [vec![one.clone()], vec![two.clone()]]);
         index.set(&one, now, &dependencies(&[b], &[]));
         assert!(index.of_item(&store, vault, a).is_empty());
         assert_eq!(index.of_item(&store, vault, b).len(), 2);

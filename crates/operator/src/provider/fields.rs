@@ -2,47 +2,19 @@
 
 use std::collections::HashMap;
 
-use sidevault_model::{Category, Field, Item};
+use sidevault_model::{Field, Item, remote_ref};
 
 use super::ProviderError;
 use crate::values::Values;
-
-/// The label that an empty property stands for.
-pub(super) const DEFAULT_LABEL: &str = "password";
-
-/// What the property of a remote reference names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Property<'a> {
-    /// The label of a field.
-    Field(&'a str),
-    /// The name of a file.
-    File(&'a str),
-}
-
-/// Reads a property. `field/` and `file/` in front of it say which of the two it names; without a prefix a property
-/// names a file if the item is a document, and a field otherwise.
-pub(super) fn property<'a>(category: &Category, property: &'a str) -> Property<'a> {
-    if let Some(label) = property.strip_prefix("field/") {
-        Property::Field(label)
-    } else if let Some(name) = property.strip_prefix("file/") {
-        Property::File(name)
-    } else if *category == Category::Document {
-        Property::File(property)
-    } else {
-        Property::Field(property)
-    }
-}
 
 /// The value of the one field with this label; an empty label stands for `password`.
 ///
 /// # Errors
 /// [`ProviderError::Count`] unless exactly one field has the label, because any choice could be the wrong one.
 pub(super) fn field(item: &Item, label: &str) -> Result<Vec<u8>, ProviderError> {
-    let label = if label.is_empty() { DEFAULT_LABEL } else { label };
-    let mut fields = item.fields.iter().filter(|field| field.label == label);
-    match (fields.next(), fields.count()) {
-        (Some(field), 0) => Ok(field.value.clone().into_bytes()),
-        (first, others) => Err(not_one(item, label, usize::from(first.is_some()) + others)),
+    match remote_ref::only_field(item, label) {
+        Ok(field) => Ok(field.value.clone().into_bytes()),
+        Err(count) => Err(not_one(item, remote_ref::label(label), count)),
     }
 }
 
@@ -131,14 +103,6 @@ mod tests {
             "category": "SERVER", "fields": fields,
         }))
         .unwrap()
-    }
-
-    #[test]
-    fn a_prefix_says_whether_a_property_is_a_field_or_a_file() {
-        assert_eq!(property(&Category::Login, "user"), Property::Field("user"));
-        assert_eq!(property(&Category::Login, "file/a.pem"), Property::File("a.pem"));
-        assert_eq!(property(&Category::Document, "a.pem"), Property::File("a.pem"));
-        assert_eq!(property(&Category::Document, "field/note"), Property::Field("note"));
     }
 
     #[test]

@@ -16,7 +16,6 @@ use self::edit::{Withdrawal, new_item, update, withdraw};
 use super::session::ProviderSession;
 use super::{Freshness, ProviderError};
 
-pub(crate) use self::edit::label;
 pub(crate) use self::metadata::PutMetadata;
 
 const CREATE: &str = "error creating 1Password Item";

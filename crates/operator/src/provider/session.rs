@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use sidevault_go::regex::Regex;
 use sidevault_model::filter::fold;
+use sidevault_model::remote_ref::{self, Property};
 use sidevault_model::{Item, ItemId, Timestamp, VaultId};
 
 use super::dependencies::{Dependencies, Dependency};
-use super::fields::{self, Property};
+use super::fields;
 use super::{Connection, Freshness, ProviderError};
 use crate::types::{Find, OnePassword, RemoteRef};
 use crate::values::Values;
@@ -81,10 +82,10 @@ impl<'a> ProviderSession<'a> {
 
     async fn value(&mut self, reference: &RemoteRef) -> Result<Vec<u8>, ProviderError> {
         let item = self.item(reference).await?;
-        match fields::property(&item.category, &reference.property) {
+        match Property::parse(item.category, &reference.property) {
             Property::Field(label) => fields::field(&item, label),
             Property::File(name) => {
-                let file = item.files.iter().find(|file| name.is_empty() || file.name == name);
+                let file = remote_ref::files(&item, name).next();
                 let Some(file) = file else {
                     return Err(ProviderError::Count(format!(
                         "error finding 1Password Document: '{}', '{name}'",
@@ -102,11 +103,11 @@ impl<'a> ProviderSession<'a> {
 
     async fn values(&mut self, reference: &RemoteRef) -> Result<Values, ProviderError> {
         let item = self.item(reference).await?;
-        match fields::property(&item.category, &reference.property) {
+        match Property::parse(item.category, &reference.property) {
             Property::Field(label) => fields::fields(&item, label, |_| true),
             Property::File(name) => {
                 let mut values = Values::new();
-                for file in item.files.iter().filter(|file| name.is_empty() || file.name == name) {
+                for file in remote_ref::files(&item, name) {
                     let content = self
                         .connection
                         .file(item.vault, item.id, file.id, self.freshness)
@@ -133,11 +134,8 @@ impl<'a> ProviderSession<'a> {
             let vault = self.connection.vault(vault, self.freshness).await?;
             self.dependencies.insert(Dependency::Vault(vault));
             for summary in self.connection.list(vault, self.freshness).await?.iter() {
-                let chosen = match &find.tags {
-                    Some(tags) => tags.keys().all(|tag| summary.tags.contains(tag)),
-                    None => find.path.as_ref().is_none_or(|path| *path == summary.title),
-                };
-                if chosen {
+                let tags = find.tags.as_ref().map(|tags| tags.keys().map(String::as_str));
+                if remote_ref::find_selects(summary, tags, find.path.as_deref()) {
                     self.add(summary, pattern.as_ref(), &mut found).await?;
                 }
             }

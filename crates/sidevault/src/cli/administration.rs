@@ -195,9 +195,22 @@ pub(crate) enum Vault {
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sidevault doctor
+  sidevault doctor -f manifests/
+  sidevault doctor -f manifests/ --fix corrected/")]
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Check these manifests, or those in these directories, instead of the server
+    ///
+    /// With OP_CONNECT_HOST and OP_CONNECT_TOKEN, the vaults, items and fields that they name are looked up too.
+    #[arg(short, long = "file", value_name = "PATH", num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write the manifests that can be corrected into this directory
+    #[arg(long, value_name = "DIR", requires = "files")]
+    pub(crate) fix: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -13,13 +13,14 @@ use super::Place;
 pub(crate) struct Backup {
     #[command(subcommand)]
     pub(crate) command: Option<BackupCommand>,
-    /// Where to: a directory, which gets a file sidevault-TIME-CHANGE.sqlite; the path of a new file; or - for standard output
+    /// Where to: a directory or s3://BUCKET/PREFIX, which gets a file sidevault-TIME-CHANGE.sqlite; the path of a new file; or - for
+    /// standard output
     #[arg(long, value_name = "PATH", required = true)]
     pub(crate) to: Option<PathBuf>,
     /// Encrypt the backup so that this age key can decrypt it (age1...); may be given more than once
     #[arg(long = "age-recipient", value_name = "RECIPIENT")]
     pub(crate) recipients: Vec<Recipient>,
-    /// Then delete older backups in the directory: keep the newest of each of the last 7 days, 4 weeks and 12 months, for
+    /// Then delete older backups in the directory or bucket: keep the newest of each of the last 7 days, 4 weeks and 12 months, for
     /// example
     #[arg(long, value_name = "7d,4w,12m")]
     pub(crate) keep: Option<Retention>,
@@ -34,7 +35,7 @@ pub(crate) enum BackupCommand {
     ///
     /// Without the credentials file, the rows are compared but not decrypted.
     Verify {
-        /// The backup, or a directory: then its newest backup
+        /// The backup, or a directory or s3://BUCKET/PREFIX: then the newest backup in it
         #[arg(value_name = "PATH")]
         from: PathBuf,
         /// The age keys for an encrypted backup [default: SOPS_AGE_KEY_FILE]
@@ -43,12 +44,20 @@ pub(crate) enum BackupCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// List the backups in a directory or bucket, oldest first
+    List {
+        /// The directory, or s3://BUCKET/PREFIX
+        #[arg(value_name = "PATH")]
+        from: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// The backup, or a directory: then its newest backup
+    /// The backup, or a directory or s3://BUCKET/PREFIX: then the newest backup in it
     #[arg(value_name = "PATH")]
     pub(crate) from: PathBuf,
     /// Move a store that is there already aside, instead of refusing

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::server::{Directory, directory};
 use crate::fields::FieldText;
 use crate::server::Connection;
 
@@ -77,6 +78,13 @@ pub(crate) enum ItemCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what uses an item: what breaks if its values change
+    ///
+    /// Names the ExternalSecrets that read the item, the Secrets made of it and the workloads that use these, the PushSecrets, the
+    /// tokens that read it, and the files it comes from. The command never prints a value. kubectl reads the cluster, with the rights of
+    /// KUBECONFIG. The exit status is 0 only if everything that was asked for could be looked at.
+    #[command(after_help = USES_HELP)]
+    Uses(ItemUses),
     /// Make a new version with the content of an earlier one
     Restore {
         /// The item's title or id
@@ -103,6 +111,55 @@ Fields:
   label[delete]=           edit only: removes the field
 Other users of this machine can see values on the command line. They can't see those of `-`,
 `@file` and --from-file.";
+
+const USES_HELP: &str = "\
+Examples:
+  sidevault item uses apps/db
+  sidevault item uses apps/db -n web --json
+  kubectl port-forward -n external-secrets deploy/external-secrets 8090:8080 &
+  sidevault item uses apps/db --operator http://localhost:8090 --operator-token-file <(kubectl create token me)
+  sidevault item uses infra/plex/secret --no-cluster --dir ./cluster
+
+A value in a Pod's environment changes when the Pod is started again; a value in a volume changes by itself.
+The operator restarts workloads if it is told to (operator.1password.io/auto-restart).";
+
+/// Arguments of `item uses`.
+#[derive(Debug, Args)]
+pub(crate) struct ItemUses {
+    /// The item, as VAULT/ITEM: names or ids
+    #[arg(value_name = "VAULT/ITEM")]
+    pub(crate) item: String,
+    /// Look at this namespace of the cluster only
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "no_cluster")]
+    pub(crate) namespace: Option<String>,
+    /// The context of KUBECONFIG that names the cluster [default: the current one]
+    #[arg(long, value_name = "CONTEXT", conflicts_with = "no_cluster")]
+    pub(crate) context: Option<String>,
+    /// Also ask the operator which ExternalSecrets have read the item, at this address of its metrics
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "no_cluster",
+        requires = "operator_token_file"
+    )]
+    pub(crate) operator: Option<String>,
+    /// A file with a token of a Kubernetes account that may list all ExternalSecrets, which the operator asks for
+    #[arg(long, value_name = "FILE", requires = "operator")]
+    pub(crate) operator_token_file: Option<PathBuf>,
+    /// Look at no cluster
+    #[arg(long)]
+    pub(crate) no_cluster: bool,
+    /// Look for the item in the files of this directory, as a source reads them; may be given more than once. NAME is the vault of
+    /// the files at its top
+    #[arg(long = "dir", value_name = "[NAME=]DIR", value_parser = directory)]
+    pub(crate) directories: Vec<Directory>,
+    /// A file of age keys that open the files, besides those that `sops` finds; may be given more than once
+    #[arg(long = "age-key-file", value_name = "FILE", requires = "directories")]
+    pub(crate) age_key_files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Arguments of `item list`.
 #[derive(Debug, Args)]

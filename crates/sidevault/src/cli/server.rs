@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use sidevault_sync::DirectorySource;
-use sidevault_sync::backup::{BackupSchedule, Recipient, Retention};
+use sidevault_sync::backup::{BackupError, BackupSchedule, Place, Recipient, Retention};
 
 use crate::duration;
-
+use crate::environment::Environment;
 use crate::exit::Failure;
+use crate::recovery::Sharing;
 
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
@@ -19,6 +20,9 @@ pub(crate) struct Quickstart {
     /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
     #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
     pub(crate) dirs: Vec<Directory>,
+    /// Let clients change the files in --dir over the API
+    #[arg(long, requires = "dirs", conflicts_with = "repositories")]
+    pub(crate) writable: bool,
     /// Serve the files of this Git repository, and follow it; may be given more than once. NAME is the vault of the files at
     /// the top; the default is the repository's name. REF is a branch, a tag or a commit, PATH a directory of the repository
     #[arg(long = "git", value_name = "[NAME=]URL[#REF[:PATH]]", value_parser = repository)]
@@ -56,6 +60,59 @@ pub(crate) struct Quickstart {
     pub(crate) token_out: Option<PathBuf>,
 }
 
+/// The commands of `source`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Source {
+    /// Show what the files of a directory would become
+    ///
+    /// Reads the directory as sync would, and writes nothing: a table of files, vaults, titles and labels, never values; then what is left
+    /// out and by which rule, titles that several items have, files of Flux, Kustomize and others that say
+    /// how secrets are used, plaintext that looks like a secret in a tree whose secrets are encrypted, and files that can't be served, each with the reason.
+    Preview {
+        /// The directory; NAME is the vault of the files at its top. With --config: a source, or a source and another directory for it
+        #[arg(value_name = "[NAME=]DIR", value_parser = directory)]
+        directory: Directory,
+        /// Read the directory with the settings of a source in this sources file. The argument is then NAME, the source's name, or
+        /// NAME=DIR, which reads DIR in place of the source's directory
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// A file of age keys that open the files, besides those that `sops` finds; may be given more than once
+        #[arg(long = "age-key-file", value_name = "FILE")]
+        age_key_files: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Exit with 7 if a file can't be served, several items have one title, or plaintext looks like a secret
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+/// The commands of `sops`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sops {
+    /// Check that files are encrypted as `.sops.yaml` says
+    ///
+    /// Shows to which keys each encrypted file is encrypted, without decrypting anything, and compares files with the creation rules of
+    /// the nearest `.sops.yaml` at or above them. The exit status is 7 if a file should be encrypted and is plaintext, an encrypted file
+    /// has values that someone added in plaintext, its keys or its rule are not those of `.sops.yaml`, or it is damaged.
+    #[command(after_help = SOPS_CHECK_EXAMPLES)]
+    Check {
+        /// Directories and files. Of a directory, files that `.gitignore` names are left out
+        #[arg(value_name = "PATH", default_value = ".")]
+        paths: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+const SOPS_CHECK_EXAMPLES: &str = "\
+Examples:
+  sidevault sops check
+  sidevault sops check kubernetes/apps --json
+  git diff --cached --name-only -z | xargs -0r sidevault sops check     # before a commit";
+
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -65,6 +122,12 @@ pub(crate) struct Init {
     /// Lock the credentials with the passphrase in this file
     #[arg(long, value_name = "FILE", env = "SIDEVAULT_PASSPHRASE_FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Also write recovery.age, a copy of both files that this age recipient (age1…) can decrypt; may be given more than once
+    #[arg(long = "recovery", value_name = "RECIPIENT", value_parser = super::age_recipient)]
+    pub(crate) recovery: Vec<age::x25519::Recipient>,
+    /// Also write recovery.age, and print N shares, of which any K together decrypt it
+    #[arg(long, value_name = "K/N")]
+    pub(crate) recovery_shares: Option<Sharing>,
 }
 
 /// Arguments of `sync`.
@@ -93,8 +156,8 @@ pub(crate) struct Sync {
     /// Make local vaults even on a disk that is lost with the Pod
     #[arg(long)]
     pub(crate) allow_ephemeral: bool,
-    /// Make backups in this directory, as `sidevault backup` does
-    #[arg(long, value_name = "DIR")]
+    /// Make backups in this directory, or in s3://BUCKET/PREFIX, as `sidevault backup` does
+    #[arg(long, value_name = "PATH")]
     pub(crate) backup_to: Option<PathBuf>,
     /// The time from one backup to the next: 15m, 1h, 1d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = backup_interval)]
@@ -108,14 +171,16 @@ pub(crate) struct Sync {
 }
 
 impl Sync {
-    /// When and where backups are made. None without a directory.
-    pub(crate) fn backup(&self) -> Option<BackupSchedule> {
-        Some(BackupSchedule {
-            directory: self.backup_to.clone()?,
+    /// When and where backups are made. None without a place. `data` is the data directory.
+    pub(crate) fn backup(&self, data: &Path, environment: &Environment) -> Result<Option<BackupSchedule>, BackupError> {
+        let Some(to) = &self.backup_to else { return Ok(None) };
+        let variable = |name: &str| environment.get(name).map(str::to_owned);
+        Ok(Some(BackupSchedule {
+            place: Place::of(to, data, &variable)?,
             every: self.backup_every,
             keep: self.backup_keep,
             recipients: self.backup_age_recipients.clone(),
-        })
+        }))
     }
 }
 
@@ -150,7 +215,7 @@ impl Directory {
 }
 
 /// Reads `[NAME=]PATH`. A path that exists is taken whole, so that a directory may have `=` in its name.
-fn directory(text: &str) -> Result<Directory, &'static str> {
+pub(super) fn directory(text: &str) -> Result<Directory, &'static str> {
     let whole = || Directory {
         name: None,
         path: PathBuf::from(text),
@@ -158,7 +223,7 @@ fn directory(text: &str) -> Result<Directory, &'static str> {
     match text.split_once('=') {
         Some((name, path)) if !name.contains('/') && !PathBuf::from(text).is_dir() => {
             if name.trim().is_empty() || path.is_empty() {
-                return Err("write a path, or the vault's name, `=` and the path: --dir git=./secrets");
+                return Err("write a path, or the vault's name, `=` and the path: git=./secrets");
             }
             Ok(Directory {
                 name: Some(name.to_owned()),

@@ -33,6 +33,7 @@ pub(crate) async fn run(environment: &Environment) -> Result<(), Failure> {
         sync_timeout: settings.sync_timeout,
         inline_file_bytes: settings.inline_file_bytes,
         health_details: settings.health_details,
+        page: settings.page,
         reader: ReaderOptions {
             connections: settings.store_connections,
             replica: settings.replica,

@@ -1,8 +1,12 @@
 //! `sidevault doctor`: checks what usually goes wrong with a server, and says what to do about it.
 
+mod backups;
 mod keys;
 mod local;
+mod manifests;
 mod remote;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -31,6 +35,16 @@ struct Finding {
     /// What to do: a command, or a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
+    /// The line of a manifest.
+    #[serde(flatten)]
+    place: Option<Place>,
+}
+
+/// A line of a file, counted from 1.
+#[derive(Debug, PartialEq, Serialize)]
+struct Place {
+    file: PathBuf,
+    line: usize,
 }
 
 /// The findings so far.
@@ -56,6 +70,7 @@ impl Findings {
             level,
             cause,
             fix,
+            place: None,
         });
     }
 
@@ -112,6 +127,10 @@ impl Advice {
 }
 
 pub(crate) async fn run(arguments: &cli::Doctor, environment: &Environment) -> Result<(), Failure> {
+    if !arguments.files.is_empty() {
+        let (files, fix) = (&arguments.files, arguments.fix.as_deref());
+        return manifests::run(files, fix, arguments.json, environment).await;
+    }
     let installation = Installation::find(&arguments.place, environment);
     let advice = Advice::new(&installation, environment);
     let mut findings = Findings::default();
@@ -156,10 +175,14 @@ fn report(findings: &Findings, json: bool) -> Result<(), Failure> {
                 Level::Warn => output::styled("warn", "33"),
                 Level::Fail => output::styled("FAIL", "31"),
             };
+            let place = finding.place.as_ref();
+            let place = place.map_or_else(String::new, |place| {
+                format!("{}:{}: ", place.file.display(), place.line)
+            });
             output::line(&format!(
                 "{level}  {:<12} {}",
                 finding.check,
-                sidevault_model::printable(&finding.cause)
+                sidevault_model::printable(&format!("{place}{}", finding.cause))
             ))?;
             if let Some(fix) = &finding.fix {
                 output::line(&format!("      {:<12} -> {}", "", sidevault_model::printable(fix)))?;

@@ -1,6 +1,5 @@
 //! `sidevault document`: the files of items.
 
-use sidevault_client::Client;
 use sidevault_model::{File, FileId, Item};
 
 use crate::cli::{self, DocumentCommand};
@@ -18,9 +17,8 @@ pub(crate) async fn run(arguments: cli::Document, environment: &Environment) -> 
     } = arguments.command;
     let found = server.item(&vault.vault, &item).await?;
     let file = choose(&found, file.as_deref())?;
-    let content = content(&server.client, &found, file)
-        .await
-        .map_err(|error| server.failure(error))?;
+    let content = server.client.whole_file(&found, file).await;
+    let content = content.map_err(|error| server.failure(error))?;
     super::read::write(&output, &content, false)
 }
 
@@ -48,14 +46,4 @@ fn choose<'a>(item: &'a Item, name: Option<&str>) -> Result<&'a File, Failure> {
             names.join(", ")
         ))),
     }
-}
-
-/// The whole content of a file.
-pub(crate) async fn content(
-    client: &Client,
-    item: &Item,
-    file: &File,
-) -> Result<Vec<u8>, sidevault_client::ClientError> {
-    let content = client.file_content(item.vault, item.id, file.id, None).await?;
-    content.read_to_end(usize::MAX).await
 }

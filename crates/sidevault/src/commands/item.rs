@@ -2,12 +2,12 @@
 
 pub(crate) mod edit;
 pub(crate) mod show;
+mod uses;
 
-use std::io::Read as _;
 use std::path::Path;
 
 use sidevault_client::Filter;
-use sidevault_model::{Category, Item, ItemInput, Section, SectionInput, UrlInput};
+use sidevault_model::{Category, Item, ItemInput, SectionInput, UrlInput};
 
 use crate::cli::{self, ItemCreate, ItemList};
 use crate::environment::Environment;
@@ -18,7 +18,7 @@ use crate::output::{self, Table};
 use crate::server::Server;
 
 /// The largest item that is read from a file or from standard input, in bytes: more than any server takes.
-const MAX_ITEM_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_ITEM_BYTES: u64 = 32 << 20;
 
 /// Runs one of the sub-commands.
 pub(crate) async fn run(arguments: cli::Item, environment: &Environment) -> Result<(), Failure> {
@@ -62,6 +62,7 @@ pub(crate) async fn run(arguments: cli::Item, environment: &Environment) -> Resu
             output::line(&format!("deleted {} {title}", found.id))
         }
         cli::ItemCommand::History { item, vault, json } => history(&server, &vault.vault, &item, json).await,
+        cli::ItemCommand::Uses(arguments) => uses::run(&server, &arguments, environment).await,
         cli::ItemCommand::Restore { item, vault, version } => {
             let found = server.item(&vault.vault, &item).await?;
             let restored = server.client.restore(found.vault, found.id, version).await;
@@ -147,7 +148,10 @@ async fn create(server: &Server, arguments: ItemCreate) -> Result<(), Failure> {
         Some(path) => read_item(path)?,
         None => ItemInput::default(),
     };
-    let fields = fields::read(&arguments.fields, is_stdin(arguments.from_file.as_deref()))?;
+    let fields = fields::read(
+        &arguments.fields,
+        arguments.from_file.as_deref().is_some_and(input::is_stdin),
+    )?;
     if fields.iter().any(|field| field.content == Content::Deleted) {
         return Err(Failure::Usage(
             "[delete] is for `item edit`: a new item has no field to remove".to_owned(),
@@ -220,12 +224,6 @@ fn new_section(label: &str) -> SectionInput {
     }
 }
 
-/// The label of a field's section, empty for a field outside any section.
-pub(crate) fn section_label<'a>(sections: &'a [Section], id: Option<&str>) -> &'a str {
-    let section = sections.iter().find(|section| Some(section.id.as_str()) == id);
-    section.map_or("", |section| section.label.as_str())
-}
-
 /// Prints the changed item: one line, or JSON.
 fn written(item: &Item, what: &str, json: bool) -> Result<(), Failure> {
     if json {
@@ -239,21 +237,7 @@ fn written(item: &Item, what: &str, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// Whether `--from-file` reads standard input.
-fn is_stdin(path: Option<&Path>) -> bool {
-    path.is_some_and(|path| path.as_os_str() == "-")
-}
-
 fn read_item(path: &Path) -> Result<ItemInput, Failure> {
-    let (name, read) = if is_stdin(Some(path)) {
-        let read = input::all_of_stdin("an item as JSON", MAX_ITEM_BYTES);
-        ("standard input".to_owned(), read)
-    } else {
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path);
-        let read = file.and_then(|file| file.take(MAX_ITEM_BYTES).read_to_end(&mut bytes));
-        (path.display().to_string(), read.map(|_| bytes))
-    };
-    let bytes = read.map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+    let (name, bytes) = input::file_or_stdin(Some(path), "an item as JSON", MAX_ITEM_BYTES)?;
     ItemInput::from_json(&bytes).map_err(|invalid| Failure::Usage(format!("{name}: {invalid}")))
 }

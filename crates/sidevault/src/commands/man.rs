@@ -1,5 +1,7 @@
 //! `sidevault man`: manual pages, generated from the command line's declaration, and sections that it does not know.
 
+mod examples;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -131,21 +133,24 @@ fn write_pages(cli: clap::Command, dir: &Path) -> io::Result<()> {
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().cloned());
         let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-        std::fs::write(dir.join(format!("{name}.1")), command_page(command)?)?;
+        std::fs::write(dir.join(format!("{name}.1")), command_page(&name, command)?)?;
     }
     Ok(())
 }
 
 /// The page of a command. Its status and its environment are those of the whole program.
-fn command_page(command: clap::Command) -> io::Result<Vec<u8>> {
+fn command_page(name: &str, command: clap::Command) -> io::Result<Vec<u8>> {
     let mut page = render(&Man::new(command))?;
-    for part in [
+    let mut parts = vec![
         section("ENVIRONMENT", &ENVIRONMENT),
         section("FILES", &FILES),
         section("EXIT STATUS", &EXIT_STATUS),
-    ] {
-        page.extend(part.into_bytes());
+    ];
+    let examples = examples::of(name);
+    if !examples.is_empty() {
+        parts.push(section("EXAMPLES", examples));
     }
+    page.extend(parts.concat().into_bytes());
     Ok(page)
 }
 
@@ -204,6 +209,52 @@ mod tests {
             assert_eq!(page.matches(&format!(".SH \"{title}\"\n")).count(), 1, "{title}");
         }
         assert!(!page.contains("EXTRA") && page.contains("OP_CONNECT_TOKEN"), "{page}");
+    }
+
+    /// The page of each command, by its name.
+    fn pages() -> Vec<(String, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        run(Some(dir.path())).unwrap();
+        let entries = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let page = |path: std::path::PathBuf| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        };
+        entries.map(page).collect()
+    }
+
+    #[test]
+    fn each_command_has_a_page_with_environment_files_status_and_examples() {
+        let pages = pages();
+        assert!(pages.len() > 50, "{} pages", pages.len());
+        for (name, page) in &pages {
+            for title in ["ENVIRONMENT", "FILES", "EXIT STATUS", "EXAMPLES"] {
+                let count = page.matches(&format!(".SH \"{title}\"\n")).count()
+                    + page.matches(&format!(".SH {title}\n")).count();
+                assert_eq!(count, 1, "{name}: {title}");
+            }
+        }
+        for (name, _) in examples::EXAMPLES {
+            assert!(pages.iter().any(|(page, _)| page == name), "there is no command {name}");
+        }
+    }
+
+    #[test]
+    fn the_examples_are_command_lines_of_their_command() {
+        for (name, examples) in examples::EXAMPLES {
+            for (line, _) in *examples {
+                let words: Vec<&str> = line.split(' ').collect();
+                let command = name.replace('-', " ");
+                assert!(
+                    line == &command || line.starts_with(&format!("{command} ")),
+                    "{name}: {line}"
+                );
+                let parsed = <Cli as clap::Parser>::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::installation::{CREDENTIALS_FILE, ISSUER_FILE, Installation, TOKEN_FILE, URL_FILE, quickstart_directory};
 use crate::listening;
-use crate::settings::{health_details, low_disk, revoked_file};
+use crate::settings::{health_details, low_disk, revoked_file, switch};
 use crate::signals::stop_token;
 use keys::Keys;
 
@@ -65,6 +65,7 @@ pub(crate) async fn run(arguments: cli::Quickstart, environment: &Environment) -
         low_disk: low_disk(environment)?,
         revoked: revoked(revoked_file(environment, &credentials.to_string_lossy()))?,
         health_details: health_details(environment)?,
+        page: switch(environment, "SIDEVAULT_UI", true)?,
     };
     let locals = config.local_vaults.clone();
     let started = Server::start(home.path(), &keys, config, settings).await;
@@ -203,7 +204,9 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
                 directory.path.display()
             )));
         }
-        add_directory(&mut config, directory.source(&arguments.age_key_files))?;
+        let mut source = directory.source(&arguments.age_key_files);
+        source.writable = arguments.writable;
+        add_directory(&mut config, source)?;
     }
     for repository in &arguments.repositories {
         let source = repository.source(arguments.git_token_file.as_deref(), &arguments.age_key_files)?;
@@ -297,6 +300,7 @@ struct ServerSettings {
     low_disk: LowDisk,
     revoked: Revoked,
     health_details: bool,
+    page: bool,
 }
 
 /// An api and a sync, linked in memory.
@@ -306,6 +310,7 @@ struct Server {
     sync: Running,
     api_task: tokio::task::JoinHandle<()>,
     stop_links: CancellationToken,
+    has_page: bool,
 }
 
 impl Server {
@@ -325,12 +330,14 @@ impl Server {
         };
         let sync = start(options).await?;
         let link = Arc::new(SyncLink::default());
+        let has_page = settings.page;
         let api = Api::new(
             ApiConfig {
                 database: Database::Sqlite(data.to_owned()),
                 sync_timeout: Duration::from_secs(10),
                 inline_file_bytes: 100 * 1024,
                 health_details: settings.health_details,
+                page: settings.page,
                 reader: ReaderOptions::default(),
             },
             &keys.credentials,
@@ -350,6 +357,7 @@ impl Server {
             sync,
             api_task,
             stop_links,
+            has_page,
         })
     }
 
@@ -397,7 +405,12 @@ impl Server {
             std::fs::write(home.path().join(URL_FILE), url)?;
         }
         let data = (home.path(), home.lifetime());
-        Ok(ready::Ready::new(url, &token, &vaults, data, keys.are_new, sample))
+        let ready = ready::Ready::new(url, &token, &vaults, data, keys.are_new, sample);
+        let ready = ready.with_writable_files(arguments.writable);
+        Ok(match self.has_page {
+            true => ready.with_page(&self.api.invite(token.jwt.clone())),
+            false => ready,
+        })
     }
 
     /// Refuses a source that can't be served at all: a vault of the same name would answer in its place. A store that can't

@@ -1,18 +1,19 @@
 //! `sidevault run`: a command with the values of secret references in its environment.
 
 use crate::cli::Run;
-use crate::environment::Environment;
+use crate::environment::{Environment, variables_of_process};
 use crate::exit::Failure;
 use crate::secrets::Secrets;
 use crate::secrets::child::Program;
 use crate::secrets::mask::Values;
-use crate::secrets::variables::{Flaw, Variables, inherited};
+use crate::secrets::variables::{Flaw, Variables};
 
 /// What stands for a value in the command's output.
 const MASK: &str = "<concealed by Sidevault>";
 
 pub(crate) async fn run(arguments: Run, environment: &Environment) -> Result<(), Failure> {
-    let variables = Variables::read(&inherited(), &arguments.env_files).map_err(|flaw| match flaw {
+    let inherited: Vec<(String, String)> = variables_of_process().collect();
+    let variables = Variables::read(&inherited, &arguments.env_files).map_err(|flaw| match flaw {
         Flaw::File { .. } => Failure::Failed(flaw.to_string()),
         Flaw::Reference(_) => Failure::Usage(flaw.to_string()),
     })?;

@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: cli::Sync, environment: &Environment) -> Resu
     let settings = Settings::read(environment, Role::Sync)?;
     let stop = stop_token()?;
     let credentials = load_credentials(&settings.session, settings.passphrase_file.as_deref())?;
-    let backup = arguments.backup();
+    let backup = arguments.backup(&settings.data, environment)?;
     let mut config = match arguments.config.or(settings.sync_config) {
         Some(path) => Config::load(&path)?,
         None => Config::default(),

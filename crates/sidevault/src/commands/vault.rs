@@ -46,6 +46,7 @@ pub(crate) async fn run(command: cli::Vault, environment: &Environment) -> Resul
             let command = Command::CreateVault {
                 name,
                 description,
+                id: None,
                 allow_ephemeral,
             };
             let answer = admin::command(&installation, &credentials, command).await?;
@@ -209,7 +210,7 @@ fn list(rows: &[Row], json: bool) -> Result<(), Failure> {
     for row in rows {
         let source = match row.source.as_str() {
             LOCAL_SOURCE => LOCAL_SOURCE.to_owned(),
-            directory => format!("{directory} (read-only)"),
+            directory => format!("{directory} (files)"),
         };
         table.row([
             row.id.to_string(),

@@ -1,7 +1,7 @@
 use sidevault_client::ClientError;
 use sidevault_keys::{CredentialsError, IssueError};
 use sidevault_store::{CommandRefusal, FailureKind, StoreError};
-use sidevault_sync::backup::BackupError;
+use sidevault_sync::backup::{BackupError, RemoteFault};
 use sidevault_sync::{ConfigError, SyncError};
 
 use super::Failure;
@@ -79,7 +79,7 @@ impl From<CommandRefusal> for Failure {
             FailureKind::Invalid => Self::Usage(refusal.message),
             FailureKind::NotFound => Self::NotFound(refusal.message),
             FailureKind::ReadOnly => Self::Denied(refusal.message),
-            FailureKind::Exists => Self::Conflict(refusal.message),
+            FailureKind::Exists | FailureKind::Conflict => Self::Conflict(refusal.message),
             FailureKind::Ephemeral => Self::Config(refusal.message),
             FailureKind::Standby | FailureKind::Unavailable => Self::Unreachable(refusal.message),
             FailureKind::Internal => Self::Failed(refusal.message),
@@ -109,6 +109,13 @@ impl From<BackupError> for Failure {
             BackupError::Store(error) => error.into(),
             BackupError::Exists(_) => Self::Conflict(message),
             BackupError::Decrypt { .. } => Self::Integrity(message),
+            BackupError::Settings(_) => Self::Config(message),
+            BackupError::Remote { kind, .. } => match kind {
+                RemoteFault::Missing => Self::NotFound(message),
+                RemoteFault::Denied => Self::Denied(message),
+                RemoteFault::Unreachable => Self::Unreachable(message),
+                RemoteFault::Other => Self::Failed(message),
+            },
             BackupError::Io { .. } => Self::Failed(message),
         }
     }

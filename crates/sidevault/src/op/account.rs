@@ -43,14 +43,13 @@ pub(super) fn list(call: &Call<'_>) -> Result<(), End> {
     if call.wants_json()? {
         return print_json(&host.iter().map(|host| entry(host)).collect());
     }
-    let rows: Vec<Vec<String>> = host
-        .iter()
-        .map(|host| vec![host.clone(), String::new(), USER.to_owned()])
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
+    match host {
+        Some(host) => print(&people::table(
+            ["URL", "EMAIL", "USER ID"],
+            [[host, String::new(), USER.to_owned()]],
+        )),
+        None => Ok(()),
     }
-    print(&people::table(&["URL", "EMAIL", "USER ID"], &rows))
 }
 
 pub(super) async fn get(call: &Call<'_>) -> Result<(), End> {

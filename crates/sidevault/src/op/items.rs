@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 use sidevault_client::Filter;
-use sidevault_model::{Category, Field, Item, printable};
+use sidevault_model::{Category, Field, Item, Vault, printable};
 
-use crate::commands::document::content;
-use crate::commands::item::{category_word, show};
+use crate::commands::item::{MAX_ITEM_BYTES, category_word, show};
 use crate::fields::FieldName;
 
 use super::session::{Located, Session};
@@ -18,7 +17,7 @@ pub(super) async fn get(call: &Call<'_>, item: &str) -> Result<(), End> {
         let located = session.item(item, call.line.value("vault")).await?;
         return show_item(call, &located);
     }
-    for (item, vault) in listed(&references::stdin()?)? {
+    for (item, vault) in listed(&references::stdin(MAX_ITEM_BYTES)?)? {
         let vault = vault.as_deref().or(call.line.value("vault"));
         let located = session.item(&item, vault).await?;
         show_item(call, &located)?;
@@ -165,18 +164,18 @@ async fn show_list(call: &Call<'_>, conditions: Vec<String>, documents: bool) ->
     if call.wants_json()? {
         return print_json(&found.iter().map(|(item, vault)| json::summary(item, vault)).collect());
     }
-    let rows: Vec<Vec<String>> = found
-        .iter()
-        .map(|(item, vault)| {
-            vec![
-                item.id.to_string(),
-                item.title.clone(),
-                vault.name.clone(),
-                people::ago(item.updated_at),
-            ]
-        })
-        .collect();
-    print(&people::table(&["ID", "TITLE", "VAULT", "EDITED"], &rows))
+    let row = |(item, vault): (Item, Vault)| {
+        [
+            item.id.to_string(),
+            item.title,
+            vault.name,
+            people::ago(item.updated_at),
+        ]
+    };
+    print(&people::table(
+        ["ID", "TITLE", "VAULT", "EDITED"],
+        found.into_iter().map(row),
+    ))
 }
 
 /// `op document get ITEM`: the content of its first file.
@@ -189,6 +188,6 @@ pub(super) async fn document(call: &Call<'_>, item: &str) -> Result<(), End> {
             printable(&item.title)
         ))
     })?;
-    let content = content(&session.client, &item, file).await?;
+    let content = session.client.whole_file(&item, file).await?;
     references::write(references::output_file(call)?, &content)
 }

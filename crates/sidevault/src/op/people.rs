@@ -2,8 +2,8 @@
 
 use sidevault_model::{Field, Item, Timestamp, Vault, printable};
 
-use crate::commands::item::section_label;
-use crate::commands::item::show::is_concealed;
+use crate::commands::item::show::{is_concealed, section_of};
+use crate::output::Table;
 
 /// What stands for a concealed value without `--reveal`.
 pub(super) fn hidden(item: &Item) -> String {
@@ -54,7 +54,7 @@ pub(super) fn item(item: &Item, vault: &Vault, reveal: bool) -> String {
         if index == 0 && id.is_none() {
             text.push_str("Fields:\n");
         } else if section != id {
-            text.push_str(&format!("Section {}\n", printable(section_label(&item.sections, id))));
+            text.push_str(&format!("Section {}\n", printable(section_of(item, field))));
         }
         section = id;
         let label = format!("{}:", printable(&field.label));
@@ -86,30 +86,13 @@ pub(super) fn item(item: &Item, vault: &Vault, reveal: bool) -> String {
     text
 }
 
-/// Columns under a heading; three spaces stand between them.
-pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| printable(cell)).collect())
-        .collect();
-    let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
-    let widths: Vec<usize> = (0..heading.len())
-        .map(|column| {
-            let cells = rows.iter().chain([&heading]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or_default()
-        })
-        .collect();
-    let mut text = String::new();
-    for row in [&heading].into_iter().chain(&rows) {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        text.push_str(cells.join("    ").trim_end());
-        text.push('\n');
+/// Columns under a heading.
+pub(super) fn table<const N: usize>(heading: [&'static str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new(heading);
+    for row in rows {
+        table.row(row);
     }
-    text
+    table.lines("    ").map(|line| line + "\n").collect()
 }
 
 /// Values as one line of CSV.

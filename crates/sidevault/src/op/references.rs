@@ -1,6 +1,6 @@
 //! `op read`, `op inject`, `op run` and `op env ls`.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use rustix::fs::{FileType, fstat};
@@ -9,12 +9,14 @@ use sidevault_model::reference::{UnresolvedKind, has_scheme};
 use sidevault_model::{Reference, printable};
 
 use crate::commands::inject::{MAX_TEMPLATE_BYTES, variable};
+use crate::environment::variables_of_process;
+use crate::input;
 use crate::secrets::child::Program;
 use crate::secrets::mask::Values;
 use crate::secrets::output_file::{OutputFile, parse_mode};
 use crate::secrets::template::{self, Part};
-use crate::secrets::variables::{Variables, inherited};
-use crate::secrets::{Secrets, Unavailable, has_references, is_stdin};
+use crate::secrets::variables::Variables;
+use crate::secrets::{Secrets, Unavailable, has_references};
 
 use super::session::{Session, no_item, no_vault};
 use super::{Call, End, Error, print, write_out};
@@ -64,12 +66,7 @@ pub(super) async fn read(call: &Call<'_>, text: &str) -> Result<(), End> {
 /// `op inject`.
 pub(super) async fn inject(call: &Call<'_>) -> Result<(), End> {
     let output = output_file(call)?;
-    let template = match call.line.value("in-file") {
-        Some(path) if !is_stdin(path.as_ref()) => {
-            std::fs::read(path).map_err(|error| Error::new(format!("{path}: {error}")))?
-        }
-        _ => stdin()?,
-    };
+    let template = file_or_stdin(call.line.value("in-file"), MAX_TEMPLATE_BYTES)?;
     let template = String::from_utf8(template).map_err(|_| Error::new("the template is not UTF-8 text"))?;
     let parts = template::parse(&template, &variable).map_err(|flaw| Error::new(flaw.to_string()))?;
     let secrets = resolve(call, parts.iter()).await?;
@@ -85,7 +82,8 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), End> {
     if call.line.has("environment") {
         return Err(super::refused(&["environment"]).into());
     }
-    let variables = Variables::read(&inherited(), &files).map_err(|flaw| Error::new(flaw.to_string()))?;
+    let inherited: Vec<(String, String)> = variables_of_process().collect();
+    let variables = Variables::read(&inherited, &files).map_err(|flaw| Error::new(flaw.to_string()))?;
     let no_masking = call.line.switch("no-masking")?
         || call
             .environment
@@ -109,8 +107,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), End> {
 
 /// `op env ls`: the names of the variables that hold references, one a line.
 pub(super) fn list_variables() -> Result<(), End> {
-    let mut names: Vec<String> = inherited()
-        .into_iter()
+    let mut names: Vec<String> = variables_of_process()
         .filter(|(_, value)| has_scheme(value))
         .map(|(name, _)| name + "\n")
         .collect();
@@ -202,7 +199,7 @@ pub(super) fn write(output: Option<OutputFile>, bytes: &[u8]) -> Result<(), End>
 }
 
 /// Standard input, if something is there: a pipe, a socket or a file.
-pub(super) fn stdin() -> Result<Vec<u8>, Error> {
+pub(super) fn stdin(limit: u64) -> Result<Vec<u8>, Error> {
     let none = || Error::new("expected data on stdin but none found");
     let stdin = io::stdin();
     let kind = fstat(&stdin)
@@ -211,8 +208,14 @@ pub(super) fn stdin() -> Result<Vec<u8>, Error> {
     if stdin.is_terminal() || kind == FileType::CharacterDevice {
         return Err(none());
     }
-    let mut bytes = Vec::new();
-    let read = stdin.lock().take(MAX_TEMPLATE_BYTES).read_to_end(&mut bytes);
-    read.map_err(|error| Error::new(format!("standard input can't be read: {error}")))?;
-    Ok(bytes)
+    let read = input::limited(stdin.lock(), limit);
+    read.map_err(|error| Error::new(format!("standard input can't be read: {error}")))
+}
+
+/// The file with this path, or standard input.
+pub(super) fn file_or_stdin(path: Option<&str>, limit: u64) -> Result<Vec<u8>, Error> {
+    match path.filter(|path| !input::is_stdin(path.as_ref())) {
+        Some(path) => input::file(path.as_ref(), limit).map_err(|error| Error::new(format!("{path}: {error}"))),
+        None => stdin(limit),
+    }
 }

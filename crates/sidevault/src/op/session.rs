@@ -1,7 +1,6 @@
 //! The Connect server that a call works with, and the errors of look-ups in `op`'s words.
 
 use sidevault_client::{Client, ClientError, Filter, Kind};
-use sidevault_model::filter::named;
 use sidevault_model::reference::{as_id, lower_id};
 use sidevault_model::{Item, ItemId, Vault, VaultId, printable};
 
@@ -67,6 +66,18 @@ impl Session {
             Some(vault) => vec![self.vault(vault).await?],
             None => self.vaults().await?,
         };
+        if let Some(id) = as_id(item) {
+            for vault in &vaults {
+                match self.client.item(vault.id, id).await {
+                    Ok(item) => {
+                        let vault = vault.clone();
+                        return Ok(Located { item, vault });
+                    }
+                    Err(error) if error.refuses_id() => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         let mut hits = Vec::new();
         for candidate in vaults {
             for id in self.ids(&candidate, item).await? {
@@ -89,22 +100,9 @@ impl Session {
         }
     }
 
-    /// The ids of the items of a vault with this title, or with this id.
-    async fn ids(&self, vault: &Vault, item: &str) -> Result<Vec<ItemId>, Error> {
-        if let Some(id) = as_id(item) {
-            match self.client.item(vault.id, id).await {
-                Ok(found) => return Ok(vec![found.id]),
-                Err(error) if error.refuses_id() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let summaries = match self.client.items(vault.id, Some(&Filter::title(item))).await {
-            Ok(summaries) => summaries,
-            // A title with quotes.
-            Err(error) if error.status() == Some(400) => self.client.items(vault.id, None).await?,
-            Err(error) => return Err(error.into()),
-        };
-        let same = named(summaries, item, |found| &found.title);
+    /// The ids of the items of a vault with this title.
+    async fn ids(&self, vault: &Vault, title: &str) -> Result<Vec<ItemId>, Error> {
+        let same = self.client.items_named(vault.id, title).await?;
         Ok(same.iter().map(|found| found.id).collect())
     }
 

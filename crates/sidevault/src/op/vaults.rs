@@ -10,11 +10,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<(), End> {
     if call.wants_json()? {
         return print_json(&vaults.iter().map(json::vault_entry).collect());
     }
-    let rows: Vec<Vec<String>> = vaults
-        .iter()
-        .map(|vault| vec![vault.id.to_string(), vault.name.clone()])
-        .collect();
-    print(&people::table(&["ID", "NAME"], &rows))
+    let rows = vaults.into_iter().map(|vault| [vault.id.to_string(), vault.name]);
+    print(&people::table(["ID", "NAME"], rows))
 }
 
 pub(super) async fn get(call: &Call<'_>, vault: &str) -> Result<(), End> {

@@ -5,8 +5,9 @@ use sidevault_model::patch::{Op, Operation};
 use sidevault_model::{ItemInput, UrlInput, printable};
 
 use crate::cli::{InVault, ItemEdit};
-use crate::commands::item::{add_fields, category_word, edit, urls};
+use crate::commands::item::{MAX_ITEM_BYTES, add_fields, category_word, edit, urls};
 use crate::fields::{Content, FieldArgument, FieldName, field_type, recipe};
+use crate::input;
 
 use super::session::{Located, Session};
 use super::{Call, End, Error, json, people, print, print_json, references};
@@ -131,16 +132,15 @@ fn word(category: &str) -> Result<&'static str, Error> {
 
 /// The item in JSON that `--template` names, or that standard input holds.
 fn template(call: &Call<'_>, from_stdin: bool) -> Result<Option<ItemInput>, Error> {
-    let (name, bytes) = match call.line.value("template") {
-        Some(path) if path != "-" => {
-            let bytes = std::fs::read(path).map_err(|error| Error::new(format!("{path}: {error}")))?;
-            (path.to_owned(), bytes)
-        }
-        Some(_) => ("standard input".to_owned(), references::stdin()?),
-        None if from_stdin => ("standard input".to_owned(), references::stdin()?),
-        None => return Ok(None),
-    };
-    let input = ItemInput::from_json(&bytes).map_err(|invalid| Error::new(format!("{name}: {invalid}")))?;
+    let path = call.line.value("template");
+    if path.is_none() && !from_stdin {
+        return Ok(None);
+    }
+    let bytes = references::file_or_stdin(path, MAX_ITEM_BYTES)?;
+    let input = ItemInput::from_json(&bytes).map_err(|invalid| {
+        let name = path.filter(|path| !input::is_stdin(path.as_ref()));
+        Error::new(format!("{}: {invalid}", name.unwrap_or("standard input")))
+    })?;
     Ok(Some(input))
 }
 
@@ -192,11 +192,7 @@ fn assignment(text: &str) -> Result<FieldArgument, Error> {
         (Some("file"), _) => return Err(Error::new("the Connect API does not write files")),
         (word, Some(value)) => Content::Value {
             value: value.to_owned(),
-            field_type: match word {
-                Some("monthyear") => field_type("month_year").ok(),
-                Some(word) => Some(field_type(word).map_err(|_| invalid())?),
-                None => None,
-            },
+            field_type: word.map(field_type).transpose().map_err(|_| invalid())?,
         },
         (_, None) => return Err(invalid()),
     };

@@ -9,7 +9,6 @@ pub(crate) mod terminal;
 pub(crate) mod variables;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use sidevault_client::{Client, ClientError, ReferenceError, Secret};
 use sidevault_model::Reference;
@@ -107,13 +106,6 @@ impl Secrets {
 /// Whether one of the parts is a reference.
 pub(crate) fn has_references<'a>(mut parts: impl Iterator<Item = &'a Part>) -> bool {
     parts.any(|part| matches!(part, Part::Reference(_)))
-}
-
-/// Whether a path means standard input. A socket, which Node.js gives its children, can't be opened by such a path.
-pub(crate) fn is_stdin(path: &Path) -> bool {
-    ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"]
-        .iter()
-        .any(|known| path == Path::new(known))
 }
 
 /// The failure of one reference, for people. It names the reference.

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use crate::exit::Failure;
 
 /// Where to write, and how.
@@ -31,35 +33,100 @@ impl OutputFile {
                 .write(true)
                 .open(&path)
                 .and_then(|mut device| device.write_all(content)),
-            Ok(_) if !self.force => {
-                return Err(Failure::Conflict(format!(
-                    "{} exists already: --force replaces it",
-                    self.path.display()
-                )));
-            }
+            Ok(_) if !self.force => return Err(self.exists()),
             _ => self.replace(&path, content),
         };
-        written.map_err(|error| Failure::Failed(format!("{}: {error}", self.path.display())))
+        written.map_err(|error| self.failure(&error))
     }
 
     fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
+        let mut temporary = self.temporary(path)?;
+        temporary.write_all(content)?;
+        self.persist(temporary, path)
+    }
+
+    /// Begins a file that is written in parts, under another name.
+    ///
+    /// # Errors
+    /// [`Failure::Conflict`] if the file exists and may not be replaced, [`Failure::Usage`] if it is no file.
+    #[cfg(feature = "exchange")]
+    pub(crate) fn begin(self) -> Result<Unfinished, Failure> {
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() => {
+                return Err(Failure::Usage(format!("{} is not a file", self.path.display())));
+            }
+            Ok(_) if !self.force => return Err(self.exists()),
+            _ => {}
+        }
+        let temporary = self.temporary(&path).map_err(|error| self.failure(&error))?;
+        Ok(Unfinished {
+            output: self,
+            path,
+            temporary,
+        })
+    }
+
+    fn temporary(&self, path: &Path) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new()
             .prefix(".sidevault-")
             .permissions(Permissions::from_mode(0o600))
-            .tempfile_in(directory)?;
-        file.write_all(content)?;
-        file.as_file().set_permissions(Permissions::from_mode(self.mode))?;
-        file.as_file().sync_all()?;
+            .tempfile_in(directory(path))
+    }
+
+    fn persist(&self, temporary: NamedTempFile, path: &Path) -> io::Result<()> {
+        temporary.as_file().set_permissions(Permissions::from_mode(self.mode))?;
+        temporary.as_file().sync_all()?;
         if self.force {
-            file.persist(path).map_err(|error| error.error)?;
+            temporary.persist(path).map_err(|error| error.error)?;
         } else {
-            file.persist_noclobber(path).map_err(|error| error.error)?;
+            temporary.persist_noclobber(path).map_err(|error| error.error)?;
         }
         // The name is on the disk when its directory is. Some file systems can't do that, and the content is safe anyway.
-        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
         Ok(())
+    }
+
+    fn exists(&self) -> Failure {
+        Failure::Conflict(format!("{} exists already: --force replaces it", self.path.display()))
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        Failure::Failed(format!("{}: {error}", self.path.display()))
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
+}
+
+/// A file that is being written. If it is dropped, nothing is left of it.
+#[cfg(feature = "exchange")]
+pub(crate) struct Unfinished {
+    output: OutputFile,
+    /// Where it will be.
+    path: PathBuf,
+    temporary: NamedTempFile,
+}
+
+#[cfg(feature = "exchange")]
+impl Unfinished {
+    /// What to write to.
+    pub(crate) fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Gives the file its name, at once.
+    ///
+    /// # Errors
+    /// If another file has the name by now, or the disk fails.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let persisted = self.output.persist(self.temporary, &self.path);
+        persisted.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => self.output.exists(),
+            _ => self.output.failure(&error),
+        })
     }
 }
 
@@ -98,6 +165,23 @@ mod tests {
             1,
             "no temporary file is left"
         );
+    }
+
+    #[test]
+    fn a_file_in_parts_appears_when_it_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut first = output(&path, 0o600, false).begin().unwrap();
+        let second = output(&path, 0o600, false).begin().unwrap();
+        first.temporary.write_all(b"a").unwrap();
+        assert!(!path.exists());
+        first.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"a");
+        assert_eq!(second.finish().unwrap_err().code(), 5);
+        assert_eq!(output(&path, 0o600, false).begin().err().unwrap().code(), 5);
+        drop(output(&path, 0o600, true).begin().unwrap());
+        assert_eq!(output(dir.path(), 0o600, true).begin().err().unwrap().code(), 2);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -6,6 +6,10 @@ use sidevault_model::reference::has_scheme;
 
 use super::template::{self, Part};
 use super::{Secrets, dotenv};
+use crate::input;
+
+/// The largest env file, in bytes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// Variables, and what their values are made of.
 #[derive(Default)]
@@ -80,16 +84,9 @@ fn read(path: &Path) -> Result<Vec<(String, String)>, Flaw> {
         path: path.to_owned(),
         cause,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| flaw(error.to_string()))?;
+    let bytes = input::file(path, MAX_FILE_BYTES).map_err(|error| flaw(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|_| flaw("it is not UTF-8 text".to_owned()))?;
     dotenv::parse(&text).map_err(|error| flaw(error.to_string()))
-}
-
-/// The variables of this process that are text.
-pub(crate) fn inherited() -> Vec<(String, String)> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use age::{DecryptError, Decryptor, scrypt, x25519};
 use zeroize::Zeroizing;
 
 use self::post_quantum::PostQuantumIdentity;
+pub(crate) use self::post_quantum::PostQuantumRecipient;
 use crate::text;
 
 /// The most lines of a text that are reported as unusable. A file that is not a list of keys may have any number of lines.
@@ -182,6 +183,25 @@ impl Identities {
     /// All identities, for the crate `age`: plugins last, because each of those starts a program.
     pub fn iter(&self) -> impl Iterator<Item = &dyn age::Identity> {
         self.own().chain(self.plugins())
+    }
+
+    /// Decrypts an age file, armored or not, that has at most `limit` bytes of content.
+    ///
+    /// # Errors
+    /// Why it can't be decrypted, without its content.
+    pub fn open_age(&self, bytes: &[u8], limit: u64) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        const DAMAGED: &str = "it is no age file, or it was damaged";
+        let decryptor = Decryptor::new(ArmoredReader::new(bytes)).map_err(|_| DAMAGED)?;
+        let content = decryptor.decrypt(self.iter()).map_err(|error| match error {
+            DecryptError::NoMatchingKeys => "none of the age keys opens it",
+            _ => DAMAGED,
+        })?;
+        let mut plain = Zeroizing::new(Vec::new());
+        content.take(limit + 1).read_to_end(&mut plain).map_err(|_| DAMAGED)?;
+        match plain.len() as u64 > limit {
+            true => Err("it is too large"),
+            false => Ok(plain),
+        }
     }
 
     /// The identities that decrypt without another program.

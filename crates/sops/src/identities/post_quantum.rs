@@ -3,16 +3,20 @@
 //! A stanza has a file key that was encrypted with HPKE: the KEM is X-Wing ([`super::x_wing`]), the KDF HKDF-SHA256, and the
 //! AEAD ChaCha20-Poly1305. <https://c2sp.org/age> defines its form.
 
-use age::DecryptError;
+use std::collections::HashSet;
+
+use age::secrecy::ExposeSecret as _;
+use age::{DecryptError, EncryptError};
 use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::primitives;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bech32::Hrp;
+use hpke::rand_core::OsRng;
 use hpke::{Deserializable as _, HpkeError, Kem as _, Serializable as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::x_wing::{EncappedKey, PrivateKey, XWing};
+use super::x_wing::{EncappedKey, PrivateKey, PublicKey, XWing};
 
 const STANZA: &str = "mlkem768x25519";
 const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
@@ -68,6 +72,37 @@ impl age::Identity for PostQuantumIdentity {
     }
 }
 
+/// A public key: `age1pq1…`.
+#[derive(Clone)]
+pub(crate) struct PostQuantumRecipient(PublicKey);
+
+impl PostQuantumRecipient {
+    /// `None` if the text is not such a key.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let public = primitives::bech32_decode(
+            text,
+            |_| (),
+            |prefix| if prefix == RECIPIENT_PREFIX { Ok(()) } else { Err(()) },
+            |_, bytes| Ok(bytes.take(PublicKey::size() + 1).collect::<Vec<u8>>()),
+        );
+        PublicKey::from_bytes(&public.ok()?).ok().map(Self)
+    }
+}
+
+impl age::Recipient for PostQuantumRecipient {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        let (encapsulated, body) =
+            primitives::hpke_seal::<XWing, _>(&self.0, INFO, file_key.expose_secret(), &mut OsRng);
+        let stanza = Stanza {
+            tag: STANZA.to_owned(),
+            args: vec![STANDARD_NO_PAD.encode(encapsulated.to_bytes())],
+            body,
+        };
+        // As age does it: such a stanza is not combined with one that a quantum computer could open.
+        Ok((vec![stanza], HashSet::from(["postquantum".to_owned()])))
+    }
+}
+
 /// The stanza's argument; `None` if the stanza does not have the form that age writes.
 fn encapsulated_key(stanza: &Stanza) -> Option<EncappedKey> {
     let [argument] = &stanza.args[..] else {
@@ -82,10 +117,8 @@ fn encapsulated_key(stanza: &Stanza) -> Option<EncappedKey> {
 
 #[cfg(test)]
 mod tests {
-    use age::Identity as _;
-    use hpke::rand_core::OsRng;
-
     use super::*;
+    use age::Identity as _;
 
     const KEY: &str = "AGE-SECRET-KEY-PQ-1";
 
@@ -126,7 +159,6 @@ mod tests {
 
     #[test]
     fn a_stanza_opens_for_its_own_key_only() {
-        use age::secrecy::ExposeSecret as _;
         let stanza = stanza(&identity(1));
         let key = identity(1).unwrap_stanza(&stanza).unwrap().unwrap();
         assert_eq!(key.expose_secret(), &[7; FILE_KEY_BYTES]);

@@ -32,21 +32,22 @@ enum Verdict {
     LostBySops,
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-#[test]
-fn random_files_read_as_sops_decrypts_them() {
-    let Some(_) = World::new(1) else { return };
-    let count = number("SIDEVAULT_FUZZ_FILES").unwrap_or(5);
-    let first = number("SIDEVAULT_FUZZ_SEED").unwrap_or(0);
-    let random = (first..first + count).flat_map(|seed| FORMATS.map(|name| (name, seed)));
-    let work: Vec<(&str, u64)> = SEEDS.iter().copied().chain(random).collect();
+/// Judges files by format and seed, several at a time, because sops is started for each. Returns how many of each format have each
+/// verdict.
+///
+/// # Panics
+/// If the judgement of a file fails: the format, the seed and the problem.
+pub(crate) fn judge_all<V: Ord + Send>(
+    work: &[(&str, u64)],
+    judge: impl Fn(&World, &'static str, u64) -> Result<V, String> + Sync,
+) -> BTreeMap<(&'static str, V), usize> {
     let next = AtomicU64::new(0);
-    let judged: Mutex<BTreeMap<(&str, Verdict), usize>> = Mutex::default();
+    let judged: Mutex<BTreeMap<(&str, V), usize>> = Mutex::default();
     let failed: Mutex<Vec<String>> = Mutex::default();
-    // sops is started twice for each file, so several files are tested at a time.
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().min(8));
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -57,29 +58,40 @@ fn random_files_read_as_sops_decrypts_them() {
                     .and_then(|at| work.get(at))
                 {
                     let name = FORMATS.into_iter().find(|format| format == name).unwrap();
-                    let file = file(name, *seed);
-                    match judge(&world, &file) {
+                    match judge(&world, name, *seed) {
                         Ok(verdict) => *judged.lock().unwrap().entry((name, verdict)).or_default() += 1,
-                        Err(problem) => failed.lock().unwrap().push(format!(
-                            "(\"{name}\", {seed}) {:?}: {problem}\n{:?}",
-                            file.rule,
-                            String::from_utf8_lossy(&file.bytes)
-                        )),
+                        Err(problem) => failed.lock().unwrap().push(format!("(\"{name}\", {seed}) {problem}")),
                     }
                 }
             });
         }
     });
-    let judged = judged.into_inner().unwrap();
-    println!("seeds {first} to {}: {judged:?}", first + count - 1);
     let failed = failed.into_inner().unwrap();
     assert!(
         failed.is_empty(),
-        "{} of {} files differ:\n{}",
+        "{} of {} files fail:\n{}",
         failed.len(),
         work.len(),
         failed[..failed.len().min(20)].join("\n\n")
     );
+    judged.into_inner().unwrap()
+}
+
+#[test]
+fn random_files_read_as_sops_decrypts_them() {
+    let Some(_) = World::new(1) else { return };
+    let count = number("SIDEVAULT_FUZZ_FILES").unwrap_or(5);
+    let first = number("SIDEVAULT_FUZZ_SEED").unwrap_or(0);
+    let random = (first..first + count).flat_map(|seed| FORMATS.map(|name| (name, seed)));
+    let work: Vec<(&str, u64)> = SEEDS.iter().copied().chain(random).collect();
+    let judged = judge_all(&work, |world, name, seed| {
+        let file = file(name, seed);
+        judge(world, &file).map_err(|problem| {
+            let bytes = String::from_utf8_lossy(&file.bytes);
+            format!("{:?}: {problem}\n{bytes:?}", file.rule)
+        })
+    });
+    println!("seeds {first} to {}: {judged:?}", first + count - 1);
     // If sops refused most files, the test would prove nothing.
     for name in FORMATS {
         let of = |verdict| judged.get(&(name, verdict)).copied().unwrap_or_default();

@@ -142,6 +142,17 @@ esac
 printf -- '-> done\n\n'
 "#;
 
+/// The half of [`a_plugins_program_opens_what_sops_encrypts_to_its_recipient`] that needs a `PATH` of its own.
+#[test]
+fn in_a_process_with_the_plugin_on_its_path() {
+    let Some(home) = std::env::var_os("SIDEVAULT_PLUGIN_HOME").map(std::path::PathBuf::from) else {
+        return;
+    };
+    let identities = parsed(&std::fs::read_to_string(home.join("identity")).unwrap());
+    opens(&std::fs::read(home.join("sealed.yaml")).unwrap(), &identities);
+    println!("opened through the plugin");
+}
+
 #[test]
 fn a_plugins_program_opens_what_sops_encrypts_to_its_recipient() {
     let Some(world) = World::new(1) else { return };
@@ -151,7 +162,27 @@ fn a_plugins_program_opens_what_sops_encrypts_to_its_recipient() {
     let bech32 = |prefix: &str| age_core::primitives::bech32_encode(bech32::Hrp::parse_unchecked(prefix), &[1, 2, 3]);
     let (recipient, identity) = (bech32("age1sidetest"), bech32("age-plugin-sidetest-").to_uppercase());
     let sealed = sealed(&world, &recipient);
-    // The plugin is looked for on this process's PATH, which a test can't change while others run.
+    // The plugin is looked for on this process's PATH, which a test can't change while others run. So another process of this
+    // program opens the file.
+    std::fs::write(world.home().join("sealed.yaml"), &sealed).unwrap();
+    std::fs::write(world.home().join("identity"), &identity).unwrap();
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(this)
+        .args([
+            "--exact",
+            "keys::in_a_process_with_the_plugin_on_its_path",
+            "--nocapture",
+        ])
+        .env("SIDEVAULT_PLUGIN_HOME", world.home())
+        .env("PATH", format!("{}:/usr/bin:/bin", world.home().display()))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("opened through the plugin"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let (without, unusable) = Identities::parse(identity.as_bytes(), None);
     assert!(without.is_empty());
     let told = unusable[0].to_string();

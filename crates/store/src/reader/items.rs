@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter};
+use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter, tree_path};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Encode, Row as _, Type};
 
 use super::batch_loader::{ItemRow, load_alone};
-use super::{Reader, Snapshot};
+use super::{Reader, Snapshot, VaultEntry};
 use crate::StoreError;
-use crate::cache::{SealedDetail, SealedSummary};
+use crate::cache::{SealedDetail, SealedSummary, TitleKey, path_hash};
 use crate::keyring::Keyring;
 use crate::row::number;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
@@ -216,14 +216,7 @@ impl Reader {
             Some(hits) => hits,
             None => Box::pin(self.titled_on_disk(snapshot, vault, hash)).await?,
         };
-        let mut found = Vec::with_capacity(hits.len());
-        for hit in hits.iter() {
-            // The state is checked after decryption, because the seal proves that it was not changed.
-            let summary = self.open_with_keys(vault, || self.open_summary(vault, hit)).await?;
-            if hit.columns.state.is_none() {
-                found.push(summary);
-            }
-        }
+        let mut found = self.active(vault, &hits).await?;
         if found.len() > 1 {
             let titled = found
                 .into_iter()
@@ -235,20 +228,83 @@ impl Reader {
         Ok(found)
     }
 
+    /// The active items with this title, as [`items_titled`](Self::items_titled) has them, and those whose file has this path: see
+    /// [`tree_path::meant`]. If a name is the title of one item and the path of another, both are returned, so that no look-up
+    /// begins to mean another item when a file is added.
+    pub async fn items_named(
+        &self,
+        snapshot: &Snapshot,
+        vault: VaultId,
+        name: &str,
+    ) -> Result<Vec<Summary>, StoreError> {
+        let mut found = self.items_titled(snapshot, vault, name).await?;
+        if let Some(entry) = snapshot.vaults.get(&vault)
+            && !entry.is_local()
+        {
+            Box::pin(self.add_by_path(snapshot, entry, name, &mut found)).await?;
+        }
+        Ok(found)
+    }
+
+    async fn add_by_path(
+        &self,
+        snapshot: &Snapshot,
+        entry: &VaultEntry,
+        name: &str,
+        found: &mut Vec<Summary>,
+    ) -> Result<(), StoreError> {
+        let vault = entry.vault.id;
+        for path in tree_path::meant(&entry.vault.name, name) {
+            let hash = path_hash(&entry.index, &path);
+            let hits = match self.cache.titles.get(&(vault, hash)) {
+                Some(hits) => hits,
+                None => {
+                    let hits = match self.paths.load(&self.connections, vault, hash).await? {
+                        Some(hits) => hits,
+                        None => load_alone::<ByPath>(&mut *self.connections.acquire().await?, vault, hash).await?,
+                    };
+                    self.keep_named(snapshot, (vault, hash), hits.into_iter().map(|hit| hit.0).collect())
+                }
+            };
+            let mut hits = self.active(vault, &hits).await?;
+            hits.retain(|hit| found.iter().all(|known| known.id != hit.id));
+            found.append(&mut hits);
+        }
+        Ok(())
+    }
+
     async fn titled_on_disk(
         &self,
         snapshot: &Snapshot,
         vault: VaultId,
         hash: [u8; 32],
     ) -> Result<Arc<[SealedSummary]>, StoreError> {
-        let mut hits = match self.titles.load(&self.connections, vault, hash).await? {
+        let hits = match self.titles.load(&self.connections, vault, hash).await? {
             Some(hits) => hits,
             None => load_alone(&mut *self.connections.acquire().await?, vault, hash).await?,
         };
+        Ok(self.keep_named(snapshot, (vault, hash), hits))
+    }
+
+    /// Keeps the rows that have a name in the cache, oldest first.
+    fn keep_named(&self, snapshot: &Snapshot, key: TitleKey, mut hits: Vec<SealedSummary>) -> Arc<[SealedSummary]> {
         hits.sort_by_key(|hit| (hit.columns.created_at, hit.item));
         let hits: Arc<[SealedSummary]> = hits.into();
-        self.keep(snapshot, |cache| cache.titles.insert((vault, hash), hits.clone()));
-        Ok(hits)
+        self.keep(snapshot, |cache| cache.titles.insert(key, hits.clone()));
+        hits
+    }
+
+    /// The summaries of the active items among these.
+    async fn active(&self, vault: VaultId, hits: &[SealedSummary]) -> Result<Vec<Summary>, StoreError> {
+        let mut active = Vec::with_capacity(hits.len());
+        for hit in hits {
+            // The state is checked after decryption, because the seal proves that it was not changed.
+            let summary = self.open_with_keys(vault, || self.open_summary(vault, hit)).await?;
+            if hit.columns.state.is_none() {
+                active.push(summary);
+            }
+        }
+        Ok(active)
     }
 
     /// A page of a vault's active items, ordered by creation time and id, and where the page ended if there may be more.
@@ -261,7 +317,7 @@ impl Reader {
     ) -> Result<(Vec<Summary>, Option<(i64, ItemId)>), StoreError> {
         let (created, id) = after.map_or((i64::MIN, String::new()), |(at, id)| (at, id.as_str().to_owned()));
         let rows = sqlx::query(
-            "SELECT id, version, created_at, state, title_hash, summary FROM items
+            "SELECT id, version, created_at, state, title_hash, path_hash, summary FROM items
              WHERE vault_id = $1 AND (created_at > $2 OR (created_at = $2 AND id > $3))
              ORDER BY created_at, id LIMIT $4",
         )
@@ -313,9 +369,27 @@ impl ItemRow for SealedDetail {
     }
 }
 
+/// A summary that is found by the path of its item's file.
+pub(super) struct ByPath(SealedSummary);
+
+impl ItemRow for ByPath {
+    type Key = [u8; 32];
+    const COLUMNS: &'static str = SealedSummary::COLUMNS;
+    const SEALED: &'static str = SealedSummary::SEALED;
+    const CONDITION: &'static str = " AND path_hash = ";
+
+    fn value(key: &[u8; 32]) -> impl Encode<'_, Any> + Type<Any> {
+        &key[..]
+    }
+
+    fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        SealedSummary::read(row).map(Self)
+    }
+}
+
 impl ItemRow for SealedSummary {
     type Key = [u8; 32];
-    const COLUMNS: &'static str = "id, version, created_at, state, title_hash";
+    const COLUMNS: &'static str = "id, version, created_at, state, title_hash, path_hash";
     const SEALED: &'static str = "summary";
     const CONDITION: &'static str = " AND title_hash = ";
 
@@ -336,10 +410,12 @@ impl ItemRow for SealedSummary {
 fn list_columns(row: &AnyRow) -> Result<ListColumns, StoreError> {
     let state = row.try_get::<Option<&str>, _>("state")?.map(State::from_word);
     let title_hash = row.try_get::<&[u8], _>("title_hash")?.try_into();
-    match (state, title_hash) {
-        (Some(None), _) | (_, Err(_)) => Err(StoreError::corrupt("state or title of an item")),
-        (state, Ok(title_hash)) => Ok(ListColumns {
+    let path_hash = row.try_get::<Option<&[u8]>, _>("path_hash")?.map(TryInto::try_into);
+    match (state, title_hash, path_hash.transpose()) {
+        (Some(None), ..) | (_, Err(_), _) | (.., Err(_)) => Err(StoreError::corrupt("state, title or path of an item")),
+        (state, Ok(title_hash), Ok(path_hash)) => Ok(ListColumns {
             title_hash,
+            path_hash,
             created_at: row.try_get("created_at")?,
             state: state.flatten(),
         }),

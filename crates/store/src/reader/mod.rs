@@ -6,10 +6,12 @@
 mod batch_loader;
 mod files;
 mod items;
+mod key_rows;
 mod records;
 mod refresh;
 
 pub use items::{ItemVersion, StoredItem, Summary};
+pub use key_rows::KeyRow;
 pub use records::ChangeRecord;
 
 use std::collections::{BTreeMap, HashSet};
@@ -23,6 +25,7 @@ use sidevault_model::{Access, Vault, VaultId};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
 use self::batch_loader::BatchLoader;
+use self::items::ByPath;
 use crate::StoreError;
 use crate::cache::{SealedCache, SealedDetail, SealedSummary};
 use crate::connection_pool::ConnectionPool;
@@ -160,6 +163,7 @@ pub struct Reader {
     large_reads: Semaphore,
     items: BatchLoader<SealedDetail>,
     titles: BatchLoader<SealedSummary>,
+    paths: BatchLoader<ByPath>,
 }
 
 impl Reader {
@@ -203,6 +207,7 @@ impl Reader {
             large_reads: Semaphore::new(MAX_LARGE_READS),
             items: BatchLoader::default(),
             titles: BatchLoader::default(),
+            paths: BatchLoader::default(),
         };
         let mut conn = reader.connections.acquire().await?;
         reader.keyring.load(&mut conn, STORE).await?;

@@ -184,6 +184,21 @@ impl Reader {
         id: VaultId,
         known: Option<&Arc<VaultEntry>>,
     ) -> Result<Option<VaultEntry>, StoreError> {
+        let mut attempts = 1;
+        loop {
+            match self.load_vault_once(conn, id, known).await {
+                Err(StoreError::Corrupt { .. }) if attempts < ATTEMPTS => attempts += 1,
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_vault_once(
+        &self,
+        conn: &mut Connection,
+        id: VaultId,
+        known: Option<&Arc<VaultEntry>>,
+    ) -> Result<Option<VaultEntry>, StoreError> {
         let row = sqlx::query(
             "SELECT sealed, attribute_version, content_version, items, created_at, updated_at
              FROM vaults WHERE id = $1",
@@ -256,12 +271,16 @@ async fn newest_change(conn: &mut Connection) -> Result<Option<ChangeId>, StoreE
     row.as_ref().map(ChangeId::read).transpose()
 }
 
+/// How often rows are read again that no known key opens. The writer may have replaced keys between reading the keys and the rows.
+const ATTEMPTS: usize = 3;
+
 /// A row of `changes`: what a reader has to drop from its cache.
 struct Changed {
     id: ChangeId,
     vault: Option<VaultId>,
     item: Option<ItemId>,
-    titles: [Option<[u8; 32]>; 2],
+    /// The hashes of the item's titles and path.
+    names: [Option<[u8; 32]>; 3],
 }
 
 impl Changed {
@@ -273,8 +292,8 @@ impl Changed {
             // The vault may have been deleted. The cache can't tell which rows are of one vault, so all are dropped.
             cache.clear();
         }
-        for title in self.titles.into_iter().flatten() {
-            cache.titles.remove(&(vault, title));
+        for name in self.names.into_iter().flatten() {
+            cache.titles.remove(&(vault, name));
         }
     }
 }
@@ -283,7 +302,8 @@ impl Changed {
 async fn changes_since(conn: &mut Connection, known: Option<ChangeId>) -> Result<Option<Vec<Changed>>, StoreError> {
     let Some(known) = known else { return Ok(None) };
     let rows = sqlx::query(
-        "SELECT seq, at, vault_id, item_id, title_hash, other_title_hash FROM changes WHERE seq >= $1 ORDER BY seq",
+        "SELECT seq, at, vault_id, item_id, title_hash, other_title_hash, path_hash FROM changes
+         WHERE seq >= $1 ORDER BY seq",
     )
     .bind(known.seq)
     .fetch_all(conn)
@@ -296,7 +316,7 @@ async fn changes_since(conn: &mut Connection, known: Option<ChangeId>) -> Result
     }
     let mut changed = Vec::with_capacity(rows.len());
     for row in rows {
-        let title = |column: &str| -> Result<Option<[u8; 32]>, StoreError> {
+        let hash = |column: &str| -> Result<Option<[u8; 32]>, StoreError> {
             Ok(row
                 .try_get::<Option<Vec<u8>>, _>(column)?
                 .and_then(|hash| hash.try_into().ok()))
@@ -305,7 +325,7 @@ async fn changes_since(conn: &mut Connection, known: Option<ChangeId>) -> Result
             id: ChangeId::read(row)?,
             vault: VaultId::parse(row.try_get("vault_id")?).ok(),
             item: ItemId::parse(row.try_get("item_id")?).ok(),
-            titles: [title("title_hash")?, title("other_title_hash")?],
+            names: [hash("title_hash")?, hash("other_title_hash")?, hash("path_hash")?],
         });
     }
     Ok(Some(changed))
@@ -323,28 +343,35 @@ async fn retired(conn: &mut Connection) -> Result<HashSet<VaultId>, StoreError> 
 impl Reader {
     /// The ids of all revoked tokens, and of tokens whose rows can't be decrypted: someone may have edited their revocation.
     async fn revoked(&self, conn: &mut Connection) -> Result<HashSet<String>, StoreError> {
-        // The writer may have replaced the key since it was last read.
-        self.keyring.load(conn, STORE).await?;
-        let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
-            .fetch_all(conn)
-            .await?;
-        let mut revoked = HashSet::new();
-        for row in &rows {
-            let jti: String = row.try_get("jti")?;
-            if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() {
-                revoked.insert(jti);
-            } else if self
-                .keyring
-                .open(&RowAad::token(&jti, None), row.try_get("sealed")?)
-                .is_err()
-            {
+        let mut attempts = 1;
+        loop {
+            // The writer may have replaced the key since it was last read.
+            self.keyring.load(conn, STORE).await?;
+            let rows = sqlx::query("SELECT jti, sealed, revoked_at FROM tokens")
+                .fetch_all(&mut *conn)
+                .await?;
+            let (mut revoked, mut damaged) = (HashSet::new(), Vec::new());
+            for row in &rows {
+                let jti: String = row.try_get("jti")?;
+                let sealed = row.try_get("sealed")?;
+                if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() {
+                    revoked.insert(jti);
+                } else if self.keyring.open(&RowAad::token(&jti, None), sealed).is_err() {
+                    damaged.push(jti);
+                }
+            }
+            if !damaged.is_empty() && attempts < ATTEMPTS {
+                attempts += 1;
+                continue;
+            }
+            for jti in &damaged {
                 tracing::error!(
                     jti,
                     "the row of a token in the database was damaged or altered: the token is refused"
                 );
-                revoked.insert(jti);
             }
+            revoked.extend(damaged);
+            return Ok(revoked);
         }
-        Ok(revoked)
     }
 }

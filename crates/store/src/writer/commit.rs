@@ -2,8 +2,7 @@
 
 use sidevault_model::{Timestamp, VaultId};
 
-use super::state::insert_key;
-use super::{Batch, ROWS, SealKey, State, VaultState};
+use super::{Batch, ROWS, State, VaultState};
 use crate::keyring::STORE;
 use crate::statement::Statement;
 use crate::{StoreError, tables};
@@ -35,7 +34,8 @@ impl Batch<'_> {
         let first = self.state.next_change;
         for changes in self.changes.chunks(ROWS) {
             let mut insert = Statement::new(
-                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash) VALUES ",
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash, path_hash)
+                 VALUES ",
             );
             for change in changes {
                 let [old, new] = change.titles;
@@ -50,7 +50,8 @@ impl Batch<'_> {
                         .bind(&change.item)?
                         .bind(i64::from(change.version))?
                         .bind(old.map(Vec::from))?
-                        .bind(other.map(Vec::from))?;
+                        .bind(other.map(Vec::from))?
+                        .bind(change.path.map(Vec::from))?;
                     Ok(())
                 })?;
             }
@@ -65,8 +66,8 @@ impl Batch<'_> {
 
     /// Writes how often each key has sealed, and replaces keys that have sealed as often as they may.
     async fn save_seals(&mut self) -> Result<(), StoreError> {
+        let mut worn_out = Vec::new();
         let State {
-            keyring,
             options,
             vaults,
             store_key,
@@ -85,14 +86,11 @@ impl Batch<'_> {
                 .await?;
             key.saved = key.seals;
             if key.seals >= options.seals_per_key {
-                let (fresh, wrapped) = keyring.new_data_key(vault);
-                insert_key(self.conn, vault, &fresh, "seal", wrapped).await?;
-                *key = SealKey {
-                    key: fresh,
-                    seals: 0,
-                    saved: 0,
-                };
+                worn_out.push(vault.to_owned());
             }
+        }
+        for vault in worn_out {
+            self.replace_key(&vault).await?;
         }
         Ok(())
     }

@@ -33,6 +33,15 @@ impl Batch<'_> {
         Ok(count)
     }
 
+    /// Whether an item has the content.
+    pub async fn is_content_used(&mut self, content: FileId) -> Result<bool, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM files WHERE content_id = $1")
+            .bind(content.as_str())
+            .fetch_one(&mut *self.conn)
+            .await?;
+        Ok(count > 0)
+    }
+
     /// Deletes a content that no item names.
     pub async fn drop_content(&mut self, content: FileId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM file_chunks WHERE content_id = $1")

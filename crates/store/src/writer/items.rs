@@ -5,14 +5,15 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{Batch, Change, ChangeKind, ROWS};
-use crate::StoreError;
+use crate::cache::path_hash;
 use crate::row::number;
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal;
 use crate::statement::Statement;
+use crate::{LOCAL_SOURCE, StoreError};
 
 impl Batch<'_> {
-    /// The ids of a vault's items, each with the origin that it was inserted with.
+    /// The ids of a vault's items, each with its origin.
     pub async fn origins(&mut self, vault: VaultId) -> Result<Vec<(ItemId, Option<String>)>, StoreError> {
         self.write_inserts().await?;
         let rows = sqlx::query("SELECT id, origin FROM items WHERE vault_id = $1")
@@ -24,15 +25,32 @@ impl Batch<'_> {
             .collect()
     }
 
-    /// The ids of a vault's items with this origin.
-    pub async fn items_of(&mut self, vault: VaultId, origin: &str) -> Result<Vec<ItemId>, StoreError> {
+    /// The ids of a vault's items with one of these origins, each with its origin. There may be 1000 origins.
+    pub async fn items_of(&mut self, vault: VaultId, origins: &[String]) -> Result<Vec<(ItemId, String)>, StoreError> {
         self.write_inserts().await?;
-        let rows = sqlx::query("SELECT id FROM items WHERE vault_id = $1 AND origin = $2")
+        let mut statement = Statement::new("SELECT id, origin FROM items WHERE vault_id = ");
+        statement.bind(vault.as_str())?.push(" AND origin IN (");
+        for (n, origin) in origins.iter().enumerate() {
+            statement.push(if n > 0 { ", " } else { "" }).bind(origin.as_str())?;
+        }
+        statement.push(")");
+        let rows = statement.fetch_all(&mut *self.conn).await?;
+        rows.iter()
+            .map(|row| Ok((item_id(row)?, row.try_get("origin")?)))
+            .collect()
+    }
+
+    /// Gives the items of a vault that have the origin `from` the origin `to`. Readers don't see origins, so this is no change of the
+    /// items.
+    pub async fn move_origin(&mut self, vault: VaultId, from: &str, to: &str) -> Result<(), StoreError> {
+        self.write_inserts().await?;
+        sqlx::query("UPDATE items SET origin = $3 WHERE vault_id = $1 AND origin = $2")
             .bind(vault.as_str())
-            .bind(origin)
-            .fetch_all(&mut *self.conn)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *self.conn)
             .await?;
-        rows.iter().map(item_id).collect()
+        Ok(())
     }
 
     /// The present version of an item, with the changes of this batch.
@@ -86,13 +104,22 @@ impl Batch<'_> {
         seal::parse_detail(aad, &plaintext)
     }
 
-    /// Inserts a new item. Its vault must exist, its id must be free, and its files must name their contents. `origin` is a keyed
-    /// hash of the source file that the item comes from; None for an item of a local vault.
-    pub async fn insert_item(&mut self, item: &Item, origin: Option<&str>) -> Result<(), StoreError> {
+    /// Inserts a new item. Its vault must exist, its id must be free, and its files must name their contents. `origin` is None for
+    /// an item of a local vault.
+    pub async fn insert_item(&mut self, item: &Item, origin: Option<Origin<'_>>) -> Result<(), StoreError> {
         self.set_files(item, &[]).await?;
-        let sealed = self.seal_item(item, item.created_at)?;
+        let path_hash = match &origin {
+            Some(origin) => Some(path_hash(&self.vault_state(item.vault)?.index, origin.path)),
+            None => None,
+        };
+        let sealed = self.seal_item(item, item.created_at, path_hash)?;
         self.deltas.entry(item.vault).or_default().items += active(item);
-        self.note_item(ChangeKind::ItemCreated, item, [Some(sealed.title_hash), None]);
+        self.note_item(
+            ChangeKind::ItemCreated,
+            item,
+            [Some(sealed.title_hash), None],
+            path_hash,
+        );
         self.inserts.push(NewItem {
             vault: item.vault,
             id: item.id,
@@ -100,7 +127,8 @@ impl Batch<'_> {
             state: state_text(item),
             created_at: item.created_at,
             updated_at: item.updated_at,
-            origin: origin.map(str::to_owned),
+            path_hash,
+            origin: origin.map(|origin| origin.file.to_owned()),
             sealed,
         });
         if self.inserts.len() == ROWS {
@@ -115,7 +143,8 @@ impl Batch<'_> {
             return Ok(());
         }
         let mut insert = Statement::new(
-            "INSERT INTO items (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail, origin)
+            "INSERT INTO items
+             (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail, path_hash, origin)
              VALUES ",
         );
         for new in self.inserts.drain(..) {
@@ -129,6 +158,7 @@ impl Batch<'_> {
                     .bind(new.updated_at.as_millis())?
                     .bind(new.sealed.summary)?
                     .bind(new.sealed.detail)?
+                    .bind(new.path_hash.map(Vec::from))?
                     .bind(new.origin)?;
                 Ok(())
             })?;
@@ -136,12 +166,18 @@ impl Batch<'_> {
         insert.execute(self.conn).await
     }
 
+    /// The version that an item gets when it changes: one more than it has, and after a restore more than any item had before.
+    pub fn next_version(&self, item: &Item) -> u32 {
+        item.version.saturating_add(1).max(self.state.min_version)
+    }
+
     /// Replaces `old`, which [`Batch::item`] has returned, by `new`. The old version goes into the history. Contents of files that
     /// only `old` has are deleted.
     pub async fn update_item(&mut self, old: &Item, new: &Item) -> Result<(), StoreError> {
         self.write_inserts().await?;
         self.set_files(new, &old.files).await?;
-        let sealed = self.seal_item(new, old.created_at)?;
+        let path_hash = self.path_hash(old).await?;
+        let sealed = self.seal_item(new, old.created_at, path_hash)?;
         let old_title = self.title_hash(old.vault, &old.title)?;
         if self.state.options.history > 1 && self.state.keeps_history {
             let aad = RowAad::history(old.vault, old.id, old.version, old.updated_at);
@@ -157,15 +193,17 @@ impl Batch<'_> {
             .execute(&mut *self.conn)
             .await?;
         }
-        let oldest_kept = i64::from(new.version) - i64::from(self.state.options.history) + 1;
-        if oldest_kept > 1 {
-            sqlx::query("DELETE FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version < $3")
-                .bind(old.vault.as_str())
-                .bind(old.id.as_str())
-                .bind(oldest_kept)
-                .execute(&mut *self.conn)
-                .await?;
-        }
+        // The present version is one of those that are kept. The numbers have a gap after a restore.
+        let oldest_kept = i64::from(self.state.options.history) - 1;
+        sqlx::query(
+            "DELETE FROM item_versions WHERE vault_id = $1 AND item_id = $2 AND version <=
+             (SELECT version FROM item_versions WHERE vault_id = $1 AND item_id = $2 ORDER BY version DESC LIMIT 1 OFFSET $3)",
+        )
+        .bind(old.vault.as_str())
+        .bind(old.id.as_str())
+        .bind(oldest_kept)
+        .execute(&mut *self.conn)
+        .await?;
         sqlx::query(
             "UPDATE items SET version = $3, state = $4, title_hash = $5, updated_at = $6, summary = $7, detail = $8
              WHERE vault_id = $1 AND id = $2",
@@ -181,7 +219,8 @@ impl Batch<'_> {
         .execute(&mut *self.conn)
         .await?;
         self.deltas.entry(new.vault).or_default().items += active(new) - active(old);
-        self.note_item(ChangeKind::ItemUpdated, new, [Some(old_title), Some(sealed.title_hash)]);
+        let titles = [Some(old_title), Some(sealed.title_hash)];
+        self.note_item(ChangeKind::ItemUpdated, new, titles, path_hash);
         Ok(())
     }
 
@@ -189,6 +228,7 @@ impl Batch<'_> {
     pub async fn delete_item(&mut self, old: &Item) -> Result<(), StoreError> {
         self.write_inserts().await?;
         let title = self.title_hash(old.vault, &old.title)?;
+        let path_hash = self.path_hash(old).await?;
         for sql in [
             "DELETE FROM file_chunks WHERE content_id IN
              (SELECT content_id FROM files WHERE vault_id = $1 AND item_id = $2)",
@@ -203,7 +243,7 @@ impl Batch<'_> {
                 .await?;
         }
         self.deltas.entry(old.vault).or_default().items -= active(old);
-        self.note_item(ChangeKind::ItemDeleted, old, [Some(title), None]);
+        self.note_item(ChangeKind::ItemDeleted, old, [Some(title), None], path_hash);
         Ok(())
     }
 
@@ -211,11 +251,35 @@ impl Batch<'_> {
         Ok(self.vault_state(vault)?.index.hash(filter::fold(title).as_bytes()))
     }
 
-    fn seal_item(&mut self, item: &Item, created_at: Timestamp) -> Result<SealedColumns, StoreError> {
+    /// The hash of the path that the item was inserted with.
+    async fn path_hash(&mut self, item: &Item) -> Result<Option<[u8; 32]>, StoreError> {
+        if self.vault_state(item.vault)?.info.source == LOCAL_SOURCE {
+            return Ok(None);
+        }
+        let row = sqlx::query("SELECT path_hash FROM items WHERE vault_id = $1 AND id = $2")
+            .bind(item.vault.as_str())
+            .bind(item.id.as_str())
+            .fetch_optional(&mut *self.conn)
+            .await?;
+        let hash = match &row {
+            Some(row) => row.try_get::<Option<Vec<u8>>, _>("path_hash")?,
+            None => None,
+        };
+        hash.map(|hash| hash.try_into().map_err(|_| StoreError::corrupt("path of an item")))
+            .transpose()
+    }
+
+    fn seal_item(
+        &mut self,
+        item: &Item,
+        created_at: Timestamp,
+        path_hash: Option<[u8; 32]>,
+    ) -> Result<SealedColumns, StoreError> {
         let title_hash = self.title_hash(item.vault, &item.title)?;
         let key = &mut self.vault_state(item.vault)?.key;
         let columns = ListColumns {
             title_hash,
+            path_hash,
             created_at: created_at.as_millis(),
             state: item.state,
         };
@@ -232,15 +296,25 @@ impl Batch<'_> {
         })
     }
 
-    fn note_item(&mut self, kind: ChangeKind, item: &Item, titles: [Option<[u8; 32]>; 2]) {
+    fn note_item(&mut self, kind: ChangeKind, item: &Item, titles: [Option<[u8; 32]>; 2], path: Option<[u8; 32]>) {
         self.changes.push(Change {
             kind,
             vault: item.vault.as_str().to_owned(),
             item: item.id.as_str().to_owned(),
             version: item.version,
             titles,
+            path,
         });
     }
+}
+
+/// The source file that an item comes from. It never changes while the item exists.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// A keyed hash of the file's source and path.
+    pub file: &'a str,
+    /// The path by which the item can be looked up, in the form of [`comparable`](sidevault_model::tree_path::comparable).
+    pub path: &'a str,
 }
 
 /// A row of `items` that is not written yet.
@@ -251,6 +325,7 @@ pub(super) struct NewItem {
     state: Option<&'static str>,
     created_at: Timestamp,
     updated_at: Timestamp,
+    path_hash: Option<[u8; 32]>,
     origin: Option<String>,
     sealed: SealedColumns,
 }

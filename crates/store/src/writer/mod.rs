@@ -4,6 +4,7 @@ mod commit;
 mod files;
 mod items;
 mod records;
+mod reseal;
 mod reserve;
 mod right;
 mod state;
@@ -11,15 +12,18 @@ mod state;
 mod tests;
 mod vaults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey};
+use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId};
 use sidevault_model::{Timestamp, VaultId};
 use tokio::sync::watch;
 
 use self::items::NewItem;
+pub use self::items::Origin;
+use self::reseal::Pass;
+pub use self::reseal::Resealing;
 use self::reserve::Reserve;
 pub(crate) use self::right::WriteRight;
 use crate::activity::{KEPT_BYTES, Usage};
@@ -99,6 +103,8 @@ struct Change {
     version: u32,
     /// The hashes of the item's title before and after the change.
     titles: [Option<[u8; 32]>; 2],
+    /// The hash of the path of the item's file.
+    path: Option<[u8; 32]>,
 }
 
 /// The store's only writer, for as long as this exists.
@@ -118,6 +124,12 @@ struct State {
     retired: BTreeMap<VaultId, String>,
     store_key: SealKey,
     store_index: IndexKey,
+    /// The data keys that are not the newest of their vault, each with its vault.
+    old_keys: HashMap<KeyId, String>,
+    /// Where [`Writer::reseal_some`] is. None before it begins.
+    pass: Option<Pass>,
+    /// How many rows can't be sealed anew, because they can't be decrypted, if these are all that is left.
+    undecryptable: Option<u64>,
     next_change: i64,
     next_activity: i64,
     activity: Usage,
@@ -126,9 +138,11 @@ struct State {
     stale: bool,
     /// Whether the old version of an item that changes goes into the history.
     keeps_history: bool,
-    /// A vault was deleted, and its keys may still be in the write-ahead log. `unwiped` in the table `store` says the same to
+    /// A key was deleted, or wrapped anew, and may still be in the write-ahead log. `unwiped` in the table `store` says the same to
     /// the next writer.
     has_remains: bool,
+    /// The lowest version that a changed item gets: [`StoreRow::min_version`](crate::store_row::StoreRow).
+    min_version: u32,
 }
 
 struct VaultState {
@@ -299,8 +313,8 @@ impl Writer {
         self.state.keeps_history = keeps;
     }
 
-    /// Empties the write-ahead log if a vault was deleted since it was last emptied, by this writer or by one that was killed:
-    /// rows of the vault, and above all its keys, may still be in it. False if a reader's transaction needs the log for longer
+    /// Empties the write-ahead log if a vault or a key was deleted since it was last emptied, by this writer or by one that was
+    /// killed: rows of the vault, and above all keys, may still be in it. False if a reader's transaction needs the log for longer
     /// than `wait`: then the next call tries again.
     ///
     /// # Errors

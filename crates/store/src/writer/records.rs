@@ -107,13 +107,14 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn note_tokens(&mut self) {
+    pub(super) fn note_tokens(&mut self) {
         self.changes.push(Change {
             kind: ChangeKind::TokenChanged,
             vault: String::new(),
             item: String::new(),
             version: 0,
             titles: [None, None],
+            path: None,
         });
     }
 

@@ -1,13 +1,13 @@
 //! Loading the part of the database that the writer keeps in memory, and its keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sidevault_keys::{DataKey, IndexKey};
+use sidevault_keys::{DataKey, IndexKey, KeyId};
 use sidevault_model::{Timestamp, VaultId};
 use sqlx::Row;
 
-use super::{SealKey, State, VaultState, WriterOptions};
+use super::{ChangeKind, SealKey, State, VaultState, WriterOptions};
 use crate::StoreError;
 use crate::activity::{TokenTag, Usage};
 use crate::command::VaultInfo;
@@ -30,12 +30,13 @@ impl State {
             Some(StoreState::Replica) => return Err(StoreError::Replica),
             Some(StoreState::Complete) | None => {}
         }
-        let (store_key, store_index) = split(keyring.load(conn, STORE).await?);
+        let rewrapped = keyring.rewrap(conn).await?;
+        let (store_key, store_index, _) = split(keyring.load(conn, STORE).await?);
         let store_key = match store_key {
             Some(key) => key,
             None => {
                 let (key, wrapped) = keyring.new_data_key(STORE);
-                insert_key(conn, STORE, &key, "seal", wrapped).await?;
+                insert_key(conn, STORE, &key, wrapped).await?;
                 SealKey {
                     key,
                     seals: 0,
@@ -58,15 +59,21 @@ impl State {
             retired: BTreeMap::new(),
             store_key,
             store_index,
+            old_keys: HashMap::new(),
+            pass: None,
+            undecryptable: None,
             next_change: 1,
             next_activity: 1,
             activity: Usage::default(),
             stale: false,
             keeps_history: true,
-            has_remains: before.is_some_and(|row| row.is_unwiped),
+            // The old wrapped forms, which a root key that was replaced unwraps, may still be in the write-ahead log.
+            has_remains: !rewrapped.is_empty() || before.is_some_and(|row| row.is_unwiped),
+            min_version: before.map_or(0, |row| row.min_version),
         };
         state.reload(conn).await?;
         state.note_opening(conn).await?;
+        state.note_rewrapped(conn, &rewrapped).await?;
         Ok(state)
     }
 
@@ -88,15 +95,38 @@ impl State {
             state: StoreState::Complete,
             written_at: now,
             is_unwiped: self.has_remains,
+            min_version: self.min_version,
         };
         row.write(conn).await
     }
 
+    /// Notes vaults whose keys were wrapped anew as changed, so that a replica copies the keys.
+    async fn note_rewrapped(&mut self, conn: &mut Connection, vaults: &BTreeSet<String>) -> Result<(), StoreError> {
+        // Every replica copies the store's own keys when the store is opened.
+        for vault in vaults.iter().filter(|vault| *vault != STORE) {
+            sqlx::query(
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version) VALUES ($1, $2, $3, $4, '', 0)",
+            )
+            .bind(self.next_change)
+            .bind(Timestamp::now().as_millis())
+            .bind(ChangeKind::VaultChanged.as_str())
+            .bind(vault)
+            .execute(&mut *conn)
+            .await?;
+            self.next_change += 1;
+        }
+        Ok(())
+    }
+
     /// Reads everything but the options again.
     pub(super) async fn reload(&mut self, conn: &mut Connection) -> Result<(), StoreError> {
-        if let (Some(key), _) = split(self.keyring.load(conn, STORE).await?) {
+        self.pass = None;
+        self.undecryptable = None;
+        let (store_key, _, old) = split(self.keyring.load(conn, STORE).await?);
+        if let Some(key) = store_key {
             self.store_key = key;
         }
+        self.old_keys = old.into_iter().map(|key| (key, STORE.to_owned())).collect();
         self.vaults.clear();
         let rows = sqlx::query("SELECT id, sealed FROM vaults")
             .fetch_all(&mut *conn)
@@ -113,9 +143,10 @@ impl State {
                 name: names.name,
                 source: names.source,
             };
-            let (Some(key), Some(index)) = split(keys) else {
+            let (Some(key), Some(index), old) = split(keys) else {
                 return Err(StoreError::corrupt(format!("keys of vault {id}")));
             };
+            self.old_keys.extend(old.into_iter().map(|key| (key, text.clone())));
             let index = Arc::new(index);
             self.vaults.insert(id, VaultState { info, key, index });
         }
@@ -143,22 +174,23 @@ impl State {
     }
 }
 
-/// The newest data key, and the index key.
-fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>) {
-    let (mut seal, mut index) = (None, None);
+/// The newest data key, the index key, and the ids of the older data keys.
+fn split(keys: Vec<VaultKey>) -> (Option<SealKey>, Option<IndexKey>, Vec<KeyId>) {
+    let (mut newest, mut index, mut old) = (None, None, Vec::new());
     for key in keys {
         match key {
             VaultKey::Seal { key, seals } => {
-                seal = Some(SealKey {
+                let fresh = SealKey {
                     key,
                     seals,
                     saved: seals,
-                })
+                };
+                old.extend(newest.replace(fresh).map(|replaced: SealKey| replaced.key.id()));
             }
             VaultKey::Index(key) => index = Some(key),
         }
     }
-    (seal, index)
+    (newest, index, old)
 }
 
 async fn max(conn: &mut Connection, sql: &'static str) -> Result<i64, StoreError> {
@@ -168,19 +200,27 @@ async fn max(conn: &mut Connection, sql: &'static str) -> Result<i64, StoreError
         .unwrap_or(0))
 }
 
+/// Inserts a data key, which is the newest of its vault from now on: even if the clock was set back, its time is after those of the
+/// vault's other keys.
 pub(super) async fn insert_key(
     conn: &mut Connection,
     vault: &str,
     key: &DataKey,
-    purpose: &str,
     wrapped: Vec<u8>,
 ) -> Result<(), StoreError> {
-    insert_wrapped(conn, vault, key.id().0.cast_signed(), purpose, wrapped).await
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(created_at) FROM vault_keys WHERE vault_id = $1 AND purpose = 'seal'")
+            .bind(vault)
+            .fetch_one(&mut *conn)
+            .await?;
+    let now = Timestamp::now().as_millis();
+    let created_at = newest.map_or(now, |newest| now.max(newest + 1));
+    insert_wrapped(conn, vault, key.id().0.cast_signed(), "seal", wrapped, created_at).await
 }
 
 /// Inserts an index key. Its row has the key id 0, which no data key has; no sealed row names an index key.
 pub(super) async fn insert_index_key(conn: &mut Connection, vault: &str, wrapped: Vec<u8>) -> Result<(), StoreError> {
-    insert_wrapped(conn, vault, 0, "index", wrapped).await
+    insert_wrapped(conn, vault, 0, "index", wrapped, Timestamp::now().as_millis()).await
 }
 
 async fn insert_wrapped(
@@ -189,6 +229,7 @@ async fn insert_wrapped(
     key_id: i64,
     purpose: &str,
     wrapped: Vec<u8>,
+    created_at: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO vault_keys (vault_id, key_id, purpose, wrapped, seals, created_at) VALUES ($1, $2, $3, $4, 0, $5)",
@@ -197,7 +238,7 @@ async fn insert_wrapped(
     .bind(key_id)
     .bind(purpose)
     .bind(wrapped)
-    .bind(Timestamp::now().as_millis())
+    .bind(created_at)
     .execute(conn)
     .await?;
     Ok(())

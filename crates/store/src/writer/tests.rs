@@ -302,3 +302,64 @@ async fn other_users_can_neither_lock_nor_list_the_data_directory() {
         .unwrap();
     assert_eq!(mode(&dir.join("writer.lock")), 0o600);
 }
+
+#[tokio::test]
+async fn after_a_rotation_of_the_root_key_nothing_on_disk_opens_with_the_old_one() {
+    let mut store = TestStore::new().await;
+    let vault = store.create_vault("apps").await.unwrap();
+    // A reader that stays keeps SQLite from removing the log.
+    let reader = store.reader().await;
+    let TestStore { dir, keys: old, writer } = store;
+    drop(writer);
+    let mut both = old.clone();
+    assert!(both.rotate_root());
+    let mut new = both.clone();
+    assert!(new.finish_root());
+    let database = Database::Sqlite(dir.path().into());
+    let wrapped = async || -> Vec<Vec<u8>> {
+        let mut conn = database.connect_writer().await.unwrap();
+        let blobs = sqlx::query_scalar("SELECT wrapped FROM vault_keys")
+            .fetch_all(&mut conn)
+            .await;
+        conn.close().await.unwrap();
+        blobs.unwrap()
+    };
+    let opens = async |keys: &Credentials| {
+        let reader = Reader::open(&database, keys.kek(), ReaderOptions::default()).await?;
+        reader.catch_up().await?;
+        let is_there = reader.snapshot().await?.vault(vault).is_some();
+        reader.close().await;
+        Ok::<bool, StoreError>(is_there)
+    };
+    let retired = wrapped().await;
+    let writer = Writer::open(&database, both.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    for keys in [&old, &both, &new] {
+        assert!(opens(keys).await.unwrap());
+    }
+    drop(writer);
+    // The file from before: a writer that starts with it again, by mistake or because it was not updated yet, spoils nothing.
+    let writer = Writer::open(&database, old.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    assert!(opens(&new).await.unwrap());
+    drop(writer);
+    let introduced = wrapped().await;
+    let mut writer = Writer::open(&database, new.kek(), WriterOptions::default())
+        .await
+        .unwrap();
+    assert!(opens(&new).await.unwrap());
+    assert!(matches!(opens(&old).await, Err(StoreError::WrongKeys(_))));
+    assert!(writer.wipe_deleted(Duration::from_secs(1)).await.unwrap());
+    let file = |suffix: &str| std::fs::read(dir.path().join(format!("{DATABASE_FILE}{suffix}"))).unwrap();
+    let bytes = [file(""), file("-wal")].concat();
+    for blob in retired.iter().chain(&introduced) {
+        assert!(
+            !contains(&bytes, &blob[..30]),
+            "a key that the old root key unwraps is still on disk"
+        );
+        assert!(!contains(&bytes, &blob[blob.len() - 30..]));
+    }
+    reader.close().await;
+}

@@ -64,7 +64,7 @@ impl Batch<'_> {
                 .await?;
         }
         let (key, wrapped) = self.state.keyring.new_data_key(id);
-        insert_key(self.conn, id, &key, "seal", wrapped).await?;
+        insert_key(self.conn, id, &key, wrapped).await?;
         let (index, wrapped) = self.state.keyring.new_index_key(id);
         insert_index_key(self.conn, id, wrapped).await?;
         let names = seal::to_json(&VaultNames {
@@ -130,25 +130,33 @@ impl Batch<'_> {
     pub async fn delete_vault(&mut self, id: VaultId) -> Result<(), StoreError> {
         self.write_inserts().await?;
         tables::delete_vault(self.conn, id.as_str()).await?;
-        // In the same transaction, so that a writer that starts after a crash knows that the log has to be emptied.
-        sqlx::query("UPDATE store SET unwiped = 1")
-            .execute(&mut *self.conn)
-            .await?;
+        self.note_remains().await?;
         self.state.vaults.remove(&id);
-        self.state.has_remains = true;
+        self.state.old_keys.retain(|_, vault| vault != id.as_str());
         self.state.activity.remove_vault(id);
         self.deltas.remove(&id);
         self.note_vault(id);
         Ok(())
     }
 
-    fn note_vault(&mut self, id: VaultId) {
+    /// Notes that a key was deleted, which may still be in the write-ahead log. That is in the same transaction as the deletion, so
+    /// that a writer that starts after a crash knows that the log has to be emptied.
+    pub(super) async fn note_remains(&mut self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE store SET unwiped = 1")
+            .execute(&mut *self.conn)
+            .await?;
+        self.state.has_remains = true;
+        Ok(())
+    }
+
+    pub(super) fn note_vault(&mut self, id: VaultId) {
         self.changes.push(Change {
             kind: ChangeKind::VaultChanged,
             vault: id.as_str().to_owned(),
             item: String::new(),
             version: 0,
             titles: [None, None],
+            path: None,
         });
     }
 }

@@ -1,12 +1,21 @@
-//! Backups of the store as files: made beside their final place, encrypted to age recipients if wanted, and thinned out by age.
+//! Backups of the store as files: made beside their final place, encrypted to age recipients if wanted, sent to a bucket if that is
+//! their place, and thinned out by age.
 
 mod encryption;
+mod place;
+mod record;
 mod retention;
+#[cfg(feature = "s3")]
+mod s3;
 pub(crate) mod schedule;
 mod staging;
 
 pub use encryption::{Recipient, decrypted, is_encrypted};
+pub use place::{Kept, Place};
+pub use record::{BackupRecord, FailedBackup};
 pub use retention::{ParseRetentionError, Retention};
+#[cfg(feature = "s3")]
+pub use s3::S3;
 pub use schedule::BackupSchedule;
 
 use std::path::{Path, PathBuf};
@@ -32,9 +41,22 @@ pub enum BackupError {
     /// The store can't be read, or the copy can't be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file of the backup exists already.
-    #[error("{0} exists already; a backup replaces no file")]
-    Exists(PathBuf),
+    /// The backup exists already: its path or URL.
+    #[error("{0} exists already; a backup replaces nothing")]
+    Exists(String),
+    /// The place can't be used as it is named, or with these environment variables.
+    #[error("{0}")]
+    Settings(String),
+    /// A server with backups failed, or refused a request.
+    #[error("{url}: {cause}")]
+    Remote {
+        /// The backup, or what all of them have in common.
+        url: String,
+        /// What went wrong.
+        kind: RemoteFault,
+        /// The same in words.
+        cause: String,
+    },
     /// A file can't be read or written.
     #[error("{path}: {cause}")]
     Io {
@@ -53,6 +75,19 @@ pub enum BackupError {
     },
 }
 
+/// What a server with backups did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteFault {
+    /// It has no such backup, or no such bucket.
+    Missing,
+    /// It refuses this client.
+    Denied,
+    /// It gave no answer.
+    Unreachable,
+    /// It failed, or refused for another reason.
+    Other,
+}
+
 impl BackupError {
     fn io(path: &Path, cause: std::io::Error) -> Self {
         Self::Io {
@@ -65,8 +100,8 @@ impl BackupError {
 /// Where a backup is written to.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A directory, in which the backup gets a name of its own. It is made if it is missing.
-    Directory(PathBuf),
+    /// A place in which the backup gets a name of its own.
+    In(Place),
     /// A file, which must not exist.
     File(PathBuf),
 }
@@ -74,23 +109,25 @@ pub enum Target {
 /// A backup that was written.
 #[derive(Debug)]
 pub struct Backup {
-    /// The file.
-    pub path: PathBuf,
-    /// The file's size in bytes.
+    /// The path, or the URL.
+    pub location: String,
+    /// The size in bytes.
     pub bytes: u64,
     /// What the backup holds.
     pub manifest: Manifest,
 }
 
-/// Backs up a store. The file appears under its name when it is complete and on disk. What an interrupted call has left is removed by
-/// the next one with the same directory.
+/// Backs up a store. The backup appears under its name when it is complete, and on disk or stored by the server. What an interrupted call
+/// has left is removed by the next one with the same directory; in a bucket, when it is a day old.
 ///
 /// # Errors
-/// [`BackupError::Exists`]; errors of the store, and of the file system.
+/// [`BackupError::Exists`]; errors of the store, of the file system, and of the server.
 pub async fn write(database: &Database, target: &Target, recipients: &[Recipient]) -> Result<Backup, BackupError> {
     let directory = match target {
-        Target::Directory(directory) => directory.as_path(),
-        Target::File(file) if file.exists() => return Err(BackupError::Exists(file.clone())),
+        Target::In(Place::Directory(directory)) => directory.as_path(),
+        #[cfg(feature = "s3")]
+        Target::In(Place::S3(s3)) => s3.scratch(),
+        Target::File(file) if file.exists() => return Err(BackupError::Exists(file.display().to_string())),
         Target::File(file) => match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -102,35 +139,24 @@ pub async fn write(database: &Database, target: &Target, recipients: &[Recipient
     if !recipients.is_empty() {
         file = encryption::encrypted(&file, staging.path("copy.sqlite.age"), recipients).await?;
     }
-    let path = match target {
-        Target::Directory(directory) => directory.join(name(&manifest, !recipients.is_empty())),
-        Target::File(path) => path.clone(),
+    let name = name(&manifest, !recipients.is_empty());
+    let (location, bytes) = match target {
+        Target::In(Place::Directory(directory)) => staging.publish(&file, &directory.join(name))?,
+        #[cfg(feature = "s3")]
+        Target::In(Place::S3(s3)) => s3.upload(&file, &name).await?,
+        Target::File(path) => staging.publish(&file, path)?,
     };
-    let bytes = staging.publish(&file, &path)?;
-    Ok(Backup { path, bytes, manifest })
+    Ok(Backup {
+        location,
+        bytes,
+        manifest,
+    })
 }
 
 fn name(manifest: &Manifest, is_encrypted: bool) -> String {
     let taken_at = jiff::Timestamp::from_millisecond(manifest.taken_at.as_millis()).unwrap_or_default();
     let suffix = SUFFIXES[usize::from(is_encrypted)];
     format!("{PREFIX}{}-{}{suffix}", taken_at.strftime(TIME), manifest.newest_change)
-}
-
-/// The backups in a directory that [`write()`] has named, oldest first, and when they were made.
-///
-/// # Errors
-/// If the directory can't be read.
-pub fn list(directory: &Path) -> Result<Vec<(PathBuf, Timestamp)>, BackupError> {
-    let failed = |cause| BackupError::io(directory, cause);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if let Some(taken_at) = entry.file_name().to_str().and_then(time_of) {
-            found.push((entry.path(), taken_at));
-        }
-    }
-    found.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
-    Ok(found)
 }
 
 /// The time in a backup's name. None for a name that [`write()`] does not give.
@@ -142,25 +168,6 @@ fn time_of(name: &str) -> Option<Timestamp> {
     let time = jiff::civil::DateTime::strptime(TIME, time).ok()?;
     let moment = TimeZone::UTC.to_timestamp(time).ok()?;
     Some(Timestamp::from_millis(moment.as_millisecond()))
-}
-
-/// Deletes the backups of a directory that are not to be kept. The newest is always kept, and files with other names are not touched.
-/// Returns what was deleted.
-///
-/// # Errors
-/// If the directory can't be read, or a file can't be deleted.
-pub fn thin_out(directory: &Path, retention: &Retention) -> Result<Vec<PathBuf>, BackupError> {
-    let backups = list(directory)?;
-    let times: Vec<Timestamp> = backups.iter().map(|(_, taken_at)| *taken_at).collect();
-    let kept = retention.kept(&times);
-    let mut deleted = Vec::new();
-    for (n, (path, _)) in backups.into_iter().enumerate() {
-        if !kept.contains(&n) {
-            std::fs::remove_file(&path).map_err(|cause| BackupError::io(&path, cause))?;
-            deleted.push(path);
-        }
-    }
-    Ok(deleted)
 }
 
 #[cfg(test)]
@@ -192,29 +199,6 @@ mod tests {
             "1password.sqlite",
         ] {
             assert_eq!(time_of(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn thinning_out_touches_no_other_files() {
-        let directory = tempfile::tempdir().unwrap();
-        let other = ["notes.txt", "1password.sqlite", "sidevault-old.sqlite"];
-        let backups = [
-            "sidevault-20261129T100000Z-1.sqlite",
-            "sidevault-20261130T100000Z-2.sqlite",
-            "sidevault-20261130T110000Z-3.sqlite.age",
-        ];
-        for name in other.iter().chain(&backups) {
-            std::fs::write(directory.path().join(name), "").unwrap();
-        }
-        let deleted = thin_out(directory.path(), &"1d".parse().unwrap()).unwrap();
-        let deleted: Vec<_> = deleted
-            .iter()
-            .map(|path| path.file_name().unwrap().to_str().unwrap())
-            .collect();
-        assert_eq!(deleted, backups[..2]);
-        for name in other {
-            assert!(directory.path().join(name).exists(), "{name}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Backups that sync makes by itself, while it leads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sidevault_model::Timestamp;
 use sidevault_store::Database;
 use tokio_util::sync::CancellationToken;
 
-use super::{BackupError, Recipient, Retention, Target, list, thin_out, write};
+use super::{BackupError, BackupRecord, Place, Recipient, Retention, Target, write};
 use crate::metrics::Metrics;
 use crate::status::{BackupState, Status};
 
@@ -21,8 +21,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// When and where sync makes backups.
 #[derive(Clone, Debug)]
 pub struct BackupSchedule {
-    /// The directory.
-    pub directory: PathBuf,
+    /// Where they are kept.
+    pub place: Place,
     /// The time from one backup to the next.
     pub every: Duration,
     /// Which older backups are kept. None: all.
@@ -31,16 +31,18 @@ pub struct BackupSchedule {
     pub recipients: Vec<Recipient>,
 }
 
-/// Makes backups until `stop` is cancelled. The first one is due when the newest backup in the directory is old enough, so that a restart
-/// neither skips a backup nor makes one too many. A backup that has begun is finished.
+/// Makes backups until `stop` is cancelled, and notes in the data directory `data` what became of them. The first one is due when the
+/// newest backup in the place is old enough, so that a restart neither skips a backup nor makes one too many. A backup that has begun is
+/// finished.
 pub(crate) async fn run(
     schedule: BackupSchedule,
     database: Database,
+    data: PathBuf,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    back_up_until(&stop, schedule, &database, &status, &metrics).await;
+    back_up_until(&stop, schedule, &database, &data, &status, &metrics).await;
     metrics.makes_no_backups();
 }
 
@@ -48,10 +50,11 @@ async fn back_up_until(
     stop: &CancellationToken,
     schedule: BackupSchedule,
     database: &Database,
+    data: &Path,
     status: &Status,
     metrics: &Metrics,
 ) {
-    let last = newest(&schedule);
+    let last = newest(&schedule).await;
     metrics.backed_up(last);
     status.backup(BackupState::Good { last });
     let mut due = last.map(|last| after(last, schedule.every));
@@ -65,38 +68,49 @@ async fn back_up_until(
         if stop.is_cancelled() {
             return;
         }
-        due = Some(match back_up(&schedule, database, metrics).await {
+        due = Some(match back_up(&schedule, database, data, metrics).await {
             Ok(taken_at) => {
                 status.backup(BackupState::Good { last: Some(taken_at) });
                 after(taken_at, schedule.every)
             }
             Err(error) => {
-                status.backup(BackupState::failed(newest(&schedule), &error));
+                status.backup(BackupState::failed(newest(&schedule).await, &error));
                 metrics.backup_failed();
+                BackupRecord::failed(data, &error);
                 after(Timestamp::now(), schedule.every.min(RETRY))
             }
         });
     }
 }
 
-async fn back_up(schedule: &BackupSchedule, database: &Database, metrics: &Metrics) -> Result<Timestamp, BackupError> {
-    let target = Target::Directory(schedule.directory.clone());
+async fn back_up(
+    schedule: &BackupSchedule,
+    database: &Database,
+    data: &Path,
+    metrics: &Metrics,
+) -> Result<Timestamp, BackupError> {
+    let target = Target::In(schedule.place.clone());
     let made = write(database, &target, &schedule.recipients).await?;
     let taken_at = made.manifest.taken_at;
     metrics.backed_up(Some(taken_at));
-    tracing::info!(path = %made.path.display(), bytes = made.bytes, change = made.manifest.newest_change, "a backup was made");
+    BackupRecord::made(data, taken_at, &made.location);
+    tracing::info!(
+        path = made.location,
+        bytes = made.bytes,
+        change = made.manifest.newest_change,
+        "a backup was made"
+    );
     if let Some(retention) = &schedule.keep {
-        for path in thin_out(&schedule.directory, retention)? {
-            tracing::info!(path = %path.display(), "an old backup was deleted");
+        for backup in schedule.place.thin_out(retention).await? {
+            tracing::info!(path = backup.location, "an old backup was deleted");
         }
     }
     Ok(taken_at)
 }
 
-/// When the newest backup was made. None if there is none, or the directory can't be read: then the next backup fails and says why.
-fn newest(schedule: &BackupSchedule) -> Option<Timestamp> {
-    let (_, taken_at) = list(&schedule.directory).ok()?.pop()?;
-    Some(taken_at)
+/// When the newest backup was made. None if there is none, or the place can't be read: then the next backup fails and says why.
+async fn newest(schedule: &BackupSchedule) -> Option<Timestamp> {
+    Some(schedule.place.list().await.ok()?.pop()?.taken_at)
 }
 
 fn after(time: Timestamp, wait: Duration) -> Timestamp {

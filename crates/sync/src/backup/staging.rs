@@ -1,7 +1,8 @@
 //! A directory beside the backups, in which a backup is made.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
@@ -29,38 +30,38 @@ impl Staging {
             .create(parent)
             .map_err(failed)?;
         remove_abandoned(parent).map_err(failed)?;
-        let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir_in(parent)
-            .map_err(failed)?;
-        let lock = File::create(directory.path().join(LOCK)).map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::Error(cause) => failed(cause),
-            TryLockError::WouldBlock => failed(std::io::ErrorKind::WouldBlock.into()),
-        })?;
-        Ok(Self {
-            parent: parent.to_owned(),
-            directory,
-            _lock: lock,
-        })
+        loop {
+            let directory = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .tempdir_in(parent)
+                .map_err(failed)?;
+            // None if another process took the directory for an abandoned one before it was claimed.
+            if let Some(lock) = claim(directory.path()).map_err(failed)? {
+                return Ok(Self {
+                    parent: parent.to_owned(),
+                    directory,
+                    _lock: lock,
+                });
+            }
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Gives a file, which is on disk already, its final name in the parent directory. Returns the file's size in bytes.
-    pub(super) fn publish(&self, file: &Path, path: &Path) -> Result<u64, BackupError> {
+    /// Gives a file, which is on disk already, its final name in the parent directory. Returns the path, and the file's size in bytes.
+    pub(super) fn publish(&self, file: &Path, path: &Path) -> Result<(String, u64), BackupError> {
         let failed = |cause| BackupError::io(path, cause);
         let bytes = file.metadata().map_err(failed)?.len();
         if path.exists() {
-            return Err(BackupError::Exists(path.to_owned()));
+            return Err(BackupError::Exists(path.display().to_string()));
         }
         fs::rename(file, path).map_err(failed)?;
         File::open(&self.parent)
             .and_then(|directory| directory.sync_all())
             .map_err(failed)?;
-        Ok(bytes)
+        Ok((path.display().to_string(), bytes))
     }
 }
 
@@ -71,15 +72,36 @@ fn remove_abandoned(parent: &Path) -> std::io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        // A directory without the file was made a moment ago, or its process was killed in that moment; then it is empty.
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else {
-            continue;
-        };
-        if lock.try_lock().is_ok() {
-            fs::remove_dir_all(entry.path())?;
+        if claim(&entry.path())?.is_some() {
+            match fs::remove_dir_all(entry.path()) {
+                // Its process was removing it at the same time.
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
     }
     Ok(())
+}
+
+/// Locks the directory's file, which is made if it is missing: a process may be killed right after it made the directory, or while
+/// it removed it. None if another process has the lock, or has removed the directory.
+fn claim(directory: &Path) -> std::io::Result<Option<File>> {
+    let path = directory.join(LOCK);
+    let lock = match File::options().create(true).truncate(false).write(true).open(&path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(cause)) => return Err(cause),
+        Ok(()) => {}
+    }
+    // The file that was opened may have been removed before it was locked.
+    let is_there = fs::metadata(&path).is_ok_and(|found| {
+        lock.metadata()
+            .is_ok_and(|locked| (found.dev(), found.ino()) == (locked.dev(), locked.ino()))
+    });
+    Ok(is_there.then_some(lock))
 }
 
 #[cfg(test)]
@@ -91,12 +113,16 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_what_another_uses_is_not() {
         let parent = tempfile::tempdir().unwrap();
         let used = Staging::new(parent.path()).unwrap();
-        let abandoned = parent.path().join(".sidevault-backup-abandoned");
-        fs::create_dir(&abandoned).unwrap();
-        fs::write(abandoned.join(LOCK), "").unwrap();
-        fs::write(abandoned.join("copy.sqlite"), "half").unwrap();
+        // Killed while it made a backup, before it locked the directory, and while it removed it.
+        for (name, files) in [("1", &[LOCK, "copy.sqlite"][..]), ("2", &[]), ("3", &["copy.sqlite"])] {
+            let abandoned = parent.path().join(format!("{PREFIX}{name}"));
+            fs::create_dir(&abandoned).unwrap();
+            for file in files {
+                fs::write(abandoned.join(file), "half").unwrap();
+            }
+        }
         let new = Staging::new(parent.path()).unwrap();
-        assert!(!abandoned.exists());
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 2);
         assert!(used.path(LOCK).exists() && new.path(LOCK).exists());
         drop((used, new));
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);

@@ -1,11 +1,12 @@
 //! Carries out the jobs of directory sources, each inside a batch of the writer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
-use sidevault_store::{Batch, StoreError};
+use sidevault_store::{Batch, Origin, StoreError};
 
 use super::draft::ItemDraft;
+use super::origin::{self, FileOrigin};
 use crate::vault_ids::{self, Obstacle};
 
 /// A job of a directory source for the writer.
@@ -26,14 +27,22 @@ pub(crate) enum DirectoryJob {
         first: i64,
         blocks: Vec<Vec<u8>>,
     },
-    /// Store all items of some files. Each file is given by its origin. Other items of that origin are deleted.
+    /// Store all items of some files. Other items of these files are deleted.
     Apply {
         source: String,
         vault: VaultId,
-        files: Vec<(String, Vec<ItemDraft>)>,
+        files: Vec<(FileOrigin, Vec<ItemDraft>)>,
     },
-    /// Delete the vault's items that have none of these origins, because their files are gone.
-    Prune { vault: VaultId, origins: HashSet<String> },
+    /// Find the files of a source whose items were read from an encrypted file.
+    SealedFiles { source: String },
+    /// Read an item: the present version, or a kept one.
+    Item {
+        vault: VaultId,
+        item: ItemId,
+        version: Option<u32>,
+    },
+    /// Delete the vault's items that are of none of these files, because their files are gone.
+    Prune { vault: VaultId, files: HashSet<String> },
 }
 
 /// The writer's answer to a [`DirectoryJob`].
@@ -47,6 +56,10 @@ pub(crate) enum DirectoryAnswer {
     },
     /// How many chunks are stored.
     Chunks(i64),
+    /// The files, as [`FileOrigin::file`] names them.
+    Files(HashSet<String>),
+    /// An item, if there is such a one.
+    Item(Option<Box<Item>>),
     /// How many items were deleted.
     Pruned(usize),
 }
@@ -60,6 +73,13 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
             reserved,
         } => return claim(batch, source, vaults, reserved, now).await,
         DirectoryJob::CountChunks { content } => return Ok(DirectoryAnswer::Chunks(batch.chunks(*content).await?)),
+        DirectoryJob::Item { vault, item, version } => {
+            let found = match version {
+                Some(version) => batch.item_version(*vault, *item, *version).await?,
+                None => batch.item(*vault, *item).await?,
+            };
+            return Ok(DirectoryAnswer::Item(found.map(Box::new)));
+        }
         DirectoryJob::PutChunks {
             vault,
             content,
@@ -75,9 +95,19 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
             }
         }
         DirectoryJob::Apply { source, vault, files } => {
-            for (origin, drafts) in files {
+            let origins: Vec<String> = files.iter().flat_map(|(file, _)| file.all_stored()).collect();
+            let mut stored: HashMap<String, HashSet<ItemId>> = HashMap::new();
+            for (item, origin) in batch.items_of(*vault, &origins).await? {
+                stored.entry(origin).or_default().insert(item);
+            }
+            for (file, drafts) in files {
                 // Ids and origins are both computed from the file's path, so no other file has items with these ids.
-                let before: HashSet<ItemId> = batch.items_of(*vault, origin).await?.into_iter().collect();
+                let [origin, other] = &file.all_stored();
+                let mut before = stored.remove(origin).unwrap_or_default();
+                if let Some(items) = stored.remove(other) {
+                    batch.move_origin(*vault, other, origin).await?;
+                    before.extend(items);
+                }
                 for draft in drafts {
                     let old = if before.contains(&draft.id) {
                         batch.item(*vault, draft.id).await?
@@ -92,10 +122,26 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
                 }
             }
         }
-        DirectoryJob::Prune { vault, origins } => {
+        DirectoryJob::SealedFiles { source } => {
+            let vaults: Vec<VaultId> = batch
+                .vaults()
+                .filter(|info| info.source == *source)
+                .map(|info| info.id)
+                .collect();
+            let mut files = HashSet::new();
+            for vault in vaults {
+                for (_, stored) in batch.origins(vault).await? {
+                    if let Some((file, true)) = stored.as_deref().map(origin::of_stored) {
+                        files.insert(file.to_owned());
+                    }
+                }
+            }
+            return Ok(DirectoryAnswer::Files(files));
+        }
+        DirectoryJob::Prune { vault, files } => {
             let mut removed = 0;
-            for (item, origin) in batch.origins(*vault).await? {
-                if origin.is_none_or(|origin| !origins.contains(&origin)) {
+            for (item, stored) in batch.origins(*vault).await? {
+                if stored.is_none_or(|stored| !files.contains(origin::of_stored(&stored).0)) {
                     remove(batch, *vault, item).await?;
                     removed += 1;
                 }
@@ -184,7 +230,10 @@ async fn put(
             .collect(),
     };
     match old {
-        None => batch.insert_item(&new, Some(origin)).await?,
+        None => {
+            let path = &draft.path;
+            batch.insert_item(&new, Some(Origin { file: origin, path })).await?;
+        }
         Some(old) => {
             new.version = old.version;
             new.created_at = old.created_at;
@@ -192,7 +241,7 @@ async fn put(
             if new == old {
                 return Ok(());
             }
-            new.version = old.version.saturating_add(1);
+            new.version = batch.next_version(&old);
             new.updated_at = now;
             batch.update_item(&old, &new).await?;
         }

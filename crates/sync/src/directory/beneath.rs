@@ -11,7 +11,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
@@ -83,7 +83,7 @@ pub(crate) struct FileStamp {
 
 impl FileStamp {
     // The fields have different integer types on different platforms; `i128` holds all of them.
-    fn of(stat: &Stat) -> Self {
+    pub(crate) fn of(stat: &Stat) -> Self {
         Self {
             device: stat.st_dev.into(),
             inode: stat.st_ino.into(),
@@ -102,6 +102,20 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// Opens a regular file that a person named. Links are followed, and it may be hidden.
+    pub(crate) fn named(path: &Path) -> Result<Self, BeneathError> {
+        Self::of(File::from(open(path, FILE, Mode::empty())?))
+    }
+
+    fn of(file: File) -> Result<Self, BeneathError> {
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(BeneathError::Special);
+        }
+        let stamp = FileStamp::of(&stat);
+        Ok(Self { file, stamp })
+    }
+
     /// Whether somebody wrote to the file since it was opened.
     pub(crate) fn has_changed(&self) -> io::Result<bool> {
         Ok(FileStamp::of(&fstat(&self.file)?) != self.stamp)
@@ -143,6 +157,32 @@ impl Directory {
             FileType::Symlink => Entry::Link,
             _ => Entry::Special,
         })
+    }
+
+    /// The text of a small hidden file with rules, such as `.gitignore`. A link is not followed, as in git. `None` if there
+    /// is no such regular file.
+    ///
+    /// # Errors
+    /// If it can't be read, or is larger than `limit` bytes.
+    pub(crate) fn rules(&self, name: &str, limit: u64) -> Result<Option<String>, BeneathError> {
+        let file = match openat(&self.0, name, FILE, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(io::Error::other(format!("{name}: {}", io::Error::from(errno))).into()),
+        };
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        if file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit {
+            return Err(io::Error::other(format!("{name}: larger than {} KiB", limit >> 10)).into());
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The open directory.
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
+        &self.0
     }
 
     /// Opens a sub-directory.
@@ -210,13 +250,16 @@ impl Root {
     pub(crate) fn file(&self, place: &Path) -> Result<Opened, BeneathError> {
         let walked = self.walk(place)?;
         let name = walked.name.as_ref().ok_or(BeneathError::Changed)?;
-        let file = File::from(openat(walked.dir(self), name, FILE, Mode::empty()).map_err(swapped)?);
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(BeneathError::Special);
-        }
-        let stamp = FileStamp::of(&stat);
-        Ok(Opened { file, stamp })
+        Opened::of(File::from(
+            openat(walked.dir(self), name, FILE, Mode::empty()).map_err(swapped)?,
+        ))
+    }
+
+    /// The directory that holds a regular file, and the file's name in it, after links as in [`Root::file`].
+    pub(crate) fn holder(&self, place: &Path) -> Result<(OwnedFd, OsString), BeneathError> {
+        let walked = self.walk(place)?;
+        let dir = walked.dir(self).try_clone_to_owned()?;
+        Ok((dir, walked.name.ok_or(BeneathError::Changed)?))
     }
 
     /// The metadata of the regular file that a link leads to; `None` for a link to a directory.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use sidevault_model::{Category, Field, FieldType, FileId, ItemId, Purpose, Section, SectionRef, VaultId};
+use sidevault_model::{Category, Field, FieldType, FileId, ItemId, Section, SectionRef, VaultId};
 use sidevault_sops::{Format, Value, scalar_text};
 
 use super::secret;
@@ -22,6 +22,8 @@ const MAX_NAME_BYTES: usize = 16 << 20;
 pub(crate) struct ItemDraft {
     pub(crate) id: ItemId,
     pub(crate) title: String,
+    /// The path by which the item can be looked up, in comparable form.
+    pub(crate) path: String,
     pub(crate) category: Category,
     pub(crate) tags: Vec<String>,
     pub(crate) sections: Vec<Section>,
@@ -111,15 +113,11 @@ fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<()
         };
         match document {
             Value::Null => {}
-            Value::Mapping(entries) => match kind_of(entries) {
-                Some("Secret") => parsed.push(secret::read(entries).map_err(at)?),
-                Some("List" | "SecretList") => {
-                    if let Some(Value::Sequence(items)) = get(entries, "items") {
-                        read_into(parsed, items).map_err(at)?;
-                    }
-                }
-                Some(_) => {}
-                None => parsed.push(read_mapping(entries).map_err(at)?),
+            Value::Mapping(entries) => match Shape::of(entries) {
+                Shape::Secret => parsed.push(secret::read(entries).map_err(at)?),
+                Shape::List(items) => read_into(parsed, items).map_err(at)?,
+                Shape::OtherManifest => {}
+                Shape::Mapping => parsed.push(read_mapping(entries).map_err(at)?),
             },
             _ => return Err(at(DocumentError::NotMapping)),
         }
@@ -128,6 +126,32 @@ fn read_into(parsed: &mut Vec<ParsedDocument>, documents: &[Value]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// What a mapping at the top of a document is, or in the items of a `List`.
+pub(super) enum Shape<'a> {
+    /// A Kubernetes `Secret`: an item.
+    Secret,
+    /// A Kubernetes `List`, whose items are as many mappings.
+    List(&'a [Value]),
+    /// Another Kubernetes manifest, which makes no item.
+    OtherManifest,
+    /// Any other mapping: an item.
+    Mapping,
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(entries: &'a [(String, Value)]) -> Self {
+        match kind_of(entries) {
+            Some("Secret") => Self::Secret,
+            Some("List" | "SecretList") => match get(entries, "items") {
+                Some(Value::Sequence(items)) => Self::List(items),
+                _ => Self::List(&[]),
+            },
+            Some(_) => Self::OtherManifest,
+            None => Self::Mapping,
+        }
+    }
 }
 
 /// The kind of a Kubernetes manifest; `None` for any other mapping.
@@ -194,19 +218,19 @@ fn read_mapping(entries: &[(String, Value)]) -> Result<ParsedDocument, DocumentE
 }
 
 /// A value of a document, with the id and label of its field.
-struct Leaf<'a> {
-    section: Option<&'a str>,
+pub(super) struct Leaf<'a> {
+    pub(super) section: Option<&'a str>,
     /// Unique in the document.
-    id: String,
+    pub(super) id: String,
     /// Unique in its section.
-    label: String,
-    value: &'a Value,
+    pub(super) label: String,
+    pub(super) value: &'a Value,
 }
 
 /// The values of a document. An id consists of all keys from the top down to the value, joined with dots. A label is the
 /// same without the section. A key may have dots, too, so `a.b: 1` beside `a: {b: 2}` would be two fields of one id. Only in
 /// such a case, the dots in keys are written `\.`, and backslashes `\\`.
-fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, DocumentError> {
+pub(super) fn leaves(entries: &[(String, Value)]) -> Result<Vec<Leaf<'_>>, DocumentError> {
     let plain = Join::all(entries, |name| Cow::Borrowed(name), MAX_NAME_BYTES)?;
     if is_distinct(plain.iter().map(|leaf| leaf.id.as_str())) {
         // Fields of one section with equal labels would have equal ids, so labels are distinct as well.
@@ -379,39 +403,11 @@ fn to_json(value: &Value) -> serde_json::Value {
     }
 }
 
-/// Sets the purposes of the top-level fields `username` and `password`, and returns the category: LOGIN with both, PASSWORD
-/// with `password` only, SECURE_NOTE otherwise.
-pub(crate) fn categorize(fields: &mut [Field]) -> Category {
-    let top = |fields: &[Field], name: &str| {
-        fields
-            .iter()
-            .position(|field| field.section.is_none() && field.label == name)
-    };
-    let (username, password) = (top(fields, "username"), top(fields, "password"));
-    if let Some(n) = password {
-        fields[n].purpose = Some(Purpose::Password);
-    }
-    if let Some(n) = username {
-        fields[n].field_type = FieldType::String;
-        fields[n].purpose = password.map(|_| Purpose::Username);
-    }
-    match (username, password) {
-        (Some(_), Some(_)) => Category::Login,
-        (None, Some(_)) => Category::Password,
-        _ => Category::SecureNote,
-    }
-}
-
 /// The title for a file: its name without the ending of its format, and without `.sops` or `.enc` before or after that.
 /// `db.sops.yaml` and `db.yaml.enc` both give `db`.
 pub(crate) fn stem(relative: &str) -> &str {
-    let name = relative.rsplit('/').next().unwrap_or(relative);
-    // A suffix after the ending of the format.
-    let name = [".enc", ".encrypted", ".sops"]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .filter(|inner| Format::from_path(Path::new(inner)) != Format::Binary)
-        .unwrap_or(name);
+    let name = last_name(relative);
+    let name = without_sealed_ending(name).unwrap_or(name);
     let stem = match name.rsplit_once('.') {
         Some((stem, _)) if !stem.is_empty() => stem,
         _ => name,
@@ -421,6 +417,30 @@ pub(crate) fn stem(relative: &str) -> &str {
         .or_else(|| stem.strip_suffix(".enc"))
         .or_else(|| stem.strip_suffix(".dec"));
     without.filter(|rest| !rest.is_empty()).unwrap_or(stem)
+}
+
+/// Whether the name of a YAML, JSON, dotenv or INI file says that SOPS encrypted it: `db.sops.yaml`, `db.enc.yaml`, `db.yaml.enc`.
+pub(crate) fn says_sealed(relative: &str) -> bool {
+    let name = last_name(relative);
+    let before_format = || match name.rsplit_once('.') {
+        Some((stem, _)) if Format::from_path(Path::new(name)) != Format::Binary => {
+            stem.ends_with(".sops") || stem.ends_with(".enc")
+        }
+        _ => false,
+    };
+    without_sealed_ending(name).is_some() || before_format()
+}
+
+fn last_name(relative: &str) -> &str {
+    relative.rsplit('/').next().unwrap_or(relative)
+}
+
+/// A name without the ending that says that the file is encrypted, if that follows the ending of a format.
+fn without_sealed_ending(name: &str) -> Option<&str> {
+    [".enc", ".encrypted", ".sops"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .filter(|inner| Format::from_path(Path::new(inner)) != Format::Binary)
 }
 
 /// The id of a content. It is computed from the content's digest, so content that is read again is not stored again.
@@ -509,18 +529,6 @@ mod tests {
     #[test]
     fn a_document_that_is_a_scalar_is_refused() {
         assert!(read_documents(&[string("x")]).is_err());
-    }
-
-    #[test]
-    fn username_and_password_make_a_login() {
-        let mut fields = vec![
-            Field::new("username", FieldType::Concealed, "username", "u"),
-            Field::new("password", FieldType::Concealed, "password", "p"),
-        ];
-        assert_eq!(categorize(&mut fields), Category::Login);
-        assert_eq!(fields[0].purpose, Some(Purpose::Username));
-        assert_eq!(fields[0].field_type, FieldType::String);
-        assert_eq!(categorize(&mut fields[1..]), Category::Password);
     }
 
     #[test]

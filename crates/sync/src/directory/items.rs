@@ -6,12 +6,16 @@ use std::io::{Cursor, Read, Seek};
 
 use serde_json::json;
 use sidevault_keys::IdKey;
-use sidevault_model::{Category, ItemId, VaultId};
+use sidevault_model::{Category, ItemId, VaultId, categorize, tree_path};
 
 use super::beneath::Opened;
 use super::content::{self, Upload};
-use super::draft::{FileDraft, ItemDraft, ParsedDocument, SecretName, categorize, content_id, stem};
+use super::draft::{FileDraft, ItemDraft, ParsedDocument, SecretName, content_id};
+use super::folder::FileSettings;
 use super::read::{Contents, RawFile, ReadError};
+use super::scanner::vault_id;
+use super::titles::TitleRule;
+use super::tree::FoundFile;
 
 /// The items of a file.
 #[derive(Default)]
@@ -23,17 +27,44 @@ pub(crate) struct BuiltItems {
 
 /// Builds the items of one file.
 pub(crate) struct ItemBuilder<'a> {
-    pub(crate) ids: &'a IdKey,
-    pub(crate) vault: VaultId,
+    ids: &'a IdKey,
+    vault: VaultId,
     /// The file's path in the tree.
-    pub(crate) relative: &'a str,
+    relative: &'a str,
     /// The path of the file's directory in its vault; empty at the top of the vault.
-    pub(crate) directory: &'a str,
+    directory: &'a str,
+    settings: &'a FileSettings,
+    titles: TitleRule,
 }
 
-impl ItemBuilder<'_> {
-    /// Builds the items. The bytes of a file that is not encrypted are read later, from `opened`.
-    pub(crate) fn build(&self, contents: Contents, raw: &RawFile, mut opened: Opened) -> Result<BuiltItems, ReadError> {
+impl<'a> ItemBuilder<'a> {
+    /// The builder of a file's items.
+    pub(crate) fn of(found: &'a FoundFile, ids: &'a IdKey, titles: TitleRule) -> Self {
+        Self {
+            ids,
+            vault: vault_id(ids, &found.vault),
+            relative: &found.relative,
+            directory: &found.directory,
+            settings: &found.settings,
+            titles: found.settings.rule.unwrap_or(titles),
+        }
+    }
+
+    /// The title of the `n`-th item, counted from 0, of a file with documents. `name` is what the document names itself.
+    pub(crate) fn title(&self, name: Option<&SecretName>, n: usize) -> String {
+        match &self.settings.title {
+            Some(chosen) => TitleRule::chosen(chosen, n),
+            None => self.titles.of_document(self.relative, self.directory, name, n),
+        }
+    }
+
+    /// Builds the items. The bytes of a file that is a DOCUMENT and not encrypted are read later, from `opened`.
+    pub(crate) fn build(
+        &self,
+        contents: Contents,
+        raw: &RawFile,
+        opened: Option<Opened>,
+    ) -> Result<BuiltItems, ReadError> {
         let mut built = BuiltItems::default();
         match contents {
             Contents::Items(parsed) => {
@@ -47,9 +78,13 @@ impl ItemBuilder<'_> {
                 self.document(&mut built, digest, size, Box::new(Cursor::new(bytes)));
             }
             Contents::Plain { size } => {
+                let mut opened = opened.ok_or(ReadError::Gone)?;
                 opened.file.rewind()?;
                 self.document(&mut built, raw.digest, size, Box::new(opened.file));
             }
+        }
+        for draft in &mut built.drafts {
+            self.settings.apply(draft).map_err(ReadError::Bad)?;
         }
         Ok(built)
     }
@@ -58,11 +93,9 @@ impl ItemBuilder<'_> {
     fn item(&self, built: &mut BuiltItems, n: usize, before: usize, mut document: ParsedDocument) {
         let id = self.item_id(n, before, document.name.as_ref());
         let category = categorize(&mut document.fields);
-        let (title, tags) = match document.name {
-            Some(SecretName { namespace, name }) => (name, self.tags(namespace)),
-            None if n == 0 => (stem(self.relative).to_owned(), self.tags(None)),
-            None => (format!("{}-{}", stem(self.relative), n + 1), self.tags(None)),
-        };
+        let title = self.title(document.name.as_ref(), n);
+        let path = self.path(if document.name.is_some() { 0 } else { n });
+        let tags = self.tags(document.name.and_then(|name| name.namespace));
         let files = document.binaries.into_iter().map(|binary| {
             let (digest, size) = (content::digest_of(&binary.bytes), binary.bytes.len() as u64);
             let content = content_id(self.ids, self.vault, id, &binary.id, &digest);
@@ -83,12 +116,20 @@ impl ItemBuilder<'_> {
         built.drafts.push(ItemDraft {
             id,
             title,
+            path,
             category,
             tags,
             sections: document.sections,
             fields: document.fields,
             files,
         });
+    }
+
+    /// The path by which an item of this file is looked up. It has the number of a document that has no name, as the title does. It
+    /// depends on no more than the item's id does, so it stays while the item exists.
+    fn path(&self, n: usize) -> String {
+        let path = tree_path::comparable(self.relative);
+        if n == 0 { path } else { format!("{path}-{}", n + 1) }
     }
 
     /// Items of one title are told apart by their tag: the namespace of a Secret, or else the directory of the file.
@@ -109,7 +150,7 @@ impl ItemBuilder<'_> {
         self.ids.item(self.vault, &format!("\0{place}"))
     }
 
-    /// Builds the item of a binary file: a DOCUMENT with the file's name as its title.
+    /// Builds the item of a binary file: a DOCUMENT.
     fn document(&self, built: &mut BuiltItems, digest: [u8; 32], size: u64, bytes: Box<dyn Read + Send>) {
         let id = self.ids.item(self.vault, self.relative);
         let name = self.relative.rsplit('/').next().unwrap_or(self.relative).to_owned();
@@ -122,7 +163,11 @@ impl ItemBuilder<'_> {
         });
         built.drafts.push(ItemDraft {
             id,
-            title: name.clone(),
+            title: match &self.settings.title {
+                Some(chosen) => chosen.clone(),
+                None => self.titles.of_binary(&name, self.directory),
+            },
+            path: self.path(0),
             category: Category::Document,
             tags: self.tags(None),
             sections: Vec::new(),
@@ -195,11 +240,14 @@ mod tests {
     #[test]
     fn documents_have_distinct_ids_and_a_secrets_id_survives_a_move_within_its_file() {
         let ids = Credentials::from_seed(&[1; 32]).id_key();
+        let settings = FileSettings::default();
         let builder = ItemBuilder {
+            settings: &settings,
             ids: &ids,
             vault: ids.vault("v"),
             relative: "v/sub/a.yaml",
             directory: "sub",
+            titles: TitleRule::default(),
         };
         let secret = |namespace: Option<&str>, name: &str| ParsedDocument {
             name: Some(SecretName {

@@ -4,7 +4,7 @@
 //! the tree anew each time, with the standard library and full paths. It has no stamps, digests, descriptors, origins or
 //! results of earlier scans, only the items that were served before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStringExt;
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use unicode_normalization::UnicodeNormalization;
 
-use super::scanner::{DirectoryScanner, Next, SourceContext};
+use super::scanner::{DirectoryScanner, Next, SharedSealedFiles, SourceContext};
 use crate::config::DirectorySource;
 use crate::disk::disk_of;
 use crate::low_disk::LowDisk;
@@ -163,6 +163,9 @@ fn is_fifo(path: &Path) -> bool {
 #[derive(Default)]
 struct Model {
     served: BTreeMap<(String, String), String>,
+    /// Whether the whole tree could be listed since sync was started. Until then, a directory that can't be listed may have a
+    /// `.sidevault.yaml` that gives its files any vault.
+    was_listed: bool,
 }
 
 /// The result of a walk over the tree.
@@ -189,7 +192,8 @@ impl Model {
                 self.served.insert(key.clone(), value.trim_end().to_owned());
             }
         }
-        if !seen.files.is_empty() {
+        self.was_listed |= seen.unlisted.is_empty();
+        if !seen.files.is_empty() && self.was_listed {
             self.served.retain(|key, _| {
                 seen.files.contains_key(key) || seen.refused.contains(key) || seen.unlisted.contains(&key.0)
             });
@@ -248,16 +252,16 @@ fn leads_to_file(root: &Path, link: &Path) -> Option<bool> {
 }
 
 /// A source with a store of its own.
-struct TestSource {
-    root: PathBuf,
-    ids: IdKey,
+pub(super) struct TestSource {
+    pub(super) root: PathBuf,
+    pub(super) ids: IdKey,
     queue: Queue,
-    reader: Reader,
+    pub(super) reader: Reader,
     source: DirectoryScanner,
 }
 
 impl TestSource {
-    async fn new(home: &Path) -> Self {
+    pub(super) async fn new(home: &Path) -> Self {
         let (root, data) = (home.join("tree"), home.join("data"));
         fs::create_dir(&root).unwrap();
         fs::write(home.join("outside.yaml"), "k: out\n").unwrap();
@@ -271,6 +275,7 @@ impl TestSource {
         let (disk, metrics) = (disk_of(&database, &data), Arc::new(Metrics::default()));
         let context = WriterContext {
             ids: credentials.id_key(),
+            writable_sources: HashSet::new(),
             low_disk: LowDisk::default(),
             status: Arc::new(Status::new(&database, metrics.clone())),
             disk,
@@ -280,7 +285,7 @@ impl TestSource {
         let (queue, _writer) = queue::start(writer.unwrap(), context);
         let reader = Reader::open(&database, credentials.kek(), ReaderOptions::default()).await;
         Self {
-            source: source(&root, &queue, &credentials.id_key(), Vec::new()),
+            source: source(&root, &queue, &credentials.id_key()),
             root,
             ids: credentials.id_key(),
             queue,
@@ -288,16 +293,16 @@ impl TestSource {
         }
     }
 
-    fn restart(&mut self) {
-        self.source = source(&self.root, &self.queue, &self.ids, Vec::new());
+    pub(super) fn restart(&mut self) {
+        self.source = source(&self.root, &self.queue, &self.ids);
     }
 
-    async fn scan(&mut self) {
+    pub(super) async fn scan(&mut self) {
         let next = self.source.scan(None).await.unwrap();
         assert!(matches!(next, Next::Wait), "nothing changes during the scan");
     }
 
-    fn vault(&self, folded: &str) -> VaultId {
+    pub(super) fn vault(&self, folded: &str) -> VaultId {
         self.ids.vault(folded)
     }
 
@@ -322,14 +327,16 @@ impl TestSource {
     }
 }
 
-fn source(root: &Path, queue: &Queue, ids: &IdKey, earlier: Vec<DirectorySource>) -> DirectoryScanner {
+fn source(root: &Path, queue: &Queue, ids: &IdKey) -> DirectoryScanner {
     let metrics = Arc::new(Metrics::default());
     let context = SourceContext {
         queue: queue.clone(),
         ids: ids.clone(),
         status: Arc::new(Status::new(&Database::Sqlite(root.to_owned()), metrics.clone())),
         metrics,
-        earlier,
+        sealed: SharedSealedFiles::default(),
+        earlier: Vec::new(),
+        publisher: None,
     };
     DirectoryScanner::new(DirectorySource::new(root), context)
 }
@@ -351,7 +358,7 @@ fn without_privileges<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -411,7 +418,7 @@ fn check(history: &[Step]) -> Result<(), TestCaseError> {
 }
 
 /// A directory in memory, if there is a tmpfs, because the store waits for the disk at each commit.
-fn memory() -> TempDir {
+pub(super) fn memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .unwrap()
@@ -424,6 +431,7 @@ async fn check_in(home: &Path, history: &[Step]) -> Result<(), TestCaseError> {
         step.take(&source.root);
         if matches!(step, Step::Restart) {
             source.restart();
+            model.was_listed = false;
         }
         source.scan().await;
         model.scan(&source.root);

@@ -1,24 +1,30 @@
 //! Reads, decrypts and parses one file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use sidevault_sops::{Detector, Document, Format, Identities, SopsError};
 use sidevault_store::CHUNK_BYTES;
 
-use super::beneath::{BeneathError, Opened};
+use super::beneath::{BeneathError, FileStamp, Opened};
 use super::content;
 use super::draft::{DocumentError, ParsedDocument, read_documents};
 use super::tree::FoundFile;
 use crate::queue::{JobError, QueueClosed};
 
 /// The largest YAML, JSON, dotenv or INI file, in bytes.
-const MAX_STRUCTURED_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_STRUCTURED_BYTES: u64 = 16 << 20;
 
 /// The largest SOPS-encrypted file of any other format, in bytes. SOPS authenticates a file as a whole, so all of it
 /// must be in memory. Files of these formats that are not encrypted have no limit.
-const MAX_ENCRYPTED_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_ENCRYPTED_BYTES: u64 = 64 << 20;
+
+/// Linux counts the times of files in steps of up to 10 ms. A file that was written to so shortly before it was read may
+/// be written to once more and keep its modification time, so it is read again at the next scan.
+const TIMESTAMP_STEP: Duration = Duration::from_millis(20);
 
 /// What a file becomes.
 pub(crate) enum Contents {
@@ -88,8 +94,50 @@ impl From<BeneathError> for ReadError {
 /// A file as it is on disk. It has its bytes only if they are needed as a whole.
 pub(crate) struct RawFile {
     pub(crate) digest: [u8; 32],
+    /// Whether SOPS encrypted it.
+    pub(crate) sealed: bool,
     size: u64,
-    bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
+impl RawFile {
+    /// The file that has these bytes, all of which are kept if they are needed as a whole.
+    pub(crate) fn of(found: &FoundFile, bytes: Vec<u8>) -> Self {
+        let mut pass = Pass::default();
+        pass.feed(&bytes);
+        let sealed = pass.is_sealed(found);
+        Self {
+            digest: content::digest_of(&bytes),
+            sealed,
+            size: bytes.len() as u64,
+            bytes: (sealed || Format::from_path(&found.path) != Format::Binary).then_some(bytes),
+        }
+    }
+}
+
+/// A file that the listing has read already, so that the scan need not read it again.
+pub(crate) struct Loaded {
+    pub(crate) raw: RawFile,
+    /// The metadata of the file when it was read.
+    pub(crate) stamp: FileStamp,
+    /// When the read began.
+    pub(crate) begun: SystemTime,
+}
+
+impl fmt::Debug for Loaded {
+    /// Shows no content: it may be plaintext.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Loaded({} bytes)", self.raw.size)
+    }
+}
+
+/// The most bytes of a file of this name that are read as a whole.
+pub(crate) fn most_bytes(found: &FoundFile) -> u64 {
+    if Format::from_path(&found.path) == Format::Binary {
+        MAX_ENCRYPTED_BYTES
+    } else {
+        MAX_STRUCTURED_BYTES
+    }
 }
 
 /// Reads a file into memory. Of a binary file that SOPS did not encrypt, only size and digest are kept: it may be
@@ -103,77 +151,68 @@ pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, Re
 }
 
 fn load_from(found: &FoundFile, file: &mut File) -> Result<RawFile, ReadError> {
-    if Format::from_path(&found.path) != Format::Binary {
-        return whole(
-            file,
-            MAX_STRUCTURED_BYTES,
-            "the file is larger than 16 MiB, the limit for its format",
-        );
+    if Format::from_path(&found.path) == Format::Binary {
+        let plain = survey(found, file)?;
+        if !plain.sealed {
+            return Ok(plain);
+        }
+        file.rewind()?;
     }
-    let survey = Survey::of(file)?;
-    if !survey.is_sealed || (is_note(found) && !survey.starts_like_json) {
-        return Ok(RawFile {
-            digest: survey.digest,
-            size: survey.size,
-            bytes: None,
-        });
+    let limit = most_bytes(found);
+    let mut bytes = Vec::new();
+    if file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit {
+        let kind = match limit {
+            MAX_STRUCTURED_BYTES => "the limit for its format",
+            _ => "the limit for a file that SOPS encrypted",
+        };
+        let message = format!("the file is larger than {} MiB, {kind}", limit >> 20);
+        return Err(ReadError::Bad(message));
     }
-    file.rewind()?;
-    whole(
-        file,
-        MAX_ENCRYPTED_BYTES,
-        "the file is larger than 64 MiB, the limit for a file that SOPS encrypted",
-    )
+    Ok(RawFile::of(found, bytes))
 }
 
-/// Reads all bytes of a file. A file of more than `limit` bytes is refused with the error `beyond`.
-fn whole(file: &mut File, limit: u64, beyond: &str) -> Result<RawFile, ReadError> {
-    let mut bytes = Vec::new();
-    let size = file.take(limit + 1).read_to_end(&mut bytes)? as u64;
-    if size > limit {
-        return Err(ReadError::Bad(beyond.to_owned()));
+/// Reads a file of any size once, without keeping its bytes.
+fn survey(found: &FoundFile, file: &mut File) -> io::Result<RawFile> {
+    let (mut hash, mut pass) = (Sha256::new(), Pass::default());
+    let mut size = 0;
+    let mut block = vec![0; CHUNK_BYTES];
+    loop {
+        let n = file.read(&mut block)?;
+        if n == 0 {
+            break;
+        }
+        size += n as u64;
+        hash.update(&block[..n]);
+        pass.feed(&block[..n]);
     }
     Ok(RawFile {
-        digest: content::digest_of(&bytes),
+        digest: hash.finalize().into(),
+        sealed: pass.is_sealed(found),
         size,
-        bytes: Some(bytes),
+        bytes: None,
     })
 }
 
-/// What one pass over a file tells, without keeping its bytes.
-struct Survey {
-    digest: [u8; 32],
-    size: u64,
-    /// Whether the file is text that holds values SOPS encrypted.
-    is_sealed: bool,
-    /// Whether the file may be the JSON envelope in which SOPS stores an encrypted binary file.
-    starts_like_json: bool,
+/// One pass over the bytes of a file, to find out whether SOPS encrypted it.
+#[derive(Default)]
+pub(crate) struct Pass {
+    detector: Detector,
+    /// The first byte that is no white space.
+    first: Option<u8>,
 }
 
-impl Survey {
-    fn of(file: &mut File) -> io::Result<Self> {
-        let mut hash = Sha256::new();
-        let mut detector = Detector::default();
-        let mut first = None;
-        let mut size = 0;
-        let mut block = vec![0; CHUNK_BYTES];
-        loop {
-            let n = file.read(&mut block)?;
-            if n == 0 {
-                break;
-            }
-            size += n as u64;
-            hash.update(&block[..n]);
-            detector.feed(&block[..n]);
-            let start = block[..n].strip_prefix("\u{feff}".as_bytes()).unwrap_or(&block[..n]);
-            first = first.or_else(|| start.trim_ascii_start().first().copied());
-        }
-        Ok(Self {
-            digest: hash.finalize().into(),
-            size,
-            is_sealed: detector.is_sealed(),
-            starts_like_json: first == Some(b'{'),
-        })
+impl Pass {
+    /// Takes the next bytes of the file.
+    pub(crate) fn feed(&mut self, block: &[u8]) {
+        self.detector.feed(block);
+        let start = block.strip_prefix("\u{feff}".as_bytes()).unwrap_or(block);
+        self.first = self.first.or_else(|| start.trim_ascii_start().first().copied());
+    }
+
+    /// Whether SOPS encrypted the file. Markdown may quote encrypted values, so only the JSON envelope in which SOPS stores a
+    /// binary file makes it encrypted.
+    pub(crate) fn is_sealed(&self, found: &FoundFile) -> bool {
+        self.detector.is_sealed() && (!is_note(found) || self.first == Some(b'{'))
     }
 }
 
@@ -193,7 +232,7 @@ pub(crate) fn parse(found: &FoundFile, raw: &RawFile, identities: &Identities) -
 
 /// Whether a file is Markdown. It documents the tree and is not served, unless SOPS encrypted it. It may quote encrypted
 /// values, so those alone do not make it an encrypted file.
-fn is_note(found: &FoundFile) -> bool {
+pub(crate) fn is_note(found: &FoundFile) -> bool {
     found.relative.ends_with(".md")
 }
 
@@ -203,4 +242,12 @@ fn plain(found: &FoundFile, raw: &RawFile) -> Contents {
     } else {
         Contents::Plain { size: raw.size }
     }
+}
+
+/// Whether a file was written to so shortly before `now` that one more write might not change its times.
+pub(crate) fn was_just_written(stamp: &FileStamp, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
+    let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
+    (now - nanoseconds(stamp.ctime)).unsigned_abs() < TIMESTAMP_STEP.as_nanos()
 }

@@ -1,8 +1,9 @@
 //! A directory source: scans its tree, hands what changed to the writer, waits for the next change, and starts over.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use parking_lot::Mutex;
@@ -14,15 +15,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use unicode_normalization::UnicodeNormalization;
 
-use super::beneath::{FileStamp, Root};
+use super::beneath::Root;
 use super::draft::ItemDraft;
 use super::identities::KeySources;
 use super::items::{BuiltItems, ItemBuilder};
-use super::read::{ReadError, load, parse};
+use super::origin::FileOrigin;
+use super::read::{ReadError, parse, was_just_written};
+use super::records::{FileError, FileRecord, Records};
+use super::sealed::{PLAINTEXT_NOW, SealedFiles};
+use super::selection::{Encrypted, LeftOutCounts};
 use super::tree::{FoundFile, Tree, list};
 use super::watch::Watch;
+use super::write::WriteRequests;
 use super::{DirectoryAnswer, DirectoryJob, content, run_blocking};
 use crate::config::DirectorySource;
+use crate::git::Publisher;
 use crate::metrics::Metrics;
 use crate::queue::{JobError, Queue, QueueClosed};
 use crate::status::{SourceState, Status};
@@ -36,19 +43,24 @@ const ITEMS_PER_JOB: usize = 1000;
 /// How soon a tree that changed during its scan is scanned again. The time doubles with each further attempt.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
-/// Linux counts the times of files in steps of up to 10 ms. A file that was written to so shortly before it was read may
-/// be written to once more and keep its modification time, so it is read again at the next scan.
-const TIMESTAMP_STEP: Duration = Duration::from_millis(20);
-
 /// What a directory source works with.
 pub(crate) struct SourceContext {
     pub(crate) queue: Queue,
     pub(crate) ids: IdKey,
     pub(crate) status: Arc<Status>,
     pub(crate) metrics: Arc<Metrics>,
-    /// The sources above this one in the sources file. If two sources have files for one new vault, the upper one gets it.
-    pub(crate) earlier: Vec<DirectorySource>,
+    /// Which files of this source are encrypted.
+    pub(crate) sealed: SharedSealedFiles,
+    /// The sources above this one in the sources file, each with what is known of its files. If two sources have files for one new
+    /// vault, the upper one gets it.
+    pub(crate) earlier: Vec<(DirectorySource, SharedSealedFiles)>,
+    /// Commits and pushes clients' writes, if the source is a Git repository.
+    pub(crate) publisher: Option<Publisher>,
 }
+
+/// Which files of a source are encrypted. The scanners of the sources below it in the sources file use it as well, so that no file is
+/// read by each of them.
+pub(crate) type SharedSealedFiles = Arc<Mutex<SealedFiles>>;
 
 /// Serves a directory until `stop` is cancelled or the writer is gone.
 pub(crate) async fn run(config: DirectorySource, context: SourceContext, stop: CancellationToken) {
@@ -65,44 +77,45 @@ pub(crate) enum Next {
 }
 
 pub(crate) struct DirectoryScanner {
-    config: Arc<DirectorySource>,
-    keys: Arc<Mutex<KeySources>>,
-    context: SourceContext,
+    pub(super) config: Arc<DirectorySource>,
+    pub(super) keys: Arc<Mutex<KeySources>>,
+    /// The rule for plaintext at the last scan.
+    pub(super) encrypted: Encrypted,
+    pub(super) context: SourceContext,
+    /// Writes of clients to the files; `None` if the source takes none.
+    writes: Option<WriteRequests>,
     /// What was last read of each file, by its path in the tree.
-    records: HashMap<String, FileRecord>,
+    pub(super) records: Records,
+    /// The first folder that gives its files a vault, by vault, for the vaults that `.sidevault.yaml` files name.
+    pub(super) folders: HashMap<VaultId, PathBuf>,
+    /// Whether the store was asked which files were encrypted when they were last read.
+    remembers_sealed: bool,
     /// The vaults that belonged to this source at the last scan.
     owned: HashSet<VaultId>,
     /// The paths that were not served at the last scan, each with the reason.
     failed: BTreeMap<String, String>,
     /// Whether a title was read or removed since `shared_titles` was computed.
-    titles_changed: bool,
+    pub(super) titles_changed: bool,
     /// The titles that items of several files have, each with the names of these files.
     shared_titles: BTreeMap<(VaultId, String), String>,
+    /// Whether `.sidevault.yaml` files of the last complete listing chose vaults; true before there was one.
+    may_have_folder_vaults: bool,
+    /// The folders that the sources file names and the tree did not have at the last scan.
+    missing_folders: BTreeSet<String>,
     /// How many scans were begun; the log names each by its number.
     scans: u64,
-}
-
-struct FileRecord {
-    /// The metadata of the file when it was read; `None` if it must be read again at the next scan.
-    stamp: Option<FileStamp>,
-    digest: [u8; 32],
-    /// The titles of its items, sorted and without repetitions.
-    titles: Vec<String>,
-    /// Why the file is not served; `None` if it is.
-    error: Option<FileError>,
-}
-
-/// Why a file is not served.
-struct FileError {
-    message: String,
-    /// Whether the file is encrypted and sync has no age key at all.
-    needs_age_key: bool,
 }
 
 /// A vault, and the files for it. The names of their directories may differ in case.
 struct VaultFiles {
     name: String,
     files: Vec<FoundFile>,
+}
+
+/// What the files of a scan are read with.
+pub(super) struct Given {
+    pub(super) identities: Identities,
+    pub(super) encrypted: Encrypted,
 }
 
 /// The writer's answer about the vaults that a source has files for.
@@ -117,13 +130,19 @@ impl DirectoryScanner {
     pub(crate) fn new(config: DirectorySource, context: SourceContext) -> Self {
         Self {
             keys: Arc::new(Mutex::new(KeySources::new(config.age_key_files.clone()))),
+            encrypted: Encrypted::Only,
+            writes: config.writable.then(WriteRequests::new),
             config: Arc::new(config),
             context,
-            records: HashMap::new(),
+            records: Records::default(),
+            folders: HashMap::new(),
+            remembers_sealed: false,
             owned: HashSet::new(),
             failed: BTreeMap::new(),
             titles_changed: false,
             shared_titles: BTreeMap::new(),
+            may_have_folder_vaults: true,
+            missing_folders: BTreeSet::new(),
             scans: 0,
         }
     }
@@ -142,15 +161,39 @@ impl DirectoryScanner {
             noticed = match next {
                 Next::Wait => {
                     pauses = self.retry_pauses();
-                    watch.changed(self.config.full_check).await
+                    let full_check = self.config.full_check;
+                    match self.write_until(watch.changed(full_check)).await {
+                        Ok(noticed) => noticed,
+                        Err(QueueClosed) => return,
+                    }
                 }
                 Next::Again => {
                     let since = noticed.unwrap_or_else(Instant::now);
                     // Another file event ends the pause early.
-                    watch.changed(pauses.next().unwrap_or(self.config.full_check)).await;
+                    let pause = pauses.next().unwrap_or(self.config.full_check);
+                    if let Err(QueueClosed) = self.write_until(watch.changed(pause)).await {
+                        return;
+                    }
                     Some(since)
                 }
             };
+        }
+    }
+
+    /// Carries out clients' writes until `done` is.
+    async fn write_until<T>(&mut self, done: impl Future<Output = T>) -> Result<T, QueueClosed> {
+        tokio::pin!(done);
+        loop {
+            let next = async {
+                match &mut self.writes {
+                    Some(writes) => writes.next().await,
+                    None => None,
+                }
+            };
+            tokio::select! {
+                outcome = &mut done => return Ok(outcome),
+                Some(request) = next => self.carry_out(request).await?,
+            }
         }
     }
 
@@ -175,10 +218,28 @@ impl DirectoryScanner {
     }
 
     async fn scan_tree(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
-        let (mut tree, identities) = match self.list_tree().await {
-            Ok((tree, identities)) => (tree, Arc::new(identities)),
+        let remembered = match self.remembered().await {
+            Ok(remembered) => remembered,
+            Err(JobError::Closed(closed)) => return Err(closed),
+            Err(error) => return Ok(self.fail(error.to_string())),
+        };
+        let (mut tree, given) = match self.list_tree(remembered).await {
+            Ok((tree, given)) => (tree, Arc::new(given)),
             Err(error) => return Ok(self.fail(error)),
         };
+        self.remembers_sealed = true;
+        self.encrypted = given.encrypted;
+        let missing = std::mem::take(&mut tree.missing_folders);
+        for folder in missing.difference(&self.missing_folders) {
+            tracing::warn!(
+                folder,
+                "`folders` of the source names a folder that the tree does not have"
+            );
+        }
+        self.missing_folders = missing;
+        if self.writes.is_some() {
+            self.folders = folders_of_vaults(&tree.files, &self.context.ids);
+        }
         let mut vaults = self.by_vault(std::mem::take(&mut tree.files));
         let files: usize = vaults.values().map(|vault| vault.files.len()).sum();
         let mut failed: BTreeMap<String, String> = tree
@@ -204,15 +265,18 @@ impl DirectoryScanner {
         let mut complete = !tree.changing;
         for (id, vault) in &vaults {
             let span = tracing::info_span!("vault", vault = %id);
-            let read = self.read_vault(*id, &vault.files, &tree.root, &identities);
+            let read = self.read_vault(*id, &vault.files, &tree.root, &given);
             complete &= read.instrument(span).await?;
         }
         if !self.is_current_root(tree.root.clone()).await {
             return Ok(Next::Again);
         }
         // If the tree changed during the scan, a file may have been missed: the next scan removes what is really gone.
-        if !tree.changing && files > 0 {
+        if !tree.changing && !self.may_miss_vaults(&tree) && files + tree.left_out.len() > 0 {
             self.prune(&tree, &vaults, &owned).await?;
+        }
+        if let Some(writes) = &self.writes {
+            writes.accept(self.context.queue.tree_writers(), self.owned.iter().copied());
         }
         let errors = self
             .records
@@ -228,6 +292,7 @@ impl DirectoryScanner {
             None => SourceState::Read {
                 files,
                 failed,
+                left_out: LeftOutCounts::of(&tree.left_out),
                 without_age_key: self.files_without_age_key(),
             },
         });
@@ -240,13 +305,38 @@ impl DirectoryScanner {
         Ok(Next::Wait)
     }
 
-    /// Lists the tree and reads the age keys.
-    async fn list_tree(&self) -> Result<(Tree, Identities), String> {
-        let (config, keys) = (self.config.clone(), self.keys.clone());
+    /// The files that were encrypted when they were last read, from the store. They are asked for once.
+    async fn remembered(&self) -> Result<HashSet<String>, JobError> {
+        if self.remembers_sealed {
+            return Ok(HashSet::new());
+        }
+        let source = self.config.name.clone();
+        match self
+            .context
+            .queue
+            .directory(DirectoryJob::SealedFiles { source })
+            .await?
+        {
+            DirectoryAnswer::Files(files) => Ok(files),
+            _ => Err(JobError::WrongAnswer),
+        }
+    }
+
+    /// Lists the tree and reads the age keys. `remembered` are files that were encrypted when they were last read.
+    async fn list_tree(&self, remembered: HashSet<String>) -> Result<(Tree, Given), String> {
+        let (config, keys, sealed) = (self.config.clone(), self.keys.clone(), self.context.sealed.clone());
+        let ids = self.context.ids.clone();
         run_blocking(move || {
-            let tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
-            let mut keys = keys.lock();
-            Ok((tree, keys.load(&config.name)))
+            let mut tree = list(&config).map_err(|error| format!("{error}; what was read before is still served"))?;
+            let encrypted = {
+                let mut sealed = sealed.lock();
+                sealed.remember(&config.name, &ids, &tree, &remembered);
+                let encrypted = sealed.choose(&config, &mut tree);
+                sealed.hand_over(&mut tree);
+                encrypted
+            };
+            let identities = keys.lock().load(&config.name);
+            Ok((tree, Given { identities, encrypted }))
         })
         .await?
     }
@@ -258,7 +348,7 @@ impl DirectoryScanner {
     }
 
     fn files_without_age_key(&self) -> usize {
-        let errors = self.records.values().filter_map(|record| record.error.as_ref());
+        let errors = self.records.iter().filter_map(|(_, record)| record.error.as_ref());
         errors.filter(|error| error.needs_age_key).count()
     }
 
@@ -303,14 +393,18 @@ impl DirectoryScanner {
     }
 
     /// The vaults that sources above this one in the sources file have files for, by the name of the source. Their
-    /// trees are listed for it, because those sources may not have been scanned yet. A tree that can't be listed
-    /// reserves nothing.
+    /// trees are listed for it, because those sources may not have been scanned yet. Their files are read only if those sources have
+    /// not read them yet. A tree that can't be listed reserves nothing.
     async fn earlier_vaults(&self) -> BTreeMap<VaultId, String> {
         let (earlier, ids) = (self.context.earlier.clone(), self.context.ids.clone());
         let listed = run_blocking(move || {
             let mut vaults = BTreeMap::new();
-            for source in &earlier {
-                for found in list(source).map(|tree| tree.files).unwrap_or_default() {
+            for (source, sealed) in &earlier {
+                let listed = list(source).map(|mut tree| {
+                    sealed.lock().choose(source, &mut tree);
+                    tree.files
+                });
+                for found in listed.unwrap_or_default() {
                     vaults
                         .entry(vault_id(&ids, &found.vault))
                         .or_insert_with(|| source.name.clone());
@@ -327,12 +421,10 @@ impl DirectoryScanner {
         run_blocking(move || root.is_at(&config.path)).await.unwrap_or(false)
     }
 
-    /// The key under which the store finds all items of a file.
-    fn origin(&self, vault: VaultId, relative: &str) -> String {
-        self.context
-            .ids
-            .item(vault, &format!("origin\0{}\0{relative}", self.config.name))
-            .to_string()
+    /// The key under which the store finds all items of a file, as it was read last.
+    pub(super) fn origin(&self, vault: VaultId, relative: &str) -> FileOrigin {
+        let sealed = self.records.get(relative).is_some_and(|record| record.sealed);
+        FileOrigin::of(&self.context.ids, &self.config.name, vault, relative, sealed)
     }
 
     /// Reads the files of a vault that changed, and hands their items to the writer. Returns `false` if a file
@@ -342,13 +434,13 @@ impl DirectoryScanner {
         vault: VaultId,
         files: &[FoundFile],
         root: &Arc<Root>,
-        identities: &Arc<Identities>,
+        given: &Arc<Given>,
     ) -> Result<bool, QueueClosed> {
         let mut complete = true;
-        let mut ready: Vec<(String, Vec<ItemDraft>)> = Vec::new();
+        let mut ready: Vec<(FileOrigin, Vec<ItemDraft>)> = Vec::new();
         let mut items = 0;
         for found in files {
-            match self.read_file(vault, found, root, identities).await {
+            match self.read_file(vault, found, root, given).await {
                 Ok(Some(drafts)) => {
                     items += drafts.len();
                     ready.push((self.origin(vault, &found.relative), drafts));
@@ -371,48 +463,42 @@ impl DirectoryScanner {
     }
 
     /// The items of a file, after the contents of their files were stored; `None` if the file is unchanged.
-    async fn read_file(
+    pub(super) async fn read_file(
         &mut self,
         vault: VaultId,
         found: &FoundFile,
         root: &Arc<Root>,
-        identities: &Arc<Identities>,
+        given: &Arc<Given>,
     ) -> Result<Option<Vec<ItemDraft>>, ReadError> {
         let good = self
             .records
             .get(&found.relative)
-            .filter(|record| record.error.is_none());
+            .filter(|record| record.error.is_none() && record.settings == found.settings);
         if good.is_some_and(|record| record.stamp == Some(found.stamp)) {
             return Ok(None);
         }
         let good_digest = good.map(|record| record.digest);
-        let (root, file, keys, ids) = (
-            root.clone(),
-            found.clone(),
-            identities.clone(),
-            self.context.ids.clone(),
-        );
+        let (root, file, given, ids) = (root.clone(), found.clone(), given.clone(), self.context.ids.clone());
+        let titles = self.config.titles;
         let read = run_blocking(move || {
-            let begun = SystemTime::now();
-            let mut opened = root.file(&file.path)?;
-            let raw = load(&file, &mut opened)?;
+            let (loaded, opened) = file.read(&root)?;
+            let (raw, stamp) = (&loaded.raw, loaded.stamp);
             let record = FileRecord {
-                stamp: Some(opened.stamp).filter(|stamp| !was_just_written(stamp, begun)),
+                stamp: Some(stamp).filter(|stamp| !was_just_written(stamp, loaded.begun)),
                 digest: raw.digest,
-                titles: Vec::new(),
-                error: None,
+                sealed: raw.sealed,
+                ..FileRecord::unread(file.settings.clone(), file.path.clone())
             };
+            if given.encrypted == Encrypted::Only && !raw.sealed {
+                // The file was replaced after the listing.
+                return Err(ReadError::Bad(PLAINTEXT_NOW.to_owned()));
+            }
             if good_digest == Some(raw.digest) {
                 return Ok((record, None));
             }
-            let contents = parse(&file, &raw, &keys)?;
-            let builder = ItemBuilder {
-                ids: &ids,
-                vault,
-                relative: &file.relative,
-                directory: &file.directory,
-            };
-            Ok((record, Some(builder.build(contents, &raw, opened)?)))
+            let contents = parse(&file, raw, &given.identities)?;
+            let built = ItemBuilder::of(&file, &ids, titles).build(contents, raw, opened)?;
+            Ok((record, Some(built)))
         });
         let (mut record, built) = read.await.unwrap_or_else(|error| Err(ReadError::Bad(error)))?;
         let Some(BuiltItems { drafts, uploads }) = built else {
@@ -424,6 +510,9 @@ impl DirectoryScanner {
         for upload in uploads {
             content::store(&self.context.queue, vault, upload).await?;
         }
+        if self.writes.is_some() {
+            record.items = drafts.iter().map(|draft| draft.id).collect();
+        }
         record.titles = drafts.iter().map(|draft| draft.title.clone()).collect();
         record.titles.sort_unstable();
         record.titles.dedup();
@@ -433,7 +522,7 @@ impl DirectoryScanner {
     }
 
     /// Hands the items of some files to the writer.
-    async fn apply(&mut self, vault: VaultId, files: Vec<(String, Vec<ItemDraft>)>) -> Result<(), QueueClosed> {
+    async fn apply(&mut self, vault: VaultId, files: Vec<(FileOrigin, Vec<ItemDraft>)>) -> Result<(), QueueClosed> {
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
@@ -451,6 +540,16 @@ impl DirectoryScanner {
         }
     }
 
+    /// Whether files that are in the tree may be missing in a listing without a trace in their vault: a `.sidevault.yaml` that can't be
+    /// used, or is in a directory that can't be listed, may give them any vault.
+    fn may_miss_vaults(&mut self, tree: &Tree) -> bool {
+        let is_complete = tree.unlisted.is_empty() && !tree.has_bad_folder;
+        if is_complete {
+            self.may_have_folder_vaults = tree.has_folder_vaults;
+        }
+        tree.has_bad_folder || !is_complete && self.may_have_folder_vaults
+    }
+
     /// Removes the items of files that are gone. Not called for a tree without any file, which is taken for a volume
     /// that is not mounted.
     async fn prune(
@@ -464,7 +563,7 @@ impl DirectoryScanner {
             .flat_map(|vault| vault.files.iter().map(|found| found.relative.as_str()))
             .collect();
         let before = self.records.len();
-        self.records.retain(|relative, _| present.contains(relative.as_str()));
+        self.records.retain(|relative| present.contains(relative));
         self.titles_changed |= self.records.len() < before;
         let ids = &self.context.ids;
         let unlisted: HashSet<VaultId> = tree.unlisted.iter().map(|name| vault_id(ids, name)).collect();
@@ -482,11 +581,11 @@ impl DirectoryScanner {
                 .iter()
                 .filter(|(its_vault, _)| its_vault == vault)
                 .map(|(_, path)| path.as_str());
-            let origins = files
+            let files = files
                 .chain(rejected)
-                .map(|relative| self.origin(*vault, relative))
+                .map(|relative| self.origin(*vault, relative).file().to_owned())
                 .collect();
-            let job = DirectoryJob::Prune { vault: *vault, origins };
+            let job = DirectoryJob::Prune { vault: *vault, files };
             match self.context.queue.directory(job).await {
                 Ok(DirectoryAnswer::Pruned(items)) => removed += items,
                 Ok(_) => {}
@@ -504,13 +603,14 @@ impl DirectoryScanner {
 
     /// Notes that a file is not served. Its items stay.
     fn reject(&mut self, found: &FoundFile, message: String, needs_age_key: bool) {
-        let record = self.records.entry(found.relative.clone()).or_insert(FileRecord {
-            stamp: None,
-            digest: [0; 32],
-            titles: Vec::new(),
-            error: None,
-        });
-        record.error = Some(FileError { message, needs_age_key });
+        let error = Some(FileError { message, needs_age_key });
+        if let Some(record) = self.records.get_mut(&found.relative) {
+            record.error = error;
+            return;
+        }
+        let unread = FileRecord::unread(found.settings.clone(), found.path.clone());
+        self.records
+            .insert(found.relative.clone(), FileRecord { error, ..unread });
     }
 
     /// Logs each file whose error is new or gone.
@@ -572,20 +672,28 @@ fn some_names(files: &[&str]) -> String {
     }
 }
 
-fn vault_id(ids: &IdKey, name: &str) -> VaultId {
-    ids.vault(&filter::fold(name))
+/// The first folder that gives its files a vault, by vault, of the vaults that `.sidevault.yaml` files name.
+fn folders_of_vaults(files: &[FoundFile], ids: &IdKey) -> HashMap<VaultId, PathBuf> {
+    let mut folders: HashMap<VaultId, PathBuf> = HashMap::new();
+    for found in files {
+        if let Some((vault, depth)) = &found.settings.vault {
+            let folder = || found.path.iter().take(*depth).collect();
+            // The files are ordered by path.
+            folders.entry(vault_id(ids, vault)).or_insert_with(folder);
+        }
+    }
+    folders
 }
 
-/// Whether a file was written to so shortly before `now` that one more write might not change its times.
-fn was_just_written(stamp: &FileStamp, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
-    let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
-    (now - nanoseconds(stamp.ctime)).unsigned_abs() < TIMESTAMP_STEP.as_nanos()
+/// The id of the vault with this name, in any case.
+pub(super) fn vault_id(ids: &IdKey, name: &str) -> VaultId {
+    ids.vault(&filter::fold(name))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]

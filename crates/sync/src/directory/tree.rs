@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::beneath::{BeneathError, Directory, Entry, FileStamp, Root, is_unlisted};
+use super::beneath::{BeneathError, Directory, Entry, FileStamp, Opened, Root, is_unlisted};
+use super::folder::{FOLDER_FILE, FileSettings, FolderText, Folders};
+use super::read::{Loaded, ReadError, load};
+use super::selection::{Ignores, LeftOut, LeftOutBy, MAX_RULES_BYTES, seals};
 use crate::config::DirectorySource;
 
 /// A file that may become items.
@@ -24,6 +29,54 @@ pub(crate) struct FoundFile {
     pub(crate) directory: String,
     /// Differs from an earlier one if the file may have changed.
     pub(crate) stamp: FileStamp,
+    /// What `.sidevault.yaml` files and `folders` say of it.
+    pub(crate) settings: Arc<FileSettings>,
+    /// What was read of it, if it was read already.
+    pub(crate) loaded: Option<Arc<Loaded>>,
+}
+
+impl FoundFile {
+    /// Reads the file, unless that was done already. The file is open if its content is read later.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub(crate) fn read(&self, root: &Root) -> Result<(Arc<Loaded>, Option<Opened>), ReadError> {
+        if let Some(loaded) = &self.loaded {
+            return Ok((loaded.clone(), None));
+        }
+        self.read_from(root.file(&self.path)?)
+    }
+
+    /// Reads the file from a descriptor.
+    pub(crate) fn read_from(&self, mut opened: Opened) -> Result<(Arc<Loaded>, Option<Opened>), ReadError> {
+        let begun = SystemTime::now();
+        let (raw, stamp) = (load(self, &mut opened)?, opened.stamp);
+        Ok((Arc::new(Loaded { raw, stamp, begun }), Some(opened)))
+    }
+
+    /// The file at `path`. `parts` are the names of the path in composed form.
+    pub(crate) fn at(
+        source: &DirectorySource,
+        path: PathBuf,
+        parts: &[String],
+        stamp: FileStamp,
+        settings: Arc<FileSettings>,
+    ) -> Self {
+        let parent = &parts[..parts.len().saturating_sub(1)];
+        let (vault, directory) = match &settings.vault {
+            Some((vault, depth)) => (vault.clone(), parent.get(*depth..).unwrap_or_default()),
+            None => (vault_in(source, parent), directory_in_vault(source, parent)),
+        };
+        Self {
+            path,
+            relative: parts.join("/"),
+            vault,
+            directory: directory.join("/"),
+            stamp,
+            settings,
+            loaded: None,
+        }
+    }
 }
 
 /// A path that is not served.
@@ -45,8 +98,44 @@ pub(crate) struct Tree {
     pub(crate) refused: BTreeMap<String, RejectedPath>,
     /// The vaults with a directory that can't be listed. A file that is missing in one of them may still exist.
     pub(crate) unlisted: BTreeSet<String>,
+    /// The paths that the source's rules leave out.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// Whether the source does not say which files it wants, and files at the top say that the tree is meant to be encrypted:
+    /// `.sops.yaml`, or a `.gitattributes` that names sops or git-crypt.
+    pub(crate) says_sealed: bool,
     /// Whether the tree changed while it was listed, so that files may have been missed.
     pub(crate) changing: bool,
+    /// Whether a `.sidevault.yaml` can't be used. It may have given files any vault, so none loses items.
+    pub(crate) has_bad_folder: bool,
+    /// Whether a `.sidevault.yaml` or `folders` gives files a vault.
+    pub(crate) has_folder_vaults: bool,
+    /// The paths in `folders` of the source that the tree does not have.
+    pub(crate) missing_folders: BTreeSet<String>,
+}
+
+impl Tree {
+    fn new(root: Root) -> Self {
+        Self {
+            root: Arc::new(root),
+            files: Vec::new(),
+            refused: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
+            left_out: Vec::new(),
+            says_sealed: false,
+            changing: false,
+            has_bad_folder: false,
+            has_folder_vaults: false,
+            missing_folders: BTreeSet::new(),
+        }
+    }
+
+    /// A tree that has one file only.
+    pub(crate) fn of_file(root: Root, file: FoundFile) -> Self {
+        Self {
+            files: vec![file],
+            ..Self::new(root)
+        }
+    }
 }
 
 /// How deep directories may be nested. Each level takes an open file descriptor while the tree is listed.
@@ -58,6 +147,21 @@ const MAX_DEPTH: usize = 32;
 /// # Errors
 /// If the root can't be listed. An error below the root concerns only the path that has it.
 pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
+    list_on_way(source, None)
+}
+
+/// The file at `path`, if the rules of the source and of the tree make it one. Only the directories on the way to it are listed.
+///
+/// # Errors
+/// If the root can't be listed.
+pub(crate) fn find(source: &DirectorySource, path: &Path) -> Result<Option<FoundFile>, String> {
+    let names = path.iter().map(|name| name.to_string_lossy().nfc().collect());
+    let tree = list_on_way(source, Some(names.collect()))?;
+    Ok(tree.files.into_iter().find(|found| found.path == path))
+}
+
+/// Lists the tree, or only what is on the way to a path with these names, in composed form.
+fn list_on_way(source: &DirectorySource, way: Option<Vec<String>>) -> Result<Tree, String> {
     let fail = |error: BeneathError| format!("{}: {error}", source.path.display());
     let root = Root::open(&source.path).map_err(|error| fail(error.into()))?;
     let top = root.directory().map_err(fail)?;
@@ -65,14 +169,15 @@ pub(crate) fn list(source: &DirectorySource) -> Result<Tree, String> {
     let mut listing = Listing {
         source,
         tree: Tree {
-            root: Arc::new(root),
-            files: Vec::new(),
-            refused: BTreeMap::new(),
-            unlisted: BTreeSet::new(),
-            changing: false,
+            says_sealed: source.selection.encrypted.is_none() && says_sealed(&top, &names).map_err(fail)?,
+            missing_folders: source.folders.keys().cloned().collect(),
+            ..Tree::new(root)
         },
+        ignores: Ignores::default(),
+        folders: Folders::default(),
+        way,
     };
-    listing.walk(&top, &names, &TreePath::default());
+    listing.walk(&top, &names, &TreePath::default()).map_err(fail)?;
     Ok(listing.finish())
 }
 
@@ -97,19 +202,87 @@ impl TreePath {
     }
 }
 
+/// Whether files at the top of a tree say that it is meant to be encrypted.
+fn says_sealed(top: &Directory, names: &[OsString]) -> Result<bool, BeneathError> {
+    if names.iter().any(|name| name == ".sops.yaml") {
+        return Ok(true);
+    }
+    Ok(top
+        .rules(".gitattributes", MAX_RULES_BYTES)?
+        .is_some_and(|text| seals(&text)))
+}
+
 struct Listing<'a> {
     source: &'a DirectorySource,
     tree: Tree,
+    ignores: Ignores,
+    folders: Folders,
+    /// The names of the path that is looked for; `None` if the whole tree is listed.
+    way: Option<Vec<String>>,
 }
 
 impl Listing<'_> {
-    fn walk(&mut self, dir: &Directory, names: &[OsString], place: &TreePath) {
+    /// Visits the names of a directory.
+    ///
+    /// # Errors
+    /// If the directory's `.gitignore` can't be read. Then none of its files is found.
+    fn walk(&mut self, dir: &Directory, names: &[OsString], place: &TreePath) -> Result<(), BeneathError> {
+        let has_rules = self.source.selection.gitignore && names.iter().any(|name| name == ".gitignore");
+        let rules = if has_rules {
+            dir.rules(".gitignore", MAX_RULES_BYTES)?
+        } else {
+            None
+        };
+        if let Some(rules) = &rules {
+            let pushed = self.ignores.push(&place.parts.join("/"), rules);
+            pushed.map_err(|error| BeneathError::Io(io::Error::other(format!(".gitignore: {error}"))))?;
+        }
+        let visited = self.walk_folder(dir, names, place);
+        if rules.is_some() {
+            self.ignores.pop();
+        }
+        visited
+    }
+
+    /// Visits the names of a directory by what is said of it: by its `.sidevault.yaml`, and by the sources file, which is stronger,
+    /// because who may write to the tree need not be who runs the server.
+    fn walk_folder(&mut self, dir: &Directory, names: &[OsString], place: &TreePath) -> Result<(), BeneathError> {
+        let text = if names.iter().any(|name| name == FOLDER_FILE) {
+            dir.rules(FOLDER_FILE, MAX_RULES_BYTES)?
+        } else {
+            None
+        };
+        let above = self.folders.len();
+        if let Some(text) = &text {
+            let one_vault = self.source.vaults.single.is_some();
+            match FolderText::parse(text).and_then(|text| text.of_folder(&place.parts, one_vault)) {
+                Ok(folder) => self.folders.push(Arc::new(folder)),
+                Err(error) => {
+                    self.tree.has_bad_folder = true;
+                    return Err(BeneathError::Io(io::Error::other(format!("{FOLDER_FILE}: {error}"))));
+                }
+            }
+        }
+        if let Some((path, folder)) = self.source.folders.get_key_value(&place.parts.join("/")) {
+            self.tree.missing_folders.remove(path);
+            self.folders.push(folder.clone());
+        }
+        self.visit_all(dir, names, place);
+        self.folders.truncate(above);
+        Ok(())
+    }
+
+    fn visit_all(&mut self, dir: &Directory, names: &[OsString], place: &TreePath) {
         for name in names.iter().filter(|name| !is_unlisted(name)) {
             let Some(below) = place.below(name) else {
                 let error = "its name is not UTF-8; rename it".to_owned();
                 self.refuse(&place.path.join(name), &place.parts, error);
                 continue;
             };
+            let on_way = |way: &Vec<String>| way.get(place.parts.len()) == below.parts.last();
+            if !self.way.as_ref().is_none_or(on_way) {
+                continue;
+            }
             match self.visit(dir, name, &below) {
                 Ok(()) => {}
                 Err(BeneathError::Changed) => self.tree.changing = true,
@@ -127,6 +300,10 @@ impl Listing<'_> {
             }
             entry => entry?,
         };
+        // A link may lead to a directory. As in git, patterns take it for a file.
+        if self.leaves_out(place, matches!(entry, Entry::Directory)) {
+            return Ok(());
+        }
         match entry {
             Entry::Directory => self.descend(dir.enter(name).map_err(replaced), place),
             Entry::File(stamp) => self.found(place, stamp),
@@ -150,6 +327,22 @@ impl Listing<'_> {
         Ok(())
     }
 
+    /// Whether a rule leaves a path out, which is noted.
+    fn leaves_out(&mut self, place: &TreePath, is_dir: bool) -> bool {
+        let path = place.parts.join("/");
+        let by = if self.source.selection.excludes(&path, is_dir) {
+            LeftOutBy::Excluded
+        } else if self.ignores.ignore(&path, is_dir) {
+            LeftOutBy::Ignored
+        } else if self.folders.ignore(&path, is_dir) {
+            LeftOutBy::Folder
+        } else {
+            return false;
+        };
+        self.tree.left_out.push(LeftOut { path, by });
+        true
+    }
+
     fn descend(&mut self, dir: Result<Directory, BeneathError>, place: &TreePath) {
         let parent = &place.parts[..place.parts.len().saturating_sub(1)];
         if place.parts.len() > MAX_DEPTH {
@@ -157,25 +350,27 @@ impl Listing<'_> {
             let error = format!("directories are nested more than {MAX_DEPTH} deep");
             return self.refuse(&place.path, parent, error);
         }
-        match dir.and_then(|dir| Ok((dir.names()?, dir))) {
-            Ok((names, dir)) => self.walk(&dir, &names, place),
+        match dir.and_then(|dir| self.walk(&dir, &dir.names()?, place)) {
+            Ok(()) => {}
             Err(BeneathError::Changed) => self.tree.changing = true,
             Err(error) => {
-                self.tree.unlisted.insert(vault_in(self.source, &place.parts));
+                self.tree.unlisted.insert(self.vault_in(&place.parts));
                 self.refuse(&place.path, parent, error.to_string());
             }
         }
     }
 
+    /// The vault of a file in the directory that is being listed, or below it.
+    fn vault_in(&self, directory: &[String]) -> String {
+        let chosen = self.folders.vault().map(str::to_owned);
+        chosen.unwrap_or_else(|| vault_in(self.source, directory))
+    }
+
     fn found(&mut self, place: &TreePath, stamp: FileStamp) {
-        let parent = &place.parts[..place.parts.len().saturating_sub(1)];
-        self.tree.files.push(FoundFile {
-            path: place.path.clone(),
-            relative: place.parts.join("/"),
-            vault: vault_in(self.source, parent),
-            directory: directory_in_vault(self.source, parent).join("/"),
-            stamp,
-        });
+        let settings = self.folders.settings(&place.parts.join("/"));
+        self.tree.has_folder_vaults |= settings.vault.is_some();
+        let found = FoundFile::at(self.source, place.path.clone(), &place.parts, stamp, settings);
+        self.tree.files.push(found);
     }
 
     /// Adds a path that is not served. A path that is not UTF-8 is shown with escapes, so that no two look the same.
@@ -184,7 +379,7 @@ impl Listing<'_> {
             Some(path) => path.to_owned(),
             None => path.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
         };
-        let vault = vault_in(self.source, parent);
+        let vault = self.vault_in(parent);
         self.tree.refused.insert(shown, RejectedPath { vault, error });
     }
 

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidevault_git::{Checked, GitError, Mirror};
+use sidevault_git::{Checked, GitError, Mirror, Pushed};
 use sidevault_model::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::publish::{Publisher, PushRequest, WAITING_PUSHES};
 use super::settings::GitSource;
 use crate::config::DirectorySource;
 use crate::directory::{self, SourceContext};
@@ -26,10 +27,15 @@ pub(crate) async fn run(
     source: DirectorySource,
     git: GitSource,
     dir: PathBuf,
-    context: SourceContext,
+    mut context: SourceContext,
     pushed: Arc<Notify>,
     stop: CancellationToken,
 ) {
+    let (sender, pushes) = mpsc::channel(WAITING_PUSHES);
+    context.publisher = Some(Publisher {
+        pushes: sender,
+        message: git.message.clone(),
+    });
     let (has_tree, mut waiting) = watch::channel(false);
     let follower = Follower {
         name: source.name.clone(),
@@ -39,7 +45,7 @@ pub(crate) async fn run(
         has_tree,
         state: RemoteState::default(),
     };
-    let following = follower.follow(dir, pushed, stop.clone());
+    let following = follower.follow(dir, pushed, pushes, stop.clone());
     let scanning = async {
         // Without a first commit there is nothing to scan.
         let ready = async { waiting.wait_for(|ready| *ready).await.is_ok() };
@@ -61,7 +67,13 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(mut self, dir: PathBuf, pushed: Arc<Notify>, stop: CancellationToken) {
+    async fn follow(
+        mut self,
+        dir: PathBuf,
+        pushed: Arc<Notify>,
+        mut pushes: mpsc::Receiver<PushRequest>,
+        stop: CancellationToken,
+    ) {
         let mut mirror = loop {
             let (dir, settings) = (dir.clone(), self.git.settings.clone());
             let opened = directory::run_blocking(move || Mirror::open(dir, settings)).await;
@@ -98,16 +110,42 @@ impl Follower {
                 Err(GitError::Stopped) => return,
                 Err(error) => self.failed(&error),
             }
+            let interval = self.git.interval;
             let pause = async {
                 tokio::time::sleep(SHORTEST).await;
-                tokio::time::timeout(self.git.interval.saturating_sub(SHORTEST), pushed.notified())
+                tokio::time::timeout(interval.saturating_sub(SHORTEST), pushed.notified())
                     .await
                     .ok();
             };
-            if stop.run_until_cancelled(pause).await.is_none() {
-                return;
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = &mut pause => break,
+                    Some(request) = pushes.recv() => self.push(&mut mirror, request, &stop).await,
+                }
             }
         }
+    }
+
+    /// Pushes a change of a client.
+    async fn push(&mut self, mirror: &mut Mirror, request: PushRequest, stop: &CancellationToken) {
+        let begun = Instant::now();
+        let span = tracing::info_span!("push", source = self.name);
+        let outcome = mirror
+            .push(request.change, request.deadline, stop)
+            .instrument(span)
+            .await;
+        match &outcome {
+            Ok(Pushed::Done(checked) | Pushed::Moved(checked)) if checked.is_new => {
+                self.succeeded(checked, begun.elapsed());
+            }
+            Ok(_) => {}
+            // The client is told. What is wrong with the remote as such is found at the next check.
+            Err(error) => tracing::warn!(source = self.name, %error, "a client's change could not be pushed"),
+        }
+        // Fails only if the source is stopping.
+        request.reply.send(outcome).ok();
     }
 
     fn succeeded(&mut self, checked: &Checked, took: Duration) {

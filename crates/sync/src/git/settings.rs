@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 #[cfg(feature = "git")]
-use sidevault_git::{Auth, Limits, Remote, Settings};
+use sidevault_git::{Auth, Committer, Limits, Remote, Settings, check_signer};
 
 /// Where a source's files come from, if not from a directory of this machine.
 #[cfg(feature = "git")]
@@ -20,7 +20,15 @@ pub struct GitSource {
     pub(crate) interval: Duration,
     /// The secret that a forge's webhook shows.
     pub(crate) webhook_secret_file: Option<PathBuf>,
+    /// The message of commits, with placeholders.
+    pub(crate) message: String,
+    /// Whether the sources file says how commits are made.
+    has_commits: bool,
 }
+
+/// The message of commits, if the sources file has none. The last line is a trailer (git-interpret-trailers(1)).
+#[cfg(feature = "git")]
+const MESSAGE: &str = "{action} {file}\n\nSidevault-Token: {token}";
 
 /// Nothing: this program was built without Git sources.
 #[cfg(not(feature = "git"))]
@@ -42,6 +50,18 @@ pub(crate) struct GitEntry {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) verify: Option<VerifyEntry>,
     pub(crate) webhook_secret_file: Option<PathBuf>,
+    pub(crate) commits: Option<CommitsEntry>,
+}
+
+/// How the commits of clients' writes are made.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(not(feature = "git"), expect(dead_code, reason = "read, and then refused"))]
+pub(crate) struct CommitsEntry {
+    /// `NAME <ADDRESS>`.
+    pub(crate) author: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) signing_key_file: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,6 +107,7 @@ impl GitEntry {
             ca_file: None,
             verify: None,
             webhook_secret_file: None,
+            commits: None,
         }
     }
 
@@ -114,6 +135,12 @@ impl GitEntry {
         if reference.is_empty() || reference.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err("git: ref: write a branch, a tag, or a commit's id".to_owned());
         }
+        let has_commits = self.commits.is_some();
+        let commits = self.commits.unwrap_or_default();
+        let message = commits.message.clone().unwrap_or_else(|| MESSAGE.to_owned());
+        if message.trim().is_empty() || message.contains('\0') {
+            return Err("git: commits: message: must have text, and no null character".to_owned());
+        }
         let settings = Settings {
             remote,
             reference,
@@ -121,14 +148,76 @@ impl GitEntry {
             auth,
             authorities_file: self.ca_file.map(|file| base.join(file)),
             allowed_signers_file: self.verify.map(|verify| base.join(verify.allowed_signers_file)),
+            committer: commits.resolve(base)?,
             limits: Limits::default(),
         };
         let source = GitSource {
             settings,
             interval: Duration::from_secs(seconds),
             webhook_secret_file: self.webhook_secret_file.map(|file| base.join(file)),
+            message,
+            has_commits,
         };
         Ok((source, name))
+    }
+}
+
+impl GitSource {
+    /// Checks that the keys fit to whether clients may write.
+    #[cfg(not(feature = "git"))]
+    pub(crate) fn check_writes(&self, _: bool) -> Result<(), String> {
+        match *self {}
+    }
+
+    /// Checks that the keys fit to whether clients may write.
+    #[cfg(feature = "git")]
+    pub(crate) fn check_writes(&self, writable: bool) -> Result<(), String> {
+        if !writable {
+            return match self.has_commits {
+                true => {
+                    Err("git: commits: only a source with `writable: true` under `directory` makes commits".to_owned())
+                }
+                false => Ok(()),
+            };
+        }
+        let reference = &self.settings.reference;
+        let is_id = reference.len() == 40 && reference.chars().all(|c| c.is_ascii_hexdigit());
+        if reference == "HEAD" || is_id || reference.starts_with("refs/") && !reference.starts_with("refs/heads/") {
+            return Err(
+                "git: ref: with `writable: true`, write the name of a branch: commits are pushed to it".to_owned(),
+            );
+        }
+        match (&self.settings.allowed_signers_file, &self.settings.committer.signing_key_file) {
+            (None, _) => Ok(()),
+            (Some(allowed), Some(key)) => {
+                check_signer(key, allowed).map_err(|error| format!("git: commits: signingKeyFile: {error}"))
+            }
+            (Some(_), None) => Err(
+                "git: commits: with `verify` and `writable: true`, `signingKeyFile` is needed: commits without a signature would not \
+                 be served"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+#[cfg(feature = "git")]
+impl CommitsEntry {
+    fn resolve(self, base: &Path) -> Result<Committer, String> {
+        let author = self.author.as_deref().unwrap_or("Sidevault <sidevault@localhost>");
+        let is_plain = |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_control() || c == '<' || c == '>');
+        let parts = author.strip_suffix('>').and_then(|text| text.split_once('<'));
+        match parts.map(|(name, email)| (name.trim(), email.trim())) {
+            Some((name, email)) if is_plain(name) && is_plain(email) => Ok(Committer {
+                name: name.to_owned(),
+                email: email.to_owned(),
+                signing_key_file: self.signing_key_file.map(|file| base.join(file)),
+            }),
+            _ => Err(
+                "git: commits: author: write a name and an address, such as \"Sidevault <vault@example.com>\""
+                    .to_owned(),
+            ),
+        }
     }
 }
 

@@ -54,6 +54,14 @@ impl Image {
     /// # Panics
     /// If it can't be packed.
     pub fn busybox(directory: &Path, name: &str, entrypoint: &[&str]) -> PathBuf {
+        Self::busybox_with(directory, name, entrypoint, |_| {})
+    }
+
+    /// The same with more files: `add` gets the directory that is packed.
+    ///
+    /// # Panics
+    /// If it can't be packed.
+    pub fn busybox_with(directory: &Path, name: &str, entrypoint: &[&str], add: impl FnOnce(&Path)) -> PathBuf {
         let file: String = name
             .chars()
             .map(|letter| if letter.is_alphanumeric() { letter } else { '-' })
@@ -72,6 +80,7 @@ impl Image {
         {
             symlink("busybox", root.join("bin").join(command)).expect("a link");
         }
+        add(&root);
         Self::pack(&root, name, entrypoint)
     }
 }

@@ -1,12 +1,11 @@
 //! The cluster, the Connect server, and the shell in which the commands run.
 
-use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
-use sidevault_tests::cluster::{Cluster, Running, find_tools};
+use sidevault_tests::cluster::{Cluster, Running, Shell};
 use sidevault_tests::pair::ServerPair;
 
 use super::super::fixture;
@@ -23,14 +22,11 @@ pub(super) struct Stack {
     pub(super) pair: ServerPair,
     pub(super) token: String,
     pub(super) proxy: Proxy,
-    pub(super) tools: String,
-    /// The home and working directory of the commands. It has a `.curlrc`.
-    pub(super) home: tempfile::TempDir,
+    pub(super) shell: Shell,
 }
 
 impl Stack {
     pub(super) fn start(definitions: &Path) -> Option<Self> {
-        let tools = find_tools(&["kubectl"])?;
         let cluster = Cluster::start()?;
         cluster.install_definitions(definitions);
         for namespace in NAMESPACES {
@@ -53,17 +49,12 @@ impl Stack {
             "applications=read,write",
         ];
         let token = pair.token("operator", &grants);
-        let home = tempfile::tempdir().expect("a directory");
-        let curl = format!("connect-to = \"localhost:8080:{}\"\nsilent\n", pair.address());
-        fs::write(home.path().join(".curlrc"), curl).expect("a file");
-        let parent = tools.parent().expect("a directory above").display();
         let stack = Self {
             proxy: Proxy::start(pair.address()),
-            tools: format!("{}:{parent}", tools.display()),
+            shell: Shell::new(&cluster),
             cluster,
             pair,
             token,
-            home,
         };
         for (vault, item) in ITEMS {
             stack.post(vault, item);
@@ -149,42 +140,6 @@ impl Stack {
             let data = data.keys().map(|key| (key.clone(), json!(fixture::value(secret, key))));
             (data.collect::<serde_json::Map<_, _>>() == expected && secret["type"] == *type_).then_some(())
         });
-    }
-
-    /// Creates a Pod from a Deployment's template, as the controller manager would.
-    pub(super) fn create_pod(&self, deployment: &str) {
-        let path = format!("/apis/apps/v1/namespaces/external-secrets/deployments/{deployment}");
-        let mut pod = self.cluster.get(&path).expect("the Deployment")["spec"]["template"].take();
-        pod["apiVersion"] = json!("v1");
-        pod["kind"] = json!("Pod");
-        pod["metadata"]["name"] = json!(format!("{deployment}-0"));
-        pod["metadata"]["namespace"] = json!("external-secrets");
-        self.cluster.apply(&pod.to_string());
-    }
-
-    /// A command line in a shell, with the cluster's kubeconfig and the programs on the PATH.
-    pub(super) fn shell(&self, line: &str) -> Command {
-        let path = env::var("PATH").unwrap_or_default();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", line]).current_dir(self.home.path());
-        shell.env("PATH", format!("{}:{path}", self.tools));
-        shell
-            .env("KUBECONFIG", self.cluster.kubeconfig())
-            .env("HOME", self.home.path());
-        shell.env("YOUR_OP_CONNECT_TOKEN", &self.token);
-        shell
-    }
-
-    pub(super) fn output(&self, line: &str) -> Output {
-        self.shell(line).output().expect("sh runs")
-    }
-
-    /// Runs a command line, which must succeed, and returns its standard output.
-    pub(super) fn run(&self, line: &str) -> String {
-        let output = self.output(line);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{line}: {errors}");
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sidevault_model::remote_ref::label;
+
 use super::plan::{Entry, status_key};
 use crate::metrics::Metrics;
-use crate::provider::{Connections, Freshness, ProviderError, ProviderSession, Put, PutMetadata, Write, label};
+use crate::provider::{Connections, Freshness, ProviderError, ProviderSession, Put, PutMetadata, Write};
 use crate::types::{PushData, Store, UpdatePolicy};
 
 /// What the status has of one store: the written values by item (and property).

@@ -4,19 +4,15 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 use sidevault_model::patch::{Op, Operation, escape};
+use sidevault_model::remote_ref::label;
 use sidevault_model::{Field, FieldInput, FieldType, Item, ItemInput, Purpose, VaultId};
 
 use super::{Put, UPDATE};
 use crate::provider::ProviderError;
-use crate::provider::fields::{DEFAULT_LABEL, FieldsByLabel};
+use crate::provider::fields::FieldsByLabel;
 
 /// The category of new items, as External Secrets sets it.
 const CATEGORY: &str = "SERVER";
-
-/// The label of the field that a property names.
-pub(crate) fn label(property: &str) -> &str {
-    if property.is_empty() { DEFAULT_LABEL } else { property }
-}
 
 /// The item that is created if none exists.
 pub(super) fn new_item(vault: VaultId, put: &Put) -> ItemInput {

@@ -3,10 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use sidevault_keys::Credentials;
-use sidevault_store::{Command, CommandAnswer, Reader, Space};
+use sidevault_store::{Command, CommandAnswer, LOCAL_SOURCE, Reader, Space};
 use sidevault_sync::disk_of;
 
-use super::{Advice, Findings, keys};
+use super::{Advice, Findings, backups, keys};
 use crate::admin;
 use crate::commands::vault;
 use crate::environment::Environment;
@@ -106,6 +106,10 @@ pub(super) async fn store(
                 "store",
                 format!("opens with these keys; {} vaults, {items} items", vaults.len()),
             );
+            let has_local = vaults
+                .iter()
+                .any(|vault| vault.source == LOCAL_SOURCE && vault.items > 0);
+            backups::check(findings, installation, has_local);
         }
         Err(failure) => {
             let fix = match failure {

@@ -1,9 +1,9 @@
 //! Prints an item, or one of its fields, for people.
 
 use sidevault_model::filter::fold;
+use sidevault_model::reference::field_section;
 use sidevault_model::{Field, FieldType, Item, Purpose, Timestamp, totp};
 
-use super::section_label;
 use crate::exit::Failure;
 use crate::fields::FieldName;
 use crate::output::{self, Table};
@@ -63,9 +63,9 @@ pub(crate) fn is_concealed(field: &Field) -> bool {
     hidden.contains(&field.field_type) || field.purpose == Some(Purpose::Password)
 }
 
-fn section_of<'a>(item: &'a Item, field: &Field) -> &'a str {
-    let id = field.section.as_ref().map(|section| section.id.as_str());
-    section_label(&item.sections, id)
+/// The label of a field's section, empty for a field outside any section.
+pub(crate) fn section_of<'a>(item: &'a Item, field: &Field) -> &'a str {
+    field_section(item, field.section.as_ref()).map_or("", |section| section.label.as_str())
 }
 
 /// The current one-time password of the item's first field that gives one.

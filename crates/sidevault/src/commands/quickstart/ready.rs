@@ -1,6 +1,7 @@
 //! What quickstart prints when it is ready, and the sample item of its first start.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,16 @@ pub(super) struct Ready {
     /// The vault in which the sample item was made now.
     #[serde(skip)]
     sample: Option<VaultId>,
+    /// Whether clients may change the files of directories.
+    #[serde(skip)]
+    has_writable_files: bool,
+    /// The address of the page, with the one-time code that opens it. None if no page is served.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_text")]
+    page: Option<Zeroizing<String>>,
+}
+
+fn optional_text<S: serde::Serializer>(text: &Option<Zeroizing<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 fn text<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -89,6 +100,8 @@ impl Ready {
             lifetime,
             is_new,
             sample,
+            has_writable_files: false,
+            page: None,
         }
     }
 
@@ -107,6 +120,20 @@ impl Ready {
             output::json(self)
         } else {
             output::line(&self.words(&output::program()))
+        }
+    }
+
+    pub(super) fn with_writable_files(self, has_writable_files: bool) -> Self {
+        Self {
+            has_writable_files,
+            ..self
+        }
+    }
+
+    pub(super) fn with_page(self, code: &str) -> Self {
+        Self {
+            page: Some(Zeroizing::new(format!("{}/ui#code={code}", self.url))),
+            ..self
         }
     }
 
@@ -140,7 +167,10 @@ impl Ready {
             let kind = if vault.is_local {
                 "local"
             } else {
-                "from a directory, read-only"
+                match self.has_writable_files {
+                    true => "from a directory, writable",
+                    false => "from a directory, read-only",
+                }
             };
             text += &format!(
                 "  {:<28} {kind}\n",
@@ -163,6 +193,19 @@ impl Ready {
         let vault = shown.map_or("VAULT", |vault| vault.name.as_str());
         let title = if with_sample.is_some() { SAMPLE } else { "TITLE" };
 
+        if let Some(page) = &self.page {
+            // Where the output is no terminal, it may be kept, as the log of a container is: then without the code.
+            let (address, hint) = match (std::io::stdout().is_terminal(), page.split_once('#')) {
+                (false, Some((address, _))) => (address, "It asks for a token."),
+                _ => (
+                    page.as_str(),
+                    "The address works once, for 10 minutes. Later, the page asks for a token.",
+                ),
+            };
+            text += &format!("\n{}\n", heading("Look at it in a browser:"));
+            text += &command(address.to_owned());
+            text += &format!("  {hint}\n");
+        }
         text += &format!("\n{}\n", heading("Read it, in another terminal:"));
         if self.lifetime != Lifetime::Default {
             text += &export;

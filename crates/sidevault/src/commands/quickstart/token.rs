@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sidevault_keys::{Credentials, IssueError, Issuer, Token, TokenSpec, write_new};
 use sidevault_model::{Access, Timestamp, VaultId};
-use sidevault_store::{Command, LOCAL_SOURCE, TokenRecord, VaultEntry};
+use sidevault_store::{Command, TokenRecord, VaultEntry};
 use zeroize::Zeroizing;
 
 use super::keys::Keys;
@@ -67,7 +67,11 @@ pub(super) fn kept(
     issuer: &Issuer,
     vaults: &[Arc<VaultEntry>],
 ) -> Result<Issued, Failure> {
-    let wanted: BTreeMap<VaultId, Access> = vaults.iter().map(|entry| (entry.vault.id, access(entry))).collect();
+    // Whether a directory can be written says its source, not the token.
+    let wanted: BTreeMap<VaultId, Access> = vaults
+        .iter()
+        .map(|entry| (entry.vault.id, Access::READ_WRITE))
+        .collect();
     let path = data.join(TOKEN_FILE);
     if let Ok(jwt) = std::fs::read_to_string(&path) {
         let jwt = Zeroizing::new(jwt.trim().to_owned());
@@ -100,14 +104,6 @@ pub(super) fn renewal_note(file: &Path) -> String {
         file.display(),
         shell_word(&file.to_string_lossy())
     )
-}
-
-/// The rights in a vault: REST writes to local vaults only, a directory vault follows its files.
-fn access(entry: &VaultEntry) -> Access {
-    match entry.source.as_str() {
-        LOCAL_SOURCE => Access::READ_WRITE,
-        _ => Access::READ,
-    }
 }
 
 fn covers(token: &Token, wanted: &BTreeMap<VaultId, Access>) -> bool {

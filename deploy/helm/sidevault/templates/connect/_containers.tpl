@@ -36,12 +36,14 @@
   readinessProbe:
     httpGet: { path: /health, scheme: {{ if $c.tls.enabled }}HTTPS{{ else }}HTTP{{ end }}, port: {{ include "sidevault.api.port" . }} }
     periodSeconds: 5
+    timeoutSeconds: 5
   {{- end }}
   {{- if $c.probes.liveness }}
   livenessProbe:
     httpGet: { path: /heartbeat, scheme: {{ if $c.tls.enabled }}HTTPS{{ else }}HTTP{{ end }}, port: {{ include "sidevault.api.port" . }} }
     periodSeconds: 30
     initialDelaySeconds: 15
+    timeoutSeconds: 5
   {{- end }}
   {{- if include "sidevault.overlap" . }}
   lifecycle:
@@ -75,9 +77,9 @@
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $c.sync.backup }}
-  {{- if .claimName }}
+  {{- if or .claimName .bucket }}
   args:
-    - --backup-to=/backups
+    - --backup-to={{ .bucket | default "/backups" }}
     - --backup-every={{ .every }}
     {{- with .keep }}
     - --backup-keep={{ . }}
@@ -85,6 +87,10 @@
     {{- range .ageRecipients }}
     - --backup-age-recipients={{ . }}
     {{- end }}
+  {{- end }}
+  {{- with .bucketSecretName }}
+  envFrom:
+    - secretRef: { name: {{ . }} }
   {{- end }}
   {{- end }}
   env:
@@ -111,12 +117,14 @@
   readinessProbe:
     httpGet: { path: /health, port: {{ $c.sync.httpPort }} }
     periodSeconds: 5
+    timeoutSeconds: 5
   {{- end }}
   {{- if $c.probes.liveness }}
   livenessProbe:
     httpGet: { path: /heartbeat, port: {{ $c.sync.httpPort }} }
     periodSeconds: 30
     initialDelaySeconds: 15
+    timeoutSeconds: 5
   {{- end }}
   volumeMounts:
     {{- include "sidevault.connect.mounts" . | nindent 4 }}

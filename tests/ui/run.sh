@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Opens the page at /ui in Chromium. Arguments go to node, e.g. `run.sh --test-name-pattern=hostile`. With SIDEVAULT_SCREENSHOTS=DIR,
+# writes pictures of the page there. Exit 77: no Node.js or no Chromium here.
+. "$(dirname "${BASH_SOURCE[0]}")/../clients/suite.sh"
+need_node chromium
+
+install() {
+    install_packages
+}
+sha256sum <"$here/package-lock.json" | once
+
+export NODE_PATH="$out/node_modules"
+export SIDEVAULT_CHROMIUM="${SIDEVAULT_CHROMIUM:-$(command -v chromium)}"
+export SIDEVAULT_BIN="${SIDEVAULT_BIN:-$here/../../target/debug/sidevault}"
+exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=900000 "$@" "$here"/*.test.js
