@@ -110,6 +110,8 @@ test("the responses have the headers that protect the page and the data", async 
 test("search finds titles and tags, with the keyboard alone", async () => {
   const page = await opened();
   await page.getByRole("link", { name: "Vaults" }).press("Enter");
+  // The sources, too, have a link of this name.
+  await page.getByRole("heading", { name: "Vaults" }).waitFor();
   await page.getByRole("link", { name: "apps" }).press("Enter");
   const search = page.getByLabel("Search titles and tags");
   await search.fill("billing smtp");
@@ -122,6 +124,24 @@ test("search finds titles and tags, with the keyboard alone", async () => {
   await page.getByRole("heading", { name: "orders-database" }).waitFor();
   assert.deepEqual(page.faults, []);
   await page.context().close();
+});
+
+test("a link keeps the focus when its list is drawn again", async () => {
+  for (const part of ["sources", "vaults", "activity"]) {
+    const page = await opened({}, server.token, `#/${part}`);
+    const link = page.locator("main").getByRole("link", { name: "apps" }).first();
+    await link.focus();
+    const address = await link.getAttribute("href");
+    await page.evaluate(() => { document.querySelector("main a:focus").isOld = true; });
+    const list = page.locator("main ul, main tbody").first();
+    const before = await list.textContent();
+    await server.create("apps", { title: `noticed in ${part}`, category: "LOGIN", vault: { id: item.vault.id }, fields: [] });
+    await until(async () => (await list.textContent()) !== before, "the list with the new item");
+    await until(() => page.evaluate(() => !document.querySelector("main a:focus")?.isOld), "the new element");
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), address, part);
+    assert.deepEqual(page.faults, []);
+    await page.context().close();
+  }
 });
 
 test("a value is shown after one recorded request, and taken away after 30 seconds", async () => {

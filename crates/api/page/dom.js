@@ -17,6 +17,26 @@ export function fill(element, children) {
   return element;
 }
 
+// What identifies a link or a control of a view after it was drawn again.
+const IDENTITIES = ["id", "href", "aria-label"];
+
+/**
+ * A function that fills `element` with what `draw` makes of data, whenever the data differ from the last ones. What did not change
+ * stays as it is, so that a click on it is not lost; otherwise the new element of what had the focus gets it.
+ */
+export function drawing(element, draw) {
+  let drawn = null;
+  return (...data) => {
+    const now = JSON.stringify(data);
+    if (now === drawn) return;
+    drawn = now;
+    const focused = element.contains(document.activeElement) ? document.activeElement : null;
+    fill(element, draw(...data));
+    const identity = IDENTITIES.find((attribute) => focused?.hasAttribute(attribute));
+    if (identity) element.querySelector(`[${identity}="${CSS.escape(focused.getAttribute(identity))}"]`)?.focus({ preventScroll: true });
+  };
+}
+
 // Characters that show nothing, or change the order of others: controls, marks of direction, joiners, tags, variation
 // selectors, blanks that are no space.
 const DECEPTIVE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0\u{e0000}-\u{e0fff}]|(?<!\p{Extended_Pictographic})[\ufe0e\ufe0f]/gu;
@@ -46,6 +66,14 @@ export function when(time) {
   if (!time) return null;
   return h("time", { datetime: time, title: time }, ago(time));
 }
+
+// The times on the page go on by themselves.
+setInterval(() => {
+  for (const time of document.querySelectorAll("time")) {
+    const shown = ago(time.dateTime);
+    if (time.textContent !== shown) time.textContent = shown;
+  }
+}, 1000);
 
 /** Lets a screen reader say something. */
 export function say(message) {
