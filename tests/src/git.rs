@@ -135,13 +135,30 @@ impl Repository {
                 self.object("blob", content.as_bytes())
             };
             tree.extend_from_slice(format!("{mode} {name}\0").as_bytes());
-            let bytes = (0..40)
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hexadecimal digits"));
-            tree.extend(bytes);
+            tree.extend(binary(&id));
         }
         let tree = self.object("tree", &tree);
         let commit = run(&self.bare(), &["commit-tree", "-m", "odd", &tree]);
+        run(&self.bare(), &["update-ref", "refs/heads/main", &commit]);
+        commit
+    }
+
+    /// Makes the branch `main` a commit of a tree in which each directory has ten entries, all the same: `levels` levels of
+    /// directories, and ten files with this content in the lowest ones. Git stores each of them once.
+    ///
+    /// # Panics
+    /// If `git` fails.
+    pub fn push_bomb(&self, levels: usize, content: &[u8]) -> String {
+        let mut entry = ("100644", self.object("blob", content));
+        for _ in 0..=levels {
+            let mut tree = Vec::new();
+            for name in 0..10 {
+                tree.extend_from_slice(format!("{} {name}\0", entry.0).as_bytes());
+                tree.extend(binary(&entry.1));
+            }
+            entry = ("40000", self.object("tree", &tree));
+        }
+        let commit = run(&self.bare(), &["commit-tree", "-m", "large", &entry.1]);
         run(&self.bare(), &["update-ref", "refs/heads/main", &commit]);
         commit
     }
@@ -160,6 +177,13 @@ impl Repository {
         assert!(output.status.success());
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
+}
+
+/// The bytes of an object's id.
+fn binary(id: &str) -> impl Iterator<Item = u8> {
+    (0..40)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hexadecimal digits"))
 }
 
 /// Makes an SSH key without a passphrase, and returns its public part.
@@ -183,7 +207,8 @@ fn command(directory: &Path, words: &[&str]) -> Command {
         .args(words)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_SYSTEM", "/dev/null");
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("TZ", "UTC");
     for who in ["AUTHOR", "COMMITTER"] {
         command
             .env(format!("GIT_{who}_NAME"), "Ada")
@@ -302,6 +327,8 @@ pub struct Rules {
     pub redirect: Option<String>,
     /// Whether pushes are carried out and never answered.
     pub pushes_without_answer: bool,
+    /// After how many bytes of an answer the server falls silent. Only packs are longer than a few hundred bytes.
+    pub silent_after: Option<usize>,
 }
 
 /// `git http-backend` behind an HTTP server.
@@ -431,6 +458,13 @@ fn answer(stream: TcpStream, rules: &Mutex<Rules>, requests: &Mutex<Vec<String>>
         "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     )?;
+    if let Some(sent) = rules.silent_after.filter(|sent| *sent < body.len()) {
+        stream.write_all(&body[..sent])?;
+        stream.flush()?;
+        // Until the client gives up.
+        reader.read_exact(&mut [0])?;
+        return Ok(());
+    }
     stream.write_all(body)
 }
 

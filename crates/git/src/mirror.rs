@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
-use crate::checkout::{Checkout, Limits};
+use crate::checkout::{Checkout, Limits, WrittenTree};
 use crate::commit::{Committer, Edit, commit};
 use crate::error::GitError;
 use crate::fetch::{Connected, Tip, store_pack};
@@ -189,6 +189,12 @@ impl Mirror {
     /// before the first commit.
     pub fn tree(dir: &Path) -> PathBuf {
         dir.join(CURRENT)
+    }
+
+    /// The commit that a directory below the one of [`Self::tree`]'s link is of, if it is still there.
+    pub fn commit_of(tree: &Path) -> Option<Commit> {
+        let (trees, name) = (tree.parent()?, tree.file_name()?.to_str()?);
+        read_served(trees, name).map(|served| served.commit)
     }
 
     /// What is served.
@@ -421,7 +427,8 @@ impl Check {
         let tree = checkout.subtree(commit.tree, &self.settings.path)?;
         let name = self.free_name(&id)?;
         let place = self.dir.join(TREES).join(&name);
-        if let Err(error) = checkout.write(tree, &place) {
+        let before = self.written(&store, &checkout);
+        if let Err(error) = checkout.write(tree, &place, before) {
             fs::remove_dir_all(&place).ok();
             return Err(error);
         }
@@ -437,6 +444,16 @@ impl Check {
             name,
         };
         Ok(Ready { served, left_out })
+    }
+
+    /// The tree that is served, if its objects are still there.
+    fn written(&self, store: &gix_odb::Handle, checkout: &Checkout<'_>) -> Option<WrittenTree> {
+        let served = self.served.as_ref()?;
+        let commit = peel(store, ObjectId::from_hex(served.commit.id.as_bytes()).ok()?).ok()?;
+        Some(WrittenTree {
+            tree: checkout.subtree(commit.tree, &self.settings.path).ok()?,
+            path: self.dir.join(TREES).join(&served.name),
+        })
     }
 
     /// Lets the link lead to a tree that was written.
@@ -586,9 +603,14 @@ fn served(dir: &Path) -> Option<Served> {
     let target = fs::read_link(dir.join(CURRENT)).ok()?;
     let name = target.file_name()?.to_str()?.to_owned();
     let trees = dir.join(TREES);
-    let text = fs::read(trees.join(format!("{name}.json"))).ok()?;
-    let served: Served = serde_json::from_slice(&text).ok()?;
+    let served = read_served(&trees, &name)?;
     trees.join(&name).is_dir().then_some(Served { name, ..served })
+}
+
+/// What is written beside a tree.
+fn read_served(trees: &Path, name: &str) -> Option<Served> {
+    let text = fs::read(trees.join(format!("{name}.json"))).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn remove_if_there(removed: io::Result<()>) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
-use sidevault_tests::git::{Repository, Server};
+use sidevault_tests::git::{HttpServer, Repository, Rules, Server};
 use sidevault_tests::pair::{Process, ServerPair, free_port, wait_until};
 
 /// A fault, and how its server is made. Returns what must live as long as the test, and the URL.
@@ -189,4 +189,58 @@ fn a_repository_without_its_history_is_followed() {
     let daemon = Server::daemon(&repository, free_port());
     let (pair, token, vault) = serve_home(&daemon.url().replace("home.git", "shallow.git"));
     assert_eq!(pair.item(&token, &vault, "db").unwrap()["fields"][0]["value"], "second");
+}
+
+#[test]
+fn a_server_that_falls_silent_within_a_pack_is_given_up() {
+    let repository = Repository::new();
+    repository.push(&[("db.yaml", "k: first\n")]);
+    let http = HttpServer::start(&repository);
+    let (pair, token, vault) = serve_home(&http.url());
+    http.set(Rules {
+        silent_after: Some(1000),
+        ..Rules::default()
+    });
+    // Text that can't be compressed, so that the pack is long.
+    let noise: String = (0..400u32)
+        .map(|n| format!("{:08x}\n", n.wrapping_mul(2_654_435_761) ^ 0x5bd1_e995))
+        .collect();
+    repository.push(&[("db.yaml", "k: second\n"), ("noise.txt", &noise)]);
+    let message = pair.wait_source("home", "DEGRADED", "no answer for 30 s");
+    println!("{message}");
+    assert_eq!(pair.item(&token, &vault, "db").unwrap()["fields"][0]["value"], "first");
+    http.set(Rules::default());
+    let seen = wait_until(|| (pair.item(&token, &vault, "db")?["fields"][0]["value"] == "second").then_some(()));
+    assert!(seen.is_some(), "{}", pair.log(Process::Sync));
+    // What had come of the pack is not kept.
+    let packs = pair.path("data/.op/data/git/home/objects/pack");
+    let names = fs::read_dir(packs).unwrap().map(|entry| entry.unwrap().file_name());
+    let other: Vec<_> = names
+        .filter(|name| !name.to_string_lossy().starts_with("pack-"))
+        .collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
+fn a_tree_that_is_too_large_is_refused_before_it_is_written() {
+    let repository = Repository::new();
+    repository.push(&[("db.yaml", "k: first\n")]);
+    let daemon = Server::daemon(&repository, free_port());
+    let (pair, token, vault) = serve_home(daemon.url());
+    let trees = || fs::read_dir(pair.path("data/.op/data/git/home/trees")).unwrap().count();
+    let before = trees();
+    // A million files, and ten gigabytes.
+    for (levels, content, words) in [
+        (5, "k: v\n".to_owned(), "has more than 250000 files and directories"),
+        (3, "x".repeat(1 << 20), "has more than 2048 MiB of files"),
+    ] {
+        repository.push_bomb(levels, content.as_bytes());
+        let message = pair.wait_source("home", "DEGRADED", words);
+        println!("{message}");
+        assert_eq!(pair.item(&token, &vault, "db").unwrap()["fields"][0]["value"], "first");
+        assert_eq!(trees(), before);
+    }
+    repository.push(&[("db.yaml", "k: second\n")]);
+    let seen = wait_until(|| (pair.item(&token, &vault, "db")?["fields"][0]["value"] == "second").then_some(()));
+    assert!(seen.is_some(), "{}", pair.log(Process::Sync));
 }

@@ -78,7 +78,8 @@ pub(crate) struct FileStamp {
     pub(crate) size: u64,
     /// Seconds and nanoseconds since 1970.
     mtime: (i128, i128),
-    pub(crate) ctime: (i128, i128),
+    /// `None` if the file is never written to, but may get more names, which changes this time.
+    pub(crate) ctime: Option<(i128, i128)>,
 }
 
 impl FileStamp {
@@ -89,7 +90,20 @@ impl FileStamp {
             inode: stat.st_ino.into(),
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             mtime: (stat.st_mtime.into(), stat.st_mtime_nsec.into()),
-            ctime: (stat.st_ctime.into(), stat.st_ctime_nsec.into()),
+            ctime: Some((stat.st_ctime.into(), stat.st_ctime_nsec.into())),
+        }
+    }
+
+    /// The stamp of a file that is never written to.
+    pub(crate) fn of_unwritten(self) -> Self {
+        Self { ctime: None, ..self }
+    }
+
+    /// This stamp, so that it can be compared with `other`.
+    pub(crate) fn comparable_with(self, other: &Self) -> Self {
+        match other.ctime {
+            Some(_) => self,
+            None => self.of_unwritten(),
         }
     }
 }
@@ -118,7 +132,7 @@ impl Opened {
 
     /// Whether somebody wrote to the file since it was opened.
     pub(crate) fn has_changed(&self) -> io::Result<bool> {
-        Ok(FileStamp::of(&fstat(&self.file)?) != self.stamp)
+        Ok(FileStamp::of(&fstat(&self.file)?).comparable_with(&self.stamp) != self.stamp)
     }
 }
 

@@ -143,6 +143,7 @@ pub(crate) fn most_bytes(found: &FoundFile) -> u64 {
 /// Reads a file into memory. Of a binary file that SOPS did not encrypt, only size and digest are kept: it may be
 /// larger than memory.
 pub(crate) fn load(found: &FoundFile, opened: &mut Opened) -> Result<RawFile, ReadError> {
+    opened.stamp = opened.stamp.comparable_with(&found.stamp);
     let raw = load_from(found, &mut opened.file)?;
     if opened.has_changed()? {
         return Err(ReadError::Bad("the file changed while it was read".to_owned()));
@@ -249,5 +250,7 @@ pub(crate) fn was_just_written(stamp: &FileStamp, now: SystemTime) -> bool {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanoseconds = |(seconds, nanoseconds): (i128, i128)| seconds * 1_000_000_000 + nanoseconds;
     let now = nanoseconds((now.as_secs().into(), now.subsec_nanos().into()));
-    (now - nanoseconds(stamp.ctime)).unsigned_abs() < TIMESTAMP_STEP.as_nanos()
+    stamp
+        .ctime
+        .is_some_and(|ctime| (now - nanoseconds(ctime)).unsigned_abs() < TIMESTAMP_STEP.as_nanos())
 }

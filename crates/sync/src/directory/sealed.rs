@@ -167,6 +167,7 @@ fn look(root: &Root, found: &FoundFile, known: Option<Verdict>, room: u64) -> Op
     let begun = SystemTime::now();
     let read = || -> Result<Verdict, BeneathError> {
         let mut opened = root.file(&found.path)?;
+        opened.stamp = opened.stamp.comparable_with(&found.stamp);
         let stamp = opened.stamp;
         let just_written = was_just_written(&stamp, begun);
         if stamp.size <= room.min(most_bytes(found)) {
