@@ -42,6 +42,8 @@ CREATE TABLE items (
     title_hash BYTEA            NOT NULL,
     path_hash  BYTEA,
     origin     TEXT COLLATE "C",
+    commit_id  TEXT COLLATE "C",
+    commit_at  BIGINT,
     created_at BIGINT           NOT NULL,
     updated_at BIGINT           NOT NULL,
     summary    BYTEA            NOT NULL,
@@ -59,6 +61,8 @@ CREATE TABLE item_versions (
     item_id    TEXT COLLATE "C" NOT NULL,
     version    BIGINT           NOT NULL,
     updated_at BIGINT           NOT NULL,
+    commit_id  TEXT COLLATE "C",
+    commit_at  BIGINT,
     detail     BYTEA            NOT NULL,
     PRIMARY KEY (vault_id, item_id, version)
 );
@@ -89,7 +93,9 @@ CREATE TABLE changes (
     version          BIGINT           NOT NULL,
     title_hash       BYTEA,
     other_title_hash BYTEA,
-    path_hash        BYTEA
+    path_hash        BYTEA,
+    commit_id        TEXT COLLATE "C",
+    commit_at        BIGINT
 );
 
 CREATE TABLE activity (

@@ -1,6 +1,6 @@
--- Everything that people would call content is sealed (AES-256-GCM) before it is written here. Plain are only ids, versions,
--- states, times, and numbers that order or count rows. Plain columns that reads of items and tokens go by are part of the seal's
--- associated data: a row in which one of them was changed can't be decrypted.
+-- Everything that people would call content is sealed (AES-256-GCM) before it is written here. Plain are only ids (also of
+-- Git commits), versions, states, times, and numbers that order or count rows. Plain columns that reads of items and tokens go by
+-- are part of the seal's associated data: a row in which one of them was changed can't be decrypted.
 -- Times are Unix milliseconds. The same tables exist in PostgreSQL: ../postgres.
 
 -- One row.
@@ -48,6 +48,8 @@ CREATE TABLE items (
     title_hash BLOB   NOT NULL,                  -- HMAC-SHA-256 of the folded title under the vault's index key
     path_hash  BLOB,                             -- the same of the path of the source file; NULL: local
     origin     TEXT,                             -- keyed hash of the source file that the item comes from; NULL: local
+    commit_id  TEXT,                             -- the Git commit that this version comes from; NULL: none
+    commit_at  BIGINT,                           -- when it was committed
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     summary    BLOB   NOT NULL,                  -- sealed: the item as an entry of a list
@@ -65,6 +67,8 @@ CREATE TABLE item_versions (
     item_id    TEXT   NOT NULL,
     version    BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
+    commit_id  TEXT,
+    commit_at  BIGINT,
     detail     BLOB   NOT NULL,
     PRIMARY KEY (vault_id, item_id, version)
 );
@@ -96,7 +100,9 @@ CREATE TABLE changes (
     version  BIGINT NOT NULL,
     title_hash       BLOB,                       -- the hashes of the item's title before and after the change: readers drop
     other_title_hash BLOB,                       -- both from their caches
-    path_hash        BLOB                        -- the hash of the path of the item's file, for the same purpose
+    path_hash        BLOB,                       -- the hash of the path of the item's file, for the same purpose
+    commit_id        TEXT,                       -- the Git commit that the change comes from; NULL: none
+    commit_at        BIGINT                      -- when it was committed
 );
 
 -- The activity log: requests to the API, in sealed batches. A batch has records of one vault, one token and one kind (reads,

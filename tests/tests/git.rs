@@ -1,13 +1,16 @@
 //! A Git repository becomes vaults, and a push is seen. Tests with real Git servers on loopback.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::json;
 use sha2::Sha256;
 use sidevault_tests::git::{HttpServer, Repository, Rules, Server, ssh_key, write_secret};
-use sidevault_tests::pair::{Process, ServerPair, free_port, wait_until};
-use sidevault_tests::wire::{Request, exchange};
+use sidevault_tests::pair::{Process, ServerPair, binary, free_port, wait_until};
+use sidevault_tests::wire::{Request, Wire, exchange};
 
 /// A pair with one Git source, `home`.
 struct TestServer {
@@ -93,11 +96,17 @@ fn a_push_a_force_push_and_a_deleted_branch_are_seen() {
     server
         .pair
         .wait_source("home", "ACTIVE", &format!("commit {first} of 20"));
+    let tree = server.pair.path("data/.op/data/git/home/current");
+    let on_disk = |name: &str| fs::metadata(tree.join(name)).unwrap().ino();
+    let before = ["db.yaml", "prod/api.yaml"].map(on_disk);
     let second = repository.push(&[("db.yaml", &db("second"))]);
     server.wait_password("second");
     server
         .pair
         .wait_source("home", "ACTIVE", &format!("commit {second} of 20"));
+    // Only the file that changed is written again.
+    assert_ne!(on_disk("db.yaml"), before[0]);
+    assert_eq!(on_disk("prod/api.yaml"), before[1]);
     let served = format!("sidevault_git_commit_info{{source=\"home\",commit=\"{second}\"}} 1");
     assert!(wait_until(|| server.metric(&served).then_some(())).is_some());
     assert!(!server.metric(&served.replace(&second, &first)));
@@ -112,6 +121,67 @@ fn a_push_a_force_push_and_a_deleted_branch_are_seen() {
     server.wait_degraded("no branch or tag \"main\"", "forced");
     repository.git(&["push", "--quiet", "origin", "HEAD:main"]);
     server.pair.wait_source("home", "ACTIVE", &format!("commit {forced}"));
+}
+
+#[test]
+fn versions_and_events_name_the_commit_that_they_come_from() {
+    let repository = Repository::new();
+    let daemon = Server::daemon(&repository, free_port());
+    let first = repository.push(&[("db.yaml", &db("first")), ("other.yaml", "key: k\n")]);
+    let mut server = TestServer::start(&format!("url: {}\nref: main\nintervalSeconds: 1", daemon.url()));
+    server.wait_password("first");
+    let item = server.pair.item(&server.token, &server.vault, "db").unwrap();
+    let id = item["id"].as_str().unwrap().to_owned();
+    let mut events = Wire::open(server.pair.address()).unwrap();
+    events
+        .send(&Request::new("GET", "/v1/events").bearer(&server.token).bytes())
+        .unwrap();
+    assert_eq!(events.reply(false).unwrap().status, 200);
+    // A commit that does not change the item makes no version of it.
+    let between = repository.push(&[("other.yaml", "key: other\n")]);
+    server.pair.wait_source("home", "ACTIVE", &between);
+    let second = repository.push(&[("db.yaml", &db("second"))]);
+    server.wait_password("second");
+    let time = |commit: &str| {
+        let date = "--date=format-local:%Y-%m-%dT%H:%M:%SZ";
+        repository.git(&["show", "--no-patch", date, "--format=%cd", commit])
+    };
+    let versions = |server: &TestServer| {
+        let path = format!("/v1/vaults/{}/items/{id}/versions", server.vault);
+        server.pair.get(&server.token, &path).json()
+    };
+    let listed = versions(&server);
+    assert_eq!(
+        (&listed[0]["version"], &listed[0]["commit"]),
+        (&json!(2), &json!({"id": second, "time": time(&second)}))
+    );
+    assert_eq!(
+        (&listed[1]["version"], &listed[1]["commit"]),
+        (&json!(1), &json!({"id": first, "time": time(&first)}))
+    );
+    let history = Command::new(binary())
+        .args(["item", "history", "db", "--vault", "home"])
+        .env("OP_CONNECT_HOST", format!("http://{}", server.pair.address()))
+        .env("OP_CONNECT_TOKEN", &server.token)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&history.stdout).into_owned();
+    assert!(shown.contains(&first) && shown.contains(&second), "{shown}");
+    repository.git(&["rm", "--quiet", "db.yaml"]);
+    let third = repository.push(&[]);
+    let seen = events.until(|bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        text.find("item.deleted").is_some_and(|at| text[at..].contains("\n\n"))
+    });
+    let seen = String::from_utf8_lossy(&seen.unwrap()).into_owned();
+    for (kind, commit) in [("item.updated", &second), ("item.deleted", &third)] {
+        let data = format!(r#""commit":{{"id":"{commit}","time":"{}"}}"#, time(commit));
+        let named = seen.split("event:").any(|event| {
+            let kind = event.trim_start().starts_with(kind);
+            kind && event.contains(&data) && event.contains(&id)
+        });
+        assert!(named, "{kind} {data}\n{seen}");
+    }
 }
 
 #[test]

@@ -138,6 +138,14 @@ impl TestServer {
         );
         assert_eq!(self.password(), password);
         assert_eq!(files.decrypted("db.yaml"), format!("password: {password}\nuser: ada\n"));
+        assert_eq!(self.commit_of(&self.item("db")), files.head());
+    }
+
+    /// The commit that the present version of an item comes from.
+    fn commit_of(&self, item: &Value) -> String {
+        let below = format!("/{}/versions", item["id"].as_str().unwrap());
+        let versions = self.ask("GET", &below, &Value::Null).json();
+        versions[0]["commit"]["id"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Asserts that a PATCH is refused, and that neither the repository nor what is served has changed.
@@ -214,6 +222,7 @@ fn each_write_is_a_signed_commit_that_git_and_sops_accept() {
     let made = server.ask("POST", "", &new);
     assert_eq!(made.status, 200, "{}", message(&made));
     assert_eq!(files.decrypted("mail.sops.yaml"), "pin: \"0123\"\n");
+    assert_eq!(server.commit_of(&made.json()), files.head());
     let taken = server.ask("POST", "", &new);
     assert_eq!(taken.status, 409, "{}", message(&taken));
     let edited = Command::new(binary())

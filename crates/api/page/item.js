@@ -116,6 +116,7 @@ export function itemView(vault, id, rights, fail, signal) {
     return [h("h2", {}, text.versions), h("p", { class: "lead" }, text.versionsLead),
       h("ul", { class: "plain versions" }, list.map((entry, n) => h("li", { class: "line" },
         h("strong", {}, text.version(entry.version)), h("span", { class: "quiet-text" }, when(entry.updatedAt)),
+        entry.commit && h("span", { class: "quiet-text", title: entry.commit.id }, text.commit(entry.commit.id.slice(0, 12))),
         n === 0 && h("span", { class: "badge" }, text.current),
         list[n + 1] && h("button", { type: "button", class: "small", "aria-label": text.compareOf(entry.version, list[n + 1].version),
           onclick: () => diff(place, list[n + 1].version, entry.version) }, text.compare),

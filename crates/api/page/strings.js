@@ -48,6 +48,7 @@ export const text = {
   emptyVault: "This vault has no items.",
   itemList: "Items",
   version: (n) => `version ${n}`,
+  commit: (id) => `commit ${id}`,
   changed: (when) => `changed ${when}`,
 
   fields: "Fields", noFields: "This item has no fields.",

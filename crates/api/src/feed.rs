@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 use sidevault_store::{ChangeRecord, Reader, StoreError};
 
-/// How many changes are kept, of about 200 bytes each. A stream that is further behind reads the store itself.
+/// How many changes are kept, of about 200 bytes each, and 100 more for a commit. A stream that is further behind reads the store itself.
 const MAX_CHANGES: usize = 4096;
 
 /// The newest changes.
@@ -95,6 +95,7 @@ mod tests {
             vault: if seq % 2 == 0 { "even" } else { "odd" }.to_owned(),
             item: String::new(),
             version: 1,
+            commit: None,
         }
     }
 

@@ -2,14 +2,14 @@
 
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use sidevault_model::{Item, ItemId, Timestamp, VaultId};
+use sidevault_model::{Commit, Item, ItemId, Timestamp, VaultId};
 
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::items::written;
 
 /// A version of an item that can be read or restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ItemVersion {
     /// The number of the version.
@@ -17,6 +17,9 @@ pub struct ItemVersion {
     /// When the item got this version.
     #[serde(default)]
     pub updated_at: Timestamp,
+    /// The Git commit that the version comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
 }
 
 impl Client {
@@ -66,7 +69,7 @@ mod tests {
     async fn versions_are_listed_read_and_restored() {
         let server = Server::start(|seen, _| {
             if seen.line.ends_with("/versions") {
-                json(r#"[{"version":2,"updatedAt":"2022-01-17T23:41:32Z","more":1},{"version":1}]"#)
+                json(r#"[{"version":2,"updatedAt":"2022-01-17T23:41:32Z","more":1,"commit":{"id":"0a1b","time":"2022-01-17T23:40:00Z"}},{"version":1}]"#)
             } else {
                 json(&item_json(ITEM, "Wi-Fi", 2))
             }
@@ -76,6 +79,9 @@ mod tests {
         let versions = client.versions(vault_id(), item_id()).await.unwrap();
         assert_eq!((versions[0].version, versions[1].version), (2, 1));
         assert_eq!(versions[0].updated_at.to_string(), "2022-01-17T23:41:32Z");
+        let commits: Vec<_> = versions.iter().map(|version| version.commit.as_ref()).collect();
+        assert_eq!(commits[0].map(|commit| commit.id.as_str()), Some("0a1b"));
+        assert_eq!(commits[1], None);
         assert_eq!(client.item_version(vault_id(), item_id(), 2).await.unwrap().version, 2);
         client.restore(vault_id(), item_id(), 1).await.unwrap();
         let path = format!("/v1/vaults/{VAULT}/items/{ITEM}");

@@ -44,7 +44,7 @@ use sidevault_model::filter;
 use sidevault_store::WriterOptions;
 
 use crate::directory::{Encrypted, Folder, FolderText, Selection, TitleRule, given_folders};
-use crate::git::{GitEntry, GitSource, directory_of};
+use crate::git::{GitEntry, GitSource, ServedTree, directory_of};
 
 /// The configuration of sync.
 #[derive(Clone, Debug)]
@@ -139,11 +139,19 @@ impl DirectorySource {
         Self::of_git(GitEntry::of_argument(text, token_file), Path::new(""))
     }
 
-    /// The commit that the tree is of, for the log: the first digits of its id, and how often it was written.
-    pub(crate) fn commit(&self) -> Option<String> {
+    /// Sets whether clients may change the files over the API.
+    ///
+    /// # Errors
+    /// If the source is a Git repository, and does not name a branch to which commits can be pushed.
+    pub fn set_writable(&mut self, writable: bool) -> Result<(), String> {
+        self.writable = writable;
+        self.git.as_ref().map_or(Ok(()), |git| git.check_writes(writable))
+    }
+
+    /// The tree that is served, if the source is a Git repository.
+    pub(crate) fn served(&self) -> Option<ServedTree> {
         self.git.as_ref()?;
-        let tree = std::fs::read_link(&self.path).ok()?;
-        Some(tree.file_name()?.to_string_lossy().into_owned())
+        ServedTree::at(&self.path)
     }
 }
 

@@ -309,7 +309,9 @@ impl Metrics {
                 .set(checked.as_millis() / 1000);
         }
         if let Some(commit) = &state.commit {
-            self.git_commit_time.get_or_create(&source).set(commit.time);
+            self.git_commit_time
+                .get_or_create(&source)
+                .set(commit.time.as_seconds());
             let labels = CommitLabels {
                 source: name.to_owned(),
                 commit: commit.id.clone(),

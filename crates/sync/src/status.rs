@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sidevault_model::{Dependency, DependencyStatus, Timestamp};
+use sidevault_model::{Commit, Dependency, DependencyStatus, Timestamp};
 use sidevault_store::{Database, Resealing};
 use tokio::sync::watch;
 
@@ -39,20 +39,11 @@ pub(crate) enum SourceState {
 #[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources have one"))]
 pub(crate) struct RemoteState {
     /// The commit that is served.
-    pub(crate) commit: Option<ServedCommit>,
+    pub(crate) commit: Option<Commit>,
     /// When the remote last said what its newest commit is.
     pub(crate) checked: Option<Timestamp>,
     /// Why there is no newer one.
     pub(crate) error: Option<RemoteError>,
-}
-
-/// A commit that is served.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[cfg_attr(not(feature = "git"), allow(dead_code, reason = "only Git sources have one"))]
-pub(crate) struct ServedCommit {
-    pub(crate) id: String,
-    /// When it was committed, in seconds since 1970.
-    pub(crate) time: i64,
 }
 
 /// Why a remote gives no newer commit.
@@ -76,7 +67,7 @@ impl RemoteState {
         parts.extend(
             self.commit
                 .as_ref()
-                .map(|commit| format!("commit {} of {}", commit.id, shown_time(commit.time))),
+                .map(|commit| format!("commit {} of {}", commit.id, commit.time)),
         );
         parts.extend(self.checked.as_ref().map(|checked| format!("checked {checked}")));
         parts.extend(dependency.detail.clone());
@@ -97,11 +88,6 @@ impl RemoteState {
             ..dependency
         }
     }
-}
-
-/// A time in words.
-pub(crate) fn shown_time(seconds: i64) -> String {
-    Timestamp::from_millis(seconds.saturating_mul(1000)).to_string()
 }
 
 /// Whether the store can be written.

@@ -164,6 +164,9 @@ fn event(change: &ChangeRecord) -> Event {
         data["item"] = change.item.clone().into();
         data["version"] = change.version.into();
     }
+    if let Some(commit) = &change.commit {
+        data["commit"] = serde_json::json!({ "id": commit.id, "time": commit.time });
+    }
     data["at"] = change.at.to_string().into();
     Event::default()
         .event(&change.kind)

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::response::Response;
 use serde::Serialize;
-use sidevault_model::Timestamp;
 use sidevault_model::activity::Action;
+use sidevault_model::{Commit, Timestamp};
 use sidevault_store::Command;
 
 use crate::caller::Caller;
@@ -19,6 +19,9 @@ use super::path::Path;
 pub(super) struct Version {
     version: u32,
     updated_at: Timestamp,
+    /// The Git commit that the version comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<Commit>,
 }
 
 /// The versions, newest first. The first one is the current version.
@@ -38,6 +41,7 @@ pub(super) async fn list(
             .map(|kept| Version {
                 version: kept.version,
                 updated_at: kept.updated_at,
+                commit: kept.commit,
             })
             .collect(),
     ))

@@ -136,9 +136,17 @@ async fn history(server: &Server, vault: &str, item: &str, json: bool) -> Result
     if json {
         return output::json(&versions);
     }
-    let mut table = Table::new(["VERSION", "MADE"]);
+    // Only versions of Git sources have one.
+    let has_commits = versions.iter().any(|version| version.commit.is_some());
+    let heads = ["VERSION", "MADE", "COMMIT", "COMMITTED"];
+    let columns = if has_commits { heads.len() } else { 2 };
+    let mut table = Table::new(&heads[..columns]);
     for version in versions {
-        table.row([version.version.to_string(), version.updated_at.to_string()]);
+        let (id, time) = version
+            .commit
+            .map_or_else(Default::default, |commit| (commit.id, commit.time.to_string()));
+        let row = [version.version.to_string(), version.updated_at.to_string(), id, time];
+        table.row(row.into_iter().take(columns));
     }
     table.print()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Buf;
-use sidevault_model::{Item, ItemId, State, Timestamp, VaultId, filter, tree_path};
+use sidevault_model::{Commit, Item, ItemId, State, Timestamp, VaultId, filter, tree_path};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Encode, Row as _, Type};
 
@@ -12,7 +12,7 @@ use super::{Reader, Snapshot, VaultEntry};
 use crate::StoreError;
 use crate::cache::{SealedDetail, SealedSummary, TitleKey, path_hash};
 use crate::keyring::Keyring;
-use crate::row::number;
+use crate::row::{commit, number};
 use crate::row_aad::{ItemTimes, ListColumns, RowAad};
 use crate::seal::Detail;
 
@@ -86,6 +86,8 @@ pub struct ItemVersion {
     pub version: u32,
     /// When the version was written.
     pub updated_at: Timestamp,
+    /// The Git commit that it comes from.
+    pub commit: Option<Commit>,
 }
 
 impl Reader {
@@ -182,8 +184,8 @@ impl Reader {
     /// The versions of an item, newest first. Empty if there is no such item.
     pub async fn versions(&self, vault: VaultId, item: ItemId) -> Result<Vec<ItemVersion>, StoreError> {
         let rows = sqlx::query(
-            "SELECT version, updated_at FROM items WHERE vault_id = $1 AND id = $2
-             UNION ALL SELECT version, updated_at FROM item_versions WHERE vault_id = $1 AND item_id = $2
+            "SELECT version, updated_at, commit_id, commit_at FROM items WHERE vault_id = $1 AND id = $2
+             UNION ALL SELECT version, updated_at, commit_id, commit_at FROM item_versions WHERE vault_id = $1 AND item_id = $2
              ORDER BY 1 DESC",
         )
         .bind(vault.as_str())
@@ -195,6 +197,7 @@ impl Reader {
                 Ok(ItemVersion {
                     version: number(row, "version")?,
                     updated_at: Timestamp::from_millis(row.try_get("updated_at")?),
+                    commit: commit(row)?,
                 })
             })
             .collect()

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sidevault_model::{ApiRequest, Timestamp, VaultId};
+use sidevault_model::{ApiRequest, Commit, Timestamp, VaultId};
 use sqlx::Row as _;
 
 use super::Reader;
 use crate::activity::Activity;
 use crate::keyring::STORE;
-use crate::row::number;
+use crate::row::{commit, number};
 use crate::row_aad::RowAad;
 use crate::statement::Statement;
 use crate::{StoreError, TokenRecord, seal};
@@ -35,6 +35,8 @@ pub struct ChangeRecord {
     pub item: String,
     /// The item's version; 0 for changes of vaults and tokens.
     pub version: u32,
+    /// The Git commit that the change comes from.
+    pub commit: Option<Commit>,
 }
 
 impl Reader {
@@ -59,7 +61,9 @@ impl Reader {
         if vaults.is_some_and(<[VaultId]>::is_empty) {
             return Ok(Some(Vec::new()));
         }
-        let mut query = Statement::new("SELECT seq, at, kind, vault_id, item_id, version FROM changes WHERE seq > ");
+        let mut query = Statement::new(
+            "SELECT seq, at, kind, vault_id, item_id, version, commit_id, commit_at FROM changes WHERE seq > ",
+        );
         query.bind(after)?.push(" AND seq <= ").bind(newest)?;
         if let Some(vaults) = vaults {
             query.push(" AND vault_id IN (");
@@ -81,6 +85,7 @@ impl Reader {
                     vault: row.try_get("vault_id")?,
                     item: row.try_get("item_id")?,
                     version: number(row, "version")?,
+                    commit: commit(row)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;

@@ -34,7 +34,8 @@ impl Batch<'_> {
         let first = self.state.next_change;
         for changes in self.changes.chunks(ROWS) {
             let mut insert = Statement::new(
-                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash, path_hash)
+                "INSERT INTO changes (seq, at, kind, vault_id, item_id, version, title_hash, other_title_hash, path_hash,
+                  commit_id, commit_at)
                  VALUES ",
             );
             for change in changes {
@@ -51,7 +52,9 @@ impl Batch<'_> {
                         .bind(i64::from(change.version))?
                         .bind(old.map(Vec::from))?
                         .bind(other.map(Vec::from))?
-                        .bind(change.path.map(Vec::from))?;
+                        .bind(change.path.map(Vec::from))?
+                        .bind(change.commit.as_ref().map(|commit| commit.id.as_str()))?
+                        .bind(change.commit.as_ref().map(|commit| commit.time.as_millis()))?;
                     Ok(())
                 })?;
             }

@@ -1,6 +1,6 @@
 //! Writing items and their history.
 
-use sidevault_model::{Item, ItemId, Timestamp, VaultId, filter};
+use sidevault_model::{Commit, Item, ItemId, Timestamp, VaultId, filter};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -13,6 +13,11 @@ use crate::statement::Statement;
 use crate::{LOCAL_SOURCE, StoreError};
 
 impl Batch<'_> {
+    /// Sets the Git commit that the following changes of items come from. It is stored with the versions that they make.
+    pub fn set_commit(&mut self, commit: Option<Commit>) {
+        self.commit = commit;
+    }
+
     /// The ids of a vault's items, each with its origin.
     pub async fn origins(&mut self, vault: VaultId) -> Result<Vec<(ItemId, Option<String>)>, StoreError> {
         self.write_inserts().await?;
@@ -129,6 +134,7 @@ impl Batch<'_> {
             updated_at: item.updated_at,
             path_hash,
             origin: origin.map(|origin| origin.file.to_owned()),
+            commit: self.commit.clone(),
             sealed,
         });
         if self.inserts.len() == ROWS {
@@ -144,7 +150,8 @@ impl Batch<'_> {
         }
         let mut insert = Statement::new(
             "INSERT INTO items
-             (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail, path_hash, origin)
+             (vault_id, id, version, state, title_hash, created_at, updated_at, summary, detail, path_hash, origin,
+              commit_id, commit_at)
              VALUES ",
         );
         for new in self.inserts.drain(..) {
@@ -159,7 +166,9 @@ impl Batch<'_> {
                     .bind(new.sealed.summary)?
                     .bind(new.sealed.detail)?
                     .bind(new.path_hash.map(Vec::from))?
-                    .bind(new.origin)?;
+                    .bind(new.origin)?
+                    .bind(new.commit.as_ref().map(|commit| commit.id.as_str()))?
+                    .bind(new.commit.as_ref().map(|commit| commit.time.as_millis()))?;
                 Ok(())
             })?;
         }
@@ -183,7 +192,8 @@ impl Batch<'_> {
             let aad = RowAad::history(old.vault, old.id, old.version, old.updated_at);
             let detail = self.vault_state(old.vault)?.key.seal(&aad, &seal::detail(old));
             sqlx::query(
-                "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail) VALUES ($1, $2, $3, $4, $5)",
+                "INSERT INTO item_versions (vault_id, item_id, version, updated_at, detail, commit_id, commit_at)
+                 SELECT $1, $2, $3, $4, $5, commit_id, commit_at FROM items WHERE vault_id = $1 AND id = $2",
             )
             .bind(old.vault.as_str())
             .bind(old.id.as_str())
@@ -205,8 +215,8 @@ impl Batch<'_> {
         .execute(&mut *self.conn)
         .await?;
         sqlx::query(
-            "UPDATE items SET version = $3, state = $4, title_hash = $5, updated_at = $6, summary = $7, detail = $8
-             WHERE vault_id = $1 AND id = $2",
+            "UPDATE items SET version = $3, state = $4, title_hash = $5, updated_at = $6, summary = $7, detail = $8,
+             commit_id = $9, commit_at = $10 WHERE vault_id = $1 AND id = $2",
         )
         .bind(new.vault.as_str())
         .bind(new.id.as_str())
@@ -216,6 +226,8 @@ impl Batch<'_> {
         .bind(new.updated_at.as_millis())
         .bind(sealed.summary)
         .bind(sealed.detail)
+        .bind(self.commit.as_ref().map(|commit| commit.id.as_str()))
+        .bind(self.commit.as_ref().map(|commit| commit.time.as_millis()))
         .execute(&mut *self.conn)
         .await?;
         self.deltas.entry(new.vault).or_default().items += active(new) - active(old);
@@ -304,6 +316,7 @@ impl Batch<'_> {
             version: item.version,
             titles,
             path,
+            commit: self.commit.clone(),
         });
     }
 }
@@ -327,6 +340,7 @@ pub(super) struct NewItem {
     updated_at: Timestamp,
     path_hash: Option<[u8; 32]>,
     origin: Option<String>,
+    commit: Option<Commit>,
     sealed: SealedColumns,
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidevault_keys::{DataKey, IndexKey, KeyEncryptionKey, KeyId};
-use sidevault_model::{Timestamp, VaultId};
+use sidevault_model::{Commit, Timestamp, VaultId};
 use tokio::sync::watch;
 
 use self::items::NewItem;
@@ -105,6 +105,7 @@ struct Change {
     titles: [Option<[u8; 32]>; 2],
     /// The hash of the path of the item's file.
     path: Option<[u8; 32]>,
+    commit: Option<Commit>,
 }
 
 /// The store's only writer, for as long as this exists.
@@ -224,6 +225,7 @@ impl Writer {
             deltas: BTreeMap::new(),
             changes: Vec::new(),
             inserts: Vec::new(),
+            commit: None,
         })
     }
 
@@ -368,4 +370,6 @@ pub struct Batch<'w> {
     changes: Vec<Change>,
     /// New items, sealed and not written yet: see [`Batch::write_inserts`].
     inserts: Vec<NewItem>,
+    /// See [`Batch::set_commit`].
+    commit: Option<Commit>,
 }

@@ -157,6 +157,7 @@ impl Batch<'_> {
             version: 0,
             titles: [None, None],
             path: None,
+            commit: None,
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sidevault_model::{File, FileId, Item, ItemId, Timestamp, VaultId};
+use sidevault_model::{Commit, File, FileId, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{Batch, Origin, StoreError};
 
 use super::draft::ItemDraft;
@@ -32,6 +32,8 @@ pub(crate) enum DirectoryJob {
         source: String,
         vault: VaultId,
         files: Vec<(FileOrigin, Vec<ItemDraft>)>,
+        /// The Git commit that the files are of.
+        commit: Option<Commit>,
     },
     /// Find the files of a source whose items were read from an encrypted file.
     SealedFiles { source: String },
@@ -42,7 +44,22 @@ pub(crate) enum DirectoryJob {
         version: Option<u32>,
     },
     /// Delete the vault's items that are of none of these files, because their files are gone.
-    Prune { vault: VaultId, files: HashSet<String> },
+    Prune {
+        vault: VaultId,
+        files: HashSet<String>,
+        /// The Git commit that does not have them.
+        commit: Option<Commit>,
+    },
+}
+
+impl DirectoryJob {
+    /// The Git commit that the job's changes come from.
+    fn commit(&self) -> Option<&Commit> {
+        match self {
+            Self::Apply { commit, .. } | Self::Prune { commit, .. } => commit.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// The writer's answer to a [`DirectoryJob`].
@@ -65,6 +82,14 @@ pub(crate) enum DirectoryAnswer {
 }
 
 pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<DirectoryAnswer, StoreError> {
+    batch.set_commit(job.commit().cloned());
+    let answer = carry_out(batch, job).await;
+    // The batch goes on with other jobs.
+    batch.set_commit(None);
+    answer
+}
+
+async fn carry_out(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<DirectoryAnswer, StoreError> {
     let now = Timestamp::now();
     match job {
         DirectoryJob::Claim {
@@ -94,7 +119,9 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
                 batch.put_chunk(*vault, *content, n, block).await?;
             }
         }
-        DirectoryJob::Apply { source, vault, files } => {
+        DirectoryJob::Apply {
+            source, vault, files, ..
+        } => {
             let origins: Vec<String> = files.iter().flat_map(|(file, _)| file.all_stored()).collect();
             let mut stored: HashMap<String, HashSet<ItemId>> = HashMap::new();
             for (item, origin) in batch.items_of(*vault, &origins).await? {
@@ -138,7 +165,7 @@ pub(crate) async fn apply(batch: &mut Batch<'_>, job: &DirectoryJob) -> Result<D
             }
             return Ok(DirectoryAnswer::Files(files));
         }
-        DirectoryJob::Prune { vault, files } => {
+        DirectoryJob::Prune { vault, files, .. } => {
             let mut removed = 0;
             for (item, stored) in batch.origins(*vault).await? {
                 if stored.is_none_or(|stored| !files.contains(origin::of_stored(&stored).0)) {

@@ -118,6 +118,9 @@ pub(super) struct Given {
     pub(super) encrypted: Encrypted,
 }
 
+/// The items of some files, each with the file that they come from.
+type ItemsOfFiles = Vec<(FileOrigin, Vec<ItemDraft>)>;
+
 /// The writer's answer about the vaults that a source has files for.
 struct Claimed {
     /// All vaults of the source.
@@ -212,7 +215,7 @@ impl DirectoryScanner {
     /// [`QueueClosed`] if the writer is gone.
     pub(crate) async fn scan(&mut self, noticed: Option<Instant>) -> Result<Next, QueueClosed> {
         self.scans += 1;
-        let commit = self.config.commit();
+        let commit = self.config.served().map(|served| served.name);
         let span = tracing::info_span!("scan", source = self.config.name, scan = self.scans, commit);
         self.scan_tree(noticed).instrument(span).await
     }
@@ -265,7 +268,7 @@ impl DirectoryScanner {
         let mut complete = !tree.changing;
         for (id, vault) in &vaults {
             let span = tracing::info_span!("vault", vault = %id);
-            let read = self.read_vault(*id, &vault.files, &tree.root, &given);
+            let read = self.read_vault(*id, &vault.files, &tree, &given);
             complete &= read.instrument(span).await?;
         }
         if !self.is_current_root(tree.root.clone()).await {
@@ -433,14 +436,14 @@ impl DirectoryScanner {
         &mut self,
         vault: VaultId,
         files: &[FoundFile],
-        root: &Arc<Root>,
+        tree: &Tree,
         given: &Arc<Given>,
     ) -> Result<bool, QueueClosed> {
         let mut complete = true;
-        let mut ready: Vec<(FileOrigin, Vec<ItemDraft>)> = Vec::new();
+        let mut ready = ItemsOfFiles::new();
         let mut items = 0;
         for found in files {
-            match self.read_file(vault, found, root, given).await {
+            match self.read_file(vault, found, &tree.root, given).await {
                 Ok(Some(drafts)) => {
                     items += drafts.len();
                     ready.push((self.origin(vault, &found.relative), drafts));
@@ -453,11 +456,11 @@ impl DirectoryScanner {
             }
             if ready.len() == FILES_PER_JOB || items >= ITEMS_PER_JOB {
                 items = 0;
-                self.apply(vault, std::mem::take(&mut ready)).await?;
+                self.apply(vault, std::mem::take(&mut ready), tree).await?;
             }
         }
         if !ready.is_empty() {
-            self.apply(vault, ready).await?;
+            self.apply(vault, ready, tree).await?;
         }
         Ok(complete)
     }
@@ -522,11 +525,12 @@ impl DirectoryScanner {
     }
 
     /// Hands the items of some files to the writer.
-    async fn apply(&mut self, vault: VaultId, files: Vec<(FileOrigin, Vec<ItemDraft>)>) -> Result<(), QueueClosed> {
+    async fn apply(&mut self, vault: VaultId, files: ItemsOfFiles, tree: &Tree) -> Result<(), QueueClosed> {
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
             files,
+            commit: tree.commit.clone(),
         };
         match self.context.queue.directory(job).await {
             Ok(_) => Ok(()),
@@ -585,7 +589,11 @@ impl DirectoryScanner {
                 .chain(rejected)
                 .map(|relative| self.origin(*vault, relative).file().to_owned())
                 .collect();
-            let job = DirectoryJob::Prune { vault: *vault, files };
+            let job = DirectoryJob::Prune {
+                vault: *vault,
+                files,
+                commit: tree.commit.clone(),
+            };
             match self.context.queue.directory(job).await {
                 Ok(DirectoryAnswer::Pruned(items)) => removed += items,
                 Ok(_) => {}

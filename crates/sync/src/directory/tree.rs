@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use sidevault_model::Commit;
 use unicode_normalization::UnicodeNormalization;
 
 use super::beneath::{BeneathError, Directory, Entry, FileStamp, Opened, Root, is_unlisted};
@@ -14,6 +15,7 @@ use super::folder::{FOLDER_FILE, FileSettings, FolderText, Folders};
 use super::read::{Loaded, ReadError, load};
 use super::selection::{Ignores, LeftOut, LeftOutBy, MAX_RULES_BYTES, seals};
 use crate::config::DirectorySource;
+use crate::git::ServedTree;
 
 /// A file that may become items.
 #[derive(Clone, Debug)]
@@ -72,7 +74,11 @@ impl FoundFile {
             relative: parts.join("/"),
             vault,
             directory: directory.join("/"),
-            stamp,
+            // Nobody writes to a commit's tree. The next commit's has links to the files that did not change.
+            stamp: match source.git {
+                Some(_) => stamp.of_unwritten(),
+                None => stamp,
+            },
             settings,
             loaded: None,
         }
@@ -92,6 +98,8 @@ pub(crate) struct RejectedPath {
 pub(crate) struct Tree {
     /// The root, beneath which files are opened. After a scan it must still be the source's root, or the scan is repeated.
     pub(crate) root: Arc<Root>,
+    /// The commit that the tree is of, if the source is a Git repository.
+    pub(crate) commit: Option<Commit>,
     /// The files, ordered by path.
     pub(crate) files: Vec<FoundFile>,
     /// The paths that are not served. Each may have been a good file before.
@@ -117,6 +125,7 @@ impl Tree {
     fn new(root: Root) -> Self {
         Self {
             root: Arc::new(root),
+            commit: None,
             files: Vec::new(),
             refused: BTreeMap::new(),
             unlisted: BTreeSet::new(),
@@ -160,10 +169,22 @@ pub(crate) fn find(source: &DirectorySource, path: &Path) -> Result<Option<Found
     Ok(tree.files.into_iter().find(|found| found.path == path))
 }
 
+/// Opens a source's root, and says which tree it is, if the source is a Git repository.
+pub(crate) fn open_root(source: &DirectorySource) -> io::Result<(Root, Option<ServedTree>)> {
+    loop {
+        let served = source.served();
+        let root = Root::open(&source.path)?;
+        // Another tree may have taken this one's place between the two.
+        if source.served() == served {
+            return Ok((root, served));
+        }
+    }
+}
+
 /// Lists the tree, or only what is on the way to a path with these names, in composed form.
 fn list_on_way(source: &DirectorySource, way: Option<Vec<String>>) -> Result<Tree, String> {
     let fail = |error: BeneathError| format!("{}: {error}", source.path.display());
-    let root = Root::open(&source.path).map_err(|error| fail(error.into()))?;
+    let (root, served) = open_root(source).map_err(|error| fail(error.into()))?;
     let top = root.directory().map_err(fail)?;
     let names = top.names().map_err(|error| fail(error.into()))?;
     let mut listing = Listing {
@@ -171,6 +192,7 @@ fn list_on_way(source: &DirectorySource, way: Option<Vec<String>>) -> Result<Tre
         tree: Tree {
             says_sealed: source.selection.encrypted.is_none() && says_sealed(&top, &names).map_err(fail)?,
             missing_folders: source.folders.keys().cloned().collect(),
+            commit: served.and_then(|served| served.commit),
             ..Tree::new(root)
         },
         ignores: Ignores::default(),

@@ -10,12 +10,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::of_model;
 use super::publish::{Publisher, PushRequest, WAITING_PUSHES};
 use super::settings::GitSource;
 use crate::config::DirectorySource;
 use crate::directory::{self, SourceContext};
 use crate::metrics::Metrics;
-use crate::status::{RemoteState, ServedCommit, Status};
+use crate::status::{RemoteState, Status};
 
 /// The shortest time between two checks, so that a webhook can't be used to ask a remote without end.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -90,10 +91,7 @@ impl Follower {
             }
         };
         if let Some(commit) = mirror.commit() {
-            self.state.commit = Some(ServedCommit {
-                id: commit.id.clone(),
-                time: commit.time,
-            });
+            self.state.commit = Some(of_model(commit));
             tracing::info!(
                 source = self.name,
                 commit = commit.id,
@@ -173,16 +171,13 @@ impl Follower {
             tracing::info!(
                 source = self.name,
                 commit = commit.id,
-                time = %at(commit.time),
+                time = %of_model(commit).time,
                 signed_by = commit.signed_by,
                 took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 "a new commit is served"
             );
         }
-        self.state.commit = Some(ServedCommit {
-            id: commit.id.clone(),
-            time: commit.time,
-        });
+        self.state.commit = Some(of_model(commit));
         self.state.checked = Some(Timestamp::now());
         self.publish();
         self.has_tree.send_replace(true);
@@ -214,9 +209,4 @@ impl Follower {
         self.metrics.remote(&self.name, &self.state);
         self.status.remote(&self.name, self.state.clone());
     }
-}
-
-/// A commit's time in words.
-fn at(seconds: i64) -> String {
-    crate::status::shown_time(seconds)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::ThreadRng;
-use sidevault_model::{Edit, Item, ItemId, Timestamp, VaultId};
+use sidevault_model::{Commit, Edit, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{Command, CommandAnswer, FailureKind};
 use tokio::time::Instant;
 
@@ -296,7 +296,8 @@ impl DirectoryScanner {
         tracing::info!(file = relative, "a client's write removed a file");
         self.records.remove(&relative);
         self.titles_changed = true;
-        self.hand_over(vault, &relative, Vec::new()).await?;
+        let commit = self.config.served().and_then(|served| served.commit);
+        self.hand_over(vault, &relative, Vec::new(), commit).await?;
         Ok(CommandAnswer::Done)
     }
 
@@ -335,7 +336,7 @@ impl DirectoryScanner {
         let relative = file.found.relative.clone();
         for _ in 0..MAX_TRIES {
             let change = FileChange {
-                tree: file.tree.clone().unwrap_or_default(),
+                tree: file.tree.as_ref().map(|tree| tree.name.clone()).unwrap_or_default(),
                 path: file.found.path.clone(),
                 content: content.clone(),
                 action: asked.action,
@@ -367,7 +368,7 @@ impl DirectoryScanner {
     ) -> Result<HeldFile, WriteError> {
         let about = |error: FileError| error.about("a new file");
         for _ in 0..MAX_TRIES {
-            let tree = self.config.commit().unwrap_or_default();
+            let tree = self.config.served().map(|served| served.name).unwrap_or_default();
             let making = new.clone();
             let (path, content) = blocking(move || making.unwritten()).await.map_err(about)?;
             let (checking, checked) = (new.clone(), path.clone());
@@ -399,7 +400,10 @@ impl DirectoryScanner {
             record.stamp = None;
         }
         match self.read_file(vault, &file.found, &file.root, &given).await {
-            Ok(Some(drafts)) => self.hand_over(vault, relative, drafts).await,
+            Ok(Some(drafts)) => {
+                let commit = file.tree.as_ref().and_then(|tree| tree.commit.clone());
+                self.hand_over(vault, relative, drafts, commit).await
+            }
             Ok(None) => Ok(()),
             Err(ReadError::Closed(closed)) => Err(closed.into()),
             Err(ReadError::Gone) => Err(FileError::Changed.about(relative)),
@@ -409,12 +413,19 @@ impl DirectoryScanner {
         }
     }
 
-    /// Hands the items of a file to the store.
-    async fn hand_over(&mut self, vault: VaultId, relative: &str, drafts: Vec<ItemDraft>) -> Result<(), WriteError> {
+    /// Hands the items of a file, as it is in a commit, to the store.
+    async fn hand_over(
+        &mut self,
+        vault: VaultId,
+        relative: &str,
+        drafts: Vec<ItemDraft>,
+        commit: Option<Commit>,
+    ) -> Result<(), WriteError> {
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
             files: vec![(self.origin(vault, relative), drafts)],
+            commit,
         };
         match self.context.queue.directory(job).await {
             Ok(_) => Ok(()),

@@ -12,12 +12,13 @@ use super::super::beneath::{FileStamp, Root};
 use super::super::draft::read_documents;
 use super::super::folder::FileSettings;
 use super::super::read::{RawFile, ReadError, load};
-use super::super::tree::FoundFile;
+use super::super::tree::{FoundFile, open_root};
 use super::changes::Changes;
 use super::places::ItemPlace;
 use super::refusal::FileError;
 use super::replace;
 use crate::config::DirectorySource;
+use crate::git::ServedTree;
 
 /// Which of a file's items is meant.
 #[derive(Clone, Copy)]
@@ -33,8 +34,8 @@ pub(super) struct HeldFile {
     pub(super) found: FoundFile,
     pub(super) root: Arc<Root>,
     pub(super) digest: [u8; 32],
-    /// The commit that the file is of, if the source is a Git repository.
-    pub(super) tree: Option<String>,
+    /// The tree that the file is of, if the source is a Git repository.
+    pub(super) tree: Option<ServedTree>,
 }
 
 /// What a file is to become.
@@ -52,8 +53,7 @@ impl HeldFile {
         settings: Arc<FileSettings>,
     ) -> Result<Self, FileError> {
         // If another commit takes this one's place meanwhile, the write begins anew.
-        let tree = source.commit();
-        let root = Root::open(&source.path).map_err(FileError::Write)?;
+        let (root, tree) = open_root(source).map_err(FileError::Write)?;
         let mut opened = root.file(&path)?;
         let names = path.iter().map(|name| name.to_string_lossy().nfc().collect());
         let names: Vec<String> = names.collect();
