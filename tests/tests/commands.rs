@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+use sidevault_tests::git::Repository;
 use sidevault_tests::pair::{binary, wait_until};
 
 /// `quickstart` on a free port, until this is dropped.
@@ -289,6 +290,24 @@ fn a_vault_that_appears_in_a_directory_under_a_running_quickstart_is_readable() 
             .then_some(())
     });
     assert!(renewed.is_some(), "the file of --token-out has the old token");
+}
+
+#[test]
+fn quickstart_pushes_changes_of_a_writable_git_source() {
+    let repository = Repository::new();
+    repository.push(&[("db.yaml", "password: first # a comment\n")]);
+    let url = format!("file://{}", repository.bare().display());
+    let home = tempfile::tempdir().unwrap();
+    let refused = run(home.path(), &["quickstart", "--port=0", "--git", &url, "--writable"]);
+    assert!(refused.err.contains("--git URL#BRANCH"), "{}", refused.err);
+    let refused = run(home.path(), &["quickstart", "--port=0", "--writable"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    let _server = Quickstart::start(home.path(), &["--git", &format!("{url}#main"), "--writable"]);
+    let edit = ["item", "edit", "db", "--vault", "home", "--field", "password=second"];
+    succeed(home.path(), &edit);
+    repository.pull();
+    let pushed = fs::read_to_string(repository.path("work/db.yaml")).unwrap();
+    assert_eq!(pushed, "password: second # a comment\n");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use sidevault_sync::DirectorySource;
 use sidevault_sync::backup::{BackupError, BackupSchedule, Place, Recipient, Retention};
 
@@ -15,19 +15,20 @@ use crate::recovery::Sharing;
 
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("files").args(["dirs", "repositories"]).multiple(true)))]
 pub(crate) struct Quickstart {
     /// Serve the files in this directory; may be given more than once. NAME is the vault of the files at the top of the
     /// directory; the default is the directory's name. Each sub-directory is a vault of its own name
     #[arg(long = "dir", value_name = "[NAME=]PATH", value_parser = directory)]
     pub(crate) dirs: Vec<Directory>,
-    /// Let clients change the files in --dir over the API
-    #[arg(long, requires = "dirs", conflicts_with = "repositories")]
+    /// Let clients change the files in --dir and --git over the API. For --git, each change is a commit that is pushed to the branch
+    #[arg(long, requires = "files")]
     pub(crate) writable: bool,
     /// Serve the files of this Git repository, and follow it; may be given more than once. NAME is the vault of the files at
     /// the top; the default is the repository's name. REF is a branch, a tag or a commit, PATH a directory of the repository
     #[arg(long = "git", value_name = "[NAME=]URL[#REF[:PATH]]", value_parser = repository)]
     pub(crate) repositories: Vec<Repository>,
-    /// A file with a token that the repositories in --git may be read with
+    /// A file with a token that the repositories in --git may be read with, and with --writable changed
     #[arg(long, value_name = "FILE")]
     pub(crate) git_token_file: Option<PathBuf>,
     /// Have a local vault with this name; may be given more than once

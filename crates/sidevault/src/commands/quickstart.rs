@@ -209,7 +209,10 @@ fn sources(arguments: &cli::Quickstart) -> Result<Config, Failure> {
         add_directory(&mut config, source)?;
     }
     for repository in &arguments.repositories {
-        let source = repository.source(arguments.git_token_file.as_deref(), &arguments.age_key_files)?;
+        let mut source = repository.source(arguments.git_token_file.as_deref(), &arguments.age_key_files)?;
+        source
+            .set_writable(arguments.writable)
+            .map_err(|error| Failure::Config(format!("{error}. As an argument: --git URL#BRANCH")))?;
         add_directory(&mut config, source)?;
     }
     if config.local_vaults.is_empty() && config.directories.is_empty() {
