@@ -1,9 +1,8 @@
 //! The Helm chart: installed, tested, upgraded and rolled back while clients ask, and removed. Its NetworkPolicy.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::iter;
+use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 use sidevault_tests::cluster::Shell;
@@ -13,8 +12,9 @@ use sidevault_tests::stop::then_stop;
 
 use super::fixture::{
     Client, Keys, assert_connects, assert_no_restarts, chart, create_namespace, install_chart, prepare, rolled_out,
-    start_client,
+    start_client, wait_for_one_pod,
 };
+use super::reads::Reads;
 
 const HOME: &str = "chart";
 
@@ -49,24 +49,10 @@ fn an_upgrade_and_a_rollback_of_the_chart_fail_no_request() {
     let client = Client::new(&node, HOME, &keys.token(&["apps"]));
     let served = wait_until(|| client.item("apps", "db"));
     assert!(served.is_some(), "no item");
-    let (ends, answered, failed) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (ends, reads) = (AtomicBool::new(false), Reads::default());
     thread::scope(|scope| {
         for _ in 0..2 {
-            // Each request has a connection of its own.
-            scope.spawn(|| {
-                while !ends.load(Ordering::Relaxed) {
-                    match client.ask("GET", "/v1/vaults/apps/items/db", "") {
-                        Some(reply) if reply.status == 200 => {
-                            answered.fetch_add(1, Ordering::Relaxed);
-                        }
-                        other => failed
-                            .lock()
-                            .expect("no panic")
-                            .push(other.map(|reply| (reply.status, reply.text()))),
-                    }
-                    thread::sleep(Duration::from_millis(10));
-                }
-            });
+            scope.spawn(|| reads.run(&client, iter::repeat_with(|| "db".to_owned()), &ends));
         }
         then_stop(&ends, || {
             for change in [
@@ -78,17 +64,12 @@ fn an_upgrade_and_a_rollback_of_the_chart_fail_no_request() {
             ] {
                 shell.run(&change);
                 rolled_out(&node, HOME, "deployment/onepassword-connect");
-                // Until the old Pods are gone.
-                let pods = format!("/api/v1/namespaces/{HOME}/pods?labelSelector=app=onepassword-connect");
-                node.cluster()
-                    .wait_for(&pods, |found| (found["items"].as_array()?.len() == 1).then_some(()));
+                wait_for_one_pod(&node, HOME, "app=onepassword-connect");
                 assert_no_restarts(&shell, HOME);
             }
         });
     });
-    let failed = failed.into_inner().expect("no panic");
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(answered.into_inner() > 100);
+    reads.assert_all_answered();
     shell.run(&format!("helm uninstall release -n {HOME} --wait"));
     shell.run(&format!("kubectl delete pod -n {HOME} --all --force --grace-period=0"));
     let mut left = String::new();

@@ -135,6 +135,13 @@ pub(crate) fn rolled_out(node: &Node, namespace: &str, workload: &str) {
     }
 }
 
+/// Waits until one Pod with these labels is left, so the Pods of an older generation are gone.
+pub(crate) fn wait_for_one_pod(node: &Node, namespace: &str, labels: &str) {
+    let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector={labels}");
+    node.cluster()
+        .wait_for(&pods, |found| (found["items"].as_array()?.len() == 1).then_some(()));
+}
+
 /// The chart, as Helm takes it.
 pub(crate) fn chart() -> String {
     repository("deploy/helm/sidevault").display().to_string()

@@ -7,4 +7,5 @@ mod fixture;
 mod mission;
 mod original;
 mod overlays;
+mod reads;
 mod rolling;

@@ -1,8 +1,7 @@
 //! A rolling update of the operator, while clients read and items change. All containers have 64 MiB.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +15,9 @@ use sidevault_tests::stop::then_stop;
 
 use super::fixture::{
     Client, Keys, assert_no_restarts, create_namespace, give_volume, install_chart, prepare, rolled_out,
+    wait_for_one_pod,
 };
+use super::reads::Reads;
 
 const HOME: &str = "rolling";
 const ITEMS: usize = 20;
@@ -62,27 +63,11 @@ fn a_rolling_update_of_the_operator_misses_no_change_and_fails_no_request() {
     let mut expected: BTreeMap<String, String> = (0..ITEMS).map(|n| (format!("item-{n}"), "0".to_owned())).collect();
     assert_secrets(&node, &expected);
 
-    let (ends, answered, failed) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (ends, reads) = (AtomicBool::new(false), Reads::default());
     let changed = thread::scope(|scope| {
         for reader in 0..2 {
-            let (ends, answered, failed, client) = (&ends, &answered, &failed, &client);
-            scope.spawn(move || {
-                for number in (reader..ITEMS).cycle() {
-                    if ends.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    match client.ask("GET", &format!("/v1/vaults/apps/items/item-{number}"), "") {
-                        Some(reply) if reply.status == 200 => {
-                            answered.fetch_add(1, Ordering::Relaxed);
-                        }
-                        other => failed
-                            .lock()
-                            .expect("no panic")
-                            .push(other.map(|reply| (reply.status, reply.text()))),
-                    }
-                    thread::sleep(Duration::from_millis(10));
-                }
-            });
+            let items = (reader..ITEMS).cycle().map(|number| format!("item-{number}"));
+            scope.spawn(|| reads.run(&client, items, &ends));
         }
         let changing = scope.spawn(|| {
             let mut last = BTreeMap::new();
@@ -101,18 +86,13 @@ fn a_rolling_update_of_the_operator_misses_no_change_and_fails_no_request() {
             for _ in 0..2 {
                 shell.run(&format!("kubectl rollout restart -n {HOME} {operator}"));
                 rolled_out(&node, HOME, operator.trim());
-                // Until the old Pod is gone.
-                let pods = format!("/api/v1/namespaces/{HOME}/pods?labelSelector=app.kubernetes.io/component=operator");
-                node.cluster()
-                    .wait_for(&pods, |found| (found["items"].as_array()?.len() == 1).then_some(()));
+                wait_for_one_pod(&node, HOME, "app.kubernetes.io/component=operator");
                 assert_no_restarts(&shell, HOME);
             }
         });
         changing.join().expect("no change failed")
     });
-    let failed = failed.into_inner().expect("no panic");
-    assert!(failed.is_empty(), "{failed:?}");
-    assert!(answered.into_inner() > 100);
+    reads.assert_all_answered();
     assert!(changed.len() == ITEMS, "too few changes: {changed:?}");
     expected.extend(changed);
     // The next refresh of each is hours away, so a change that nobody noticed would never arrive.
