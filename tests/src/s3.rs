@@ -18,6 +18,7 @@ pub const SECRET_KEY: &str = "test-secret-key-3f9a";
 /// An S3 server with the bucket `bucket`. Dropping the value stops it.
 pub struct S3 {
     home: tempfile::TempDir,
+    program: PathBuf,
     port: u16,
     child: Option<Child>,
 }
@@ -33,17 +34,32 @@ impl S3 {
         for directory in ["objects/bucket", "attributes"] {
             fs::create_dir_all(home.path().join(directory)).expect("a directory");
         }
-        let port = free_port();
-        let log = File::create(home.path().join("log")).expect("a log file");
-        let path = |name: &str| home.path().join(name).to_string_lossy().into_owned();
-        let child = Command::new(tools.join("versitygw"))
+        let mut server = Self {
+            home,
+            program: tools.join("versitygw"),
+            port: free_port(),
+            child: None,
+        };
+        server.run();
+        Some(server)
+    }
+
+    /// Starts the server again that was stopped, with the same objects and at the same address.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn run(&mut self) {
+        let home = self.home.path();
+        let log = File::create(home.join("log")).expect("a log file");
+        let path = |name: &str| home.join(name).to_string_lossy().into_owned();
+        let child = Command::new(&self.program)
             .args([
                 "--access",
                 ACCESS_KEY,
                 "--secret",
                 SECRET_KEY,
                 "--port",
-                &format!("127.0.0.1:{port}"),
+                &format!("127.0.0.1:{}", self.port),
             ])
             .args(["posix", "--sidecar", &path("attributes"), &path("objects")])
             .stdin(Stdio::null())
@@ -51,15 +67,10 @@ impl S3 {
             .stderr(log)
             .spawn()
             .expect("versitygw runs");
-        let server = Self {
-            home,
-            port,
-            child: Some(child),
-        };
-        let up = wait_until(|| exchange(server.address(), &Request::new("GET", "/").bytes()).ok());
-        let log = || fs::read_to_string(server.home.path().join("log")).unwrap_or_default();
+        self.child = Some(child);
+        let up = wait_until(|| exchange(self.address(), &Request::new("GET", "/").bytes()).ok());
+        let log = || fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
         assert!(up.is_some(), "versitygw does not start: {}", log());
-        Some(server)
     }
 
     /// Where the server listens.

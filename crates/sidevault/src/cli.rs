@@ -31,7 +31,7 @@ use crate::exit::exit_status_help;
 #[cfg(feature = "server")]
 pub(crate) use administration::{Doctor, Place, Store, Token, TokenCreate, Vault};
 #[cfg(feature = "server")]
-pub(crate) use backup::{Backup, BackupCommand, Restore};
+pub(crate) use backup::{Backup, BackupCommand, FromBackup, Restore};
 #[cfg(feature = "exchange")]
 pub(crate) use exchange::{Import, Reading, Verify};
 #[cfg(feature = "exchange")]
@@ -263,6 +263,7 @@ Examples:
 const RESTORE_EXAMPLES: &str = "\
 Examples:
   sidevault restore /backups --replace
+  sidevault restore /backups --at 2026-11-30T11:59:59Z --replace     # with a continuous backup
   sidevault restore backup.sqlite.age --age-key-file age-key.txt --data /home/opuser/.op/data";
 
 #[cfg(feature = "exchange")]

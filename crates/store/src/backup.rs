@@ -37,6 +37,9 @@ pub struct Manifest {
     pub newest_change: i64,
     /// What each table holds. A row that is missing or was changed is noticed by this.
     pub tables: BTreeMap<String, TableDigest>,
+    /// SHA-256 of the manifest's own text, in hexadecimal. The chain of segments that follow the backup begins with it.
+    #[serde(skip)]
+    pub sha256: String,
 }
 
 /// The content of a table.
@@ -78,21 +81,29 @@ pub async fn back_up(from: &Database, file: &Path) -> Result<Manifest, StoreErro
     }
     source.close().await?;
     let mut copy = sqlite::connect_single_file(file).await?;
-    let manifest = Manifest {
+    copy.run("CREATE TABLE backup (manifest TEXT NOT NULL)").await?;
+    let manifest = write_manifest(&mut copy, taken_at).await?;
+    copy.close().await?;
+    sync_file(file)?;
+    Ok(manifest)
+}
+
+/// Writes the manifest of the rows that are there into the table `backup`, which is empty.
+pub(crate) async fn write_manifest(conn: &mut Connection, taken_at: Timestamp) -> Result<Manifest, StoreError> {
+    let mut manifest = Manifest {
         format: FORMAT,
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
         taken_at,
-        newest_change: newest_change(&mut copy).await?.unwrap_or_default(),
-        tables: digests(&mut copy).await?,
+        newest_change: newest_change(conn).await?.unwrap_or_default(),
+        tables: digests(conn).await?,
+        sha256: String::new(),
     };
     let json = serde_json::to_string(&manifest).map_err(|_| StoreError::corrupt("the manifest"))?;
-    copy.run("CREATE TABLE backup (manifest TEXT NOT NULL)").await?;
+    manifest.sha256 = HEXLOWER.encode(&Sha256::digest(&json));
     sqlx::query("INSERT INTO backup (manifest) VALUES ($1)")
         .bind(json)
-        .execute(&mut copy)
+        .execute(conn)
         .await?;
-    copy.close().await?;
-    sync_file(file)?;
     Ok(manifest)
 }
 
@@ -145,8 +156,10 @@ async fn open(file: &Path) -> Result<Connection, StoreError> {
 async fn check(conn: &mut Connection, file: &Path) -> Result<Manifest, StoreError> {
     let stored = sqlx::query("SELECT manifest FROM backup").fetch_one(&mut *conn).await;
     let stored = stored.map_err(|error| not_backup(file, error.into()))?;
-    let manifest: Manifest = serde_json::from_str(stored.try_get("manifest")?)
+    let json: String = stored.try_get("manifest")?;
+    let mut manifest: Manifest = serde_json::from_str(&json)
         .map_err(|error| not_backup(file, StoreError::corrupt(format!("the manifest ({error})"))))?;
+    manifest.sha256 = HEXLOWER.encode(&Sha256::digest(&json));
     if manifest.format != FORMAT {
         return Err(StoreError::newer(manifest.format.into()));
     }
@@ -377,13 +390,13 @@ async fn digest(table: &'static Table, conn: &mut Connection) -> Result<TableDig
 }
 
 /// Waits until a file, or the names in a directory, are on disk.
-fn sync_file(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_file(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(|cause| io(path, cause))
 }
 
-fn io(path: &Path, cause: std::io::Error) -> StoreError {
+pub(crate) fn io(path: &Path, cause: std::io::Error) -> StoreError {
     StoreError::Io {
         path: path.to_owned(),
         cause,

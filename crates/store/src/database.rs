@@ -73,6 +73,15 @@ impl Database {
         }
     }
 
+    /// The statement that begins a transaction which reads one state of the database.
+    pub(crate) fn begin_snapshot(&self) -> &'static str {
+        match self {
+            // The state is that of the first statement that reads.
+            Self::Sqlite(_) => "BEGIN",
+            Self::Postgres(_) => postgres::BEGIN_SNAPSHOT,
+        }
+    }
+
     /// The statements that begin the writer's transaction.
     pub(crate) fn begin(&self) -> &'static str {
         match self {

@@ -72,6 +72,9 @@ pub enum StoreError {
         "the backup is damaged, or was changed: its table {0} is not what it was when the backup was made; use another backup"
     )]
     BackupDiffers(&'static str),
+    /// A change is not in the change log: it is too old, or the store is another one.
+    #[error("the change {0} is not in the store's change log: the store was restored, or too much has changed since")]
+    ChangeUnknown(i64),
     /// The keys of the database were wrapped with another credentials file.
     #[error(
         "the database was created with another credentials file: use that file, or a new data directory (cause: {0})"

@@ -20,15 +20,16 @@ const ROWS: usize = 16;
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// The columns of the primary key come first.
-    columns: &'static [(&'static str, Kind)],
+    pub(crate) columns: &'static [(&'static str, Kind)],
     /// How many columns the primary key has.
-    key: usize,
+    pub(crate) key: usize,
     /// The columns that are sealed with a data key, and how each is bound to its row.
     pub(crate) sealed: &'static [(&'static str, AadOf)],
 }
 
+/// What a column holds.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     Text,
     Number,
     Bytes,

@@ -159,7 +159,8 @@ impl Candidate {
             sources.spawn(directory::run(source.clone(), context, stop.clone()));
         }
         let every = self.backup.as_ref().map(|schedule| schedule.every.as_secs());
-        BackupRecord::scheduled(&self.dir, every);
+        let is_continuous = self.backup.as_ref().is_some_and(|schedule| schedule.is_continuous);
+        BackupRecord::scheduled(&self.dir, every, is_continuous);
         if let Some(schedule) = self.backup.clone() {
             let (status, metrics) = (self.status.clone(), self.metrics.clone());
             sources.spawn(schedule::run(
@@ -168,6 +169,7 @@ impl Candidate {
                 self.dir.clone(),
                 status,
                 metrics,
+                self.committed.subscribe(),
                 stop.clone(),
             ));
         }

@@ -60,6 +60,8 @@ pub struct Metrics {
     reconnects: Counter,
     backup_last_success: Family<NoLabels, Gauge>,
     backup_failures: Family<NoLabels, Counter>,
+    backup_shipped: Family<NoLabels, Gauge>,
+    backup_unshipped_since: Family<NoLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -195,6 +197,18 @@ impl Default for Metrics {
                 Family::default(),
             ),
             backup_failures: registered(r, "backup_failures", "Backups that failed", Family::default()),
+            backup_shipped: registered(
+                r,
+                "backup_shipped_sequence",
+                "Number of the newest change that a continuous backup has. Only if sync backs up continuously",
+                Family::default(),
+            ),
+            backup_unshipped_since: registered(
+                r,
+                "backup_unshipped_since_timestamp_seconds",
+                "Unix time since which there are changes that a continuous backup has not; 0 if it has all",
+                Family::default(),
+            ),
             registry,
         }
     }
@@ -273,6 +287,24 @@ impl Metrics {
         self.backup_last_success.get_or_create(&[]).set(seconds);
         // So that the counter is there, with 0.
         drop(self.backup_failures.get_or_create(&[]));
+    }
+
+    /// Notes that a continuous backup has every change up to this one.
+    pub(crate) fn shipped(&self, through: i64) {
+        self.backup_shipped.get_or_create(&[]).set(through);
+        self.unshipped_since(None);
+    }
+
+    /// Notes since when there are changes that a continuous backup has not.
+    pub(crate) fn unshipped_since(&self, since: Option<Timestamp>) {
+        let seconds = since.map_or(0, Timestamp::as_seconds);
+        self.backup_unshipped_since.get_or_create(&[]).set(seconds);
+    }
+
+    /// Removes the metrics of a continuous backup, because another process makes it now.
+    pub(crate) fn ships_nothing(&self) {
+        self.backup_shipped.clear();
+        self.backup_unshipped_since.clear();
     }
 
     /// Removes the metrics of backups, because another process makes them now.

@@ -168,6 +168,33 @@ impl BackupState {
     }
 }
 
+/// The state of a continuous backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ShippingState {
+    /// The place of the backups has every change up to this one, and soon the newer ones.
+    Good { through: i64 },
+    /// The place has not got the changes since then.
+    Failed { since: Timestamp, error: String },
+}
+
+impl ShippingState {
+    fn dependency(&self) -> Dependency {
+        let dependency = |status| Dependency::new("continuous backup", status);
+        match self {
+            Self::Good { through } => {
+                dependency(DependencyStatus::Active).with_message(format!("every change up to {through} is backed up"))
+            }
+            Self::Failed { since, error } => {
+                let behind = (Timestamp::now().as_millis() - since.as_millis()).max(0) / 1000;
+                let message = format!("changes since {since} ({behind} s) are not backed up");
+                dependency(DependencyStatus::Degraded)
+                    .with_message(format!("{message}; the log of sync says why"))
+                    .with_detail(format!("{message}: {error}"))
+            }
+        }
+    }
+}
+
 /// The message of a source with bad files, for clients without a token too.
 const BAD_FILES: &str =
     "some files can't be read; the log of sync names them, and so does /health to a client with a token";
@@ -191,6 +218,8 @@ pub struct Status {
     writer: Mutex<WriterState>,
     /// None if sync makes no backups.
     backup: Mutex<Option<BackupState>>,
+    /// None if sync does not back up continuously.
+    shipping: Mutex<Option<ShippingState>>,
     data_keys: Mutex<Resealing>,
     /// The name of the store in `/health`.
     store: &'static str,
@@ -212,6 +241,7 @@ impl Status {
             remotes: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
             backup: Mutex::default(),
+            shipping: Mutex::default(),
             data_keys: Mutex::new(Resealing::Idle),
             store,
             connected: Mutex::new(connected),
@@ -310,6 +340,29 @@ impl Status {
         self.changed.send_replace(());
     }
 
+    /// Sets the state of the continuous backup. Failures and their end are logged and published.
+    pub(crate) fn shipping(&self, state: ShippingState) {
+        let mut shipping = self.shipping.lock();
+        let before = shipping.replace(state.clone());
+        drop(shipping);
+        match (before, state) {
+            (Some(ShippingState::Good { .. }), ShippingState::Good { .. }) => return,
+            (Some(ShippingState::Failed { error: before, .. }), ShippingState::Failed { error, .. })
+                if before == error =>
+            {
+                return;
+            }
+            (_, ShippingState::Failed { error, .. }) => {
+                tracing::error!(error, "changes can't be backed up at the moment")
+            }
+            (Some(ShippingState::Failed { .. }), ShippingState::Good { through }) => {
+                tracing::info!(through, "every change is backed up again");
+            }
+            (None, ShippingState::Good { through }) => tracing::info!(through, "changes are backed up continuously"),
+        }
+        self.changed.send_replace(());
+    }
+
     /// Sets how far sealing rows anew is. Each percent is published.
     pub(crate) fn data_keys(&self, state: Resealing) {
         let mut shown = self.data_keys.lock();
@@ -366,10 +419,12 @@ impl Status {
             None => source,
         });
         let backup = self.backup.lock().as_ref().map(BackupState::dependency);
+        let shipping = self.shipping.lock().as_ref().map(ShippingState::dependency);
         let data_keys = data_keys(*self.data_keys.lock());
         std::iter::once(self.store())
             .chain(data_keys)
             .chain(backup)
+            .chain(shipping)
             .chain(sources)
             .collect()
     }

@@ -50,10 +50,29 @@ fn alerts_and_dashboards_use_metrics_that_exist() {
     let repository = Repository::new();
     repository.push(&[("apps/item.yaml", "password: p\n")]);
     let url = format!("file://{}", repository.bare().display());
-    let pair = ServerPair::start(&["--dir", &tree, "--git", &url, "--backup-to", "{root}/backups"], &[]);
+    let pair = ServerPair::start(
+        &[
+            "--dir",
+            &tree,
+            "--git",
+            &url,
+            "--backup-to",
+            "{root}/backups",
+            "--backup-continuous",
+        ],
+        &[],
+    );
     pair.wait_source("home", "ACTIVE", "commit");
     let backed_up = wait_until(|| pair.path("backups").read_dir().ok()?.next().map(drop));
     assert!(backed_up.is_some(), "{}", pair.log(Process::Sync));
+    let shipped = wait_until(|| {
+        let reply = exchange(pair.sync_address(), &Request::new("GET", "/metrics").bytes()).ok()?;
+        reply
+            .text()
+            .contains("sidevault_backup_shipped_sequence ")
+            .then_some(())
+    });
+    assert!(shipped.is_some(), "{}", pair.log(Process::Sync));
     let token = pair.token("reader", &["apps=read"]);
     pair.get(&token, "/v1/vaults");
     pair.get("nonsense", "/v1/vaults");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sidevault_model::Timestamp;
 use sidevault_sync::backup::{Recipient, Retention};
 
 use super::Place;
@@ -35,12 +36,8 @@ pub(crate) enum BackupCommand {
     ///
     /// Without the credentials file, the rows are compared but not decrypted.
     Verify {
-        /// The backup, or a directory or s3://BUCKET/PREFIX: then the newest backup in it
-        #[arg(value_name = "PATH")]
-        from: PathBuf,
-        /// The age keys for an encrypted backup [default: SOPS_AGE_KEY_FILE]
-        #[arg(long, value_name = "FILE")]
-        age_key_file: Option<PathBuf>,
+        #[command(flatten)]
+        from: FromBackup,
         #[command(flatten)]
         place: Place,
     },
@@ -54,18 +51,35 @@ pub(crate) enum BackupCommand {
     },
 }
 
-/// Arguments of `restore`.
+/// Which backup to read.
 #[derive(Debug, Args)]
-pub(crate) struct Restore {
-    /// The backup, or a directory or s3://BUCKET/PREFIX: then the newest backup in it
+pub(crate) struct FromBackup {
+    /// The backup, or a directory or s3://BUCKET/PREFIX: then the newest backup in it, with what was backed up continuously since
     #[arg(value_name = "PATH")]
-    pub(crate) from: PathBuf,
-    /// Move a store that is there already aside, instead of refusing
+    pub(crate) path: PathBuf,
+    /// The state at this time, such as 2026-11-30T12:00:00Z: the newest one that has no later change
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) at: Option<Timestamp>,
+    /// If a segment of a continuous backup is missing or damaged, take the state before it instead of refusing
     #[arg(long)]
-    pub(crate) replace: bool,
+    pub(crate) last_good: bool,
     /// The age keys for an encrypted backup [default: SOPS_AGE_KEY_FILE]
     #[arg(long, value_name = "FILE")]
     pub(crate) age_key_file: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).ok_or("expected a time with its zone, such as 2026-11-30T12:00:00Z")
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) from: FromBackup,
+    /// Move a store that is there already aside, instead of refusing
+    #[arg(long)]
+    pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }

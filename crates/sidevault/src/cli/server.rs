@@ -163,6 +163,9 @@ pub(crate) struct Sync {
     /// The time from one backup to the next: 15m, 1h, 1d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = backup_interval)]
     pub(crate) backup_every: Duration,
+    /// Also send each second's changes to --backup-to, so that `sidevault restore --at TIME` brings back any second
+    #[arg(long, requires = "backup_to")]
+    pub(crate) backup_continuous: bool,
     /// Delete older backups, but for the newest of each of the last 7 days, 4 weeks and 12 months, for example
     #[arg(long, value_name = "7d,4w,12m")]
     pub(crate) backup_keep: Option<Retention>,
@@ -181,6 +184,7 @@ impl Sync {
             every: self.backup_every,
             keep: self.backup_keep,
             recipients: self.backup_age_recipients.clone(),
+            is_continuous: self.backup_continuous,
         }))
     }
 }

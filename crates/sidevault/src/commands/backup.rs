@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sidevault_sops::Identities;
 use sidevault_store::{Manifest, check_backup, check_backup_with_keys};
-use sidevault_sync::backup::{self, Backup, BackupRecord, Place, Target};
+use sidevault_sync::backup::{self, Assembled, Backup, BackupError, BackupRecord, Found, Place, Target};
 
 use crate::cli;
 use crate::environment::Environment;
@@ -17,14 +18,11 @@ use crate::output;
 pub(crate) async fn run(arguments: cli::Backup, environment: &Environment) -> Result<(), Failure> {
     match arguments.command {
         None => {}
-        Some(cli::BackupCommand::Verify {
-            from,
-            age_key_file,
-            place,
-        }) => {
+        Some(cli::BackupCommand::Verify { from, place }) => {
             let installation = Installation::find(&place, environment);
-            let file = Readable::open(&from, age_key_file, &installation, environment).await?;
-            return verify(&file, &installation).await;
+            let found = assembled(&from, &installation, environment).await?;
+            verify(&found, &installation).await?;
+            return complete(&found);
         }
         Some(cli::BackupCommand::List { from, place }) => {
             return list(&place_of(&from, &Installation::find(&place, environment), environment)?).await;
@@ -64,11 +62,18 @@ fn place_of(path: &Path, installation: &Installation, environment: &Environment)
 }
 
 async fn list(place: &Place) -> Result<(), Failure> {
-    for backup in place.list().await? {
+    for backup in place.list_with_segments().await? {
         output::line(&format!(
             "{}  {:>12} bytes  {}",
             backup.taken_at, backup.bytes, backup.location
         ))?;
+        if let Some(followed) = backup.followed {
+            let until = match followed.until {
+                Some(until) => format!(", the last change at {until}"),
+                None => String::new(),
+            };
+            output::line(&format!("{:20}  followed by {} segments{until}", "", followed.segments))?;
+        }
     }
     Ok(())
 }
@@ -117,21 +122,49 @@ pub(super) fn summary(manifest: &Manifest) -> String {
     )
 }
 
-async fn verify(file: &Readable, installation: &Installation) -> Result<(), Failure> {
+async fn verify(found: &Assembled, installation: &Installation) -> Result<(), Failure> {
+    let file = found.file.as_ref();
     if !installation.has_keys() {
-        let manifest = check_backup(file.path()).await?;
+        let manifest = check_backup(file).await?;
         output::line(&summary(&manifest))?;
-        output::line("all tables are as they were when the backup was made")?;
+        output::line(&format!(
+            "all tables are as they were when the backup was made{}",
+            replayed(found)
+        ))?;
         eprintln!("no credentials file was found, so no row was decrypted: name it with --session");
         return Ok(());
     }
-    let (manifest, rows) = check_backup_with_keys(file.path(), installation.credentials()?.kek()).await?;
+    let (manifest, rows) = check_backup_with_keys(file, installation.credentials()?.kek()).await?;
     output::line(&summary(&manifest))?;
     output::line(&format!(
-        "all tables are as they were when the backup was made, and these keys open every row: {} vaults, {} items, {} old versions, \
+        "all tables are as they were when the backup was made{}, and these keys open every row: {} vaults, {} items, {} old versions, \
          {} file chunks, {} batches of activity, {} tokens",
-        rows.vaults, rows.items, rows.versions, rows.chunks, rows.activity, rows.tokens
+        replayed(found),
+        rows.vaults,
+        rows.items,
+        rows.versions,
+        rows.chunks,
+        rows.activity,
+        rows.tokens
     ))
+}
+
+/// What was checked besides the backup itself.
+fn replayed(found: &Assembled) -> String {
+    match found.segments {
+        0 => String::new(),
+        segments => format!(", the {segments} segments that follow it are whole and linked"),
+    }
+}
+
+/// Fails if a segment was left out.
+pub(super) fn complete(found: &Assembled) -> Result<(), Failure> {
+    match &found.left_out {
+        None => Ok(()),
+        Some(error) => Err(Failure::Integrity(format!(
+            "{error}; it and what follows it are left out"
+        ))),
+    }
 }
 
 /// The age keys that may open a file: those in the file that is named, or that SOPS_AGE_KEY_FILE names.
@@ -168,43 +201,28 @@ pub(super) fn identities(
     Ok(identities)
 }
 
-/// A backup that is not encrypted, or has been decrypted into a temporary file.
-pub(super) enum Readable {
-    AsItIs(PathBuf),
-    Temporary(tempfile::TempPath),
-}
-
-impl Readable {
-    /// The backup at `from`. If that is a directory or a bucket, the newest backup in it.
-    pub(super) async fn open(
-        from: &Path,
-        age_key_file: Option<PathBuf>,
-        installation: &Installation,
-        environment: &Environment,
-    ) -> Result<Self, Failure> {
-        let found = match place_of(from, installation, environment)? {
-            #[cfg(feature = "s3")]
-            Place::S3(s3) => Self::Temporary(s3.fetch().await?),
-            place if from.is_dir() => {
-                let newest = place.list().await?.pop();
-                let none = || Failure::NotFound(format!("{} has no backup", from.display()));
-                Self::AsItIs(from.join(newest.ok_or_else(none)?.name))
-            }
-            Place::Directory(file) if file.exists() => Self::AsItIs(file),
-            Place::Directory(file) => return Err(Failure::NotFound(format!("there is no file {}", file.display()))),
-        };
-        if !backup::is_encrypted(found.path())? {
-            return Ok(found);
+/// The backup that the arguments mean, in one file with the segments that follow it.
+pub(super) async fn assembled(
+    from: &cli::FromBackup,
+    installation: &Installation,
+    environment: &Environment,
+) -> Result<Assembled, Failure> {
+    let found = Found::find(place_of(&from.path, installation, environment)?, &from.path, from.at).await?;
+    let identities = match found.is_encrypted()? {
+        true => Some(Arc::new(identities(
+            &from.path,
+            from.age_key_file.as_deref(),
+            environment,
+        )?)),
+        false => None,
+    };
+    let assembled = found
+        .assemble(identities.as_ref(), &scratch(installation), from.last_good)
+        .await;
+    assembled.map_err(|error| match &error {
+        BackupError::Segment { .. } | BackupError::SegmentMissing { .. } => {
+            Failure::Integrity(format!("{error}; --last-good takes the state before it"))
         }
-        let identities = identities(from, age_key_file.as_deref(), environment)?;
-        let decrypted = backup::decrypted(found.path(), identities, &scratch(installation)).await?;
-        Ok(Self::Temporary(decrypted))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::AsItIs(path) => path,
-            Self::Temporary(path) => path,
-        }
-    }
+        _ => error.into(),
+    })
 }

@@ -1,9 +1,11 @@
 //! `sidevault restore`: makes the store from a backup.
 
+use std::path::Path;
+
 use sidevault_keys::KeyEncryptionKey;
 use sidevault_store::{Database, Lost, Restored, StoreError, copy_store, restore};
 
-use super::backup::{Readable, summary};
+use super::backup::{assembled, complete, summary};
 use crate::cli;
 use crate::environment::Environment;
 use crate::exit::Failure;
@@ -14,34 +16,36 @@ use crate::output;
 pub(crate) async fn run(arguments: cli::Restore, environment: &Environment) -> Result<(), Failure> {
     let installation = Installation::find(&arguments.place, environment);
     let database = installation.database()?;
-    let file = Readable::open(&arguments.from, arguments.age_key_file, &installation, environment).await?;
+    let found = assembled(&arguments.from, &installation, environment).await?;
+    let file = found.file.as_ref();
     let kek = installation.credentials()?.kek();
     let restored = match &database {
-        Database::Sqlite(directory) => {
-            restore(file.path(), directory, arguments.replace, kek)
-                .await
-                .map_err(|error| match error {
-                    StoreError::Occupied => Failure::Conflict(format!(
-                        "there is a store in {database} already: --replace moves it aside and restores the backup"
-                    )),
-                    error => error.into(),
-                })?
-        }
-        Database::Postgres(_) => restore_elsewhere(&file, &database, kek).await?,
+        Database::Sqlite(directory) => restore(file, directory, arguments.replace, kek)
+            .await
+            .map_err(|error| match error {
+                StoreError::Occupied => Failure::Conflict(format!(
+                    "there is a store in {database} already: --replace moves it aside and restores the backup"
+                )),
+                error => error.into(),
+            })?,
+        Database::Postgres(_) => restore_elsewhere(file, &database, kek).await?,
     };
     output::line(&format!("restored into {database}: {}", summary(&restored.manifest)))?;
     if let Some(path) = &restored.moved_to {
         output::line(&format!("the store that was there before is now {}", path.display()))?;
     }
     explain(&restored.lost)?;
+    if let Err(failure) = complete(&found) {
+        eprintln!("sidevault: {failure}");
+    }
     eprintln!("start sync. An api that runs serves the restored store as soon as sync has opened it");
     Ok(())
 }
 
 /// Restores into a temporary directory, and copies the store from there into an empty database.
-async fn restore_elsewhere(file: &Readable, database: &Database, kek: KeyEncryptionKey) -> Result<Restored, Failure> {
+async fn restore_elsewhere(file: &Path, database: &Database, kek: KeyEncryptionKey) -> Result<Restored, Failure> {
     let staging = tempfile::tempdir()?;
-    let restored = restore(file.path(), staging.path(), false, kek).await?;
+    let restored = restore(file, staging.path(), false, kek).await?;
     copy_store(&Database::Sqlite(staging.path().to_owned()), database, |_, _| {}).await?;
     Ok(restored)
 }

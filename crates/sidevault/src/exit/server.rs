@@ -52,6 +52,7 @@ impl From<StoreError> for Failure {
             | StoreError::Unusable(_)
             | StoreError::Sql(_)
             | StoreError::Migrate(_)
+            | StoreError::ChangeUnknown(_)
             | StoreError::Io { .. } => Self::Failed(message),
         }
     }
@@ -108,7 +109,10 @@ impl From<BackupError> for Failure {
         match error {
             BackupError::Store(error) => error.into(),
             BackupError::Exists(_) => Self::Conflict(message),
-            BackupError::Decrypt { .. } => Self::Integrity(message),
+            BackupError::None(_) => Self::NotFound(message),
+            BackupError::Decrypt { .. } | BackupError::SegmentMissing { .. } | BackupError::Segment { .. } => {
+                Self::Integrity(message)
+            }
             BackupError::Settings(_) => Self::Config(message),
             BackupError::Remote { kind, .. } => match kind {
                 RemoteFault::Missing => Self::NotFound(message),

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sidevault_sops::Identities;
 
@@ -63,10 +64,10 @@ pub fn is_encrypted(path: &Path) -> Result<bool, BackupError> {
 /// [`BackupError::Decrypt`] if none of the identities opens the file, or it was changed.
 pub async fn decrypted(
     path: &Path,
-    identities: Identities,
+    identities: &Arc<Identities>,
     directory: &Path,
 ) -> Result<tempfile::TempPath, BackupError> {
-    let (path, directory) = (path.to_owned(), directory.to_owned());
+    let (path, directory, identities) = (path.to_owned(), directory.to_owned(), identities.clone());
     blocking(move || {
         let fault = |cause: String| BackupError::Decrypt {
             path: path.clone(),

@@ -1,18 +1,22 @@
 //! Backups of the store as files: made beside their final place, encrypted to age recipients if wanted, sent to a bucket if that is
 //! their place, and thinned out by age.
 
+pub(crate) mod continuous;
 mod encryption;
+mod find;
 mod place;
 mod record;
 mod retention;
 #[cfg(feature = "s3")]
 mod s3;
 pub(crate) mod schedule;
+mod segments;
 mod staging;
 
 pub use encryption::{Recipient, decrypted, is_encrypted};
-pub use place::{Kept, Place};
-pub use record::{BackupRecord, FailedBackup};
+pub use find::{Assembled, Found};
+pub use place::{Fetched, Followed, Kept, Place};
+pub use record::{BackupRecord, FailedBackup, Shipped};
 pub use retention::{ParseRetentionError, Retention};
 #[cfg(feature = "s3")]
 pub use s3::S3;
@@ -22,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 use sidevault_model::Timestamp;
-use sidevault_store::{Database, Manifest, StoreError};
+use sidevault_store::{Database, Manifest, SegmentFault, StoreError};
 
 use staging::Staging;
 
@@ -64,6 +68,25 @@ pub enum BackupError {
         path: PathBuf,
         /// The operating system's error.
         cause: std::io::Error,
+    },
+    /// There is no backup to restore from.
+    #[error("{0}")]
+    None(String),
+    /// A segment is missing, although later ones are there.
+    #[error("segment {number} of the backup {backup} is missing")]
+    SegmentMissing {
+        /// The backup that the segments follow.
+        backup: String,
+        /// The segment's number.
+        number: u64,
+    },
+    /// A segment does not continue what comes before it.
+    #[error("the segment {location} can't be used: {fault}")]
+    Segment {
+        /// Its path or URL.
+        location: String,
+        /// What is wrong with it.
+        fault: SegmentFault,
     },
     /// An encrypted backup can't be decrypted.
     #[error("{path} is encrypted with age and can't be decrypted: {cause}")]
@@ -109,6 +132,8 @@ pub enum Target {
 /// A backup that was written.
 #[derive(Debug)]
 pub struct Backup {
+    /// Its name in the place.
+    pub name: String,
     /// The path, or the URL.
     pub location: String,
     /// The size in bytes.
@@ -124,9 +149,7 @@ pub struct Backup {
 /// [`BackupError::Exists`]; errors of the store, of the file system, and of the server.
 pub async fn write(database: &Database, target: &Target, recipients: &[Recipient]) -> Result<Backup, BackupError> {
     let directory = match target {
-        Target::In(Place::Directory(directory)) => directory.as_path(),
-        #[cfg(feature = "s3")]
-        Target::In(Place::S3(s3)) => s3.scratch(),
+        Target::In(place) => place.staging(),
         Target::File(file) if file.exists() => return Err(BackupError::Exists(file.display().to_string())),
         Target::File(file) => match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -141,12 +164,13 @@ pub async fn write(database: &Database, target: &Target, recipients: &[Recipient
     }
     let name = name(&manifest, !recipients.is_empty());
     let (location, bytes) = match target {
-        Target::In(Place::Directory(directory)) => staging.publish(&file, &directory.join(name))?,
+        Target::In(Place::Directory(directory)) => staging::publish(&file, &directory.join(&name))?,
         #[cfg(feature = "s3")]
         Target::In(Place::S3(s3)) => s3.upload(&file, &name).await?,
-        Target::File(path) => staging.publish(&file, path)?,
+        Target::File(path) => staging::publish(&file, path)?,
     };
     Ok(Backup {
+        name,
         location,
         bytes,
         manifest,
@@ -157,6 +181,12 @@ fn name(manifest: &Manifest, is_encrypted: bool) -> String {
     let taken_at = jiff::Timestamp::from_millisecond(manifest.taken_at.as_millis()).unwrap_or_default();
     let suffix = SUFFIXES[usize::from(is_encrypted)];
     format!("{PREFIX}{}-{}{suffix}", taken_at.strftime(TIME), manifest.newest_change)
+}
+
+/// The number of the newest change in a backup's name.
+fn change_of(name: &str) -> Option<i64> {
+    let rest = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    rest.rsplit_once('-')?.1.parse().ok()
 }
 
 /// The time in a backup's name. None for a name that [`write()`] does not give.
@@ -182,6 +212,7 @@ mod tests {
             taken_at: Timestamp::parse("2026-11-30T20:45:07Z").unwrap(),
             newest_change: 17,
             tables: Default::default(),
+            sha256: String::new(),
         }
     }
 

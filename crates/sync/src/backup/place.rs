@@ -1,13 +1,17 @@
 //! Where backups are kept: a directory, or a bucket.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use sidevault_model::Timestamp;
 
 #[cfg(feature = "s3")]
 use super::S3;
-use super::{BackupError, Retention, time_of};
+use super::segments::{SegmentName, directory_of, stem_of};
+use super::{BackupError, Retention, staging, time_of};
 
 /// How the URL of a bucket begins.
 const S3_SCHEME: &str = "s3://";
@@ -22,6 +26,34 @@ pub enum Place {
     S3(S3),
 }
 
+/// A segment that is kept in a [`Place`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeptSegment {
+    pub(super) name: SegmentName,
+    /// Its name in the place, with that of its directory.
+    pub(super) path: String,
+    /// The path, or the URL.
+    pub(super) location: String,
+}
+
+/// A file from a [`Place`].
+#[derive(Debug)]
+pub enum Fetched {
+    /// The file itself.
+    AsItIs(PathBuf),
+    /// A copy, which is deleted when the value is dropped.
+    Temporary(tempfile::TempPath),
+}
+
+impl AsRef<Path> for Fetched {
+    fn as_ref(&self) -> &Path {
+        match self {
+            Self::AsItIs(path) => path,
+            Self::Temporary(path) => path,
+        }
+    }
+}
+
 /// A backup that is kept in a [`Place`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -33,6 +65,17 @@ pub struct Kept {
     pub taken_at: Timestamp,
     /// Its size in bytes.
     pub bytes: u64,
+    /// The segments that follow it, if they were looked for.
+    pub followed: Option<Followed>,
+}
+
+/// The segments that follow a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// How many there are.
+    pub segments: usize,
+    /// The time of the newest change in them, if there is one.
+    pub until: Option<Timestamp>,
 }
 
 impl Place {
@@ -75,32 +118,212 @@ impl Place {
         Ok(found)
     }
 
-    /// Deletes the backups that are not to be kept. The newest is always kept, and files with other names are not touched. Returns what
-    /// was deleted.
+    /// As [`Self::list`], with the segments that follow each backup.
+    ///
+    /// # Errors
+    /// If the place can't be read.
+    pub async fn list_with_segments(&self) -> Result<Vec<Kept>, BackupError> {
+        let chains = self.chains().await?;
+        let mut backups = self.list().await?;
+        for backup in &mut backups {
+            if !backup.stem().is_some_and(|stem| chains.contains(stem)) {
+                continue;
+            }
+            let segments = self.segments(&backup.name).await?;
+            backup.followed = Some(Followed {
+                // The first one has no changes.
+                segments: segments.len().saturating_sub(1),
+                until: segments
+                    .last()
+                    .map(|last| last.name.last_at)
+                    .filter(|at| at.as_millis() > 0),
+            });
+        }
+        Ok(backups)
+    }
+
+    /// The newest backup.
+    ///
+    /// # Errors
+    /// If the place can't be read.
+    pub async fn newest(&self) -> Result<Option<Kept>, BackupError> {
+        Ok(self.list().await?.pop())
+    }
+
+    /// The directory in which a file is made before it gets its name in the place.
+    pub(super) fn staging(&self) -> &Path {
+        match self {
+            Self::Directory(directory) => directory,
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.scratch(),
+        }
+    }
+
+    /// The backups that are followed by segments, as names without their ends.
+    pub(super) async fn chains(&self) -> Result<BTreeSet<String>, BackupError> {
+        let names = match self {
+            Self::Directory(directory) => names_in(directory).map_err(|cause| BackupError::io(directory, cause))?,
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.directories().await?,
+        };
+        Ok(names
+            .iter()
+            .filter_map(|name| stem_of(name))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// The segments that follow a backup, by number.
+    pub(super) async fn segments(&self, backup: &str) -> Result<Vec<KeptSegment>, BackupError> {
+        let Some(below) = directory_of(backup) else {
+            return Ok(Vec::new());
+        };
+        let names = match self {
+            Self::Directory(directory) => {
+                let directory = directory.join(&below);
+                names_in(&directory).map_err(|cause| BackupError::io(&directory, cause))?
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.names_below(&below).await?,
+        };
+        let mut found: Vec<KeptSegment> = names
+            .into_iter()
+            .filter_map(|name| {
+                let path = format!("{below}/{name}");
+                Some(KeptSegment {
+                    name: name.parse().ok()?,
+                    location: self.location(&path),
+                    path,
+                })
+            })
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// The path, or the URL, of what has this name in the place.
+    pub(super) fn location(&self, name: &str) -> String {
+        match self {
+            Self::Directory(directory) => directory.join(name).display().to_string(),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.url(name),
+        }
+    }
+
+    /// Gives a file, which is on disk already, a name below a directory of the place, which is made if it is missing.
+    pub(super) async fn put_below(&self, file: &Path, below: &str, name: &str) -> Result<(), BackupError> {
+        match self {
+            Self::Directory(directory) => {
+                let directory = directory.join(below);
+                match DirBuilder::new().mode(0o700).create(&directory) {
+                    Ok(()) => staging::sync_names(&directory).map_err(|cause| BackupError::io(&directory, cause))?,
+                    Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
+                    Err(cause) => return Err(BackupError::io(&directory, cause)),
+                }
+                staging::publish(file, &directory.join(name)).map(drop)
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.send(file, &format!("{below}/{name}")).await.map(drop),
+        }
+    }
+
+    /// The file that has this name in the place.
+    ///
+    /// # Errors
+    /// If it is missing, or can't be read.
+    pub(super) async fn fetch(&self, name: &str) -> Result<Fetched, BackupError> {
+        match self {
+            Self::Directory(directory) => Ok(Fetched::AsItIs(directory.join(name))),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.fetch(name).await.map(Fetched::Temporary),
+        }
+    }
+
+    /// Deletes the backups that are not to be kept. The newest is always kept, and files with other names are not touched. Segments stay for
+    /// as many days as daily backups, with the backups that they follow. Returns what was deleted, but for the single segments.
     ///
     /// # Errors
     /// If the place can't be read, or a backup can't be deleted.
     pub async fn thin_out(&self, retention: &Retention) -> Result<Vec<Kept>, BackupError> {
         let backups = self.list().await?;
+        let Some(newest) = backups.last() else {
+            return Ok(Vec::new());
+        };
+        let chains = self.chains().await?;
+        let since = retention.every_moment_since(newest.taken_at);
+        // The segments of a backup lead up to the next backup that is followed by segments.
+        let chained: Vec<usize> = (0..backups.len())
+            .filter(|n| backups[*n].stem().is_some_and(|stem| chains.contains(stem)))
+            .collect();
+        let leads_to = |n: usize| {
+            chained
+                .iter()
+                .find(|next| **next > n)
+                .map(|next| backups[*next].taken_at)
+        };
+        let needed: BTreeSet<usize> = chained
+            .iter()
+            .copied()
+            .filter(|n| leads_to(*n).is_none_or(|end| end >= since))
+            .collect();
         let times: Vec<Timestamp> = backups.iter().map(|backup| backup.taken_at).collect();
         let kept = retention.kept(&times);
+        let needed_stems: BTreeSet<String> = needed
+            .iter()
+            .filter_map(|n| backups[*n].stem().map(str::to_owned))
+            .collect();
         let mut deleted = Vec::new();
         for (n, backup) in backups.into_iter().enumerate() {
-            if kept.contains(&n) {
+            if kept.contains(&n) || needed.contains(&n) {
                 continue;
             }
-            match self {
-                Self::Directory(directory) => {
-                    let path = directory.join(&backup.name);
-                    fs::remove_file(&path).map_err(|cause| BackupError::io(&path, cause))?;
-                }
-                #[cfg(feature = "s3")]
-                Self::S3(s3) => s3.delete(&backup.name).await?,
-            }
+            self.delete(&backup.name).await?;
             deleted.push(backup);
+        }
+        // Also those whose backup was deleted by a process that was killed then.
+        for stem in chains.difference(&needed_stems) {
+            let backup = format!("{stem}{}", super::SUFFIXES[0]);
+            for segment in self.segments(&backup).await? {
+                self.delete(&segment.path).await?;
+            }
+            if let (Self::Directory(directory), Some(below)) = (self, directory_of(&backup)) {
+                // It stays if it has files that are no segments.
+                fs::remove_dir(directory.join(below)).ok();
+            }
         }
         Ok(deleted)
     }
+
+    async fn delete(&self, name: &str) -> Result<(), BackupError> {
+        match self {
+            Self::Directory(directory) => {
+                let path = directory.join(name);
+                fs::remove_file(&path).map_err(|cause| BackupError::io(&path, cause))
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.delete(name).await,
+        }
+    }
+}
+
+impl Kept {
+    /// The name without its end.
+    pub(super) fn stem(&self) -> Option<&str> {
+        super::SUFFIXES.iter().find_map(|suffix| self.name.strip_suffix(suffix))
+    }
+}
+
+/// The names in a directory; none if it is missing.
+fn names_in(directory: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 fn list_directory(directory: &Path) -> Result<Vec<Kept>, BackupError> {
@@ -119,6 +342,7 @@ fn list_directory(directory: &Path) -> Result<Vec<Kept>, BackupError> {
             name,
             taken_at,
             bytes: metadata.len(),
+            followed: None,
         });
     }
     Ok(found)
@@ -148,5 +372,42 @@ mod tests {
         for name in other {
             assert!(directory.path().join(name).exists(), "{name}");
         }
+    }
+
+    /// With daily backups for two days, every moment of the last two days can be restored.
+    #[tokio::test]
+    async fn segments_stay_for_as_many_days_as_daily_backups() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        // The last one has lost its backup.
+        let stems = [
+            "sidevault-20261101T100000Z-1",
+            "sidevault-20261127T100000Z-2",
+            "sidevault-20261128T100000Z-3",
+            "sidevault-20261128T220000Z-4",
+            "sidevault-20261129T100000Z-5",
+            "sidevault-20261130T100000Z-6",
+            "sidevault-20261102T100000Z-7",
+        ];
+        for (n, stem) in stems.iter().enumerate() {
+            if n < 6 {
+                fs::write(path(&format!("{stem}.sqlite")), "").unwrap();
+            }
+            fs::create_dir(path(&format!("{stem}.segments"))).unwrap();
+            let name = SegmentName {
+                number: 0,
+                through: 1,
+                last_at: Timestamp::from_millis(0),
+                is_encrypted: false,
+            };
+            fs::write(path(&format!("{stem}.segments/{name}")), "").unwrap();
+        }
+        let place = Place::Directory(directory.path().to_owned());
+        let deleted = place.thin_out(&"2d,2m".parse().unwrap()).await.unwrap();
+        let deleted: Vec<_> = deleted.iter().map(|backup| backup.name.as_str()).collect();
+        assert_eq!(deleted, ["sidevault-20261101T100000Z-1.sqlite"]);
+        let left = place.chains().await.unwrap();
+        let wanted: BTreeSet<String> = stems[1..6].iter().map(|stem| (*stem).to_owned()).collect();
+        assert_eq!(left, wanted);
     }
 }

@@ -25,6 +25,20 @@ pub struct BackupRecord {
     pub every: Option<u64>,
     /// The failure after the newest backup.
     pub failed: Option<FailedBackup>,
+    /// What the last sync that was to back up continuously has sent. None if the last sync was not to.
+    pub shipped: Option<Shipped>,
+}
+
+/// How far a continuous backup is. It is noted once a minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Shipped {
+    /// The newest change that is in the place of the backups.
+    pub through: i64,
+    /// When that was noted.
+    pub at: Timestamp,
+    /// Why later changes are not there.
+    pub failed: Option<FailedBackup>,
 }
 
 /// A backup that failed.
@@ -34,6 +48,15 @@ pub struct FailedBackup {
     pub at: Timestamp,
     /// Why.
     pub error: String,
+}
+
+impl FailedBackup {
+    fn now(error: &impl ToString) -> Self {
+        Self {
+            at: Timestamp::now(),
+            error: error.to_string().chars().take(LONGEST_ERROR).collect(),
+        }
+    }
 }
 
 impl BackupRecord {
@@ -54,17 +77,33 @@ impl BackupRecord {
 
     /// Notes a backup that failed.
     pub fn failed(data: &Path, error: &impl ToString) {
+        Self::change(data, |record| record.failed = Some(FailedBackup::now(error)));
+    }
+
+    /// Notes the seconds from one backup to the next, or that sync makes none, and whether sync backs up continuously.
+    pub(crate) fn scheduled(data: &Path, every: Option<u64>, is_continuous: bool) {
         Self::change(data, |record| {
-            record.failed = Some(FailedBackup {
+            record.every = every;
+            record.shipped = is_continuous.then(|| record.shipped.take().unwrap_or_default());
+        });
+    }
+
+    /// Notes that all changes up to this one are in the place of the backups.
+    pub(super) fn shipped(data: &Path, through: i64) {
+        Self::change(data, |record| {
+            record.shipped = Some(Shipped {
+                through,
                 at: Timestamp::now(),
-                error: error.to_string().chars().take(LONGEST_ERROR).collect(),
+                failed: None,
             });
         });
     }
 
-    /// Notes the seconds from one backup to the next, or that sync makes none.
-    pub(crate) fn scheduled(data: &Path, every: Option<u64>) {
-        Self::change(data, |record| record.every = every);
+    /// Notes that changes can't be sent to the place of the backups.
+    pub(super) fn not_shipped(data: &Path, error: &impl ToString) {
+        Self::change(data, |record| {
+            record.shipped.get_or_insert_default().failed = Some(FailedBackup::now(error));
+        });
     }
 
     /// Changes the file, if the change makes a difference. A record that can't be written is no reason to fail a backup.
@@ -95,7 +134,7 @@ mod tests {
     fn a_success_ends_a_failure_and_a_broken_file_is_nothing_known() {
         let data = tempfile::tempdir().unwrap();
         assert_eq!(BackupRecord::read(data.path()), BackupRecord::default());
-        BackupRecord::scheduled(data.path(), Some(3600));
+        BackupRecord::scheduled(data.path(), Some(3600), false);
         BackupRecord::failed(data.path(), &"x".repeat(10_000));
         let record = BackupRecord::read(data.path());
         assert_eq!((record.every, record.last), (Some(3600), None));

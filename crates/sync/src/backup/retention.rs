@@ -64,6 +64,14 @@ impl Retention {
         }));
         kept
     }
+
+    /// The time from which on every moment can be restored, if each of these backups is followed by segments: so many days before the
+    /// newest.
+    pub(super) fn every_moment_since(&self, newest: Timestamp) -> Timestamp {
+        const DAY_MILLIS: i64 = 24 * 3600 * 1000;
+        let days = i64::try_from(self.days).unwrap_or(i64::MAX);
+        Timestamp::from_millis(newest.as_millis().saturating_sub(days.saturating_mul(DAY_MILLIS)))
+    }
 }
 
 /// The newest backup of each of the last `count` periods that have one.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use sidevault_model::Timestamp;
 use sidevault_store::Database;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::continuous::{self, Base, Exchange, Shipping};
 use super::{BackupError, BackupRecord, Place, Recipient, Retention, Target, write};
 use crate::metrics::Metrics;
 use crate::status::{BackupState, Status};
@@ -29,52 +31,69 @@ pub struct BackupSchedule {
     pub keep: Option<Retention>,
     /// Who can decrypt the backups. Empty: they are not encrypted.
     pub recipients: Vec<Recipient>,
+    /// Whether each second's changes are sent to the place, too.
+    pub is_continuous: bool,
 }
 
 /// Makes backups until `stop` is cancelled, and notes in the data directory `data` what became of them. The first one is due when the
 /// newest backup in the place is old enough, so that a restart neither skips a backup nor makes one too many. A backup that has begun is
-/// finished.
+/// finished. `committed` has the number of the newest change.
 pub(crate) async fn run(
     schedule: BackupSchedule,
     database: Database,
     data: PathBuf,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
+    committed: watch::Receiver<i64>,
     stop: CancellationToken,
 ) {
-    back_up_until(&stop, schedule, &database, &data, &status, &metrics).await;
+    let exchange = Exchange::default();
+    let ships = async {
+        if schedule.is_continuous {
+            let shipping = Shipping::new(&schedule, &database, &data, &status, &metrics);
+            continuous::run(shipping, &exchange, committed, &stop).await;
+        }
+    };
+    let backs_up = back_up_until(&stop, &schedule, &database, &data, &status, &metrics, &exchange);
+    tokio::join!(ships, backs_up);
     metrics.makes_no_backups();
 }
 
 async fn back_up_until(
     stop: &CancellationToken,
-    schedule: BackupSchedule,
+    schedule: &BackupSchedule,
     database: &Database,
     data: &Path,
     status: &Status,
     metrics: &Metrics,
+    exchange: &Exchange,
 ) {
-    let last = newest(&schedule).await;
+    let last = newest(schedule).await;
     metrics.backed_up(last);
     status.backup(BackupState::Good { last });
+    let mut is_wanted = exchange.is_wanted.subscribe();
     let mut due = last.map(|last| after(last, schedule.every));
     loop {
         while let Some(wait) = due.and_then(until) {
-            let sleep = tokio::time::sleep(wait.min(LONGEST_SLEEP));
-            if stop.run_until_cancelled(sleep).await.is_none() {
-                return;
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                Ok(_) = is_wanted.wait_for(|is_wanted| *is_wanted) => due = None,
+                () = stop.cancelled() => return,
             }
         }
         if stop.is_cancelled() {
             return;
         }
-        due = Some(match back_up(&schedule, database, data, metrics).await {
-            Ok(taken_at) => {
+        due = Some(match back_up(schedule, database, data, metrics).await {
+            Ok(base) => {
+                let taken_at = base.taken_at;
                 status.backup(BackupState::Good { last: Some(taken_at) });
+                exchange.is_wanted.send_replace(false);
+                exchange.newest.send_replace(Some(base));
                 after(taken_at, schedule.every)
             }
             Err(error) => {
-                status.backup(BackupState::failed(newest(&schedule).await, &error));
+                status.backup(BackupState::failed(newest(schedule).await, &error));
                 metrics.backup_failed();
                 BackupRecord::failed(data, &error);
                 after(Timestamp::now(), schedule.every.min(RETRY))
@@ -88,7 +107,7 @@ async fn back_up(
     database: &Database,
     data: &Path,
     metrics: &Metrics,
-) -> Result<Timestamp, BackupError> {
+) -> Result<Base, BackupError> {
     let target = Target::In(schedule.place.clone());
     let made = write(database, &target, &schedule.recipients).await?;
     let taken_at = made.manifest.taken_at;
@@ -105,12 +124,17 @@ async fn back_up(
             tracing::info!(path = backup.location, "an old backup was deleted");
         }
     }
-    Ok(taken_at)
+    Ok(Base {
+        name: made.name,
+        taken_at,
+        newest_change: made.manifest.newest_change,
+        manifest_sha256: made.manifest.sha256,
+    })
 }
 
 /// When the newest backup was made. None if there is none, or the place can't be read: then the next backup fails and says why.
 async fn newest(schedule: &BackupSchedule) -> Option<Timestamp> {
-    Some(schedule.place.list().await.ok()?.pop()?.taken_at)
+    Some(schedule.place.newest().await.ok()??.taken_at)
 }
 
 fn after(time: Timestamp, wait: Duration) -> Timestamp {

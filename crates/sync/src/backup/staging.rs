@@ -15,7 +15,6 @@ const LOCK: &str = "lock";
 
 /// The directory, which is removed when this is dropped. Only this user may read it.
 pub(super) struct Staging {
-    parent: PathBuf,
     directory: tempfile::TempDir,
     _lock: File,
 }
@@ -37,32 +36,41 @@ impl Staging {
                 .map_err(failed)?;
             // None if another process took the directory for an abandoned one before it was claimed.
             if let Some(lock) = claim(directory.path()).map_err(failed)? {
-                return Ok(Self {
-                    parent: parent.to_owned(),
-                    directory,
-                    _lock: lock,
-                });
+                return Ok(Self { directory, _lock: lock });
             }
         }
+    }
+
+    /// Whether nobody has removed the directory.
+    pub(super) fn exists(&self) -> bool {
+        self.directory.path().is_dir()
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+}
 
-    /// Gives a file, which is on disk already, its final name in the parent directory. Returns the path, and the file's size in bytes.
-    pub(super) fn publish(&self, file: &Path, path: &Path) -> Result<(String, u64), BackupError> {
-        let failed = |cause| BackupError::io(path, cause);
-        let bytes = file.metadata().map_err(failed)?.len();
-        if path.exists() {
-            return Err(BackupError::Exists(path.display().to_string()));
-        }
-        fs::rename(file, path).map_err(failed)?;
-        File::open(&self.parent)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed)?;
-        Ok((path.display().to_string(), bytes))
+/// Gives a file, which is on disk already, its final name in a directory of the same volume. Returns the path, and the file's size in
+/// bytes.
+pub(super) fn publish(file: &Path, path: &Path) -> Result<(String, u64), BackupError> {
+    let failed = |cause| BackupError::io(path, cause);
+    let bytes = file.metadata().map_err(failed)?.len();
+    if path.exists() {
+        return Err(BackupError::Exists(path.display().to_string()));
     }
+    fs::rename(file, path).map_err(failed)?;
+    sync_names(path).map_err(failed)?;
+    Ok((path.display().to_string(), bytes))
+}
+
+/// Waits until the name of a file or directory is on disk.
+pub(super) fn sync_names(path: &Path) -> std::io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
 }
 
 /// Removes the directories whose process has ended: the operating system has released their locks.

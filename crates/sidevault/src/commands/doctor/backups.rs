@@ -2,7 +2,7 @@
 
 use sidevault_model::Timestamp;
 use sidevault_store::Database;
-use sidevault_sync::backup::BackupRecord;
+use sidevault_sync::backup::{BackupRecord, Shipped};
 
 use super::Findings;
 use crate::installation::Installation;
@@ -13,10 +13,36 @@ const LATE: u64 = 2;
 /// Checks what the data directory's record of backups says. `has_local` is whether the store has items that are nowhere else.
 pub(super) fn check(findings: &mut Findings, installation: &Installation, has_local: bool) {
     let record = BackupRecord::read(&installation.data);
+    if let Some(shipped) = &record.shipped {
+        assess_shipped(findings, shipped);
+    }
     // A database server usually has backups of its own.
     let is_elsewhere = matches!(installation.database(), Ok(Database::Postgres(_)));
     let needs_some = has_local && !is_elsewhere;
     assess(findings, &record, needs_some, Timestamp::now());
+}
+
+/// Checks how far a continuous backup is.
+fn assess_shipped(findings: &mut Findings, shipped: &Shipped) {
+    let check = "continuous backup";
+    match &shipped.failed {
+        Some(failed) => findings.warn(
+            check,
+            format!(
+                "changes can't be sent to the backups since {}: {}",
+                failed.at, failed.error
+            ),
+            "remove the cause; sync then sends what is missing by itself",
+        ),
+        None if shipped.through > 0 => findings.ok(
+            check,
+            format!(
+                "the backups had every change up to {} at {}",
+                shipped.through, shipped.at
+            ),
+        ),
+        None => {}
+    }
 }
 
 fn assess(findings: &mut Findings, record: &BackupRecord, needs_some: bool, now: Timestamp) {
@@ -85,7 +111,9 @@ mod tests {
             location: Some("/backups/a".to_owned()),
             every,
             failed: None,
+            shipped: None,
         };
+        let now = Timestamp::parse("2026-11-30T12:00:00Z").unwrap();
         let hour = Some(3600);
         for (record, level, words) in [
             (made("2026-11-30T10:30:00Z", hour), Level::Ok, "/backups/a"),
@@ -96,6 +124,31 @@ mod tests {
             let (found, cause) = assessed(&record, true).unwrap();
             assert!(found == level && cause.contains(words), "{cause}");
         }
+
+        let mut findings = Findings::default();
+        let mut shipped = Shipped {
+            through: 17,
+            ..Shipped::default()
+        };
+        assess_shipped(&mut findings, &shipped);
+        shipped.failed = Some(FailedBackup {
+            at: now,
+            error: "the bucket is gone".to_owned(),
+        });
+        assess_shipped(&mut findings, &shipped);
+        let [good, bad] = &findings.0[..] else {
+            panic!("two findings")
+        };
+        assert!(
+            good.level == Level::Ok && good.cause.contains("up to 17"),
+            "{}",
+            good.cause
+        );
+        assert!(
+            bad.level == Level::Warn && bad.cause.contains("the bucket is gone"),
+            "{}",
+            bad.cause
+        );
 
         let mut failed = made("2026-11-30T11:59:00Z", hour);
         failed.failed = Some(FailedBackup {

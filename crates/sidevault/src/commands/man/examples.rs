@@ -30,7 +30,7 @@ pub(super) const EXAMPLES: &[(&str, Examples)] = &[
         "sidevault-backup-verify",
         &[(
             "sidevault backup verify /backups",
-            "checks the newest backup in a directory",
+            "checks the newest backup in a directory, and what was backed up continuously since",
         )],
     ),
     (
@@ -266,6 +266,10 @@ pub(super) const EXAMPLES: &[(&str, Examples)] = &[
             (
                 "sidevault sync --dir secrets --git infra=https://git.example.com/infra.git#main:secrets",
                 "serves the files of a directory, and of a directory in a repository",
+            ),
+            (
+                "sidevault sync --vault apps --backup-to /backups --backup-continuous --backup-every 1d --backup-keep 7d",
+                "makes a backup every day, and backs up every change within about a second",
             ),
         ],
     ),

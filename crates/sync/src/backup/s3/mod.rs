@@ -18,7 +18,7 @@ use sidevault_model::Timestamp;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{BackupError, Kept, RemoteFault, time_of};
+use super::{BackupError, Kept, time_of};
 use fault::Fault;
 
 /// A backup up to this size is sent with one request; a larger one in parts of this size, one after the other. So much of it is in memory.
@@ -88,16 +88,19 @@ impl S3 {
         &self.scratch
     }
 
-    /// The URL of a backup.
-    fn url(&self, name: &str) -> String {
+    /// The URL of a backup or segment.
+    pub(super) fn url(&self, name: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.key(name))
     }
 
     fn key(&self, name: &str) -> Key {
-        match name {
-            "" => self.prefix.clone(),
-            name => self.prefix.clone().join(name),
-        }
+        let below = name.split('/').filter(|part| !part.is_empty());
+        below.fold(self.prefix.clone(), |key, part| key.join(part))
+    }
+
+    /// The backup that the URL names.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     fn failed(&self, name: &str, error: &object_store::Error) -> BackupError {
@@ -130,12 +133,17 @@ impl S3 {
         if self.client.head(&key).await.is_ok() {
             return Err(BackupError::Exists(self.url(name)));
         }
+        self.send(file, name).await
+    }
+
+    /// Sends a file in one or more requests. The object exists when this returns.
+    pub(super) async fn send(&self, file: &Path, name: &str) -> Result<(String, u64), BackupError> {
         let failed = |cause| BackupError::io(file, cause);
         let mut from = File::open(file).await.map_err(failed)?;
         let bytes = from.metadata().await.map_err(failed)?.len();
         if bytes <= PART {
             let whole = part(&mut from, PART).await.map_err(failed)?;
-            let sent = self.client.put(&key, whole.into()).await;
+            let sent = self.client.put(&self.key(name), whole.into()).await;
             sent.map_err(|error| self.failed(name, &error))?;
         } else {
             self.upload_parts(&mut from, file, name, PART.max(bytes.div_ceil(MOST_PARTS)))
@@ -184,9 +192,26 @@ impl S3 {
                 location: self.url(name),
                 taken_at,
                 bytes: object.size,
+                followed: None,
             });
         }
         Ok(found)
+    }
+
+    /// What stands for directories below the prefix.
+    pub(super) async fn directories(&self) -> Result<Vec<String>, BackupError> {
+        let listed = self.client.list_with_delimiter(Some(&self.prefix)).await;
+        let listed = listed.map_err(|error| self.failed("", &error))?;
+        let names = listed.common_prefixes.iter().filter_map(|key| key.filename());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// The names of the objects below what stands for a directory.
+    pub(super) async fn names_below(&self, directory: &str) -> Result<Vec<String>, BackupError> {
+        let listed = self.client.list_with_delimiter(Some(&self.key(directory))).await;
+        let listed = listed.map_err(|error| self.failed(directory, &error))?;
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
+        Ok(names.map(str::to_owned).collect())
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), BackupError> {
@@ -194,32 +219,18 @@ impl S3 {
         deleted.map_err(|error| self.failed(name, &error))
     }
 
-    /// Brings the backup that the URL names, or the newest below the prefix, into a temporary file, which is deleted when the result is
-    /// dropped.
+    /// Brings an object into a temporary file, which is deleted when the result is dropped.
     ///
     /// # Errors
     /// [`BackupError::Remote`] if there is none, or the server refuses or can't be reached; [`BackupError::Io`].
-    pub async fn fetch(&self) -> Result<tempfile::TempPath, BackupError> {
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => {
-                let newest = self.list().await?.into_iter();
-                let newest = newest.max_by_key(|backup: &Kept| (backup.taken_at, backup.name.clone()));
-                let none = || BackupError::Remote {
-                    url: self.url(""),
-                    kind: RemoteFault::Missing,
-                    cause: "no backup is there".to_owned(),
-                };
-                newest.ok_or_else(none)?.name
-            }
-        };
+    pub(super) async fn fetch(&self, name: &str) -> Result<tempfile::TempPath, BackupError> {
         let to =
             tempfile::NamedTempFile::new_in(&self.scratch).map_err(|cause| BackupError::io(&self.scratch, cause))?;
         let (to, path) = to.into_parts();
         let mut to = File::from_std(to);
-        let found = self.client.get(&self.key(&name)).await;
-        let mut body = found.map_err(|error| self.failed(&name, &error))?.into_stream();
-        while let Some(bytes) = body.try_next().await.map_err(|error| self.failed(&name, &error))? {
+        let found = self.client.get(&self.key(name)).await;
+        let mut body = found.map_err(|error| self.failed(name, &error))?.into_stream();
+        while let Some(bytes) = body.try_next().await.map_err(|error| self.failed(name, &error))? {
             to.write_all(&bytes)
                 .await
                 .map_err(|cause| BackupError::io(&path, cause))?;

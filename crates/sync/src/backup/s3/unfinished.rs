@@ -9,6 +9,7 @@ use object_store::signer::{SignedUrlOptions, Signer as _};
 use serde::Deserialize;
 use sidevault_model::Timestamp;
 
+use super::super::segments::{SegmentName, stem_of};
 use super::{S3, is_abandoned, time_of};
 
 /// The largest list that is read, in bytes. A list of S3 has at most a thousand uploads.
@@ -42,9 +43,16 @@ impl S3 {
         };
         for upload in uploads {
             let Ok(key) = Key::parse(&upload.key) else { continue };
-            let is_ours = key
-                .filename()
-                .is_some_and(|name| self.key(name) == key && time_of(name).is_some());
+            let is_ours = key.filename().is_some_and(|name| {
+                let is_backup = self.key(name) == key && time_of(name).is_some();
+                // The name before the last one is that of the directory of a segment.
+                let is_segment = name.parse::<SegmentName>().is_ok();
+                let directory = key.parts().rev().nth(1);
+                let below = directory
+                    .map(|directory| directory.as_ref().to_owned())
+                    .unwrap_or_default();
+                is_backup || (is_segment && stem_of(&below).is_some() && self.key(&format!("{below}/{name}")) == key)
+            });
             let began = Timestamp::parse(&upload.initiated);
             if !is_ours || !began.is_some_and(|began| is_abandoned(began, Timestamp::now())) {
                 continue;

@@ -81,6 +81,9 @@
   args:
     - --backup-to={{ .bucket | default "/backups" }}
     - --backup-every={{ .every }}
+    {{- if .continuous }}
+    - --backup-continuous
+    {{- end }}
     {{- with .keep }}
     - --backup-keep={{ . }}
     {{- end }}
