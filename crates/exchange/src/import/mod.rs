@@ -42,11 +42,65 @@ pub enum Groups {
     Tags,
 }
 
+/// A format that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// 1PUX of 1Password.
+    OnePux,
+    /// JSON and ZIP of Bitwarden and Vaultwarden.
+    Bitwarden,
+    /// A KeePass database.
+    Keepass,
+    /// CSV of a browser or password manager.
+    Csv,
+    /// Items as Connect's API and `op` show them.
+    Connect,
+    /// JSON of secrets by name: Vault, Doppler and Infisical.
+    Secrets,
+    /// A password store's directory.
+    Pass,
+    /// Files as a directory source reads them.
+    Files,
+}
+
+impl Format {
+    /// The format in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OnePux => "1PUX",
+            Self::Bitwarden => "an export of Bitwarden",
+            Self::Keepass => "a KeePass database",
+            Self::Csv => "CSV",
+            Self::Connect => "items as Connect and op show them",
+            Self::Secrets => "JSON of Vault, Doppler or Infisical",
+            Self::Pass => "a password store",
+            Self::Files => "files as a directory source reads them",
+        }
+    }
+
+    /// Checks that an export that was recognised is in the format that someone said, if someone did.
+    ///
+    /// # Errors
+    /// [`ImportError::Format`] names both.
+    pub fn expect(self, said: Option<Self>) -> Result<(), ImportError> {
+        match said {
+            Some(said) if said != self => Err(ImportError::Format(format!(
+                "expected {}, and it is {}",
+                said.words(),
+                self.words()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Asks for the password of an encrypted export. The argument says what is encrypted.
 pub type AskPassword<'a> = dyn Fn(&str) -> Result<Zeroizing<Vec<u8>>, ImportError> + 'a;
 
 /// What a reader needs beside the export.
 pub struct Options<'a> {
+    /// The format that the export has to be in. None: any.
+    pub format: Option<Format>,
     /// The name of the vault, and of an item, where the format has none.
     pub name: &'a str,
     /// What folders and collections become.
@@ -61,6 +115,7 @@ impl Default for Options<'_> {
     /// Without a password.
     fn default() -> Self {
         Self {
+            format: None,
             name: "import",
             groups: Groups::default(),
             password: &|what| Err(ImportError::NoPassword(format!("{what} is encrypted with a password"))),
@@ -76,7 +131,8 @@ const FORMATS: &str = "1PUX, which 1Password's desktop program exports, Bitwarde
 /// Recognises an export by its content, and opens it.
 ///
 /// # Errors
-/// [`ImportError::Unknown`] names the formats that can be read.
+/// [`ImportError::Unknown`] names the formats that can be read; [`ImportError::Format`] if it is in another format than
+/// [`Options::format`].
 pub fn open(file: File, options: &Options<'_>) -> Result<Box<dyn Source>, ImportError> {
     let mut head = [0; 4];
     let n = file.read_at(&mut head, 0)?;
@@ -84,21 +140,25 @@ pub fn open(file: File, options: &Options<'_>) -> Result<Box<dyn Source>, Import
     if matches!(&head[..n], b"PK\x03\x04" | b"PK\x05\x06") {
         let archive = Archive::open(file)?;
         if OnePux::recognises(&archive) {
+            Format::OnePux.expect(options.format)?;
             return Ok(Box::new(OnePux::open(archive)?));
         }
         if bitwarden::recognises(&archive) {
+            Format::Bitwarden.expect(options.format)?;
             return Ok(Box::new(bitwarden::open_archive(archive, options)?));
         }
         return Err(unknown());
     }
     let text = whole::read(&file)?;
     if keepass::recognises(&head[..n]) {
+        Format::Keepass.expect(options.format)?;
         return Ok(Box::new(keepass::read(&text, options)?));
     }
     if json::may_be_json(&text) {
         return open_json(&text, options);
     }
     if csv::recognises(&text) {
+        Format::Csv.expect(options.format)?;
         return Ok(Box::new(csv::read(&text, options)?));
     }
     Err(unknown())
@@ -109,11 +169,17 @@ fn open_json(text: &[u8], options: &Options<'_>) -> Result<Box<dyn Source>, Impo
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let records = Records::split(text)?;
     let first = records.first().unwrap_or_default();
-    Ok(Box::new(match () {
-        () if bitwarden::recognises_json(&first) => bitwarden::read(text, options)?,
-        () if connect::recognises(&first) => connect::read(&records)?,
-        () if tree::recognises(&first) => tree::read(&records, options)?,
+    let format = match () {
+        () if bitwarden::recognises_json(&first) => Format::Bitwarden,
+        () if connect::recognises(&first) => Format::Connect,
+        () if tree::recognises(&first) => Format::Secrets,
         () => return Err(unknown()),
+    };
+    format.expect(options.format)?;
+    Ok(Box::new(match format {
+        Format::Bitwarden => bitwarden::read(text, options)?,
+        Format::Connect => connect::read(&records)?,
+        _ => tree::read(&records, options)?,
     }))
 }
 

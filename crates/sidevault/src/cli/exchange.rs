@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sidevault_exchange::import::Groups;
+use sidevault_exchange::import::{Format, Groups};
 use sidevault_exchange::plan::OnConflict;
 
 use super::Place;
@@ -33,6 +33,9 @@ pub(crate) struct Reading {
     /// The export: a file, a directory, or `-` for standard input
     #[arg(value_name = "EXPORT")]
     pub(crate) file: PathBuf,
+    /// The format that the export has to be in [default: it is recognised by its content]
+    #[arg(long = "from", value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<ImportFormat>,
     /// What the folders and collections of the export become
     #[arg(long, value_enum, value_name = "WHAT", default_value = "vaults")]
     pub(crate) folders: Folders,
@@ -45,6 +48,43 @@ pub(crate) struct Reading {
     /// Age keys for files that SOPS encrypted, besides those that sops finds, and for a password store; may be given more than once
     #[arg(long = "age-key-file", value_name = "FILE")]
     pub(crate) age_key_files: Vec<PathBuf>,
+}
+
+/// The formats of exports.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// 1Password's export
+    #[value(name = "1pux")]
+    OnePux,
+    /// Bitwarden's or Vaultwarden's JSON or ZIP
+    Bitwarden,
+    /// A KeePass database (KDBX)
+    Keepass,
+    /// CSV of a browser or password manager
+    Csv,
+    /// Items as op, Connect's API and `sidevault export --to json` write them
+    Connect,
+    /// JSON of Vault's KV store, Doppler or Infisical
+    Secrets,
+    /// The directory of passage, or of gopass with age
+    Pass,
+    /// .env files, SOPS files, manifests of Secrets and other files
+    Files,
+}
+
+impl From<ImportFormat> for Format {
+    fn from(format: ImportFormat) -> Self {
+        match format {
+            ImportFormat::OnePux => Self::OnePux,
+            ImportFormat::Bitwarden => Self::Bitwarden,
+            ImportFormat::Keepass => Self::Keepass,
+            ImportFormat::Csv => Self::Csv,
+            ImportFormat::Connect => Self::Connect,
+            ImportFormat::Secrets => Self::Secrets,
+            ImportFormat::Pass => Self::Pass,
+            ImportFormat::Files => Self::Files,
+        }
+    }
 }
 
 /// What folders and collections become.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::MemfdFlags;
 use sha2::{Digest as _, Sha256};
-use sidevault_exchange::import::{self, Entry, ImportError, ImportedFile, ImportedVault, Options, Source};
+use sidevault_exchange::import::{self, Entry, Format, ImportError, ImportedFile, ImportedVault, Options, Source};
 use sidevault_sops::Identities;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -40,12 +40,16 @@ impl Export {
     /// Opens an export.
     pub(crate) fn open(reading: &cli::Reading) -> Result<Self, Failure> {
         let path = &reading.file;
+        let said = reading.format.map(Format::from);
+        let is = |format: Format| format.expect(said).map_err(|error| failure(path, &error));
         if password_store::is_store(path) {
+            is(Format::Pass)?;
             let identities = identities(&reading.age_key_files)?;
             let store = PasswordStore::open(path, identities, reading.folders.into())?;
             return Ok(Self::of(path, Arc::new(store)));
         }
         if path.is_dir() {
+            is(Format::Files)?;
             return Directory::open(path, &reading.age_key_files).map(|directory| Self::of(path, Arc::new(directory)));
         }
         let file = match input::is_stdin(path) {
@@ -55,15 +59,27 @@ impl Export {
         let key_file = reading.key_file.as_deref().map(key_file).transpose()?;
         let name = stem(path);
         let options = Options {
+            format: said.filter(|said| *said != Format::Files),
             name: &name,
             key_file: key_file.as_ref().map(|key| &key[..]),
             groups: reading.folders.into(),
             password: &|what| password(reading, what),
         };
+        // Of a Secret's JSON, only the name tells what it is to be.
+        if said == Some(Format::Files)
+            && let Some(opened) = Directory::of_file(path, &reading.age_key_files)
+        {
+            return opened.map(|directory| Self::of(path, Arc::new(directory)));
+        }
         match import::open(file, &options) {
+            Ok(_) if said == Some(Format::Files) => Err(Failure::Usage(format!(
+                "{}: a directory source would not read this file",
+                path.display()
+            ))),
             Ok(source) => Ok(Self::of(path, source.into())),
             // Formats that only the name tells.
             Err(ImportError::Unknown(_)) if let Some(opened) = Directory::of_file(path, &reading.age_key_files) => {
+                is(Format::Files)?;
                 opened.map(|directory| Self::of(path, Arc::new(directory)))
             }
             Err(error) => Err(failure(path, &error)),
