@@ -140,10 +140,16 @@ impl Server {
         let session = self.pair.path("keys/1password-credentials.json");
         other.set("OP_SESSION", session.to_str().unwrap());
         let data = other.path("data/.op/data");
-        let mut arguments = vec!["restore", &self.place, "--data", data.to_str().unwrap()];
+        let mut arguments = vec!["restore", &self.place];
         arguments.extend(at.iter().flat_map(|at| ["--at", at]));
-        let (status, printed) = self.run(&arguments);
-        assert_eq!(status, 0, "{printed}");
+        let ended = if postgres::is_chosen() {
+            other.ended(&arguments)
+        } else {
+            // The variables of a bucket are those of the first pair.
+            self.pair
+                .ended(&[&arguments[..], &["--data", data.to_str().unwrap()]].concat())
+        };
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         other.run(Process::Api);
         other.run(Process::Sync);
         other.wait_linked();

@@ -4,9 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::{ServerPair, files_below};
+use sidevault_tests::volume::Volume;
 use sidevault_tests::{onepux, tools};
 
 /// The exit status of a command, and what it printed. No secret is ever printed.
@@ -334,6 +336,244 @@ fn exports_are_imported_elsewhere() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn an_export_in_another_format_than_was_said_is_refused() {
+    let pair = ServerPair::start(&["--allow-ephemeral"], &[]);
+    let path = |name: &str, content: &str| {
+        let path = pair.path(name);
+        fs::write(&path, content).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let source = pair.path("export.1pux");
+    onepux::write(&source, 3, 1);
+    let exports = [
+        ("1pux", source.to_string_lossy().into_owned()),
+        (
+            "bitwarden",
+            path("b.json", r#"{"encrypted":false,"folders":[],"items":[]}"#),
+        ),
+        (
+            "csv",
+            path("c.csv", "name,url,username,password\na,https://a.example,u,p\n"),
+        ),
+        ("secrets", path("s.json", r#"{"A_KEY":"1","B":"2"}"#)),
+        ("files", path("f.env", "A=1\n")),
+    ];
+    for (format, export) in &exports {
+        for (said, _) in &exports {
+            // A directory source reads most files in one way or another.
+            if *said == "files" && *format != "files" {
+                continue;
+            }
+            let (status, printed) = run(&pair, &["import", export, "--from", said, "--plan"]);
+            let is_right = said == format;
+            assert_eq!(status == 0, is_right, "{format} as {said}: {status} {printed}");
+            if !is_right {
+                assert!(
+                    status == 2 && printed.contains("expected "),
+                    "{format} as {said}: {printed}"
+                );
+            }
+        }
+    }
+}
+
+/// An env file and Secrets of Kubernetes hold titles, labels and values. What they hold comes back, in one item for the file or for each
+/// Secret, and exporting that again gives the same.
+#[test]
+fn env_files_and_secrets_come_back_as_far_as_they_hold_it() {
+    let first = ServerPair::start(&["--vault", "Apps", "--vault", "Private", "--allow-ephemeral"], &[]);
+    let grants = ["Apps=read,write", "Private=read"];
+    let token = first.token("reader", &grants);
+    let texts = [
+        "plain",
+        "two words # no comment",
+        "line 1\nline 2\n",
+        "it's \"quoted\" \\ $HOME ${X} `date`",
+        "tab\there",
+        "ü🔑",
+        " spaces ",
+        "true",
+        "0123",
+        "- [a, b]: {c}",
+        "\r\n",
+    ];
+    for n in 0..3 {
+        let fields: Vec<Value> = texts
+            .iter()
+            .enumerate()
+            .map(|(m, text)| json!({ "id": format!("KEY_{m}"), "label": format!("KEY_{m}"), "type": "CONCEALED", "value": format!("{text}{n}") }))
+            .collect();
+        let body = json!({ "title": format!("app{n}"), "category": "API_CREDENTIAL", "fields": fields }).to_string();
+        let reply = first.ask(&token, "POST", "/v1/vaults/Apps/items", &body).unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    for (format, name) in [("dotenv", "all.env"), ("k8s", "secrets.yaml")] {
+        let written = export(&first, &token, format, &["--plaintext", "--yes"]);
+        let tree = first.path(&format!("tree-{format}/Apps"));
+        fs::create_dir_all(&tree).unwrap();
+        fs::copy(&written, tree.join(name)).unwrap();
+        let second = ServerPair::start(&["--allow-ephemeral"], &[]);
+        let tree = tree.parent().unwrap().to_owned();
+        import_twice(&second, &tree, &[]);
+        let reader = second.token("reader", &["Apps=read", "Private=read"]);
+        let vault = second.vault(&reader, "Apps");
+        let list = second.get(&reader, &format!("/v1/vaults/{vault}/items")).json();
+        let mut found: Vec<(String, String)> = Vec::new();
+        for item in list.as_array().unwrap() {
+            let title = item["title"].as_str().unwrap();
+            let item = second.item(&reader, &vault, title).unwrap();
+            for field in item["fields"].as_array().unwrap() {
+                let label = field["label"].as_str().unwrap();
+                let label = if format == "k8s" {
+                    format!("{title}/{label}")
+                } else {
+                    label.to_owned()
+                };
+                let value = field["value"].as_str().unwrap_or_default();
+                found.extend((!value.is_empty()).then(|| (label, value.to_owned())));
+            }
+        }
+        found.sort();
+        let named = |n: usize, m: usize| match format {
+            "k8s" => format!("app{n}/KEY_{m}"),
+            _ => format!("APP{n}_KEY_{m}"),
+        };
+        let mut wanted: Vec<(String, String)> = (0..3)
+            .flat_map(|n| {
+                texts
+                    .iter()
+                    .enumerate()
+                    .map(move |(m, text)| (n, m, format!("{text}{n}")))
+            })
+            .map(|(n, m, value)| (named(n, m), value))
+            .collect();
+        wanted.sort();
+        assert_eq!(found, wanted, "{format}");
+    }
+}
+
+/// The arguments of an export of both vaults to a file.
+fn exporting<'a>(format: &'a str, out: &'a str, host: &'a str, token_file: &'a str) -> Vec<&'a str> {
+    let vaults = ["export", "--vault", "Apps", "--vault", "Private", "--to", format];
+    let rest = [
+        "-o",
+        out,
+        "--force",
+        "--plaintext",
+        "--yes",
+        "--host",
+        host,
+        "--token-file",
+        token_file,
+    ];
+    [&vaults[..], &rest].concat()
+}
+
+/// SIDEVAULT_IMPORT_KILLS kills of each export and import; 4 without it.
+#[test]
+fn kills_leave_no_half_export_and_no_half_import() {
+    let kills = std::env::var("SIDEVAULT_IMPORT_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let kills: u32 = kills.unwrap_or(4);
+    let (items, files) = (200, 10);
+    let first = ServerPair::start(&["--allow-ephemeral"], &[]);
+    let source = first.path("export.1pux");
+    onepux::write(&source, items, files);
+    let (status, printed) = run(
+        &first,
+        &["import", source.to_str().unwrap(), "--yes", "--allow-ephemeral"],
+    );
+    assert_eq!(status, 0, "{printed}");
+    let token = first.token("reader", &["Apps=read", "Private=read"]);
+    for format in ["json", "1pux", "bitwarden", "dotenv", "k8s"] {
+        let began = Instant::now();
+        let whole = export(&first, &token, format, &["--plaintext", "--yes"]);
+        let took = began.elapsed() * 5 / 4;
+        let size = whole.metadata().unwrap().len();
+        let directory = first.path(&format!("killed-{format}"));
+        fs::create_dir(&directory).unwrap();
+        let out = directory.join("out");
+        let (out_text, host) = (out.to_string_lossy(), format!("http://{}", first.address()));
+        let token_file = first.path("exporter");
+        let arguments = exporting(format, &out_text, &host, token_file.to_str().unwrap());
+        for n in 0..kills {
+            let mut child = first.begin(&arguments);
+            std::thread::sleep(took * n / kills);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if let Ok(metadata) = out.metadata() {
+                // The time of the export is in a 1PUX, compressed.
+                if format == "1pux" {
+                    let (status, printed) = run(&first, &["import", &out_text, "--plan"]);
+                    assert_eq!(status, 0, "{printed}");
+                } else {
+                    assert_eq!(metadata.len(), size, "{format}");
+                }
+                fs::remove_file(&out).unwrap();
+            }
+        }
+        if !["json", "bitwarden"].contains(&format) {
+            continue;
+        }
+        let second = ServerPair::start(&["--allow-ephemeral"], &[]);
+        let whole = whole.to_string_lossy().into_owned();
+        let importing = ["import", &whole, "--yes", "--allow-ephemeral"];
+        for n in 0..kills {
+            let mut child = second.begin(&importing);
+            std::thread::sleep(took * n / kills);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let (status, printed) = run(&second, &importing);
+        assert_eq!(status, 0, "{format}: {printed}");
+        let reader = second.token("reader", &["Apps=read", "Private=read"]);
+        let listed = ["Apps", "Private"].map(|vault| {
+            let items = format!("/v1/vaults/{}/items", second.vault(&reader, vault));
+            let items = second.get(&reader, &items).json();
+            // No item is there twice, and none changed after it was made.
+            assert!(
+                items.as_array().unwrap().iter().all(|item| item["version"] == 1),
+                "{format}"
+            );
+            items.as_array().unwrap().len()
+        });
+        let wanted = (0..items).filter(|n| n % 7 != 3).count();
+        assert_eq!(listed.iter().sum::<usize>(), wanted, "{format}");
+    }
+}
+
+#[test]
+fn a_full_disk_ends_an_export_without_a_file() {
+    let pair = ServerPair::start(&["--allow-ephemeral"], &[]);
+    let source = pair.path("export.1pux");
+    onepux::write(&source, 2_000, 0);
+    let (status, printed) = run(
+        &pair,
+        &["import", source.to_str().unwrap(), "--yes", "--allow-ephemeral"],
+    );
+    assert_eq!(status, 0, "{printed}");
+    let token = pair.token("reader", &["Apps=read", "Private=read"]);
+    let (at, token_file) = (pair.path("volume"), pair.path("exporter"));
+    fs::write(&token_file, token).unwrap();
+    fs::create_dir(&at).unwrap();
+    let Some(volume) = Volume::mount(&at, 1) else { return };
+    volume.fill(1);
+    let host = format!("http://{}", pair.address());
+    for format in ["json", "1pux", "bitwarden", "dotenv", "k8s"] {
+        let out = at.join(format);
+        let arguments = exporting(format, out.to_str().unwrap(), &host, token_file.to_str().unwrap());
+        let (status, printed) = run(&pair, &arguments);
+        assert!(status != 0 && printed.contains("space"), "{format}: {status} {printed}");
+        let left: Vec<_> = fs::read_dir(&at)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["ballast"], "{format}");
     }
 }
 
