@@ -51,9 +51,19 @@ pub(crate) use write::TreeWriters;
 ///
 /// # Errors
 /// If `work` panics. The log has the panic.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(crate) fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, String>> + Send {
     let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work))
-        .await
-        .map_err(|_| "sync failed while it read this; its log says where".to_owned())
+    // It begins at once, and not when the caller waits for it.
+    let running = tokio::task::spawn_blocking(move || span.in_scope(work));
+    async {
+        let done = running.await;
+        done.map_err(|_| "sync failed while it read this; its log says where".to_owned())
+    }
+}
+
+/// How many files are read and decrypted at once, each of which is in memory.
+pub(crate) fn parallel_reads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8))
 }

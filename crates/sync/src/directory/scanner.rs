@@ -1,6 +1,7 @@
 //! A directory source: scans its tree, hands what changed to the writer, waits for the next change, and starts over.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use sidevault_keys::IdKey;
 use sidevault_model::{VaultId, filter};
 use sidevault_sops::Identities;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -27,7 +29,7 @@ use super::selection::{Encrypted, LeftOutCounts};
 use super::tree::{FoundFile, Tree, list};
 use super::watch::Watch;
 use super::write::WriteRequests;
-use super::{DirectoryAnswer, DirectoryJob, content, run_blocking};
+use super::{DirectoryAnswer, DirectoryJob, content, parallel_reads, run_blocking};
 use crate::config::DirectorySource;
 use crate::git::Publisher;
 use crate::metrics::Metrics;
@@ -104,6 +106,10 @@ pub(crate) struct DirectoryScanner {
     missing_folders: BTreeSet<String>,
     /// How many scans were begun; the log names each by its number.
     scans: u64,
+    parallel_reads: usize,
+    /// A digest of the paths for which the store was last searched for items of other paths; `None` if that has to be done again.
+    pruned: Option<u64>,
+    hasher: RandomState,
 }
 
 /// A vault, and the files for it. The names of their directories may differ in case.
@@ -117,6 +123,13 @@ pub(super) struct Given {
     pub(super) identities: Identities,
     pub(super) encrypted: Encrypted,
 }
+
+/// What was last read of a file, and its items; no items if its content is unchanged.
+type FileRead = (FileRecord, Option<BuiltItems>);
+
+/// Items that the writer is storing, while the next files are read.
+#[derive(Default)]
+struct Applying(Option<JoinHandle<Result<DirectoryAnswer, JobError>>>);
 
 /// The items of some files, each with the file that they come from.
 type ItemsOfFiles = Vec<(FileOrigin, Vec<ItemDraft>)>;
@@ -147,6 +160,9 @@ impl DirectoryScanner {
             may_have_folder_vaults: true,
             missing_folders: BTreeSet::new(),
             scans: 0,
+            parallel_reads: parallel_reads(),
+            pruned: None,
+            hasher: RandomState::new(),
         }
     }
 
@@ -442,8 +458,20 @@ impl DirectoryScanner {
         let mut complete = true;
         let mut ready = ItemsOfFiles::new();
         let mut items = 0;
-        for found in files {
-            match self.read_file(vault, found, &tree.root, given).await {
+        let mut applying = Applying::default();
+        // Files are read at the same time, and taken in their order.
+        let mut waiting = files.iter();
+        let mut reading = VecDeque::new();
+        loop {
+            while reading.len() < self.parallel_reads
+                && let Some(found) = waiting.next()
+            {
+                reading.extend(self.begin_read(found, &tree.root, given).map(|read| (found, read)));
+            }
+            let Some((found, read)) = reading.pop_front() else {
+                break;
+            };
+            match self.finish_read(vault, found, read.await).await {
                 Ok(Some(drafts)) => {
                     items += drafts.len();
                     ready.push((self.origin(vault, &found.relative), drafts));
@@ -456,12 +484,14 @@ impl DirectoryScanner {
             }
             if ready.len() == FILES_PER_JOB || items >= ITEMS_PER_JOB {
                 items = 0;
-                self.apply(vault, std::mem::take(&mut ready), tree).await?;
+                self.apply(&mut applying, vault, std::mem::take(&mut ready), tree)
+                    .await?;
             }
         }
         if !ready.is_empty() {
-            self.apply(vault, ready, tree).await?;
+            self.apply(&mut applying, vault, ready, tree).await?;
         }
+        self.applied(&mut applying).await?;
         Ok(complete)
     }
 
@@ -473,17 +503,30 @@ impl DirectoryScanner {
         root: &Arc<Root>,
         given: &Arc<Given>,
     ) -> Result<Option<Vec<ItemDraft>>, ReadError> {
+        match self.begin_read(found, root, given) {
+            Some(read) => self.finish_read(vault, found, read.await).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Begins to read a file on another thread; `None` if it is unchanged.
+    fn begin_read(
+        &self,
+        found: &FoundFile,
+        root: &Arc<Root>,
+        given: &Arc<Given>,
+    ) -> Option<impl Future<Output = Result<FileRead, ReadError>> + use<>> {
         let good = self
             .records
             .get(&found.relative)
             .filter(|record| record.error.is_none() && record.settings == found.settings);
         if good.is_some_and(|record| record.stamp == Some(found.stamp)) {
-            return Ok(None);
+            return None;
         }
         let good_digest = good.map(|record| record.digest);
         let (root, file, given, ids) = (root.clone(), found.clone(), given.clone(), self.context.ids.clone());
         let titles = self.config.titles;
-        let read = run_blocking(move || {
+        let read = run_blocking(move || -> Result<FileRead, ReadError> {
             let (loaded, opened) = file.read(&root)?;
             let (raw, stamp) = (&loaded.raw, loaded.stamp);
             let record = FileRecord {
@@ -503,7 +546,17 @@ impl DirectoryScanner {
             let built = ItemBuilder::of(&file, &ids, titles).build(contents, raw, opened)?;
             Ok((record, Some(built)))
         });
-        let (mut record, built) = read.await.unwrap_or_else(|error| Err(ReadError::Bad(error)))?;
+        Some(async { read.await.unwrap_or_else(|error| Err(ReadError::Bad(error))) })
+    }
+
+    /// The items of a file that was read, after the contents of their files were stored; `None` if its content is unchanged.
+    async fn finish_read(
+        &mut self,
+        vault: VaultId,
+        found: &FoundFile,
+        read: Result<FileRead, ReadError>,
+    ) -> Result<Option<Vec<ItemDraft>>, ReadError> {
+        let (mut record, built) = read?;
         let Some(BuiltItems { drafts, uploads }) = built else {
             if let Some(known) = self.records.get_mut(&found.relative) {
                 known.stamp = record.stamp;
@@ -524,15 +577,33 @@ impl DirectoryScanner {
         Ok(Some(drafts))
     }
 
-    /// Hands the items of some files to the writer.
-    async fn apply(&mut self, vault: VaultId, files: ItemsOfFiles, tree: &Tree) -> Result<(), QueueClosed> {
+    /// Hands the items of some files to the writer, when it has stored those before.
+    async fn apply(
+        &mut self,
+        applying: &mut Applying,
+        vault: VaultId,
+        files: ItemsOfFiles,
+        tree: &Tree,
+    ) -> Result<(), QueueClosed> {
+        self.applied(applying).await?;
         let job = DirectoryJob::Apply {
             source: self.config.name.clone(),
             vault,
             files,
             commit: tree.commit.clone(),
         };
-        match self.context.queue.directory(job).await {
+        let queue = self.context.queue.clone();
+        let storing = async move { queue.directory(job).await };
+        applying.0 = Some(tokio::spawn(storing.in_current_span()));
+        Ok(())
+    }
+
+    /// Waits until the writer has stored what it was handed last.
+    async fn applied(&mut self, applying: &mut Applying) -> Result<(), QueueClosed> {
+        let Some(storing) = applying.0.take() else {
+            return Ok(());
+        };
+        match storing.await.unwrap_or(Err(JobError::WrongAnswer)) {
             Ok(_) => Ok(()),
             Err(JobError::Closed(closed)) => Err(closed),
             Err(error) => {
@@ -577,6 +648,22 @@ impl DirectoryScanner {
             .iter()
             .map(|(path, rejected)| (vault_id(ids, &rejected.vault), path.nfc().collect()))
             .collect();
+        let digest = {
+            let mut hasher = self.hasher.build_hasher();
+            for (vault, files) in vaults {
+                (vault, files.files.len()).hash(&mut hasher);
+                files.files.iter().for_each(|found| found.relative.hash(&mut hasher));
+            }
+            (&rejected, owned).hash(&mut hasher);
+            let unlisted: BTreeSet<&VaultId> = unlisted.iter().collect();
+            unlisted.hash(&mut hasher);
+            hasher.finish()
+        };
+        if self.pruned == Some(digest) {
+            // The store has items of these paths only.
+            return Ok(());
+        }
+        self.pruned = Some(digest);
         let mut removed = 0;
         for vault in owned.iter().filter(|vault| !unlisted.contains(*vault)) {
             let files = vaults.get(vault).map_or(&[][..], |vault| &vault.files);
@@ -599,6 +686,7 @@ impl DirectoryScanner {
                 Ok(_) => {}
                 Err(JobError::Closed(closed)) => return Err(closed),
                 Err(error) => {
+                    self.pruned = None;
                     tracing::error!(%vault, %error, "the items of removed files could not be deleted; the next scan tries again");
                 }
             }

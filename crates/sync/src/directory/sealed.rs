@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use sidevault_keys::IdKey;
@@ -12,6 +13,7 @@ use sidevault_store::CHUNK_BYTES;
 use super::beneath::{BeneathError, FileStamp, Root};
 use super::draft::{says_sealed, stem};
 use super::origin::FileOrigin;
+use super::parallel_reads;
 use super::read::{Loaded, MAX_ENCRYPTED_BYTES, Pass, RawFile, most_bytes, was_just_written};
 use super::scanner::vault_id;
 use super::selection::{Encrypted, LeftOut, LeftOutBy};
@@ -29,6 +31,9 @@ const NAMED_SEALED: &str =
 /// How many bytes of files that were read to find the encrypted ones are kept for the scan that follows. The files beyond are read
 /// again.
 const MAX_KEPT_BYTES: u64 = 32 << 20;
+
+/// From how many files on a listing is looked at by several threads.
+const MANY_FILES: usize = 256;
 
 /// What is known of the files of a source from the scans before.
 #[derive(Default)]
@@ -82,17 +87,17 @@ impl SealedFiles {
         if chosen == Some(Encrypted::Any) {
             return Encrypted::Any;
         }
-        let mut files = HashMap::with_capacity(tree.files.len());
-        let mut room = MAX_KEPT_BYTES;
-        for found in &tree.files {
-            let known = self.files.remove(&found.relative);
-            if let Some(verdict) = look(&tree.root, found, known, room) {
-                room -= verdict.kept_bytes().min(room);
-                self.any |= verdict.sealed;
-                files.insert(found.relative.clone(), verdict);
-            }
-        }
-        self.files = files;
+        let mut verdicts: Vec<Option<Verdict>> = tree
+            .files
+            .iter()
+            .map(|found| self.files.remove(&found.relative))
+            .collect();
+        look_at_all(tree, &mut verdicts);
+        let looked_at = tree.files.iter().zip(verdicts);
+        self.files = looked_at
+            .filter_map(|(found, verdict)| Some((found.relative.clone(), verdict?)))
+            .collect();
+        self.any |= self.files.values().any(|verdict| verdict.sealed);
         let rule = match chosen {
             Some(rule) => rule,
             None if self.any || tree.says_sealed => Encrypted::Only,
@@ -153,6 +158,28 @@ impl SealedFiles {
 fn place(found: &FoundFile) -> (String, String) {
     let directory = found.relative.rsplit_once('/').map_or("", |(directory, _)| directory);
     (directory.to_owned(), stem(&found.relative).to_owned())
+}
+
+/// Brings what is known of the files of a listing up to date. Many files are looked at by several threads.
+fn look_at_all(tree: &Tree, verdicts: &mut [Option<Verdict>]) {
+    let room = AtomicU64::new(MAX_KEPT_BYTES);
+    let look_at = |files: &[FoundFile], verdicts: &mut [Option<Verdict>]| {
+        for (found, verdict) in files.iter().zip(verdicts) {
+            let known = verdict.take();
+            *verdict = look(&tree.root, found, known, room.load(Ordering::Relaxed));
+            let kept = verdict.as_ref().map_or(0, Verdict::kept_bytes);
+            room.update(Ordering::Relaxed, Ordering::Relaxed, |room| room.saturating_sub(kept));
+        }
+    };
+    if tree.files.len() < MANY_FILES {
+        return look_at(&tree.files, verdicts);
+    }
+    let share = tree.files.len().div_ceil(parallel_reads());
+    std::thread::scope(|scope| {
+        for (files, verdicts) in tree.files.chunks(share).zip(verdicts.chunks_mut(share)) {
+            scope.spawn(|| look_at(files, verdicts));
+        }
+    });
 }
 
 /// Whether a file is encrypted; `None` if it can't be read and was not read before either.
