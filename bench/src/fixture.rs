@@ -16,6 +16,8 @@ pub(crate) struct Fixture {
     items: Vec<ItemId>,
     /// Whether sync also serves the directory [`Fixture::tree`].
     pub(crate) has_tree: bool,
+    /// Whether sync's sources are those of a sources file instead.
+    pub(crate) has_sources: bool,
     /// The URL of the database, if the store is in PostgreSQL.
     pub(crate) url: Option<String>,
 }
@@ -70,6 +72,15 @@ impl Fixture {
         fixture
     }
 
+    /// An empty store, and a sources file with this text. Its vault is `tree`.
+    pub(crate) fn with_sources(text: &str) -> Self {
+        let (mut fixture, _) = Self::empty();
+        std::fs::create_dir_all(fixture.tree()).unwrap();
+        std::fs::write(fixture.path("sources.yaml"), text).unwrap();
+        (fixture.has_tree, fixture.has_sources) = (true, true);
+        fixture
+    }
+
     fn empty() -> (Self, Credentials) {
         let dir = tempfile::tempdir().unwrap();
         let (keys, issuer): (Credentials, Issuer) = Credentials::generate();
@@ -88,6 +99,7 @@ impl Fixture {
                 vault,
                 items: Vec::new(),
                 has_tree: false,
+                has_sources: false,
                 url: None,
                 dir,
             },

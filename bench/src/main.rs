@@ -18,6 +18,7 @@ mod postgres;
 mod process;
 mod servers;
 mod single;
+mod trees;
 
 use std::time::Duration;
 
@@ -26,11 +27,14 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 5;
 
 /// The parts, in the order in which they run. Those with `postgres` need PostgreSQL on this machine.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 14] = [
     "reads",
     "growth",
     "writes",
     "propagation",
+    "tree",
+    "large-tree",
+    "webhook",
     "start",
     "commands",
     "postgres-reads",
@@ -70,6 +74,9 @@ async fn main() {
             "growth" => single::growth(large, round).await,
             "writes" => single::writes(round).await,
             "propagation" => single::propagation(if quick { 50 } else { 200 }).await,
+            "tree" => trees::sealed(10_000, if quick { 50 } else { 200 }).await,
+            "large-tree" => trees::sealed(if quick { 20_000 } else { 100_000 }, if quick { 20 } else { 100 }).await,
+            "webhook" => trees::webhook(1_000, if quick { 10 } else { 50 }).await,
             "start" => single::first_answer(100_000).await,
             "commands" => commands::secrets(if quick { 20 } else { 100 }).await,
             _ => {

@@ -192,6 +192,16 @@ impl<'a> Servers<'a> {
         self.apis[0].child.id().and_then(resident_mib).unwrap()
     }
 
+    /// The first sync's process.
+    pub(crate) fn sync_pid(&self) -> u32 {
+        self.syncs[0].child.id().unwrap()
+    }
+
+    /// Where the first sync has its webhooks.
+    pub(crate) fn sync_address(&self) -> SocketAddr {
+        local(self.syncs[0].http)
+    }
+
     /// The resident memory of the first sync, in MiB.
     pub(crate) fn sync_memory(&self) -> f64 {
         self.syncs[0].child.id().and_then(resident_mib).unwrap()
@@ -216,7 +226,9 @@ impl<'a> Servers<'a> {
     fn spawn_sync(&self, http: u16, bus: u16) -> Server {
         let mut sync = self.command("sync", http, bus);
         sync.arg("--allow-ephemeral");
-        if self.fixture.has_tree {
+        if self.fixture.has_sources {
+            sync.arg("--config").arg(self.fixture.path("sources.yaml"));
+        } else if self.fixture.has_tree {
             sync.arg("--dir").arg(self.fixture.tree());
         }
         Server {
