@@ -2,12 +2,14 @@
 //! written.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sidevault_tests::pair::{Process, ServerPair, wait_until};
 use sidevault_tests::sops::{Key, Sops};
+use sidevault_tests::tools::skipped;
+use sidevault_tests::volume::Volume;
 use sidevault_tests::wire::Reply;
 
 const SECRET: &str = "apiVersion: v1
@@ -32,6 +34,11 @@ struct TestServer {
 impl TestServer {
     /// Serves these files, each encrypted by sops with these arguments.
     fn start(files: &[(&str, &str, &[&str])]) -> Option<Self> {
+        Self::start_on(files, |_| Some(()))
+    }
+
+    /// The same in a directory that `prepare` was called with. `None` if that returns nothing.
+    fn start_on<T>(files: &[(&str, &str, &[&str])], prepare: impl FnOnce(&Path) -> Option<T>) -> Option<Self> {
         let sops = Sops::find()?;
         let key = sops.key();
         let pair = ServerPair::prepare(
@@ -42,6 +49,7 @@ impl TestServer {
         let sources = "sources:\n  - directory: { path: secrets, writable: true, encrypted: any }\n";
         fs::write(pair.path("sources.yaml"), sources).unwrap();
         fs::create_dir_all(pair.path("secrets")).unwrap();
+        prepare(&pair.path("secrets"))?;
         for (name, plain, arguments) in files {
             let sealed = sops.encrypt(&key, name, plain, arguments);
             fs::write(pair.path("secrets").join(name), sealed).unwrap();
@@ -733,6 +741,57 @@ fn a_tree_that_can_not_be_written_is_named_and_left_as_it_is() {
     );
     assert_eq!(fs::read(server.file("db.yaml")).unwrap(), before);
     assert_eq!(value(&server.item("db"), "password").as_deref(), Some("old"));
+}
+
+#[test]
+fn a_full_disk_refuses_a_write_and_leaves_the_file_as_it_is() {
+    let mut volume = None;
+    let files: &[(&str, &str, &[&str])] = &[("db.yaml", "password: old\n", &[])];
+    let server = TestServer::start_on(files, |path| {
+        volume = Volume::mount(path, 1);
+        volume.as_ref().map(drop)
+    });
+    let (Some(server), Some(volume)) = (server, volume) else {
+        return;
+    };
+    let before = fs::read(server.file("db.yaml")).unwrap();
+    volume.fill(1);
+    let reply = server.set("db", "password", "new");
+    assert_eq!(reply.status, 503, "{}", message(&reply));
+    assert!(message(&reply).contains("directory is full"), "{}", message(&reply));
+    let new = json!({"title": "mail", "category": "LOGIN", "fields": [{"label": "pin", "value": "0123"}]});
+    let path = format!("/v1/vaults/{}/items", server.vault);
+    let refused = server.pair.ask(&server.token, "POST", &path, &new.to_string()).unwrap();
+    assert_eq!(refused.status, 503, "{}", message(&refused));
+    assert_eq!(fs::read(server.file("db.yaml")).unwrap(), before);
+    let names: Vec<_> = fs::read_dir(server.file(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(
+        names.iter().all(|name| name == "db.yaml" || name == "ballast"),
+        "{names:?}"
+    );
+    volume.free();
+    assert_eq!(server.set("db", "password", "new").status, 200);
+    assert_eq!(server.decrypted("db.yaml"), "password: new\n");
+}
+
+#[test]
+fn a_file_of_another_user_keeps_its_owner_and_mode() {
+    let Some(server) = TestServer::start(&[("db.yaml", "password: old\n", &[])]) else {
+        return;
+    };
+    let file = server.file("db.yaml");
+    if chown(&file, Some(1234), Some(2345)).is_err() {
+        skipped("this process may not give files away, because it is not root");
+        return;
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(server.set("db", "password", "new").status, 200);
+    let now = fs::metadata(&file).unwrap();
+    assert_eq!((now.uid(), now.gid(), now.mode() & 0o7777), (1234, 2345, 0o640));
+    assert_eq!(server.decrypted("db.yaml"), "password: new\n");
 }
 
 fn replace(path: &Path, bytes: &[u8]) {
