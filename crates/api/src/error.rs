@@ -126,6 +126,7 @@ impl From<CommandRefusal> for ApiError {
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::ReadOnly => StatusCode::FORBIDDEN,
             FailureKind::Exists | FailureKind::Conflict | FailureKind::Ephemeral => StatusCode::CONFLICT,
+            FailureKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             FailureKind::Standby | FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

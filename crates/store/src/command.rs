@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sidevault_model::{ApiRequest, Dependency, FileId, Item, ItemId, ItemInput, VaultId};
+use sidevault_model::{ApiRequest, Dependency, FileId, IfMatch, Item, ItemId, ItemInput, VaultId};
 
 pub use sidevault_model::patch::Operation as PatchOperation;
 
@@ -48,6 +48,9 @@ pub enum Command {
         item: ItemId,
         /// The request's body.
         input: ItemInput,
+        /// The versions that may be changed.
+        #[serde(default, skip_serializing_if = "IfMatch::is_none")]
+        if_match: IfMatch,
         /// The item's `lastEditedBy`.
         by: String,
     },
@@ -59,6 +62,9 @@ pub enum Command {
         item: ItemId,
         /// The operations, in the order in which the client sent them.
         operations: Vec<PatchOperation>,
+        /// The versions that may be changed.
+        #[serde(default, skip_serializing_if = "IfMatch::is_none")]
+        if_match: IfMatch,
         /// The item's `lastEditedBy`.
         by: String,
     },
@@ -68,6 +74,9 @@ pub enum Command {
         vault: VaultId,
         /// The item.
         item: ItemId,
+        /// The versions that may be deleted.
+        #[serde(default, skip_serializing_if = "IfMatch::is_none")]
+        if_match: IfMatch,
         /// Who deletes it, as `lastEditedBy` would name them.
         #[serde(default)]
         by: String,
@@ -215,6 +224,8 @@ pub enum FailureKind {
     Exists,
     /// What is to be changed is not what the client saw.
     Conflict,
+    /// The item is none of the versions that the request allows.
+    PreconditionFailed,
     /// The data directory is lost with the Pod, and the caller has not allowed that.
     Ephemeral,
     /// Another sync process leads. The command was not looked at.

@@ -6,7 +6,7 @@ mod import;
 use rand::rngs::ThreadRng;
 use serde_json::value::RawValue;
 
-use sidevault_model::{Edit, Invalid, Item, ItemId, Timestamp, VaultId};
+use sidevault_model::{Edit, IfMatch, Invalid, Item, ItemId, Timestamp, VaultId};
 use sidevault_store::{
     Batch, Command, CommandAnswer, CommandRefusal, FailureKind, LOCAL_SOURCE, StoreError, VaultInfo,
 };
@@ -48,6 +48,12 @@ impl From<StoreError> for CommandError {
     }
 }
 
+impl From<CommandRefusal> for CommandError {
+    fn from(refusal: CommandRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl From<Invalid> for CommandError {
     fn from(invalid: Invalid) -> Self {
         refuse(FailureKind::Invalid, invalid.to_string())
@@ -72,8 +78,15 @@ async fn try_command(
             batch.insert_item(&item, None).await?;
             answer_item(&item)
         }
-        Command::ReplaceItem { vault, item, input, by } => {
+        Command::ReplaceItem {
+            vault,
+            item,
+            input,
+            if_match,
+            by,
+        } => {
             let old = existing_item(batch, context, *vault, *item).await?;
+            require_match(&old, if_match)?;
             let new = old.replace(input.clone(), &mut edit(now, by, &mut rand::rng()))?;
             update(batch, &old, new).await
         }
@@ -81,17 +94,22 @@ async fn try_command(
             vault,
             item,
             operations,
+            if_match,
             by,
         } => {
             let old = existing_item(batch, context, *vault, *item).await?;
+            require_match(&old, if_match)?;
             let patched = old.patch(operations, &mut edit(now, by, &mut rand::rng()))?;
             match patched {
                 Some(new) => update(batch, &old, new).await,
                 None => answer_item(&old),
             }
         }
-        Command::DeleteItem { vault, item, .. } => {
+        Command::DeleteItem {
+            vault, item, if_match, ..
+        } => {
             let old = existing_item(batch, context, *vault, *item).await?;
+            require_match(&old, if_match)?;
             batch.delete_item(&old).await?;
             Ok(CommandAnswer::Done)
         }
@@ -224,6 +242,18 @@ async fn existing_item(
         Some(item) => Ok(item),
         None => Err(refuse(FailureKind::NotFound, format!("item {item} not found"))),
     }
+}
+
+/// Checks that the item is a version that the client allows to change.
+pub(crate) fn require_match(item: &Item, if_match: &IfMatch) -> Result<(), CommandRefusal> {
+    if if_match.allows(item) {
+        return Ok(());
+    }
+    let message = format!(
+        "the item has version {} by now, which is not one that If-Match names (conflict): read the item again. Nothing was changed",
+        item.version
+    );
+    Err(CommandRefusal::new(FailureKind::PreconditionFailed, message))
 }
 
 async fn update(batch: &mut Batch<'_>, old: &Item, mut new: Item) -> Result<CommandAnswer, CommandError> {

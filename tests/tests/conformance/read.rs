@@ -120,3 +120,48 @@ fn a_known_version_is_not_sent_again() {
     assert_eq!((changed.status, &changed.json()["version"]), (200, &json!(2)));
     assert_ne!(changed.header("etag"), Some(first.as_str()));
 }
+
+/// Connect has no conditional writes.
+#[test]
+fn a_write_with_if_match_changes_only_the_version_that_it_names() {
+    let server = server();
+    let path = server.path(&server.made(&login("conditional")));
+    let write = |method: &str, tag: &str, body: Option<Value>| {
+        let request = Request::new(method, &path)
+            .bearer(&server.token)
+            .header("If-Match", tag);
+        raw(
+            &server,
+            match body {
+                Some(body) => request.body(body.to_string()),
+                None => request,
+            },
+        )
+    };
+    let outlined = || {
+        server
+            .get(&format!("{path}/outline"))
+            .header("etag")
+            .unwrap()
+            .to_owned()
+    };
+    let first = server.get(&path).header("etag").unwrap().to_owned();
+    assert_eq!(outlined(), first);
+    assert_eq!(write("PUT", &first, Some(login("conditional"))).status, 200);
+    let second = outlined();
+    assert_ne!(second, first);
+    let title = json!([{ "op": "replace", "path": "/title", "value": "changed" }]);
+    for (method, body) in [
+        ("PUT", Some(login("old"))),
+        ("PATCH", Some(title.clone())),
+        ("DELETE", None),
+    ] {
+        let refused = write(method, &first, body);
+        assert_eq!(refused.status, 412, "{method}: {}", refused.text());
+        assert!(refused.text().contains("version 2"), "{}", refused.text());
+    }
+    assert_eq!(outlined(), second);
+    assert_eq!(write("PATCH", &second, Some(title)).status, 200);
+    assert_eq!(write("DELETE", &format!("{first}, {}", outlined()), None).status, 204);
+    assert_eq!(write("DELETE", "*", None).status, 404);
+}

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sidevault_model::activity::Action;
 use sidevault_model::error::SEVERAL_ITEMS;
 use sidevault_model::filter::{Attributes, Filter, Subject};
-use sidevault_model::{Category, Item, ItemId, ItemInput, State, Timestamp, VaultId, patch, totp};
+use sidevault_model::{Category, IfMatch, Item, ItemId, ItemInput, State, Timestamp, VaultId, entity_tag, patch, totp};
 use sidevault_store::{Command, CommandAnswer, StoredItem, Summary, VaultEntry};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
@@ -203,7 +203,7 @@ pub(super) async fn show(
         let now = Timestamp::now();
         return Ok(json(totp::insert_codes(found.json(), now)));
     }
-    let tag = entity_tag(&found);
+    let tag = tag_of(&found);
     let mut response = if is_known(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -215,10 +215,14 @@ pub(super) async fn show(
     Ok(response)
 }
 
-/// An entity tag of version and time. The version alone is not enough: a store that is built again from its source counts from
-/// 1 again.
-fn entity_tag(item: &StoredItem) -> String {
-    format!("\"{}-{:x}\"", item.version, item.updated_at.as_millis())
+/// The entity tag of a stored item.
+pub(super) fn tag_of(item: &StoredItem) -> String {
+    entity_tag(item.version, item.updated_at)
+}
+
+/// The versions that a write may change.
+fn if_match(headers: &HeaderMap) -> IfMatch {
+    IfMatch::of(headers.get_all(header::IF_MATCH).iter().map(HeaderValue::as_bytes))
 }
 
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
@@ -309,6 +313,7 @@ pub(super) async fn create(
 pub(super) async fn replace(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
+    headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.writable(&vault, Action::Update).await?;
@@ -320,6 +325,7 @@ pub(super) async fn replace(
         vault,
         item,
         input,
+        if_match: if_match(&headers),
         by: caller.editor(),
     };
     write(&caller, &entry, Action::Update, command, permit).await
@@ -328,6 +334,7 @@ pub(super) async fn replace(
 pub(super) async fn patch(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
+    headers: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     let entry = caller.editable(&vault).await?;
@@ -344,6 +351,7 @@ pub(super) async fn patch(
         vault,
         item,
         operations,
+        if_match: if_match(&headers),
         by: caller.editor(),
     };
     write(&caller, &entry, Action::Update, command, permit).await
@@ -352,6 +360,7 @@ pub(super) async fn patch(
 pub(super) async fn delete(
     mut caller: Caller,
     Path((vault, item)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let entry = caller.writable(&vault, Action::Delete).await?;
     let vault = entry.vault.id;
@@ -359,6 +368,7 @@ pub(super) async fn delete(
     let command = Command::DeleteItem {
         vault,
         item,
+        if_match: if_match(&headers),
         by: caller.editor(),
     };
     caller.command(Action::Delete, vault, &command).await?;

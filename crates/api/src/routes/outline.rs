@@ -3,7 +3,7 @@
 //! The activity log has such a request as a read of the vault. So a record of a read of an item means that values were sent.
 
 use axum::response::Response;
-use http::Uri;
+use http::{HeaderValue, Uri, header};
 use sidevault_model::activity::Action;
 use sidevault_model::{Item, VaultId};
 use sidevault_store::StoredItem;
@@ -14,7 +14,7 @@ use crate::outline::{Differences, Outline};
 use crate::request_body::large_body_permit;
 use crate::responses::json;
 
-use super::items::{item_id, read, version_of};
+use super::items::{item_id, read, tag_of, version_of};
 use super::path::Path;
 use super::query::query;
 
@@ -33,7 +33,12 @@ pub(super) async fn one(
     let bytes = found.json().len() as u64;
     // A parsed item needs more memory than its JSON.
     let _permit = large_body_permit(&caller.api, Some(bytes)).await?;
-    answer(&caller, vault, &Outline::of(&parsed(&found)?))
+    let mut response = answer(&caller, vault, &Outline::of(&parsed(&found)?))?;
+    // An item with a one-time password has no entity tag itself, because its code changes. Its outline has one for `If-Match`.
+    if let Ok(tag) = HeaderValue::try_from(tag_of(&found)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
 }
 
 /// How a version differs from the one that `?with=N` names.

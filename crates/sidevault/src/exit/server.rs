@@ -80,7 +80,9 @@ impl From<CommandRefusal> for Failure {
             FailureKind::Invalid => Self::Usage(refusal.message),
             FailureKind::NotFound => Self::NotFound(refusal.message),
             FailureKind::ReadOnly => Self::Denied(refusal.message),
-            FailureKind::Exists | FailureKind::Conflict => Self::Conflict(refusal.message),
+            FailureKind::Exists | FailureKind::Conflict | FailureKind::PreconditionFailed => {
+                Self::Conflict(refusal.message)
+            }
             FailureKind::Ephemeral => Self::Config(refusal.message),
             FailureKind::Standby | FailureKind::Unavailable => Self::Unreachable(refusal.message),
             FailureKind::Internal => Self::Failed(refusal.message),

@@ -19,7 +19,7 @@ use super::WriteRequest;
 use super::file::{Edited, HeldFile, ItemOfFile};
 use super::new_file::NewFile;
 use super::refusal::{FileError, WriteError, refuse};
-use crate::execute::item_answer;
+use crate::execute::{item_answer, require_match};
 use crate::git::{FileChange, Published, Publisher};
 use crate::queue::{JobError, QueueClosed};
 
@@ -81,8 +81,15 @@ impl DirectoryScanner {
             deadline,
         };
         match command {
-            Command::ReplaceItem { vault, item, input, by } => {
+            Command::ReplaceItem {
+                vault,
+                item,
+                input,
+                if_match,
+                by,
+            } => {
                 let held = self.hold(vault, item).await?;
+                require_match(&held.item, &if_match)?;
                 held.require_unchanged()?;
                 if let Some(seen) = input.version {
                     self.require_version(&held, seen, &by)?;
@@ -94,10 +101,12 @@ impl DirectoryScanner {
                 vault,
                 item,
                 operations,
+                if_match,
                 by,
             } => {
                 // The operations name what they change, so they apply to the file as it is now.
                 let held = self.hold(vault, item).await?;
+                require_match(&held.item, &if_match)?;
                 let patched = held.item.patch(&operations, &mut edit(&by, &mut rand::rng()))?;
                 match patched {
                     Some(wanted) => self.change(held, wanted, asked("Change", &by)).await,
@@ -121,8 +130,14 @@ impl DirectoryScanner {
                 wanted.category = held.item.category;
                 self.change(held, wanted, asked("Restore", &by)).await
             }
-            Command::DeleteItem { vault, item, by } => {
+            Command::DeleteItem {
+                vault,
+                item,
+                if_match,
+                by,
+            } => {
                 let held = self.hold(vault, item).await?;
+                require_match(&held.item, &if_match)?;
                 held.require_unchanged()?;
                 self.delete(held, asked("Remove", &by)).await
             }

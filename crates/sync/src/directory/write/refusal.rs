@@ -22,6 +22,12 @@ pub(super) fn refuse(kind: FailureKind, message: impl Into<String>) -> WriteErro
     WriteError::Refused(CommandRefusal::new(kind, message))
 }
 
+impl From<CommandRefusal> for WriteError {
+    fn from(refusal: CommandRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl From<QueueClosed> for WriteError {
     fn from(closed: QueueClosed) -> Self {
         Self::Closed(closed)
