@@ -17,6 +17,7 @@ use crate::activity::Recorder;
 use crate::error::ApiError;
 use crate::event_streams::EventStreams;
 use crate::feed::Feed;
+use crate::history::History;
 use crate::limits;
 use crate::link::SyncLink;
 use crate::metrics::Metrics;
@@ -32,6 +33,9 @@ const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the api checks for commits that sync did not announce.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the history takes in how the sources do.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The api's configuration.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Api {
     pub(crate) link: Arc<SyncLink>,
     pub(crate) activity: Recorder,
     pub(crate) metrics: Metrics,
+    /// For the plots of the page. None without the page.
+    pub(crate) history: Option<History>,
     /// The one-time code with which the page gets a token.
     pub(crate) invitation: Invitation,
     pub(crate) event_streams: Arc<EventStreams>,
@@ -92,6 +98,7 @@ impl Api {
             link,
             activity: Recorder::default(),
             metrics: Metrics::default(),
+            history: config.page.then(History::default),
             invitation: Invitation::default(),
             event_streams: EventStreams::new(limits::MAX_EVENT_STREAMS),
             feed: Feed::default(),
@@ -122,7 +129,7 @@ impl Api {
                 };
                 // Sending the sequence makes event streams check their token again.
                 let listed = self.revoked.follow(|| self.sequence.send_modify(|_| {}));
-                tokio::join!(stored, listed);
+                tokio::join!(stored, listed, self.sample());
             })
             .await;
         // Requests in progress still read the store and add to the activity log.
@@ -134,6 +141,16 @@ impl Api {
         self.activity.flush(&self.link, &self.metrics).await;
         if let Some(store) = self.store.get() {
             store.close().await;
+        }
+    }
+
+    /// Takes in how the sources do, for the plots of the page.
+    async fn sample(&self) {
+        let Some(history) = &self.history else { return };
+        let mut interval = tokio::time::interval(SAMPLE_INTERVAL);
+        loop {
+            interval.tick().await;
+            history.sources(&self.link.sources(), Timestamp::now());
         }
     }
 

@@ -12,6 +12,7 @@ mod drain_on_drop;
 mod error;
 mod event_streams;
 mod feed;
+mod history;
 mod limits;
 mod link;
 mod metrics;

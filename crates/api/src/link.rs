@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sidevault_bus::Connection;
 use sidevault_bus::peer::{self, CallError, Incoming, Peer};
-use sidevault_model::{Dependency, DependencyStatus};
+use sidevault_model::{Dependency, DependencyStatus, SourceProgress};
 use sidevault_store::{Command, CommandAnswer, CommandMessage, FailureKind, Notice, decoding_fault};
 use tokio::sync::{mpsc, watch};
 
@@ -23,6 +23,8 @@ pub struct SyncLink {
     peers: Mutex<Vec<SyncPeer>>,
     /// What a sync last sent for `/health`. It counts while no sync leads.
     last_health: Mutex<Option<Vec<Dependency>>>,
+    /// How often the sources were read, as a sync last sent it.
+    sources: Mutex<Vec<SourceProgress>>,
     /// The number of the newest change that sync announced.
     changed: watch::Sender<i64>,
     /// Whether sync has read each of its sources once.
@@ -51,6 +53,7 @@ impl Default for SyncLink {
         Self {
             peers: Mutex::default(),
             last_health: Mutex::default(),
+            sources: Mutex::default(),
             changed: watch::Sender::new(0),
             initial_sync_done: watch::Sender::new(false),
             is_stopping: AtomicBool::new(false),
@@ -101,6 +104,7 @@ impl SyncLink {
                         self.changed.send_modify(|_| {});
                     }
                 }
+                Ok(Notice::Sources(sources)) => *self.sources.lock() = sources,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(
@@ -175,6 +179,11 @@ impl SyncLink {
             leading.find_map(|known| known.health.clone())
         };
         leaders.or_else(|| self.last_health.lock().clone())
+    }
+
+    /// How often the sources were read, as the leader last sent it.
+    pub(crate) fn sources(&self) -> Vec<SourceProgress> {
+        self.sources.lock().clone()
     }
 
     /// Whether sync has read each of its sources once.

@@ -120,6 +120,9 @@ impl LimitedRoutes {
             None
         };
         log(&context, &route, &method, status, took, cause);
+        if let Some(history) = &self.0.api.history {
+            history.answered(&route, status, took);
+        }
         self.0.api.metrics.answered(route, &method, status.as_u16(), took);
         Ok(response)
     }

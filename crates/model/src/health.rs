@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::CONNECT_VERSION;
+use crate::time::Timestamp;
 
 /// A server, and the state of the parts that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,19 @@ impl<'de> Deserialize<'de> for DependencyStatus {
         let known = Self::KNOWN.into_iter().find(|status| status.as_str() == word);
         Ok(known.unwrap_or(Self::Other(word)))
     }
+}
+
+/// How often a source was read since sync has started, for the plots of the page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceProgress {
+    /// The source's name.
+    pub name: String,
+    /// How often the source was read, or its remote was asked.
+    pub reads: u64,
+    /// How often that failed.
+    pub failures: u64,
+    /// When the source was as it is served: when it was last read, or its remote last asked. None before the first time.
+    pub fresh: Option<Timestamp>,
 }
 
 /// A part that a server depends on.

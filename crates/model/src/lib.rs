@@ -45,7 +45,7 @@ pub use error::{CONNECT_VERSION, ErrorBody, Invalid};
 pub use field::{Field, FieldType, PasswordDetails, Purpose};
 pub use file::File;
 pub use filter::{Filter, InvalidFilter};
-pub use health::{Dependency, DependencyStatus, ServerHealth};
+pub use health::{Dependency, DependencyStatus, ServerHealth, SourceProgress};
 pub use ids::{FileId, InvalidId, ItemId, VaultId};
 pub use if_match::{IfMatch, entity_tag};
 pub use input::{Edit, FieldInput, ItemInput, SectionInput, UrlInput};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sidevault_model::{ApiRequest, Dependency, FileId, IfMatch, Item, ItemId, ItemInput, VaultId};
+use sidevault_model::{ApiRequest, Dependency, FileId, IfMatch, Item, ItemId, ItemInput, SourceProgress, VaultId};
 
 pub use sidevault_model::patch::Operation as PatchOperation;
 
@@ -250,6 +250,8 @@ pub enum Notice {
     Changed(i64),
     /// From sync to the api: the state of the store and of the sources, for `/health`.
     Health(Vec<Dependency>),
+    /// From sync to the api: how often the sources were read, for plots.
+    Sources(Vec<SourceProgress>),
 }
 
 #[cfg(test)]

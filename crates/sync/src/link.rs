@@ -1,6 +1,7 @@
 //! Serves a connection of an api or of an administrator's command: carries out its commands, and notifies it of changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sidevault_bus::Connection;
@@ -11,6 +12,9 @@ use tokio::sync::{mpsc, watch};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::status::Status;
+
+/// How often the api is told how often the sources were read.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What every connection is served with.
 #[derive(Clone)]
@@ -73,6 +77,8 @@ impl LinkServer {
     /// one of them changes.
     async fn notify_of_changes(mut self, peer: Peer) {
         let mut health = self.status.subscribe();
+        let mut progress = Vec::new();
+        let mut plots = tokio::time::interval(PROGRESS_INTERVAL);
         self.leading.mark_changed();
         loop {
             let notice = tokio::select! {
@@ -95,6 +101,14 @@ impl LinkServer {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
+                _ = plots.tick() => {
+                    let now = self.status.progress();
+                    if now == progress || self.leading.borrow().is_none() {
+                        continue;
+                    }
+                    progress.clone_from(&now);
+                    Notice::Sources(now)
+                }
             };
             if peer.notify(encode(&notice)).await.is_err() {
                 return;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sidevault_model::{Commit, Dependency, DependencyStatus, Timestamp};
+use sidevault_model::{Commit, Dependency, DependencyStatus, SourceProgress, Timestamp};
 use sidevault_store::{Database, Resealing};
 use tokio::sync::watch;
 
@@ -215,6 +215,7 @@ pub struct Status {
     sources: Mutex<BTreeMap<String, SourceState>>,
     /// The repositories of sources that have one.
     remotes: Mutex<BTreeMap<String, RemoteState>>,
+    progress: Mutex<BTreeMap<String, SourceProgress>>,
     writer: Mutex<WriterState>,
     /// None if sync makes no backups.
     backup: Mutex<Option<BackupState>>,
@@ -239,6 +240,7 @@ impl Status {
         Self {
             sources: Mutex::default(),
             remotes: Mutex::default(),
+            progress: Mutex::default(),
             writer: Mutex::new(WriterState::Good),
             backup: Mutex::default(),
             shipping: Mutex::default(),
@@ -263,6 +265,11 @@ impl Status {
     /// Sets a source's state. A change is logged and published.
     pub(crate) fn source(&self, name: &str, state: SourceState) {
         self.metrics.source(name, &state);
+        match state {
+            SourceState::Starting => {}
+            SourceState::Read { .. } => self.count(name, Ok(Timestamp::now())),
+            SourceState::Failed(_) => self.count(name, Err(())),
+        }
         let mut sources = self.sources.lock();
         if sources.get(name) == Some(&state) {
             return;
@@ -296,9 +303,47 @@ impl Status {
         self.changed.send_replace(());
     }
 
+    /// Counts a read of a source or an answer of its remote, with its time, or a failure.
+    fn count(&self, name: &str, result: Result<Timestamp, ()>) {
+        let mut progress = self.progress.lock();
+        let known = progress.entry(name.to_owned()).or_insert_with(|| SourceProgress {
+            name: name.to_owned(),
+            reads: 0,
+            failures: 0,
+            fresh: None,
+        });
+        match result {
+            Ok(at) => {
+                known.reads += 1;
+                known.fresh = Some(at);
+            }
+            Err(()) => known.failures += 1,
+        }
+    }
+
+    /// How often the sources were read.
+    pub(crate) fn progress(&self) -> Vec<SourceProgress> {
+        let remotes = self.remotes.lock();
+        let progress = self.progress.lock();
+        let progress = progress.values().map(|known| match remotes.get(&known.name) {
+            // The tree is read from time to time, whether or not the remote can be asked.
+            Some(remote) => SourceProgress {
+                fresh: remote.checked,
+                ..known.clone()
+            },
+            None => known.clone(),
+        });
+        progress.collect()
+    }
+
     /// Sets what is known of a source's repository.
     #[cfg(feature = "git")]
     pub(crate) fn remote(&self, name: &str, state: RemoteState) {
+        match (&state.error, state.checked) {
+            (Some(_), _) => self.count(name, Err(())),
+            (None, Some(at)) => self.count(name, Ok(at)),
+            (None, None) => {}
+        }
         self.remotes.lock().insert(name.to_owned(), state);
         self.changed.send_replace(());
     }

@@ -4,6 +4,7 @@ mod activity;
 pub(crate) mod conditional;
 mod events;
 mod files;
+mod history;
 mod items;
 mod outline;
 mod path;
@@ -37,6 +38,7 @@ use crate::route::{ITEM, ITEMS};
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let page = if api.config.page {
         page::router()
+            .route("/v1/history", get(history::show))
             .route("/v1/tokens", get(tokens::list))
             .route("/v1/tokens/self", get(tokens::own))
             .route("/v1/tokens/{jti}", delete(tokens::revoke))
