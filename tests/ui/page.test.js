@@ -4,10 +4,9 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { after, before, test } = require("node:test");
-const { browser, pair, quickstart, stopAll, until, watched } = require("./server.js");
+const { browser, pair, quickstart, signedIn, stopAll, until, watched } = require("./server.js");
 const hostile = require("./hostile.js");
 
-const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const SECRET = "s3cr3t-before-7Qx", NEWER = "s3cr3t-after-9Zk";
 const ITEMS = Number(process.env.SIDEVAULT_PAGE_ITEMS ?? 1000);
 let chrome, server, item, files;
@@ -43,15 +42,7 @@ after(async () => {
 });
 
 /** A page that is signed in with the server's token. */
-async function opened(options = {}, token = server.token, hash = "") {
-  const context = await chrome.newContext(options);
-  const page = await watched(context, server.url);
-  await page.goto(`${server.url}/ui${hash}`);
-  await page.getByLabel("Token", { exact: true }).fill(token);
-  await page.getByRole("button", { name: "Open" }).click();
-  await page.getByRole("navigation").waitFor();
-  return page;
-}
+const opened = (options, token, hash) => signedIn(chrome, server.url, options, token ?? server.token, hash);
 
 async function atItem(page) {
   await page.evaluate(([vault, id]) => { location.hash = `#/vaults/${vault}/items/${id}`; }, [item.vault.id, item.id]);
@@ -79,7 +70,8 @@ test("the address that quickstart prints opens the page once, and the code is no
   const bytes = await page.evaluate(() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
     .filter((entry) => new URL(entry.name).pathname.startsWith("/ui")).map((entry) => [entry.encodedBodySize, entry.decodedBodySize]));
   assert.ok(bytes.reduce((sum, [, size]) => sum + size, 0) <= 150_000, JSON.stringify(bytes));
-  assert.ok(bytes.reduce((sum, [size]) => sum + size, 0) <= 40_000, JSON.stringify(bytes));
+  // Files that do not come from the server are not compressed.
+  if (!process.env.SIDEVAULT_PAGE_FILES) assert.ok(bytes.reduce((sum, [size]) => sum + size, 0) <= 40_000, JSON.stringify(bytes));
   assert.ok(page.requests.length <= 20, page.requests.join("\n"));
   // Reloading forgets the token. The code works only once, in another tab, too.
   await page.reload();
@@ -198,10 +190,161 @@ test("versions are compared by label, and an older one is restored", async () =>
 test("a token that may only read sees no restore, and the vaults of others are not there", async () => {
   const page = await opened({}, server.makeToken("reader", "--vault", "apps=read"));
   await atItem(page);
-  assert.equal(await page.getByRole("button", { name: /Restore/ }).count(), 0);
-  await page.getByRole("link", { name: "Vaults" }).click();
+  assert.equal(await page.getByRole("button", { name: /Restore|Edit|Delete/ }).count(), 0);
+  await page.evaluate((vault) => { location.hash = `#/vaults/${vault}`; }, item.vault.id);
+  await page.getByText("orders-database").waitFor();
+  assert.equal(await page.getByRole("link", { name: "New item" }).count(), 0);
+  await page.getByRole("link", { name: "Vaults", exact: true }).click();
   await page.getByRole("link", { name: "apps" }).waitFor();
   assert.equal(await page.locator(".card").count(), 1);
+  // Nor does one that may write see them in a vault that a source makes.
+  const writer = await opened();
+  await writer.evaluate((vault) => { location.hash = `#/vaults/${vault}`; }, server.vaults.find((vault) => vault.name === "platform").id);
+  await writer.getByText("grafana", { exact: true }).click();
+  await writer.getByRole("heading", { name: "Versions" }).waitFor();
+  assert.equal(await writer.getByRole("button", { name: /Restore|Edit|Delete/ }).count(), 0);
+  await Promise.all([page.context().close(), writer.context().close()]);
+});
+
+/** The item with this title, with its values. */
+async function stored(title) {
+  const list = await (await server.client("GET", `/v1/vaults/${item.vault.id}/items?filter=${encodeURIComponent(`title eq "${title}"`)}`)).json();
+  return list.length ? (await server.client("GET", `/v1/vaults/${item.vault.id}/items/${list[0].id}`)).json() : null;
+}
+
+const field = (page, legend) => page.getByRole("group", { name: legend, exact: true });
+
+test("an item is made with the keyboard alone, with a password by a recipe", async () => {
+  const page = await opened();
+  await page.getByRole("link", { name: "Vaults" }).press("Enter");
+  await page.getByRole("link", { name: "apps" }).press("Enter");
+  await page.getByRole("link", { name: "New item" }).press("Enter");
+  await page.getByLabel("Title").waitFor();
+  await page.waitForFunction(() => document.activeElement?.matches("main input"));
+  await page.keyboard.type("made-on-the-page");
+  await page.getByLabel("Category").press("P");
+  assert.equal(await page.getByLabel("Category").inputValue(), "PASSWORD");
+  await page.getByLabel("Category").selectOption("LOGIN");
+  await page.getByLabel("Tags").focus();
+  await page.keyboard.type("one\ntwo words");
+  await field(page, "username").getByLabel("Value", { exact: true }).focus();
+  await page.keyboard.type("somebody");
+  const generate = field(page, "password").getByLabel(/The server generates/);
+  await generate.press("Space");
+  await field(page, "password").getByLabel("Length").fill("21");
+  for (const set of ["Letters", "Symbols"]) await field(page, "password").getByLabel(set).press("Space");
+  await field(page, "password").getByLabel("Without these characters").fill("01");
+  await page.getByRole("button", { name: "Add a field" }).press("Enter");
+  await page.keyboard.type("note");
+  await field(page, "note").getByLabel("Section").fill("More");
+  await field(page, "note").getByLabel("Value", { exact: true }).fill("first line\nsecond line");
+  await page.getByRole("button", { name: "Create" }).press("Enter");
+  await page.getByRole("heading", { name: "made-on-the-page" }).waitFor();
+  const made = await stored("made-on-the-page");
+  const value = (label) => made.fields.find((one) => one.label === label).value;
+  assert.deepEqual([made.category, made.tags, value("username"), value("note")], ["LOGIN", ["one", "two words"], "somebody", "first line\nsecond line"]);
+  assert.match(value("password"), /^[2-9]{21}$/);
+  assert.equal(made.sections.find((section) => section.label === "More").id, made.fields.find((one) => one.label === "note").section.id);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
+test("an edit is one recorded read, keeps what it does not touch, and asks before it is thrown away", async () => {
+  const value = "line one\r\nline two\r\n", seed = "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&issuer=x";
+  const made = await server.create("apps", { title: "to-edit", category: "DATABASE", favorite: true, tags: ["a,b"], vault: { id: item.vault.id },
+    urls: [{ href: "https://one.example", label: "first", primary: true }], sections: [{ id: "s1", label: "Place" }],
+    fields: [{ id: "u", label: "user", type: "STRING", purpose: "USERNAME", value: "me" }, { id: "k", label: "key", type: "CONCEALED", value, section: { id: "s1" } },
+      { id: "o", label: "code", type: "OTP", value: seed }, { id: "g", label: "going", type: "STRING", value: "x" }] });
+  const page = await opened();
+  await page.evaluate(([vault, id]) => { location.hash = `#/vaults/${vault}/items/${id}`; }, [item.vault.id, made.id]);
+  await page.getByRole("heading", { name: "to-edit" }).waitFor();
+  const recorded = async () => (await (await server.client("GET", "/v1/activity?limit=1000")).json()).filter((r) => r.resource.item?.id === made.id && r.action === "READ").length;
+  assert.equal(await recorded(), 0);
+  assert.ok(!(await page.content()).includes("line one"));
+  await page.getByRole("button", { name: "Edit" }).press("Enter");
+  await page.getByLabel("Title").waitFor();
+  assert.ok(await page.evaluate(() => document.activeElement.matches("input")));
+  await until(async () => (await recorded()) === 1, "the record of the read");
+  const key = field(page, "key").getByLabel("Value", { exact: true });
+  assert.ok(await key.evaluate((box) => box.matches(".masked")));
+  await page.getByRole("button", { name: "Show the value of key" }).press("Space");
+  assert.ok(!(await key.evaluate((box) => box.matches(".masked"))));
+  await field(page, "user").getByLabel("Value", { exact: true }).fill("someone else");
+  await page.getByRole("link", { name: "Activity" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Keep editing" }).click();
+  assert.equal(await field(page, "user").getByLabel("Value", { exact: true }).inputValue(), "someone else");
+  await page.getByRole("button", { name: "Remove going" }).click();
+  assert.ok(await field(page, "code").getByLabel("Label").evaluate((box) => box === document.activeElement));
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("version 2", { exact: true }).first().waitFor();
+  const now = await stored("to-edit");
+  assert.deepEqual(now.fields.map((one) => [one.label, one.type, one.purpose, one.value, one.section?.id]),
+    [["user", "STRING", "USERNAME", "someone else", undefined], ["key", "CONCEALED", undefined, value, "s1"], ["code", "OTP", undefined, seed, undefined]]);
+  assert.deepEqual([now.favorite, now.tags, now.urls], [true, ["a,b"], made.urls]);
+  assert.ok(!(await page.content()).includes("line one"), "the values are gone after the edit");
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
+test("a save of another version is named, and neither change is lost", async () => {
+  const body = (first, second, title = "contested") => ({ title, category: "DATABASE", vault: { id: item.vault.id },
+    fields: [{ id: "one", label: "one", type: "STRING", value: first }, { id: "two", label: "two", type: "CONCEALED", value: second }] });
+  const made = await server.create("apps", body("a", "b"));
+  const url = `/v1/vaults/${item.vault.id}/items/${made.id}`;
+  const page = await opened();
+  const edit = async () => {
+    await page.getByRole("button", { name: "Edit" }).click();
+    await field(page, "one").getByLabel("Value", { exact: true }).fill("mine");
+  };
+  await page.evaluate((hash) => { location.hash = hash; }, `#/vaults/${item.vault.id}/items/${made.id}`);
+  await edit();
+  // The server's events are late, so that only the save meets the other version.
+  await server.client("PUT", url, { ...body("a", "theirs"), id: made.id });
+  await page.getByRole("button", { name: "Save", exact: true }).click();
+  const problem = page.locator(".problem");
+  await problem.getByText("Version 2 was saved meanwhile").waitFor();
+  assert.match(await problem.textContent(), /by the token .*two \(changed\)/s);
+  assert.equal(await field(page, "one").getByLabel("Value", { exact: true }).inputValue(), "mine");
+  assert.equal((await stored("contested")).version, 2);
+  await problem.getByRole("button", { name: "Save mine on top" }).click();
+  await page.getByText("version 3", { exact: true }).first().waitFor();
+  assert.deepEqual((await stored("contested")).fields.map((one) => one.value), ["mine", "b"]);
+  const second = await (await server.client("GET", `${url}?version=2`)).json();
+  assert.equal(second.fields[1].value, "theirs");
+  // A form that is only open says so by itself.
+  await edit();
+  await server.client("PUT", url, { ...body("a", "again"), id: made.id });
+  await problem.getByText("Version 4 was saved meanwhile").waitFor();
+  await problem.getByRole("button", { name: "Discard mine, show version 4" }).click();
+  await page.getByText("version 4", { exact: true }).first().waitFor();
+  await edit();
+  await server.client("DELETE", url);
+  await page.getByRole("button", { name: "Save", exact: true }).click();
+  await problem.getByRole("button", { name: "Save as a new item" }).click();
+  await page.getByRole("heading", { name: "contested" }).waitFor();
+  await until(async () => (await stored("contested"))?.fields[0].value === "mine", "the new item");
+  // The browser itself notes the refused writes in its console.
+  assert.deepEqual(page.faults.filter((fault) => !/status of (412|404)/.test(fault)), []);
+  await page.context().close();
+});
+
+test("an item is deleted only when its title is typed", async () => {
+  await server.create("apps", { title: "to  delete <b>", category: "LOGIN", vault: { id: item.vault.id }, fields: [{ label: "<img src=x onerror=alert(1)>\u202e", value: "v" }] });
+  const { id } = await stored("to  delete <b>");
+  const page = await opened();
+  await page.evaluate((hash) => { location.hash = hash; }, `#/vaults/${item.vault.id}/items/${id}`);
+  await page.getByRole("button", { name: "Edit" }).click();
+  await field(page, "<img src=x onerror=alert(1)>‹U+202E›").waitFor();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  const sure = page.getByRole("dialog").getByRole("button", { name: "Delete" });
+  await page.getByRole("dialog").getByRole("textbox").fill("to delete");
+  assert.ok(await sure.isDisabled());
+  await page.getByRole("dialog").getByRole("textbox").fill("to delete <b>");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Search titles and tags").waitFor();
+  await until(async () => !(await stored("to  delete <b>")), "the deletion");
+  assert.deepEqual(page.faults, []);
   await page.context().close();
 });
 
@@ -264,7 +407,7 @@ test("a change appears in two tabs by itself, and activity follows", async () =>
   await server.create("apps", { title: "made-meanwhile", category: "PASSWORD", vault: { id: item.vault.id }, fields: [] });
   await list.getByText("made-meanwhile").waitFor();
   await activity.getByRole("cell", { name: "Create" }).first().waitFor();
-  await activity.getByLabel("Request").selectOption("DELETE");
+  await activity.getByLabel("Token or client has").fill("nobody of this name");
   await activity.getByText("No recorded request matches.").waitFor();
   assert.deepEqual([...list.faults, ...activity.faults], []);
   await Promise.all([list.context().close(), activity.context().close()]);
@@ -281,7 +424,7 @@ test("hostile titles, labels and tags are text", async () => {
   }
   const page = await opened({ viewport: { width: 1200, height: 6000 } });
   await page.evaluate((id) => { location.hash = `#/vaults/${id}`; }, vault.id);
-  await page.getByText(`${hostile.length} items`).first().waitFor();
+  await page.locator(".count").getByText(`${hostile.length} items`).waitFor();
   const shown = await page.locator(".row-title").allTextContents();
   assert.equal(shown.length, hostile.length);
   const invisible = /[\u00ad\u200b-\u200f\u2028-\u202e\u2066-\u2069\u3164\ufeff]|[\u{e0000}-\u{e0fff}]/u;
@@ -302,34 +445,31 @@ test("hostile titles, labels and tags are text", async () => {
   await page.context().close();
 });
 
-test("axe finds nothing, in light and dark, on a phone and in 200 % zoom; the page is never wider than the window", async () => {
-  const shots = process.env.SIDEVAULT_SCREENSHOTS;
-  const forms = [["light", 1200, 800, 1], ["dark", 1200, 800, 1], ["light", 390, 844, 2], ["dark", 390, 844, 2], ["light", 640, 400, 2]];
-  for (const [colorScheme, width, height, deviceScaleFactor] of forms) {
-    const page = await opened({ colorScheme, viewport: { width, height }, deviceScaleFactor: shots && width > 1000 ? 1 : deviceScaleFactor, bypassCSP: true });
-    const views = [["sources", "#/sources"], ["vaults", "#/vaults"], ["items", `#/vaults/${item.vault.id}`], ["item", `#/vaults/${item.vault.id}/items/${item.id}`], ["activity", "#/activity"], ["tokens", "#/tokens"]];
-    for (const [name, hash] of views) {
-      await page.evaluate((to) => { location.hash = to; }, hash);
-      await page.locator({ items: ".row", activity: "tbody tr", tokens: "tbody tr", item: ".field", sources: ".card", vaults: ".card" }[name]).first().waitFor();
-      if (name === "item") {
-        await page.getByRole("button", { name: "Compare version 2 with version 1" }).click();
-        await page.locator("#diff tbody tr").first().waitFor();
-      }
-      if (shots) {
-        await page.evaluate(() => scrollTo(0, 0));
-        await page.screenshot({ path: path.join(shots, `${name}-${colorScheme}-${width}.png`) });
-      }
-      await page.evaluate(axeSource);
-      const { violations } = await page.evaluate(() => axe.run());
-      assert.deepEqual(violations.map((v) => [v.id, v.nodes.map((node) => node.html)]), [], `${name} ${colorScheme} ${width}`);
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is wider than ${width}`);
-    }
-    await page.getByRole("button", { name: "Sign out" }).click();
-    await page.evaluate(axeSource);
-    assert.deepEqual((await page.evaluate(() => axe.run())).violations.map((v) => v.id), [], `door ${colorScheme} ${width}`);
-    if (shots) await page.screenshot({ path: path.join(shots, `door-${colorScheme}-${width}.png`) });
-    await page.context().close();
-  }
+test("plots show requests, and only the sources of vaults that the token may read, also as tables", async () => {
+  fs.writeFileSync(path.join(files, "platform", "grafana.yaml"), "username: admin\npassword: changed\n");
+  const history = async (token) => (await server.client("GET", "/v1/history", undefined, token)).json();
+  const all = await until(async () => {
+    const now = await history();
+    return now.sources.some((source) => source.reads.some((count) => count > 0)) && now;
+  }, "a reading of the source");
+  assert.deepEqual(all.sources.map((source) => source.name), ["platform"]);
+  assert.ok(all.requests.count.at(-1) + (all.requests.count.at(-2) ?? 0) > 0);
+  assert.equal(all.sources[0].ageSeconds.length, all.requests.count.length);
+  const less = await history(server.makeToken("apps-only", "--vault", "apps=read"));
+  assert.deepEqual(less.sources, []);
+  assert.ok(!JSON.stringify(await history(server.makeToken("writes-only", "--vault", "platform=write"))).includes("platform"));
+  assert.equal((await fetch(`${server.url}/v1/history`)).status, 401);
+  const page = await opened({}, server.token, "#/history");
+  await page.locator(".source-plots").waitFor();
+  assert.equal(await page.locator("svg.graph").count(), 4);
+  const graph = page.getByRole("img", { name: /^Requests a second: now requests / });
+  assert.match(await graph.locator("path.line-0").getAttribute("d"), /^M[\d. MLh-]+$/);
+  const summary = page.locator("summary").first();
+  await summary.press("Enter");
+  await page.getByRole("region", { name: "Requests a second" }).getByRole("row").nth(1).waitFor();
+  assert.equal(await page.locator("main [style]").count(), 0);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
 });
 
 test("when sync is down, the page says so and goes on; when the api is down, it says that", async () => {

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Opens the page at /ui in Chromium. Arguments go to node, e.g. `run.sh --test-name-pattern=hostile`. With SIDEVAULT_SCREENSHOTS=DIR,
-# writes pictures of the page there. Exit 77: no Node.js or no Chromium here.
+# writes pictures of the page there; SIDEVAULT_PICTURES=update takes the present look as the expected one, and makes the pictures in docs/.
+# SIDEVAULT_PAGE_FILES=crates/api/page takes scripts and styles from there, so that a change needs no build. Exit 77: no Node.js or no Chromium here.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)/target}"
 . "$(dirname "${BASH_SOURCE[0]}")/../clients/suite.sh"
 need_node chromium
 

@@ -79,6 +79,15 @@ const browser = () => chromium.launch({ executablePath: process.env.SIDEVAULT_CH
 
 /** A page that notes what must not happen: dialogs, console messages, errors, requests to other places. */
 async function watched(context, origin) {
+  const { SIDEVAULT_PAGE_FILES: files } = process.env;
+  if (files) {
+    await context.route(/\/ui\/[\w.]+$/, async (route) => {
+      const file = path.join(files, path.basename(new URL(route.request().url()).pathname));
+      if (!fs.existsSync(file)) return route.continue();
+      const response = await route.fetch();
+      return route.fulfill({ status: 200, headers: { ...response.headers(), "content-encoding": "identity" }, body: fs.readFileSync(file) });
+    });
+  }
   const page = await context.newPage();
   page.faults = [];
   page.requests = [];
@@ -92,4 +101,14 @@ async function watched(context, origin) {
   return page;
 }
 
-module.exports = { browser, pair, quickstart, stopAll, until, watched };
+/** A page of this server that is signed in with a token. */
+async function signedIn(chrome, url, options, token, hash = "") {
+  const page = await watched(await chrome.newContext(options), url);
+  await page.goto(`${url}/ui${hash}`);
+  await page.getByLabel("Token", { exact: true }).fill(token);
+  await page.getByRole("button", { name: "Open" }).click();
+  await page.getByRole("navigation").waitFor();
+  return page;
+}
+
+module.exports = { browser, pair, quickstart, signedIn, stopAll, until, watched };

@@ -47,9 +47,9 @@ export async function redeem() {
 }
 
 /** A response, or an error that the views show. */
-export async function request(path, { method = "GET", body, signal } = {}) {
+export async function request(path, { method = "GET", body, headers: more, signal } = {}) {
   let response;
-  const headers = { Authorization: `Bearer ${token}` };
+  const headers = { Authorization: `Bearer ${token}`, ...more };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   try {
     response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal, cache: "no-store", credentials: "omit" });

@@ -1,16 +1,18 @@
 // The frame of the page: signing in, the parts of the page, what the server announces.
 import { follow, get, isSignedIn, on, redeem, signIn, signOut } from "./api.js";
 import { fill, h, name, visible } from "./dom.js";
+import { newItemView } from "./edit.js";
 import { itemView } from "./item.js";
 import { itemsView } from "./items.js";
 import { text } from "./strings.js";
+import { plotsView } from "./plots.js";
 import { activityView, sourcesView, tokensView, vaultsView } from "./views.js";
 
 const page = document.getElementById("page");
 const main = h("main", { id: "main", tabindex: "-1" });
 const alert = h("div", { class: "alert", role: "alert", hidden: true });
 const notice = h("div", { class: "notice", role: "status", hidden: true });
-let own = null, view = null, control = null, timer = null;
+let own = null, view = null, control = null, timer = null, shownHash = "";
 
 const session = {
   /** The vaults, with the rights of the token in them, and the sources they come from. */
@@ -39,25 +41,28 @@ function frame() {
   fill(page, [
     h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, text.skip),
     h("header", {}, h("span", { class: "brand" }, text.name),
-      h("nav", { "aria-label": text.nav }, link("sources", text.sources), link("vaults", text.vaults), link("activity", text.activity), link("tokens", text.tokens)),
+      h("nav", { "aria-label": text.nav }, link("sources", text.sources), link("vaults", text.vaults), link("activity", text.activity), link("history", text.history), link("tokens", text.tokens)),
       h("div", { class: "who" }, name(own.name, { title: text.signedInAs(visible(own.name)) }), h("button", { type: "button", class: "small quiet", onclick: () => leave(text.signedOut) }, text.signOut))),
     notice, alert, main, h("div", { id: "said", class: "heard", "aria-live": "polite" })]);
 }
 
 async function show() {
   if (!own) return;
+  shownHash = location.hash;
   control?.abort();
   clearInterval(timer);
   alert.hidden = true;
   control = new AbortController();
   const { signal } = control;
-  const [part, vaultId, , itemId] = location.hash.replace(/^#\//, "").split("/");
-  const mine = { vaults: vaultsView, activity: activityView, tokens: (s, sig) => tokensView(s, fail, sig) }[part] ?? sourcesView;
+  const [part, vaultId, what, itemId] = location.hash.replace(/^#\//, "").split("/");
+  const mine = { vaults: vaultsView, activity: activityView, history: (s, sig) => plotsView(sig), tokens: (s, sig) => tokensView(s, fail, sig) }[part] ?? sourcesView;
   try {
     if (part === "vaults" && vaultId) {
       const vault = (await session.vaults(signal)).find((known) => known.id === vaultId);
       if (!vault) return void (location.hash = "#/vaults");
-      view = itemId ? itemView(vault, itemId, { write: vault.access === "read,write" && !vault.source }, fail, signal) : itemsView(vault, signal);
+      const write = vault.access === "read,write" && !vault.source;
+      if (itemId) view = itemView(vault, itemId, { write }, fail, signal);
+      else view = what === "new" && write ? newItemView(vault, signal) : itemsView(vault, { write }, signal);
     } else {
       view = mine(session, signal);
     }
@@ -79,7 +84,7 @@ async function show() {
 
 function leave(message) {
   signOut();
-  own = null;
+  own = view = null;
   control?.abort();
   clearInterval(timer);
   fill(main, []);
@@ -122,6 +127,13 @@ on("offline", (isOffline) => {
 addEventListener("hashchange", async () => {
   // The one-time address was opened in this tab once more.
   if (location.hash.startsWith("#code=")) return void start();
+  const to = location.hash;
+  if (to === shownHash) return;
+  if (own && view?.mayLeave) {
+    history.replaceState(null, "", shownHash);
+    if (!(await view.mayLeave())) return;
+    history.replaceState(null, "", to);
+  }
   show();
 });
 

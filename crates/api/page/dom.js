@@ -2,7 +2,15 @@
 
 /** An element. `attributes`: `on…` are listeners, `class` and others are attributes; null and false are left out. */
 export function h(name, attributes, ...children) {
-  const element = document.createElement(name);
+  return dress(document.createElement(name), attributes, children);
+}
+
+/** The same in a drawing. */
+export function svg(name, attributes, ...children) {
+  return dress(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+}
+
+function dress(element, attributes, children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
@@ -80,12 +88,15 @@ export function say(message) {
   document.getElementById("said")?.replaceChildren(message);
 }
 
+/** A text as people type what they read: a browser shows several blanks as one. */
+const typed = (string) => string.trim().replace(/\s+/g, " ");
+
 /** Asks before something that changes the server. With `word`, the user has to type it. Resolves to whether they agreed. */
 export function ask({ title, lead, confirm, cancel, word, wordLabel }) {
   return new Promise((resolve) => {
     const agree = h("button", { type: "submit", class: "danger", disabled: Boolean(word) }, confirm);
     const input = word && h("input", { type: "text", id: "ask-word", autocomplete: "off", spellcheck: "false",
-      oninput: () => { agree.disabled = input.value !== word; } });
+      oninput: () => { agree.disabled = typed(input.value) !== typed(word); } });
     let agreed = false;
     const dialog = h("dialog", { "aria-labelledby": "ask-title", onclose: () => { dialog.remove(); resolve(agreed); } },
       h("form", { onsubmit: (event) => { event.preventDefault(); agreed = true; dialog.close(); } },

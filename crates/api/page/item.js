@@ -1,6 +1,7 @@
 // One item: its fields, values only after "Reveal", one-time codes, files, versions and who read it.
 import { get, itemPath, request } from "./api.js";
 import { ago, ask, fill, h, name, say, visible, when } from "./dom.js";
+import { itemForm } from "./edit.js";
 import { category, rememberTitle } from "./items.js";
 import { text } from "./strings.js";
 
@@ -23,7 +24,7 @@ export function itemView(vault, id, rights, fail, signal) {
   const heading = h("h1", { tabindex: "-1" }, text.loading);
   const element = h("section", { class: "item-view" },
     h("p", { class: "crumbs" }, h("a", { href: `#/vaults/${vault.id}` }, text.back(visible(vault.name)))), heading, body);
-  let stops = [];
+  let stops = [], tag = null, form = null, deleted = false;
 
   /** The item with values: one request, which the activity log records. */
   const reveal = (version) => get(version ? `${path}?version=${version}` : path, { signal });
@@ -182,17 +183,68 @@ export function itemView(vault, id, rights, fail, signal) {
           h("span", { class: "quiet-text" }, name((list[0].actor.userAgent ?? "").split(" ").at(0)), ` · ${text.lastRead.toLowerCase()} ${ago(list[0].timestamp)} · ${list.length}×`))))];
   }
 
-  async function load() {
+  /** Opens the form with all values: one request, which the activity log records. */
+  async function edit(button) {
+    button.disabled = true;
+    try {
+      let outline, response;
+      do {
+        [outline, response] = await Promise.all([reveal(), request(`${path}/outline`, { signal })]);
+        // Somebody may save between the two.
+      } while ((await response.json()).version !== outline.version);
+      endShown();
+      form = itemForm({ vault, item: outline, tag: response.headers.get("ETag"), signal, done: async (id) => {
+        form = null;
+        if (id && id !== outline.id) return void (location.hash = `#/vaults/${vault.id}/items/${id}`);
+        await load().catch(fail);
+        if (id) say(text.saved);
+        heading.focus();
+      } });
+      fill(body, form.element);
+      form.focus();
+    } catch (error) {
+      button.disabled = false;
+      fail(error);
+    }
+  }
+
+  async function remove(item) {
+    const word = visible(item.title).trim() || id;
+    const agreed = await ask({ title: text.deleteTitle(word), lead: text.deleteLead, confirm: text.delete, cancel: text.cancel, word, wordLabel: text.deleteType(word) });
+    if (!agreed) return;
+    deleted = true;
+    try {
+      await request(path, { method: "DELETE", headers: tag ? { "If-Match": tag } : {}, signal });
+      location.hash = `#/vaults/${vault.id}`;
+      say(text.deleted(word));
+    } catch (error) {
+      deleted = false;
+      fail(error);
+      if (error.status === 412) await load().catch(fail);
+    }
+  }
+
+  function endShown() {
     for (const stop of stops) stop();
     stops = [];
+  }
+
+  function gone() {
+    endShown();
+    fill(heading, text.gone);
+    fill(body, []);
+  }
+
+  async function load() {
+    endShown();
     let item;
     try {
-      item = await get(`${path}/outline`, { signal });
+      const response = await request(`${path}/outline`, { signal });
+      item = await response.json();
+      tag = response.headers.get("ETag");
     } catch (error) {
       if (error.status !== 404) throw error;
-      fill(heading, text.gone);
-      fill(body, []);
-      return;
+      return gone();
     }
     const [list, records] = await Promise.all([get(`${path}/versions`, { signal }), get("/v1/activity?limit=1000", { signal })]);
     rememberTitle(id, item.title);
@@ -201,12 +253,20 @@ export function itemView(vault, id, rights, fail, signal) {
     fill(body, [
       h("p", { class: "meta" }, h("span", { class: "badge" }, category(item.category)), text.version(item.version), " · ", text.changed(""), when(item.updatedAt),
         item.tags.map((tag) => name(tag, { class: "tag" }))),
+      rights.write && h("p", { class: "actions start" }, h("button", { type: "button", onclick: (event) => edit(event.currentTarget) }, text.edit),
+        h("button", { type: "button", class: "quiet", onclick: () => remove(item) }, text.delete)),
       h("h2", {}, text.fields), fields(item),
       item.urls.length > 0 && [h("h2", {}, text.addresses), h("ul", { class: "plain" }, item.urls.map((url) => h("li", { class: "line" }, name(url.href))))],
       files(item), versions(item, list), readers(records)]);
   }
 
-  return { element, load, changed: (type, event) => { if (type === "reset" || event.item === id) load().catch(fail); } };
+  const changed = (type, event) => {
+    if (deleted || (type !== "reset" && event.item !== id)) return;
+    if (form) form.changedMeanwhile();
+    else if (type === "item.deleted") gone();
+    else load().catch(fail);
+  };
+  return { element, load, changed, mayLeave: async () => !form || form.mayLeave() };
 }
 
 function size(bytes) {

@@ -21,7 +21,7 @@ export function category(word) {
   return word.charAt(0) + word.slice(1).toLowerCase().replaceAll("_", " ");
 }
 
-export function itemsView(vault, signal) {
+export function itemsView(vault, rights, signal) {
   let all = [], shown = [], done = false, focused = 0, drawn = "";
   const input = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", "aria-describedby": "search-hint",
     oninput: () => search(), onkeydown: (event) => { if (event.key === "ArrowDown" && shown.length) { event.preventDefault(); focusRow(0); } } });
@@ -51,7 +51,7 @@ export function itemsView(vault, signal) {
         h("span", { class: "row-title" }, name(item.title || text.unnamed)),
         h("span", { class: "row-meta" }, h("span", {}, category(item.category)),
           (item.tags ?? []).slice(0, 4).map((tag) => name(tag, { class: "tag" })),
-          h("span", { class: "row-when" }, text.version(item.version), " · ", when(item.updatedAt)))));
+          h("span", { class: "row-when" }, h("span", { class: "row-version" }, text.version(item.version), " · "), when(item.updatedAt)))));
     element.style.transform = `translateY(${n * height}px)`;
     return element;
   }
@@ -107,13 +107,13 @@ export function itemsView(vault, signal) {
   }
 
   /** Brings one item of the list up to date. */
-  async function refresh(event) {
+  async function refresh(type, event) {
     if (event.vault !== vault.id) return;
     if (!event.item) return;
     let item = null;
     try {
-      const outline = await get(`${itemPath(vault.id, event.item)}/outline`, { signal });
-      if (!outline.state) item = compact(outline);
+      const outline = type !== "item.deleted" && await get(`${itemPath(vault.id, event.item)}/outline`, { signal });
+      if (outline && !outline.state) item = compact(outline);
     } catch (error) {
       if (error.status !== 404) return;
     }
@@ -134,8 +134,9 @@ export function itemsView(vault, signal) {
   signal.addEventListener("abort", () => resized.disconnect());
   const element = h("section", { class: "list-view" },
     h("p", { class: "crumbs" }, h("a", { href: "#/vaults" }, text.back(text.vaults))),
-    h("h1", { tabindex: "-1" }, name(vault.name)),
+    h("div", { class: "title-line" }, h("h1", { tabindex: "-1" }, name(vault.name)),
+      rights.write && h("a", { class: "button", href: `#/vaults/${vault.id}/new` }, text.newItem)),
     h("div", { class: "search" }, h("label", { for: "search" }, text.search), input),
     h("p", { id: "search-hint", class: "quiet-text" }, text.searchHint), count, note, scroller);
-  return { element, load, changed: (type, event) => (type === "reset" ? load() : refresh(event)), title: visible(vault.name) };
+  return { element, load, changed: (type, event) => (type === "reset" ? load() : refresh(type, event)), title: visible(vault.name) };
 }

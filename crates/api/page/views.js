@@ -118,10 +118,10 @@ export function tokensView(session, fail, signal) {
 
   const draw = drawing(body, (tokens) => tokens.map(({ token, state, vaults, lastUse }) => h("tr", {},
     h("th", { scope: "row" }, name(token.name || token.jti), token.isCaller && [" ", h("span", { class: "badge" }, text.you)]),
-    h("td", {}, vaults.slice(0, 5).map(([vault, access]) => h("div", {}, name(vault), " ", h("span", { class: "quiet-text" }, text.rights[access] ?? access)))),
-    h("td", {}, token.expiresAt ? when(token.expiresAt) : text.never),
-    h("td", {}, lastUse ? when(lastUse) : "–"),
-    h("td", {}, h("span", { class: `badge ${state === "valid" ? "added" : "gone"}` }, text.tokenStates[state])),
+    h("td", { "data-label": text.tokenRights }, vaults.slice(0, 5).map(([vault, access]) => h("div", {}, name(vault), " ", h("span", { class: "quiet-text" }, text.rights[access] ?? access)))),
+    h("td", { "data-label": text.tokenExpires }, token.expiresAt ? when(token.expiresAt) : text.never),
+    h("td", { "data-label": text.tokenUsed }, lastUse ? when(lastUse) : "–"),
+    h("td", { "data-label": text.tokenState }, h("span", { class: `badge ${state === "valid" ? "added" : "gone"}` }, text.tokenStates[state])),
     h("td", {}, token.canRevoke && h("button", { type: "button", class: "small quiet", "aria-label": text.revokeOf(visible(token.name || token.jti)), onclick: () => revoke(token) }, text.revoke)))));
 
   async function load() {

@@ -61,7 +61,7 @@ macro_rules! asset {
     };
 }
 
-pub(super) static ASSETS: [Asset; 10] = [
+pub(super) static ASSETS: [Asset; 12] = [
     Asset::new(
         "/ui",
         "text/html; charset=utf-8",
@@ -75,7 +75,9 @@ pub(super) static ASSETS: [Asset; 10] = [
     asset!("strings.js", SCRIPT),
     asset!("items.js", SCRIPT),
     asset!("item.js", SCRIPT),
+    asset!("edit.js", SCRIPT),
     asset!("views.js", SCRIPT),
+    asset!("plots.js", SCRIPT),
 ];
 
 #[cfg(test)]
