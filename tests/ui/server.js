@@ -1,9 +1,10 @@
 // Starts servers, and Chromium.
-const { spawn, execFileSync } = require("node:child_process");
+const { spawn, execFile, execFileSync } = require("node:child_process");
 const fs = require("node:fs");
 const net = require("node:net");
 const os = require("node:os");
 const path = require("node:path");
+const { promisify } = require("node:util");
 const { chromium } = require("playwright-core");
 
 const binary = process.env.SIDEVAULT_BIN;
@@ -38,7 +39,8 @@ async function quickstart(...args) {
     method, headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
   const create = async (vault, item) => (await client("POST", `/v1/vaults/${vault}/items`, item)).json();
   const makeToken = (name, ...grants) => execFileSync(binary, ["token", "create", name, "--data", ready.dataDir, ...grants], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  return { ...ready, child, client, create, makeToken };
+  const run = (...command) => promisify(execFile)(binary, command);
+  return { ...ready, child, client, create, makeToken, run };
 }
 
 const freePort = () => new Promise((resolve) => {
