@@ -20,6 +20,8 @@ mod operator;
 mod secrets;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod status;
 
 use std::path::PathBuf;
 
@@ -48,6 +50,8 @@ pub(crate) use operator::{Operator, without_ignored};
 pub(crate) use secrets::{Document, DocumentCommand, Inject, Output, Read, Run};
 #[cfg(feature = "server")]
 pub(crate) use server::{Directory, Init, Quickstart, Sops, Source, Sync};
+#[cfg(feature = "server")]
+pub(crate) use status::Status;
 
 /// A self-hosted server that speaks the 1Password Connect API.
 #[derive(Debug, Parser)]
@@ -215,6 +219,12 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Show whether the stores, ExternalSecrets and PushSecrets of a cluster are ready
+    ///
+    /// `kubectl` reads the cluster that KUBECONFIG names, with your rights. The exit status is 7 if something is not ready. As a plugin of
+    /// kubectl, this is `kubectl sidevault status`: kubectl finds this program by the name kubectl-sidevault on the PATH.
+    #[cfg(feature = "server")]
+    Status(Status),
     /// Find out what is wrong with a server, and what to do about it
     ///
     /// Checks keys, data directory, store, tokens, ports, api and sync. The exit status is 7 if there is a fault, such as a

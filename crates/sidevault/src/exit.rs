@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     /// The server can't be reached, so that another try later may succeed.
     #[error("{0}")]
     Unreachable(String),
-    /// `doctor` found a fault, or `verify` a difference, and has printed it.
+    /// `doctor` found a fault, `verify` a difference, or `status` an object that is not ready, and has printed it.
     #[error("{0}")]
     Found(String),
     /// Data is damaged, or was encrypted with other keys.
@@ -91,7 +91,10 @@ pub(crate) const EXIT_STATUS: [(&str, &str); 11] = [
         "conflict: it exists already, several things have the name, or someone else writes",
     ),
     ("6", "unreachable: try again later"),
-    ("7", "doctor found a fault, or verify a difference"),
+    (
+        "7",
+        "doctor found a fault, verify a difference, or status an object that is not ready",
+    ),
     ("8", "damaged data, or the wrong keys"),
     ("78", "wrong configuration"),
     ("130", "interrupted"),

@@ -20,6 +20,8 @@ mod input;
 #[cfg(feature = "server")]
 mod installation;
 #[cfg(feature = "server")]
+mod kubectl;
+#[cfg(feature = "server")]
 mod listening;
 mod logs;
 #[cfg(feature = "server")]
@@ -177,6 +179,8 @@ async fn run_async(command: Command, environment: &Environment) -> Result<(), Fa
         Command::Inject(arguments) => commands::inject::run(arguments, environment).await,
         #[cfg(feature = "server")]
         Command::Document(arguments) => commands::document::run(arguments, environment).await,
+        #[cfg(feature = "server")]
+        Command::Status(arguments) => commands::status::run(&arguments).await,
         #[cfg(feature = "server")]
         Command::Doctor(arguments) => commands::doctor::run(&arguments, environment).await,
         // `run` has carried out the others.

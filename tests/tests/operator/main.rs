@@ -14,6 +14,7 @@ mod push;
 mod refresh;
 mod rights;
 mod secrecy;
+mod status;
 mod templates;
 mod uses;
 mod versions;

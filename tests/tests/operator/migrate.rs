@@ -158,6 +158,7 @@ fn secrets_of_a_namespace_are_made_again_by_the_operator() {
     check(&test);
     sops_secret(&test);
     super::uses::check(&test);
+    super::status::check(&test);
 }
 
 #[test]

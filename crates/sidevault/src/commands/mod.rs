@@ -39,6 +39,8 @@ pub(crate) mod sops;
 #[cfg(feature = "server")]
 pub(crate) mod source;
 #[cfg(feature = "server")]
+pub(crate) mod status;
+#[cfg(feature = "server")]
 pub(crate) mod store;
 #[cfg(feature = "server")]
 pub(crate) mod sync;
