@@ -33,6 +33,8 @@ pub(crate) struct Kubectl<'a> {
     /// The context of KUBECONFIG. None: the current one.
     pub(crate) context: Option<&'a str>,
     pub(crate) scope: Scope<'a>,
+    /// What people without kubectl can do.
+    pub(crate) advice: &'a str,
 }
 
 impl Kubectl<'_> {
@@ -92,7 +94,7 @@ impl Kubectl<'_> {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::Failed(format!("kubectl can't be started ({error}): install it")))?;
+            .map_err(|error| Failure::Failed(format!("kubectl can't be started ({error}): {}", self.advice)))?;
         let (out, said) = tokio::join!(
             limited(child.stdout.take(), MAX_LIST_BYTES),
             limited(child.stderr.take(), MAX_ERROR_BYTES)

@@ -18,11 +18,13 @@ use super::reads::Reads;
 
 const HOME: &str = "chart";
 
-/// A directory vault of one file, and half of the memory that the chart gives.
+/// A directory vault of one file, and half of the memory that the chart gives. Its store is on an emptyDir, so a new Pod's requests
+/// wait for the first read of the file: on a busy machine longer than by default.
 const VALUES: &str = "
 sources:
   - directory: { path: /files, name: apps }
 connect:
+  customEnvVars: [{ name: OP_SYNC_TIMEOUT, value: 2m }]
   extraVolumes: [{ name: files, configMap: { name: files } }]
   api: { resources: { limits: { memory: 64Mi } } }
   sync:

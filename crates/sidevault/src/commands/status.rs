@@ -86,6 +86,7 @@ pub(crate) async fn run(arguments: &Status) -> Result<(), Failure> {
     let kubectl = Kubectl {
         context: arguments.context.as_deref(),
         scope,
+        advice: "install it",
     };
     let resources = kubectl.external_secrets(&RESOURCES).await?;
     if resources.is_empty() {

@@ -36,6 +36,7 @@ pub(super) async fn read(arguments: &ItemUses) -> Result<Objects, Failure> {
     let kubectl = Kubectl {
         context: arguments.context.as_deref(),
         scope: arguments.namespace.as_deref().map_or(Scope::All, Scope::One),
+        advice: "install it, or leave out the cluster (--no-cluster)",
     };
     let mut kinds: Vec<String> = WORKLOADS.map(str::to_owned).to_vec();
     kinds.extend(kubectl.external_secrets(&EXTERNAL_SECRETS).await?);
