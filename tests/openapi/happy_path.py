@@ -223,6 +223,17 @@ def tokens(story, ready):
     story.ask("getOwnToken", 401, token=made)
 
 
+def history(story):
+    # Sync tells the api of its sources every five seconds.
+    for _ in range(200):
+        shown = story.ask("getHistory").json()
+        if shown["sources"]:
+            break
+        time.sleep(0.1)
+    story.check(sum(shown["requests"]["count"]) > 0, "the history has no requests")
+    story.check(len(shown["sources"]) > 0, "the history has no sources")
+
+
 def events(story, vault):
     with story.ask("streamEvents", stream=True) as stream:
         story.wrong += story.document.header_problems(
@@ -285,6 +296,7 @@ def main():
     caching(story, vaults["apps"])
     files(story, vaults["files"])
     tokens(story, server)
+    history(story)
     events(story, vaults["apps"])
     errors(story, vaults["apps"])
     # Records reach the store about a second later.
