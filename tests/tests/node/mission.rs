@@ -179,8 +179,13 @@ fn health_checks(shell: &Shell) {
         all.contains("postgres-credentials") && all.contains("SecretSynced"),
         "{all}"
     );
-    let store = shell.run("kubectl describe secretstore onepassword-secret-store -n external-secrets");
-    assert!(store.contains("store validated"), "{store}");
+    // No ExternalSecret above waits for this store.
+    let mut store = String::new();
+    let validated = wait_until(|| {
+        store = shell.run("kubectl describe secretstore onepassword-secret-store -n external-secrets");
+        store.contains("store validated").then_some(())
+    });
+    assert!(validated.is_some(), "{store}");
 
     let forward = "exec kubectl port-forward -n external-secrets svc/onepassword-connect 8080:8080";
     let mut forward = shell
