@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the workspace's test programs, JOBS at a time (default 3), because most of them wait for servers rather than for a
-# processor. Fails if a program fails, or if there is none.
+# Runs the workspace's test programs, JOBS at a time (default 2: the longest ones start several clusters, which use all of two
+# processors). Fails if a program fails, or if there is none.
 #
 #   tests/rust.sh                    all programs, and the documentation's examples
 #   tests/rust.sh --quick            those that take seconds
@@ -66,7 +66,7 @@ if [ "$(id -u)" = 0 ] && grep -q '^node ' <<<"$order"; then
 fi
 
 failed=0
-xargs -P "${JOBS:-3}" -L 1 bash -c 'run_one "$@"' run_one <<<"$order" || failed=1
+xargs -P "${JOBS:-2}" -L 1 bash -c 'run_one "$@"' run_one <<<"$order" || failed=1
 if [ $# -eq 0 ]; then
     cargo test --workspace --doc --locked --quiet || failed=1
 fi
