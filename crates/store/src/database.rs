@@ -89,6 +89,14 @@ impl Database {
             Self::Postgres(_) => postgres::BEGIN,
         }
     }
+
+    /// The statements that begin a transaction of a copy into this database.
+    pub(crate) fn begin_copy(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite::BEGIN,
+            Self::Postgres(_) => postgres::BEGIN_COPY,
+        }
+    }
 }
 
 impl std::fmt::Display for Database {

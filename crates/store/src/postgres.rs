@@ -31,6 +31,11 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL synchronous_commit = on";
 
+/// Begins a transaction of a copy into an empty store. Nobody waits for its locks, so a machine that is slow for a while does not
+/// end it.
+pub(crate) const BEGIN_COPY: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL synchronous_commit = on";
+
 /// Begins a transaction that sees one state of the database.
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 

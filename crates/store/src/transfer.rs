@@ -31,7 +31,7 @@ pub async fn copy_store(from: &Database, to: &Database, mut copied: impl FnMut(&
         source_name: from.to_string(),
         target,
         target_right,
-        begin: to.begin(),
+        begin: to.begin_copy(),
     };
     let done = copy.run(&mut copied).await;
     let Copy {
