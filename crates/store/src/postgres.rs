@@ -26,15 +26,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may take, as the client waits for it. [`BEGIN`] makes the server end a write after the same time.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Begins a transaction that writes. The server ends it if it stands still for this time.
+macro_rules! begin {
+    ($idle:literal) => {
+        concat!(
+            "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; ",
+            "SET LOCAL idle_in_transaction_session_timeout = '",
+            $idle,
+            "'; SET LOCAL synchronous_commit = on"
+        )
+    };
+}
+
 /// Begins a transaction of the writer. The server ends it if the writer is paused, so that its locks do not outlive its lease.
 /// A commit is acknowledged when it is on the server's disk, and on those of its synchronous standbys, whatever the default is.
-pub(crate) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL synchronous_commit = on";
+pub(crate) const BEGIN: &str = begin!("5s");
 
 /// Begins a transaction of a copy into an empty store. Nobody waits for its locks, so a machine that is slow for a while does not
 /// end it.
-pub(crate) const BEGIN_COPY: &str = "BEGIN; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; \
-     SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL synchronous_commit = on";
+pub(crate) const BEGIN_COPY: &str = begin!("60s");
 
 /// Begins a transaction that sees one state of the database.
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
