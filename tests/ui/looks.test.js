@@ -1,11 +1,11 @@
 // How the page looks, in light and dark, on a phone and in 200 % zoom; what axe says of it; and the pictures in docs/.
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const os = require("node:os");
 const path = require("node:path");
 const { after, before, test } = require("node:test");
 const { browser, quickstart, signedIn, stopAll, until } = require("./server.js");
 const { differs } = require("./pictures.js");
+const { itemField, ordersDatabase, sampleDirectory } = require("./sample.js");
 
 const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 /** Where the pictures of docs/ go, and where whole pictures go to be looked at. */
@@ -13,24 +13,14 @@ const docs = path.join(__dirname, "..", "..", "docs"), shots = process.env.SIDEV
 let chrome, server, files, vault, item;
 
 before(async () => {
-  files = fs.mkdtempSync(path.join(os.tmpdir(), "sidevault-ui-"));
-  const directory = path.join(files, "platform");
-  fs.mkdirSync(directory);
-  fs.writeFileSync(path.join(directory, "grafana.yaml"), "username: admin\npassword: gr4fana\nurl: https://grafana.example\n");
-  fs.writeFileSync(path.join(directory, "ingress-tls.yaml"), "certificate: abc\nkey: def\n");
-  fs.writeFileSync(path.join(directory, "broken.yaml"), "a: [1\n");
+  const sample = sampleDirectory();
+  files = sample.files;
   chrome = await browser();
-  server = await quickstart("--vault", "apps", "--dir", directory);
+  server = await quickstart("--vault", "apps", "--dir", sample.directory);
   [vault] = server.vaults.filter((known) => known.name === "apps");
-  const base = { category: "DATABASE", tags: ["production", "postgres"], title: "orders-database", vault: { id: vault.id } };
-  const field = (label, value, type = "CONCEALED") => ({ id: label, label, type, value });
-  const fields = [field("username", "orders", "STRING"), field("password", "before"), field("hostname", "db.example", "STRING"),
-    field("one-time code", "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&issuer=x", "OTP")];
-  item = await server.create("apps", { ...base, fields: [...fields, field("retired", "old")] });
-  const changed = [...fields.map((one) => (one.label === "password" ? { ...one, value: "after" } : one)), field("port", "5432", "STRING")];
-  assert.equal((await server.client("PUT", `/v1/vaults/${vault.id}/items/${item.id}`, { ...base, id: item.id, fields: changed })).status, 200);
+  item = await ordersDatabase(server, vault, "before", "after");
   for (const [title, tags] of [["billing-api-key", ["billing"]], ["smtp-relay", ["mail"]], ["signing-key", ["production", "release"]], ["web-analytics", []], ["vpn-gateway", ["network"]]]) {
-    await server.create("apps", { title, category: "API_CREDENTIAL", tags, vault: { id: vault.id }, fields: [field("credential", "x")] });
+    await server.create("apps", { title, category: "API_CREDENTIAL", tags, vault: { id: vault.id }, fields: [itemField("credential", "x")] });
   }
   const used = server.makeToken("external-secrets", "--vault", "apps=read");
   assert.equal((await server.client("GET", `/v1/vaults/${vault.id}/items/${item.id}`, undefined, used)).status, 200);

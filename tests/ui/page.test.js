@@ -1,37 +1,25 @@
 // What a person sees and does on the page, in a real browser.
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const os = require("node:os");
 const path = require("node:path");
 const { after, before, test } = require("node:test");
 const { browser, pair, quickstart, signedIn, stopAll, until, watched } = require("./server.js");
 const hostile = require("./hostile.js");
+const { itemField, ordersDatabase, sampleDirectory } = require("./sample.js");
 
 const SECRET = "s3cr3t-before-7Qx", NEWER = "s3cr3t-after-9Zk";
 const ITEMS = Number(process.env.SIDEVAULT_PAGE_ITEMS ?? 1000);
 let chrome, server, item, files;
 
 before(async () => {
-  files = fs.mkdtempSync(path.join(os.tmpdir(), "sidevault-ui-"));
-  const directory = path.join(files, "platform");
-  fs.mkdirSync(directory);
-  fs.writeFileSync(path.join(directory, "grafana.yaml"), "username: admin\npassword: gr4fana\nurl: https://grafana.example\n");
-  fs.writeFileSync(path.join(directory, "ingress-tls.yaml"), "certificate: abc\nkey: def\n");
-  fs.writeFileSync(path.join(directory, "broken.yaml"), "a: [1\n");
+  const sample = sampleDirectory();
+  files = sample.files;
   chrome = await browser();
-  server = await quickstart("--vault", "apps", "--vault", "hostile", "--vault", "many", "--dir", directory);
-  const base = { category: "DATABASE", tags: ["production", "postgres"], title: "orders-database" };
-  const field = (label, value, type = "CONCEALED", more = {}) => ({ id: label, label, type, value, ...more });
-  const fields = [field("username", "orders", "STRING"), field("password", SECRET), field("hostname", "db.example", "STRING"), field("retired", "old"),
-    field("one-time code", "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&issuer=x", "OTP")];
-  item = await server.create("apps", { ...base, vault: { id: server.vaults.find((v) => v.name === "apps").id }, fields });
+  server = await quickstart("--vault", "apps", "--vault", "hostile", "--vault", "many", "--dir", sample.directory);
   const [apps] = server.vaults.filter((vault) => vault.name === "apps");
-  item.vault = apps;
-  const changed = [...fields.filter((f) => f.label !== "retired").map((f) => (f.label === "password" ? { ...f, value: NEWER } : f)), field("port", "5432", "STRING")];
-  const put = await server.client("PUT", `/v1/vaults/${apps.id}/items/${item.id}`, { ...base, id: item.id, vault: { id: apps.id }, fields: changed });
-  assert.equal(put.status, 200, await put.text());
+  item = await ordersDatabase(server, apps, SECRET, NEWER);
   for (const title of ["billing-api-key", "smtp-relay", "signing-key"]) {
-    await server.create("apps", { title, category: "API_CREDENTIAL", tags: ["billing"], vault: { id: apps.id }, fields: [field("credential", "x")] });
+    await server.create("apps", { title, category: "API_CREDENTIAL", tags: ["billing"], vault: { id: apps.id }, fields: [itemField("credential", "x")] });
   }
 });
 
